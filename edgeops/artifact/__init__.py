@@ -1,0 +1,1 @@
+"""The artifact (one immutable model file), its manifest, and the descriptor that TUF signs."""

@@ -1,0 +1,277 @@
+"""What an artifact says about itself, and the small descriptor that TUF signs.
+
+The manifest holds only what a rebuild repeats; the descriptor adds what differs from build to
+build. Both are JSON. A value that exists is valid: `decode_manifest` and `decode_descriptor` are the
+only way in.
+"""
+
+from enum import StrEnum
+from typing import Annotated, TypeVar
+
+import msgspec
+
+from edgeops import limits
+from edgeops.errors import ArtifactError
+from edgeops.protocol.messages import Digest, Id
+
+FORMAT = 1
+
+
+class Value(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """What all parts have in common: a frozen JSON object, unknown fields refused."""
+
+
+class Task(StrEnum):
+    """What kind of answer a model gives."""
+
+    #: One of `labels`.
+    CLASSIFICATION = "classification"
+    #: A number in `units`.
+    REGRESSION = "regression"
+    #: A score against a threshold.
+    ANOMALY = "anomaly"
+
+
+class Variant(StrEnum):
+    """How the weights are stored; each variant is an artifact of its own."""
+
+    #: As trained.
+    FLOAT32 = "float32"
+    #: Full integer, int8 in and out.
+    INT8 = "int8"
+
+
+class Tensor(Value, frozen=True, kw_only=True):
+    """One input or output of the `.tflite` file."""
+
+    name: str
+    shape: tuple[int, ...]
+    dtype: str
+    #: Quantization: real = scale * (stored - zero_point); scale 0 = not quantized.
+    scale: float = 0.0
+    zero_point: int = 0
+
+
+class InputWindow(Value, frozen=True, kw_only=True):
+    """The rows that one inference sees."""
+
+    #: Columns in order; a source that names others is refused.
+    columns: tuple[str, ...]
+    rows: Annotated[int, msgspec.Meta(ge=1, le=65536)] = 1
+    #: Rows between two inferences.
+    stride: Annotated[int, msgspec.Meta(ge=1, le=65536)] = 1
+    #: Expected rate of rows; None = as they come.
+    rate_hz: float | None = None
+    #: A gap longer than this between two rows starts a new window; None = never.
+    max_gap_s: float | None = None
+
+
+class Transform(StrEnum):
+    """An element-wise function before the multiply-add."""
+
+    #: x
+    NONE = "none"
+    #: sign(x) * log(1 + |x|), for heavy tails.
+    SIGNED_LOG1P = "signed-log1p"
+
+
+class Preprocess(Value, frozen=True, kw_only=True):
+    """clip(transform(x) * multiply + add), per column; one entry = the same for all columns."""
+
+    transform: Transform = Transform.NONE
+    multiply: tuple[float, ...] = (1.0,)
+    add: tuple[float, ...] = (0.0,)
+    #: Symmetric bound after the multiply-add; None = none.
+    clip: float | None = None
+
+
+class MissingPolicy(StrEnum):
+    """What a row with a missing value (NaN) becomes."""
+
+    #: An error, counted; no answer.
+    REFUSE = "refuse"
+    #: The value that preprocesses to zero (the mean, after standardizing).
+    NEUTRAL = "neutral"
+
+
+class ChannelKind(StrEnum):
+    """What one watched scalar per inference is computed from."""
+
+    #: Input column `index` (the last row of the input window).
+    COLUMN = "column"
+    #: Over column `index` of the input window.
+    MEAN = "mean"
+    STD = "std"
+    RMS = "rms"
+    PEAK = "peak"
+    #: Over the whole input seen as an image.
+    BRIGHTNESS = "brightness"
+    CONTRAST = "contrast"
+    SHARPNESS = "sharpness"
+    #: Share of values at the lowest or highest of the input's range.
+    CLIPPED = "clipped"
+    #: Fixed +-1 projection number `index` of the embedding (Achlioptas 2003).
+    PROJECTION = "projection"
+    #: Class index, value or score.
+    ANSWER = "answer"
+    #: Highest probability; highest minus second highest.
+    CONFIDENCE = "confidence"
+    MARGIN = "margin"
+
+
+class Channel(Value, frozen=True, kw_only=True):
+    """One watched scalar per inference."""
+
+    name: str
+    kind: ChannelKind
+    index: int = 0
+
+
+class Output(Value, frozen=True, kw_only=True):
+    """How the output tensors become an answer."""
+
+    #: Position of the answer among the file's outputs.
+    answer: int = 0
+    #: Position of the embedding, if the model has one.
+    embedding: int | None = None
+    labels: tuple[str, ...] = ()
+    units: str = ""
+    threshold: float | None = None
+
+
+class Budgets(Value, frozen=True, kw_only=True):
+    """Limits that the model must keep on a device of its class."""
+
+    p95_latency_ms: float
+    memory_bytes: int
+
+
+class Requirements(Value, frozen=True, kw_only=True):
+    """What a device must offer, read from the file: operator name -> version."""
+
+    ops: dict[str, int]
+    #: Machine architectures on which its golden vectors hold.
+    architectures: tuple[str, ...] = ("x86_64", "aarch64", "armv7l")
+
+
+class Lineage(Value, frozen=True, kw_only=True):
+    """Where the model came from; everything a rebuild needs."""
+
+    snapshot: Digest
+    recipe: str
+    recipe_digest: Digest
+    seed: int
+    #: Commit of the code that trained it; empty when unknown.
+    commit: str
+    libraries: dict[str, str]
+    #: Digest of the calibration rows; None for variants that need none.
+    calibration: Digest | None = None
+
+
+class Manifest(Value, frozen=True, kw_only=True):
+    """What one artifact is."""
+
+    format: int
+    name: Id
+    version: Annotated[str, msgspec.Meta(pattern=r"^[0-9]{1,9}$")]
+    variant: Variant
+    task: Task
+    inputs: tuple[Tensor, ...]
+    outputs: tuple[Tensor, ...]
+    window: InputWindow
+    preprocess: Preprocess
+    missing: MissingPolicy
+    channels: Annotated[tuple[Channel, ...], msgspec.Meta(max_length=limits.MAX_CHANNELS)]
+    output: Output
+    budgets: Budgets
+    requirements: Requirements
+    #: On frozen sets, judged through `Model.predict`: fractions between 0 and 1 or in `units`.
+    metrics: dict[str, float]
+    lineage: Lineage
+
+
+class Promotion(Value, frozen=True, kw_only=True):
+    """The result of the promotion gate."""
+
+    passed: bool
+    reasons: tuple[str, ...] = ()
+
+
+class Descriptor(Value, frozen=True, kw_only=True):
+    """What TUF signs: the manifest and how to get and check the file."""
+
+    manifest: Manifest
+    digest: Digest
+    size_bytes: Annotated[int, msgspec.Meta(ge=1, le=limits.MAX_ARTIFACT_BYTES)]
+    block_bytes: Annotated[int, msgspec.Meta(ge=1, le=limits.BLOCK_BYTES)]
+    #: Digest of the concatenated 32-byte SHA-256 sums of all blocks.
+    blocks_digest: Digest
+    run: str
+    built_at: str
+    host: str
+    #: Measured where it was built, one thread: p50, p95 in milliseconds; resident bytes of the model.
+    latency_p50_ms: float
+    latency_p95_ms: float
+    memory_bytes: int
+    promotion: Promotion
+
+
+_T = TypeVar("_T", bound=Value)
+
+
+def target_path(manifest: Manifest) -> str:
+    """The TUF target that holds the descriptor: `models/<model>/<version>-<variant>.json`."""
+    return f"models/{manifest.name}/{manifest.version}-{manifest.variant}.json"
+
+
+def encode_value(value: Value) -> bytes:
+    """JSON with sorted keys, so that a rebuild repeats the bytes."""
+    return msgspec.json.encode(value, order="sorted")
+
+
+def decode_manifest(data: bytes) -> Manifest:
+    """Read a manifest.
+
+    Raises:
+        ArtifactError: too large, not JSON, a field missing, unknown or out of bounds.
+    """
+    return _checked(_decode(data, Manifest))
+
+
+def decode_descriptor(data: bytes) -> Descriptor:
+    """Read a descriptor.
+
+    Raises:
+        ArtifactError: too large, not JSON, a field missing, unknown or out of bounds.
+    """
+    descriptor = _decode(data, Descriptor)
+    _checked(descriptor.manifest)
+    return descriptor
+
+
+def _decode(data: bytes, kind: type[_T]) -> _T:
+    if len(data) > limits.MAX_MANIFEST_BYTES:
+        raise ArtifactError(f"a {kind.__name__.lower()} of {len(data)} bytes exceeds {limits.MAX_MANIFEST_BYTES}")
+    try:
+        return msgspec.json.decode(data, type=kind)
+    except (msgspec.DecodeError, RecursionError) as error:
+        raise ArtifactError(f"not a {kind.__name__.lower()}: {error}") from error
+
+
+def _checked(manifest: Manifest) -> Manifest:
+    """What types cannot say."""
+    if manifest.format != FORMAT:
+        raise ArtifactError(f"manifest format {manifest.format}, this version reads {FORMAT}; update EdgeOps")
+    width = len(manifest.window.columns)
+    for name, values in (("multiply", manifest.preprocess.multiply), ("add", manifest.preprocess.add)):
+        if len(values) not in (1, width):
+            raise ArtifactError(f"preprocess.{name} has {len(values)} entries for {width} columns; give 1 or {width}")
+    if manifest.task is Task.CLASSIFICATION and len(manifest.output.labels) < 2:
+        raise ArtifactError(f"a classifier needs two labels or more, got {list(manifest.output.labels)}")
+    for position in (manifest.output.answer, manifest.output.embedding):
+        if position is not None and not 0 <= position < len(manifest.outputs):
+            raise ArtifactError(f"output {position} does not exist; the file has {len(manifest.outputs)}")
+    names = [channel.name for channel in manifest.channels]
+    if len(set(names)) != len(names):
+        raise ArtifactError("channel names repeat; each must be unique")
+    return manifest

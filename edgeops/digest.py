@@ -1,0 +1,87 @@
+"""Content digests (`sha256:<hex>`) and the one atomic write.
+
+This module decides how bytes are named and how a file appears whole or not at all. It does not
+know what the bytes mean.
+"""
+
+import hashlib
+import os
+import re
+import tempfile
+from collections.abc import Iterable
+from pathlib import Path
+
+from edgeops.errors import MessageError
+
+#: How a digest looks everywhere: on the wire, on disk, in tables and URLs.
+DIGEST_PATTERN = re.compile(r"sha256:[0-9a-f]{64}")
+
+_READ_BYTES = 1 << 20
+
+
+def digest_bytes(data: bytes) -> str:
+    """Name `data` by its content."""
+    return "sha256:" + hashlib.sha256(data).hexdigest()
+
+
+def digest_chunks(chunks: Iterable[bytes]) -> str:
+    """Name the concatenation of `chunks` by its content."""
+    state = hashlib.sha256()
+    for chunk in chunks:
+        state.update(chunk)
+    return "sha256:" + state.hexdigest()
+
+
+def digest_file(path: Path) -> str:
+    """Name a file by its content, reading it in pieces."""
+    with path.open("rb") as file:
+        return digest_chunks(iter(lambda: file.read(_READ_BYTES), b""))
+
+
+def digest_hex(digest: str) -> str:
+    """The 64 hex characters of `digest`, for file names and topics.
+
+    Raises:
+        MessageError: the text is no digest.
+    """
+    if DIGEST_PATTERN.fullmatch(digest) is None:
+        raise MessageError(f"not a digest: {digest[:80]!r}; expected sha256: and 64 lower-case hex characters")
+    return digest[len("sha256:") :]
+
+
+def digest_raw(digest: str) -> bytes:
+    """The 32 raw bytes of `digest`, for records where every byte counts."""
+    return bytes.fromhex(digest_hex(digest))
+
+
+def digest_from_raw(raw: bytes) -> str:
+    """The text form of 32 raw bytes."""
+    return "sha256:" + raw.hex()
+
+
+def write_atomically(path: Path, data: bytes, *, mode: int = 0o644) -> None:
+    """Make `path` hold `data`, whole or not at all, also across a power cut.
+
+    Temporary name in the same folder, fsync, rename, fsync of the folder (POSIX rename(2)).
+    """
+    handle, name = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent)
+    try:
+        with os.fdopen(handle, "wb") as file:
+            os.fchmod(file.fileno(), mode)
+            file.write(data)
+            file.flush()
+            os.fsync(file.fileno())
+        Path(name).replace(path)
+    except BaseException:
+        Path(name).unlink(missing_ok=True)
+        raise
+    sync_folder(path.parent)
+
+
+def sync_folder(folder: Path) -> None:
+    """Make a rename or removal inside `folder` durable."""
+    handle = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)

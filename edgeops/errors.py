@@ -1,0 +1,86 @@
+"""The one tree of errors, split by culprit.
+
+    EdgeOpsError
+    ├── InputError            a person's data, configuration or arguments
+    │   ├── DatasetError      a file or table that cannot be learnt from
+    │   ├── ConfigError       a setting that cannot be used
+    │   └── ArtifactError     a model file or manifest that cannot be used
+    ├── PeerError             something that came over the wire
+    │   ├── TopicError        a topic outside the protocol
+    │   ├── MessageError      bytes that do not parse, or a value out of bounds
+    │   └── EnvelopeError     a signature, key or session that is not accepted
+    ├── TrustError            metadata or a target that TUF does not vouch for
+    ├── PlatformError         this machine lacks something (a runtime, a broker, disk)
+    └── ServerError           an answer of the fleet server to its client
+        ├── UnreachableError  no answer at all
+        ├── AccessError       401 or 403
+        ├── NotFoundError     404
+        └── ConflictError     409 or 412
+
+A message says what happened, names the offending value, and what to do about it. Expected
+outcomes (a verdict, a refusal) are return values, never errors.
+"""
+
+
+class EdgeOpsError(Exception):
+    """Everything EdgeOps raises on purpose."""
+
+
+class InputError(EdgeOpsError):
+    """A person's data, configuration or arguments cannot be used."""
+
+
+class DatasetError(InputError):
+    """A file or table cannot be learnt from."""
+
+
+class ConfigError(InputError):
+    """A setting cannot be used."""
+
+
+class ArtifactError(InputError):
+    """A model file, manifest or descriptor cannot be used."""
+
+
+class PeerError(EdgeOpsError):
+    """Something that came over the wire is not acceptable."""
+
+
+class TopicError(PeerError):
+    """A topic outside the protocol."""
+
+
+class MessageError(PeerError):
+    """Bytes that do not parse, or a value out of its bounds."""
+
+
+class EnvelopeError(PeerError):
+    """A signature, key or session that is not accepted."""
+
+
+class TrustError(EdgeOpsError):
+    """Metadata or a target that TUF does not vouch for."""
+
+
+class PlatformError(EdgeOpsError):
+    """This machine lacks something: a runtime, a broker, disk space."""
+
+
+class ServerError(EdgeOpsError):
+    """The fleet server answered with a problem document (RFC 9457)."""
+
+
+class UnreachableError(ServerError):
+    """The fleet server did not answer."""
+
+
+class AccessError(ServerError):
+    """The fleet server refused the caller (401 or 403)."""
+
+
+class NotFoundError(ServerError):
+    """The fleet server does not know the thing (404)."""
+
+
+class ConflictError(ServerError):
+    """The request does not fit the present state (409 or 412)."""

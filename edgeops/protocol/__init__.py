@@ -1,0 +1,1 @@
+"""What travels between devices and the fleet server: topics, messages, the signed envelope."""

@@ -1,0 +1,372 @@
+"""The bodies inside envelopes, as MessagePack arrays.
+
+A field is only ever appended, with a default, so that an older side reads a newer message.
+`encode` and `decode` are the only way to and from bytes; `decode` checks every bound.
+"""
+
+from enum import StrEnum
+from typing import Annotated, TypeVar
+
+import msgspec
+
+from edgeops import limits
+from edgeops.errors import MessageError
+
+Id = Annotated[str, msgspec.Meta(pattern=r"^[a-z0-9][a-z0-9-]{2,62}$")]
+Digest = Annotated[str, msgspec.Meta(pattern=r"^sha256:[0-9a-f]{64}$")]
+Count = Annotated[int, msgspec.Meta(ge=0, le=2**53)]
+Detail = Annotated[str, msgspec.Meta(max_length=limits.MAX_DETAIL_LENGTH)]
+InputId = Annotated[str, msgspec.Meta(max_length=limits.MAX_INPUT_ID_LENGTH)]
+#: 32 raw bytes, where a record is counted in bytes; `edgeops.digest.digest_from_raw` makes text of it.
+RawDigest = Annotated[bytes, msgspec.Meta(min_length=32, max_length=32)]
+SpoolId = Annotated[bytes, msgspec.Meta(min_length=8, max_length=8)]
+
+
+class Body(msgspec.Struct, frozen=True, kw_only=True, array_like=True):
+    """What every message body has in common: a frozen array on the wire."""
+
+
+# -- up: presence ---------------------------------------------------------------
+
+
+class Presence(StrEnum):
+    """What a birth or last will says."""
+
+    ONLINE = "online"
+    #: Said on purpose at a clean stop, or by the broker as last will.
+    OFFLINE = "offline"
+
+
+class Status(Body, frozen=True, kw_only=True):
+    """Birth and last will of one session."""
+
+    presence: Presence
+    agent_version: str = ""
+
+
+class UpdateState(StrEnum):
+    """Where one deployment's update machine stands (edgeops.update.machine)."""
+
+    #: Nothing to do.
+    IDLE = "idle"
+    #: Getting the descriptor from TUF and the blocks from the server.
+    FETCHING = "fetching"
+    #: Length, digest and trust of the whole file.
+    VERIFYING = "verifying"
+    #: A verified slot, not yet tried.
+    STAGED = "staged"
+    #: In a child process: load, golden vectors, latency.
+    PROBING = "probing"
+    #: Answers real inputs; waits for N inferences and the server's signed ack.
+    TRIAL = "trial"
+    #: The candidate became active.
+    COMMITTED = "committed"
+    #: Refused before it ran: trust, compatibility, digest.
+    REJECTED = "rejected"
+    #: Could not be fetched or failed its probe.
+    FAILED = "failed"
+    #: Ran in TRIAL and was taken back.
+    ROLLED_BACK = "rolled-back"
+    #: A newer desired state took its place.
+    SUPERSEDED = "superseded"
+
+
+class Reason(StrEnum):
+    """Why an update ended as it did; machine-readable, the detail is for people."""
+
+    NONE = "none"
+    #: Absent from current TUF metadata.
+    NOT_LISTED = "not-listed"
+    #: Listed when it was staged, no longer when it should run.
+    WITHDRAWN = "withdrawn"
+    #: Metadata that does not verify, or none to be had.
+    TRUST = "trust"
+    #: Descriptor, block list or file do not match their digests.
+    DIGEST = "digest"
+    #: Architecture, runtime, operators, memory or disk.
+    INCOMPATIBLE = "incompatible"
+    #: The blocks did not come in time.
+    FETCH = "fetch"
+    #: No space, or a write error.
+    DISK = "disk"
+    #: The file does not load, or answers its golden vectors wrongly.
+    GOLDEN = "golden"
+    #: The probe crashed, hung or exceeded its memory.
+    PROBE = "probe"
+    #: Errors during real inferences.
+    INFERENCE = "inference"
+    #: No input, or no contact to the server: neither success nor the model's failure.
+    INCONCLUSIVE = "inconclusive"
+    #: Too many starts of the agent while in TRIAL.
+    TRIAL_BOOTS = "trial-boots"
+    #: A newer desired state.
+    NEWER = "newer"
+
+
+class DeviceFacts(Body, frozen=True, kw_only=True):
+    """What compatibility is judged on."""
+
+    arch: str
+    runtime: str
+    runtime_version: str
+    python: str
+    memory_bytes: Count
+    disk_free_bytes: Count
+
+
+class DeploymentState(Body, frozen=True, kw_only=True):
+    """What one deployment really runs."""
+
+    deployment: Id
+    state: UpdateState
+    #: The digest that answers; None is NO_MODEL, a first-class report.
+    active: Digest | None = None
+    previous: Digest | None = None
+    candidate: Digest | None = None
+    installation: Id | None = None
+    reason: Reason = Reason.NONE
+    detail: Detail = ""
+
+
+class Reported(Body, frozen=True, kw_only=True):
+    """The present state of a device; retained, repeated at every birth."""
+
+    #: The last desired state this device took in, so that a restored server can go above it.
+    desired_epoch: Count
+    desired_revision: Count
+    facts: DeviceFacts
+    deployments: Annotated[tuple[DeploymentState, ...], msgspec.Meta(max_length=limits.MAX_DEPLOYMENTS)]
+    #: Counted mishaps by stable name (spool.dropped, envelope.refused ...).
+    counters: dict[str, Count] = {}
+
+
+# -- up: spool records ------------------------------------------------------------
+
+
+class Record(Body, frozen=True, kw_only=True):
+    """One numbered spool record inside a `Records` body; `data` is one of the record types below."""
+
+    seq: Count
+    #: Milliseconds since the record was made, as the device's monotonic time knows; -1 = made before
+    #: a restart, judge by `at_ms`.
+    age_ms: int
+    #: Device clock when it was made, ms since 1970 (a Pi without a clock battery may say 1970).
+    at_ms: int
+    data: Annotated[bytes, msgspec.Meta(max_length=limits.MAX_RECORD_BYTES)]
+    #: Earlier records that were merged into this one; they count as received with it.
+    absorbed: tuple[Count, ...] = ()
+
+
+class Records(Body, frozen=True, kw_only=True):
+    """Up to 16 spool records under one signature; key of each is (device, spool id, seq)."""
+
+    spool: SpoolId
+    records: Annotated[tuple[Record, ...], msgspec.Meta(min_length=1, max_length=limits.MAX_RECORDS_PER_MESSAGE)]
+
+
+class Phase(StrEnum):
+    """Under which standing a model answered."""
+
+    #: The active model.
+    LIVE = "live"
+    #: A candidate in TRIAL.
+    TRIAL = "trial"
+
+
+class Window(Body, frozen=True, kw_only=True):
+    """One telemetry window of one deployment and one artifact."""
+
+    deployment: Id
+    digest: RawDigest
+    phase: Phase
+    #: Inputs answered, equals the rows of a source when the input window has one row and stride one.
+    rows: Count
+    #: Source rows consumed while the window was open.
+    source_rows: Count
+    #: Inputs that ended in an error or were dropped because the model was slow.
+    errors: Count
+    dropped: Count
+    duration_ms: Count
+    #: Inference time percentiles in microseconds.
+    latency_p50_us: Count
+    latency_p95_us: Count
+    #: `edgeops.sketch.window` packed; empty when the model declares no channels.
+    sketch: bytes
+
+
+class Prediction(Body, frozen=True, kw_only=True):
+    """One answer."""
+
+    input_id: InputId
+    #: Milliseconds between the answer and the record's making.
+    age_ms: Count
+    #: Class index, or value, or score, by task.
+    answer: float
+    confidence: float
+
+
+class Predictions(Body, frozen=True, kw_only=True):
+    """A batch of answers of one deployment by one artifact."""
+
+    deployment: Id
+    digest: RawDigest
+    phase: Phase
+    predictions: Annotated[
+        tuple[Prediction, ...], msgspec.Meta(min_length=1, max_length=limits.MAX_PREDICTIONS_PER_RECORD)
+    ]
+
+
+class Evidence(Body, frozen=True, kw_only=True):
+    """What a candidate did in TRIAL, or up to its end."""
+
+    inferences: Count
+    errors: Count
+    latency_p50_us: Count = 0
+    latency_p95_us: Count = 0
+    memory_bytes: Count = 0
+
+
+class Report(Body, frozen=True, kw_only=True):
+    """A step of an installation that must not be lost: trial evidence and final outcomes."""
+
+    installation: Id
+    deployment: Id
+    digest: RawDigest
+    state: UpdateState
+    reason: Reason = Reason.NONE
+    detail: Detail = ""
+    evidence: Evidence | None = None
+
+
+# -- up: wishes -------------------------------------------------------------------
+
+
+class BlockWish(Body, frozen=True, kw_only=True, tag="blocks"):
+    """Blocks wanted of one blob: bit i of `bitmap` (LSB first) is block `first + i`."""
+
+    digest: Digest
+    first: Count
+    bitmap: Annotated[bytes, msgspec.Meta(min_length=1, max_length=8)]
+
+
+class MetaWish(Body, frozen=True, kw_only=True, tag="meta"):
+    """A part of a small named file.
+
+    `metadata/1.root.json` is TUF metadata, `targets/<path>` a TUF target, `blocklists/<hex>` a block list.
+    """
+
+    request: Count
+    path: Annotated[str, msgspec.Meta(max_length=300)]
+    offset: Count = 0
+
+
+Wish = BlockWish | MetaWish
+
+
+class Response(Body, frozen=True, kw_only=True):
+    """The answer to a command."""
+
+    command: Id
+    ok: bool
+    detail: Detail = ""
+
+
+# -- down -------------------------------------------------------------------------
+
+
+class Intent(StrEnum):
+    """Why a model is sent, which decides what its health gate expects."""
+
+    #: Better or equal behaviour is expected.
+    IMPROVE = "improve"
+    #: The prediction mix is expected to change, because the world did.
+    HEAL = "heal"
+
+
+class DesiredDeployment(Body, frozen=True, kw_only=True):
+    """What one deployment shall run."""
+
+    deployment: Id
+    #: The TUF target of the descriptor; None = run nothing.
+    target: str | None
+    digest: Digest | None
+    installation: Id | None = None
+    intent: Intent = Intent.IMPROVE
+    trial_inferences: Count = limits.TRIAL_INFERENCES
+
+
+class Desired(Body, frozen=True, kw_only=True):
+    """All that one device shall run, ordered by (epoch, revision); lower is ignored."""
+
+    epoch: Count
+    revision: Count
+    deployments: Annotated[tuple[DesiredDeployment, ...], msgspec.Meta(max_length=limits.MAX_DEPLOYMENTS)]
+
+
+class SpoolAck(Body, frozen=True, kw_only=True):
+    """What the database holds of one spool: everything up to `through`, and the ranges above it."""
+
+    spool: SpoolId
+    #: -1 = nothing yet.
+    through: int
+    #: Inclusive (first, last) pairs above `through`.
+    ranges: tuple[tuple[int, int], ...] = ()
+
+
+class Ack(Body, frozen=True, kw_only=True):
+    """Sent after the commit and repeated at every birth."""
+
+    spools: tuple[SpoolAck, ...]
+
+
+class Credit(Body, frozen=True, kw_only=True):
+    """How many records may be in flight."""
+
+    records: Count
+
+
+class Command(Body, frozen=True, kw_only=True):
+    """One request to do something now."""
+
+    command: Id
+    name: str
+    arguments: dict[str, str] = {}
+
+
+class MetaStatus(StrEnum):
+    """Whether the named file exists."""
+
+    OK = "ok"
+    MISSING = "missing"
+
+
+class MetaPart(Body, frozen=True, kw_only=True):
+    """A part of a small named file, unsigned: the receiver verifies the whole."""
+
+    request: Count
+    path: str
+    status: MetaStatus
+    total_bytes: Count = 0
+    offset: Count = 0
+    data: Annotated[bytes, msgspec.Meta(max_length=limits.METADATA_PART_BYTES)] = b""
+
+
+_T = TypeVar("_T")
+
+
+def encode(body: Body) -> bytes:
+    """A body as MessagePack."""
+    return msgspec.msgpack.encode(body)
+
+
+def decode(data: bytes, kind: type[_T]) -> _T:
+    """Read a body of the given type (a class or a union of tagged ones).
+
+    Raises:
+        MessageError: the bytes do not parse, or a value is out of its bounds.
+    """
+    try:
+        return msgspec.msgpack.decode(data, type=kind)
+    except (msgspec.DecodeError, RecursionError, OverflowError) as error:
+        name = getattr(kind, "__name__", str(kind))
+        raise MessageError(f"not a {name} body: {error}") from error

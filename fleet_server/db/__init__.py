@@ -1,0 +1,1 @@
+"""The server's memory: tables, one store per aggregate, migrations. The only user of SQLAlchemy."""

@@ -1,0 +1,81 @@
+"""Opens the database and hands out transactions.
+
+On SQLite `control` and `telemetry` are two files in one folder, in WAL mode; with a PostgreSQL URL
+both live in one database. A write is BEGIN IMMEDIATE from its first statement: a transaction that
+reads first and writes later fails with SQLITE_BUSY_SNAPSHOT whatever the timeout
+(https://www.sqlite.org/isolation.html).
+"""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, Self
+
+from sqlalchemy import Connection, Engine, create_engine, event
+
+_BUSY_TIMEOUT_MS = 30_000
+
+
+class Database:
+    """Two engines, and transactions that are short."""
+
+    def __init__(self, control: Engine, telemetry: Engine) -> None:
+        self.control = control
+        self.telemetry = telemetry
+
+    @classmethod
+    def in_folder(cls, folder: Path) -> Self:
+        """SQLite: `control.db` and `telemetry.db` inside `folder`, which is made if missing."""
+        folder.mkdir(parents=True, exist_ok=True)
+        return cls(_sqlite(folder / "control.db"), _sqlite(folder / "telemetry.db"))
+
+    @contextmanager
+    def read(self) -> Iterator[Connection]:
+        """A consistent view of `control`."""
+        with self.control.connect() as connection, connection.begin():
+            yield connection
+
+    @contextmanager
+    def write(self) -> Iterator[Connection]:
+        """A transaction on `control` that holds the write lock from the start; commits at the end."""
+        with self.control.connect().execution_options(immediate=True) as connection, connection.begin():
+            yield connection
+
+    @contextmanager
+    def read_telemetry(self) -> Iterator[Connection]:
+        """A consistent view of `telemetry`."""
+        with self.telemetry.connect() as connection, connection.begin():
+            yield connection
+
+    @contextmanager
+    def write_telemetry(self) -> Iterator[Connection]:
+        """A transaction on `telemetry` that holds the write lock from the start; commits at the end."""
+        with self.telemetry.connect().execution_options(immediate=True) as connection, connection.begin():
+            yield connection
+
+    def close(self) -> None:
+        """Give back all connections."""
+        self.control.dispose()
+        self.telemetry.dispose()
+
+
+def _sqlite(path: Path) -> Engine:
+    engine = create_engine(f"sqlite:///{path}", connect_args={"timeout": _BUSY_TIMEOUT_MS / 1000})
+
+    @event.listens_for(engine, "connect")
+    def configure(connection: Any, _record: object) -> None:
+        # We say BEGIN ourselves; the driver's own transaction control knows no IMMEDIATE.
+        connection.isolation_level = None
+        cursor = connection.cursor()
+        cursor.execute("PRAGMA journal_mode = WAL")
+        cursor.execute("PRAGMA synchronous = FULL")
+        cursor.execute("PRAGMA foreign_keys = ON")
+        cursor.execute(f"PRAGMA busy_timeout = {_BUSY_TIMEOUT_MS}")
+        cursor.close()
+
+    @event.listens_for(engine, "begin")
+    def begin(connection: Connection) -> None:
+        immediate = connection.get_execution_options().get("immediate", False)
+        connection.exec_driver_sql("BEGIN IMMEDIATE" if immediate else "BEGIN")
+
+    return engine
