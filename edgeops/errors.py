@@ -15,7 +15,8 @@
         ├── UnreachableError  no answer at all
         ├── AccessError       401 or 403
         ├── NotFoundError     404
-        └── ConflictError     409 or 412
+        ├── ConflictError     409 or 412
+        └── WaitTimeoutError  what was waited for did not end in time
 
 A message says what happened, names the offending value, and what to do about it. Expected
 outcomes (a verdict, a refusal) are return values, never errors.
@@ -84,3 +85,7 @@ class NotFoundError(ServerError):
 
 class ConflictError(ServerError):
     """The request does not fit the present state (409 or 412)."""
+
+
+class WaitTimeoutError(ServerError):
+    """What was waited for did not end in time; it goes on by itself."""

@@ -40,6 +40,8 @@ BLOCK_RATE_BYTES_PER_S_PER_DEVICE = 8 * 1024 * 1024
 #: An artifact beyond this never fits a device of ours.
 MAX_ARTIFACT_BYTES = 64 * 1024 * 1024
 MAX_MANIFEST_BYTES = 256 * 1024
+#: Each other part inside an artifact: reference profile, golden vectors, labels, card.
+MAX_ARTIFACT_PART_BYTES = 4 * 1024 * 1024
 #: One TUF metadata file; 1,000 targets take 131 kB.
 MAX_METADATA_BYTES = 512 * 1024
 METADATA_PART_BYTES = 32 * 1024
@@ -64,6 +66,15 @@ SPOOL_BYTES = 32 * 1024 * 1024
 ACK_TIMEOUT = timedelta(seconds=10)
 #: Records in flight when the server has granted nothing yet.
 INITIAL_CREDIT = 64
+#: Values that a replayed file may hold in memory, as float32.
+MAX_REPLAY_BYTES = 256 * 1024 * 1024
+#: A source or sink that failed rests this long, doubling up to the second value.
+RETRY_MIN = timedelta(seconds=1)
+RETRY_MAX = timedelta(minutes=1)
+#: Of a device's memory, what one model may use.
+MODEL_MEMORY_SHARE = 0.5
+#: Disk that stays free after an artifact was fetched.
+DISK_RESERVE_BYTES = 16 * 1024 * 1024
 #: Artifact slots kept per deployment beside active and previous.
 MAX_IDLE_SLOTS = 1
 
@@ -80,6 +91,8 @@ TRIAL_TIMEOUT = timedelta(minutes=10)
 PROBE_TIMEOUT = timedelta(seconds=60)
 PROBE_MEMORY_BYTES = 1024 * 1024 * 1024
 TRUST_TIMEOUT = timedelta(seconds=30)
+#: An update that waits (no contact, a failed attempt, a full disk) is taken up again after this.
+UPDATE_RETRY_AFTER = timedelta(seconds=5)
 #: Reconnect: full jitter over this spread (the server may advertise another).
 RECONNECT_MIN = timedelta(milliseconds=250)
 RECONNECT_MAX = timedelta(seconds=30)
@@ -90,6 +103,31 @@ INGEST_BATCH = 200
 INGEST_INTERVAL = timedelta(milliseconds=50)
 #: MQTT Receive Maximum / max_inflight_messages: two ingestion batches.
 RECEIVE_MAXIMUM = 2 * INGEST_BATCH
+#: Records a device may have in flight once the server has spoken to it.
+CREDIT_RECORDS = 256
+#: Ranges above `through` that the ledger of one spool keeps, and spools that one Ack names.
+MAX_SPOOL_RANGES = 256
+MAX_SPOOLS_PER_ACK = 8
+#: A record older than this, or a device clock further ahead than the second, is not believed.
+MAX_RECORD_AGE = timedelta(days=400)
+MAX_CLOCK_AHEAD = timedelta(minutes=5)
+#: How often `last_seen_at` is written, and an alert about one device and reason repeated.
+LAST_SEEN_INTERVAL = timedelta(seconds=10)
+ALERT_INTERVAL = timedelta(minutes=1)
+#: Device keys and artifacts are read again after this, so that a removal or withdrawal counts.
+KEYS_REFRESH_INTERVAL = timedelta(seconds=5)
+ARTIFACTS_REFRESH_INTERVAL = timedelta(seconds=1)
+#: The outbox: how often it is looked at, letters at a time, and when one is sent again.
+OUTBOX_INTERVAL = timedelta(milliseconds=50)
+OUTBOX_BATCH = 100
+OUTBOX_RETRY_AFTER = timedelta(seconds=10)
+#: A database that is locked or full is tried again after this.
+OUTAGE_RETRY_AFTER = timedelta(milliseconds=500)
+#: Blocks that wait to be sent: in all and asked for by one device.
+WAITING_BLOCKS = 4096
+WAITING_BLOCKS_PER_DEVICE = 64
+#: Wishes that wait to be read; devices ask again.
+WAITING_WISHES = 1024
 #: Quarantined messages kept (the newest), and how much of each.
 QUARANTINE_ROWS = 10_000
 QUARANTINE_BYTES = 64 * 1024
@@ -99,6 +137,15 @@ ENROLMENT_TOKEN_LIFE = timedelta(hours=1)
 JOB_TIMEOUT = timedelta(minutes=30)
 #: An upload through the API.
 MAX_UPLOAD_BYTES = 512 * 1024 * 1024
+#: A dataset: values (rows x columns, held as float32), columns, classes, and rows of the rarest class.
+MAX_DATASET_VALUES = 100_000_000
+#: Its snapshot: the values, plus ids, classes and splits of as many rows at most.
+MAX_SNAPSHOT_BYTES = 24 * MAX_DATASET_VALUES
+MAX_DATASET_COLUMNS = 4_096
+MAX_CLASSES = 256
+MIN_ROWS_PER_CLASS = 10
+#: The largest finite 32-bit float.
+MAX_FLOAT32 = 3.4028234663852886e38
 PAGE_SIZE = 100
 MAX_PAGE_SIZE = 1_000
 

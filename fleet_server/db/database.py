@@ -13,6 +13,9 @@ from typing import Any, Self
 
 from sqlalchemy import Connection, Engine, create_engine, event
 
+#: `Connection` is what stores take; code outside this room names the type by importing it from here.
+__all__ = ["Connection", "Database"]
+
 _BUSY_TIMEOUT_MS = 30_000
 
 

@@ -1,0 +1,41 @@
+# The one-liners people and CI use. Everything they need is set up below the project.
+SHELL := /bin/bash
+export PATH := $(CURDIR)/.venv/bin:$(CURDIR)/.tools/bin:$(PATH)
+export PIP_DISABLE_PIP_VERSION_CHECK := 1
+SEED ?= 7
+
+.PHONY: demo up test test-data test-all check bench setup clean
+
+demo: ## one model from data to three devices and back, ends with a table
+	@.ci/setup demo
+	@edgeops demo --seed $(SEED)
+
+up: ## server, broker and three agents, until Ctrl-C
+	@.ci/setup demo
+	@edgeops up
+
+test: ## everything but what needs ../shared/data
+	@.ci/setup check
+	@python -m pytest -q -m "not data"
+
+test-data: ## what needs the public research data (EDGEOPS_TEST_DATA or ../shared/data)
+	@.ci/setup check
+	@python -m pytest -q -m data
+
+test-all: ## all tests
+	@.ci/setup check
+	@python -m pytest -q
+
+check: ## lint, types, module contracts, dependencies
+	@.ci/setup check
+	@ruff check . && ruff format --check .
+	@mypy
+	@lint-imports
+	@deptry .
+
+bench: ## figures, side by side in one run (NAME=row for one)
+	@.ci/setup check
+	@python -m bench $(if $(NAME),--name $(NAME))
+
+clean: ## forget the set-up
+	rm -rf .venv .tools build *.egg-info

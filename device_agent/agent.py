@@ -1,0 +1,415 @@
+"""One agent: its threads, its queue, and the real world around them.
+
+The main thread owns what is said to the server and takes one event after the other; the link's thread
+delivers, one thread per deployment infers, one worker fetches and verifies, one answers the owner. What
+each of them decides is elsewhere: `core`, `updates`, `downlink`, `store`. This module wires and routes.
+"""
+
+import logging
+import time
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from queue import Empty, SimpleQueue
+from typing import Any, assert_never
+
+from device_agent.config import Deployment, Device, Replay, StateFolder, next_boot, read_deployment
+from device_agent.control import ControlServer
+from device_agent.downlink import Downlink, Heard, Refused, UnknownKey
+from device_agent.facts import device_facts, resident_bytes
+from device_agent.feed import Feed, Wiring
+from device_agent.fetch import BlockFetch, MetaFetch
+from device_agent.link import Arrived, Broker, Connected, Disconnected, Link
+from device_agent.reporting import Reporter
+from device_agent.sinks.jsonl import JsonlSink
+from device_agent.sinks.sink import Sink
+from device_agent.sinks.telemetry import TelemetrySink
+from device_agent.sources.replay import ReplaySource
+from device_agent.sources.source import Source
+from device_agent.store.spool import Spool
+from device_agent.trust import FleetKeys, Trust
+from device_agent.updates import Surroundings, Updates
+from device_agent.uplink import Uplink
+from device_agent.worker import Worker
+from edgeops import __version__, limits
+from edgeops.errors import EdgeOpsError, MessageError
+from edgeops.protocol import messages
+from edgeops.protocol.keys import read_private_key
+from edgeops.protocol.messages import Ack, Command, Credit, Desired, MetaPart, Response, Wish
+from edgeops.protocol.topics import Block, Down, DownKind, UpKind
+
+_log = logging.getLogger(__name__)
+
+_TICK_S = 0.25
+_STOP_TIMEOUT_S = 5.0
+#: Messages that wait for the main thread; a flood beyond it is dropped and counted.
+_MAX_WAITING = 1_000
+#: An unknown key makes the agent ask for the fleet's keys, at most this often.
+_KEYS_REFRESH_S = 15.0
+
+
+class _Nudge:
+    """Something changed somewhere: look."""
+
+
+class _Configured:
+    """The owner changed a deployment's configuration."""
+
+    def __init__(self, deployment: str) -> None:
+        self.deployment = deployment
+
+
+class Agent:
+    """One enrolled device at work."""
+
+    def __init__(self, state: StateFolder, device: Device, *, broker: tuple[str, int] | None = None) -> None:
+        """`broker` overrides where enrolment said the broker is.
+
+        Raises:
+            ConfigError: a file of the state folder cannot be used.
+            PlatformError: the spool cannot be opened, or no runtime is installed.
+        """
+        self._state = state
+        self._device = device
+        self._queue: SimpleQueue[Connected | Disconnected | Arrived | _Nudge | _Configured] = SimpleQueue()
+        self._nudged = False
+        self._stopping = False
+        self._credit = limits.INITIAL_CREDIT
+        self._counters: Counter[str] = Counter()
+        host, port = broker or (device.broker_host, device.broker_port)
+        self._link = Link(
+            Broker(host, port, device.broker_user, device.broker_password),
+            will=lambda: self._uplink.last_will(),  # noqa: PLW0108 - the uplink comes after the link it speaks through
+            on_event=self._deliver,
+        )
+        self._uplink = Uplink(
+            device.id,
+            read_private_key(state.key),
+            boot=next_boot(state),
+            agent_version=__version__,
+            publish=self._link.publish,
+        )
+        self._downlink = Downlink(device.id, state.marks)
+        self._spool = Spool.open(state.spool)
+        self._worker = Worker("updates")
+        self._meta = MetaFetch(self)
+        self._blocks = BlockFetch(self)
+        self._trust = Trust(state.trust, self._meta)
+        self._keys = FleetKeys(state.trust)
+        self._keys_asked_s = -_KEYS_REFRESH_S
+        #: The newest message per kind that waits for newer fleet keys.
+        self._unverified: dict[DownKind, Arrived] = {}
+        self._surroundings = Surroundings(
+            spool=self._spool,
+            trust=self._trust,
+            meta=self._meta,
+            blocks=self._blocks,
+            facts=lambda: device_facts(state.path),
+            submit=self._worker.submit,
+        )
+        self._wiring = Wiring(
+            source=_open_source, sinks=self._sinks, configuration=lambda name: read_deployment(state, name)
+        )
+        self._updates: dict[str, Updates] = {}
+        self._feeds: dict[str, Feed] = {}
+        self._reporter = Reporter(self._uplink, facts=lambda: device_facts(state.path))
+        self._control = ControlServer(state.socket, self._answer_owner)
+
+    # -- life ---------------------------------------------------------------------------
+
+    def run(self) -> None:
+        """Work until `stop`."""
+        state = self._state
+        state.deployments.mkdir(parents=True, exist_ok=True)
+        for name in state.configured():
+            self._deployment(name)
+        self._control.start()
+        self._link.start()
+        _log.info("agent.started", extra={"device": self._device.id, "session": self._uplink.session.counter})
+        while not self._stopping:
+            try:
+                event = self._queue.get(timeout=_TICK_S)
+            except Empty:
+                event = _Nudge()
+            try:
+                self._handle(event)
+            except EdgeOpsError as error:
+                self._counters["agent.errors"] += 1
+                _log.warning("event.failed", extra={"event": type(event).__name__, "error": error})
+            except Exception:  # noqa: BLE001 - the border of the main loop: one bad event must not end the agent
+                self._counters["agent.errors"] += 1
+                _log.exception("event.failed", extra={"event": type(event).__name__})
+        self._end()
+
+    def stop(self) -> None:
+        """End `run` soon; safe in a signal handler."""
+        self._stopping = True
+        self._queue.put(_Nudge())
+
+    def _end(self) -> None:
+        for feed in self._feeds.values():
+            feed.stop(_STOP_TIMEOUT_S)
+        for updates in self._updates.values():
+            updates.close()
+        self._control.close()
+        self._pump()
+        self._uplink.farewell()
+        self._link.close()
+        self._worker.close(_STOP_TIMEOUT_S)
+        self._spool.close()
+        _log.info("agent.stopped", extra={"device": self._device.id})
+
+    # -- what other threads call ----------------------------------------------------------
+
+    def _deliver(self, event: Connected | Disconnected | Arrived) -> None:
+        """The link's thread: parts and blocks go straight to who waits for them, the rest into the queue."""
+        if isinstance(event, Arrived):
+            match event.topic:
+                case Block():
+                    self._blocks.received(event.topic, event.payload)
+                    return
+                case Down(kind=DownKind.META):
+                    self._received_part(event.payload)
+                    return
+            if self._queue.qsize() >= _MAX_WAITING:
+                self._counters["message.dropped"] += 1
+                return
+        self._queue.put(event)
+
+    def _received_part(self, payload: bytes) -> None:
+        try:
+            self._meta.received(messages.decode(payload, MetaPart))
+        except MessageError as error:
+            self._counters["message.refused"] += 1
+            _log.warning("message.refused", extra={"kind": DownKind.META, "error": error})
+
+    def _nudge(self) -> None:
+        """Any thread: there may be something to send."""
+        if not self._nudged:
+            self._nudged = True
+            self._queue.put(_Nudge())
+
+    def _changed(self, deployment: str) -> None:
+        """Any thread: an update machine moved."""
+        feed = self._feeds.get(deployment)
+        if feed is not None:
+            feed.look_again()
+        self._nudge()
+
+    def publish_wish(self, wish: Wish) -> bool:
+        """For fetching: ask the server for a part or for blocks."""
+        return self._uplink.say(UpKind.FETCH, wish)
+
+    def subscribe_blocks(self, blocks: Sequence[Block]) -> None:
+        """For fetching: hear exactly these blocks."""
+        self._link.subscribe(blocks, qos=0)
+
+    def unsubscribe_blocks(self, blocks: Sequence[Block]) -> None:
+        """For fetching: hear them no more."""
+        self._link.unsubscribe(blocks)
+
+    def _answer_owner(self, request: Mapping[str, Any]) -> Mapping[str, Any]:
+        """The control thread: what the command line asks."""
+        match request.get("do"):
+            case "status":
+                return self._status()
+            case "reload":
+                name = str(request.get("deployment"))
+                self._state.deployment(name)
+                self._queue.put(_Configured(name))
+                return {"ok": True}
+            case other:
+                raise MessageError(f"unknown request {other!r}; known: status, reload")
+
+    # -- the main thread --------------------------------------------------------------------
+
+    def _handle(self, event: Connected | Disconnected | Arrived | _Nudge | _Configured) -> None:
+        match event:
+            case Connected():
+                self._born()
+            case Disconnected():
+                _log.info("link.down", extra={"reason": event.reason})
+            case Arrived():
+                self._arrived(event)
+            case _Configured():
+                self._deployment(event.deployment).look_again()
+            case _Nudge():
+                self._nudged = False
+                for updates in self._updates.values():
+                    updates.tick()
+            case _:
+                assert_never(event)
+        self._pump()
+        self._report()
+
+    def _born(self) -> None:
+        """A new connection: hear first, then say who is here and what runs, then what waits."""
+        _log.info("link.up")
+        device = self._device.id
+        self._link.subscribe([Down(device, kind) for kind in DownKind], qos=1)
+        self._uplink.birth()
+        self._reporter.forget()
+        self._report()
+        self._spool.lost_contact()
+        for updates in self._updates.values():
+            updates.acknowledged()
+
+    def _arrived(self, event: Arrived) -> None:
+        topic = event.topic
+        if not isinstance(topic, Down) or topic.device != self._device.id:
+            self._counters["message.refused"] += 1
+            return
+        match self._downlink.hear(topic.kind, event.payload, self._keys.keys):
+            case Refused() as refused:
+                self._counters[refused.name] += 1
+                if refused.name != "envelope.repeated":
+                    _log.warning(
+                        "message.refused",
+                        extra={"kind": topic.kind, "reason": refused.name, "detail": refused.detail},
+                    )
+            case UnknownKey() as unknown:
+                self._counters["envelope.unknown-key"] += 1
+                self._unverified[topic.kind] = event
+                self._ask_for_keys(unknown.key_id)
+            case heard:
+                self._act_on(heard)
+
+    def _act_on(self, heard: Heard) -> None:
+        match heard:
+            case Desired():
+                for desired in heard.deployments:
+                    self._deployment(desired.deployment)
+                    self._updates[desired.deployment].desire(desired, epoch=heard.epoch, revision=heard.revision)
+                self._downlink.carried_out(heard)
+            case Ack():
+                acknowledged = [seq for ack in heard.spools for seq in self._spool.acknowledge(ack)]
+                if acknowledged:
+                    for updates in self._updates.values():
+                        updates.acknowledged()
+            case Credit():
+                self._credit = heard.records
+            case Command():
+                detail = f"unknown command {heard.name[:60]!r}; this agent knows none"
+                self._uplink.say(UpKind.RESPONSE, Response(command=heard.command, ok=False, detail=detail))
+            case _:
+                assert_never(heard)
+
+    def _ask_for_keys(self, key_id: str) -> None:
+        now_s = time.monotonic()
+        if now_s - self._keys_asked_s < _KEYS_REFRESH_S:
+            return
+        self._keys_asked_s = now_s
+        _log.info("fleet-keys.refresh", extra={"unknown": key_id[:16]})
+
+        def refresh() -> None:
+            self._keys.refresh(self._trust)
+            waiting, self._unverified = self._unverified, {}
+            for event in waiting.values():
+                self._queue.put(event)
+
+        self._worker.submit(refresh)
+
+    def _pump(self) -> None:
+        """Send what the server's credit allows; without a connection nothing counts as sent."""
+        if not self._link.connected:
+            return
+        for batch in self._spool.take(self._credit):
+            self._uplink.say(batch.kind, batch.body)
+
+    def _report(self) -> None:
+        if not self._link.connected:
+            return
+        marks = [self._downlink.desired, *(updates.mark for updates in self._updates.values())]
+        self._reporter.report(
+            desired=max(marks),
+            deployments=tuple(updates.state() for _, updates in sorted(self._updates.items())),
+            counters=self._all_counters(),
+            now_s=time.monotonic(),
+        )
+
+    # -- deployments ------------------------------------------------------------------------
+
+    def _deployment(self, name: str) -> Feed:
+        """The deployment's feed; a new deployment is set up first."""
+        feed = self._feeds.get(name)
+        if feed is not None:
+            return feed
+        if len(self._feeds) >= limits.MAX_DEPLOYMENTS:
+            raise MessageError(
+                f"{name!r} would be deployment {len(self._feeds) + 1}; {limits.MAX_DEPLOYMENTS} is the limit"
+            )
+        folder = self._state.deployment(name)
+        folder.mkdir(parents=True, exist_ok=True)
+        updates = Updates(name, folder, surroundings=self._surroundings, on_change=lambda: self._changed(name))
+        feed = Feed(name, updates=updates, spool=self._spool, wiring=self._wiring)
+        self._updates[name] = updates
+        self._feeds[name] = feed
+        updates.resume()
+        feed.start()
+        return feed
+
+    def _sinks(self, deployment: str, configuration: Deployment) -> Sequence[Sink]:
+        sinks: list[Sink] = [
+            TelemetrySink(
+                deployment,
+                configuration.predictions,
+                lambda data: self._spool.append(UpKind.PREDICTIONS, data),
+            )
+        ]
+        if configuration.jsonl is not None:
+            sinks.append(JsonlSink(Path(configuration.jsonl)))
+        return sinks
+
+    # -- what is told about it -----------------------------------------------------------------
+
+    def _all_counters(self) -> dict[str, int]:
+        counters = Counter(self._counters)
+        counters.update(self._spool.counters)
+        counters["worker.errors"] += self._worker.failures
+        for feed in self._feeds.values():
+            totals = feed.core.totals
+            counters["inference.errors"] += totals.errors
+            counters["sink.errors"] += totals.sink_errors
+            counters["spool.errors"] += totals.spool_errors
+            counters["source.errors"] += feed.source_errors
+            counters["model.errors"] += feed.model_errors
+        return {name: count for name, count in sorted(counters.items()) if count}
+
+    def _status(self) -> dict[str, Any]:
+        return {
+            "device": self._device.id,
+            "name": self._device.name,
+            "version": __version__,
+            "server": self._device.server,
+            "connected": self._link.connected,
+            "session": self._uplink.session.counter,
+            "desired": list(self._downlink.desired),
+            "pending_records": self._spool.pending,
+            "resident_bytes": resident_bytes(),
+            "counters": self._all_counters(),
+            "deployments": [self._deployment_status(name) for name in sorted(self._feeds)],
+        }
+
+    def _deployment_status(self, name: str) -> dict[str, Any]:
+        feed, state = self._feeds[name], self._updates[name].state()
+        totals = feed.core.totals
+        return {
+            "deployment": name,
+            "state": state.state,
+            "active": state.active,
+            "candidate": state.candidate,
+            "previous": state.previous,
+            "reason": state.reason,
+            "detail": state.detail or totals.detail,
+            "source": feed.source_state,
+            "source_rows": feed.core.source_rows,
+            "errors": totals.errors,
+            "windows": totals.windows,
+            "latency_p50_us": totals.latency_p50_us,
+            "latency_p95_us": totals.latency_p95_us,
+        }
+
+
+def _open_source(order: Replay) -> Source:
+    """Every kind of source by its configuration; one so far."""
+    return ReplaySource(Path(order.file), loop=order.loop)

@@ -1,0 +1,403 @@
+"""`edgeops-agent`: enrol a device, run its agent, play files to it, try an artifact.
+
+Reads arguments and prints; what is printed on stdout is data, the rest goes to stderr. Exit codes: 0
+ok, 1 failed, 2 usage, 3 not found, 4 not allowed, 5 unreachable, 6 conflict.
+"""
+
+import argparse
+import csv
+import ctypes
+import json
+import os
+import platform
+import secrets
+import signal
+import sys
+import tempfile
+from collections.abc import Callable, Iterable, Sequence
+from pathlib import Path
+from typing import Any
+
+from device_agent.config import (
+    PredictionMode,
+    Replay,
+    StateFolder,
+    read_deployment,
+    read_device,
+    write_deployment,
+)
+from edgeops import __version__
+from edgeops.errors import (
+    AccessError,
+    ConfigError,
+    ConflictError,
+    EdgeOpsError,
+    InputError,
+    NotFoundError,
+    UnreachableError,
+)
+
+_EXIT_CODES: tuple[tuple[type[EdgeOpsError], int], ...] = (
+    (ConfigError, 2),
+    (NotFoundError, 3),
+    (AccessError, 4),
+    (UnreachableError, 5),
+    (ConflictError, 6),
+)
+_BENCH_INFERENCES = 10_000
+_PR_SET_PDEATHSIG = 1
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """The entry of `edgeops-agent`; the process's exit code."""
+    options = _parser().parse_args(arguments)
+    act: Callable[[argparse.Namespace], int] = options.act
+    try:
+        return act(options)
+    except EdgeOpsError as error:
+        print(f"error: {error}", file=sys.stderr)
+        return next((code for kind, code in _EXIT_CODES if isinstance(error, kind)), 1)
+    except BrokenPipeError:
+        # Whoever read our output has enough; leave nothing that Python would flush at exit.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 0
+
+
+# -- commands ---------------------------------------------------------------------------
+
+
+def _enrol(options: argparse.Namespace) -> int:
+    from device_agent.enrol import enrol  # noqa: PLC0415 - only this command needs HTTP
+
+    device = enrol(_state(options), options.url, token=options.token, name=options.name)
+    print(device.id)
+    _say(f"enrolled as {device.id} ({device.name}); next: edgeops-agent --state {_state(options).path} run")
+    return 0
+
+
+def _run(options: argparse.Namespace) -> int:
+    if options.die_with_parent:
+        _die_with_parent()
+    from device_agent.agent import Agent  # noqa: PLC0415 - loads the runtime
+    from device_agent.events import log_to_stderr  # noqa: PLC0415
+    from device_agent.lock import only_agent  # noqa: PLC0415
+
+    log_to_stderr(verbose=options.verbose)
+    state = _state(options)
+    device = read_device(state)
+    with only_agent(state.pid):
+        agent = Agent(state, device, broker=options.broker)
+        for number in (signal.SIGTERM, signal.SIGINT):
+            signal.signal(number, lambda _number, _frame: agent.stop())
+        agent.run()
+    return 0
+
+
+def _replay(options: argparse.Namespace) -> int:
+    state = _state(options)
+    read_device(state)
+    file = options.file.absolute()
+    if not file.is_file():
+        raise NotFoundError(f"no such file: {file}")
+    name = options.deployment
+    columns = _columns_in_charge(state, name)
+    if columns is not None:
+        from device_agent.sources.replay import read_table  # noqa: PLC0415 - loads numpy
+
+        read_table(file, columns)
+    order = Replay(file=str(file), run=secrets.token_hex(8), loop=options.loop, rate_hz=options.rate)
+    before = read_deployment(state, name)
+    after = type(before)(
+        source=order,
+        predictions=options.predictions or before.predictions,
+        jsonl=str(options.jsonl.absolute()) if options.jsonl is not None else before.jsonl,
+    )
+    write_deployment(state, name, after)
+    _tell(state, name)
+    rate = f"{options.rate:g} rows a second" if options.rate else "as fast as the model answers"
+    waiting = "" if columns is not None else "; it waits for a model"
+    _say(f"{name} replays {file}, {'in a loop' if options.loop else 'once'}, {rate}{waiting}")
+    return 0
+
+
+def _stop(options: argparse.Namespace) -> int:
+    state = _state(options)
+    before = read_deployment(state, options.deployment)
+    write_deployment(state, options.deployment, type(before)(predictions=before.predictions, jsonl=before.jsonl))
+    _tell(state, options.deployment)
+    _say(f"{options.deployment} has no source any more")
+    return 0
+
+
+def _status(options: argparse.Namespace) -> int:
+    from device_agent.control import ask  # noqa: PLC0415
+
+    state = _state(options)
+    device = read_device(state)
+    status = ask(state.socket, {"do": "status"})
+    if options.json:
+        print(json.dumps(status))
+        return 0
+    contact = "connected" if status["connected"] else "not connected"
+    print(f"{device.id} ({device.name}), {contact}, {status['pending_records']} records wait for the server")
+    for deployment in status["deployments"]:
+        active = deployment["active"] or "no model"
+        print(
+            f"  {deployment['deployment']}: {active[:19]} {deployment['state']}, source {deployment['source']}, "
+            f"{deployment['source_rows']} rows, {deployment['errors']} errors, p95 {deployment['latency_p95_us']} us"
+        )
+        if deployment["detail"]:
+            print(f"    {deployment['detail']}")
+    return 0
+
+
+def _predict(options: argparse.Namespace) -> int:
+    from device_agent.judging import Summary, answers  # noqa: PLC0415 - loads the runtime
+    from edgeops.model.model import Model  # noqa: PLC0415
+
+    model = Model.load(_existing(options.artifact))
+    summary = Summary()
+    for answer in answers(model, options.file, summary):
+        if options.json:
+            print(
+                json.dumps(
+                    {"id": answer.id, "answer": answer.answer, "label": answer.label, "confidence": answer.confidence}
+                )
+            )
+        else:
+            print(f"{answer.id}\t{answer.label}\t{answer.confidence:.3f}")
+    if summary.errors:
+        _say(f"{summary.errors} inputs had no answer; the last: {summary.last_error}")
+    return 0 if summary.rows or not summary.errors else 1
+
+
+def _batch(options: argparse.Namespace) -> int:
+    from device_agent.core import percentiles_us  # noqa: PLC0415 - loads the runtime
+    from device_agent.judging import Answer, Summary, answers, compare, read_labels  # noqa: PLC0415
+    from edgeops.artifact.manifest import Task  # noqa: PLC0415
+    from edgeops.model.model import Model  # noqa: PLC0415
+
+    model = Model.load(_existing(options.artifact))
+    labels = read_labels(options.labels) if options.labels is not None else {}
+    summary, task = Summary(), model.manifest.task
+
+    def judged() -> Iterable[Answer]:
+        for answer in answers(model, options.file, summary):
+            compare(summary, answer, labels, task=task)
+            yield answer
+
+    if options.output is not None:
+        _write_answers(options.output, judged())
+    else:
+        for _ in judged():
+            pass
+    p50, p95, p99 = percentiles_us(summary.latencies_ns, (0.50, 0.95, 0.99))
+    document: dict[str, Any] = {
+        "model": model.manifest.name,
+        "version": model.manifest.version,
+        "variant": model.manifest.variant,
+        "answers": summary.rows,
+        "errors": summary.errors,
+        "latency_us": {"p50": p50, "p95": p95, "p99": p99},
+    }
+    if task is Task.CLASSIFICATION:
+        document["mix"] = dict(sorted(summary.mix.items()))
+    if options.labels is not None:
+        if not summary.labelled:
+            raise InputError(f"{options.labels} has no label for any id in {options.file}; both must name the same ids")
+        document["labelled"] = summary.labelled
+        if task is Task.CLASSIFICATION:
+            document["accuracy"] = summary.correct / summary.labelled
+        else:
+            document["mean_absolute_error"] = summary.absolute_error / summary.labelled
+    _print_document(document, as_json=options.json)
+    return 0
+
+
+def _bench(options: argparse.Namespace) -> int:
+    from device_agent.store.spool import Spool  # noqa: PLC0415 - loads the runtime
+    from device_agent.timing import time_inference  # noqa: PLC0415
+
+    artifact = _existing(options.artifact)
+    with tempfile.TemporaryDirectory() as folder:
+        spool = Spool.open(Path(folder) / "spool.db")
+        timing = time_inference(artifact, spool, inferences=options.inferences)
+        spool.close()
+    document = {
+        "machine": platform.machine(),
+        "inferences": timing.inferences,
+        "bare_us": {"mean": round(timing.bare_mean_us, 1), "p50": timing.bare_p50_us, "p99": timing.bare_p99_us},
+        "agent_us": {
+            "mean": round(timing.agent_mean_us, 1),
+            "p50": timing.agent_p50_us,
+            "p95": timing.agent_p95_us,
+            "p99": timing.agent_p99_us,
+        },
+        "overhead_us": round(timing.overhead_us, 1),
+    }
+    _print_document(document, as_json=options.json)
+    return 0
+
+
+# -- below -------------------------------------------------------------------------------
+
+
+def _state(options: argparse.Namespace) -> StateFolder:
+    return StateFolder.chosen(options.state, os.environ)
+
+
+def _say(text: str) -> None:
+    print(text, file=sys.stderr)
+
+
+def _existing(path: Path) -> Path:
+    if not path.is_file():
+        raise NotFoundError(f"no such file: {path}")
+    return path
+
+
+def _tell(state: StateFolder, deployment: str) -> None:
+    """A running agent looks at the configuration again; without one it waits on disk."""
+    from device_agent.control import ask  # noqa: PLC0415
+
+    try:
+        ask(state.socket, {"do": "reload", "deployment": deployment})
+    except UnreachableError:
+        _say(f"no agent runs here; this takes effect with: edgeops-agent --state {state.path} run")
+
+
+def _columns_in_charge(state: StateFolder, deployment: str) -> tuple[str, ...] | None:
+    """The columns that the active model takes; None without one."""
+    from device_agent.store.slots import Slots  # noqa: PLC0415
+    from edgeops.artifact.package import open_artifact  # noqa: PLC0415
+
+    folder = state.deployment(deployment)
+    active = Slots(folder).active if folder.is_dir() else None
+    return None if active is None else open_artifact(active.path).manifest.window.columns
+
+
+def _write_answers(path: Path, answers: Iterable[Any]) -> None:
+    with path.open("w", newline="", encoding="utf-8") as file:
+        if path.suffix.lower() == ".csv":
+            rows = csv.writer(file)
+            rows.writerow(("id", "answer", "label", "confidence"))
+            rows.writerows((item.id, item.answer, item.label, item.confidence) for item in answers)
+        else:
+            for item in answers:
+                line = {"id": item.id, "answer": item.answer, "label": item.label, "confidence": item.confidence}
+                file.write(json.dumps(line) + "\n")
+
+
+def _print_document(document: dict[str, Any], *, as_json: bool) -> None:
+    if as_json:
+        print(json.dumps(document))
+        return
+    for name, value in document.items():
+        if isinstance(value, dict):
+            value = "  ".join(f"{key} {item}" for key, item in value.items())  # noqa: PLW2901 - shown instead of the dict
+        print(
+            f"{name.replace('_', ' '):<20} {value:.4f}"
+            if isinstance(value, float)
+            else f"{name.replace('_', ' '):<20} {value}"
+        )
+
+
+def _die_with_parent() -> None:
+    """SIGTERM when the parent is gone, so that windows still close (prctl(2), PR_SET_PDEATHSIG)."""
+    ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGTERM, 0, 0, 0)
+    if os.getppid() == 1:
+        raise ConfigError("--die-with-parent, but the parent is gone already")
+
+
+def _address(text: str) -> tuple[str, int]:
+    host, _, port = text.rpartition(":")
+    if not host or not port.isdecimal() or not 0 < int(port) < 65536:
+        raise argparse.ArgumentTypeError(f"{text!r} is no HOST:PORT")
+    return host, int(port)
+
+
+def _rate(text: str) -> float:
+    try:
+        rate = float(text)
+    except ValueError:
+        rate = 0.0
+    if not 0 < rate <= 1e6:
+        raise argparse.ArgumentTypeError(f"{text!r} is no rate; give rows per second, above 0")
+    return rate
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="edgeops-agent", description="Run models on this device, kept right by a fleet server."
+    )
+    parser.add_argument(
+        "--state", type=Path, metavar="DIR", help="default: $EDGEOPS_AGENT_STATE or ~/.local/state/edgeops-agent"
+    )
+    parser.add_argument("--version", action="version", version=f"edgeops-agent {__version__}")
+    commands = parser.add_subparsers(required=True, metavar="COMMAND")
+
+    command = commands.add_parser("enrol", help="make this machine a device of a fleet")
+    command.add_argument("url", metavar="URL", help="the fleet server, http://HOST:PORT")
+    command.add_argument("--token", required=True, help="one-time token from the server")
+    command.add_argument(
+        "--name", default=platform.node() or "device", help="what people call it; default: the host name"
+    )
+    command.set_defaults(act=_enrol)
+
+    command = commands.add_parser("run", help="work until stopped")
+    command.add_argument("--broker", type=_address, metavar="HOST:PORT", help="the broker, if it moved since enrolment")
+    command.add_argument(
+        "--die-with-parent", action="store_true", help="stop when the process that started this one is gone"
+    )
+    command.add_argument("--verbose", action="store_true", help="log more")
+    command.set_defaults(act=_run)
+
+    command = commands.add_parser("replay", help="play a file to a deployment: CSV, JSONL or npz")
+    command.add_argument("file", type=Path, metavar="FILE")
+    command.add_argument("--deployment", required=True, metavar="NAME")
+    rounds = command.add_mutually_exclusive_group()
+    rounds.add_argument("--loop", action="store_true", help="begin again after the last row")
+    rounds.add_argument("--once", dest="loop", action="store_false", help="stop after the last row (default)")
+    command.add_argument(
+        "--rate", type=_rate, metavar="HZ", help="rows per second; default: as fast as the model answers"
+    )
+    command.add_argument(
+        "--predictions", type=PredictionMode, choices=tuple(PredictionMode), help="which answers are published"
+    )
+    command.add_argument("--jsonl", type=Path, metavar="FILE", help="answers also go to this file")
+    command.set_defaults(act=_replay)
+
+    command = commands.add_parser("stop", help="take a deployment's source away")
+    command.add_argument("--deployment", required=True, metavar="NAME")
+    command.set_defaults(act=_stop)
+
+    command = commands.add_parser("status", help="what a running agent does")
+    command.add_argument("--json", action="store_true")
+    command.set_defaults(act=_status)
+
+    command = commands.add_parser("predict", help="an artifact's answer to every row of a file")
+    command.add_argument("artifact", type=Path, metavar="ARTIFACT")
+    command.add_argument("file", type=Path, metavar="FILE")
+    command.add_argument("--json", action="store_true", help="one JSON object a line")
+    command.set_defaults(act=_predict)
+
+    command = commands.add_parser("batch", help="judge an artifact on a file")
+    command.add_argument("artifact", type=Path, metavar="ARTIFACT")
+    command.add_argument("file", type=Path, metavar="FILE")
+    command.add_argument("--labels", type=Path, metavar="CSV", help="columns id and label: print the accuracy")
+    command.add_argument(
+        "--output", type=Path, metavar="FILE", help="write all answers, as CSV or JSON lines by suffix"
+    )
+    command.add_argument("--json", action="store_true")
+    command.set_defaults(act=_batch)
+
+    command = commands.add_parser("bench", help="latency of an artifact here, bare and through the agent")
+    command.add_argument("artifact", type=Path, metavar="ARTIFACT")
+    command.add_argument("--inferences", type=int, default=_BENCH_INFERENCES, metavar="N")
+    command.add_argument("--json", action="store_true")
+    command.set_defaults(act=_bench)
+    return parser
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,372 @@
+"""One deployment without threads: rows go in, answers go to sinks, telemetry windows to the spool.
+
+Whoever owns a `DeploymentCore` calls it from one thread and tells it the time through a clock. It decides
+when a window closes and what a row counts as. It loads no model, reads no source and knows no network.
+
+The path of a row is written for speed: one call, no lock, no logging, no allocation beyond the answer.
+"""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from math import ceil
+from typing import Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from device_agent.sinks.sink import Sink
+from device_agent.store.spool import Spool
+from edgeops import limits
+from edgeops.digest import digest_raw
+from edgeops.errors import PlatformError
+from edgeops.model.model import Model
+from edgeops.model.windowing import WindowBuffer
+from edgeops.protocol import messages
+from edgeops.protocol.messages import Phase
+from edgeops.protocol.topics import UpKind
+from edgeops.sketch.window import Sketcher, pack
+
+_WINDOW_AGE_NS = int(limits.WINDOW_AGE.total_seconds() * 1e9)
+_WINDOW_IDLE_NS = int(limits.WINDOW_IDLE.total_seconds() * 1e9)
+_RETRY_MIN_NS = int(limits.RETRY_MIN.total_seconds() * 1e9)
+_RETRY_MAX_NS = int(limits.RETRY_MAX.total_seconds() * 1e9)
+
+
+class TrialWatch(Protocol):
+    """Is told about every real input that a candidate answered, or failed to."""
+
+    def __call__(self, *, ok: bool, latency_us: int, detail: str = "") -> None: ...  # noqa: D102 - the class says it
+
+
+@dataclass(frozen=True, slots=True)
+class Charge:
+    """A loaded model and the standing under which it answers."""
+
+    digest: str
+    phase: Phase
+    model: Model
+
+
+@dataclass(slots=True)
+class Totals:
+    """What happened since the start, for `status`."""
+
+    source_rows: int = 0
+    answers: int = 0
+    errors: int = 0
+    sink_errors: int = 0
+    spool_errors: int = 0
+    windows: int = 0
+    #: Of the last closed window.
+    latency_p50_us: int = 0
+    latency_p95_us: int = 0
+    #: The last error of a model or a sink, for people.
+    detail: str = ""
+
+
+class _Lane:
+    """A model with its own input window, and the sinks that hear it."""
+
+    __slots__ = ("charge", "picks", "predict", "push", "sinks", "sketcher")
+
+    def __init__(self, charge: Charge, columns: Sequence[str]) -> None:
+        window = charge.model.manifest.window
+        self.charge = charge
+        self.push = WindowBuffer(window).push
+        self.predict = charge.model.predict
+        self.sketcher = None if charge.model.reference is None else Sketcher(charge.model.reference)
+        self.sinks: list[Sink] = []
+        #: Where this model's columns are in a row; None = the row is exactly them.
+        self.picks = None if tuple(columns) == window.columns else [columns.index(name) for name in window.columns]
+
+    def hear(self, sinks: list[Sink]) -> None:
+        """Let these sinks hear this model; those that did not are told whose answers come."""
+        for sink in sinks:
+            if sink not in self.sinks:
+                sink.begin(self.charge.digest, self.charge.phase)
+        self.sinks = sinks
+
+
+@dataclass(slots=True)
+class _Rest:
+    """A sink that failed is left alone until then; failing again soon doubles the pause."""
+
+    until_ns: int
+    pause_ns: int
+    over: bool = False
+
+
+class DeploymentCore:
+    """One named deployment."""
+
+    def __init__(
+        self,
+        deployment: str,
+        *,
+        spool: Spool,
+        clock_ns: Callable[[], int],
+        trial: TrialWatch,
+    ) -> None:
+        self.deployment = deployment
+        self.totals = Totals()
+        #: What a row must hold, in this order; empty without a model.
+        self.columns: tuple[str, ...] = ()
+        self._spool = spool
+        self._clock_ns = clock_ns
+        self._trial = trial
+        self._sinks: tuple[Sink, ...] = ()
+        self._rests: dict[int, _Rest] = {}
+        self._lane: _Lane | None = None
+        #: In TRIAL, the incumbent: actuating sinks hear only this one.
+        self._guard: _Lane | None = None
+        self._position = 0
+        self._checkpoint: Callable[[int], bytes] | None = None
+        self._latencies: list[int] = []
+        self._opened_ns = self._last_row_ns = clock_ns()
+        self._source_rows = 0
+        self._errors = 0
+        self._close_at = limits.WINDOW_ROWS
+
+    # -- what the owner sets ------------------------------------------------------
+
+    @property
+    def charge(self) -> Charge | None:
+        """Who answers now; None is NO_MODEL."""
+        return self._lane.charge if self._lane is not None else None
+
+    @property
+    def position(self) -> int:
+        """The source position after the last row taken."""
+        return self._position
+
+    @property
+    def source_rows(self) -> int:
+        """Rows taken since the start."""
+        return self.totals.source_rows + self._source_rows
+
+    def use_sinks(self, sinks: Sequence[Sink]) -> None:
+        """From now on these sinks hear the answers; the old ones are flushed."""
+        self._flush_sinks()
+        self._sinks = tuple(sinks)
+        self._rests.clear()
+        self._arrange(self.charge, self._guard.charge if self._guard is not None else None)
+
+    def use_source(self, position: int, checkpoint: Callable[[int], bytes]) -> None:
+        """Rows that come now belong to a source that stands at `position`; closes the window of the last one.
+
+        `checkpoint` turns a position into what is stored with a window.
+
+        Raises:
+            PlatformError: the window could not be stored; nothing has changed.
+        """
+        self.close_window()
+        self._position = position
+        self._checkpoint = checkpoint
+
+    def put_in_charge(self, charge: Charge | None, *, incumbent: Charge | None = None) -> None:
+        """Let `charge` answer; `incumbent` goes on for actuating sinks while `charge` is in TRIAL.
+
+        Raises:
+            PlatformError: the window of the model before could not be stored; nothing has changed.
+        """
+        self.close_window()
+        self._arrange(charge, incumbent)
+
+    # -- what the owner feeds -------------------------------------------------------
+
+    def take(self, row: NDArray[np.float32], input_id: str, position: int, *, at_s: float | None = None) -> None:
+        """One source row, float32 of (columns,); `position` is the source's after it. Needs a model in charge."""
+        lane = self._lane
+        assert lane is not None, "a row came while no model is in charge"
+        self._source_rows += 1
+        self._position = position
+        clock_ns = self._clock_ns
+        if self._guard is not None:
+            self._guarded(self._guard, row, input_id, at_s)
+        try:
+            window = lane.push(row if lane.picks is None else row[lane.picks], at_s)
+            if window is None:
+                self._last_row_ns = clock_ns()
+                return
+            started_ns = clock_ns()
+            prediction = lane.predict(window)
+            now_ns = clock_ns()
+        except Exception as error:  # noqa: BLE001 - a model is foreign code: whatever it raises, the next row gets its chance
+            self._failed(lane, error)
+            return
+        self._last_row_ns = now_ns
+        latencies = self._latencies
+        latencies.append(now_ns - started_ns)
+        if lane.sketcher is not None:
+            lane.sketcher.push(prediction.channels)
+        for sink in lane.sinks:
+            try:
+                sink.take(input_id, prediction, now_ns)
+            except Exception as error:  # noqa: BLE001 - a sink is the world's border: counted, rested, tried again
+                self._rest(sink, error, now_ns)
+        if lane.charge.phase is Phase.TRIAL:
+            self._trial(ok=True, latency_us=latencies[-1] // 1000)
+        if len(latencies) >= self._close_at:
+            self._try_close()
+
+    def tick(self) -> None:
+        """Time passed: close what is old or idle, hand on what waits, wake rested sinks."""
+        now_ns = self._clock_ns()
+        self._wake(now_ns)
+        for sink in self._heard():
+            self._guard_sink(sink, sink.tick, now_ns)
+        if self._source_rows and (
+            now_ns - self._opened_ns >= _WINDOW_AGE_NS or now_ns - self._last_row_ns >= _WINDOW_IDLE_NS
+        ):
+            self._try_close()
+
+    def close_window(self) -> None:
+        """Store the window, if it saw a row, together with the source position, in one transaction.
+
+        Raises:
+            PlatformError: the spool cannot take it now; the window stays open.
+        """
+        self._flush_sinks()
+        lane = self._lane
+        if lane is None or self._source_rows == 0:
+            self._reset()
+            return
+        now_ns = self._clock_ns()
+        p50_us, p95_us = percentiles_us(self._latencies, (0.50, 0.95))
+        window = messages.Window(
+            deployment=self.deployment,
+            digest=digest_raw(lane.charge.digest),
+            phase=lane.charge.phase,
+            rows=len(self._latencies),
+            source_rows=self._source_rows,
+            errors=self._errors,
+            dropped=0,
+            duration_ms=max(0, now_ns - self._opened_ns) // 1_000_000,
+            latency_p50_us=p50_us,
+            latency_p95_us=p95_us,
+            sketch=b"" if lane.sketcher is None else pack(lane.sketcher.sketch()),
+        )
+        checkpoint = None if self._checkpoint is None else (self.deployment, self._checkpoint(self._position))
+        self._spool.append(UpKind.TELEMETRY, messages.encode(window), checkpoint=checkpoint)
+        totals = self.totals
+        totals.source_rows += self._source_rows
+        totals.answers += len(self._latencies)
+        totals.windows += 1
+        totals.latency_p50_us, totals.latency_p95_us = p50_us, p95_us
+        self._reset()
+
+    # -- below ------------------------------------------------------------------------
+
+    def _arrange(self, charge: Charge | None, incumbent: Charge | None) -> None:
+        """Give every sink its voice: actuating ones never hear a candidate in TRIAL."""
+        if charge is None:
+            self._lane, self._guard, self.columns = None, None, ()
+            self._reset()
+            return
+        guarded = incumbent is not None and charge.phase is Phase.TRIAL and any(sink.actuating for sink in self._sinks)
+        columns = list(charge.model.manifest.window.columns)
+        if guarded and incumbent is not None:
+            columns += [name for name in incumbent.model.manifest.window.columns if name not in columns]
+        self.columns = tuple(columns)
+        self._lane = _Lane(charge, columns)
+        self._guard = _Lane(incumbent, columns) if guarded and incumbent is not None else None
+        self._give_voices()
+        self._reset()
+
+    def _give_voices(self) -> None:
+        """Actuating sinks never hear a candidate in TRIAL; those at rest hear nobody."""
+        lane, guard = self._lane, self._guard
+        if lane is None:
+            return
+        awake = [sink for sink in self._sinks if id(sink) not in self._rests or self._rests[id(sink)].over]
+        in_trial = lane.charge.phase is Phase.TRIAL
+        lane.hear([sink for sink in awake if not (in_trial and sink.actuating)])
+        if guard is not None:
+            guard.hear([sink for sink in awake if sink.actuating])
+
+    def _guarded(self, lane: _Lane, row: NDArray[np.float32], input_id: str, at_s: float | None) -> None:
+        """The incumbent answers for the actuating sinks; telemetry counts the candidate."""
+        try:
+            window = lane.push(row if lane.picks is None else row[lane.picks], at_s)
+            if window is None:
+                return
+            prediction = lane.predict(window)
+        except Exception as error:  # noqa: BLE001 - as in `take`
+            self.totals.errors += 1
+            self.totals.detail = f"{lane.charge.digest}: {error}"
+            return
+        now_ns = self._clock_ns()
+        for sink in lane.sinks:
+            try:
+                sink.take(input_id, prediction, now_ns)
+            except Exception as error:  # noqa: BLE001 - as in `take`
+                self._rest(sink, error, now_ns)
+
+    def _failed(self, lane: _Lane, error: Exception) -> None:
+        self._errors += 1
+        self._last_row_ns = self._clock_ns()
+        self.totals.errors += 1
+        self.totals.detail = f"{type(error).__name__}: {error}"[: limits.MAX_DETAIL_LENGTH]
+        if lane.charge.phase is Phase.TRIAL:
+            self._trial(ok=False, latency_us=0, detail=self.totals.detail)
+        if len(self._latencies) + self._errors >= self._close_at:
+            self._try_close()
+
+    def _try_close(self) -> None:
+        """Close, or go on with a larger window and try again later: a full disk loses no row."""
+        try:
+            self.close_window()
+        except PlatformError as error:
+            self.totals.spool_errors += 1
+            self.totals.detail = str(error)
+            self._close_at = len(self._latencies) + self._errors + limits.WINDOW_ROWS
+            self._last_row_ns = self._clock_ns()
+
+    def _reset(self) -> None:
+        """An empty window."""
+        self._opened_ns = self._last_row_ns = self._clock_ns()
+        self._source_rows = 0
+        self._errors = 0
+        self._close_at = limits.WINDOW_ROWS
+        self._latencies.clear()
+        if self._lane is not None and self._lane.sketcher is not None:
+            self._lane.sketcher.clear()
+
+    def _heard(self) -> list[Sink]:
+        lanes = (self._lane, self._guard)
+        return [sink for lane in lanes if lane is not None for sink in lane.sinks]
+
+    def _flush_sinks(self) -> None:
+        now_ns = self._clock_ns()
+        for sink in self._heard():
+            self._guard_sink(sink, sink.flush, now_ns)
+
+    def _guard_sink(self, sink: Sink, act: Callable[[int], None], now_ns: int) -> None:
+        try:
+            act(now_ns)
+        except Exception as error:  # noqa: BLE001 - as in `take`
+            self._rest(sink, error, now_ns)
+
+    def _rest(self, sink: Sink, error: Exception, now_ns: int) -> None:
+        self.totals.sink_errors += 1
+        self.totals.detail = f"{type(sink).__name__}: {error}"[: limits.MAX_DETAIL_LENGTH]
+        last = self._rests.get(id(sink))
+        again = last is not None and now_ns - last.until_ns < _RETRY_MAX_NS
+        pause_ns = min(2 * last.pause_ns, _RETRY_MAX_NS) if last is not None and again else _RETRY_MIN_NS
+        self._rests[id(sink)] = _Rest(now_ns + pause_ns, pause_ns)
+        self._give_voices()
+
+    def _wake(self, now_ns: int) -> None:
+        due = [rest for rest in self._rests.values() if not rest.over and rest.until_ns <= now_ns]
+        for rest in due:
+            rest.over = True
+        if due:
+            self._give_voices()
+
+
+def percentiles_us(latencies_ns: Sequence[int], ranks: tuple[float, ...]) -> tuple[int, ...]:
+    """Nearest-rank percentiles in microseconds; zeros when there are none."""
+    if not latencies_ns:
+        return tuple(0 for _ in ranks)
+    ordered = sorted(latencies_ns)
+    return tuple(ordered[max(0, ceil(rank * len(ordered)) - 1)] // 1000 for rank in ranks)

@@ -1,0 +1,53 @@
+"""What this machine is: facts for compatibility, and what an identity is bound to.
+
+Reads /proc and /etc; decides nothing.
+"""
+
+import platform
+import resource
+import shutil
+from pathlib import Path
+
+from edgeops.model.runtime import runtime_facts
+from edgeops.protocol.messages import DeviceFacts
+
+#: A board's serial number first (Raspberry Pi), then the installation's id (machine-id(5)).
+_IDENTITIES = (Path("/proc/device-tree/serial-number"), Path("/etc/machine-id"), Path("/var/lib/dbus/machine-id"))
+
+
+def device_facts(folder: Path) -> DeviceFacts:
+    """What a model must fit on; `folder` is where slots are kept."""
+    runtime, version = runtime_facts()
+    return DeviceFacts(
+        arch=platform.machine(),
+        runtime=runtime,
+        runtime_version=version,
+        python=platform.python_version(),
+        memory_bytes=_memory_bytes(),
+        disk_free_bytes=shutil.disk_usage(folder).free,
+    )
+
+
+def hardware_id() -> str:
+    """What enrolment binds the identity to; the host name where a machine has nothing better."""
+    for path in _IDENTITIES:
+        try:
+            text = path.read_text(encoding="ascii").strip("\x00\n ")
+        except (OSError, UnicodeDecodeError):
+            continue
+        if text:
+            return text
+    return platform.node() or "unknown"
+
+
+def resident_bytes() -> int:
+    """Memory of this process that is in RAM now (proc(5), statm)."""
+    pages = int(Path("/proc/self/statm").read_text(encoding="ascii").split()[1])
+    return pages * resource.getpagesize()
+
+
+def _memory_bytes() -> int:
+    for line in Path("/proc/meminfo").read_text(encoding="ascii").splitlines():
+        if line.startswith("MemTotal:"):
+            return int(line.split()[1]) * 1024
+    return 0

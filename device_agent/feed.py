@@ -1,0 +1,298 @@
+"""The thread of one deployment: reads its source at its pace and lets the core answer.
+
+It follows two things that others decide: which models shall run (`Updates.running`) and what the
+owner configured. `look_again` says that one of them changed; nothing else crosses the threads. An
+error of a source, a model or a sink is counted, kept for `status`, and tried again with back-off.
+"""
+
+import logging
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from threading import Event, Thread
+
+import msgspec
+
+from device_agent.config import Deployment, Replay
+from device_agent.core import Charge, DeploymentCore
+from device_agent.sinks.sink import Sink
+from device_agent.sources.source import Rows, Source
+from device_agent.store.slots import Slot
+from device_agent.store.spool import Spool
+from device_agent.updates import Running, Updates
+from edgeops import limits
+from edgeops.errors import EdgeOpsError, PlatformError
+from edgeops.model.model import Model
+from edgeops.protocol.messages import Phase
+
+_log = logging.getLogger(__name__)
+
+#: Rows asked of a source at a time.
+_CHUNK_ROWS = 64
+#: A deployment without anything to do looks at its windows this often.
+_TICK_S = 0.25
+#: A source that plays as fast as it can waits while more records than this wait for the server.
+_MAX_PENDING = 2_000
+
+
+class Checkpoint(msgspec.Struct, frozen=True, array_like=True):
+    """How far one order to replay has come."""
+
+    run: str
+    position: int
+
+
+@dataclass(frozen=True, slots=True)
+class Wiring:
+    """How configuration becomes sources and sinks."""
+
+    source: Callable[[Replay], Source]
+    sinks: Callable[[str, Deployment], Sequence[Sink]]
+    #: The owner's present choices for a deployment.
+    configuration: Callable[[str], Deployment]
+
+
+class Feed:
+    """One deployment at work."""
+
+    def __init__(self, deployment: str, *, updates: Updates, spool: Spool, wiring: Wiring) -> None:
+        self.core = DeploymentCore(
+            deployment, spool=spool, clock_ns=time.perf_counter_ns, trial=updates.trial_inference
+        )
+        #: What the source is doing, for `status`.
+        self.source_state = "none"
+        self.source_errors = 0
+        self.model_errors = 0
+        self._deployment = deployment
+        self._updates = updates
+        self._spool = spool
+        self._wiring = wiring
+        self._news = Event()
+        self._news.set()
+        #: News that could not be followed yet.
+        self._stale = False
+        self._stopping = False
+        self._models: dict[str, Model] = {}
+        self._configuration: Deployment | None = None
+        self._source: Source | None = None
+        self._selected: tuple[str, ...] | None = None
+        self._ended = False
+        self._pacer = _Pacer(None)
+        self._retry = _Backoff()
+        self._thread = Thread(target=self._run, name=f"feed-{deployment}", daemon=True)
+
+    def start(self) -> None:
+        """Begin."""
+        self._thread.start()
+
+    def look_again(self) -> None:
+        """The models that shall run, or the configuration, may have changed; never blocks."""
+        self._news.set()
+
+    def stop(self, timeout_s: float) -> None:
+        """Close the window, flush the sinks, end the thread."""
+        self._stopping = True
+        self._news.set()
+        self._thread.join(timeout_s)
+
+    # -- the thread -------------------------------------------------------------------
+
+    def _run(self) -> None:
+        while not self._stopping:
+            try:
+                self._turn()
+            except Exception as error:  # noqa: BLE001 - the border of this task: whatever it was, the deployment goes on
+                self._source_failed(error)
+        try:
+            self.core.close_window()
+            self.core.use_sinks(())
+        except PlatformError as error:
+            _log.warning("window.lost", extra={"deployment": self._deployment, "error": error})
+        for model in self._models.values():
+            model.close()
+
+    def _turn(self) -> None:
+        """Look at what is new, play what is due, let time pass."""
+        if self._news.is_set() or (self._stale and self._retry.wait_s() == 0):
+            self._news.clear()
+            self._stale = True
+            self._follow()
+            self._stale = False
+        wait_s = self._play()
+        self.core.tick()
+        if wait_s > 0:
+            self._news.wait(min(wait_s, _TICK_S))
+
+    def _follow(self) -> None:
+        """Make the core run what shall run, on the source and sinks that are configured."""
+        configuration = self._wiring.configuration(self._deployment)
+        if configuration != self._configuration:
+            self._configure(configuration)
+        running = self._updates.running()
+        self._put_in_charge(running)
+
+    def _configure(self, configuration: Deployment) -> None:
+        last = self._configuration
+        if last is None or (last.predictions, last.jsonl) != (configuration.predictions, configuration.jsonl):
+            self.core.use_sinks(self._wiring.sinks(self._deployment, configuration))
+        if last is None or last.source != configuration.source:
+            self._open(configuration.source)
+        self._configuration = configuration
+
+    def _open(self, order: Replay | None) -> None:
+        """Turn to another source, at the place where this order to replay stood last."""
+        run = order.run if order is not None else ""
+        stored = self._spool.checkpoint(self._deployment)
+        last = msgspec.msgpack.decode(stored, type=Checkpoint) if stored is not None else None
+        position = last.position if last is not None and last.run == run else 0
+        self.core.use_source(position, lambda at: msgspec.msgpack.encode(Checkpoint(run, at)))
+        self._source = self._wiring.source(order) if order is not None else None
+        self._selected = None
+        self._ended = False
+        self._pacer = _Pacer(order.rate_hz if order is not None else None)
+        self._retry = _Backoff()
+        self.source_state = "waiting for a model" if order is not None else "none"
+
+    def _put_in_charge(self, running: Running) -> None:
+        incumbent = self._charge(running.active, Phase.LIVE)
+        candidate = self._charge(running.candidate, Phase.TRIAL)
+        charge = candidate if candidate is not None else incumbent
+        if charge != self.core.charge:
+            self.core.put_in_charge(charge, incumbent=incumbent if candidate is not None else None)
+            self._retry = _Backoff()
+            _log.info("model.in-charge", extra={"deployment": self._deployment, **_described(charge)})
+        wanted = {entry.digest for entry in (incumbent, candidate) if entry is not None}
+        for digest in [digest for digest in self._models if digest not in wanted]:
+            self._models.pop(digest).close()
+
+    def _charge(self, slot: Slot | None, phase: Phase) -> Charge | None:
+        """The slot's model, loaded; None when there is none, or it cannot be used."""
+        if slot is None:
+            return None
+        try:
+            if slot.digest not in self._models:
+                self._models[slot.digest] = Model.load(slot.path)
+            return Charge(slot.digest, phase, self._models[slot.digest])
+        except Exception as error:  # noqa: BLE001 - a damaged file must not end the deployment
+            self.model_errors += 1
+            _log.warning(
+                "model.unusable", extra={"deployment": self._deployment, "digest": slot.digest, "error": error}
+            )
+            if phase is Phase.TRIAL:
+                self._updates.trial_inference(ok=False, latency_us=0, detail=f"cannot be loaded: {error}")
+            return None
+
+    def _play(self) -> float:
+        """Answer the rows that are due; how long nothing more will be, in seconds."""
+        core = self.core
+        if self._source is None or core.charge is None or self._ended or self._retry.wait_s() > 0:
+            return _TICK_S
+        if self._selected != core.columns:
+            self._select(self._source)
+        due = self._pacer.due(_CHUNK_ROWS)
+        if due == 0:
+            return self._pacer.wait_s()
+        if self._pacer.unpaced and self._spool.pending > _MAX_PENDING:
+            self.source_state = "waiting for the server"
+            return _TICK_S
+        rows = self._source.read(due)
+        if rows is None:
+            self._ended = True
+            self.source_state = "ended"
+            core.close_window()
+            return _TICK_S
+        self.source_state = "playing"
+        self._answer(rows)
+        return 0.0
+
+    def _answer(self, rows: Rows) -> None:
+        take, news = self.core.take, self._news
+        first = rows.position - len(rows.ids)
+        for at, (row, input_id) in enumerate(zip(rows.values, rows.ids, strict=True), start=1):
+            take(row, input_id, first + at)
+            if news.is_set() and at < len(rows.ids):
+                # What was read and not played is read again, perhaps with other columns.
+                assert self._source is not None
+                self._source.seek(first + at)
+                self._pacer.played(at)
+                return
+        self._pacer.played(len(rows.ids))
+
+    def _select(self, source: Source) -> None:
+        core = self.core
+        try:
+            source.select(core.columns)
+        except EdgeOpsError as error:
+            # A source that served the incumbent and cannot serve the candidate is the candidate's failure.
+            if self._selected is not None and core.charge is not None and core.charge.phase is Phase.TRIAL:
+                self._updates.trial_inference(ok=False, latency_us=0, detail=str(error))
+            raise
+        source.seek(core.position)
+        self._selected = core.columns
+        self._pacer.restart()
+
+    def _source_failed(self, error: Exception) -> None:
+        self.source_errors += 1
+        self.source_state = f"failed: {error}"
+        pause_s = self._retry.failed()
+        _log.warning(
+            "source.failed",
+            extra={"deployment": self._deployment, "retry_s": pause_s, "error": error},
+            exc_info=None if isinstance(error, EdgeOpsError) else error,
+        )
+        self._news.wait(min(pause_s, _TICK_S))
+
+
+def _described(charge: Charge | None) -> dict[str, str]:
+    return {} if charge is None else {"digest": charge.digest, "phase": charge.phase}
+
+
+class _Pacer:
+    """How many rows are due at a rate."""
+
+    def __init__(self, rate_hz: float | None) -> None:
+        self._rate_hz = rate_hz
+        self._since = time.monotonic()
+        self._played = 0
+
+    @property
+    def unpaced(self) -> bool:
+        return self._rate_hz is None
+
+    def restart(self) -> None:
+        """Rows that could not be played in time are not made up for."""
+        self._since, self._played = time.monotonic(), 0
+
+    def played(self, rows: int) -> None:
+        self._played += rows
+
+    def due(self, limit: int) -> int:
+        if self._rate_hz is None:
+            return limit
+        due = int((time.monotonic() - self._since) * self._rate_hz) + 1 - self._played
+        if due > limit + self._rate_hz:
+            self.restart()
+            due = 1
+        return max(0, min(due, limit))
+
+    def wait_s(self) -> float:
+        if self._rate_hz is None:
+            return 0.0
+        return max(0.0, self._since + self._played / self._rate_hz - time.monotonic())
+
+
+class _Backoff:
+    """A pause that doubles with every failure."""
+
+    def __init__(self) -> None:
+        self._pause_s = limits.RETRY_MIN.total_seconds()
+        self._until = 0.0
+
+    def failed(self) -> float:
+        pause_s = self._pause_s
+        self._until = time.monotonic() + pause_s
+        self._pause_s = min(2 * pause_s, limits.RETRY_MAX.total_seconds())
+        return pause_s
+
+    def wait_s(self) -> float:
+        return max(0.0, self._until - time.monotonic())

@@ -1,0 +1,118 @@
+"""One artifact's answers to a file, as `predict` and `batch` print them.
+
+The way to an answer is the one of the loop: a source, a window buffer, `Model.predict`.
+"""
+
+import csv
+import time
+from collections import Counter
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from device_agent.sources.replay import ReplaySource
+from edgeops.artifact.manifest import Manifest, Task
+from edgeops.errors import DatasetError, InputError
+from edgeops.model.model import Model
+from edgeops.model.windowing import WindowBuffer
+
+_CHUNK_ROWS = 256
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """One answer in words."""
+
+    id: str
+    answer: float
+    #: The class's name, or the value as text.
+    label: str
+    confidence: float
+    latency_us: float
+
+
+@dataclass(slots=True)
+class Summary:
+    """What a whole file came to."""
+
+    rows: int = 0
+    errors: int = 0
+    mix: Counter[str] = field(default_factory=Counter)
+    latencies_ns: list[int] = field(default_factory=list)
+    #: Of the rows that have a label.
+    labelled: int = 0
+    correct: int = 0
+    absolute_error: float = 0.0
+    last_error: str = ""
+
+
+def answers(model: Model, path: Path, summary: Summary) -> Iterator[Answer]:
+    """The answers for a file's rows in order; inputs that end in an error are counted in `summary`.
+
+    Raises:
+        DatasetError: the file cannot be replayed to this model.
+    """
+    manifest = model.manifest
+    source = ReplaySource(path)
+    source.select(manifest.window.columns)
+    push = WindowBuffer(manifest.window).push
+    while (rows := source.read(_CHUNK_ROWS)) is not None:
+        for row, row_id in zip(rows.values, rows.ids, strict=True):
+            window = push(row, None)
+            if window is None:
+                continue
+            started_ns = time.perf_counter_ns()
+            try:
+                prediction = model.predict(window)
+            except InputError as error:
+                summary.errors += 1
+                summary.last_error = f"input {row_id}: {error}"
+                continue
+            spent_ns = time.perf_counter_ns() - started_ns
+            label = label_of(manifest, prediction.answer)
+            summary.rows += 1
+            summary.mix[label] += 1
+            summary.latencies_ns.append(spent_ns)
+            yield Answer(row_id, prediction.answer, label, prediction.confidence, spent_ns / 1000)
+
+
+def label_of(manifest: Manifest, answer: float) -> str:
+    """A class index by name; a value with its units."""
+    if manifest.task is Task.CLASSIFICATION:
+        return manifest.output.labels[int(answer)]
+    return f"{answer:g} {manifest.output.units}".rstrip()
+
+
+def compare(summary: Summary, answer: Answer, labels: Mapping[str, str], *, task: Task) -> None:
+    """Hold one answer against its label, if there is one."""
+    label = labels.get(answer.id)
+    if label is None:
+        return
+    summary.labelled += 1
+    if task is Task.CLASSIFICATION:
+        summary.correct += label in {answer.label, str(int(answer.answer))}
+    else:
+        summary.absolute_error += abs(answer.answer - _value(label, answer.id))
+
+
+def read_labels(path: Path) -> dict[str, str]:
+    """A CSV with the columns `id` and `label`.
+
+    Raises:
+        DatasetError: unreadable, or a column is missing.
+    """
+    try:
+        with path.open(newline="", encoding="utf-8-sig") as file:
+            lines = csv.DictReader(file)
+            if not {"id", "label"} <= set(lines.fieldnames or ()):
+                raise DatasetError(f"{path} has the columns {lines.fieldnames}; expected `id` and `label`")
+            return {line["id"]: line["label"] for line in lines}
+    except (OSError, UnicodeDecodeError, csv.Error) as error:
+        raise DatasetError(f"cannot read the labels {path}: {error}") from error
+
+
+def _value(label: str, row_id: str) -> float:
+    try:
+        return float(label)
+    except ValueError:
+        raise DatasetError(f"the label {label!r} of {row_id} is not a number") from None

@@ -1,0 +1,193 @@
+"""The connection to the broker: the only place of the agent that knows paho.
+
+paho's thread calls in here; what arrives leaves as a value through one callback, topics parsed.
+Every connection is a client of its own: nothing that an older connection left unsent is sent again
+behind the spool's back, and each has a last will signed for it. Nothing here signs, verifies or
+stores.
+"""
+
+import logging
+import random
+import socket
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from threading import Event, Thread
+from typing import Any
+
+import paho.mqtt.client as mqtt
+from paho.mqtt.enums import CallbackAPIVersion
+from paho.mqtt.properties import Properties
+from paho.mqtt.reasoncodes import ReasonCode
+
+from edgeops import limits
+from edgeops.errors import TopicError
+from edgeops.protocol.topics import Topic, is_retained, parse_topic
+
+_log = logging.getLogger(__name__)
+
+_KEEPALIVE_S = 20
+_CLOSE_TIMEOUT_S = 2.0
+
+
+@dataclass(frozen=True, slots=True)
+class Broker:
+    """Where the broker is and who we are there; the client id is the user name."""
+
+    host: str
+    port: int
+    user: str
+    password: str
+
+
+@dataclass(frozen=True, slots=True)
+class Connected:
+    """The broker accepted us; nothing is subscribed yet."""
+
+
+@dataclass(frozen=True, slots=True)
+class Disconnected:
+    """The connection is gone; the next attempt follows by itself."""
+
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class Arrived:
+    """A message on a topic of the protocol."""
+
+    topic: Topic
+    payload: bytes
+
+
+LinkEvent = Connected | Disconnected | Arrived
+
+
+class Link:
+    """Connects, and connects again with full jitter until `close`."""
+
+    def __init__(
+        self, broker: Broker, *, will: Callable[[], tuple[Topic, bytes]], on_event: Callable[[LinkEvent], None]
+    ) -> None:
+        """`will` makes the last will of one connection; `on_event` is called from the link's thread."""
+        self._broker = broker
+        self._will = will
+        self._on_event = on_event
+        self._client: mqtt.Client | None = None
+        self._was_accepted = False
+        self._closing = Event()
+        self._thread = Thread(target=self._run, name="link", daemon=True)
+
+    def start(self) -> None:
+        """Begin to connect."""
+        self._thread.start()
+
+    @property
+    def connected(self) -> bool:
+        """Whether the broker has accepted the present connection."""
+        client = self._client
+        return client is not None and client.is_connected()
+
+    def publish(self, topic: Topic, payload: bytes, *, qos: int = 1) -> bool:
+        """Hand one message to the present connection; False = there is none, nothing was queued."""
+        client = self._client
+        if client is None or not client.is_connected():
+            return False
+        return client.publish(str(topic), payload, qos=qos, retain=is_retained(topic)).rc == mqtt.MQTT_ERR_SUCCESS
+
+    def subscribe(self, topics: Sequence[Topic], *, qos: int) -> None:
+        """Subscribe on the present connection; a later one starts without."""
+        client = self._client
+        if client is not None and topics:
+            client.subscribe([(str(topic), qos) for topic in topics])
+
+    def unsubscribe(self, topics: Sequence[Topic]) -> None:
+        """Undo `subscribe`."""
+        client = self._client
+        if client is not None and topics:
+            client.unsubscribe([str(topic) for topic in topics])
+
+    def close(self) -> None:
+        """Disconnect cleanly (the last will stays unsaid) once what was published has left."""
+        self._closing.set()
+        client = self._client
+        if client is not None:
+            until_s = time.monotonic() + _CLOSE_TIMEOUT_S
+            while client.is_connected() and client.want_write() and time.monotonic() < until_s:
+                time.sleep(0.01)
+            client.disconnect()
+        self._thread.join(_CLOSE_TIMEOUT_S)
+
+    # -- the link's thread ----------------------------------------------------------------
+
+    def _run(self) -> None:
+        attempts = 0
+        while not self._closing.is_set():
+            try:
+                client = self._new_client()
+                self._client = client
+                client.connect(self._broker.host, self._broker.port, keepalive=_KEEPALIVE_S)
+                client.loop_forever(timeout=0.5)
+                attempts = 0 if self._was_accepted else attempts + 1
+            except Exception as error:  # noqa: BLE001 - the border to paho and the network: report, then try again
+                attempts += 1
+                self._say(Disconnected(str(error)))
+            self._client = None
+            self._closing.wait(_pause_s(attempts))
+
+    def _new_client(self) -> mqtt.Client:
+        self._was_accepted = False
+        client = mqtt.Client(
+            CallbackAPIVersion.VERSION2,
+            client_id=self._broker.user,
+            protocol=mqtt.MQTTv5,
+            reconnect_on_failure=False,
+        )
+        client.username_pw_set(self._broker.user, self._broker.password)
+        client.max_inflight_messages_set(limits.INITIAL_CREDIT)
+        client.on_socket_open = self._on_socket_open
+        client.on_connect = self._on_connect
+        client.on_disconnect = self._on_disconnect
+        client.on_message = self._on_message
+        topic, payload = self._will()
+        client.will_set(str(topic), payload, qos=1, retain=is_retained(topic))
+        return client
+
+    def _on_socket_open(self, _client: mqtt.Client, _userdata: Any, sock: Any) -> None:
+        # paho leaves Nagle's algorithm on, which makes small windows of blocks wait for acks.
+        sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+
+    def _on_connect(
+        self, client: mqtt.Client, _userdata: Any, _flags: Any, code: ReasonCode, _properties: Properties | None
+    ) -> None:
+        if code.is_failure:
+            self._say(Disconnected(f"the broker refused {self._broker.user!r}: {code}"))
+            client.disconnect()
+            return
+        self._was_accepted = True
+        self._say(Connected())
+
+    def _on_disconnect(
+        self, _client: mqtt.Client, _userdata: Any, _flags: Any, code: ReasonCode, _properties: Properties | None
+    ) -> None:
+        self._say(Disconnected(str(code)))
+
+    def _on_message(self, _client: mqtt.Client, _userdata: Any, message: mqtt.MQTTMessage) -> None:
+        try:
+            topic = parse_topic(message.topic)
+        except (TopicError, UnicodeDecodeError) as error:
+            _log.warning("message.ignored", extra={"error": error})
+            return
+        self._say(Arrived(topic, bytes(message.payload)))
+
+    def _say(self, event: LinkEvent) -> None:
+        try:
+            self._on_event(event)
+        except Exception:  # noqa: BLE001 - an exception here would end paho's thread
+            _log.exception("link.callback-failed")
+
+
+def _pause_s(attempts: int) -> float:
+    """Full jitter over a doubling spread (AWS Architecture Blog, "Exponential Backoff And Jitter", 2015)."""
+    spread_s = min(limits.RECONNECT_MAX.total_seconds(), limits.RECONNECT_MIN.total_seconds() * 2 ** min(attempts, 10))
+    return random.uniform(0.0, spread_s)  # noqa: S311 - spreads load, guards nothing

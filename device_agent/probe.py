@@ -1,0 +1,129 @@
+"""Tries an artifact in a child process, where a crash costs no inference: load, golden vectors, latency.
+
+    python -m device_agent.probe ARTIFACT
+
+prints one JSON verdict. The parent's side bounds time and memory and takes a crash or a hang for a verdict
+too. It does not ask whether the artifact is trusted: that comes before and after.
+"""
+
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import msgspec
+import numpy as np
+
+from device_agent.child import command
+from edgeops import limits
+from edgeops.errors import ArtifactError, InputError, PlatformError
+from edgeops.model.golden import check_golden
+from edgeops.model.model import Model
+from edgeops.protocol.messages import Reason
+
+_WARM_UP = 5
+_MEASURED = 50
+#: Measuring ends early for slow models.
+_MEASURE_S = 5.0
+
+
+class ProbeVerdict(msgspec.Struct, frozen=True, kw_only=True):
+    """What came of the trial in the child."""
+
+    #: NONE = it passed.
+    reason: Reason
+    detail: str
+    latency_p50_us: int = 0
+    latency_p95_us: int = 0
+
+
+def run_probe(artifact: Path) -> ProbeVerdict:
+    """Probe in a child with PROBE_MEMORY_BYTES of address space and PROBE_TIMEOUT; for the worker thread."""
+    line = command("device_agent.probe", str(artifact), memory_bytes=limits.PROBE_MEMORY_BYTES)
+    try:
+        child = subprocess.run(
+            line,
+            stdin=subprocess.DEVNULL,
+            capture_output=True,
+            timeout=limits.PROBE_TIMEOUT.total_seconds(),
+            check=False,
+        )
+    except subprocess.TimeoutExpired:
+        return _failed(f"the probe hung: no verdict in {limits.PROBE_TIMEOUT.total_seconds():.0f} s")
+    except OSError as error:
+        return _failed(f"the probe did not start: {error}")
+    if child.returncode == 0:
+        try:
+            return msgspec.json.decode(child.stdout.splitlines()[-1], type=ProbeVerdict)
+        except (msgspec.DecodeError, IndexError):
+            return _failed("the probe ended without a verdict")
+    return _failed(f"the probe {_ending(child.returncode)}: {_last_line(child.stderr)}")
+
+
+def probe(artifact: Path) -> ProbeVerdict:
+    """Load, compare with the golden vectors, measure; in this process."""
+    try:
+        model = Model.load(artifact)
+        golden = check_golden(model, model.golden)
+    except (ArtifactError, InputError) as error:
+        return ProbeVerdict(reason=Reason.GOLDEN, detail=str(error))
+    except PlatformError as error:
+        return ProbeVerdict(reason=Reason.INCOMPATIBLE, detail=str(error))
+    if not golden.ok:
+        return ProbeVerdict(reason=Reason.GOLDEN, detail=golden.detail)
+    return _judge_latency(model, _measure_us(model))
+
+
+def _judge_latency(model: Model, latencies_us: list[int]) -> ProbeVerdict:
+    """Half of the answers beyond the budget of the 95th percentile is no noise of a busy machine."""
+    latencies_us.sort()
+    p50_us = latencies_us[len(latencies_us) // 2]
+    p95_us = latencies_us[len(latencies_us) * 95 // 100]
+    budget_ms = model.manifest.budgets.p95_latency_ms
+    slow = p50_us > budget_ms * 1000
+    detail = (
+        f"half of the answers take longer than {p50_us / 1000:g} ms, 95 % may take {budget_ms:g} ms" if slow else ""
+    )
+    return ProbeVerdict(
+        reason=Reason.PROBE if slow else Reason.NONE, detail=detail, latency_p50_us=p50_us, latency_p95_us=p95_us
+    )
+
+
+def _measure_us(model: Model) -> list[int]:
+    window = model.manifest.window
+    blank = np.zeros((window.rows, len(window.columns)), dtype=np.float32)
+    for _ in range(_WARM_UP):
+        model.predict(blank)
+    latencies: list[int] = []
+    end = time.monotonic() + _MEASURE_S
+    while len(latencies) < _MEASURED and (not latencies or time.monotonic() < end):
+        start = time.perf_counter_ns()
+        model.predict(blank)
+        latencies.append((time.perf_counter_ns() - start) // 1000)
+    return latencies
+
+
+def _failed(detail: str) -> ProbeVerdict:
+    return ProbeVerdict(reason=Reason.PROBE, detail=detail[: limits.MAX_DETAIL_LENGTH])
+
+
+def _ending(returncode: int) -> str:
+    if returncode < 0:
+        return f"was killed by {signal.Signals(-returncode).name}"
+    return f"failed with exit code {returncode}"
+
+
+def _last_line(output: bytes) -> str:
+    lines = output.decode(errors="replace").strip().splitlines()
+    return lines[-1] if lines else "no output"
+
+
+def main() -> None:
+    """Run as a child process; see the module's docstring."""
+    verdict = probe(Path(sys.argv[1]))
+    sys.stdout.write(msgspec.json.encode(verdict).decode() + "\n")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,1 @@
+"""Where answers go; each sink is a module of its own and is named by the agent's wiring."""

@@ -1,0 +1,65 @@
+"""Appends answers to a file, one JSON object a line.
+
+At least once: rows that are played again after a crash are written again, with the same id.
+"""
+
+import time
+from datetime import UTC, datetime
+from pathlib import Path
+
+import msgspec
+
+from edgeops.model.postprocess import Prediction
+from edgeops.protocol.messages import Phase
+
+_FLUSH_LINES = 200
+_FLUSH_AFTER_NS = 1_000_000_000
+
+
+class JsonlSink:
+    """`{"at", "id", "answer", "confidence", "digest", "phase"}` per line."""
+
+    actuating = False
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        self._encoder = msgspec.json.Encoder()
+        self._digest = ""
+        self._phase = Phase.LIVE
+        self._lines: list[bytes] = []
+        self._oldest_ns = 0
+
+    def begin(self, digest: str, phase: Phase) -> None:
+        """Name the artifact of the answers that follow."""
+        self._digest, self._phase = digest, phase
+
+    def take(self, input_id: str, prediction: Prediction, now_ns: int) -> None:
+        """Keep one line; full batches are written."""
+        if not self._lines:
+            self._oldest_ns = now_ns
+        line = {
+            "at": datetime.fromtimestamp(time.time(), UTC),
+            "id": input_id,
+            "answer": prediction.answer,
+            "confidence": prediction.confidence,
+            "digest": self._digest,
+            "phase": self._phase,
+        }
+        self._lines.append(self._encoder.encode(line))
+        if len(self._lines) >= _FLUSH_LINES:
+            self._write()
+
+    def tick(self, now_ns: int) -> None:
+        """Write lines that waited for a second."""
+        if self._lines and now_ns - self._oldest_ns >= _FLUSH_AFTER_NS:
+            self._write()
+
+    def flush(self, now_ns: int) -> None:  # noqa: ARG002 - the seam has a clock, this sink needs none here
+        """Write what is left."""
+        if self._lines:
+            self._write()
+
+    def _write(self) -> None:
+        with self._path.open("ab") as file:
+            file.write(b"\n".join(self._lines) + b"\n")
+        self._lines.clear()

@@ -1,0 +1,213 @@
+"""Plays a file: CSV with a header, JSON lines, or npz with `X` and perhaps `id` and `columns`.
+
+The columns that the model declares are taken by name; whatever else is in the file, a label above
+all, is never read into a row. An input's id is its `id` in the file, else its row number from 0.
+Nothing here knows about time: how fast rows are played is the reader's business.
+"""
+
+import csv
+import json
+import zipfile
+from array import array
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from device_agent.sources.source import Rows
+from edgeops.errors import DatasetError
+from edgeops.limits import MAX_INPUT_ID_LENGTH, MAX_REPLAY_BYTES
+
+_ID = "id"
+_MISSING = float("nan")
+
+#: Values (rows, columns) and, where the file has them, one id per row.
+_Table = tuple[NDArray[np.float32], list[str] | None]
+
+
+class ReplaySource:
+    """A file as a source; rows are in memory, only the selected columns of them."""
+
+    def __init__(self, path: Path, *, loop: bool = False) -> None:
+        self._path = path
+        self._loop = loop
+        self._position = 0
+        self._values: NDArray[np.float32] = np.empty((0, 0), np.float32)
+        self._ids: list[str] = []
+
+    def select(self, columns: Sequence[str]) -> None:
+        """Read the file for `columns`; the position stays.
+
+        Raises:
+            DatasetError: unreadable, empty, a column missing, or something else than a number.
+        """
+        values, ids = read_table(self._path, columns)
+        self._values = values
+        self._ids = ids if ids is not None else [str(row) for row in range(len(values))]
+
+    def seek(self, position: int) -> None:
+        """Go on after `position` rows, counted over all rounds of a loop."""
+        self._position = position
+
+    def read(self, limit: int) -> Rows | None:
+        """Up to `limit` rows, never across the end of the file; None after the last of a single round."""
+        total = len(self._values)
+        if not self._loop and self._position >= total:
+            return None
+        first = self._position % total
+        last = min(first + limit, total)
+        self._position += last - first
+        return Rows(self._values[first:last], self._ids[first:last], self._position)
+
+
+def read_table(path: Path, columns: Sequence[str]) -> _Table:
+    """The named columns of a file as float32, and its ids if it has an `id`.
+
+    Raises:
+        DatasetError: unreadable, unknown format, empty, a column missing, or something else than a number.
+    """
+    readers: dict[str, Callable[[Path, Sequence[str]], _Table]] = {
+        ".csv": _read_csv,
+        ".jsonl": _read_jsonl,
+        ".npz": _read_npz,
+    }
+    reader = readers.get(path.suffix.lower())
+    if reader is None:
+        raise DatasetError(
+            f"{path}: cannot replay {path.suffix or 'a file without suffix'!r}; use {', '.join(readers)}"
+        )
+    try:
+        values, ids = reader(path, columns)
+    except OSError as error:
+        raise DatasetError(f"cannot read {path}: {error.strerror or error}") from error
+    except (UnicodeDecodeError, zipfile.BadZipFile, csv.Error) as error:
+        raise DatasetError(f"{path} is not a {path.suffix[1:].upper()} file: {error}") from error
+    if len(values) == 0:
+        raise DatasetError(f"{path} holds no rows; there is nothing to replay")
+    return values, ids
+
+
+def _read_csv(path: Path, columns: Sequence[str]) -> _Table:
+    with path.open(newline="", encoding="utf-8-sig") as file:
+        lines = csv.reader(file)
+        header = next(lines, None)
+        if header is None:
+            raise DatasetError(f"{path} is empty; expected a header line and rows")
+        picks = _positions(path, [name.strip() for name in header], columns)
+        id_at = header.index(_ID) if _ID in header and _ID not in columns else None
+
+        def rows() -> Iterator[tuple[str | None, list[float]]]:
+            for cells in lines:
+                if not cells:
+                    continue
+                if len(cells) != len(header):
+                    raise DatasetError(
+                        f"{path}, line {lines.line_num}: {len(cells)} cells, the header has {len(header)}"
+                    )
+                yield (
+                    None if id_at is None else cells[id_at],
+                    [_number(cells[at], path, lines.line_num, header[at]) for at in picks],
+                )
+
+        return _gather(rows(), path, len(columns))
+
+
+def _read_jsonl(path: Path, columns: Sequence[str]) -> _Table:
+    with path.open(encoding="utf-8") as file:
+
+        def rows() -> Iterator[tuple[str | None, list[float]]]:
+            for line, text in enumerate(file, start=1):
+                if not text.strip():
+                    continue
+                item = _json_object(path, line, text)
+                _positions(path, list(item), columns, line=line)
+                row = [_number(item[name], path, line, name) for name in columns]
+                yield (str(item[_ID]) if _ID in item and _ID not in columns else None), row
+
+        return _gather(rows(), path, len(columns))
+
+
+def _read_npz(path: Path, columns: Sequence[str]) -> _Table:
+    try:
+        with np.load(path, allow_pickle=False) as file:
+            if "X" not in file:
+                raise DatasetError(
+                    f"{path} has no array `X` but {', '.join(file.files) or 'nothing'}; store the rows as `X`"
+                )
+            stored = file["X"]
+            names = [str(name) for name in file["columns"]] if "columns" in file else None
+            ids = [_checked_id(str(value), path, row) for row, value in enumerate(file[_ID])] if _ID in file else None
+    except ValueError as error:
+        raise DatasetError(f"cannot read {path}: {error}") from error
+    if stored.ndim < 2 or stored.dtype.kind not in "fiub":
+        raise DatasetError(
+            f"{path}: `X` is {stored.dtype} of shape {stored.shape}; expected numbers of (rows, columns)"
+        )
+    stored = stored.reshape(len(stored), -1)
+    if stored.shape[0] * len(columns) * 4 > MAX_REPLAY_BYTES:
+        raise _too_large(path)
+    if names is not None:
+        stored = stored[:, _positions(path, names, columns)]
+    elif stored.shape[1] != len(columns):
+        raise DatasetError(f"{path}: `X` has {stored.shape[1]} columns, the model takes {len(columns)}")
+    if ids is not None and len(ids) != len(stored):
+        raise DatasetError(f"{path}: {len(ids)} ids for {len(stored)} rows")
+    return np.ascontiguousarray(stored, dtype=np.float32), ids
+
+
+def _gather(rows: Iterator[tuple[str | None, list[float]]], path: Path, width: int) -> _Table:
+    values = array("f")
+    ids: list[str] = []
+    named = True
+    for row_id, row in rows:
+        named = named and row_id is not None
+        ids.append(_checked_id(row_id, path, len(ids)) if row_id is not None else "")
+        values.extend(row)
+        if 4 * len(values) > MAX_REPLAY_BYTES:
+            raise _too_large(path)
+    table = np.frombuffer(values, dtype=np.float32).reshape(-1, width) if values else np.empty((0, width), np.float32)
+    return table, ids if named else None
+
+
+def _positions(path: Path, names: Sequence[str], columns: Sequence[str], *, line: int | None = None) -> list[int]:
+    places = {name: at for at, name in enumerate(names)}
+    missing = [name for name in columns if name not in places]
+    if missing:
+        where = f"{path}, line {line}" if line is not None else str(path)
+        more = f" and {len(missing) - 5} more" if len(missing) > 5 else ""
+        raise DatasetError(
+            f"{where} lacks {', '.join(missing[:5])}{more}; the model takes {len(columns)} columns by name"
+        )
+    return [places[name] for name in columns]
+
+
+def _number(value: object, path: Path, line: int, column: str) -> float:
+    if value is None or value == "":
+        return _MISSING
+    if isinstance(value, (str, int, float)):
+        try:
+            return float(value)
+        except (ValueError, OverflowError):
+            pass
+    raise DatasetError(f"{path}, line {line}, column {column}: {value!r} is not a number")
+
+
+def _json_object(path: Path, line: int, text: str) -> Mapping[str, object]:
+    try:
+        item = json.loads(text)
+    except ValueError as error:
+        raise DatasetError(f"{path}, line {line}: not JSON: {error}") from error
+    if not isinstance(item, dict):
+        raise DatasetError(f"{path}, line {line}: expected an object with the columns by name")
+    return item
+
+
+def _checked_id(value: str, path: Path, row: int) -> str:
+    if not 0 < len(value) <= MAX_INPUT_ID_LENGTH:
+        raise DatasetError(f"{path}, row {row}: the id {value[:80]!r} has not 1 to {MAX_INPUT_ID_LENGTH} characters")
+    return value
+
+
+def _too_large(path: Path) -> DatasetError:
+    return DatasetError(f"{path} holds more than {MAX_REPLAY_BYTES // 2**20} MiB of values; split it")

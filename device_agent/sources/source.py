@@ -1,0 +1,39 @@
+"""What a deployment asks of a source.
+
+The seam between the loop that feeds a deployment and the world. A source has no thread of its own
+and does not pace itself: whoever reads decides when.
+"""
+
+from collections.abc import Sequence
+from typing import NamedTuple, Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+
+class Rows(NamedTuple):
+    """Some consecutive rows, oldest first."""
+
+    #: float32, (rows, columns selected).
+    values: NDArray[np.float32]
+    #: One input id per row.
+    ids: Sequence[str]
+    #: Position after the last row: where a later start goes on.
+    position: int
+
+
+class Source(Protocol):
+    """Rows of chosen columns; rewindable, so that a position can be returned to."""
+
+    def select(self, columns: Sequence[str]) -> None:
+        """From now on deliver these columns in this order.
+
+        Raises:
+            InputError: the source does not have them, or holds something else than numbers.
+        """
+
+    def seek(self, position: int) -> None:
+        """Go on after the first `position` rows ever delivered (a loop counts on)."""
+
+    def read(self, limit: int) -> Rows | None:
+        """Up to `limit` rows; None when the source has ended. Needs `select` before."""

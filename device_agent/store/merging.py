@@ -1,0 +1,90 @@
+"""Merges telemetry windows that have not left the device, so that a long silence costs little space.
+
+Pure. Counts and sketches merge exactly (edgeops.sketch.window); of the latency percentiles the median is
+weighed by rows and the 95th is the larger one, which never makes a slow model look fast.
+"""
+
+from collections.abc import Iterator, Sequence
+from functools import reduce
+
+from edgeops.sketch.window import MAX_ROWS, merge, pack, unpack
+
+from edgeops import limits
+from edgeops.errors import MessageError
+from edgeops.protocol.messages import Phase, Window, decode, encode
+
+#: One spooled window: its seq, its bytes, the seqs it answers for already.
+Spooled = tuple[int, bytes, tuple[int, ...]]
+
+
+def merge_records(records: Sequence[Spooled], max_absorbed: int) -> Iterator[Spooled]:
+    """Merge the windows of the same deployment, artifact and phase.
+
+    Args:
+        records: NEW telemetry records, oldest first.
+        max_absorbed: seqs that one record may answer for beside its own.
+
+    Yields:
+        What each merged record becomes: the newest seq of its group, the merged bytes, and all seqs that it
+        answers for. Records that stay alone are not yielded.
+    """
+    groups: dict[tuple[str, bytes, Phase], list[tuple[int, Window, tuple[int, ...]]]] = {}
+    for seq, data, absorbed in records:
+        try:
+            window = decode(data, Window)
+        except MessageError:
+            continue  # It leaves as it is: the server sets it aside, and the rest goes on.
+        groups.setdefault((window.deployment, window.digest, window.phase), []).append((seq, window, absorbed))
+    for group in groups.values():
+        for part in _within(group, max_absorbed):
+            if len(part) < 2:
+                continue
+            data = encode(reduce(merge_windows, (window for _, window, _ in part)))
+            if len(data) > limits.MAX_RECORD_BYTES:
+                continue
+            kept = part[-1][0]
+            answers_for = [seq for own, _, others in part for seq in (*others, own) if seq != kept]
+            yield kept, data, tuple(sorted(answers_for))
+
+
+def merge_windows(first: Window, second: Window) -> Window:
+    """One window that says what both said; they belong to the same deployment, artifact and phase."""
+    rows = first.rows + second.rows
+    median = first.latency_p50_us * first.rows + second.latency_p50_us * second.rows
+    return Window(
+        deployment=first.deployment,
+        digest=first.digest,
+        phase=first.phase,
+        rows=rows,
+        source_rows=first.source_rows + second.source_rows,
+        errors=first.errors + second.errors,
+        dropped=first.dropped + second.dropped,
+        duration_ms=first.duration_ms + second.duration_ms,
+        latency_p50_us=median // rows if rows else 0,
+        latency_p95_us=max(first.latency_p95_us, second.latency_p95_us),
+        sketch=_merge_sketches(first.sketch, second.sketch),
+    )
+
+
+def _merge_sketches(first: bytes, second: bytes) -> bytes:
+    if not first or not second:
+        return first or second
+    return pack(merge(unpack(first), unpack(second)))
+
+
+def _within(
+    group: Sequence[tuple[int, Window, tuple[int, ...]]], max_absorbed: int
+) -> Iterator[list[tuple[int, Window, tuple[int, ...]]]]:
+    """Cut a group where the merged record would answer for too many seqs or rows."""
+    part: list[tuple[int, Window, tuple[int, ...]]] = []
+    answered = rows = 0
+    for record in group:
+        _, window, absorbed = record
+        if part and (answered + 1 + len(absorbed) > max_absorbed or rows + window.rows > MAX_ROWS):
+            yield part
+            part, answered, rows = [], 0, 0
+        part.append(record)
+        answered += 1 + len(absorbed)
+        rows += window.rows
+    if part:
+        yield part

@@ -1,0 +1,134 @@
+"""The spool's file: its schema, how it is opened, what one row holds, and the device's two clocks.
+
+Nothing is decided here; see `device_agent.store.spool`.
+"""
+
+import secrets
+import sqlite3
+import time
+from collections.abc import Callable, Sequence
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Self
+
+from edgeops.errors import PlatformError
+from edgeops.protocol.topics import UpKind
+
+_SCHEMA_VERSION = 1
+_SCHEMA = """
+CREATE TABLE meta (spool BLOB NOT NULL);
+CREATE TABLE records (
+    seq INTEGER PRIMARY KEY AUTOINCREMENT, kind TEXT NOT NULL, sent INTEGER NOT NULL DEFAULT 0,
+    at_ms INTEGER NOT NULL, boot TEXT NOT NULL, up_ms INTEGER NOT NULL, absorbed BLOB NOT NULL DEFAULT x'',
+    data BLOB NOT NULL
+);
+CREATE INDEX records_by_kind ON records (kind, seq);
+CREATE TABLE checkpoints (deployment TEXT PRIMARY KEY, position BLOB NOT NULL);
+CREATE TABLE once (id INTEGER PRIMARY KEY AUTOINCREMENT, key TEXT NOT NULL UNIQUE, seq INTEGER NOT NULL);
+CREATE TABLE gaps (seq INTEGER PRIMARY KEY);
+CREATE TABLE counters (name TEXT PRIMARY KEY, value INTEGER NOT NULL);
+"""
+
+SEQ_BYTES = 8
+
+
+def _boot_id() -> str:
+    """Names this start of the kernel; random where the system has no name for it."""
+    with suppress(OSError):
+        return Path("/proc/sys/kernel/random/boot_id").read_text(encoding="ascii").strip()
+    return secrets.token_hex(8)
+
+
+@dataclass(frozen=True, slots=True)
+class Clock:
+    """The device's two times: the wall clock may jump, `uptime` only grows until the next `boot`."""
+
+    wall: Callable[[], float] = time.time
+    uptime: Callable[[], float] = time.monotonic
+    boot: str = ""
+
+    @classmethod
+    def of_system(cls) -> Self:
+        """The real ones."""
+        return cls(boot=_boot_id())
+
+
+#: What `Row.of` reads, in its order.
+COLUMNS = "seq, kind, sent, at_ms, boot, up_ms, absorbed, data"
+
+
+@dataclass(frozen=True, slots=True)
+class Row:
+    """One record as it is stored."""
+
+    seq: int
+    kind: UpKind
+    sent: bool
+    at_ms: int
+    boot: str
+    up_ms: int
+    absorbed: tuple[int, ...]
+    data: bytes
+
+    @classmethod
+    def of(cls, row: Sequence[Any]) -> Self:
+        """From a SELECT of `COLUMNS`."""
+        seq, kind, sent, at_ms, boot, up_ms, absorbed, data = row
+        return cls(seq, UpKind(kind), bool(sent), at_ms, boot, up_ms, unpack_seqs(absorbed), data)
+
+
+def connect(path: Path) -> sqlite3.Connection:
+    """Open the file and make the schema in a new one.
+
+    Raises:
+        sqlite3.DatabaseError: the file is no sound database.
+        PlatformError: another version of the agent made it.
+    """
+    connection = sqlite3.connect(path, isolation_level=None, check_same_thread=False)
+    try:
+        path.chmod(0o600)
+        connection.execute("PRAGMA journal_mode = WAL")
+        connection.execute("PRAGMA synchronous = FULL")
+        _check_schema(connection, path)
+    except BaseException:
+        connection.close()
+        raise
+    return connection
+
+
+def _check_schema(connection: sqlite3.Connection, path: Path) -> None:
+    version = connection.execute("PRAGMA user_version").fetchone()[0]
+    if version == 0:
+        _make_schema(connection)
+    elif version != _SCHEMA_VERSION:
+        raise PlatformError(f"{path} has format {version}, this agent knows {_SCHEMA_VERSION}; update the agent")
+    if connection.execute("PRAGMA quick_check(1)").fetchone()[0] != "ok":
+        raise sqlite3.DatabaseError(f"{path} fails its check")
+
+
+def _make_schema(connection: sqlite3.Connection) -> None:
+    connection.execute("BEGIN IMMEDIATE")
+    for statement in _SCHEMA.split(";"):
+        connection.execute(statement)
+    connection.execute("INSERT INTO meta VALUES (?)", (secrets.token_bytes(8),))
+    connection.execute(f"PRAGMA user_version = {_SCHEMA_VERSION}")
+    connection.execute("COMMIT")
+
+
+def set_aside(path: Path) -> None:
+    """Keep the newest corrupt file for a person to look at; its journal goes with it."""
+    for suffix in ("", "-wal", "-shm"):
+        part = path.with_name(path.name + suffix)
+        with suppress(FileNotFoundError):
+            part.replace(path.with_name(f"{path.name}.corrupt{suffix}"))
+
+
+def pack_seqs(seqs: Sequence[int]) -> bytes:
+    """Seqs as eight bytes each."""
+    return b"".join(seq.to_bytes(SEQ_BYTES, "big") for seq in seqs)
+
+
+def unpack_seqs(packed: bytes) -> tuple[int, ...]:
+    """Back from `pack_seqs`."""
+    return tuple(int.from_bytes(packed[i : i + SEQ_BYTES], "big") for i in range(0, len(packed), SEQ_BYTES))

@@ -1,0 +1,47 @@
+"""Where an update's state is kept: one JSON file per deployment, whole or not at all.
+
+A file that does not parse is set aside and counted; the deployment then starts from what its slots hold
+and the next desired state. It decides nothing; see `edgeops.update.machine`.
+"""
+
+from contextlib import suppress
+from pathlib import Path
+
+import msgspec
+
+from edgeops.digest import write_atomically
+from edgeops.update.update import Update
+
+
+class DeploymentStore:
+    """`update.json` below one deployment's folder, which is made if missing."""
+
+    def __init__(self, folder: Path) -> None:
+        folder.mkdir(parents=True, exist_ok=True)
+        self._file = folder / "update.json"
+        #: Files set aside since this process started.
+        self.damaged = 0
+
+    def load(self) -> Update:
+        """What was saved last; a fresh `Update` when there is none that parses.
+
+        Raises:
+            OSError: the file is there and cannot be read.
+        """
+        try:
+            return msgspec.json.decode(self._file.read_bytes(), type=Update)
+        except FileNotFoundError:
+            return Update()
+        except msgspec.DecodeError:
+            self.damaged += 1
+            with suppress(OSError):
+                self._file.replace(self._file.with_name("update.json.corrupt"))
+            return Update()
+
+    def save(self, update: Update) -> None:
+        """Make `update` durable.
+
+        Raises:
+            OSError: no space, or a write error; what was saved before is still there.
+        """
+        write_atomically(self._file, msgspec.json.encode(update))

@@ -1,0 +1,160 @@
+"""Asks TUF what may run, in a short-lived child process, and keeps the fleet keys it vouches for.
+
+The child verifies (`edgeops.trust.client`), this side starts it, serves its needs through the link and bounds
+its time. What an answer means for an update is decided in `device_agent.updates`.
+"""
+
+import subprocess
+import threading
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from device_agent.child import command
+from device_agent.fetch import MetaFetch, never
+from edgeops import limits
+from edgeops.digest import write_atomically
+from edgeops.errors import TrustError
+from edgeops.protocol.keys import PublicKey
+from edgeops.trust import keyring
+from edgeops.trust.frames import Ask, Failure, FailureKind, Result, converse
+from edgeops.trust.keyring import FLEET_KEYS_TARGET
+
+_CLIENT = "edgeops.trust.client"
+_FLEET_KEYS_FILE = "fleet_keys.json"
+#: How long a killed child may take to be gone.
+_REAP_S = 10.0
+
+
+@dataclass(frozen=True, slots=True)
+class Listed:
+    """Current metadata, verified."""
+
+    #: Content of each target asked for; None = not listed.
+    targets: Mapping[str, bytes | None]
+    #: Length of every listed target.
+    lengths: Mapping[str, int]
+
+
+@dataclass(frozen=True, slots=True)
+class TrustRefused:
+    """Metadata that does not verify; nothing new may run because of it."""
+
+    kind: FailureKind
+    detail: str
+
+
+@dataclass(frozen=True, slots=True)
+class Unreachable:
+    """Nobody could be asked, or the answer is incomplete; asking again may help."""
+
+    detail: str
+
+
+TrustOutcome = Listed | TrustRefused | Unreachable
+
+#: Says nothing about what is listed: no contact, half a publication, trouble of this machine.
+_PASSING = frozenset({FailureKind.TRANSPORT, FailureKind.MISSING, FailureKind.OTHER})
+
+
+class Trust:
+    """The trust folder of a device; one child per question, one question at a time."""
+
+    def __init__(self, folder: Path, meta: MetaFetch, *, floor: Callable[[], int] = int) -> None:
+        """`floor` tells Unix seconds that certainly have passed; 0 = only the clock is known."""
+        self._folder = folder
+        self._meta = meta
+        self._floor = floor
+
+    def check(self, targets: Sequence[str], *, cancelled: Callable[[], bool] = never) -> TrustOutcome:
+        """Refresh the metadata and get `targets`; for the worker thread, takes up to TRUST_TIMEOUT."""
+        ask = Ask(targets=tuple(targets), max_bytes=limits.MAX_METADATA_BYTES, floor=self._floor())
+
+        def fetch(path: str) -> bytes | None:
+            return self._meta.file(path, max_bytes=limits.MAX_METADATA_BYTES, cancelled=cancelled)
+
+        try:
+            answer = self._converse(ask, fetch)
+        except (TrustError, OSError) as error:
+            return Unreachable(f"the trust child gave no answer: {error}")
+        match answer:
+            case Result():
+                return Listed(targets=answer.targets, lengths=answer.listed)
+            case Failure(kind=kind, detail=detail):
+                return Unreachable(detail) if kind in _PASSING else TrustRefused(kind, detail)
+
+    def _converse(self, ask: Ask, fetch: Callable[[str], bytes | None]) -> Result | Failure:
+        child = subprocess.Popen(
+            command(_CLIENT, "--state", str(self._folder)), stdin=subprocess.PIPE, stdout=subprocess.PIPE
+        )
+        overdue = threading.Timer(limits.TRUST_TIMEOUT.total_seconds(), child.kill)
+        overdue.start()
+        try:
+            assert child.stdin is not None
+            assert child.stdout is not None
+            return converse(child.stdin, child.stdout, ask=ask, fetch=fetch)  # type: ignore[arg-type]  # IO[bytes]
+        finally:
+            overdue.cancel()
+            _end(child)
+
+
+def _end(child: subprocess.Popen[bytes]) -> None:
+    """Close the pipes, which ends the child, and take its exit status."""
+    for pipe in (child.stdin, child.stdout):
+        if pipe is not None:
+            try:
+                pipe.close()
+            except BrokenPipeError:
+                continue
+    try:
+        child.wait(_REAP_S)
+    except subprocess.TimeoutExpired:
+        child.kill()
+        child.wait(_REAP_S)
+
+
+class FleetKeys:
+    """The keys that downlinks are verified with: the verified target `fleet/keys.json`, kept in the trust folder."""
+
+    def __init__(self, folder: Path) -> None:
+        self._file = folder / _FLEET_KEYS_FILE
+        self._lock = threading.Lock()
+        self._keys: keyring.FleetKeys | None = None
+        if self._file.exists():
+            self._keys = keyring.decode_fleet_keys(self._file.read_bytes())
+
+    @property
+    def keys(self) -> Mapping[str, PublicKey]:
+        """By key id, for `open_envelope`; empty before enrolment."""
+        return {} if self._keys is None else self._keys.accepted()
+
+    @property
+    def epoch(self) -> int:
+        """The newest epoch; 0 before enrolment."""
+        return 0 if self._keys is None else self._keys.epoch
+
+    def store(self, target: bytes) -> bool:
+        """Take in the content of the target, which TUF vouched for; whether the keys changed.
+
+        Raises:
+            TrustError: not a list of fleet keys.
+            OSError: no space, or a write error.
+        """
+        keys = keyring.decode_fleet_keys(target)
+        with self._lock:
+            if keys == self._keys:
+                return False
+            write_atomically(self._file, target)
+            self._keys = keys
+            return True
+
+    def refresh(self, trust: Trust) -> bool:
+        """Ask TUF through the link (for the worker thread, takes seconds); whether the keys changed.
+
+        Raises:
+            TrustError: what TUF lists is not a list of fleet keys.
+            OSError: no space, or a write error.
+        """
+        outcome = trust.check([FLEET_KEYS_TARGET])
+        content = outcome.targets[FLEET_KEYS_TARGET] if isinstance(outcome, Listed) else None
+        return content is not None and self.store(content)

@@ -1,0 +1,422 @@
+"""One deployment's update machine with its effects: what the table commands is done here, in this order:
+decide, persist, act. A power cut between any two of them repeats the last command, which is harmless.
+
+`Updates` is safe to call from any thread. Quick commands run in the caller's thread, slow ones in the agent's
+worker; what a slow one found counts only if the deployment still waits for it. It loads no model and answers
+no input: `running()` says which model shall, `on_change` that this may have changed.
+"""  # noqa: D205 - one sentence
+
+import logging
+import time
+from collections import deque
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from datetime import timedelta
+from pathlib import Path
+from threading import RLock
+from typing import assert_never
+
+from device_agent.faultpoint import reach
+from device_agent.steps import Candidate, Steps, Surroundings
+from device_agent.store.slots import Slot, Slots
+from device_agent.store.state import DeploymentStore
+from edgeops import limits
+from edgeops.errors import PlatformError
+from edgeops.protocol.messages import DeploymentState, DesiredDeployment, Evidence, Reason, UpdateState, encode
+from edgeops.protocol.topics import UpKind
+from edgeops.update import machine
+from edgeops.update.events import Acknowledged, Event, EvidenceSpooled, Failed, Lost, Reported, Settled, TrialFailed
+from edgeops.update.faults import did, saved
+from edgeops.update.machine import Command
+from edgeops.update.update import RESTING, Update, Wanted, evidence_report, final_report, report_key
+
+__all__ = ["Running", "Surroundings", "Updates"]
+
+_log = logging.getLogger(__name__)
+
+#: Latencies of a trial that its percentiles are taken from, the newest.
+_LATENCIES = 1_000
+#: What an unforeseen error in a slow step is reported as.
+_UNFORESEEN = {
+    Command.FETCH: Reason.FETCH,
+    Command.VERIFY: Reason.DIGEST,
+    Command.STAGE: Reason.DISK,
+    Command.PROBE: Reason.PROBE,
+    Command.CHECK_LISTED: Reason.TRUST,
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Running:
+    """What shall answer now."""
+
+    #: None = NO_MODEL.
+    active: Slot | None
+    #: In TRIAL: answers real inputs (Phase.TRIAL), and `trial_inference` is told about each.
+    candidate: Slot | None
+
+
+class _Trial:
+    """What this process saw of a trial."""
+
+    def __init__(self, now: float) -> None:
+        self.since = now
+        self.detail = ""
+        self._inferences = 0
+        self._errors = 0
+        self._latencies_us: deque[int] = deque(maxlen=_LATENCIES)
+
+    def count(self, now: float, *, ok: bool, latency_us: int, detail: str) -> None:
+        self.since = now
+        self._inferences += 1
+        if ok:
+            self._latencies_us.append(latency_us)
+        else:
+            self._errors += 1
+            self.detail = detail
+
+    def evidence(self) -> Evidence:
+        ordered = sorted(self._latencies_us) or [0]
+        return Evidence(
+            inferences=self._inferences,
+            errors=self._errors,
+            latency_p50_us=ordered[len(ordered) // 2],
+            latency_p95_us=ordered[len(ordered) * 95 // 100],
+            memory_bytes=_resident_bytes(),
+        )
+
+
+class Updates:
+    """One deployment. Call `resume()` once after the start, then `tick()` about once a second."""
+
+    def __init__(
+        self,
+        deployment: str,
+        folder: Path,
+        *,
+        surroundings: Surroundings,
+        on_change: Callable[[], None],
+        monotonic: Callable[[], float] = time.monotonic,
+    ) -> None:
+        """Read what the last process left.
+
+        Args:
+            deployment: its name.
+            folder: `deployments/<name>` of the state folder; made if missing.
+            surroundings: what all deployments of the device share.
+            on_change: called without any lock held, from any thread, when `running()` or `state()` changed.
+            monotonic: seconds; for tests.
+        """
+        self._deployment = deployment
+        self._around = surroundings
+        self._on_change = on_change
+        self._monotonic = monotonic
+        self._store = DeploymentStore(folder)
+        self._slots = Slots(folder)
+        self._steps = Steps(folder, self._slots, surroundings)
+        self._update = self._store.load()
+        self._lock = RLock()
+        #: Counts turns of the machine: a slow step whose turn is over is cancelled, its result dropped.
+        self._turn = 0
+        self._retry_at: float | None = None
+        self._trial = _Trial(monotonic())
+        self._closed = False
+
+    # -- what the agent says ---------------------------------------------------------
+
+    def resume(self) -> None:
+        """Go on where the last process ended; a start in the middle of a TRIAL is counted.
+
+        Raises:
+            PlatformError: the state cannot be written.
+        """
+        with self._changing():
+            active = self._slots.start()
+            update = self._update
+            lost = active is None or update.wanted is None or active.digest != update.wanted.digest
+            if update.state is UpdateState.TRIAL:
+                self._apply(machine.boot(update))
+            elif update.state is UpdateState.COMMITTED and update.reported and lost:
+                self._apply(Lost())
+            else:
+                self._act(machine.resume(update))
+
+    def desire(self, desired: DesiredDeployment, *, epoch: int, revision: int) -> None:
+        """Take in what a verified desired state says of this deployment; repeated and older ones do nothing.
+
+        Raises:
+            MessageError: it names a target without a digest, or a digest without a target.
+            PlatformError: the state cannot be written; nothing was taken in.
+        """
+        wanted = Wanted.of(desired, epoch=epoch, revision=revision)
+        with self._changing():
+            event = machine.desired(self._update, wanted, active=self._slots.pointer.active)
+            if event is not None:
+                self._apply(event)
+
+    def trial_inference(self, *, ok: bool, latency_us: int, detail: str = "") -> None:
+        """The candidate answered a real input, or failed to; that it cannot be loaded counts as a failure too."""
+        with self._changing():
+            if self._update.state is not UpdateState.TRIAL:
+                return
+            self._trial.count(self._monotonic(), ok=ok, latency_us=latency_us, detail=detail)
+            if not ok or self._update.evidence is None:
+                self._judge_trial(quiet_s=0.0)
+
+    def acknowledged(self) -> None:
+        """Call after `Spool.acknowledge`: commits when the ack covers the trial's evidence."""
+        with self._changing():
+            self._check_acknowledged()
+
+    def tick(self) -> None:
+        """Take up what waits, end what has waited too long."""
+        with self._changing():
+            now = self._monotonic()
+            if self._retry_at is not None and now >= self._retry_at:
+                self._retry_at = None
+                self._act(machine.resume(self._update))
+            if self._update.state is UpdateState.TRIAL:
+                self._check_acknowledged()
+            if self._update.state is UpdateState.TRIAL:
+                self._judge_trial(quiet_s=now - self._trial.since)
+
+    def contact(self) -> None:
+        """Call after a new connection: what waits is taken up at once."""
+        with self._lock:
+            if self._retry_at is not None:
+                self._retry_at = self._monotonic()
+
+    def close(self) -> None:
+        """Cancel slow steps; the next process resumes them."""
+        with self._lock:
+            self._closed = True
+
+    # -- what the agent asks -----------------------------------------------------------
+
+    @property
+    def mark(self) -> tuple[int, int]:
+        """The newest (epoch, revision) taken in."""
+        return self._update.mark
+
+    @property
+    def damaged(self) -> int:
+        """Files of this deployment that were not as they should be, since this process started."""
+        return self._slots.damaged + self._store.damaged
+
+    def running(self) -> Running:
+        """What shall answer now."""
+        with self._lock:
+            update = self._update
+            in_trial = update.state is UpdateState.TRIAL
+            candidate = self._slots.slot(Candidate.of(update).digest) if in_trial else None
+            return Running(active=self._slots.active, candidate=candidate)
+
+    def state(self) -> DeploymentState:
+        """For the reported state."""
+        with self._lock:
+            update, pointer = self._update, self._slots.pointer
+            wanted = update.wanted
+            under_way = update.state not in RESTING and wanted is not None
+            return DeploymentState(
+                deployment=self._deployment,
+                state=update.state,
+                active=pointer.active,
+                previous=pointer.previous,
+                candidate=wanted.digest if under_way and wanted is not None else None,
+                installation=wanted.installation if wanted is not None else None,
+                reason=update.reason,
+                detail=update.detail,
+            )
+
+    # -- decide, persist, act --------------------------------------------------------------
+
+    @contextmanager
+    def _changing(self) -> Iterator[None]:
+        """Hold the lock, and tell of a change after giving it back."""
+        with self._lock:
+            before = (self._update, self._slots.pointer)
+            yield
+            changed = before != (self._update, self._slots.pointer)
+        if changed:
+            self._on_change()
+
+    def _apply(self, event: Event) -> None:
+        """Raises PlatformError when the new state cannot be written; the old one then still holds."""
+        update, command = machine.step(self._update, event)
+        if update != self._update:
+            try:
+                self._store.save(update)
+            except OSError as error:
+                raise PlatformError(
+                    f"cannot write the state of deployment {self._deployment!r}: {error}; check disk space"
+                ) from error
+            if update.state is not self._update.state:
+                _log.info(
+                    "update.state deployment=%s state=%s reason=%s", self._deployment, update.state, update.reason
+                )
+            self._update = update
+        reach(saved(update.state))
+        self._act(command)
+
+    def _act(self, command: Command) -> None:
+        if command is Command.NONE:
+            return
+        self._turn += 1
+        self._retry_at = None
+        try:
+            self._carry_out(command)
+        except (OSError, PlatformError) as error:
+            # The state is on disk; a full disk or spool delays the act.
+            _log.warning("update.delayed deployment=%s command=%s error=%s", self._deployment, command, error)
+            self._wait()
+
+    def _carry_out(self, command: Command) -> None:  # noqa: C901 - one case a command
+        match command:
+            case Command.FETCH | Command.VERIFY | Command.STAGE | Command.PROBE | Command.CHECK_LISTED:
+                self._start(command)
+            case Command.START_TRIAL:
+                self._start_trial()
+            case Command.SEND_EVIDENCE:
+                self._send_evidence()
+            case Command.COMMIT:
+                self._commit()
+            case Command.ROLL_BACK:
+                self._slots.collect()
+                reach_after(command)
+                self._apply(Settled())
+            case Command.CLEAR:
+                self._slots.clear()
+                reach_after(command)
+            case Command.REPORT:
+                self._report()
+            case Command.TAKE_NEXT:
+                if self._update.next is not None:
+                    self._apply(machine.begin(self._update.next, active=self._slots.pointer.active))
+            case Command.WAIT:
+                self._wait()
+            case Command.NONE:
+                return
+            case _:
+                assert_never(command)
+
+    def _wait(self) -> None:
+        self._retry_at = self._monotonic() + limits.UPDATE_RETRY_AFTER.total_seconds()
+
+    # -- quick commands ------------------------------------------------------------------------
+
+    def _start_trial(self) -> None:
+        self._trial = _Trial(self._monotonic())
+        digest = Candidate.of(self._update).digest
+        reach_after(Command.START_TRIAL)
+        if not self._slots.holds(digest):
+            self._apply(TrialFailed(Reason.DISK, f"the slot of {digest} is damaged", self._update.evidence))
+
+    def _send_evidence(self) -> None:
+        update = self._update
+        self._trial.since = self._monotonic()
+        report = evidence_report(self._deployment, update)
+        key = report_key(self._deployment, update)
+        seq = self._around.spool.append(UpKind.REPORTS, encode(report), once=key)
+        reach_after(Command.SEND_EVIDENCE)
+        self._apply(EvidenceSpooled(seq))
+        self._check_acknowledged()
+
+    def _commit(self) -> None:
+        digest = Candidate.of(self._update).digest
+        if not self._slots.holds(digest):
+            self._apply(Lost())
+            return
+        self._slots.commit(digest)
+        self._slots.collect()
+        reach_after(Command.COMMIT)
+        self._apply(Settled())
+
+    def _report(self) -> None:
+        report = final_report(self._deployment, self._update)
+        if report is not None:
+            key = report_key(self._deployment, self._update)
+            self._around.spool.append(UpKind.REPORTS, encode(report), once=key)
+        reach_after(Command.REPORT)
+        self._apply(Reported())
+
+    def _judge_trial(self, *, quiet_s: float) -> None:
+        verdict = machine.trial_verdict(
+            self._update, self._trial.evidence(), detail=self._trial.detail, quiet=timedelta(seconds=quiet_s)
+        )
+        if verdict is not None:
+            self._try_apply(verdict)
+
+    def _check_acknowledged(self) -> None:
+        update = self._update
+        if update.state is not UpdateState.TRIAL or update.evidence_seq is None:
+            return
+        if self._around.spool.is_acknowledged(update.evidence_seq):
+            self._try_apply(Acknowledged())
+
+    def _try_apply(self, event: Event) -> None:
+        """For what the next inference or tick finds again."""
+        try:
+            self._apply(event)
+        except PlatformError as error:
+            _log.warning("update.delayed deployment=%s error=%s", self._deployment, error)
+
+    # -- slow commands ---------------------------------------------------------------------------
+
+    def _start(self, command: Command) -> None:
+        turn = self._turn
+
+        def cancelled() -> bool:
+            return self._closed or self._turn != turn
+
+        def work() -> None:
+            if cancelled():
+                return
+            event = self._step(command, self._update, cancelled)
+            reach_after(command)
+            self._finished(event, turn)
+
+        if not self._closed:
+            self._around.submit(work)
+
+    def _step(self, command: Command, update: Update, cancelled: Callable[[], bool]) -> Event:
+        try:
+            match command:
+                case Command.FETCH:
+                    return self._steps.fetch(update, cancelled)
+                case Command.VERIFY:
+                    return self._steps.verify(update)
+                case Command.STAGE:
+                    return self._steps.stage(update)
+                case Command.PROBE:
+                    return self._steps.probe(update)
+                case _:
+                    return self._steps.check_listed(update, cancelled)
+        except Exception as error:  # noqa: BLE001 - a task's border: nobody would end an update whose task died
+            _log.exception("update.unforeseen deployment=%s command=%s", self._deployment, command)
+            return Failed(_UNFORESEEN[command], f"{type(error).__name__}: {error}"[: limits.MAX_DETAIL_LENGTH])
+
+    def _finished(self, event: Event, turn: int) -> None:
+        with self._changing():
+            if self._closed or self._turn != turn:
+                return
+            try:
+                self._apply(event)
+            except PlatformError as error:
+                _log.warning("update.delayed deployment=%s error=%s", self._deployment, error)
+                self._wait()
+
+
+def reach_after(command: Command) -> None:
+    """The fail point between an act and what comes of it."""
+    point = did(command)
+    if point is not None:
+        reach(point)
+
+
+def _resident_bytes() -> int:
+    """Of this process; 0 where the system does not say (proc(5), statm)."""
+    try:
+        return int(Path("/proc/self/statm").read_text(encoding="ascii").split()[1]) * 4096
+    except (OSError, ValueError, IndexError):
+        return 0

@@ -1,0 +1,80 @@
+"""Whether an artifact fits a device, from its descriptor and the device's facts, before a byte is fetched.
+
+Every reason is found and named, not only the first. Operator versions are checked for runtimes whose development
+has ended; what a living runtime cannot load is caught by the probe, as are silently wrong answers (golden vectors).
+"""
+
+from collections.abc import Mapping
+
+from edgeops import limits
+from edgeops.artifact.manifest import Descriptor
+from edgeops.protocol.messages import DeviceFacts
+
+_KNOWN_RUNTIMES = ("litert", "tflite-runtime")
+
+#: Highest operator versions that tflite-runtime 2.14, its last release, registers; an operator that is absent here
+#: is accepted in version 1.
+_TFLITE_RUNTIME_2_14 = {
+    "ABS": 5, "ADD": 5, "ARG_MAX": 3, "ARG_MIN": 3, "AVERAGE_POOL_2D": 3, "BATCH_MATMUL": 4, "BATCH_TO_SPACE_ND": 4,
+    "BROADCAST_TO": 3, "CAST": 5, "CONCATENATION": 4, "CONV_2D": 7, "DEPTHWISE_CONV_2D": 7, "DEPTH_TO_SPACE": 2,
+    "DEQUANTIZE": 5, "DIV": 2, "EMBEDDING_LOOKUP": 3, "EQUAL": 4, "EXP": 2, "FAKE_QUANT": 2, "FILL": 4,
+    "FLOOR_DIV": 3, "FLOOR_MOD": 2, "FULLY_CONNECTED": 11, "GATHER": 6, "GATHER_ND": 4, "GREATER": 2,
+    "GREATER_EQUAL": 3, "L2_NORMALIZATION": 2, "LEAKY_RELU": 2, "LESS": 3, "LESS_EQUAL": 2, "LOG": 2,
+    "LOGISTIC": 3, "LOG_SOFTMAX": 2, "LSTM": 4, "MAXIMUM": 4, "MAX_POOL_2D": 3, "MEAN": 3, "MINIMUM": 4,
+    "MIRROR_PAD": 3, "MUL": 7, "NOT_EQUAL": 3, "PACK": 4, "PAD": 4, "PADV2": 4, "QUANTIZE": 3, "RANGE": 2,
+    "REDUCE_MAX": 3, "REDUCE_MIN": 3, "REDUCE_PROD": 2, "RELU": 3, "RELU6": 3, "RESIZE_BILINEAR": 4,
+    "RESIZE_NEAREST_NEIGHBOR": 4, "REVERSE_V2": 3, "RNN": 3, "RSQRT": 2, "SELECT": 4, "SELECT_V2": 2, "SLICE": 6,
+    "SOFTMAX": 3, "SPACE_TO_BATCH_ND": 4, "SPACE_TO_DEPTH": 2, "SPARSE_TO_DENSE": 3, "SPLIT": 4, "SPLIT_V": 2,
+    "SQUARED_DIFFERENCE": 2, "SQUEEZE": 2, "STRIDED_SLICE": 8, "SUB": 5, "SUM": 2, "SVDF": 4, "TANH": 3, "TILE": 3,
+    "TOPK_V2": 3, "TRANSPOSE": 6, "TRANSPOSE_CONV": 4, "UNIDIRECTIONAL_SEQUENCE_LSTM": 4,
+    "UNIDIRECTIONAL_SEQUENCE_RNN": 3, "UNPACK": 4, "WHERE": 2,
+}  # fmt: skip
+
+
+def incompatibilities(descriptor: Descriptor, facts: DeviceFacts) -> tuple[str, ...]:
+    """Why the artifact does not fit the device, for people; empty = it fits."""
+    return (*_platform(descriptor, facts), *_operators(descriptor, facts), *_space(descriptor, facts))
+
+
+def _platform(descriptor: Descriptor, facts: DeviceFacts) -> list[str]:
+    reasons = []
+    architectures = descriptor.manifest.requirements.architectures
+    if facts.arch not in architectures:
+        reasons.append(f"architecture {facts.arch}, the model holds on {', '.join(architectures)}")
+    if facts.runtime not in _KNOWN_RUNTIMES:
+        reasons.append(f"runtime {facts.runtime or 'missing'}, one of {', '.join(_KNOWN_RUNTIMES)} is needed")
+    return reasons
+
+
+def _operators(descriptor: Descriptor, facts: DeviceFacts) -> list[str]:
+    if facts.runtime != "tflite-runtime":
+        return []
+    wanted = descriptor.manifest.requirements.ops
+    if not facts.runtime_version.startswith("2.14."):
+        return [f"tflite-runtime {facts.runtime_version}, only 2.14 is supported"]
+    return [
+        f"operator {name} version {version}, tflite-runtime 2.14 has {_highest(_TFLITE_RUNTIME_2_14, name)}"
+        for name, version in sorted(wanted.items())
+        if version > _highest(_TFLITE_RUNTIME_2_14, name)
+    ]
+
+
+def _highest(versions: Mapping[str, int], name: str) -> int:
+    """0 = the runtime cannot have it: an operator by number or a custom one."""
+    return 0 if name.startswith(("BUILTIN_", "CUSTOM:")) else versions.get(name, 1)
+
+
+def _space(descriptor: Descriptor, facts: DeviceFacts) -> list[str]:
+    reasons = []
+    memory = max(descriptor.memory_bytes, descriptor.manifest.budgets.memory_bytes)
+    share = int(facts.memory_bytes * limits.MODEL_MEMORY_SHARE)
+    if memory > share:
+        reasons.append(f"{_mib(memory)} of memory, a model may use {_mib(share)} of {_mib(facts.memory_bytes)} here")
+    disk = descriptor.size_bytes + limits.DISK_RESERVE_BYTES
+    if disk > facts.disk_free_bytes:
+        reasons.append(f"{_mib(disk)} of disk with the reserve, {_mib(facts.disk_free_bytes)} are free")
+    return reasons
+
+
+def _mib(size_bytes: int) -> str:
+    return f"{size_bytes / 2**20:.1f} MiB"

@@ -1,0 +1,107 @@
+"""Which operators a `.tflite` file uses, in which versions: read from the flatbuffer, no TensorFlow needed.
+
+Only `Model.operator_codes` of TFLite's schema is read (schema.fbs, version 3; flatbuffer layout:
+https://flatbuffers.dev/internals). Every offset is checked, for the bytes may come from anywhere.
+"""
+
+import struct
+
+from edgeops.errors import ArtifactError
+
+#: Fields of the schema's tables, in order of declaration.
+_MODEL_OPERATOR_CODES = 1
+_CODE_DEPRECATED, _CODE_CUSTOM, _CODE_VERSION, _CODE_BUILTIN = 0, 1, 2, 3
+_CUSTOM = 32
+_MAX_OPERATORS = 1_000
+
+#: BuiltinOperator of schema.fbs, by number; the rest is called `BUILTIN_<number>`.
+_NAMES = """
+    ADD AVERAGE_POOL_2D CONCATENATION CONV_2D DEPTHWISE_CONV_2D DEPTH_TO_SPACE DEQUANTIZE EMBEDDING_LOOKUP FLOOR
+    FULLY_CONNECTED HASHTABLE_LOOKUP L2_NORMALIZATION L2_POOL_2D LOCAL_RESPONSE_NORMALIZATION LOGISTIC LSH_PROJECTION
+    LSTM MAX_POOL_2D MUL RELU RELU_N1_TO_1 RELU6 RESHAPE RESIZE_BILINEAR RNN SOFTMAX SPACE_TO_DEPTH SVDF TANH
+    CONCAT_EMBEDDINGS SKIP_GRAM CALL CUSTOM EMBEDDING_LOOKUP_SPARSE PAD UNIDIRECTIONAL_SEQUENCE_RNN GATHER
+    BATCH_TO_SPACE_ND SPACE_TO_BATCH_ND TRANSPOSE MEAN SUB DIV SQUEEZE UNIDIRECTIONAL_SEQUENCE_LSTM STRIDED_SLICE
+    BIDIRECTIONAL_SEQUENCE_RNN EXP TOPK_V2 SPLIT LOG_SOFTMAX DELEGATE BIDIRECTIONAL_SEQUENCE_LSTM CAST PRELU MAXIMUM
+    ARG_MAX MINIMUM LESS NEG PADV2 GREATER GREATER_EQUAL LESS_EQUAL SELECT SLICE SIN TRANSPOSE_CONV SPARSE_TO_DENSE TILE
+    EXPAND_DIMS EQUAL NOT_EQUAL LOG SUM SQRT RSQRT SHAPE POW ARG_MIN FAKE_QUANT REDUCE_PROD REDUCE_MAX PACK LOGICAL_OR
+    ONE_HOT LOGICAL_AND LOGICAL_NOT UNPACK REDUCE_MIN FLOOR_DIV REDUCE_ANY SQUARE ZEROS_LIKE FILL FLOOR_MOD RANGE
+    RESIZE_NEAREST_NEIGHBOR LEAKY_RELU SQUARED_DIFFERENCE MIRROR_PAD ABS SPLIT_V UNIQUE CEIL REVERSE_V2 ADD_N GATHER_ND
+    COS WHERE RANK ELU REVERSE_SEQUENCE MATRIX_DIAG QUANTIZE MATRIX_SET_DIAG ROUND HARD_SWISH IF WHILE
+    NON_MAX_SUPPRESSION_V4 NON_MAX_SUPPRESSION_V5 SCATTER_ND SELECT_V2 DENSIFY SEGMENT_SUM BATCH_MATMUL
+    PLACEHOLDER_FOR_GREATER_OP_CODES CUMSUM CALL_ONCE BROADCAST_TO
+""".split()  # noqa: SIM905 - a list literal of 131 quoted names reads worse
+
+
+def operators(tflite: bytes) -> dict[str, int]:
+    """Operator name -> highest version used, sorted by name; custom operators are `CUSTOM:<name>`.
+
+    Raises:
+        ArtifactError: the bytes are no TFLite flatbuffer.
+    """
+    try:
+        return _operators(tflite)
+    except (struct.error, IndexError, UnicodeDecodeError) as error:
+        raise ArtifactError(f"not a TFLite model: an offset points outside its {len(tflite)} bytes") from error
+
+
+def _operators(data: bytes) -> dict[str, int]:
+    if data[4:8] != b"TFL3":
+        raise ArtifactError(f"not a TFLite model: expected 'TFL3' at byte 4, got {data[4:8]!r}")
+    vector = _reference(data, _unsigned(data, 0), _MODEL_OPERATOR_CODES)
+    count = 0 if vector is None else _unsigned(data, vector)
+    if vector is None or count > _MAX_OPERATORS:
+        raise ArtifactError(f"not a TFLite model: {count} operator codes")
+    found: dict[str, int] = {}
+    for position in range(count):
+        at = vector + 4 + 4 * position
+        table = at + _unsigned(data, at)
+        version = _scalar(data, table, _CODE_VERSION, "<i", default=1)
+        name = _name(data, table)
+        found[name] = max(version, found.get(name, 0))
+    return dict(sorted(found.items()))
+
+
+def _name(data: bytes, table: int) -> str:
+    # The code moved to a wider field; the larger of both is the right one (schema.fbs, OperatorCode).
+    deprecated = _scalar(data, table, _CODE_DEPRECATED, "<b", default=0)
+    code = max(deprecated, _scalar(data, table, _CODE_BUILTIN, "<i", default=0))
+    if code != _CUSTOM:
+        return _NAMES[code] if 0 <= code < len(_NAMES) else f"BUILTIN_{code}"
+    text = _reference(data, table, _CODE_CUSTOM)
+    if text is None:
+        return "CUSTOM:"
+    length = _unsigned(data, text)
+    return "CUSTOM:" + data[text + 4 : text + 4 + length].decode()
+
+
+def _field(data: bytes, table: int, field: int) -> int | None:
+    """Where a field of a table stands; None when it is absent."""
+    (back,) = struct.unpack_from("<i", data, _inside(table))
+    vtable = _inside(table - back)
+    (vtable_bytes,) = struct.unpack_from("<H", data, vtable)
+    slot = 4 + 2 * field
+    if slot + 2 > vtable_bytes:
+        return None
+    (offset,) = struct.unpack_from("<H", data, vtable + slot)
+    return table + offset if offset else None
+
+
+def _reference(data: bytes, table: int, field: int) -> int | None:
+    at = _field(data, table, field)
+    return None if at is None else at + _unsigned(data, at)
+
+
+def _scalar(data: bytes, table: int, field: int, layout: str, *, default: int) -> int:
+    at = _field(data, table, field)
+    return default if at is None else int(struct.unpack_from(layout, data, _inside(at))[0])
+
+
+def _unsigned(data: bytes, at: int) -> int:
+    return int(struct.unpack_from("<I", data, _inside(at))[0])
+
+
+def _inside(at: int) -> int:
+    """`struct` counts negative offsets from the end; here they are errors."""
+    if at < 0:
+        raise IndexError(at)
+    return at

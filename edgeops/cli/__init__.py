@@ -1,0 +1,1 @@
+"""The `edgeops` command: nouns and verbs over the REST API, and one machine as a whole site."""

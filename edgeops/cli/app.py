@@ -1,0 +1,65 @@
+"""The commands put together, and the one place where an error becomes a line and an exit code."""
+
+import os
+import sys
+import traceback
+from collections.abc import Sequence
+from typing import Annotated
+
+import typer
+
+from edgeops import __version__
+from edgeops.cli import dataset, demo, devices, job, key, model, publish, rollout, token, train, up
+from edgeops.cli.exits import Exit, exit_code
+from edgeops.errors import EdgeOpsError
+
+_DEBUG = "EDGEOPS_DEBUG"
+
+app = typer.Typer(
+    help="Keep machine-learning models on a fleet of small devices right, and prove it.",
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+app.command("up")(up.up)
+app.command("demo")(demo.demo)
+app.add_typer(dataset.app, name="dataset")
+app.command("train")(train.train)
+app.add_typer(model.app, name="model")
+app.command("publish")(publish.publish)
+app.add_typer(rollout.app, name="rollout")
+app.add_typer(devices.app, name="devices")
+app.add_typer(job.app, name="job")
+app.add_typer(key.app, name="key")
+app.add_typer(token.app, name="token")
+
+
+def _print_version(wanted: bool) -> None:
+    if wanted:
+        print(f"edgeops {__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def _common(
+    debug: Annotated[bool, typer.Option("--debug", envvar=_DEBUG, help="Show where an error comes from.")] = False,
+    version: Annotated[  # noqa: ARG001 - its callback ends the program
+        bool, typer.Option("--version", callback=_print_version, is_eager=True, help="Show the version.")
+    ] = False,
+) -> None:
+    if debug:
+        os.environ[_DEBUG] = "1"
+
+
+def run(arguments: Sequence[str]) -> int:
+    """Run one command line and return its exit code."""
+    try:
+        app(list(arguments), prog_name="edgeops")
+    except SystemExit as ending:
+        return ending.code if isinstance(ending.code, int) else int(Exit.FAILED)
+    except EdgeOpsError as error:
+        if os.environ.get(_DEBUG):
+            traceback.print_exc()
+        print(f"error: {error}", file=sys.stderr)
+        return exit_code(error)
+    return Exit.OK

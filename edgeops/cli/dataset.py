@@ -1,0 +1,142 @@
+"""`edgeops dataset`: bring data in, look at it, get rows out."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from edgeops.api.client import Client
+from edgeops.api.shapes import Dataset, Snapshot, Split
+from edgeops.cli.connection import connected
+from edgeops.cli.live import follow, say
+from edgeops.cli.options import AsJson, Timeout
+from edgeops.cli.output import print_facts, print_json, print_table, short_digest, size
+from edgeops.digest import write_atomically
+from edgeops.errors import InputError
+
+app = typer.Typer(help="Data that models learn from.", no_args_is_help=True)
+
+
+@app.command("import")
+@connected
+def import_(
+    client: Client,
+    file: Annotated[Path, typer.Argument(help="CSV with a header, or npz.", exists=True, dir_okay=False)],
+    *,
+    label: Annotated[str, typer.Option(help="The column (CSV) or array (npz) that is to be learnt.")],
+    name: Annotated[str | None, typer.Option(help="Name of the dataset.  [default: the file's name]")] = None,
+    features: Annotated[
+        str | None, typer.Option(help="Columns to learn from, with commas.  [default: all others; npz: X]")
+    ] = None,
+    where: Annotated[
+        list[str] | None, typer.Option(help="Only rows whose column has one of these values: batch=1,2; repeatable.")
+    ] = None,
+    exclude: Annotated[str | None, typer.Option(help="Columns to leave out, with commas.")] = None,
+    hold_out: Annotated[
+        float | None, typer.Option(min=0.01, max=0.9, help="Share of rows that is only judged on.  [default: 0.2]")
+    ] = None,
+    seed: Annotated[int | None, typer.Option(min=0, help="Decides which rows are held out.  [default: 0]")] = None,
+    timeout: Timeout = None,
+    as_json: AsJson = False,
+) -> None:
+    """Upload a file; its rows become an immutable snapshot."""
+    chosen = name or _name_of(file)
+    job = client.import_dataset(
+        file, name=chosen, label=label, features=features, where=where, exclude=exclude, hold_out=hold_out, seed=seed
+    )
+    job = follow(client, job, what=f"import {file.name}", timeout=timeout)
+    if as_json:
+        print_json(job)
+        return
+    _print_dataset(client.dataset(chosen))
+    say(f"next: edgeops train {chosen} --model NAME --recipe dense")
+
+
+@app.command("list")
+@connected
+def list_(client: Client, as_json: AsJson = False) -> None:
+    """All datasets."""
+    datasets = list(client.datasets())
+    if as_json:
+        print_json(datasets)
+        return
+    print_table(
+        ("dataset", "rows>", "size>", "snapshot", "created"),
+        [
+            (
+                one.name,
+                one.head and one.head.rows,
+                one.head and size(one.head.size_bytes),
+                short_digest(one.head.digest) if one.head else None,
+                one.created_at,
+            )
+            for one in datasets
+        ],
+        empty="no datasets; bring one in: edgeops dataset import FILE --label COLUMN",
+    )
+
+
+@app.command()
+@connected
+def show(client: Client, name: Annotated[str, typer.Argument()], as_json: AsJson = False) -> None:
+    """One dataset and its snapshots."""
+    dataset = client.dataset(name)
+    if as_json:
+        print_json(dataset)
+        return
+    _print_dataset(dataset)
+
+
+@app.command()
+@connected
+def export(
+    client: Client,
+    name: Annotated[str, typer.Argument()],
+    file: Annotated[Path, typer.Argument(help="Where to write; .npz for rows, .csv for labels.", dir_okay=False)],
+    *,
+    split: Annotated[Split, typer.Option(help="Which rows.")] = Split.EVALUATION,
+    labels: Annotated[bool, typer.Option("--labels", help="The labels (CSV: id,label) instead of the rows.")] = False,
+) -> None:
+    """Write rows without labels (npz: X, id), to replay them on a device; or their labels, to judge it."""
+    data = client.dataset_labels(name, split) if labels else client.dataset_rows(name, split)
+    try:
+        write_atomically(file, data)
+    except OSError as error:
+        raise InputError(f"cannot write {file}: {error.strerror or error}") from error
+    say(f"{file}: {'labels' if labels else 'rows'} of the {split} split of {name}, {size(len(data))}")
+
+
+def _name_of(file: Path) -> str:
+    return file.name.partition(".")[0].lower().replace("_", "-").replace(" ", "-")
+
+
+def _print_dataset(dataset: Dataset) -> None:
+    head = dataset.head
+    print_facts(
+        {
+            "dataset": dataset.name,
+            "created": dataset.created_at,
+            "by": dataset.created_by,
+            **(_snapshot_facts(head) if head else {"snapshot": "none"}),
+            "snapshots": len(dataset.snapshots) or None,
+        }
+    )
+
+
+def _snapshot_facts(snapshot: Snapshot) -> dict[str, object]:
+    details = snapshot.details
+    columns, classes = details.get("columns", ()), details.get("classes", ())
+    parts = details.get("split_rows")
+    return {
+        "snapshot": snapshot.digest,
+        "rows": snapshot.rows,
+        "split": ", ".join(f"{rows} {split}" for split, rows in zip(Split, parts, strict=True)) if parts else None,
+        "label": details.get("label"),
+        "classes": ", ".join(map(str, classes)) or None,
+        "columns": f"{len(columns)}: {_abridged(columns)}" if columns else None,
+        "size": size(snapshot.size_bytes),
+    }
+
+
+def _abridged(names: list[str]) -> str:
+    return ", ".join(names) if len(names) <= 8 else f"{', '.join(names[:6])} ... {names[-1]}"

@@ -1,0 +1,209 @@
+"""`edgeops devices`: which agents there are, what they run, say and answer."""
+
+from datetime import datetime
+from itertools import islice
+from typing import Annotated
+
+import typer
+
+from edgeops.api.client import Client
+from edgeops.api.shapes import Device
+from edgeops.cli.connection import connected
+from edgeops.cli.live import say
+from edgeops.cli.options import AsJson, Limit, parse_moment
+from edgeops.cli.output import print_facts, print_json, print_table, short_digest, size
+
+app = typer.Typer(help="Enrolled devices.", no_args_is_help=True)
+
+DeviceId = Annotated[str, typer.Argument(metavar="DEVICE", help="Id of the device, as `devices list` shows it.")]
+Deployment = Annotated[str | None, typer.Option(help="Only of this deployment.")]
+Moment = Annotated[datetime | None, typer.Option(parser=parse_moment, metavar="MOMENT")]
+
+
+@app.command("list")
+@connected
+def list_(client: Client, as_json: AsJson = False) -> None:
+    """All devices and what they run."""
+    devices = list(client.devices())
+    if as_json:
+        print_json(devices)
+        return
+    print_table(
+        ("device", "name", "presence", "deployments", "last seen"),
+        [(one.id, one.name, _presence(one), _running(one), one.last_seen_at) for one in devices],
+        empty="no devices; enrol one with a token: edgeops devices token",
+    )
+
+
+@app.command()
+@connected
+def show(client: Client, device: DeviceId, as_json: AsJson = False) -> None:
+    """One device: facts, deployments, what it shall run."""
+    found = client.device(device)
+    if as_json:
+        print_json(found)
+        return
+    facts = found.facts
+    print_facts(
+        {
+            "device": found.id,
+            "name": found.name,
+            "presence": _presence(found),
+            "agent": found.agent_version or None,
+            "labels": ", ".join(f"{key}={value}" for key, value in sorted(found.labels.items())) or None,
+            "enrolled": found.enrolled_at,
+            "last seen": found.last_seen_at,
+            "machine": f"{facts.arch}, Python {facts.python}, {facts.runtime} {facts.runtime_version}"
+            if facts
+            else None,
+            "memory": size(facts.memory_bytes) if facts else None,
+            "disk free": size(facts.disk_free_bytes) if facts else None,
+            "counters": ", ".join(f"{key} {count}" for key, count in sorted(found.counters.items())) or None,
+        }
+    )
+    wanted = {one.deployment: one.digest for one in found.desired}
+    print_table(
+        ("deployment", "state", "runs", "shall run", "reason"),
+        [
+            (
+                one.deployment,
+                one.state,
+                short_digest(one.active) or "no model",
+                short_digest(wanted.get(one.deployment)),
+                one.detail or (one.reason if one.reason != "none" else None),
+            )
+            for one in found.deployments
+        ],
+        empty="no deployments; on the device: edgeops-agent replay FILE --deployment NAME",
+    )
+
+
+@app.command()
+@connected
+def telemetry(
+    client: Client,
+    device: DeviceId,
+    *,
+    deployment: Deployment = None,
+    from_: Annotated[
+        datetime | None, typer.Option("--from", parser=parse_moment, metavar="MOMENT", help="Closed at or after this.")
+    ] = None,
+    to: Annotated[
+        datetime | None, typer.Option("--to", parser=parse_moment, metavar="MOMENT", help="Closed before this.")
+    ] = None,
+    channel: Annotated[str | None, typer.Option(help="Only this channel, with its histogram.")] = None,
+    limit: Limit = 100,
+    as_json: AsJson = False,
+) -> None:
+    """Windows of a device: counts, latency and a summary of each watched channel."""
+    found = client.telemetry(device, deployment=deployment, since=from_, until=to, channel=channel)
+    windows = list(islice(found, limit))
+    if as_json:
+        print_json(windows)
+        return
+    print_table(
+        (
+            "closed",
+            "deployment",
+            "digest",
+            "phase",
+            "rows>",
+            "errors>",
+            "dropped>",
+            "p50 us>",
+            "p95 us>",
+            "bytes>",
+            "channels>",
+        ),
+        [
+            (
+                one.closed_at,
+                one.deployment,
+                short_digest(one.digest),
+                one.phase,
+                one.rows,
+                one.errors,
+                one.dropped,
+                one.latency_p50_us,
+                one.latency_p95_us,
+                one.record_bytes,
+                len(one.channels),
+            )
+            for one in windows
+        ],
+        empty="no windows",
+    )
+    if channel is not None:
+        print_table(
+            ("closed", "channel", "count>", "missing>", "mean>", "std>", "min>", "max>"),
+            [
+                (one.closed_at, each.name, each.count, each.missing, each.mean, each.std, each.min, each.max)
+                for one in windows
+                for each in one.channels
+            ],
+        )
+
+
+@app.command()
+@connected
+def predictions(
+    client: Client,
+    device: DeviceId,
+    *,
+    deployment: Deployment = None,
+    digest: Annotated[str | None, typer.Option(help="Only by the artifact with this digest.")] = None,
+    latest: Annotated[bool, typer.Option("--latest", help="Only the newest of each deployment.")] = False,
+    limit: Limit = 100,
+    as_json: AsJson = False,
+) -> None:
+    """Answers that a device published."""
+    found = client.latest_predictions(device) if latest else client.predictions(device, deployment, digest)
+    answers = list(islice(found, limit))
+    if as_json:
+        print_json(answers)
+        return
+    print_table(
+        ("answered", "deployment", "digest", "input", "answer>", "confidence>"),
+        [
+            (
+                one.answered_at,
+                one.deployment,
+                short_digest(one.digest),
+                one.input_id,
+                one.answer if one.label is None else one.label,
+                one.confidence,
+            )
+            for one in answers
+        ],
+        empty="no predictions",
+    )
+
+
+@app.command()
+@connected
+def token(
+    client: Client,
+    *,
+    count: Annotated[int, typer.Option(min=1, max=1000, help="One token a device.")] = 1,
+    as_json: AsJson = False,
+) -> None:
+    """One-time tokens, each enrols one device."""
+    tokens = client.enrolment_tokens(count)
+    if as_json:
+        print_json(tokens)
+        return
+    for one in tokens:
+        print(one.token)
+    say(
+        f"on the device, until {tokens[0].expires_at:%H:%M} UTC: "
+        f"edgeops-agent enrol {client.url} --token TOKEN --name NAME"
+    )
+
+
+def _presence(device: Device) -> str:
+    return "quarantined" if device.quarantined else device.presence
+
+
+def _running(device: Device) -> str | None:
+    parts = [f"{one.deployment} {short_digest(one.active) or 'no model'} ({one.state})" for one in device.deployments]
+    return ", ".join(parts) or None

@@ -1,0 +1,67 @@
+"""What moves while a person waits: progress of jobs, on standard error only.
+
+On a terminal one line changes in place (rich); elsewhere each new step is one plain line.
+"""
+
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from datetime import timedelta
+
+from rich.console import Console
+from rich.progress import BarColumn, Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
+
+from edgeops import limits
+from edgeops.api.client import Client
+from edgeops.api.shapes import Job, JobState
+from edgeops.errors import ServerError
+
+
+def say(text: str) -> None:
+    """One line of news for people."""
+    print(text, file=sys.stderr, flush=True)
+
+
+def follow(client: Client, job: Job, *, what: str, timeout: timedelta | None = None) -> Job:
+    """Wait until a job ended well, showing how it goes.
+
+    Raises:
+        ServerError: it failed; the message is the job's own.
+        WaitTimeoutError: it did not end in time.
+    """
+    with job_progress(what) as show:
+        ended = client.wait_job(job.id, on_progress=show, timeout=timeout or limits.JOB_TIMEOUT)
+    if ended.state is JobState.FAILED:
+        raise ServerError(f"{what} failed: {ended.error or 'no reason given'} (job {ended.id})")
+    return ended
+
+
+@contextmanager
+def job_progress(what: str) -> Iterator[Callable[[Job], None]]:
+    """A function that shows each change of a job."""
+    if sys.stderr.isatty():
+        with Progress(
+            SpinnerColumn(),
+            TextColumn("{task.description}"),
+            BarColumn(),
+            TimeElapsedColumn(),
+            console=Console(stderr=True),
+            transient=True,
+        ) as progress:
+            bar = progress.add_task(what, total=1.0)
+            yield lambda job: progress.update(bar, completed=job.progress, description=_doing(what, job))
+        return
+    told = ""
+
+    def tell(job: Job) -> None:
+        nonlocal told
+        doing = _doing(what, job)
+        if doing != told:
+            told = doing
+            say(doing)
+
+    yield tell
+
+
+def _doing(what: str, job: Job) -> str:
+    return f"{what}: {job.step or job.state}"

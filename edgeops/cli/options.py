@@ -1,0 +1,51 @@
+"""Options that several commands share, so that they are named and explained once."""
+
+from datetime import UTC, datetime, timedelta
+from typing import Annotated
+
+import typer
+
+from edgeops.cli.reference import ModelVersion, parse_model_version
+
+AsJson = Annotated[bool, typer.Option("--json", help="One JSON document on standard output.")]
+Reference = Annotated[
+    ModelVersion, typer.Argument(metavar="MODEL@VERSION", parser=parse_model_version, help="For example digits@1.")
+]
+
+
+def parse_moment(text: str) -> datetime:
+    """Read an RFC 3339 moment; one without offset is in this machine's time zone.
+
+    Raises:
+        typer.BadParameter: it is none.
+    """
+    try:
+        return datetime.fromisoformat(text).astimezone(UTC)
+    except ValueError:
+        raise typer.BadParameter(f"{text!r} is no moment; expected for example 2026-11-23T12:00:00Z") from None
+
+
+def parse_span(text: str) -> timedelta:
+    """Read a duration: `90`, `90s`, `15m`, `2h`.
+
+    Raises:
+        typer.BadParameter: it is none.
+    """
+    seconds = {"s": 1, "m": 60, "h": 3600}
+    number, unit = (text[:-1], text[-1]) if text[-1:] in seconds else (text, "s")
+    try:
+        span = timedelta(seconds=float(number) * seconds[unit])
+    except (ValueError, OverflowError):
+        span = timedelta(0)
+    if span <= timedelta(0):
+        raise typer.BadParameter(f"{text!r} is no duration; expected for example 90s, 15m or 2h")
+    return span
+
+
+Timeout = Annotated[
+    timedelta | None,
+    typer.Option(
+        "--timeout", metavar="SPAN", parser=parse_span, help="Give up waiting after this (90s, 15m, 2h); exit 9."
+    ),
+]
+Limit = Annotated[int, typer.Option("--limit", min=1, help="At most this many.")]

@@ -1,0 +1,94 @@
+"""What goes to standard output: data, as JSON or as tables for people. Progress is not its business."""
+
+import json
+import sys
+from collections.abc import Iterable, Mapping, Sequence
+from datetime import datetime
+from typing import Any
+
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
+
+from edgeops.api.shapes import Answer
+
+#: Columns of a table that is not shown on a terminal: nothing is cut off.
+_WIDE = 1_000
+
+
+def print_json(document: Any) -> None:
+    """One JSON document, indented."""
+    print(json.dumps(_plain(document), indent=2, ensure_ascii=False))
+
+
+def print_json_line(document: Any) -> None:
+    """One document of a stream (NDJSON), written at once."""
+    print(json.dumps(_plain(document), ensure_ascii=False, separators=(",", ":")), flush=True)
+
+
+def print_table(columns: Sequence[str], rows: Iterable[Sequence[object]], *, empty: str = "none") -> None:
+    """A table for people; columns whose name ends in `>` are aligned to the right."""
+    table = Table(box=None, pad_edge=False, header_style="bold", show_edge=False)
+    for name in columns:
+        right = name.endswith(">")
+        table.add_column(name.removesuffix(">"), justify="right" if right else "left", no_wrap=not right)
+    for row in rows:
+        table.add_row(*(_cell(value) for value in row))
+    _console().print(table if table.row_count else Text(empty, style="dim"))
+
+
+def print_facts(facts: Mapping[str, object]) -> None:
+    """Names and values of one thing, one a line; None is left out."""
+    table = Table(box=None, pad_edge=False, show_header=False, show_edge=False)
+    table.add_column(style="bold", no_wrap=True)
+    table.add_column(overflow="fold")
+    for name, value in facts.items():
+        if value is not None:
+            table.add_row(name, _cell(value))
+    _console().print(table)
+
+
+def size(count: float) -> str:
+    """Bytes for people."""
+    for unit in ("B", "KiB", "MiB"):
+        if count < 1024:
+            return f"{count:.0f} {unit}" if unit == "B" else f"{count:.1f} {unit}"
+        count /= 1024
+    return f"{count:.1f} GiB"
+
+
+def short_digest(digest: str | None) -> str | None:
+    """Enough of a digest to tell it from others."""
+    return None if digest is None else digest[: len("sha256:") + 12]
+
+
+def _console() -> Console:
+    return Console(file=sys.stdout, highlight=False, width=None if sys.stdout.isatty() else _WIDE)
+
+
+def _cell(value: object) -> Text:
+    match value:
+        case None:
+            return Text("-", style="dim")
+        case bool():
+            return Text("yes" if value else "no")
+        case float():
+            return Text(f"{value:.4g}")
+        case datetime():
+            return Text(value.astimezone().strftime("%Y-%m-%d %H:%M:%S"))
+        case _:
+            return Text(str(value))
+
+
+def _plain(document: Any) -> Any:
+    match document:
+        case Answer():
+            return document.model_dump(mode="json")
+        case Mapping():
+            return {key: _plain(value) for key, value in document.items()}
+        case str():
+            return document
+        case Iterable():
+            return [_plain(item) for item in document]
+        case _:
+            return document

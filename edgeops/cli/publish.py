@@ -1,0 +1,32 @@
+"""`edgeops publish`: sign a version and list it, so that devices may run it."""
+
+from typing import Annotated
+
+import typer
+
+from edgeops.api.client import Client
+from edgeops.artifact.manifest import Variant
+from edgeops.cli.connection import connected
+from edgeops.cli.live import follow, say
+from edgeops.cli.model import print_version
+from edgeops.cli.options import AsJson, Reference, Timeout
+from edgeops.cli.output import print_json
+
+
+@connected
+def publish(
+    client: Client,
+    model: Reference,
+    *,
+    variant: Annotated[Variant | None, typer.Option(help="Only this one.  [default: all]")] = None,
+    timeout: Timeout = None,
+    as_json: AsJson = False,
+) -> None:
+    """Sign the artifacts of a version and list them in the fleet's metadata."""
+    job = client.publish(model.model, model.version, variant=variant)
+    job = follow(client, job, what=f"publish {model}", timeout=timeout)
+    if as_json:
+        print_json(job)
+        return
+    print_version(client.version(model.model, model.version))
+    say(f"next: edgeops rollout create {model} --deployment NAME --to all --watch")

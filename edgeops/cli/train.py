@@ -1,0 +1,36 @@
+"""`edgeops train`: a dataset becomes a version of a model, in every variant, judged."""
+
+from typing import Annotated
+
+import typer
+
+from edgeops.api.client import Client
+from edgeops.cli.connection import connected
+from edgeops.cli.live import follow, say
+from edgeops.cli.model import print_version
+from edgeops.cli.options import AsJson, Timeout
+from edgeops.cli.output import print_json
+
+
+@connected
+def train(
+    client: Client,
+    dataset: Annotated[str, typer.Argument(help="Name of the dataset; its newest snapshot is learnt from.")],
+    *,
+    model: Annotated[str | None, typer.Option(help="Name of the model.  [default: the dataset's]")] = None,
+    recipe: Annotated[str, typer.Option(help="dense (tables) or cnn (small images).")] = "dense",
+    seed: Annotated[int, typer.Option(min=0, help="The same seed gives the same model.")] = 0,
+    epochs: Annotated[int | None, typer.Option(min=1, help="Rounds over the data.  [default: the recipe's]")] = None,
+    timeout: Timeout = None,
+    as_json: AsJson = False,
+) -> None:
+    """Train a model, quantize it, and judge both variants on the rows held out."""
+    name = model or dataset
+    job = client.train(dataset, name, recipe=recipe, seed=seed, epochs=epochs)
+    job = follow(client, job, what=f"train {name}", timeout=timeout)
+    if as_json:
+        print_json(job)
+        return
+    version = int((job.result or {})["version"])
+    print_version(client.version(name, version))
+    say(f"next: edgeops publish {name}@{version}")

@@ -1,0 +1,46 @@
+"""`edgeops up`: a whole site on this machine, until Ctrl-C."""
+
+import signal
+from pathlib import Path
+from types import FrameType
+from typing import Annotated
+
+import typer
+
+from edgeops.cli.live import say
+from edgeops.local.endpoints import VARIABLE, default_data
+from edgeops.local.up import DEFAULT_AGENTS, MAX_AGENTS, Site
+
+
+def up(
+    data: Annotated[
+        Path | None, typer.Option("--data", envvar=VARIABLE, help="Data folder.  [default: the XDG data folder]")
+    ] = None,
+    agents: Annotated[
+        int, typer.Option(min=0, max=MAX_AGENTS, help="Agents to run beside the server.")
+    ] = DEFAULT_AGENTS,
+) -> None:
+    """Start server, broker and agents on this machine; Ctrl-C ends them all."""
+    # A `kill` ends the children in order too; after `kill -9` the kernel ends them.
+    signal.signal(signal.SIGTERM, interrupt)
+    try:
+        with Site(data or default_data(), agents=agents, say=say) as site:
+            _print(site)
+            site.watch()
+    except KeyboardInterrupt:
+        say("ended")
+
+
+def _print(site: Site) -> None:
+    print(f"EdgeOps is up: {site.endpoints.url}  (data in {site.data}; Ctrl-C ends everything)")
+    for agent in site.agents:
+        print(f"  {agent.name}  {agent.device_id}  pid {agent.child.pid}  {agent.state}")
+    print("a token:       edgeops token create NAME --role viewer|operator|admin")
+    print(
+        f"all keys, root and targets among them, lie in {site.data / 'keys'}: who reads it can sign models", flush=True
+    )
+
+
+def interrupt(_signal: int, _frame: FrameType | None) -> None:
+    """A signal handler that ends a command as Ctrl-C does."""
+    raise KeyboardInterrupt

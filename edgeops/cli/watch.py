@@ -1,0 +1,113 @@
+"""What a person who watches a rollout is told, and when watching ends.
+
+`changes` compares two states and is pure; `follow_rollout` asks the server until nothing more will
+happen by itself. It decides nothing about the rollout.
+"""
+
+import time
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from datetime import timedelta
+
+from edgeops.api.client import Client
+from edgeops.api.shapes import Installation, Rollout
+from edgeops.cli.exits import RolloutEndedBadlyError
+from edgeops.errors import WaitTimeoutError
+
+#: What a finished rollout has shown, and no more than that.
+PROOF = "installed and running"
+
+_POLL_S = 0.25
+_FINISHED = "finished"
+_GOES_ON = "running"
+
+
+@dataclass(frozen=True, slots=True)
+class Change:
+    """A new state, and what is new about it in words."""
+
+    rollout: Rollout
+    installations: tuple[Installation, ...]
+    lines: tuple[str, ...]
+
+
+def follow_rollout(client: Client, rollout_id: str, *, timeout: timedelta | None = None) -> Iterator[Change]:
+    """Every change of a rollout until it ended, or paused for a person.
+
+    Raises:
+        WaitTimeoutError: it still runs after `timeout`; it goes on by itself.
+    """
+    deadline = None if timeout is None else time.monotonic() + timeout.total_seconds()
+    before: Change | None = None
+    while True:
+        # In this order: what is finished now has all its installations' last words in the second answer.
+        rollout = client.rollout(rollout_id)
+        installations = tuple(client.installations(rollout_id))
+        lines = changes(before, rollout, installations)
+        if lines:
+            before = Change(rollout, installations, tuple(lines))
+            yield before
+        if rollout.state != _GOES_ON:
+            return
+        if deadline is not None and time.monotonic() > deadline:
+            raise WaitTimeoutError(f"rollout {rollout_id} still runs after {timeout}; it goes on by itself")
+        time.sleep(_POLL_S)
+
+
+def changes(before: Change | None, rollout: Rollout, installations: Sequence[Installation]) -> list[str]:
+    """What is new since `before`, one line each."""
+    lines = [] if before else [headline(rollout)]
+    started = {wave.position for wave in before.rollout.waves if wave.started_at} if before else set()
+    finished = {wave.position for wave in before.rollout.waves if wave.finished_at} if before else set()
+    known = {one.id: one.state for one in before.installations} if before else {}
+    for wave in rollout.waves:
+        if wave.started_at and wave.position not in started:
+            lines.append(f"wave {wave.position + 1} of {len(rollout.waves)}: {_devices(wave.size)}")
+        lines += [
+            f"  {one.device_id}  {one.state}{_because(one)}"
+            for one in installations
+            if one.wave == wave.position and one.state not in (known.get(one.id), "pending")
+        ]
+        if wave.finished_at and wave.position not in finished:
+            lines.append(f"wave {wave.position + 1} of {len(rollout.waves)}: {wave.committed} of {wave.size} committed")
+    if rollout.state != _GOES_ON and (before is None or before.rollout.state != rollout.state):
+        lines.append(conclusion(rollout, installations))
+    return lines
+
+
+def headline(rollout: Rollout) -> str:
+    """Which model goes where."""
+    return (
+        f"rollout {rollout.id}: {rollout.model}@{rollout.version} {rollout.variant} "
+        f"to deployment {rollout.deployment} of {rollout.selector}"
+    )
+
+
+def conclusion(rollout: Rollout, installations: Sequence[Installation]) -> str:
+    """How it ended."""
+    if rollout.state == _FINISHED:
+        committed = sum(one.state == "committed" for one in installations)
+        return f"finished: proof: {PROOF} on {committed} of {_devices(len(installations))}"
+    return f"{rollout.state}: {rollout.reason or 'no reason given'}"
+
+
+def require_good_end(rollout: Rollout) -> None:
+    """Pass when the rollout finished.
+
+    Raises:
+        RolloutEndedBadlyError: it failed, was aborted, or paused.
+    """
+    if rollout.state != _FINISHED:
+        raise RolloutEndedBadlyError(f"rollout {rollout.id} {rollout.state}: {rollout.reason or 'no reason given'}")
+
+
+def _because(installation: Installation) -> str:
+    evidence = installation.evidence
+    if installation.state == "committed" and evidence:
+        return f"  {evidence.get('inferences', 0)} inferences, {evidence.get('errors', 0)} errors"
+    text = installation.detail or (installation.reason if installation.reason != "none" else "")
+    return f"  {text}" if text else ""
+
+
+def _devices(count: int) -> str:
+    return "1 device" if count == 1 else f"{count} devices"

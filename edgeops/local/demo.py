@@ -1,0 +1,297 @@
+"""One real pass: data, training, signing, rollout to the agents, their answers, and the score.
+
+Each step goes over REST or the agents' own command line, as a person would go; every figure of the
+report is read from the server. It starts no server (`edgeops.local.up` does), and all it computes is
+the join of answers and truth.
+"""
+
+import csv
+import io
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from functools import partial
+from pathlib import Path
+
+import numpy as np
+
+from edgeops.api.client import Client
+from edgeops.api.shapes import Job, JobState, Rollout, Version
+from edgeops.errors import ServerError, WaitTimeoutError
+from edgeops.local import processes
+from edgeops.local.scenarios import digits
+from edgeops.local.score import Answer, Score, score_device, total
+from edgeops.local.up import Agent, Site
+
+#: What is rolled out.
+VARIANT = "int8"
+WAVES = ("1", "100%")
+#: Below this share of joined rows the demo has failed.
+REQUIRED_COVERAGE = 0.99
+
+_REPLAY_TIMEOUT_S = 30.0
+_ROLLOUT_TIMEOUT_S = 90.0
+_ANSWERS_TIMEOUT_S = 30.0
+_POLL_S = 0.1
+
+#: Device id -> the input ids that it replays.
+Shares = Mapping[str, tuple[str, ...]]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ArtifactFigures:
+    """One variant as the server judged it, on the rows that the devices see later."""
+
+    digest: str
+    accuracy: float
+    size_bytes: int
+    tflite_bytes: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DeviceFigures:
+    """What one device did."""
+
+    device: str
+    pid: int
+    #: Rows it was to answer; those it answered with the committed model; accuracy over the latter.
+    rows: int
+    joined: int
+    accuracy: float | None
+    #: Telemetry windows that the server acknowledged, rows counted in them, bytes of them.
+    windows: int
+    window_rows: int
+    telemetry_bytes: int
+    #: Bytes of the artifact, which came in blocks.
+    update_bytes: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Report:
+    """All figures of one demo; the same for people and as JSON."""
+
+    scenario: str
+    seed: int
+    model: str
+    rollout: str
+    state: str
+    artifacts: Mapping[str, ArtifactFigures]
+    devices: tuple[DeviceFigures, ...]
+    rows: int
+    joined: int
+    #: From the predictions that the agents published.
+    accuracy: float | None
+    telemetry_bytes_per_window: float | None
+    #: Seconds per phase, in order.
+    phases: Mapping[str, float]
+    seconds: float
+
+    @property
+    def passed(self) -> bool:
+        """Whether the model is installed, running, and answered for (nearly) all rows."""
+        return self.state == "finished" and self.rows > 0 and self.joined >= REQUIRED_COVERAGE * self.rows
+
+
+@dataclass(slots=True)
+class Stopwatch:
+    """Seconds per named phase."""
+
+    #: Hears of each phase when it begins.
+    say: Callable[[str], None] = lambda _: None
+    phases: dict[str, float] = field(default_factory=dict)
+
+    @contextmanager
+    def phase(self, name: str) -> Iterator[None]:
+        """Count the time inside under `name`."""
+        self.say(name)
+        started = time.monotonic()
+        try:
+            yield
+        finally:
+            self.phases[name] = self.phases.get(name, 0.0) + time.monotonic() - started
+
+
+def run(site: Site, *, seed: int, watch: Stopwatch, on_job: Callable[[Job], None] | None = None) -> Report:
+    """The whole pass on a running site.
+
+    Raises:
+        ServerError: a job failed, or the rollout did not finish.
+    """
+    client = site.client
+    with watch.phase("import"):
+        import_rows(client, site.data, seed=seed, on_job=on_job)
+    with watch.phase("train"):
+        version = train(client, seed=seed, on_job=on_job)
+    with watch.phase("publish"):
+        publish(client, version, on_job=on_job)
+    with watch.phase("replay"):
+        shares = replay(site)
+    with watch.phase("rollout"):
+        rollout = roll_out(client, version)
+    with watch.phase("answers"):
+        wait_for_answers(client, shares, rollout.digest)
+    with watch.phase("score"):
+        scores = judge(client, shares, rollout)
+        devices = tuple(_device_figures(client, agent, scores[agent.device_id], version) for agent in site.agents)
+    overall = total(scores.values())
+    windows = sum(one.windows for one in devices)
+    return Report(
+        scenario=digits.NAME,
+        seed=seed,
+        model=f"{version.model}@{version.version}",
+        rollout=rollout.id,
+        state=rollout.state,
+        artifacts={
+            one.variant: ArtifactFigures(
+                digest=one.digest,
+                accuracy=one.metrics["accuracy"],
+                size_bytes=one.size_bytes,
+                tflite_bytes=one.tflite_bytes,
+            )
+            for one in version.artifacts
+        },
+        devices=devices,
+        rows=overall.rows,
+        joined=overall.joined,
+        accuracy=overall.accuracy,
+        telemetry_bytes_per_window=sum(one.telemetry_bytes for one in devices) / windows if windows else None,
+        phases=dict(watch.phases),
+        seconds=sum(watch.phases.values()),
+    )
+
+
+def import_rows(client: Client, folder: Path, *, seed: int, on_job: Callable[[Job], None] | None = None) -> None:
+    """Upload the digits; the rows that the server holds out are the ones the devices see."""
+    path = digits.write_dataset(folder)
+    job = client.import_dataset(path, name=digits.NAME, label=digits.LABEL, hold_out=digits.HOLD_OUT, seed=seed)
+    path.unlink()
+    _finish(client, job, on_job)
+
+
+def train(client: Client, *, seed: int, on_job: Callable[[Job], None] | None = None) -> Version:
+    """Train, quantize and judge both variants in the server's worker."""
+    job = client.train(digits.NAME, digits.NAME, recipe=digits.RECIPE, seed=seed)
+    result = _finish(client, job, on_job).result or {}
+    return client.version(digits.NAME, int(result["version"]))
+
+
+def publish(client: Client, version: Version, *, on_job: Callable[[Job], None] | None = None) -> None:
+    """Sign and list both variants."""
+    _finish(client, client.publish(version.model, version.version), on_job)
+
+
+def replay(site: Site, *, rate_hz: float | None = None) -> Shares:
+    """Give each agent its share of the held-out rows, once; they wait on the device until it has a model.
+
+    Args:
+        site: its agents take part.
+        rate_hz: rows a second; None = as fast as the model answers.
+    """
+    with np.load(io.BytesIO(site.client.dataset_rows(digits.NAME))) as file:
+        values, ids = file["X"], file["id"]
+    shares: dict[str, tuple[str, ...]] = {}
+    started = []
+    for place, agent in enumerate(site.agents):
+        every = slice(place, None, len(site.agents))
+        shares[agent.device_id] = tuple(str(one) for one in ids[every])
+        path = agent.state / "held-out.npz"
+        np.savez(path, X=values[every], id=ids[every])
+        rate = () if rate_hz is None else ("--rate", str(rate_hz))
+        arguments = ("replay", path, "--deployment", digits.NAME, "--once", "--predictions", "all", *rate)
+        command = processes.python("device_agent.cli", "--state", agent.state, *arguments)
+        started.append(processes.start(f"{agent.name}.replay", command, logs=site.logs))
+    for child in started:
+        processes.wait_until_done(child, timeout_s=_REPLAY_TIMEOUT_S)
+    for agent in site.agents:
+        processes.wait_until_ready(
+            agent.child, partial(_has_deployment, site.client, agent), timeout_s=_REPLAY_TIMEOUT_S
+        )
+    return shares
+
+
+def roll_out(client: Client, version: Version) -> Rollout:
+    """Bring the quantized model to all devices, a canary first.
+
+    Raises:
+        ServerError: it ended badly.
+        WaitTimeoutError: it did not end in time.
+    """
+    rollout = client.create_rollout(
+        version.model, version.version, variant=VARIANT, deployment=digits.NAME, to="all", waves=WAVES
+    )
+    deadline = time.monotonic() + _ROLLOUT_TIMEOUT_S
+    while rollout.state == "running":
+        if time.monotonic() > deadline:
+            raise WaitTimeoutError(f"the rollout still runs after {_ROLLOUT_TIMEOUT_S:g} s")
+        time.sleep(_POLL_S)
+        rollout = client.rollout(rollout.id)
+    if rollout.state != "finished":
+        raise ServerError(f"the rollout is {rollout.state}, not finished: {rollout.reason or 'no reason given'}")
+    return rollout
+
+
+def wait_for_answers(client: Client, shares: Shares, digest: str, *, timeout_s: float = _ANSWERS_TIMEOUT_S) -> bool:
+    """Wait until the server holds an answer to each row, and a window that counts it; False = not in time."""
+    deadline = time.monotonic() + timeout_s
+    waiting = dict(shares)
+    while True:
+        waiting = {
+            device: share for device, share in waiting.items() if not _is_complete(client, device, share, digest)
+        }
+        if not waiting:
+            return True
+        if time.monotonic() > deadline:
+            return False
+        time.sleep(_POLL_S)
+
+
+def judge(client: Client, shares: Shares, rollout: Rollout) -> dict[str, Score]:
+    """Each device's published answers against the labels, joined by (device, committed digest, input id)."""
+    truth = _read_labels(client.dataset_labels(digits.NAME))
+    committed = {one.device_id: one.digest for one in client.installations(rollout.id) if one.state == "committed"}
+    return {
+        device: score_device(device, share, truth, committed=committed.get(device), answers=_answers(client, device))
+        for device, share in shares.items()
+    }
+
+
+def _finish(client: Client, job: Job, on_job: Callable[[Job], None] | None) -> Job:
+    ended = client.wait_job(job.id, on_progress=on_job)
+    if ended.state is JobState.FAILED:
+        raise ServerError(f"job {ended.id} ({ended.kind}) failed: {ended.error or 'no reason given'}")
+    return ended
+
+
+def _has_deployment(client: Client, agent: Agent) -> bool:
+    return any(one.deployment == digits.NAME for one in client.device(agent.device_id).deployments)
+
+
+def _is_complete(client: Client, device: str, share: Sequence[str], digest: str) -> bool:
+    if sum(one.source_rows for one in client.telemetry(device, deployment=digits.NAME)) < len(share):
+        return False
+    return len({one.input_id for one in client.predictions(device, digits.NAME, digest)} & set(share)) == len(share)
+
+
+def _answers(client: Client, device: str) -> Iterator[Answer]:
+    for one in client.predictions(device, digits.NAME):
+        yield Answer(device=device, digest=one.digest, input_id=one.input_id, label=one.label or "")
+
+
+def _read_labels(data: bytes) -> dict[str, str]:
+    return {row["id"]: row["label"] for row in csv.DictReader(io.StringIO(data.decode()))}
+
+
+def _device_figures(client: Client, agent: Agent, score: Score, version: Version) -> DeviceFigures:
+    windows = list(client.telemetry(agent.device_id, deployment=digits.NAME))
+    return DeviceFigures(
+        device=agent.device_id,
+        pid=agent.child.pid,
+        rows=score.rows,
+        joined=score.joined,
+        accuracy=score.accuracy,
+        windows=len(windows),
+        window_rows=sum(one.source_rows for one in windows),
+        telemetry_bytes=sum(one.record_bytes for one in windows),
+        update_bytes=next(one.size_bytes for one in version.artifacts if one.variant == VARIANT),
+    )

@@ -1,0 +1,171 @@
+"""Child processes that are ready when they say so and never outlive their parent.
+
+Starts a program with its output in a log file, waits until it is ready, and stops groups of programs
+in order. The kernel ends a child when its parent is gone (`PR_SET_PDEATHSIG`, prctl(2)), also after
+`kill -9` of the parent. It does not restart anything and does not know what the programs do.
+"""
+
+import ctypes
+import os
+import signal
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from edgeops.errors import PlatformError
+
+#: How long a child may take to end by itself before it is killed.
+STOP_TIMEOUT_S = 8.0
+#: Lines of a log that an error shows.
+TAIL_LINES = 12
+
+_POLL_S = 0.02
+_PR_SET_PDEATHSIG = 1
+# Loaded before any fork: between fork and exec only the bare system call is made.
+_LIBC = ctypes.CDLL(None, use_errno=True)
+
+
+@dataclass(frozen=True, slots=True)
+class Child:
+    """A running (or ended) program and where its output lies."""
+
+    name: str
+    log: Path
+    process: subprocess.Popen[bytes]
+
+    @property
+    def pid(self) -> int:
+        """The process id."""
+        return self.process.pid
+
+    @property
+    def running(self) -> bool:
+        """Whether the program has not ended yet."""
+        return self.process.poll() is None
+
+
+def python(module: str, *arguments: str | Path) -> list[str]:
+    """The command that runs one of our modules with this interpreter."""
+    return [sys.executable, "-m", module, *map(str, arguments)]
+
+
+def start(name: str, command: Sequence[str], *, logs: Path, environment: Mapping[str, str] | None = None) -> Child:
+    """Start a program whose standard output and error go to `<logs>/<name>.log`.
+
+    The log of the run before is kept as `<name>.previous.log`. The program gets a session of its own, so
+    that a Ctrl-C at the terminal reaches only the parent, which then stops its children in order.
+
+    Raises:
+        PlatformError: the program cannot be started.
+    """
+    # PR_SET_PDEATHSIG fires when the THREAD that forked ends; only the main thread lives as long as the process.
+    assert threading.current_thread() is threading.main_thread()
+    logs.mkdir(parents=True, exist_ok=True)
+    log = logs / f"{name}.log"
+    if log.exists():
+        log.replace(logs / f"{name}.previous.log")
+    parent = os.getpid()
+    try:
+        with log.open("wb") as output:
+            process = subprocess.Popen(
+                command,
+                stdin=subprocess.DEVNULL,
+                stdout=output,
+                stderr=subprocess.STDOUT,
+                # PYTHONSAFEPATH: a file in the caller's folder never shadows a module of ours.
+                env={**os.environ, "PYTHONSAFEPATH": "1", **(environment or {})},
+                start_new_session=True,
+                preexec_fn=lambda: _die_with(parent),  # noqa: PLW1509 - bare system calls; the only way before exec
+            )
+    except OSError as error:
+        raise PlatformError(f"cannot start {name} ({command[0]}): {error}") from error
+    return Child(name, log, process)
+
+
+def wait_until_ready(child: Child, ready: Callable[[], bool], *, timeout_s: float) -> None:
+    """Return when `ready()` is true.
+
+    Raises:
+        PlatformError: the program ended, or was not ready in time; the message ends with its last lines.
+    """
+    deadline = time.monotonic() + timeout_s
+    while not ready():
+        require_running(child)
+        if time.monotonic() > deadline:
+            raise PlatformError(f"{child.name} was not ready within {timeout_s:g} s{_last_words(child.log)}")
+        time.sleep(_POLL_S)
+
+
+def require_running(child: Child) -> None:
+    """Pass while the program runs.
+
+    Raises:
+        PlatformError: it ended; the message ends with its last lines.
+    """
+    if not child.running:
+        raise PlatformError(describe_end(child))
+
+
+def wait_until_done(child: Child, *, timeout_s: float) -> None:
+    """Return when the program has ended well.
+
+    Raises:
+        PlatformError: it ended with another exit code than 0, or not in time (it is killed then).
+    """
+    try:
+        code = child.process.wait(timeout_s)
+    except subprocess.TimeoutExpired:
+        child.process.kill()
+        child.process.wait()
+        raise PlatformError(f"{child.name} did not end within {timeout_s:g} s{_last_words(child.log)}") from None
+    if code != 0:
+        raise PlatformError(f"{child.name} failed with exit code {code}{_last_words(child.log)}")
+
+
+def stop(children: Iterable[Child], *, timeout_s: float = STOP_TIMEOUT_S) -> None:
+    """End programs side by side: SIGTERM, and SIGKILL for those that did not follow in time."""
+    running = [child for child in children if child.running]
+    for child in running:
+        child.process.send_signal(signal.SIGTERM)
+    deadline = time.monotonic() + timeout_s
+    for child in running:
+        try:
+            child.process.wait(max(0.0, deadline - time.monotonic()))
+        except subprocess.TimeoutExpired:
+            child.process.kill()
+            child.process.wait()
+
+
+def describe_end(child: Child) -> str:
+    """How a program that ended did so, and its last lines."""
+    code = child.process.returncode
+    how = f"was ended by {signal.Signals(-code).name}" if code < 0 else f"ended with exit code {code}"
+    return f"{child.name} (pid {child.pid}) {how}{_last_words(child.log)}"
+
+
+def tail(log: Path, lines: int = TAIL_LINES) -> list[str]:
+    """The last lines of a log that say something."""
+    try:
+        text = log.read_bytes()[-16_384:].decode(errors="replace")
+    except OSError:
+        return []
+    return [line for line in text.splitlines() if line.strip()][-lines:]
+
+
+def _die_with(parent: int) -> None:
+    """Run in the child between fork and exec: end when the parent ends."""
+    _LIBC.prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
+    # The parent may have ended before prctl took effect; then nobody would send the signal.
+    if os.getppid() != parent:
+        os._exit(1)
+
+
+def _last_words(log: Path) -> str:
+    lines = tail(log)
+    if not lines:
+        return f"; it wrote nothing to {log}"
+    return f"; last lines of {log}:\n" + "\n".join(f"  | {line}" for line in lines)

@@ -1,0 +1,1 @@
+"""What `edgeops demo` can show; one module each."""

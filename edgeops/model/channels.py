@@ -1,0 +1,181 @@
+"""The watched scalars of one inference: the input side of a sketch.
+
+At most 64 channels, computed in groups (a group is one or two numpy calls, whatever its size) and handed out in the
+manifest's order. Sums run in double so that a float32 result does not depend on the machine's order of adding. A
+channel whose readings are missing is NaN. This module keeps no history.
+"""
+
+import hashlib
+from collections.abc import Callable
+
+import numpy as np
+from numpy.typing import NDArray
+
+from edgeops.artifact.manifest import Channel, ChannelKind, Manifest
+from edgeops.errors import ArtifactError
+
+Floats = NDArray[np.float32]
+Doubles = NDArray[np.float64]
+
+_WINDOW_FEATURES: dict[ChannelKind, Callable[[Doubles], Doubles]] = {
+    ChannelKind.MEAN: lambda rows: np.asarray(rows.mean(axis=0)),
+    ChannelKind.STD: lambda rows: np.asarray(rows.std(axis=0)),
+    ChannelKind.RMS: lambda rows: np.sqrt(np.square(rows).mean(axis=0)),
+    ChannelKind.PEAK: lambda rows: np.asarray(np.abs(rows).max(axis=0)),
+}
+_IMAGE_STATISTICS = frozenset(
+    {ChannelKind.BRIGHTNESS, ChannelKind.CONTRAST, ChannelKind.SHARPNESS, ChannelKind.CLIPPED}
+)
+_ANSWERS = (ChannelKind.ANSWER, ChannelKind.CONFIDENCE, ChannelKind.MARGIN)
+
+_PROJECTION_DOMAIN = b"edgeops-projection-1"
+_SIGNS_PER_HASH = 256
+
+#: Fills one group's part of the buffer from (window, embedding).
+_Fill = Callable[[Floats, Floats | None, Floats], None]
+
+
+class Channels:
+    """The channels of one model: `channels(window, embedding, answer, confidence, margin)`."""
+
+    def __init__(self, manifest: Manifest, *, embedding_size: int) -> None:
+        """Group the manifest's channels.
+
+        Raises:
+            ArtifactError: a channel asks for a column, an embedding or an image that the model does not have.
+        """
+        self._groups: list[tuple[_Fill, slice]] = []
+        positions: list[int] = []
+        for members, fill in _grouped(manifest, embedding_size):
+            self._groups.append((fill, slice(len(positions), len(positions) + len(members))))
+            positions.extend(members)
+        self._answers = len(positions)
+        self._values = np.empty(self._answers + len(_ANSWERS), np.float32)
+        #: Where each of the manifest's channels stands in the buffer.
+        self._order = np.empty(len(manifest.channels), np.intp)
+        self._order[positions] = np.arange(len(positions))
+        for position, channel in enumerate(manifest.channels):
+            if channel.kind in _ANSWERS:
+                self._order[position] = self._answers + _ANSWERS.index(channel.kind)
+
+    def __call__(
+        self, window: Floats, embedding: Floats | None, *, answer: float, confidence: float, margin: float
+    ) -> Floats:
+        """A new array with one value per channel, in the manifest's order."""
+        values = self._values
+        for fill, part in self._groups:
+            fill(window, embedding, values[part])
+        values[self._answers :] = answer, confidence, margin
+        return values.take(self._order)
+
+
+def projection_signs(count: int, size: int) -> NDArray[np.int8]:
+    """Rows 0..count-1 of the fixed +-1 matrix (count, size), the same on every machine for ever.
+
+    Signs are the bits of SHA-256 over a row and block counter (Achlioptas 2003: random signs keep distances).
+    """
+    rows = []
+    for row in range(count):
+        blocks = [
+            hashlib.sha256(_PROJECTION_DOMAIN + row.to_bytes(4, "little") + block.to_bytes(4, "little")).digest()
+            for block in range(-(-size // _SIGNS_PER_HASH))
+        ]
+        bits = np.unpackbits(np.frombuffer(b"".join(blocks), np.uint8), bitorder="little")[:size]
+        rows.append(bits.astype(np.int8) * 2 - 1)
+    return np.array(rows, np.int8).reshape(count, size)
+
+
+def _grouped(manifest: Manifest, embedding_size: int) -> list[tuple[list[int], _Fill]]:
+    """(positions in the manifest, how to fill them) of every group except the answers."""
+    groups: list[tuple[list[int], _Fill]] = []
+    by_kind: dict[ChannelKind, list[int]] = {}
+    for position, channel in enumerate(manifest.channels):
+        by_kind.setdefault(channel.kind, []).append(position)
+    for kind, members in by_kind.items():
+        chosen = [manifest.channels[position] for position in members]
+        if kind is ChannelKind.COLUMN:
+            groups.append((members, _column_fill(_columns(chosen, manifest))))
+        elif kind in _WINDOW_FEATURES:
+            groups.append((members, _feature_fill(_WINDOW_FEATURES[kind], _columns(chosen, manifest))))
+        elif kind is ChannelKind.PROJECTION:
+            groups.append((members, _projection_fill(chosen, embedding_size)))
+    image = [position for kind in by_kind if kind in _IMAGE_STATISTICS for position in by_kind[kind]]
+    if image:
+        groups.append((image, _image_fill([manifest.channels[position].kind for position in image], manifest)))
+    return groups
+
+
+def _columns(channels: list[Channel], manifest: Manifest) -> NDArray[np.intp]:
+    for channel in channels:
+        if not 0 <= channel.index < len(manifest.window.columns):
+            raise ArtifactError(
+                f"channel {channel.name!r} reads column {channel.index} of {len(manifest.window.columns)}"
+            )
+    return np.array([channel.index for channel in channels], np.intp)
+
+
+def _column_fill(columns: NDArray[np.intp]) -> _Fill:
+    def fill(window: Floats, _embedding: Floats | None, out: Floats) -> None:
+        window[-1].take(columns, out=out, mode="clip")
+
+    return fill
+
+
+def _feature_fill(feature: Callable[[Doubles], Doubles], columns: NDArray[np.intp]) -> _Fill:
+    def fill(window: Floats, _embedding: Floats | None, out: Floats) -> None:
+        out[:] = feature(window[:, columns].astype(np.float64))
+
+    return fill
+
+
+def _projection_fill(channels: list[Channel], embedding_size: int) -> _Fill:
+    if embedding_size == 0:
+        raise ArtifactError(f"channel {channels[0].name!r} projects an embedding, but output.embedding is not set")
+    if not all(0 <= channel.index < 1 << 16 for channel in channels):
+        raise ArtifactError("the index of a projection must lie between 0 and 65535")
+    indexes = [channel.index for channel in channels]
+    signs = projection_signs(max(indexes) + 1, embedding_size)[indexes]
+    matrix = signs.astype(np.float64)
+    scale = np.full(len(channels), 1 / np.sqrt(embedding_size))
+
+    def fill(_window: Floats, embedding: Floats | None, out: Floats) -> None:
+        assert embedding is not None, "a model with projections answers with its embedding"
+        np.multiply(matrix.dot(embedding.astype(np.float64)), scale, out=out, casting="same_kind")
+
+    return fill
+
+
+def _image_fill(kinds: list[ChannelKind], manifest: Manifest) -> _Fill:
+    """Statistics of raw pixels; full range is what preprocesses to 0..1."""
+    height, width = _image_shape(manifest)
+    preprocess = manifest.preprocess
+    if len(preprocess.multiply) != 1 or len(preprocess.add) != 1 or preprocess.multiply[0] <= 0:
+        raise ArtifactError("image channels need one multiply above 0 and one add for all pixels")
+    low = np.float32((0 - preprocess.add[0]) / preprocess.multiply[0])
+    high = np.float32((1 - preprocess.add[0]) / preprocess.multiply[0])
+    statistics: dict[ChannelKind, Callable[[Doubles], float]] = {
+        ChannelKind.BRIGHTNESS: lambda image: image.mean(),
+        ChannelKind.CONTRAST: lambda image: image.std(),
+        ChannelKind.SHARPNESS: _sharpness,
+        ChannelKind.CLIPPED: lambda image: np.count_nonzero((image <= low) | (image >= high)) / image.size,
+    }
+    wanted = [statistics[kind] for kind in kinds]
+
+    def fill(window: Floats, _embedding: Floats | None, out: Floats) -> None:
+        image = window.astype(np.float64).reshape(height, width, -1)
+        out[:] = [statistic(image) for statistic in wanted]
+
+    return fill
+
+
+def _image_shape(manifest: Manifest) -> tuple[int, int]:
+    shape = manifest.inputs[0].shape
+    if len(shape) not in (3, 4) or min(shape[1:3]) < 2:
+        raise ArtifactError(f"image channels need an input (1, height, width[, colours]), this one has shape {shape}")
+    return shape[1], shape[2]
+
+
+def _sharpness(image: Doubles) -> float:
+    """Mean absolute difference between neighbouring pixels."""
+    down, across = np.abs(image[1:] - image[:-1]), np.abs(image[:, 1:] - image[:, :-1])
+    return float((down.sum() + across.sum()) / (down.size + across.size))

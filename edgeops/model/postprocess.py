@@ -1,0 +1,95 @@
+"""From output tensors to an answer.
+
+Classification: the index of the highest probability (the lowest index of equals), that probability, and its distance
+to the second. Regression and anomaly: the value or score, with confidence 1 and margin 0, for such a model does not
+say how sure it is. This module does not judge an answer against a threshold.
+"""
+
+import math
+from collections.abc import Callable
+from typing import Any
+
+import msgspec
+import numpy as np
+from numpy.typing import NDArray
+
+from edgeops.artifact.manifest import Manifest, Task, Tensor
+from edgeops.errors import ArtifactError, InputError
+
+Floats = NDArray[np.float32]
+
+_INTEGERS = ("int8", "uint8")
+
+
+class Prediction(msgspec.Struct, frozen=True, eq=False):
+    """One answer; a msgspec struct because one is made per inference and costs a tenth of a frozen dataclass."""
+
+    #: Class index, value or score, by task.
+    answer: float
+    #: Highest probability; 1 where the task has none.
+    confidence: float
+    #: Per label, float32; None unless the task is classification.
+    probabilities: Floats | None
+    #: One value per channel, in the manifest's order; NaN = missing.
+    channels: Floats
+    embedding: Floats | None
+
+
+class Answer(msgspec.Struct, frozen=True, eq=False):
+    """What the answer tensor alone says."""
+
+    answer: float
+    confidence: float
+    margin: float
+    probabilities: Floats | None
+
+
+def dequantizer(tensor: Tensor) -> Callable[[NDArray[Any]], Floats]:
+    """A function from a stored tensor to real values, flat float32; 8-bit types go through a table of all 256.
+
+    Raises:
+        ArtifactError: the type is not supported, or has no scale.
+    """
+    if tensor.dtype == "float32":
+        return lambda stored: stored.reshape(-1)
+    if tensor.dtype not in _INTEGERS:
+        raise ArtifactError(f"output {tensor.name!r} is {tensor.dtype}; float32, int8 and uint8 are supported")
+    if tensor.scale <= 0:
+        raise ArtifactError(f"output {tensor.name!r} is {tensor.dtype} but has scale {tensor.scale}")
+    codes = np.arange(256, dtype=np.uint8).view(tensor.dtype).astype(np.float64)
+    table = ((codes - tensor.zero_point) * tensor.scale).astype(np.float32)
+    # A signed code below zero counts from the table's end, which is where it stands.
+    return lambda stored: table.take(stored).reshape(-1)
+
+
+def answerer(manifest: Manifest) -> Callable[[Floats], Answer]:
+    """A function from the real values of the answer tensor to the answer.
+
+    Raises:
+        ArtifactError: the tensor's size does not fit the task.
+    """
+    size = int(np.prod(manifest.outputs[manifest.output.answer].shape))
+    expected = len(manifest.output.labels) if manifest.task is Task.CLASSIFICATION else 1
+    if size != expected:
+        raise ArtifactError(f"the answer of a {manifest.task} model has {size} values, expected {expected}")
+    return _most_probable if manifest.task is Task.CLASSIFICATION else _value
+
+
+def _most_probable(probabilities: Floats) -> Answer:
+    values: list[float] = probabilities.tolist()  # for up to 256 classes lists are faster than arrays
+    _number(sum(values))
+    highest = max(values)
+    index = values.index(highest)
+    values[index] = -math.inf
+    return Answer(float(index), highest, highest - max(values), probabilities)
+
+
+def _value(values: Floats) -> Answer:
+    return Answer(_number(values.item(0)), 1.0, 0.0, None)
+
+
+def _number(value: float) -> float:
+    """NaN and infinities are no answer."""
+    if not math.isfinite(value):
+        raise InputError(f"the model answered {value}: the reading is outside anything it can compute with")
+    return value

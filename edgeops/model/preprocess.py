@@ -1,0 +1,155 @@
+"""From a window of raw readings to the bytes of the input tensor.
+
+A float model reads clip(transform(x) * multiply + add). For an integer model the multiply-add and the tensor's
+quantization become one multiply-add, `round(transform(x) * multiply / scale + (add / scale + zero_point))`, and the
+clip one pair of bounds; all of that is computed once. `Preprocessor` is the hot path with buffers of its own, its
+`batch` the same arithmetic for many windows; `transform_rows` is the float form that training reads.
+
+A value that is not finite is missing. This module does not know where readings come from.
+"""
+
+from typing import Any, NamedTuple, Self
+
+import numpy as np
+from numpy.typing import NDArray
+
+from edgeops.artifact.manifest import InputWindow, MissingPolicy, Preprocess, Tensor, Transform
+from edgeops.errors import ArtifactError, InputError
+
+Floats = NDArray[np.float32]
+
+_INTEGERS = ("int8", "uint8")
+
+
+class Preprocessor:
+    """The input stage of one model; the array it returns is overwritten by the next call."""
+
+    def __init__(self, preprocess: Preprocess, window: InputWindow, tensor: Tensor, *, missing: MissingPolicy) -> None:
+        """Fold everything that does not depend on the reading.
+
+        Raises:
+            ArtifactError: the tensor cannot hold the window, or has a type that is not supported.
+        """
+        shape = (window.rows, len(window.columns))
+        if int(np.prod(tensor.shape)) != shape[0] * shape[1]:
+            raise ArtifactError(f"input {tensor.name!r} has shape {tensor.shape}, the input window {shape}")
+        if tensor.dtype not in ("float32", *_INTEGERS):
+            raise ArtifactError(f"input {tensor.name!r} is {tensor.dtype}; float32, int8 and uint8 are supported")
+        self._shape = shape
+        self._columns = window.columns
+        self._refuses = missing is MissingPolicy.REFUSE
+        self._logarithm = preprocess.transform is Transform.SIGNED_LOG1P
+        self._integer = tensor.dtype in _INTEGERS
+        self._fold(preprocess, tensor, shape)
+        self._input: NDArray[Any] = np.empty(tensor.shape, tensor.dtype)
+        self._buffers = _Buffers.of(shape, self._input.reshape(shape))
+
+    def __call__(self, window: Floats) -> NDArray[Any]:
+        """The input tensor for one window (rows, columns).
+
+        Raises:
+            InputError: the window's shape is wrong, or a value is missing and the model refuses that.
+        """
+        if window.shape != self._shape:
+            raise InputError(f"a window of shape {window.shape}, the model reads {self._shape} (rows, columns)")
+        self._fill(window, self._buffers)
+        return self._input
+
+    def batch(self, windows: Floats) -> NDArray[Any]:
+        """The input tensors (n, *shape without its batch of one) for many windows (n, rows, columns).
+
+        Raises:
+            InputError: as for a single window.
+        """
+        shape = windows.shape
+        if shape[1:] != self._shape:
+            raise InputError(f"windows of shape {shape[1:]}, the model reads {self._shape} (rows, columns)")
+        stored = np.empty(shape, self._input.dtype)
+        self._fill(windows, _Buffers.of(shape, stored))
+        return stored.reshape(len(windows), *self._input.shape[1:])
+
+    def _fold(self, preprocess: Preprocess, tensor: Tensor, shape: tuple[int, int]) -> None:
+        """Constants in the tensor's own scale, as large as the window: numpy is fastest on equal shapes."""
+        multiply = np.asarray(preprocess.multiply, np.float64)
+        add = np.asarray(preprocess.add, np.float64)
+        clip = np.inf if preprocess.clip is None else preprocess.clip
+        low, high, neutral = -clip, clip, 0
+        if self._integer:
+            if tensor.scale <= 0:
+                raise ArtifactError(f"input {tensor.name!r} is {tensor.dtype} but has scale {tensor.scale}")
+            multiply = multiply / tensor.scale
+            add = add / tensor.scale + tensor.zero_point
+            bounds = np.iinfo(tensor.dtype)
+            low = max(bounds.min, np.rint(low / tensor.scale) + tensor.zero_point)
+            high = min(bounds.max, np.rint(high / tensor.scale) + tensor.zero_point)
+            neutral = tensor.zero_point
+        self._multiply, self._add, self._low, self._high = (
+            np.ascontiguousarray(np.broadcast_to(np.asarray(constant, np.float32), shape))
+            for constant in (multiply, add, low, high)
+        )
+        self._clips = np.isfinite(low)
+        self._neutral = np.float32(neutral)
+
+    def _fill(self, raw: Floats, buffers: "_Buffers") -> None:
+        work = buffers.work
+        missing = self._missing(raw, buffers.finite)
+        values = raw if missing is None else np.where(missing, np.float32(0), raw)
+        if self._logarithm:
+            values = _signed_log1p(values, buffers.wide, work)
+        np.multiply(values, self._multiply, out=work)
+        np.add(work, self._add, out=work)
+        if missing is not None:
+            work[missing] = self._neutral
+        if self._integer:
+            np.rint(work, out=work)
+        if self._clips:
+            np.maximum(work, self._low, out=work)
+            np.minimum(work, self._high, out=work)
+        buffers.stored[...] = work
+
+    def _missing(self, raw: Floats, finite: NDArray[np.bool_]) -> NDArray[np.bool_] | None:
+        """Where values are not finite; None when all are (searching bytes is faster than `all`)."""
+        np.isfinite(raw, out=finite)
+        if 0 not in finite.tobytes():
+            return None
+        mask: NDArray[np.bool_] = ~finite
+        if self._refuses:
+            columns = [self._columns[index] for index in np.flatnonzero(mask.reshape(-1, raw.shape[-1]).any(axis=0))]
+            raise InputError(
+                f"{int(mask.sum())} missing values in {', '.join(columns[:8])}; the model refuses missing values"
+            )
+        return mask
+
+
+class _Buffers(NamedTuple):
+    """Where one call works; all of the shape of what it reads."""
+
+    finite: NDArray[np.bool_]
+    wide: NDArray[np.float64]
+    work: Floats
+    stored: NDArray[Any]
+
+    @classmethod
+    def of(cls, shape: tuple[int, ...], stored: NDArray[Any]) -> Self:
+        return cls(np.empty(shape, np.bool_), np.empty(shape, np.float64), np.empty(shape, np.float32), stored)
+
+
+def transform_rows(rows: Floats, preprocess: Preprocess, *, missing: MissingPolicy) -> Floats:
+    """What a float model reads, for rows (n, columns): the form that training fits on.
+
+    Raises:
+        InputError: a value is missing and the model refuses that.
+    """
+    window = InputWindow(columns=tuple(f"column {index}" for index in range(rows.shape[-1])))
+    tensor = Tensor(name="rows", shape=(1, rows.shape[-1]), dtype="float32")
+    result: Floats = Preprocessor(preprocess, window, tensor, missing=missing).batch(rows[:, np.newaxis])
+    return result
+
+
+def _signed_log1p(raw: Floats, wide: NDArray[np.float64], out: Floats) -> Floats:
+    """sign(x) * log(1 + |x|), computed in double so that rounding hides how machines' libraries differ."""
+    np.abs(raw, out=wide)
+    np.log1p(wide, out=wide)
+    np.copysign(wide, raw, out=wide)
+    np.copyto(out, wide, casting="same_kind")
+    return out

@@ -1,0 +1,88 @@
+"""Which rows one inference sees: a sliding window over a stream, or over a whole table.
+
+`WindowBuffer` takes rows one by one, `windows_of` a table at once; both give the same windows. This module does not
+look at values.
+"""
+
+from collections.abc import Sequence
+
+import numpy as np
+from numpy.typing import NDArray
+
+from edgeops.artifact.manifest import InputWindow
+from edgeops.errors import InputError
+
+Rows = NDArray[np.float32]
+
+
+class WindowBuffer:
+    """The last rows of one source."""
+
+    __slots__ = ("_buffer", "_due", "_end", "_last_s", "_max_gap_s", "_rows", "_shape", "_single", "_stride", "_window")
+
+    def __init__(self, window: InputWindow) -> None:
+        self._window = window
+        self._rows = window.rows
+        self._stride = window.stride
+        self._max_gap_s = window.max_gap_s
+        self._shape = (len(window.columns),)
+        self._single = window.rows == 1 and window.stride == 1
+        # Rows are written behind each other and moved to the front when the end is reached: a window is one slice.
+        self._buffer = np.empty((2 * window.rows, len(window.columns)), np.float32)
+        self._last_s: float | None = None
+        self._end = 0
+        self._due = window.rows
+
+    def push(self, row: Rows, at_s: float | None) -> Rows | None:
+        """Take one row; the window (rows, columns) it completes, or None.
+
+        `row` is float32 (columns,), `at_s` its time in seconds on any one clock, None when unknown. A gap above
+        `max_gap_s`, or a clock that went back, starts a new window.
+
+        Raises:
+            InputError: the row has another shape.
+        """
+        if row.shape != self._shape:
+            raise InputError(
+                f"a row of shape {row.shape}, the model reads {self._shape[0]} columns: "
+                f"{', '.join(self._window.columns[:8])}"
+            )
+        if self._single:
+            return row[np.newaxis]
+        if self._max_gap_s is not None and at_s is not None:
+            if self._last_s is not None and not 0 <= at_s - self._last_s <= self._max_gap_s:
+                self.clear()
+            self._last_s = at_s
+        if self._end == len(self._buffer):
+            self._buffer[: self._rows] = self._buffer[-self._rows :]
+            self._end = self._rows
+        self._buffer[self._end] = row
+        self._end += 1
+        self._due -= 1
+        if self._due:
+            return None
+        self._due = self._stride
+        return self._buffer[self._end - self._rows : self._end].copy()
+
+    def clear(self) -> None:
+        """Forget all rows: the next window begins with the next row."""
+        self._end = 0
+        self._due = self._rows
+        self._last_s = None
+
+
+def windows_of(rows: Rows, window: InputWindow, *, at_s: Sequence[float] | None = None) -> Rows:
+    """All windows (n, rows, columns) of a table (m, columns), as pushing its rows in order would give them."""
+    if at_s is None or window.max_gap_s is None:
+        segments = [rows]
+    else:
+        steps = np.diff(np.asarray(at_s, np.float64))
+        segments = np.split(rows, np.flatnonzero(~((steps >= 0) & (steps <= window.max_gap_s))) + 1)
+    pieces = [
+        np.lib.stride_tricks.sliding_window_view(segment, window.rows, axis=0)[:: window.stride].transpose(0, 2, 1)
+        for segment in segments
+        if len(segment) >= window.rows
+    ]
+    if not pieces:
+        return np.empty((0, window.rows, len(window.columns)), np.float32)
+    return np.ascontiguousarray(np.concatenate(pieces), dtype=np.float32)

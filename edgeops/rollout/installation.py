@@ -1,0 +1,184 @@
+"""The installation machine: one deployment's part in one rollout, as the server follows it.
+
+Its events come from our own engine and from devices, whose reports may repeat, come late or contradict
+each other. Hence an illegal event is a value here, not a crash. It decides and does nothing.
+"""
+
+from dataclasses import dataclass
+from enum import StrEnum
+
+from edgeops.protocol.messages import Reason, Report, UpdateState
+from edgeops.rollout.evidence import Policy, Proof
+
+
+class InstallationState(StrEnum):
+    """Where an installation stands."""
+
+    #: Not asked yet.
+    PENDING = "pending"
+    #: Asked; nothing heard yet.
+    OFFERED = "offered"
+    #: The device works on it.
+    INSTALLING = "installing"
+    #: Installed and running, with proof.
+    COMMITTED = "committed"
+    #: Could not be fetched or failed its probe.
+    FAILED = "failed"
+    #: Refused before it ran.
+    REJECTED = "rejected"
+    #: Ran in trial and was taken back.
+    ROLLED_BACK = "rolled-back"
+    #: The device saw no input or no server during its trial.
+    INCONCLUSIVE = "inconclusive"
+    #: Something newer took its place, or the offer was taken back.
+    SUPERSEDED = "superseded"
+    #: Nothing final was heard in time; the truth may still come.
+    TIMED_OUT = "timed-out"
+
+
+class InstallationEvent(StrEnum):
+    """What can happen to an installation."""
+
+    #: Ask the device.
+    OFFER = "offer"
+    #: The device works on it, or is done but has not shown its proof.
+    PROGRESS = "progress"
+    #: The device committed, with proof.
+    COMMIT = "commit"
+    #: The device could not install it.
+    FAIL = "fail"
+    #: The device refused it.
+    REJECT = "reject"
+    #: The device took it back.
+    ROLL_BACK = "roll-back"
+    #: The device could not decide.
+    DOUBT = "doubt"
+    #: The device turned to something newer.
+    TURN_AWAY = "turn-away"
+    #: The offer's deadline passed.
+    TIME_OUT = "time-out"
+    #: The rollout ended, or a newer one takes the device.
+    WITHDRAW = "withdraw"
+
+
+class InstallationCommand(StrEnum):
+    """What the server does once the new state is saved; each is safe to carry out twice."""
+
+    #: Nothing.
+    NONE = "none"
+    #: Make the candidate the device's desired state.
+    DESIRE = "desire"
+    #: Desire again what the device last committed, so that its next birth does not try the candidate again.
+    RESTORE = "restore"
+
+
+_S, _E, _C = InstallationState, InstallationEvent, InstallationCommand
+
+#: Asked, and not ended.
+OPEN = frozenset({_S.OFFERED, _S.INSTALLING, _S.TIMED_OUT})
+
+_OUTCOMES = {
+    _E.COMMIT: (_S.COMMITTED, _C.NONE),
+    _E.FAIL: (_S.FAILED, _C.RESTORE),
+    _E.REJECT: (_S.REJECTED, _C.RESTORE),
+    _E.ROLL_BACK: (_S.ROLLED_BACK, _C.RESTORE),
+    _E.DOUBT: (_S.INCONCLUSIVE, _C.RESTORE),
+    _E.TURN_AWAY: (_S.SUPERSEDED, _C.NONE),
+    _E.WITHDRAW: (_S.SUPERSEDED, _C.RESTORE),
+}
+
+#: (state, event) -> (state, command).
+TABLE: dict[tuple[InstallationState, InstallationEvent], tuple[InstallationState, InstallationCommand]] = {
+    (_S.PENDING, _E.OFFER): (_S.OFFERED, _C.DESIRE),
+    (_S.PENDING, _E.WITHDRAW): (_S.SUPERSEDED, _C.NONE),
+    (_S.OFFERED, _E.PROGRESS): (_S.INSTALLING, _C.NONE),
+    (_S.INSTALLING, _E.PROGRESS): (_S.INSTALLING, _C.NONE),
+    # What comes after the deadline may still end it, but does not start the clock again.
+    (_S.TIMED_OUT, _E.PROGRESS): (_S.TIMED_OUT, _C.NONE),
+    (_S.OFFERED, _E.TIME_OUT): (_S.TIMED_OUT, _C.NONE),
+    (_S.INSTALLING, _E.TIME_OUT): (_S.TIMED_OUT, _C.NONE),
+    **{(state, event): outcome for state in OPEN for event, outcome in _OUTCOMES.items()},
+    # Reports repeat, and old ones arrive after new ones (backlog flows newest first).
+    **{(end, _E.PROGRESS): (end, _C.NONE) for end, _ in _OUTCOMES.values()},
+    **{(end, event): (end, _C.NONE) for event, (end, _) in _OUTCOMES.items()},
+    # The offer was taken back while the device was still at it: what it says now decides nothing.
+    **{(_S.SUPERSEDED, event): (_S.SUPERSEDED, _C.NONE) for event in _OUTCOMES},
+}
+
+
+#: Outcomes that a device decides alone; a commit needs proof.
+_ENDS: dict[UpdateState, InstallationEvent] = {
+    UpdateState.REJECTED: _E.REJECT,
+    UpdateState.FAILED: _E.FAIL,
+    UpdateState.ROLLED_BACK: _E.ROLL_BACK,
+    UpdateState.SUPERSEDED: _E.TURN_AWAY,
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Illegal:
+    """An event that does not fit the state: a contradiction to be logged, nothing to be done."""
+
+    state: InstallationState
+    event: InstallationEvent
+
+    def __str__(self) -> str:
+        return f"{self.event} is illegal in a {self.state} installation"
+
+
+def step(state: InstallationState, event: InstallationEvent) -> tuple[InstallationState, InstallationCommand] | Illegal:
+    """What `event` makes of an installation in `state`, and what to do once that is saved."""
+    return TABLE.get((state, event)) or Illegal(state, event)
+
+
+def with_report(proof: Proof, report: Report) -> Proof:
+    """`proof` and what one more report shows; reports may come in any order and repeat."""
+    seen = report.evidence
+    return Proof(
+        inferences=max(proof.inferences, seen.inferences if seen else 0),
+        errors=max(proof.errors, seen.errors if seen else 0),
+        latency_p50_us=seen.latency_p50_us if seen else proof.latency_p50_us,
+        latency_p95_us=seen.latency_p95_us if seen else proof.latency_p95_us,
+        memory_bytes=max(proof.memory_bytes, seen.memory_bytes if seen else 0),
+        committed=proof.committed or report.state is UpdateState.COMMITTED,
+    )
+
+
+def event_of(report: Report, proof: Proof, policy: Policy) -> InstallationEvent:
+    """What a device's report means; `proof` is all it has shown, this report included.
+
+    A commit counts once its proof is there; a commit in spite of errors is a failure.
+    """
+    if report.reason is Reason.INCONCLUSIVE:
+        return InstallationEvent.DOUBT
+    if report.state in _ENDS:
+        return _ENDS[report.state]
+    if proof.committed and proof.errors:
+        return InstallationEvent.FAIL
+    return InstallationEvent.COMMIT if proof.is_enough(policy) else InstallationEvent.PROGRESS
+
+
+#: Which counters of its wave an installation is part of.
+_COUNTERS: dict[InstallationState, frozenset[str]] = {
+    _S.PENDING: frozenset(),
+    _S.SUPERSEDED: frozenset(),
+    _S.OFFERED: frozenset({"offered"}),
+    _S.INSTALLING: frozenset({"offered"}),
+    _S.COMMITTED: frozenset({"offered", "committed"}),
+    _S.FAILED: frozenset({"offered", "failed"}),
+    _S.REJECTED: frozenset({"offered", "failed"}),
+    _S.ROLLED_BACK: frozenset({"offered", "failed"}),
+    _S.INCONCLUSIVE: frozenset({"offered", "inconclusive"}),
+    _S.TIMED_OUT: frozenset({"offered", "inconclusive"}),
+}
+
+
+def counters(before: InstallationState, after: InstallationState) -> dict[str, int]:
+    """By how much each counter of the wave changes."""
+    left, entered = _COUNTERS[before] - _COUNTERS[after], _COUNTERS[after] - _COUNTERS[before]
+    return {**dict.fromkeys(left, -1), **dict.fromkeys(entered, 1)}
+
+
+def is_final(state: InstallationState) -> bool:
+    """Whether nothing more is expected of the device."""
+    return state not in OPEN and state is not InstallationState.PENDING

@@ -1,0 +1,1 @@
+"""Mergeable summaries of watched channels: reference profiles, windows, and their packed form."""

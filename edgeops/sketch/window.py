@@ -1,0 +1,384 @@
+"""What a window of rows looked like, exactly mergeable, and its packed form, which is the wire format.
+
+A sketch is measured against one reference profile: counts in its 32 bins per channel, and moments as integers on its
+grid, `z = round((x - centre) / step)`, saturated at +-65,536. All of it are sums, minima and maxima of integers, so
+merging is exact in any order. Per channel, over present values:
+
+    counts[32]   values per bin                     low, high  smallest and largest z
+    total        sum of z                           pairs      rows whose predecessor in the sketch was present too
+    squares      sum of z * z                       steps      sum of (z[t+1] - z[t])^2 over those pairs
+
+`steps` gives the lag-1 autocorrelation (von Neumann 1941: r = 1 - mean step / (2 variance)) and, unlike a sum of
+products, does not grow with the mean. Pairs never span two sketches, so the sketch of a whole stream has a few more
+pairs than the merge of its parts, and both are exact.
+
+Packed form, version 1. `varint` is LEB128, 7 bits a byte, low first, shortest form only; `zigzag` maps 0, -1, 1, -2
+to 0, 1, 2, 3 before the varint. Division rounds down. `present` = rows - missing.
+
+    byte      1
+    varint    channels, 1..64
+    varint    rows, 0..2^28
+    bits      ceil(channels / 8) bytes, bit i (low first) set = channel i is not whole; unused bits 0
+    then per channel, in the reference's order:
+      varint  missing rows, 0..rows                           } only if not whole; else
+      varint  max(present - 1, 0) - pairs                     } both are 0
+      bytes   counts: Elias-Fano code (edgeops.sketch.histogram), length follows from `present`
+      zigzag  total                                           } this and the rest
+      varint  squares - ceil(total^2 / present)               } only if present > 0
+      varint  steps                                             only if pairs > 0
+      varint  total / present - low
+      varint  high - total / present
+
+For 16 channels and 500 rows that is about 550 bytes, whether the channels are stable or not.
+This module does not judge drift.
+"""
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from functools import reduce
+from typing import TYPE_CHECKING
+
+import numpy as np
+from numpy.typing import NDArray
+
+from edgeops import limits
+from edgeops.errors import MessageError
+from edgeops.sketch.histogram import bin_counts, pack_counts, packed_length, unpack_counts
+
+if TYPE_CHECKING:
+    from edgeops.sketch.reference import ReferenceProfile
+
+VERSION = 1
+#: z saturates here: 2,048 standard deviations of the reference.
+LIMIT = 1 << 16
+#: Rows of one sketch: keeps every sum below 2^63.
+MAX_ROWS = 1 << 28
+
+_BUFFER_ROWS = 100
+#: Sums of one piece are exact in double up to 2^53 / (2 LIMIT)^2 rows.
+_PIECE_ROWS = 1 << 16
+_MAX_VARINT_BYTES = 9
+
+Integers = NDArray[np.int64]
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Sketch:
+    """Exact sums over `rows` rows; arrays have one entry per channel. Two are equal if their packed forms are."""
+
+    rows: int
+    #: (channels, 32)
+    counts: Integers
+    total: Integers
+    squares: Integers
+    pairs: Integers
+    steps: Integers
+    #: LIMIT and -LIMIT where nothing is present.
+    low: Integers
+    high: Integers
+
+    @property
+    def channels(self) -> int:
+        """How many channels."""
+        return len(self.counts)
+
+    @property
+    def present(self) -> Integers:
+        """Values per channel that were not missing."""
+        return np.asarray(self.counts.sum(axis=1))
+
+    @property
+    def missing(self) -> Integers:
+        """Values per channel that were."""
+        return self.rows - self.present
+
+
+def empty_sketch(channels: int) -> Sketch:
+    """The sketch of no rows: merging it changes nothing."""
+    zeros = np.zeros(channels, np.int64)
+    return Sketch(
+        rows=0,
+        counts=np.zeros((channels, limits.HISTOGRAM_BINS), np.int64),
+        total=zeros,
+        squares=zeros,
+        pairs=zeros,
+        steps=zeros,
+        low=np.full(channels, LIMIT, np.int64),
+        high=np.full(channels, -LIMIT, np.int64),
+    )
+
+
+def merge(first: Sketch, second: Sketch) -> Sketch:
+    """The sketch of both; exact, in any order.
+
+    Raises:
+        MessageError: they have different channels, or too many rows together.
+    """
+    if first.channels != second.channels:
+        raise MessageError(f"sketches of {first.channels} and {second.channels} channels do not merge")
+    if first.rows + second.rows > MAX_ROWS:
+        raise MessageError(f"a sketch of {first.rows + second.rows} rows, at most {MAX_ROWS} are exact")
+    return Sketch(
+        rows=first.rows + second.rows,
+        counts=first.counts + second.counts,
+        total=first.total + second.total,
+        squares=first.squares + second.squares,
+        pairs=first.pairs + second.pairs,
+        steps=first.steps + second.steps,
+        low=np.minimum(first.low, second.low),
+        high=np.maximum(first.high, second.high),
+    )
+
+
+def merge_all(sketches: Iterable[Sketch], *, channels: int) -> Sketch:
+    """The sketch of all of them.
+
+    Raises:
+        MessageError: as `merge`.
+    """
+    return reduce(merge, sketches, empty_sketch(channels))
+
+
+class Sketcher:
+    """Sketches a stream of rows against one reference, in batches of 100 rows."""
+
+    def __init__(self, reference: "ReferenceProfile") -> None:
+        grid = reference.grid
+        self._edges = grid.edges
+        self._centre = grid.centre
+        self._per_unit = 1 / grid.step
+        channels = len(grid.edges)
+        self._buffer = np.empty((_BUFFER_ROWS, channels), np.float32)
+        self.clear()
+
+    @property
+    def rows(self) -> int:
+        """Rows since the start or the last `clear`."""
+        return self._sketch.rows + self._filled
+
+    def push(self, row: NDArray[np.float32]) -> None:
+        """Take one row (channels,) of `Prediction.channels`; NaN = missing."""
+        self._buffer[self._filled] = row
+        self._filled += 1
+        if self._filled == _BUFFER_ROWS:
+            self._flush()
+
+    def add(self, values: NDArray[np.float32]) -> None:
+        """Take rows (n, channels) in time order.
+
+        Raises:
+            MessageError: the sketch would exceed MAX_ROWS.
+        """
+        self._flush()
+        for start in range(0, len(values), _PIECE_ROWS):
+            self._add(values[start : start + _PIECE_ROWS])
+
+    def sketch(self) -> Sketch:
+        """Everything since the start or the last `clear`."""
+        self._flush()
+        return self._sketch
+
+    def clear(self) -> None:
+        """Begin a new window; its first row has no predecessor."""
+        channels = self._buffer.shape[1]
+        self._sketch = empty_sketch(channels)
+        self._filled = 0
+        self._last = np.zeros((1, channels))
+        self._last_present = np.zeros((1, channels), np.bool_)
+
+    def _flush(self) -> None:
+        if self._filled:
+            rows, self._filled = self._filled, 0
+            self._add(self._buffer[:rows])
+
+    def _add(self, values: NDArray[np.float32]) -> None:
+        rows, channels = values.shape
+        finite = np.isfinite(values)
+        whole = bool(np.logical_and.reduce(finite, axis=None))
+        z = self._on_grid(values, None if whole else finite)
+        steps = np.diff(z, axis=0, prepend=self._last)
+        if whole and self._last_present.all():
+            pairs = np.full(channels, rows)
+        else:
+            follows = finite & np.concatenate((self._last_present, finite[:-1]))
+            steps *= follows
+            pairs = follows.sum(axis=0)
+        columns = np.ascontiguousarray(values.T)
+        part = Sketch(
+            rows=rows,
+            counts=bin_counts(columns, self._edges, None if whole else finite.T),
+            total=z.sum(axis=0).astype(np.int64),
+            squares=np.einsum("ij,ij->j", z, z).astype(np.int64),
+            pairs=pairs,
+            steps=np.einsum("ij,ij->j", steps, steps).astype(np.int64),
+            low=z.min(axis=0, where=finite, initial=LIMIT).astype(np.int64),
+            high=z.max(axis=0, where=finite, initial=-LIMIT).astype(np.int64),
+        )
+        self._sketch = merge(self._sketch, part)
+        self._last, self._last_present = z[-1:], finite[-1:]
+
+    def _on_grid(self, values: NDArray[np.float32], finite: NDArray[np.bool_] | None) -> NDArray[np.float64]:
+        """Whole numbers in double; 0 where missing."""
+        z = values.astype(np.float64)
+        if finite is not None:
+            z[~finite] = 0
+        z -= self._centre
+        z *= self._per_unit
+        np.rint(z, out=z)
+        np.maximum(z, -LIMIT, out=z)
+        np.minimum(z, LIMIT, out=z)
+        if finite is not None:
+            z[~finite] = 0
+        return z
+
+
+def pack(sketch: Sketch) -> bytes:
+    """The bytes of a sketch (the layout is in the module's docstring)."""
+    whole_pairs = np.maximum(sketch.present - 1, 0)
+    broken = (sketch.missing > 0) | (sketch.pairs != whole_pairs)
+    out = bytearray([VERSION])
+    _put(out, sketch.channels)
+    _put(out, sketch.rows)
+    out += np.packbits(broken, bitorder="little").tobytes()
+    columns = zip(
+        broken.tolist(),
+        sketch.missing.tolist(),
+        (whole_pairs - sketch.pairs).tolist(),
+        sketch.counts.tolist(),
+        zip(
+            *(values.tolist() for values in (sketch.total, sketch.squares, sketch.steps, sketch.low, sketch.high)),
+            strict=True,
+        ),
+        strict=True,
+    )
+    for is_broken, missing, gaps, counts, moments in columns:
+        if is_broken:
+            _put(out, missing)
+            _put(out, gaps)
+        out += pack_counts(counts)
+        present = sketch.rows - missing
+        if present:
+            _put_moments(out, present, max(present - 1, 0) - gaps, moments)
+    return bytes(out)
+
+
+def unpack(data: bytes) -> Sketch:
+    """Read what `pack` wrote; the bytes may come from anybody.
+
+    Raises:
+        MessageError: version, a length, a count or a moment that no rows can have.
+    """
+    if not data or data[0] != VERSION:
+        raise MessageError(f"a sketch of version {data[:1].hex() or 'nothing'}, this side reads {VERSION:02x}")
+    reader = _Reader(data, 1)
+    channels = reader.varint(limits.MAX_CHANNELS)
+    rows = reader.varint(MAX_ROWS)
+    if channels == 0:
+        raise MessageError("a sketch without channels")
+    flags = int.from_bytes(reader.take(-(-channels // 8)), "little")
+    if flags >> channels:
+        raise MessageError(f"a sketch of {channels} channels marks more than those")
+    parts = [_read_channel(reader, rows, is_broken=bool(flags >> channel & 1)) for channel in range(channels)]
+    reader.finish()
+    counts, moments = zip(*parts, strict=True)
+    columns = np.array(moments, np.int64).T
+    total, squares, pairs, steps, low, high = columns
+    return Sketch(
+        rows=rows,
+        counts=np.array(counts, np.int64),
+        total=total,
+        squares=squares,
+        pairs=pairs,
+        steps=steps,
+        low=low,
+        high=high,
+    )
+
+
+def _put_moments(out: bytearray, present: int, pairs: int, moments: tuple[int, ...]) -> None:
+    total, squares, steps, low, high = moments
+    mean = total // present
+    _put(out, _zigzag(total))
+    _put(out, squares - _least_squares(total, present))
+    if pairs:
+        _put(out, steps)
+    _put(out, mean - low)
+    _put(out, high - mean)
+
+
+def _read_channel(reader: "_Reader", rows: int, *, is_broken: bool) -> tuple[list[int], tuple[int, ...]]:
+    """Counts, and total, squares, pairs, steps, low, high."""
+    missing = reader.varint(rows) if is_broken else 0
+    present = rows - missing
+    most_pairs = max(present - 1, 0)
+    gaps = reader.varint(most_pairs) if is_broken else 0
+    if is_broken and missing == gaps == 0:
+        raise MessageError("a sketch marks a whole channel as broken")
+    pairs = most_pairs - gaps
+    counts = unpack_counts(reader.take(packed_length(present)), present)
+    if not present:
+        return counts, (0, 0, 0, 0, LIMIT, -LIMIT)
+    total = _unzigzag(reader.varint(2 * present * LIMIT))
+    squares = _least_squares(total, present) + reader.varint(present * LIMIT**2)
+    steps = reader.varint(pairs * (2 * LIMIT) ** 2) if pairs else 0
+    mean = total // present
+    low = mean - reader.varint(2 * LIMIT)
+    high = mean + reader.varint(2 * LIMIT)
+    if not (low >= -LIMIT and high <= LIMIT and squares <= present * LIMIT**2 and high * present >= total):
+        raise MessageError(f"a sketch with moments that {present} rows cannot have")
+    return counts, (total, squares, pairs, steps, low, high)
+
+
+def _least_squares(total: int, present: int) -> int:
+    """The least sum of squares that `present` numbers of this sum can have (Cauchy-Schwarz)."""
+    return -(-total * total // present)
+
+
+def _zigzag(value: int) -> int:
+    return value << 1 if value >= 0 else (-value << 1) - 1
+
+
+def _unzigzag(value: int) -> int:
+    return value >> 1 if value & 1 == 0 else -(value + 1 >> 1)
+
+
+def _put(out: bytearray, value: int) -> None:
+    """Append a varint."""
+    while value > 0x7F:
+        out.append(value & 0x7F | 0x80)
+        value >>= 7
+    out.append(value)
+
+
+class _Reader:
+    """A cursor over hostile bytes."""
+
+    __slots__ = ("_at", "_data")
+
+    def __init__(self, data: bytes, at: int) -> None:
+        self._data = data
+        self._at = at
+
+    def take(self, length: int) -> bytes:
+        piece = self._data[self._at : self._at + length]
+        if len(piece) != length:
+            raise MessageError(f"a sketch ends at byte {len(self._data)} where {length} more were expected")
+        self._at += length
+        return piece
+
+    def varint(self, most: int) -> int:
+        value = 0
+        for position in range(_MAX_VARINT_BYTES):
+            (byte,) = self.take(1)
+            value |= (byte & 0x7F) << (7 * position)
+            if byte < 0x80:
+                break
+        else:
+            raise MessageError("a sketch with a number of more than 63 bits")
+        if value > most or (byte == 0 and position > 0):
+            raise MessageError(f"a sketch with {value} where at most {most} is possible")
+        return value
+
+    def finish(self) -> None:
+        if self._at != len(self._data):
+            raise MessageError(f"a sketch with {len(self._data) - self._at} bytes behind its end")

@@ -1,0 +1,290 @@
+"""The update machine of one deployment: which event is legal in which state, and what it commands.
+
+It decides and does nothing: `device_agent.updates` feeds it, persists the `Update` it returns, and only
+then carries out the command. Conditions (how many attempts, how many boots, is the evidence enough) are
+named functions that turn what happened into an event; the table knows no conditions. What the table
+does not list is illegal.
+
+A deployment goes IDLE -> FETCHING -> VERIFYING -> STAGED -> PROBING -> TRIAL -> COMMITTED, or ends in
+REJECTED, FAILED, ROLLED_BACK or SUPERSEDED. The states where it rests take the next desired model as soon
+as their final report lies in the spool, so that every installation gets exactly one.
+"""
+
+from datetime import timedelta
+from enum import StrEnum
+from typing import assert_never
+
+import msgspec
+
+from edgeops import limits
+from edgeops.protocol.messages import Evidence, Reason, UpdateState
+from edgeops.update.events import (
+    Acknowledged,
+    AlreadyActive,
+    Booted,
+    BootedAwaitingAck,
+    Emptied,
+    Event,
+    EvidenceSpooled,
+    Failed,
+    Fetched,
+    FetchFailed,
+    Listed,
+    Lost,
+    NoContact,
+    Postponed,
+    ProbePassed,
+    Refused,
+    Renewed,
+    Reported,
+    Settled,
+    Staged,
+    Started,
+    Superseded,
+    TrialFailed,
+    TrialPassed,
+    Verified,
+)
+from edgeops.update.update import RESTING, Update, Wanted
+
+
+class Command(StrEnum):
+    """What the device does next; each is safe to carry out twice."""
+
+    #: Nothing; the state was all there was to change.
+    NONE = "none"
+    #: Ask TUF for the descriptor, judge compatibility, pull the blocks.
+    FETCH = "fetch"
+    #: Check length, digest and structure of the whole file.
+    VERIFY = "verify"
+    #: Move the file into its slot.
+    STAGE = "stage"
+    #: Try it in a child process.
+    PROBE = "probe"
+    #: Ask TUF again, right before it runs.
+    CHECK_LISTED = "check-listed"
+    #: Let the candidate answer real inputs.
+    START_TRIAL = "start-trial"
+    #: Put the trial's evidence into the spool.
+    SEND_EVIDENCE = "send-evidence"
+    #: Flip the pointer: active = candidate, previous = the old active.
+    COMMIT = "commit"
+    #: Drop the candidate; what was active goes on.
+    ROLL_BACK = "roll-back"
+    #: Run nothing.
+    CLEAR = "clear"
+    #: Put the final report into the spool.
+    REPORT = "report"
+    #: Turn to what was desired meanwhile.
+    TAKE_NEXT = "take-next"
+    #: Come back to the same state later: no contact, or an attempt failed.
+    WAIT = "wait"
+
+
+_S = UpdateState
+_UNDER_WAY = (_S.FETCHING, _S.VERIFYING, _S.STAGED, _S.PROBING, _S.TRIAL)
+_ENDS = (_S.COMMITTED, _S.REJECTED, _S.FAILED, _S.ROLLED_BACK, _S.SUPERSEDED)
+
+#: (state, event) -> (state, command).
+TABLE: dict[tuple[UpdateState, type[Event]], tuple[UpdateState, Command]] = {
+    **{(state, Started): (_S.FETCHING, Command.FETCH) for state in (_S.IDLE, *_ENDS)},
+    **{(state, AlreadyActive): (_S.COMMITTED, Command.REPORT) for state in (_S.IDLE, *_ENDS)},
+    **{(state, Emptied): (_S.IDLE, Command.CLEAR) for state in (_S.IDLE, *_ENDS)},
+    **{(state, Renewed): (state, Command.NONE) for state in UpdateState},
+    **{(state, Postponed): (state, Command.NONE) for state in _ENDS},
+    **{(state, Superseded): (_S.SUPERSEDED, Command.REPORT) for state in _UNDER_WAY},
+    (_S.FETCHING, Fetched): (_S.VERIFYING, Command.VERIFY),
+    (_S.FETCHING, FetchFailed): (_S.FETCHING, Command.WAIT),
+    (_S.FETCHING, NoContact): (_S.FETCHING, Command.WAIT),
+    (_S.FETCHING, Refused): (_S.REJECTED, Command.REPORT),
+    (_S.FETCHING, Failed): (_S.FAILED, Command.REPORT),
+    (_S.VERIFYING, Verified): (_S.STAGED, Command.STAGE),
+    (_S.VERIFYING, FetchFailed): (_S.FETCHING, Command.FETCH),
+    (_S.VERIFYING, Refused): (_S.REJECTED, Command.REPORT),
+    (_S.VERIFYING, Failed): (_S.FAILED, Command.REPORT),
+    (_S.STAGED, Staged): (_S.PROBING, Command.PROBE),
+    (_S.STAGED, FetchFailed): (_S.FETCHING, Command.FETCH),
+    (_S.STAGED, Failed): (_S.FAILED, Command.REPORT),
+    (_S.PROBING, ProbePassed): (_S.PROBING, Command.CHECK_LISTED),
+    (_S.PROBING, NoContact): (_S.PROBING, Command.WAIT),
+    (_S.PROBING, Refused): (_S.REJECTED, Command.REPORT),
+    (_S.PROBING, Failed): (_S.FAILED, Command.REPORT),
+    (_S.PROBING, Listed): (_S.TRIAL, Command.START_TRIAL),
+    (_S.TRIAL, Booted): (_S.TRIAL, Command.START_TRIAL),
+    (_S.TRIAL, BootedAwaitingAck): (_S.TRIAL, Command.SEND_EVIDENCE),
+    (_S.TRIAL, TrialPassed): (_S.TRIAL, Command.SEND_EVIDENCE),
+    (_S.TRIAL, EvidenceSpooled): (_S.TRIAL, Command.NONE),
+    (_S.TRIAL, Acknowledged): (_S.COMMITTED, Command.COMMIT),
+    (_S.TRIAL, TrialFailed): (_S.ROLLED_BACK, Command.ROLL_BACK),
+    (_S.COMMITTED, Settled): (_S.COMMITTED, Command.REPORT),
+    (_S.ROLLED_BACK, Settled): (_S.ROLLED_BACK, Command.REPORT),
+    **{(state, Reported): (state, Command.TAKE_NEXT) for state in _ENDS},
+    (_S.COMMITTED, Lost): (_S.FETCHING, Command.FETCH),
+}
+
+
+def step(update: Update, event: Event) -> tuple[Update, Command]:
+    """What `event` makes of `update`, and what to do once that is on disk.
+
+    Raises:
+        AssertionError: the table does not allow the event here; only a bug does that.
+    """
+    row = TABLE.get((update.state, type(event)))
+    if row is None:
+        raise AssertionError(f"{type(event).__name__} is illegal in {update.state}")
+    state, command = row
+    return _changed(update, event, state=state), command
+
+
+def allows(update: Update, kind: type[Event]) -> bool:
+    """Whether the table lists this kind of event in the present state."""
+    return (update.state, kind) in TABLE
+
+
+#: What to do after a restart: one line for every persisted state; `resume` knows what may be skipped.
+RESUME: dict[UpdateState, Command] = {
+    _S.IDLE: Command.CLEAR,
+    _S.FETCHING: Command.FETCH,
+    _S.VERIFYING: Command.VERIFY,
+    _S.STAGED: Command.STAGE,
+    _S.PROBING: Command.PROBE,
+    _S.TRIAL: Command.START_TRIAL,
+    _S.COMMITTED: Command.COMMIT,
+    _S.REJECTED: Command.REPORT,
+    _S.FAILED: Command.REPORT,
+    _S.ROLLED_BACK: Command.ROLL_BACK,
+    _S.SUPERSEDED: Command.REPORT,
+}
+
+
+def resume(update: Update) -> Command:
+    """What to do where nothing has happened since `update` was persisted."""
+    if update.wanted is None:
+        return Command.NONE
+    if update.state in _ENDS and update.reported:
+        return Command.TAKE_NEXT
+    if update.state is _S.PROBING and update.probed:
+        return Command.CHECK_LISTED
+    if update.state is _S.TRIAL and update.evidence is not None:
+        return Command.SEND_EVIDENCE
+    return RESUME[update.state]
+
+
+# -- conditions ------------------------------------------------------------------
+
+
+def desired(update: Update, wanted: Wanted, *, active: str | None) -> Event | None:
+    """What a desired state means here; None = older than what was taken in, or the same again.
+
+    `active` is the digest that answers now.
+    """
+    if (wanted.epoch, wanted.revision) <= update.mark:
+        return None
+    latest = update.next or update.wanted
+    if latest is not None and latest.asks_the_same(wanted):
+        return Renewed(wanted)
+    if update.state not in RESTING:
+        return Superseded(wanted)
+    return Postponed(wanted) if not update.reported else begin(wanted, active=active)
+
+
+def begin(wanted: Wanted, *, active: str | None) -> Started | AlreadyActive | Emptied:
+    """How a resting deployment turns to `wanted`."""
+    if wanted.digest is None:
+        return Emptied(wanted)
+    return AlreadyActive(wanted) if wanted.digest == active else Started(wanted)
+
+
+def fetch_failure(update: Update, detail: str) -> FetchFailed | Failed:
+    """Whether another attempt is left."""
+    if update.attempts + 1 >= limits.FETCH_ATTEMPTS:
+        return Failed(Reason.FETCH, f"{detail}; gave up after {limits.FETCH_ATTEMPTS} attempts")
+    return FetchFailed(detail)
+
+
+def boot(update: Update) -> Booted | BootedAwaitingAck | TrialFailed:
+    """A start of the agent in TRIAL; too many mean that the candidate takes the agent down."""
+    if update.boots + 1 > limits.TRIAL_BOOTS:
+        detail = f"the agent started {update.boots + 1} times while this model was in trial"
+        return TrialFailed(Reason.TRIAL_BOOTS, detail, update.evidence)
+    return Booted() if update.evidence is None else BootedAwaitingAck()
+
+
+def trial_verdict(
+    update: Update, evidence: Evidence, *, detail: str, quiet: timedelta
+) -> TrialPassed | TrialFailed | None:
+    """Judge a running trial; None = not decided yet.
+
+    `evidence` is what this process saw, `quiet` how long ago the last input came or, once the evidence is
+    spooled, how long it has waited for its ack; `detail` says which error came last.
+    """
+    if evidence.errors:
+        return TrialFailed(Reason.INFERENCE, detail, evidence)
+    if update.evidence is None and evidence.inferences >= _needed(update):
+        return TrialPassed(evidence)
+    if quiet >= limits.TRIAL_TIMEOUT:
+        minutes = int(limits.TRIAL_TIMEOUT.total_seconds() // 60)
+        missing = "input" if update.evidence is None else "contact to the server"
+        return TrialFailed(Reason.INCONCLUSIVE, f"no {missing} for {minutes} minutes", update.evidence or evidence)
+    return None
+
+
+def _needed(update: Update) -> int:
+    """How many real inferences the trial needs, one at least."""
+    return max(1, update.wanted.trial_inferences if update.wanted else limits.TRIAL_INFERENCES)
+
+
+# -- what an event leaves behind -----------------------------------------------------
+
+
+def _changed(update: Update, event: Event, *, state: UpdateState) -> Update:  # noqa: C901, PLR0911, PLR0912 - one case an event
+    change = msgspec.structs.replace
+    match event:
+        case Started(wanted) | Emptied(wanted):
+            reported = isinstance(event, Emptied)
+            return Update(state=state, wanted=wanted, mark=_newer(update, wanted), reported=reported)
+        case AlreadyActive(wanted):
+            mark = _newer(update, wanted)
+            return Update(state=state, wanted=wanted, mark=mark, reported=False, detail="already active")
+        case Superseded(wanted):
+            detail = f"superseded by revision {wanted.revision}"
+            mark = _newer(update, wanted)
+            return _ended(change(update, next=wanted, mark=mark), state, Reason.NEWER, detail)
+        case Postponed(wanted):
+            return change(update, next=wanted, mark=_newer(update, wanted))
+        case Renewed(wanted):
+            return change(update, mark=_newer(update, wanted))
+        case FetchFailed(detail):
+            return change(update, state=state, attempts=update.attempts + 1, detail=detail)
+        case Refused(reason, detail) | Failed(reason, detail):
+            return _ended(update, state, reason, detail)
+        case ProbePassed():
+            return change(update, state=state, probed=True)
+        case Booted() | BootedAwaitingAck():
+            return change(update, state=state, boots=update.boots + 1)
+        case TrialPassed(evidence):
+            return change(update, state=state, evidence=evidence)
+        case EvidenceSpooled(seq):
+            return change(update, state=state, evidence_seq=seq)
+        case TrialFailed(reason, detail, evidence):
+            return _ended(change(update, evidence=evidence), state, reason, detail)
+        case Acknowledged():
+            return _ended(update, state, Reason.NONE, "")
+        case Reported():
+            return change(update, state=state, reported=True)
+        case Lost():
+            return Update(state=state, wanted=update.wanted, next=update.next, mark=update.mark, reported=False)
+        case Fetched() | NoContact() | Verified() | Staged() | Listed() | Settled():
+            return change(update, state=state)
+        case _:
+            assert_never(event)
+
+
+def _ended(update: Update, state: UpdateState, reason: Reason, detail: str) -> Update:
+    return msgspec.structs.replace(
+        update, state=state, reason=reason, detail=detail[: limits.MAX_DETAIL_LENGTH], reported=False
+    )
+
+
+def _newer(update: Update, wanted: Wanted) -> tuple[int, int]:
+    return max(update.mark, (wanted.epoch, wanted.revision))

@@ -1,0 +1,165 @@
+"""Datasets: uploads become snapshots, snapshots give their rows back."""
+
+from collections.abc import Sequence
+from typing import Annotated
+
+import msgspec
+from fastapi import APIRouter, Query, Request, Response
+from fastapi.concurrency import run_in_threadpool
+from starlette.datastructures import FormData, UploadFile
+
+from edgeops import limits
+from edgeops.api.shapes import Dataset, DatasetRequest, FieldProblem, Job, Page, Snapshot, Split, checked
+from edgeops.errors import NotFoundError
+from fleet_server.api.callers import VIEWER, Operator
+from fleet_server.api.jobs import queue_job
+from fleet_server.api.pages import PagingOf
+from fleet_server.api.problems import FieldError
+from fleet_server.api.server import Server, ServerOf
+from fleet_server.datasets import snapshot as snapshots
+from fleet_server.datasets import splits
+from fleet_server.db import datasets
+from fleet_server.db.jobs import ImportDataset
+
+router = APIRouter(prefix="/datasets", tags=["data"])
+
+#: One file, and each field a few times.
+_MAX_FILES = 1
+_MAX_FIELDS = 100
+_FORM = {
+    "requestBody": {
+        "required": True,
+        "content": {
+            "multipart/form-data": {
+                "schema": {
+                    "type": "object",
+                    "required": ["file", "name", "label"],
+                    "properties": {
+                        "file": {"type": "string", "format": "binary"},
+                        **DatasetRequest.model_json_schema()["properties"],
+                    },
+                }
+            }
+        },
+    }
+}
+
+
+@router.post("", status_code=202, openapi_extra=_FORM)
+async def import_dataset(server: ServerOf, caller: Operator, request: Request) -> Job:
+    """Upload a CSV or npz file; a job makes a snapshot of it.
+
+    The form is read here and not by a parameter, so that nobody uploads before their role was checked.
+    """
+    async with request.form(max_files=_MAX_FILES, max_fields=_MAX_FIELDS) as form:
+        file = form.get("file")
+        if not isinstance(file, UploadFile):
+            raise FieldError(FieldProblem(pointer="#/file", detail="Field required: the CSV or npz file"))
+        wanted = _fields(form)
+        digest, _ = await run_in_threadpool(server.blobs.put_file, file.file, max_bytes=limits.MAX_UPLOAD_BYTES)
+        job = ImportDataset(
+            name=wanted.name,
+            upload=digest,
+            file_name=(file.filename or "upload")[:200],
+            label=wanted.label,
+            features=_list(wanted.features),
+            exclude=_list(wanted.exclude),
+            where=wanted.where,
+            hold_out=wanted.hold_out,
+            seed=wanted.seed,
+        )
+    return await run_in_threadpool(queue_job, server, caller, job)
+
+
+@router.get("", dependencies=[VIEWER])
+def list_datasets(server: ServerOf, paging: PagingOf) -> Page[Dataset]:
+    """All datasets, by name."""
+    with server.database.read() as connection:
+        rows = datasets.page(connection, paging.after(str), paging.wanted)
+        heads = {row.name: datasets.head(connection, row.name) for row in rows}
+    return paging.page(rows, key=lambda row: row.name, shape=lambda row: _dataset(row, heads[row.name]))
+
+
+@router.get("/{name}", dependencies=[VIEWER])
+def read_dataset(server: ServerOf, name: str) -> Dataset:
+    """One dataset with its snapshots."""
+    with server.database.read() as connection:
+        dataset = datasets.get(connection, name)
+        if dataset is None:
+            raise unknown_dataset(name)
+        head = datasets.head(connection, name)
+        every = datasets.page_snapshots(connection, name)
+    return _dataset(dataset, head, every)
+
+
+@router.get("/{name}/rows", dependencies=[VIEWER], response_class=Response)
+def read_rows(
+    server: ServerOf,
+    name: str,
+    *,
+    split: Split = Split.EVALUATION,
+    labels: Annotated[bool, Query(description="The labels (CSV) instead of the rows (npz).")] = False,
+) -> Response:
+    """The rows of a split of the newest snapshot without their labels, as npz; or their labels, as CSV."""
+    content = snapshots.read_snapshot(server.blobs.path(known_head(server, name).digest))
+    part = splits.Split[split.name]
+    if labels:
+        return Response(snapshots.export_labels(content, part), media_type="text/csv; charset=utf-8")
+    return Response(snapshots.export_rows(content, part), media_type="application/x-npz")
+
+
+def known_head(server: Server, name: str) -> datasets.Snapshot:
+    """The newest snapshot of a dataset.
+
+    Raises:
+        NotFoundError: there is no such dataset, or it has no snapshot.
+    """
+    with server.database.read() as connection:
+        head = datasets.head(connection, name)
+    if head is None:
+        raise unknown_dataset(name)
+    return head
+
+
+def unknown_dataset(name: str) -> NotFoundError:
+    """The error for a dataset that nobody imported."""
+    return NotFoundError(f"no dataset {name[:80]!r}; GET /api/v1/datasets lists them, POST imports one")
+
+
+def _fields(form: FormData) -> DatasetRequest:
+    """The fields beside the file; `where` may come several times."""
+    values: dict[str, object] = {name: value for name, value in form.items() if name != "file"}
+    if "where" in values:
+        values["where"] = form.getlist("where")
+    fields = checked(DatasetRequest, values)
+    if not isinstance(fields, DatasetRequest):
+        raise FieldError(*fields)
+    return fields
+
+
+def _list(text: str) -> tuple[str, ...]:
+    return tuple(part.strip() for part in text.split(",") if part.strip())
+
+
+def _dataset(
+    dataset: datasets.Dataset, head: datasets.Snapshot | None, every: Sequence[datasets.Snapshot] = ()
+) -> Dataset:
+    return Dataset(
+        name=dataset.name,
+        created_at=dataset.created_at,
+        created_by=dataset.created_by,
+        head=None if head is None else _snapshot(head),
+        snapshots=tuple(_snapshot(one) for one in reversed(every)),
+    )
+
+
+def _snapshot(snapshot: datasets.Snapshot) -> Snapshot:
+    return Snapshot(
+        digest=snapshot.digest,
+        dataset=snapshot.dataset,
+        parent=snapshot.parent,
+        created_at=snapshot.created_at,
+        rows=snapshot.rows,
+        size_bytes=snapshot.size_bytes,
+        details=msgspec.to_builtins(snapshot.schema),
+    )

@@ -1,0 +1,130 @@
+"""Turns every failure into a problem document (RFC 9457), whoever failed.
+
+The tree of `edgeops.errors` decides the status; a bug is a 500 that tells nothing about the inside.
+"""
+
+import logging
+from collections.abc import Mapping, Sequence
+from http import HTTPStatus
+from typing import Any
+
+from fastapi import FastAPI, Request, Response
+from fastapi.exceptions import RequestValidationError
+from starlette.exceptions import HTTPException
+
+from edgeops.api.shapes import FieldProblem, Problem
+from edgeops.errors import (
+    AccessError,
+    ConflictError,
+    EdgeOpsError,
+    InputError,
+    NotFoundError,
+    PeerError,
+    PlatformError,
+)
+
+MEDIA_TYPE = "application/problem+json"
+
+#: What OpenAPI says of every failure.
+RESPONSES: dict[int | str, dict[str, Any]] = {
+    code: {"description": text, "content": {MEDIA_TYPE: {"schema": Problem.model_json_schema()}}}
+    for code, text in (("4XX", "The request cannot be answered."), ("422", "A value cannot be used."))
+}
+
+_log = logging.getLogger(__name__)
+
+
+class FieldError(InputError):
+    """Fields of a request cannot be used, each for a reason of its own."""
+
+    def __init__(self, *problems: FieldProblem) -> None:
+        super().__init__("; ".join(f"{one.pointer}: {one.detail}" for one in problems))
+        self.problems = problems
+
+
+def problem_response(
+    status: int,
+    detail: str,
+    *,
+    instance: str,
+    errors: Sequence[FieldProblem] = (),
+    headers: Mapping[str, str] | None = None,
+) -> Response:
+    """A problem document as an answer."""
+    problem = Problem(
+        title=HTTPStatus(status).phrase, status=status, detail=detail, instance=instance, errors=tuple(errors)
+    )
+    left_out = set() if errors else {"errors"}
+    return Response(
+        problem.model_dump_json(exclude=left_out), status_code=status, headers=headers, media_type=MEDIA_TYPE
+    )
+
+
+def install(app: FastAPI) -> None:
+    """Let `app` answer every failure with a problem document."""
+    app.add_exception_handler(RequestValidationError, _answer_validation)
+    app.add_exception_handler(HTTPException, _answer_http)
+    app.add_exception_handler(EdgeOpsError, _answer_error)
+    app.add_exception_handler(Exception, _answer_bug)
+
+
+def _answer_validation(request: Request, error: Exception) -> Response:
+    assert isinstance(error, RequestValidationError)
+    problems = (FieldProblem(pointer=_pointer(one["loc"]), detail=one["msg"]) for one in error.errors())
+    return _answer_error(request, FieldError(*problems))
+
+
+def _answer_http(request: Request, error: Exception) -> Response:
+    assert isinstance(error, HTTPException)
+    detail = str(error.detail)
+    if detail == HTTPStatus(error.status_code).phrase:
+        detail = _unsaid(request, error.status_code)
+    return problem_response(error.status_code, detail, instance=request.url.path, headers=error.headers)
+
+
+def _answer_error(request: Request, error: Exception) -> Response:
+    assert isinstance(error, EdgeOpsError)
+    errors = error.problems if isinstance(error, FieldError) else ()
+    status = _status(error)
+    if status >= 500:
+        _log.error("api.failed path=%s error=%s", request.url.path, error)
+    return problem_response(status, str(error), instance=request.url.path, errors=errors)
+
+
+def _answer_bug(request: Request, _error: Exception) -> Response:
+    # uvicorn logs the trace: Starlette raises the error again after this answer.
+    return problem_response(500, "the server has a bug; its log says more", instance=request.url.path)
+
+
+def _status(error: EdgeOpsError) -> int:
+    match error:
+        case AccessError():
+            return 403
+        case NotFoundError():
+            return 404
+        case ConflictError():
+            return 409
+        case InputError() | PeerError():
+            return 422
+        case PlatformError():
+            return 503
+        case _:
+            return 500
+
+
+def _unsaid(request: Request, status: int) -> str:
+    match status:
+        case 404:
+            return f"nothing is at {request.url.path}"
+        case 405:
+            return f"{request.url.path} does not take {request.method}"
+        case _:
+            return HTTPStatus(status).description
+
+
+def _pointer(location: Sequence[str | int]) -> str:
+    """`("body", "seed")` is `#/seed` (RFC 6901, 6); a parameter is its name."""
+    place, *rest = location
+    if place != "body":
+        return ".".join(str(part) for part in rest)
+    return "#" + "".join("/" + str(part).replace("~", "~0").replace("/", "~1") for part in rest)

@@ -1,0 +1,57 @@
+"""Runs: trainings, asked for and remembered."""
+
+from fastapi import APIRouter
+
+from edgeops.api.shapes import FieldProblem, Job, Page, Run, RunRequest, shape_of
+from edgeops.errors import NotFoundError
+from fleet_server.api.callers import VIEWER, Operator
+from fleet_server.api.datasets import known_head
+from fleet_server.api.jobs import queue_job
+from fleet_server.api.pages import PagingOf
+from fleet_server.api.problems import FieldError
+from fleet_server.api.server import ServerOf
+from fleet_server.db import runs
+from fleet_server.db.jobs import Train
+from fleet_server.ml.recipes.names import RecipeName
+
+router = APIRouter(prefix="/runs", tags=["models"])
+
+
+@router.post("", status_code=202)
+def start_run(server: ServerOf, caller: Operator, wanted: RunRequest) -> Job:
+    """Train a model on the newest snapshot of a dataset; a job does it."""
+    known_head(server, wanted.dataset)
+    train = Train(
+        dataset=wanted.dataset,
+        model=wanted.model,
+        recipe=_recipe(wanted.recipe),
+        seed=wanted.seed,
+        epochs=wanted.epochs,
+    )
+    return queue_job(server, caller, train)
+
+
+@router.get("", dependencies=[VIEWER])
+def list_runs(server: ServerOf, paging: PagingOf) -> Page[Run]:
+    """All runs, newest first."""
+    with server.database.read() as connection:
+        rows = runs.page(connection, paging.after(str), paging.wanted)
+    return paging.page(rows, key=lambda row: row.id, shape=lambda row: shape_of(Run, row))
+
+
+@router.get("/{run_id}", dependencies=[VIEWER])
+def read_run(server: ServerOf, run_id: str) -> Run:
+    """One run."""
+    with server.database.read() as connection:
+        run = runs.get(connection, run_id)
+    if run is None:
+        raise NotFoundError(f"no run {run_id[:80]!r}; GET /api/v1/runs lists them")
+    return shape_of(Run, run)
+
+
+def _recipe(name: str) -> RecipeName:
+    try:
+        return RecipeName(name)
+    except ValueError as error:
+        detail = f"no recipe {name!r}; there are {', '.join(RecipeName)}"
+        raise FieldError(FieldProblem(pointer="#/recipe", detail=detail)) from error

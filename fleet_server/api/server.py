@@ -1,0 +1,36 @@
+"""What every endpoint needs, handed to it by value: configuration, database, blobs, access, the clock."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Annotated
+
+from fastapi import Depends, Request
+
+from fleet_server.access import Access
+from fleet_server.api.artifacts import Artifacts
+from fleet_server.blobs import Blobs
+from fleet_server.config import ServerConfig
+from fleet_server.db.database import Database
+
+
+@dataclass(frozen=True, slots=True)
+class Server:
+    """One API process."""
+
+    config: ServerConfig
+    database: Database
+    blobs: Blobs
+    artifacts: Artifacts
+    access: Access
+    #: The present moment, aware UTC.
+    now: Callable[[], datetime]
+
+
+def _server(request: Request) -> Server:
+    server = request.app.state.server
+    assert isinstance(server, Server)
+    return server
+
+
+ServerOf = Annotated[Server, Depends(_server)]

@@ -1,0 +1,102 @@
+"""Wires the API process: context, routers, limits, problem documents, and uvicorn around them."""
+
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from datetime import UTC, datetime
+
+import uvicorn
+from fastapi import FastAPI
+
+import edgeops
+from fleet_server.access import Access
+from fleet_server.api import (
+    datasets,
+    devices,
+    enrolment,
+    health,
+    jobs,
+    keys,
+    models,
+    predictions,
+    problems,
+    quarantine,
+    rollouts,
+    runs,
+    telemetry,
+    tokens,
+    tuf,
+)
+from fleet_server.api.artifacts import Artifacts
+from fleet_server.api.bodies import BodyLimit
+from fleet_server.api.server import Server
+from fleet_server.blobs import Blobs
+from fleet_server.config import ServerConfig
+from fleet_server.db.database import Database
+
+PREFIX = "/api/v1"
+
+_NOUNS = (
+    health,
+    tokens,
+    enrolment,
+    keys,
+    devices,
+    telemetry,
+    predictions,
+    quarantine,
+    datasets,
+    runs,
+    models,
+    jobs,
+    rollouts,
+)
+
+#: Requests that still run at a stop get this long.
+_STOP_S = 5
+
+
+def _utc_now() -> datetime:
+    return datetime.now(UTC)
+
+
+def create_app(config: ServerConfig, *, now: Callable[[], datetime] = _utc_now) -> FastAPI:
+    """The API over the data folder of `config`, which `fleet_server.setup` has prepared."""
+    database = Database.in_folder(config.db)
+
+    @asynccontextmanager
+    async def lifespan(_app: FastAPI) -> AsyncIterator[None]:
+        yield
+        database.close()
+
+    app = FastAPI(
+        title="EdgeOps",
+        version=edgeops.__version__,
+        summary=edgeops.__doc__,
+        lifespan=lifespan,
+        openapi_url=f"{PREFIX}/openapi.json",
+        # These pages load scripts from a CDN; no request leaves the site.
+        docs_url=None,
+        redoc_url=None,
+        redirect_slashes=False,
+    )
+    blobs = Blobs(config)
+    app.state.server = Server(config, database, blobs, Artifacts(blobs), Access(database), now)
+    for noun in _NOUNS:
+        app.include_router(noun.router, prefix=PREFIX, responses=problems.RESPONSES)
+    app.include_router(tuf.router, responses=problems.RESPONSES)
+    app.add_middleware(BodyLimit, upload_path=f"{PREFIX}/datasets")
+    problems.install(app)
+    return app
+
+
+def serve(config: ServerConfig) -> None:
+    """Answer requests until SIGTERM or SIGINT."""
+    uvicorn.run(
+        create_app(config),
+        host=config.api_host,
+        port=config.api_port,
+        log_config=None,
+        access_log=False,
+        server_header=False,
+        timeout_graceful_shutdown=_STOP_S,
+    )

@@ -1,0 +1,1 @@
+"""Files of people become immutable snapshots that can be learnt from."""

@@ -1,0 +1,152 @@
+"""The immutable form of a dataset: rows, classes, splits and a schema in one content-addressed blob.
+
+The blob is an npz archive written so that the same content gives the same bytes (fixed dates, no
+compression). `numpy.load` opens it. What the rows mean to a model is not decided here.
+"""
+
+import io
+import zipfile
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import numpy as np
+from numpy.typing import NDArray
+
+from edgeops.errors import DatasetError
+from edgeops.protocol.messages import Digest
+from fleet_server.datasets.splits import Split
+
+FORMAT = 1
+_SCHEMA_MEMBER = "schema.json"
+#: The oldest date a zip can hold.
+_ZIP_DATE = (1980, 1, 1, 0, 0, 0)
+
+
+class ColumnStatistics(msgspec.Struct, frozen=True, kw_only=True):
+    """What the training rows say about one column; missing values do not count."""
+
+    minimum: float
+    maximum: float
+    mean: float
+    std: float
+    missing: int
+
+
+class Schema(msgspec.Struct, frozen=True, kw_only=True):
+    """What a snapshot holds and how it came about."""
+
+    format: int
+    label: str
+    columns: tuple[str, ...]
+    #: Shape of one row: (columns,), or (height, width[, channels]) of an image.
+    shape: tuple[int, ...]
+    classes: tuple[str, ...]
+    rows: int
+    #: Rows per split, and per class over all splits, in the order of `Split` and `classes`.
+    split_rows: tuple[int, int, int]
+    class_rows: tuple[int, ...]
+    statistics: tuple[ColumnStatistics, ...]
+    #: The imported file, and how rows were chosen.
+    source: Digest
+    where: tuple[str, ...]
+    hold_out: float
+    seed: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Rows:
+    """Some rows of a snapshot, in the order of the file they came from."""
+
+    #: Row number in that file, int64 (rows,).
+    ids: NDArray[np.int64]
+    #: float32 (rows, columns); NaN = missing.
+    values: NDArray[np.float32]
+    #: Class index, int64 (rows,).
+    classes: NDArray[np.int64]
+
+    def __len__(self) -> int:
+        return len(self.ids)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SnapshotFile:
+    """A whole snapshot in memory."""
+
+    schema: Schema
+    rows: Rows
+    splits: NDArray[np.uint8]
+
+    def only(self, split: Split) -> Rows:
+        """The rows of one split."""
+        chosen = self.splits == split
+        return Rows(ids=self.rows.ids[chosen], values=self.rows.values[chosen], classes=self.rows.classes[chosen])
+
+
+def encode_snapshot(snapshot: SnapshotFile) -> bytes:
+    """The blob: the same content gives the same bytes."""
+    return _archive(
+        {"id": snapshot.rows.ids, "X": snapshot.rows.values, "y": snapshot.rows.classes, "split": snapshot.splits},
+        extra={_SCHEMA_MEMBER: msgspec.json.encode(snapshot.schema, order="sorted")},
+    )
+
+
+def read_snapshot(path: Path) -> SnapshotFile:
+    """Read a blob that `encode_snapshot` wrote.
+
+    Raises:
+        DatasetError: it is something else, or damaged.
+    """
+    try:
+        with zipfile.ZipFile(path) as archive:
+            schema = msgspec.json.decode(archive.read(_SCHEMA_MEMBER), type=Schema)
+        with np.load(path, allow_pickle=False) as arrays:
+            rows = Rows(ids=arrays["id"], values=arrays["X"], classes=arrays["y"])
+            splits = arrays["split"]
+    except (zipfile.BadZipFile, KeyError, ValueError, EOFError, msgspec.DecodeError) as error:
+        raise DatasetError(f"{path.name} is no snapshot, or damaged: {error}; import the dataset again") from error
+    if schema.format != FORMAT:
+        raise DatasetError(f"snapshot format {schema.format}, this version reads {FORMAT}; import the dataset again")
+    return SnapshotFile(schema=schema, rows=rows, splits=splits)
+
+
+def export_rows(snapshot: SnapshotFile, split: Split) -> bytes:
+    """The rows of one split without their labels, as npz: `id`, `X`, `columns`; in a seeded random order."""
+    rows = _shuffled(snapshot, split)
+    columns = np.array(snapshot.schema.columns, dtype=np.str_)
+    return _archive({"id": rows.ids, "X": rows.values, "columns": columns})
+
+
+def export_labels(snapshot: SnapshotFile, split: Split) -> bytes:
+    """The labels of one split as CSV `id,label,index`; index is what a classifier answers."""
+    rows = _shuffled(snapshot, split)
+    names = snapshot.schema.classes
+    lines = [f"{one},{_quoted(names[index])},{index}" for one, index in zip(rows.ids, rows.classes, strict=True)]
+    return ("\n".join(["id,label,index", *lines]) + "\n").encode()
+
+
+def _shuffled(snapshot: SnapshotFile, split: Split) -> Rows:
+    """In file order many datasets are sorted by class, which no sensor is."""
+    rows = snapshot.only(split)
+    order = np.random.default_rng(snapshot.schema.seed).permutation(len(rows))
+    return Rows(ids=rows.ids[order], values=rows.values[order], classes=rows.classes[order])
+
+
+def _quoted(text: str) -> str:
+    """One CSV field (RFC 4180 2.6, 2.7)."""
+    if any(mark in text for mark in ',"\r\n'):
+        return '"' + text.replace('"', '""') + '"'
+    return text
+
+
+def _archive(arrays: dict[str, NDArray[Any]], *, extra: dict[str, bytes] | None = None) -> bytes:
+    buffer = io.BytesIO()
+    with zipfile.ZipFile(buffer, "w", zipfile.ZIP_STORED) as archive:
+        for name, content in (extra or {}).items():
+            archive.writestr(zipfile.ZipInfo(name, _ZIP_DATE), content)
+        for name, array in arrays.items():
+            member = io.BytesIO()
+            np.lib.format.write_array(member, np.ascontiguousarray(array), version=(1, 0), allow_pickle=False)
+            archive.writestr(zipfile.ZipInfo(f"{name}.npy", _ZIP_DATE), member.getvalue())
+    return buffer.getvalue()

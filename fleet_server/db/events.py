@@ -1,0 +1,80 @@
+"""What happened, in order: an append-only list that processes and dashboards follow.
+
+An event is appended by the transaction that makes it true. It is news, not evidence: the audit
+trail is another table.
+"""
+
+from collections.abc import Collection
+from dataclasses import dataclass
+from datetime import datetime
+from enum import StrEnum
+from typing import Any
+
+from sqlalchemy import Connection, func, select
+
+from fleet_server.db.tables import events
+
+
+class EventKind(StrEnum):
+    """What happened; the subject is the id of the thing it happened to."""
+
+    #: A device got its id and key.
+    DEVICE_ENROLLED = "device.enrolled"
+    #: A device went online or offline, or began a new session.
+    DEVICE_STATUS = "device.status"
+    #: A device told what it really runs.
+    DEVICE_REPORTED = "device.reported"
+    #: Two live sessions under one id; nothing of it is believed until a person looked.
+    DEVICE_QUARANTINED = "device.quarantined"
+    #: A person looked.
+    DEVICE_RELEASED = "device.released"
+    #: A device lost its place in the fleet.
+    DEVICE_REMOVED = "device.removed"
+    #: A message was put aside.
+    MESSAGE_QUARANTINED = "message.quarantined"
+    #: A device told a step of an installation.
+    REPORT_RECEIVED = "report.received"
+    #: What a device shall run changed.
+    DESIRED_CHANGED = "desired.changed"
+    #: A rollout began, or took a step.
+    ROLLOUT_CREATED = "rollout.created"
+    ROLLOUT_CHANGED = "rollout.changed"
+    #: One deployment's part in a rollout took a step.
+    INSTALLATION_CHANGED = "installation.changed"
+    #: A job waits, or took a step.
+    JOB_QUEUED = "job.queued"
+    JOB_CHANGED = "job.changed"
+    #: A model version is allowed to run, or no longer.
+    MODEL_PUBLISHED = "model.published"
+    MODEL_WITHDRAWN = "model.withdrawn"
+
+
+@dataclass(frozen=True, slots=True)
+class Event:
+    """One thing that happened."""
+
+    id: int
+    at: datetime
+    kind: str
+    subject: str
+    data: dict[str, Any]
+
+
+def append(connection: Connection, kind: str, subject: str, data: dict[str, Any], now: datetime) -> None:
+    """Say that `kind` happened to `subject`; `data` is JSON."""
+    connection.execute(events.insert(), {"at": now, "kind": kind, "subject": subject, "data": data})
+
+
+def after(
+    connection: Connection, last_id: int, kinds: Collection[str] | None = None, limit: int = 100
+) -> tuple[Event, ...]:
+    """The next events after `last_id`, oldest first; `kinds` None = all."""
+    query = select(events).where(events.c.id > last_id).order_by(events.c.id).limit(limit)
+    if kinds is not None:
+        query = query.where(events.c.kind.in_(list(kinds)))
+    return tuple(Event(row.id, row.at, row.kind, row.subject, row.data) for row in connection.execute(query))
+
+
+def last_id(connection: Connection) -> int:
+    """The id of the newest event; 0 when nothing happened yet."""
+    return connection.execute(select(func.max(events.c.id))).scalar_one() or 0

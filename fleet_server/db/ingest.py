@@ -1,0 +1,196 @@
+"""What devices sent, as the link writes it: one transaction per batch, many rows per statement.
+
+Rows are typed dictionaries that go to the driver as they are: ingestion is the one place where a
+value object per row would cost more than the row. Which rows are due is decided by the caller;
+reading them back is `fleet_server.db.telemetry`.
+"""
+
+from collections.abc import Collection, Iterable, Sequence
+from datetime import datetime
+from typing import TypedDict
+
+from sqlalchemy import Connection, Table, bindparam, delete, func, select, update
+from sqlalchemy.exc import OperationalError
+
+from edgeops import limits
+from edgeops.protocol.envelope import Mark, Session
+from fleet_server.db.tables import marks, predictions, quarantine, spools, windows
+from fleet_server.db.upsert import insert
+
+
+class WindowRow(TypedDict):
+    """One telemetry window; the key is (device, spool, seq)."""
+
+    device_id: str
+    spool: bytes
+    seq: int
+    deployment: str
+    digest: str
+    phase: str
+    closed_at: datetime
+    received_at: datetime
+    duration_ms: int
+    rows: int
+    source_rows: int
+    errors: int
+    dropped: int
+    latency_p50_us: int
+    latency_p95_us: int
+    record_bytes: int
+    sketch: bytes
+
+
+class PredictionRow(TypedDict):
+    """One answer; the key is (device, deployment, digest, input id)."""
+
+    device_id: str
+    deployment: str
+    digest: str
+    input_id: str
+    phase: str
+    answer: float
+    confidence: float
+    answered_at: datetime
+    received_at: datetime
+
+
+class SpoolRow(TypedDict):
+    """What is committed of one spool: everything up to `through`, and the inclusive ranges above."""
+
+    device_id: str
+    spool: bytes
+    through: int
+    ranges: Sequence[tuple[int, int]]
+    updated_at: datetime
+
+
+class MarkRow(TypedDict):
+    """The last accepted place of a device in one kind of message."""
+
+    device_id: str
+    kind: str
+    session_counter: int
+    session_nonce: bytes
+    seq: int
+
+
+class QuarantineRow(TypedDict):
+    """A message or record that was put aside, and why."""
+
+    at: datetime
+    device_id: str
+    topic: str
+    reason: str
+    detail: str
+    payload: bytes
+
+
+def is_outage(error: Exception) -> bool:
+    """Whether a transaction failed because of the database's state (locked, full, gone), not its rows."""
+    return isinstance(error, OperationalError | OSError)
+
+
+# -- where devices stand --------------------------------------------------------------
+
+
+def marks_of(connection: Connection, device_id: str) -> dict[str, Mark]:
+    """The last accepted mark of a device by kind of message."""
+    query = select(marks).where(marks.c.device_id == device_id)
+    return {
+        row.kind: Mark(Session(row.session_counter, row.session_nonce), row.seq) for row in connection.execute(query)
+    }
+
+
+def spool(connection: Connection, device_id: str, spool_id: bytes) -> SpoolRow | None:
+    """The ledger of one spool, or None."""
+    query = select(spools).where(spools.c.device_id == device_id, spools.c.spool == spool_id)
+    row = connection.execute(query).one_or_none()
+    if row is None:
+        return None
+    return SpoolRow(
+        device_id=device_id,
+        spool=spool_id,
+        through=row.through,
+        ranges=[(first, last) for first, last in row.ranges],
+        updated_at=row.updated_at,
+    )
+
+
+def spool_ids(connection: Connection, device_id: str, *, limit: int) -> tuple[bytes, ...]:
+    """The spools a device wrote from, the latest first."""
+    query = select(spools.c.spool).where(spools.c.device_id == device_id)
+    return tuple(connection.execute(query.order_by(spools.c.updated_at.desc()).limit(limit)).scalars())
+
+
+# -- one batch --------------------------------------------------------------------------
+
+
+def add_windows(connection: Connection, rows: Sequence[WindowRow]) -> None:
+    """Store windows; one that is there already stays as it is."""
+    if rows:
+        connection.execute(insert(connection, windows).on_conflict_do_nothing(), rows)
+
+
+def put_predictions(connection: Connection, rows: Sequence[PredictionRow]) -> None:
+    """Store answers; the latest answer to an input replaces the ones before."""
+    if not rows:
+        return
+    statement = insert(connection, predictions)
+    new = statement.excluded
+    latest = statement.on_conflict_do_update(
+        index_elements=["device_id", "deployment", "digest", "input_id"],
+        set_={name: new[name] for name in ("phase", "answer", "confidence", "answered_at", "received_at")},
+        where=new.answered_at >= predictions.c.answered_at,
+    )
+    connection.execute(latest, rows)
+
+
+def prune_predictions(connection: Connection, device_id: str, deployment: str, *, keep: int) -> int:
+    """Drop all but the `keep` latest answers of one deployment; how many went."""
+    own = (predictions.c.device_id == device_id) & (predictions.c.deployment == deployment)
+    oldest_kept = (
+        select(predictions.c.answered_at)
+        .where(own)
+        .order_by(predictions.c.answered_at.desc())
+        .offset(keep - 1)
+        .limit(1)
+    )
+    older = own & (predictions.c.answered_at < oldest_kept.scalar_subquery())
+    return connection.execute(delete(predictions).where(older)).rowcount
+
+
+def put_spools(connection: Connection, rows: Sequence[SpoolRow]) -> None:
+    """Store how far spools are committed."""
+    _replace(connection, spools, rows, key=("device_id", "spool"))
+
+
+def put_marks(connection: Connection, rows: Sequence[MarkRow]) -> None:
+    """Store the last accepted places."""
+    _replace(connection, marks, rows, key=("device_id", "kind"))
+
+
+def count_repeated(connection: Connection, counts: Iterable[tuple[str, str, int]]) -> None:
+    """Add to the repeated envelopes of (device, kind)."""
+    rows = [{"of": device_id, "on": kind, "more": more} for device_id, kind, more in counts]
+    if rows:
+        place = (marks.c.device_id == bindparam("of")) & (marks.c.kind == bindparam("on"))
+        connection.execute(update(marks).where(place).values(repeated=marks.c.repeated + bindparam("more")), rows)
+
+
+def put_aside(connection: Connection, rows: Sequence[QuarantineRow]) -> None:
+    """Quarantine messages; beyond QUARANTINE_ROWS the oldest go."""
+    if not rows:
+        return
+    connection.execute(quarantine.insert(), rows)
+    newest = select(func.max(quarantine.c.id)).scalar_subquery()
+    connection.execute(delete(quarantine).where(quarantine.c.id <= newest - limits.QUARANTINE_ROWS))
+
+
+def _replace(
+    connection: Connection, table: Table, rows: Sequence[SpoolRow] | Sequence[MarkRow], *, key: Collection[str]
+) -> None:
+    if not rows:
+        return
+    statement = insert(connection, table)
+    changed = {name: statement.excluded[name] for name in rows[0] if name not in key}
+    connection.execute(statement.on_conflict_do_update(index_elements=key, set_=changed), rows)

@@ -1,0 +1,248 @@
+"""The store of jobs: what was asked, how far it is, how it ended.
+
+Every change announces itself in `events` in the same transaction. This store decides no order but
+first come, first served, and runs nothing: `fleet_server.jobs` does.
+"""
+
+from dataclasses import dataclass
+from datetime import datetime
+from enum import StrEnum
+from typing import Annotated, Any
+
+import msgspec
+from sqlalchemy import Connection, Row, select, update
+
+from edgeops.artifact.manifest import Variant
+from edgeops.errors import InputError
+from edgeops.protocol.messages import Digest, Id
+from fleet_server.db import events
+from fleet_server.db.events import EventKind
+from fleet_server.db.identifiers import new_id
+from fleet_server.db.tables import jobs
+from fleet_server.ml.recipes.names import RecipeName
+
+
+class JobState(StrEnum):
+    """Where a job stands."""
+
+    #: Waits for a worker.
+    QUEUED = "queued"
+    #: A worker has it.
+    RUNNING = "running"
+    #: Ended well; `result` says what came of it.
+    SUCCEEDED = "succeeded"
+    #: Ended badly; `error` says why.
+    FAILED = "failed"
+
+
+#: Positive and within SQLite's and TensorFlow's integers.
+Seed = Annotated[int, msgspec.Meta(ge=0, le=2**31 - 1)]
+VersionNumber = Annotated[int, msgspec.Meta(ge=1, le=999_999_999)]
+
+
+class ImportDataset(msgspec.Struct, frozen=True, kw_only=True, tag="dataset"):
+    """Read an uploaded file into an immutable snapshot."""
+
+    name: Id
+    #: The uploaded file among the blobs, and how its sender called it.
+    upload: Digest
+    file_name: str
+    #: Column or array that holds the class.
+    label: str
+    #: Columns or one array that are learnt from; empty = all numeric columns but the label (npz: `X`).
+    features: tuple[str, ...] = ()
+    exclude: tuple[str, ...] = ()
+    #: `column=value,value`; several are joined by `and`.
+    where: tuple[str, ...] = ()
+    #: Share of rows frozen as evaluation set.
+    hold_out: Annotated[float, msgspec.Meta(gt=0.0, lt=1.0)] = 0.2
+    seed: Seed = 0
+
+
+class Train(msgspec.Struct, frozen=True, kw_only=True, tag="train"):
+    """Train a model on the newest snapshot of a dataset, in all variants."""
+
+    dataset: Id
+    model: Id
+    recipe: RecipeName
+    seed: Seed = 0
+    epochs: Annotated[int, msgspec.Meta(ge=1, le=10_000)] | None = None
+    #: What the recipe takes beside that, by name.
+    options: dict[str, float | str] = {}
+
+
+class Publish(msgspec.Struct, frozen=True, kw_only=True, tag="publish"):
+    """List the variants of a version in TUF; None = all."""
+
+    model: Id
+    version: VersionNumber
+    variant: Variant | None = None
+
+
+class Withdraw(msgspec.Struct, frozen=True, kw_only=True, tag="withdraw"):
+    """Take the variants of a version out of TUF; None = all."""
+
+    model: Id
+    version: VersionNumber
+    variant: Variant | None = None
+
+
+Request = ImportDataset | Train | Publish | Withdraw
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Job:
+    """One piece of work."""
+
+    id: str
+    kind: str
+    request: Request
+    state: JobState
+    step: str
+    #: Between 0 and 1.
+    progress: float
+    result: dict[str, Any] | None
+    #: Why it failed; while it waits or runs: how its first attempt was interrupted.
+    error: str | None
+    created_by: str
+    created_at: datetime
+    started_at: datetime | None
+    finished_at: datetime | None
+    worker_pid: int | None
+
+
+def queue(connection: Connection, request: Request, *, created_by: str, now: datetime) -> Job:
+    """Add a job at the end of the queue.
+
+    Raises:
+        InputError: a value of the request is out of its bounds.
+    """
+    try:
+        parameters = msgspec.to_builtins(request)
+        msgspec.convert(parameters, Request)
+    except msgspec.ValidationError as error:
+        raise InputError(f"this cannot be queued: {error}") from error
+    job_id = new_id("job", now)
+    kind = str(type(request).__struct_config__.tag)
+    connection.execute(
+        jobs.insert().values(
+            id=job_id,
+            kind=kind,
+            parameters=parameters,
+            state=JobState.QUEUED,
+            created_by=created_by,
+            created_at=now,
+        )
+    )
+    events.append(connection, EventKind.JOB_QUEUED, job_id, {"kind": kind}, now)
+    job = get(connection, job_id)
+    assert job is not None
+    return job
+
+
+def claim(connection: Connection, now: datetime) -> Job | None:
+    """Take the oldest queued job; call it inside a write transaction."""
+    job_id = connection.execute(
+        select(jobs.c.id).where(jobs.c.state == JobState.QUEUED).order_by(jobs.c.created_at, jobs.c.id).limit(1)
+    ).scalar()
+    if job_id is None:
+        return None
+    _change(connection, job_id, now, state=JobState.RUNNING, step="starting", started_at=now)
+    return get(connection, job_id)
+
+
+def progress(
+    connection: Connection,
+    job_id: str,
+    *,
+    step: str,
+    share: float,
+    now: datetime,
+    worker_pid: int | None = None,
+) -> None:
+    """Tell how far a running job is: the step's name and the share done (0 to 1)."""
+    _change(connection, job_id, now, step=step, progress=min(max(share, 0.0), 1.0), worker_pid=worker_pid)
+
+
+def succeed(connection: Connection, job_id: str, *, result: dict[str, Any], now: datetime) -> None:
+    """End a job well."""
+    _change(
+        connection,
+        job_id,
+        now,
+        state=JobState.SUCCEEDED,
+        step="done",
+        progress=1.0,
+        result=result,
+        error=None,
+        finished_at=now,
+    )
+
+
+def fail(connection: Connection, job_id: str, *, error: str, now: datetime) -> None:
+    """End a job badly; its last step stays readable."""
+    _change(connection, job_id, now, state=JobState.FAILED, error=error, finished_at=now)
+
+
+def requeue(connection: Connection, job_id: str, *, interruption: str | None, now: datetime) -> None:
+    """Put a job back into its place in the queue; `interruption` stays readable as its error until it succeeds."""
+    _change(
+        connection,
+        job_id,
+        now,
+        state=JobState.QUEUED,
+        step="",
+        progress=0.0,
+        error=interruption,
+        started_at=None,
+        worker_pid=None,
+    )
+
+
+def has_queued(connection: Connection) -> bool:
+    """Whether `claim` would find something."""
+    return connection.execute(select(jobs.c.id).where(jobs.c.state == JobState.QUEUED).limit(1)).first() is not None
+
+
+def running(connection: Connection) -> list[Job]:
+    """Jobs that a worker has, or had when the process ended."""
+    rows = connection.execute(select(jobs).where(jobs.c.state == JobState.RUNNING).order_by(jobs.c.id))
+    return [_job(row) for row in rows]
+
+
+def get(connection: Connection, job_id: str) -> Job | None:
+    """One job, or None."""
+    row = connection.execute(select(jobs).where(jobs.c.id == job_id)).one_or_none()
+    return None if row is None else _job(row)
+
+
+def page(connection: Connection, after: str | None, limit: int) -> list[Job]:
+    """Jobs, newest first; `after` is the id of the last job of the page before."""
+    query = select(jobs).order_by(jobs.c.id.desc()).limit(limit)
+    if after is not None:
+        query = query.where(jobs.c.id < after)
+    return [_job(row) for row in connection.execute(query)]
+
+
+def _change(connection: Connection, job_id: str, now: datetime, **values: object) -> None:
+    connection.execute(update(jobs).where(jobs.c.id == job_id).values(**values))
+    told = {name: value for name, value in values.items() if name in ("state", "step", "progress")}
+    events.append(connection, EventKind.JOB_CHANGED, job_id, told, now)
+
+
+def _job(row: Row[Any]) -> Job:
+    return Job(
+        id=row.id,
+        kind=row.kind,
+        request=msgspec.convert(row.parameters, Request),
+        state=JobState(row.state),
+        step=row.step,
+        progress=row.progress,
+        result=row.result,
+        error=row.error,
+        created_by=row.created_by,
+        created_at=row.created_at,
+        started_at=row.started_at,
+        finished_at=row.finished_at,
+        worker_pid=row.worker_pid,
+    )

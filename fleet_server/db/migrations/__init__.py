@@ -1,0 +1,1 @@
+"""Schema changes in order: one folder per chain, run by `fleet_server.db.migrate`."""

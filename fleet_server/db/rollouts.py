@@ -1,0 +1,407 @@
+"""The store of rollouts: their waves with counters, and one installation per device.
+
+A changed installation changes its wave's counters and says so in `events`, in the same transaction, so
+that judging a wave costs the same at 100 and at 10,000 devices. It keeps what `edgeops.rollout` decided
+and decides nothing.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from datetime import datetime, timedelta
+from typing import Any
+
+import msgspec
+from sqlalchemy import Connection, Row, func, select, update
+
+from edgeops.artifact.manifest import Variant
+from edgeops.protocol.messages import Intent, Presence
+from edgeops.rollout import installation as machine
+from edgeops.rollout.evidence import Policy, Proof
+from edgeops.rollout.installation import InstallationState
+from edgeops.rollout.rollout import OPEN, RolloutState
+from fleet_server.db import events
+from fleet_server.db.events import EventKind
+from fleet_server.db.identifiers import new_id
+from fleet_server.db.tables import artifacts, devices, installations, rollouts, waves
+
+#: Rows in one INSERT; SQLite allows 32,766 values.
+_INSERT_ROWS = 1_000
+#: Ids in one IN (...).
+_IN_IDS = 1_000
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Rollout:
+    """One artifact on its way to many devices."""
+
+    id: str
+    model: str
+    version: int
+    variant: Variant
+    digest: str
+    target: str
+    deployment: str
+    selector: str
+    intent: Intent
+    policy: Policy
+    state: RolloutState
+    reason: str = ""
+    wave: int = 0
+    revision: int = 1
+    created_by: str
+    created_at: datetime
+    finished_at: datetime | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Wave:
+    """One wave, with counters by outcome; `offered` includes the other three."""
+
+    rollout_id: str
+    position: int
+    size: int
+    offered: int
+    committed: int
+    failed: int
+    inconclusive: int
+    started_at: datetime | None
+    finished_at: datetime | None
+    #: {"verdict": pass | wait | fail, "reason": words}
+    verdict: dict[str, str] | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Installation:
+    """One deployment's part in one rollout."""
+
+    id: str
+    rollout_id: str
+    wave: int
+    device_id: str
+    deployment: str
+    digest: str
+    state: InstallationState
+    reason: str
+    detail: str
+    evidence: Proof
+    offered_at: datetime | None
+    updated_at: datetime
+    finished_at: datetime | None
+
+
+# -- making and reading --------------------------------------------------------------
+
+
+def add(connection: Connection, rollout: Rollout, device_ids: Sequence[str], sizes: Sequence[int]) -> None:
+    """Add a rollout over `device_ids`, cut into waves of `sizes` in this order."""
+    assert sum(sizes) == len(device_ids), "the waves hold every device once"
+    now = rollout.created_at
+    values = {field: getattr(rollout, field) for field in rollout.__slots__}
+    connection.execute(rollouts.insert().values(values))
+    connection.execute(
+        waves.insert(),
+        [{"rollout_id": rollout.id, "position": position, "size": size} for position, size in enumerate(sizes)],
+    )
+    positions = [position for position, size in enumerate(sizes) for _ in range(size)]
+    rows = [
+        {
+            # Ids sort by time, and thousands share this one: each gets a microsecond of its own.
+            "id": new_id("install", now + timedelta(microseconds=number)),
+            "rollout_id": rollout.id,
+            "wave": position,
+            "device_id": device_id,
+            "deployment": rollout.deployment,
+            "digest": rollout.digest,
+            "state": InstallationState.PENDING,
+            "updated_at": now,
+        }
+        for number, (device_id, position) in enumerate(zip(device_ids, positions, strict=True))
+    ]
+    for start in range(0, len(rows), _INSERT_ROWS):
+        connection.execute(installations.insert(), rows[start : start + _INSERT_ROWS])
+    events.append(connection, EventKind.ROLLOUT_CREATED, rollout.id, {"deployment": rollout.deployment}, now)
+
+
+def get(connection: Connection, rollout_id: str) -> Rollout | None:
+    """One rollout, or None."""
+    row = connection.execute(select(rollouts).where(rollouts.c.id == rollout_id)).one_or_none()
+    return None if row is None else _rollout(row)
+
+
+def page(connection: Connection, *, after: str | None = None, limit: int) -> tuple[Rollout, ...]:
+    """Rollouts, newest first; `after` is the last id of the page before."""
+    query = select(rollouts).order_by(rollouts.c.id.desc()).limit(limit)
+    if after is not None:
+        query = query.where(rollouts.c.id < after)
+    return tuple(_rollout(row) for row in connection.execute(query))
+
+
+def running(connection: Connection) -> tuple[Rollout, ...]:
+    """The rollouts that ask devices, oldest first."""
+    query = select(rollouts).where(rollouts.c.state == RolloutState.RUNNING).order_by(rollouts.c.id)
+    return tuple(_rollout(row) for row in connection.execute(query))
+
+
+def without_model(connection: Connection) -> tuple[Rollout, ...]:
+    """The rollouts that have not ended and whose artifact was withdrawn."""
+    query = (
+        select(rollouts)
+        .join(artifacts, artifacts.c.digest == rollouts.c.digest)
+        .where(rollouts.c.state.in_(list(OPEN)), artifacts.c.withdrawn_at.is_not(None))
+        .order_by(rollouts.c.id)
+    )
+    return tuple(_rollout(row) for row in connection.execute(query))
+
+
+def waves_of(connection: Connection, rollout_id: str) -> tuple[Wave, ...]:
+    """All waves of a rollout, in order."""
+    query = select(waves).where(waves.c.rollout_id == rollout_id).order_by(waves.c.position)
+    return tuple(Wave(**row._mapping) for row in connection.execute(query))  # noqa: SLF001 - SQLAlchemy's public name
+
+
+def wave_count(connection: Connection, rollout_id: str) -> int:
+    """How many waves a rollout has."""
+    query = select(func.count()).select_from(waves).where(waves.c.rollout_id == rollout_id)
+    return connection.execute(query).scalar_one()
+
+
+def get_wave(connection: Connection, rollout_id: str, position: int) -> Wave:
+    """One wave, which exists."""
+    row = connection.execute(select(waves).where(waves.c.rollout_id == rollout_id, waves.c.position == position)).one()
+    return Wave(**row._mapping)  # noqa: SLF001 - SQLAlchemy's public name
+
+
+def installations_of(
+    connection: Connection, rollout_id: str, *, after: str | None = None, limit: int
+) -> tuple[Installation, ...]:
+    """The installations of a rollout by id; `after` is the last id of the page before."""
+    query = select(installations).where(installations.c.rollout_id == rollout_id, installations.c.id > (after or ""))
+    return _installations(connection, query.order_by(installations.c.id).limit(limit))
+
+
+def get_installation(connection: Connection, installation_id: str) -> Installation | None:
+    """One installation, or None."""
+    row = connection.execute(select(installations).where(installations.c.id == installation_id)).one_or_none()
+    return None if row is None else _installation(row)
+
+
+# -- what the engine asks ---------------------------------------------------------------
+
+
+def next_devices(connection: Connection, rollout: Rollout, *, limit: int) -> tuple[Installation, ...]:
+    """Installations that may be offered now: of this wave or an earlier one, their device online."""
+    query = (
+        select(installations)
+        .join(devices, devices.c.id == installations.c.device_id)
+        .where(
+            installations.c.rollout_id == rollout.id,
+            installations.c.wave <= rollout.wave,
+            installations.c.state == InstallationState.PENDING,
+            devices.c.presence == Presence.ONLINE,
+            devices.c.removed_at.is_(None),
+            devices.c.quarantined.is_(False),
+        )
+        .order_by(installations.c.wave, installations.c.id)
+        .limit(limit)
+    )
+    return _installations(connection, query)
+
+
+def pending_on(connection: Connection, device_id: str) -> tuple[Installation, ...]:
+    """What one device was not asked yet."""
+    query = select(installations).where(
+        installations.c.device_id == device_id, installations.c.state == InstallationState.PENDING
+    )
+    return _installations(connection, query.order_by(installations.c.id))
+
+
+def overdue(connection: Connection, rollout: Rollout, *, offered_before: datetime) -> tuple[Installation, ...]:
+    """Installations of the present wave that were offered before this and have not ended."""
+    waiting = (InstallationState.OFFERED, InstallationState.INSTALLING)
+    query = select(installations).where(
+        installations.c.rollout_id == rollout.id,
+        installations.c.wave == rollout.wave,
+        installations.c.state.in_(list(waiting)),
+        installations.c.offered_at <= offered_before,
+    )
+    return _installations(connection, query.order_by(installations.c.id))
+
+
+def open_offers(connection: Connection, rollout_id: str) -> tuple[Installation, ...]:
+    """Installations that were offered and have not ended."""
+    query = select(installations).where(
+        installations.c.rollout_id == rollout_id, installations.c.state.in_(list(machine.OPEN))
+    )
+    return _installations(connection, query.order_by(installations.c.id))
+
+
+def has_unfinished(connection: Connection, rollout_id: str) -> bool:
+    """Whether a device of this rollout was not asked yet, or was and has not ended."""
+    query = select(installations.c.id).where(
+        installations.c.rollout_id == rollout_id,
+        installations.c.state.in_([InstallationState.PENDING, *machine.OPEN]),
+    )
+    return connection.execute(query.limit(1)).first() is not None
+
+
+def unfinished_on(
+    connection: Connection, device_ids: Sequence[str], *, deployment: str | None = None
+) -> tuple[Installation, ...]:
+    """Installations on these devices that were not asked yet, or have not ended."""
+    found: list[Installation] = []
+    for start in range(0, len(device_ids), _IN_IDS):
+        query = select(installations).where(
+            installations.c.device_id.in_(device_ids[start : start + _IN_IDS]),
+            installations.c.state.in_([InstallationState.PENDING, *machine.OPEN]),
+        )
+        if deployment is not None:
+            query = query.where(installations.c.deployment == deployment)
+        found += _installations(connection, query.order_by(installations.c.id))
+    return tuple(found)
+
+
+def last_committed(
+    connection: Connection, device_id: str, deployment: str, *, besides: str | None = None, digest: str | None = None
+) -> Installation | None:
+    """The newest proven installation on a device, other than `besides`, of `digest` if given."""
+    query = select(installations).where(
+        installations.c.device_id == device_id,
+        installations.c.deployment == deployment,
+        installations.c.state == InstallationState.COMMITTED,
+        installations.c.id != (besides or ""),
+    )
+    if digest is not None:
+        query = query.where(installations.c.digest == digest)
+    row = connection.execute(query.order_by(installations.c.finished_at.desc()).limit(1)).one_or_none()
+    return None if row is None else _installation(row)
+
+
+def first_problem(connection: Connection, rollout_id: str, wave: int) -> Installation | None:
+    """The installation of a wave that failed first, else the one that was inconclusive first."""
+    failed = [state for state in InstallationState if "failed" in machine.counters(InstallationState.PENDING, state)]
+    doubtful = [InstallationState.INCONCLUSIVE, InstallationState.TIMED_OUT]
+    for states in (failed, doubtful):
+        query = select(installations).where(
+            installations.c.rollout_id == rollout_id, installations.c.wave == wave, installations.c.state.in_(states)
+        )
+        row = connection.execute(query.order_by(installations.c.updated_at).limit(1)).one_or_none()
+        if row is not None:
+            return _installation(row)
+    return None
+
+
+# -- keeping what was decided -------------------------------------------------------------
+
+
+def save(connection: Connection, rollout: Rollout, now: datetime) -> Rollout:
+    """Keep state, wave and reason; the revision goes up, and `events` hears of it."""
+    ended = rollout.state not in OPEN
+    saved = replace(rollout, revision=rollout.revision + 1, finished_at=(rollout.finished_at or now) if ended else None)
+    changed = connection.execute(
+        update(rollouts)
+        .where(rollouts.c.id == saved.id, rollouts.c.revision == rollout.revision)
+        .values(
+            state=saved.state,
+            wave=saved.wave,
+            reason=saved.reason,
+            revision=saved.revision,
+            finished_at=saved.finished_at,
+        )
+    )
+    assert changed.rowcount == 1, "the write lock keeps others out between loading and saving"
+    data = {"state": saved.state, "wave": saved.wave, "reason": saved.reason}
+    events.append(connection, EventKind.ROLLOUT_CHANGED, saved.id, data, now)
+    return saved
+
+
+def start_wave(connection: Connection, rollout: Rollout, now: datetime) -> None:
+    """Remember when the present wave began; harmless to repeat."""
+    connection.execute(update(waves).where(*_present(rollout), waves.c.started_at.is_(None)).values(started_at=now))
+
+
+def judge_wave(connection: Connection, rollout: Rollout, *, verdict: str, reason: str, now: datetime) -> None:
+    """Keep the verdict on the present wave in words."""
+    connection.execute(
+        update(waves).where(*_present(rollout)).values(verdict={"verdict": verdict, "reason": reason}, finished_at=now)
+    )
+
+
+def join_wave(connection: Connection, installation: Installation, position: int) -> Installation:
+    """Have a device that was not asked in its own wave take part in a later one."""
+    assert installation.state is InstallationState.PENDING, "only who was not asked can change the wave"
+    if installation.wave == position:
+        return installation
+    of_rollout = waves.c.rollout_id == installation.rollout_id
+    for wave, change in ((installation.wave, -1), (position, 1)):
+        connection.execute(update(waves).where(of_rollout, waves.c.position == wave).values(size=waves.c.size + change))
+    connection.execute(update(installations).where(installations.c.id == installation.id).values(wave=position))
+    return replace(installation, wave=position)
+
+
+def move(
+    connection: Connection,
+    before: Installation,
+    state: InstallationState,
+    *,
+    reason: str = "",
+    detail: str = "",
+    evidence: Proof | None = None,
+    now: datetime,
+) -> Installation:
+    """Keep the next state of an installation with its wave's counters; nothing happens when nothing changed."""
+    after = replace(
+        before,
+        state=state,
+        reason=reason or before.reason,
+        detail=detail or before.detail,
+        evidence=evidence or before.evidence,
+    )
+    if after == before:
+        return before
+    final = machine.is_final(state)
+    after = replace(
+        after,
+        updated_at=now,
+        offered_at=now if state is InstallationState.OFFERED else before.offered_at,
+        finished_at=(before.finished_at or now) if final else None,
+    )
+    fields = ("state", "reason", "detail", "evidence", "offered_at", "updated_at", "finished_at")
+    connection.execute(
+        update(installations)
+        .where(installations.c.id == after.id)
+        .values({field: getattr(after, field) for field in fields})
+    )
+    changes = machine.counters(before.state, state)
+    if changes:
+        connection.execute(
+            update(waves)
+            .where(waves.c.rollout_id == after.rollout_id, waves.c.position == after.wave)
+            .values({name: waves.c[name] + change for name, change in changes.items()})
+        )
+    data = {"rollout": after.rollout_id, "device": after.device_id, "state": state, "reason": after.reason}
+    events.append(connection, EventKind.INSTALLATION_CHANGED, after.id, data, now)
+    return after
+
+
+def _present(rollout: Rollout) -> tuple[Any, Any]:
+    return waves.c.rollout_id == rollout.id, waves.c.position == rollout.wave
+
+
+def _installations(connection: Connection, query: Any) -> tuple[Installation, ...]:
+    return tuple(_installation(row) for row in connection.execute(query))
+
+
+def _rollout(row: Row[Any]) -> Rollout:
+    values = dict(row._mapping)  # noqa: SLF001 - SQLAlchemy's public name
+    values["variant"] = Variant(row.variant)
+    values["intent"] = Intent(row.intent)
+    values["policy"] = msgspec.convert(row.policy, Policy)
+    values["state"] = RolloutState(row.state)
+    return Rollout(**values)
+
+
+def _installation(row: Row[Any]) -> Installation:
+    values = dict(row._mapping)  # noqa: SLF001 - SQLAlchemy's public name
+    values["state"] = InstallationState(row.state)
+    values["evidence"] = Proof() if row.evidence is None else msgspec.convert(row.evidence, Proof)
+    return Installation(**values)

@@ -1,0 +1,134 @@
+"""The store of runs: one training, with everything needed to repeat it."""
+
+from dataclasses import dataclass
+from datetime import datetime
+from enum import StrEnum
+from typing import Any
+
+from sqlalchemy import Connection, Row, select, update
+
+from fleet_server.db.tables import runs
+
+
+class RunState(StrEnum):
+    """Where a run stands."""
+
+    #: A worker trains.
+    RUNNING = "running"
+    #: Became a version of its model.
+    SUCCEEDED = "succeeded"
+    #: Ended without a version; `error` says why.
+    FAILED = "failed"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Run:
+    """One training."""
+
+    id: str
+    job_id: str
+    model: str
+    snapshot: str
+    recipe: str
+    seed: int
+    parameters: dict[str, Any]
+    #: Library versions, host and commit.
+    environment: dict[str, Any]
+    #: By variant: what the judge measured.
+    metrics: dict[str, dict[str, float]]
+    state: RunState
+    error: str | None
+    created_at: datetime
+    finished_at: datetime | None
+
+
+def start(
+    connection: Connection,
+    run_id: str,
+    *,
+    job_id: str,
+    model: str,
+    snapshot: str,
+    recipe: str,
+    seed: int,
+    parameters: dict[str, Any],
+    now: datetime,
+) -> None:
+    """Write down that a run begins."""
+    connection.execute(
+        runs.insert().values(
+            id=run_id,
+            job_id=job_id,
+            model=model,
+            snapshot=snapshot,
+            recipe=recipe,
+            seed=seed,
+            parameters=parameters,
+            environment={},
+            metrics={},
+            state=RunState.RUNNING,
+            created_at=now,
+        )
+    )
+
+
+def succeed(
+    connection: Connection,
+    run_id: str,
+    *,
+    metrics: dict[str, dict[str, float]],
+    environment: dict[str, Any],
+    now: datetime,
+) -> None:
+    """End a run well."""
+    _end(connection, run_id, state=RunState.SUCCEEDED, metrics=metrics, environment=environment, finished_at=now)
+
+
+def fail(connection: Connection, run_id: str, *, error: str, now: datetime) -> None:
+    """End a run badly."""
+    _end(connection, run_id, state=RunState.FAILED, error=error, finished_at=now)
+
+
+def fail_unfinished(connection: Connection, job_id: str, *, error: str, now: datetime) -> None:
+    """End the runs that a job left behind when it was interrupted."""
+    connection.execute(
+        update(runs)
+        .where(runs.c.job_id == job_id, runs.c.state == RunState.RUNNING)
+        .values(state=RunState.FAILED, error=error, finished_at=now)
+    )
+
+
+def get(connection: Connection, run_id: str) -> Run | None:
+    """One run, or None."""
+    row = connection.execute(select(runs).where(runs.c.id == run_id)).one_or_none()
+    return None if row is None else _run(row)
+
+
+def page(connection: Connection, after: str | None, limit: int) -> list[Run]:
+    """Runs, newest first; `after` is the id of the last run of the page before."""
+    query = select(runs).order_by(runs.c.id.desc()).limit(limit)
+    if after is not None:
+        query = query.where(runs.c.id < after)
+    return [_run(row) for row in connection.execute(query)]
+
+
+def _end(connection: Connection, run_id: str, **values: object) -> None:
+    connection.execute(update(runs).where(runs.c.id == run_id).values(**values))
+
+
+def _run(row: Row[Any]) -> Run:
+    return Run(
+        id=row.id,
+        job_id=row.job_id,
+        model=row.model,
+        snapshot=row.snapshot,
+        recipe=row.recipe,
+        seed=row.seed,
+        parameters=row.parameters,
+        environment=row.environment,
+        metrics=row.metrics,
+        state=RunState(row.state),
+        error=row.error,
+        created_at=row.created_at,
+        finished_at=row.finished_at,
+    )

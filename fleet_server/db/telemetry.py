@@ -1,0 +1,172 @@
+"""What devices sent, as people and programs read it: pages in a stable order.
+
+The last key of a page is where the next begins. Writing is `fleet_server.db.ingest`.
+"""
+
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+from sqlalchemy import Connection, Row, func, select, tuple_
+
+from edgeops.protocol.messages import Phase
+from fleet_server.db.tables import predictions, quarantine, windows
+
+
+@dataclass(frozen=True, slots=True)
+class Window:
+    """One telemetry window of one deployment and one artifact."""
+
+    device_id: str
+    spool: bytes
+    seq: int
+    deployment: str
+    digest: str
+    phase: Phase
+    closed_at: datetime
+    received_at: datetime
+    duration_ms: int
+    rows: int
+    source_rows: int
+    errors: int
+    dropped: int
+    latency_p50_us: int
+    latency_p95_us: int
+    record_bytes: int
+    #: `edgeops.sketch.window` packed; empty when the model declares no channels.
+    sketch: bytes
+
+    @property
+    def key(self) -> tuple[datetime, bytes, int]:
+        """Its place in a page."""
+        return self.closed_at, self.spool, self.seq
+
+
+@dataclass(frozen=True, slots=True)
+class Prediction:
+    """One answer."""
+
+    device_id: str
+    deployment: str
+    digest: str
+    input_id: str
+    phase: Phase
+    answer: float
+    confidence: float
+    answered_at: datetime
+    received_at: datetime
+
+    @property
+    def key(self) -> tuple[str, str, str]:
+        """Its place in a page."""
+        return self.deployment, self.digest, self.input_id
+
+
+@dataclass(frozen=True, slots=True)
+class Quarantined:
+    """A message or record that was put aside."""
+
+    id: int
+    at: datetime
+    device_id: str
+    topic: str
+    reason: str
+    detail: str
+    payload: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class Received:
+    """Sums over all windows of one deployment on one device."""
+
+    windows: int
+    rows: int
+    source_rows: int
+    record_bytes: int
+
+
+def window_page(
+    connection: Connection,
+    device_id: str,
+    *,
+    deployment: str | None = None,
+    start: datetime | None = None,
+    end: datetime | None = None,
+    after: tuple[datetime, bytes, int] | None = None,
+    limit: int,
+) -> tuple[Window, ...]:
+    """Windows of a device that closed in [start, end), oldest first, those after the key `after`."""
+    order = (windows.c.closed_at, windows.c.spool, windows.c.seq)
+    query = select(windows).where(windows.c.device_id == device_id)
+    if deployment is not None:
+        query = query.where(windows.c.deployment == deployment)
+    if start is not None:
+        query = query.where(windows.c.closed_at >= start)
+    if end is not None:
+        query = query.where(windows.c.closed_at < end)
+    if after is not None:
+        query = query.where(tuple_(*order) > after)
+    return tuple(_window(row) for row in connection.execute(query.order_by(*order).limit(limit)))
+
+
+def received(connection: Connection, device_id: str, deployment: str) -> Received:
+    """What the database holds of one deployment on one device, summed."""
+    sums = [func.coalesce(func.sum(column), 0) for column in (windows.c.rows, windows.c.source_rows)]
+    total_bytes = func.coalesce(func.sum(windows.c.record_bytes), 0)
+    query = select(func.count(), *sums, total_bytes).where(
+        windows.c.device_id == device_id, windows.c.deployment == deployment
+    )
+    count, rows, source_rows, record_bytes = connection.execute(query).one()
+    return Received(windows=count, rows=int(rows), source_rows=int(source_rows), record_bytes=int(record_bytes))
+
+
+def prediction_page(
+    connection: Connection,
+    device_id: str,
+    *,
+    deployment: str | None = None,
+    digest: str | None = None,
+    after: tuple[str, str, str] | None = None,
+    limit: int,
+) -> tuple[Prediction, ...]:
+    """Answers of a device in the order of (deployment, digest, input id), those after the key `after`."""
+    order = (predictions.c.deployment, predictions.c.digest, predictions.c.input_id)
+    query = select(predictions).where(predictions.c.device_id == device_id)
+    if deployment is not None:
+        query = query.where(predictions.c.deployment == deployment)
+    if digest is not None:
+        query = query.where(predictions.c.digest == digest)
+    if after is not None:
+        query = query.where(tuple_(*order) > after)
+    return tuple(_prediction(row) for row in connection.execute(query.order_by(*order).limit(limit)))
+
+
+def latest_predictions(connection: Connection, device_id: str) -> tuple[Prediction, ...]:
+    """The latest answer of each deployment of a device, by deployment."""
+    own = predictions.c.device_id == device_id
+    latest: list[Prediction] = []
+    for deployment in connection.execute(select(predictions.c.deployment).where(own).distinct()).scalars().all():
+        query = select(predictions).where(own, predictions.c.deployment == deployment)
+        newest_first = query.order_by(predictions.c.answered_at.desc(), predictions.c.input_id.desc()).limit(1)
+        latest.append(_prediction(connection.execute(newest_first).one()))
+    return tuple(sorted(latest, key=lambda prediction: prediction.deployment))
+
+
+def quarantine_page(
+    connection: Connection, *, device_id: str | None = None, after: int | None = None, limit: int
+) -> tuple[Quarantined, ...]:
+    """What was put aside, newest first, those older than the id `after`."""
+    query = select(quarantine).order_by(quarantine.c.id.desc()).limit(limit)
+    if device_id is not None:
+        query = query.where(quarantine.c.device_id == device_id)
+    if after is not None:
+        query = query.where(quarantine.c.id < after)
+    return tuple(Quarantined(**row._mapping) for row in connection.execute(query))  # noqa: SLF001 - SQLAlchemy's public name
+
+
+def _window(row: Row[Any]) -> Window:
+    return Window(**{**row._mapping, "phase": Phase(row.phase)})  # noqa: SLF001 - SQLAlchemy's public name
+
+
+def _prediction(row: Row[Any]) -> Prediction:
+    return Prediction(**{**row._mapping, "phase": Phase(row.phase)})  # noqa: SLF001 - SQLAlchemy's public name

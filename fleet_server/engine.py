@@ -1,0 +1,236 @@
+"""The engine: turns news from devices and people into steps of rollouts.
+
+It reads `events` behind a cursor of its own, and for each: load, pure step (`edgeops.rollout`), save with
+outbox and events, all in one transaction that also moves the cursor. So it may be killed anywhere and
+repeats nothing. Deadlines stand still while it is down. It sends nothing; the link does.
+"""
+
+import logging
+from collections.abc import Sequence
+from datetime import datetime, timedelta
+
+from edgeops.errors import ConflictError, EdgeOpsError, InputError, NotFoundError
+from edgeops.limits import MAX_DETAIL_LENGTH
+from edgeops.protocol.messages import Intent, Presence
+from edgeops.protocol.topics import is_id
+from edgeops.rollout.evidence import Policy
+from edgeops.rollout.installation import InstallationEvent
+from edgeops.rollout.rollout import OPEN, RolloutEvent, RolloutState
+from edgeops.rollout.targeting import Candidate, choose, parse_selector
+from edgeops.rollout.waves import parse_waves, wave_sizes
+from fleet_server.db import audit, devices, events, models, rollouts, settings
+from fleet_server.db.database import Connection, Database
+from fleet_server.db.devices import Device
+from fleet_server.db.identifiers import new_id
+from fleet_server.db.models import Artifact
+from fleet_server.db.rollouts import Rollout
+from fleet_server.rollout_news import KINDS, keep_deadlines, take_in
+from fleet_server.rollout_steps import advance, take
+
+#: Where the engine is in `events`, when it was last alive, and until when nothing times out.
+_CURSOR, _ALIVE, _GRACE = "engine.cursor", "engine.alive", "engine.grace"
+#: Events in one transaction.
+_BATCH = 100
+#: How often deadlines are looked at, and how often the engine says that it lives.
+_TICK = timedelta(seconds=1)
+_ALIVE_EVERY = timedelta(seconds=10)
+#: Silence of the engine that counts as an outage, and what devices get afterwards to be heard.
+_OUTAGE = timedelta(seconds=60)
+_GRACE_AFTER_OUTAGE = timedelta(minutes=2)
+
+_log = logging.getLogger(__name__)
+
+
+def create_rollout(
+    database: Database,
+    *,
+    model: str,
+    version: int,
+    variant: str,
+    deployment: str,
+    selector: str,
+    waves: Sequence[str],
+    intent: str,
+    created_by: str,
+    now: datetime,
+    policy: Policy | None = None,
+) -> str:
+    """Begin to bring an artifact to devices, and return the rollout's id.
+
+    A device that another rollout of the same deployment has not finished with belongs to this one from
+    now on: newest wins.
+
+    Raises:
+        NotFoundError: no such model, version or variant.
+        ConflictError: it is not published, or was withdrawn.
+        InputError: a selector, deployment, wave or intent that cannot be used.
+    """
+    if not is_id(deployment):
+        raise InputError(f"not a deployment name: {deployment[:80]!r}; use 3 to 63 of a-z, 0-9 and -")
+    specs = parse_waves(waves)
+    chooser = parse_selector(selector)
+    with database.write() as connection:
+        artifact = _published(connection, model, version, variant)
+        chosen = choose(chooser, deployment, _candidates(connection))
+        ids = [candidate.id for candidate in chosen]
+        rollout = Rollout(
+            id=new_id("rollout", now),
+            model=model,
+            version=version,
+            variant=artifact.variant,
+            digest=artifact.digest,
+            target=artifact.target,
+            deployment=deployment,
+            selector=selector,
+            intent=_intent(intent),
+            policy=policy or Policy(),
+            state=RolloutState.RUNNING,
+            created_by=created_by,
+            created_at=now,
+        )
+        _take_over(connection, rollout, ids, now)
+        rollouts.add(connection, rollout, ids, wave_sizes(specs, len(ids)))
+        data = {"digest": rollout.digest, "deployment": deployment, "selector": selector, "devices": len(ids)}
+        audit.append(connection, created_by, "rollout.created", rollout.id, data, now)
+    return rollout.id
+
+
+def abort_rollout(database: Database, rollout_id: str, *, aborted_by: str, now: datetime, remark: str = "") -> None:
+    """End a rollout: devices that committed keep the model, offers that have not ended are taken back.
+
+    Raises:
+        NotFoundError: no such rollout.
+        ConflictError: it has ended already.
+    """
+    with database.write() as connection:
+        rollout = rollouts.get(connection, rollout_id)
+        if rollout is None:
+            raise NotFoundError(f"no rollout {rollout_id!r}; list them with: edgeops rollout list")
+        if rollout.state not in OPEN:
+            raise ConflictError(f"rollout {rollout_id} is {rollout.state} already; nothing is left to abort")
+        reason = f"aborted by {aborted_by}" + (f": {remark}" if remark else "")
+        advance(connection, rollout, RolloutEvent.ABORT, reason=reason[:MAX_DETAIL_LENGTH], now=now)
+        audit.append(connection, aborted_by, "rollout.aborted", rollout_id, {}, now, remark=remark)
+
+
+class Engine:
+    """Call `run_once` again and again, from one thread of one process."""
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+        self._next_tick: datetime | None = None
+
+    def run_once(self, now: datetime) -> int:
+        """Take in the next events and keep deadlines; how many events there were."""
+        count = self._take_events(now)
+        if self._next_tick is None or now >= self._next_tick:
+            self._next_tick = now + _TICK
+            self._keep_time(now)
+        return count
+
+    def _take_events(self, now: datetime) -> int:
+        with self._database.read() as connection:
+            if not events.after(connection, _cursor(connection), KINDS, limit=1):
+                return 0
+        with self._database.write() as connection:
+            news = events.after(connection, _cursor(connection), KINDS, limit=_BATCH)
+            for event in news:
+                try:
+                    with connection.begin_nested():
+                        take_in(connection, event, now)
+                except (EdgeOpsError, AssertionError, ArithmeticError, LookupError, TypeError, ValueError):
+                    # A bug in one step must not stop every other rollout; the step is undone and told.
+                    _log.exception("engine.event-failed id=%d kind=%s subject=%s", event.id, event.kind, event.subject)
+            if news:
+                settings.write(connection, _CURSOR, str(news[-1].id))
+        return len(news)
+
+    def _keep_time(self, now: datetime) -> None:
+        with self._database.read() as connection:
+            alive = _instant(connection, _ALIVE)
+            grace = _instant(connection, _GRACE)
+            ids = [rollout.id for rollout in rollouts.running(connection)]
+        if alive is None or now - alive >= _ALIVE_EVERY:
+            with self._database.write() as connection:
+                settings.write(connection, _ALIVE, now.isoformat())
+                if alive is not None and now - alive >= _OUTAGE:
+                    grace = now + _GRACE_AFTER_OUTAGE
+                    settings.write(connection, _GRACE, grace.isoformat())
+                    _log.warning("engine.outage seconds=%d", (now - alive).total_seconds())
+        for rollout_id in ids:
+            with self._database.write() as connection:
+                keep_deadlines(connection, rollout_id, now, grace)
+
+
+def _cursor(connection: Connection) -> int:
+    return int(settings.read(connection, _CURSOR) or 0)
+
+
+def _instant(connection: Connection, key: str) -> datetime | None:
+    text = settings.read(connection, key)
+    return None if text is None else datetime.fromisoformat(text)
+
+
+# -- a new rollout ----------------------------------------------------------------------
+
+
+def _published(connection: Connection, model: str, version: int, variant: str) -> Artifact:
+    if models.get(connection, model) is None:
+        known = ", ".join(one.name for one in models.page(connection, None, 20)) or "none yet"
+        raise NotFoundError(f"no model {model!r}; known models: {known}")
+    variants = models.list_artifacts(connection, model, version)
+    if not variants:
+        known = ", ".join(str(one.version) for one in models.list_versions(connection, model)) or "none yet"
+        raise NotFoundError(f"model {model!r} has no version {version}; known versions: {known}")
+    artifact = next((one for one in variants if one.variant == variant), None)
+    if artifact is None:
+        known = ", ".join(one.variant for one in variants)
+        raise NotFoundError(f"{model}@{version} has no variant {variant[:40]!r}; there are: {known}")
+    if not artifact.is_published:
+        what = "was withdrawn" if artifact.withdrawn_at else "is not published"
+        raise ConflictError(
+            f"{model}@{version} {variant} {what}, so no device would run it;"
+            f" publish it with: edgeops publish {model}@{version}"
+        )
+    return artifact
+
+
+def _candidates(connection: Connection) -> list[Candidate]:
+    """Every device that may be asked, in pages."""
+    found: list[Candidate] = []
+    after: str | None = None
+    while page := devices.page(connection, after=after, limit=1_000):
+        after = page[-1].id
+        found += [_candidate(device) for device in page if not device.quarantined]
+    return found
+
+
+def _candidate(device: Device) -> Candidate:
+    deployments = device.reported.deployments if device.reported else ()
+    return Candidate(
+        id=device.id,
+        name=device.name,
+        online=device.presence is Presence.ONLINE,
+        labels=device.labels,
+        deployments=frozenset(one.deployment for one in deployments),
+    )
+
+
+def _intent(text: str) -> Intent:
+    try:
+        return Intent(text)
+    except ValueError:
+        raise InputError(f"unknown intent {text[:40]!r}; use {' or '.join(Intent)}") from None
+
+
+def _take_over(connection: Connection, newer: Rollout, device_ids: Sequence[str], now: datetime) -> None:
+    """Newest wins: older rollouts let go of these devices, and end when no device is left to them."""
+    reason = f"superseded by rollout {newer.id}"
+    touched: set[str] = set()
+    for installation in rollouts.unfinished_on(connection, device_ids, deployment=newer.deployment):
+        take(connection, installation, InstallationEvent.WITHDRAW, detail=reason, now=now)
+        touched.add(installation.rollout_id)
+    for rollout_id in sorted(touched):
+        rollout = rollouts.get(connection, rollout_id)
+        if rollout and rollout.state in OPEN and not rollouts.has_unfinished(connection, rollout_id):
+            advance(connection, rollout, RolloutEvent.SUPERSEDED, reason=reason, now=now)

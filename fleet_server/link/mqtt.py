@@ -1,0 +1,155 @@
+"""The link's connection to the broker: the only place of the server that knows paho.
+
+Keeps one MQTT 5 session that outlives the process (clean start false), acknowledges a message only
+when told to, and answers which messages the broker has taken. It does not know what messages mean.
+"""
+
+import logging
+import socket
+import threading
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from queue import Empty, SimpleQueue
+from typing import Any
+
+import paho.mqtt.client as paho
+from paho.mqtt.enums import CallbackAPIVersion
+from paho.mqtt.packettypes import PacketTypes
+from paho.mqtt.properties import Properties
+from paho.mqtt.reasoncodes import ReasonCode
+from paho.mqtt.subscribeoptions import SubscribeOptions
+
+from edgeops import limits
+
+log = logging.getLogger(__name__)
+
+_SESSION_EXPIRY = timedelta(days=1)
+_KEEPALIVE_S = 20
+
+
+@dataclass(frozen=True, slots=True)
+class Delivery:
+    """One message as it arrived."""
+
+    topic: str
+    payload: bytes
+    #: From the broker's store because we subscribed, not because somebody spoke now.
+    retained: bool
+    received_at: datetime
+    #: The packet id, and the connection on which it means something.
+    packet: int
+    connection: int
+
+
+class Broker:
+    """Publishes, delivers, and acknowledges on demand; every method may be called from any thread."""
+
+    def __init__(self, *, host: str, port: int, username: str, password: str, subscription: str) -> None:
+        self._host = host
+        self._port = port
+        self._subscription = subscription
+        self._deliver: Callable[[Delivery], None] = lambda _: None
+        self._connection = 0
+        self._connected = threading.Event()
+        self._taken: SimpleQueue[int] = SimpleQueue()
+        self._client = paho.Client(
+            CallbackAPIVersion.VERSION2, client_id=username, protocol=paho.MQTTv5, manual_ack=True
+        )
+        self._client.username_pw_set(username, password)
+        self._client.max_inflight_messages_set(limits.RECEIVE_MAXIMUM)
+        self._client.reconnect_delay_set(min_delay=1, max_delay=5)
+        # An exception that leaves a callback would end paho's network thread for good.
+        self._client.suppress_exceptions = True
+        self._client.on_socket_open = self._on_socket_open
+        self._client.on_connect = self._on_connect
+        self._client.on_disconnect = self._on_disconnect
+        self._client.on_message = self._on_message
+        self._client.on_publish = self._on_publish
+
+    def start(self, deliver: Callable[[Delivery], None]) -> None:
+        """Connect, and reconnect for ever; `deliver` is called on the network thread and must be quick."""
+        self._deliver = deliver
+        properties = Properties(PacketTypes.CONNECT)  # type: ignore[no-untyped-call]
+        properties.SessionExpiryInterval = int(_SESSION_EXPIRY.total_seconds())
+        properties.ReceiveMaximum = limits.RECEIVE_MAXIMUM
+        self._client.connect_async(
+            self._host, self._port, keepalive=_KEEPALIVE_S, clean_start=False, properties=properties
+        )
+        self._client.loop_start()
+
+    def stop(self) -> None:
+        """Leave; the broker keeps the session and queues what devices say."""
+        self._client.disconnect()
+        self._client.loop_stop()
+
+    @property
+    def is_connected(self) -> bool:
+        """Whether the broker hears us now."""
+        return self._connected.is_set()
+
+    def publish(self, topic: str, payload: bytes, *, qos: int, retain: bool = False) -> int | None:
+        """Hand a message to paho; its packet id, or None when there is no connection (it is not queued)."""
+        if not self._connected.is_set():
+            return None
+        return self._client.publish(topic, payload, qos=qos, retain=retain).mid
+
+    def taken(self) -> list[int]:
+        """The packet ids that the broker has taken since the last call."""
+        packets: list[int] = []
+        try:
+            while True:
+                packets.append(self._taken.get_nowait())
+        except Empty:
+            return packets
+
+    def acknowledge(self, delivery: Delivery) -> None:
+        """Let the broker forget a message.
+
+        A packet id means nothing on another connection (the broker may have given it to another
+        message); what is not acknowledged comes again.
+        """
+        if delivery.connection == self._connection and self._connected.is_set():
+            self._client.ack(delivery.packet, 1)
+
+    def _on_socket_open(self, _client: paho.Client, _userdata: Any, sock: Any) -> None:
+        # Otherwise Nagle's algorithm holds back every second block for the peer's delayed ACK.
+        sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+
+    def _on_connect(
+        self, client: paho.Client, _userdata: Any, flags: paho.ConnectFlags, reason: ReasonCode, _properties: Any
+    ) -> None:
+        if reason.is_failure:
+            log.error("broker.refused reason=%s", reason)
+            return
+        self._connection += 1
+        client.subscribe(self._subscription, options=SubscribeOptions(qos=1))
+        self._connected.set()
+        log.info("broker.connected host=%s port=%s session_present=%s", self._host, self._port, flags.session_present)
+
+    def _on_disconnect(
+        self, _client: paho.Client, _userdata: Any, _flags: Any, reason: ReasonCode, _properties: Any
+    ) -> None:
+        self._connected.clear()
+        log.warning("broker.disconnected reason=%s", reason)
+
+    def _on_message(self, _client: paho.Client, _userdata: Any, message: paho.MQTTMessage) -> None:
+        self._deliver(
+            Delivery(
+                topic=message.topic,
+                payload=bytes(message.payload),
+                retained=message.retain,
+                received_at=datetime.now(UTC),
+                packet=message.mid,
+                connection=self._connection,
+            )
+        )
+
+    def _on_publish(
+        self, _client: paho.Client, _userdata: Any, packet: int, reason: ReasonCode, _properties: Any
+    ) -> None:
+        if reason.is_failure:
+            # paho calls this for failures too; who waits for the packet will try again.
+            log.warning("broker.not_taken packet=%d reason=%s", packet, reason)
+            return
+        self._taken.put(packet)

@@ -1,0 +1,157 @@
+"""The link process: wires its threads together, watches them, and ends when told or when one fails.
+
+One link per data folder: it keeps what is committed in memory, so a second one is refused.
+"""
+
+import fcntl
+import logging
+import os
+import signal
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from types import FrameType
+
+from edgeops.errors import ConfigError
+from edgeops.protocol.topics import ALL_UP
+from fleet_server.broker import server_password
+from fleet_server.config import ServerConfig
+from fleet_server.db.database import Database
+from fleet_server.link.blocks import Shelf
+from fleet_server.link.ingestion import Ingestion
+from fleet_server.link.keyring import Keyring
+from fleet_server.link.meta import Library
+from fleet_server.link.mqtt import Broker, Delivery
+from fleet_server.link.outbox import OutboxSender
+from fleet_server.link.voice import Voice
+from fleet_server.link.wishes import WishServer, is_wish
+
+log = logging.getLogger(__name__)
+
+
+def run_link(config: ServerConfig, *, stopping: threading.Event | None = None) -> None:
+    """Run the link until SIGTERM, SIGINT or `stopping`.
+
+    Raises:
+        ConfigError: another link runs on this data folder, or it was not initialised.
+        Exception: what ended one of its threads; a supervisor starts the process again.
+    """
+    stopping = stopping or threading.Event()
+    with _alone(config), _stopped_by_signals(stopping):
+        database = Database.in_folder(config.db)
+        try:
+            _run(config, database, stopping)
+        finally:
+            database.close()
+
+
+def _run(config: ServerConfig, database: Database, stopping: threading.Event) -> None:
+    voice = Voice.of(config, database)
+    broker = Broker(
+        host=config.broker_host,
+        port=config.broker_port,
+        username=config.broker_user,
+        password=server_password(config),
+        subscription=ALL_UP,
+    )
+    keyring = Keyring(database)
+    outbox = OutboxSender(database, broker=broker, voice=voice, stopping=stopping)
+    ingestion = Ingestion(
+        database,
+        broker=broker,
+        voice=voice,
+        keyring=keyring,
+        send_desired=outbox.send_desired,
+        stopping=stopping,
+    )
+    shelf = Shelf(database, config.blob_path)
+    wishes = WishServer(
+        broker=broker,
+        keyring=keyring,
+        shelf=shelf,
+        library=Library(config.repository, shelf),
+        refuse=ingestion.put,
+        stopping=stopping,
+    )
+
+    def deliver(delivery: Delivery) -> None:
+        (wishes if is_wish(delivery) else ingestion).put(delivery)
+
+    threads = _Threads(stopping)
+    for name, run in (("ingestion", ingestion.run), ("outbox", outbox.run), ("wishes", wishes.run)):
+        threads.start(name, run)
+    broker.start(deliver)
+    log.info("link.started")
+    stopping.wait()
+    ingestion.stop()
+    wishes.stop()
+    threads.join()
+    broker.stop()
+    log.info("link.stopped")
+    threads.raise_failure()
+
+
+class _Threads:
+    """Threads of which none may end alone."""
+
+    def __init__(self, stopping: threading.Event) -> None:
+        self._stopping = stopping
+        self._threads: list[threading.Thread] = []
+        self._failure: BaseException | None = None
+
+    def start(self, name: str, run: Callable[[], None]) -> None:
+        """Run a function in a thread; its end is the end of all."""
+        thread = threading.Thread(target=self._guarded, args=(name, run), name=name, daemon=True)
+        self._threads.append(thread)
+        thread.start()
+
+    def join(self) -> None:
+        """Wait for all."""
+        for thread in self._threads:
+            thread.join()
+
+    def raise_failure(self) -> None:
+        """Raise what ended a thread, if one failed."""
+        if self._failure is not None:
+            raise self._failure
+
+    def _guarded(self, name: str, run: Callable[[], None]) -> None:
+        try:
+            run()
+        except Exception as error:  # a thread's border; the main thread raises it
+            log.critical("link.thread_failed name=%s", name, exc_info=error)
+            self._failure = self._failure or error
+        finally:
+            self._stopping.set()
+
+
+@contextmanager
+def _alone(config: ServerConfig) -> Iterator[None]:
+    config.db.mkdir(parents=True, exist_ok=True)
+    handle = os.open(config.db / "link.lock", os.O_CREAT | os.O_RDWR | os.O_CLOEXEC, 0o600)
+    try:
+        try:
+            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError as error:
+            raise ConfigError(f"another link process runs on {config.data}; stop it first") from error
+        yield
+    finally:
+        os.close(handle)
+
+
+@contextmanager
+def _stopped_by_signals(stopping: threading.Event) -> Iterator[None]:
+    """SIGTERM and SIGINT set `stopping`; in another thread than the main one signals are not ours."""
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+
+    def stop(_number: int, _frame: FrameType | None) -> None:
+        stopping.set()
+
+    before = {number: signal.signal(number, stop) for number in (signal.SIGTERM, signal.SIGINT)}
+    try:
+        yield
+    finally:
+        for number, earlier in before.items():
+            signal.signal(number, earlier)

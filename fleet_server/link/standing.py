@@ -1,0 +1,57 @@
+"""Where every device stands, as committed: marks and ledgers, cached in front of the database.
+
+Changed only after a commit, by the one ingestion thread, so it never says more than the database.
+"""
+
+from collections.abc import Mapping
+
+from edgeops.protocol.envelope import Mark, Session
+from fleet_server.db import ingest
+from fleet_server.db.database import Database
+from fleet_server.link.ledger import Ledger
+
+#: Beyond this the ledgers are forgotten and read again as needed.
+_CACHED_LEDGERS = 100_000
+
+SpoolKey = tuple[str, bytes]
+
+
+class Standing:
+    """Committed marks by device and kind, committed ledgers by device and spool."""
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+        self._marks: dict[str, dict[str, Mark]] = {}
+        self._ledgers: dict[SpoolKey, Ledger] = {}
+
+    def marks(self, device_id: str) -> Mapping[str, Mark]:
+        """The last accepted mark of a device by kind."""
+        known = self._marks.get(device_id)
+        if known is None:
+            with self._database.read_telemetry() as connection:
+                known = self._marks[device_id] = ingest.marks_of(connection, device_id)
+        return known
+
+    def session(self, device_id: str) -> Session | None:
+        """The newest session of a device; None when it never spoke."""
+        return max((mark.session for mark in self.marks(device_id).values()), default=None)
+
+    def ledger(self, key: SpoolKey) -> Ledger:
+        """What is committed of one spool."""
+        known = self._ledgers.get(key)
+        if known is None:
+            with self._database.read_telemetry() as connection:
+                row = ingest.spool(connection, *key)
+            known = Ledger() if row is None else Ledger(row["through"], tuple(row["ranges"]))
+            self.commit_ledger(key, known)
+        return known
+
+    def commit_mark(self, device_id: str, kind: str, mark: Mark) -> None:
+        """Take in a mark that was committed."""
+        self._marks.setdefault(device_id, {})[kind] = mark
+
+    def commit_ledger(self, key: SpoolKey, ledger: Ledger) -> None:
+        """Take in a ledger that was committed."""
+        if len(self._ledgers) >= _CACHED_LEDGERS:
+            self._ledgers.clear()
+        self._ledgers[key] = ledger

@@ -1,0 +1,58 @@
+"""What the server says to devices, signed: the fleet key, this start's session, one running number.
+
+The session counter is persisted and grows with every start, so a device can refuse what an earlier
+start said. Nothing here decides what to say.
+"""
+
+import itertools
+import secrets
+
+from edgeops.protocol import messages
+from edgeops.protocol.envelope import Session, Speaker, seal
+from edgeops.protocol.keys import SigningKey, read_private_key
+from edgeops.protocol.topics import DownKind
+from fleet_server.config import ServerConfig
+from fleet_server.db import settings
+from fleet_server.db.database import Database
+
+_NONCE_BYTES = 8
+
+
+class Voice:
+    """Signs; may be called from any thread, but all messages of one kind from the same one, in order."""
+
+    def __init__(self, key: SigningKey, *, epoch: int, session: Session) -> None:
+        self._key = key
+        self._epoch = epoch
+        self._session = session
+        self._seq = itertools.count(1)
+
+    @classmethod
+    def of(cls, config: ServerConfig, database: Database) -> "Voice":
+        """The voice of a new start.
+
+        Raises:
+            ConfigError: the private fleet key of the present epoch cannot be read.
+        """
+        with database.write() as connection:
+            epoch = settings.fleet_epoch(connection)
+            counter = settings.count_up(connection, settings.LINK_SESSIONS)
+        session = Session(counter, secrets.token_bytes(_NONCE_BYTES))
+        return cls(read_private_key(config.fleet_key(epoch)), epoch=epoch, session=session)
+
+    def seal(self, device_id: str, kind: DownKind, body: bytes) -> bytes:
+        """`body` in an envelope for one device.
+
+        Raises:
+            MessageError: the payload would exceed MAX_MESSAGE_BYTES.
+        """
+        speaker = Speaker(device_id, self._key, self._epoch, self._session)
+        return seal(speaker, kind, seq=next(self._seq), body=body)
+
+    def ack(self, device_id: str, spools: tuple[messages.SpoolAck, ...]) -> bytes:
+        """Which records are committed."""
+        return self.seal(device_id, DownKind.ACK, messages.encode(messages.Ack(spools=spools)))
+
+    def credit(self, device_id: str, records: int) -> bytes:
+        """How many records may be in flight."""
+        return self.seal(device_id, DownKind.CREDIT, messages.encode(messages.Credit(records=records)))

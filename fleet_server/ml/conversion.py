@@ -1,0 +1,89 @@
+"""Turns a trained network into a `.tflite` file, and reads from the file what a device must offer.
+
+int8 is full integer with int8 input and output, scales per output channel. Operator versions are read
+from the flatbuffer, because the `min_runtime_version` it carries is not reliable.
+"""
+
+import tempfile
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, assert_never
+
+import numpy as np
+from numpy.typing import NDArray
+
+from edgeops.artifact.manifest import Tensor, Variant
+from edgeops.model.runtime import load_interpreter, tensors_of
+
+#: Order of the outputs of every network, as `recipes` builds them.
+_ANSWER, _EMBEDDING = "output_0", "output_1"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Converted:
+    """A `.tflite` file and what it says about itself."""
+
+    data: bytes
+    inputs: tuple[Tensor, ...]
+    outputs: tuple[Tensor, ...]
+    #: Positions among `outputs`, whose order is the converter's.
+    answer: int
+    embedding: int
+    #: Operator -> version.
+    ops: dict[str, int]
+
+
+def convert(tf: Any, network: Any, variant: Variant, *, calibration: NDArray[np.float32]) -> Converted:
+    """Convert a network whose batch size is 1.
+
+    Args:
+        tf: TensorFlow.
+        network: Keras model with outputs [answer, embedding].
+        variant: how weights are stored.
+        calibration: preprocessed rows (n, *input shape) from which int8 takes the ranges of tensors.
+    """
+    converter = tf.lite.TFLiteConverter.from_keras_model(network)
+    match variant:
+        case Variant.FLOAT32:
+            pass
+        case Variant.INT8:
+            converter.optimizations = [tf.lite.Optimize.DEFAULT]
+            converter.representative_dataset = lambda: _one_by_one(calibration)
+            converter.target_spec.supported_ops = [tf.lite.OpsSet.TFLITE_BUILTINS_INT8]
+            converter.inference_input_type = tf.int8
+            converter.inference_output_type = tf.int8
+        case _:
+            assert_never(variant)
+    return _inspect(bytes(converter.convert()))
+
+
+def _one_by_one(rows: NDArray[np.float32]) -> Iterator[list[NDArray[np.float32]]]:
+    for row in rows:
+        yield [row[np.newaxis]]
+
+
+def _inspect(data: bytes) -> Converted:
+    from tensorflow.lite.python import schema_py_generated as schema
+
+    model = schema.Model.GetRootAs(data)
+    names = {code: name for name, code in vars(schema.BuiltinOperator).items() if isinstance(code, int)}
+    codes = [model.OperatorCodes(index) for index in range(model.OperatorCodesLength())]
+    graph, signature = model.Subgraphs(0), model.SignatureDefs(0)
+    outputs = [graph.Outputs(index) for index in range(graph.OutputsLength())]
+    named = {
+        signature.Outputs(index).Name().decode(): signature.Outputs(index).TensorIndex()
+        for index in range(signature.OutputsLength())
+    }
+    with tempfile.NamedTemporaryFile(suffix=".tflite") as file:
+        file.write(data)
+        file.flush()
+        inputs, tensors = tensors_of(load_interpreter(Path(file.name)))
+    return Converted(
+        data=data,
+        inputs=inputs,
+        outputs=tensors,
+        answer=outputs.index(named[_ANSWER]),
+        embedding=outputs.index(named[_EMBEDDING]),
+        ops={names[code.BuiltinCode()]: code.Version() for code in codes},
+    )

@@ -1,0 +1,153 @@
+"""How the jobs process and its worker talk: length-prefixed MessagePack over two pipes.
+
+One task goes down, progress and one ending come up. Values only; `worker` and `supervisor` act on them.
+"""
+
+from typing import Annotated, BinaryIO
+
+import msgspec
+
+from edgeops.artifact.manifest import Variant
+from fleet_server.datasets.snapshot import Schema
+from fleet_server.ml.recipes.names import RecipeName
+
+_LENGTH_BYTES = 4
+#: A schema of 4,096 columns takes well under 1 MiB.
+_MAX_FRAME_BYTES = 16 * 1024 * 1024
+
+
+class Frame(msgspec.Struct, frozen=True, kw_only=True, tag=True):
+    """What all frames have in common."""
+
+
+class Import(Frame, frozen=True, kw_only=True):
+    """Read a file, write a snapshot."""
+
+    source: str
+    #: How its owner calls the file.
+    file_name: str
+    label: str
+    features: tuple[str, ...]
+    exclude: tuple[str, ...]
+    where: tuple[str, ...]
+    hold_out: float
+    seed: int
+    #: Where the snapshot goes.
+    destination: str
+
+
+class Build(Frame, frozen=True, kw_only=True):
+    """Train on a snapshot, write one artifact per variant."""
+
+    snapshot: str
+    snapshot_digest: str
+    model: str
+    version: int
+    run: str
+    recipe: RecipeName
+    seed: int
+    epochs: int | None
+    options: dict[str, float | str]
+    commit: str
+    #: RFC 3339, for the descriptor.
+    built_at: str
+    host: str
+    #: Folder the artifacts go into.
+    destination: str
+
+
+class Warm(Frame, frozen=True, kw_only=True):
+    """Import TensorFlow now, so that the first training need not wait for it; there is no answer."""
+
+
+Task = Import | Build | Warm
+
+
+class Progress(Frame, frozen=True, kw_only=True):
+    """What the worker does now, and the share of the task that is done."""
+
+    step: str
+    share: Annotated[float, msgspec.Meta(ge=0.0, le=1.0)]
+
+
+class Imported(Frame, frozen=True, kw_only=True):
+    """The snapshot is written."""
+
+    schema: Schema
+
+
+class BuiltVariant(Frame, frozen=True, kw_only=True):
+    """One artifact is written."""
+
+    variant: Variant
+    file: str
+    tflite_bytes: int
+    #: The exact bytes that TUF will sign.
+    descriptor: bytes
+    metrics: dict[str, float]
+
+
+class Built(Frame, frozen=True, kw_only=True):
+    """All artifacts are written."""
+
+    variants: tuple[BuiltVariant, ...]
+    libraries: dict[str, str]
+
+
+class Refused(Frame, frozen=True, kw_only=True):
+    """The task cannot be done, and `reason` tells its owner why."""
+
+    reason: str
+
+
+class Crashed(Frame, frozen=True, kw_only=True):
+    """A bug, or a library's failure; the worker is not to be trusted any more."""
+
+    reason: str
+
+
+Ending = Imported | Built | Refused | Crashed
+Report = Progress | Ending
+
+
+def write_frame(stream: BinaryIO, frame: Frame) -> None:
+    """Send one frame and flush it."""
+    data = msgspec.msgpack.encode(frame)
+    stream.write(len(data).to_bytes(_LENGTH_BYTES, "big") + data)
+    stream.flush()
+
+
+def read_task(stream: BinaryIO) -> Task | None:
+    """Wait for the next task; None when the other side is gone."""
+    head = stream.read(_LENGTH_BYTES)
+    if len(head) < _LENGTH_BYTES:
+        return None
+    data = stream.read(int.from_bytes(head, "big"))
+    task: Task = msgspec.msgpack.decode(data, type=Task)
+    return task
+
+
+class ReportBuffer:
+    """Collects bytes as they come and cuts them into reports."""
+
+    def __init__(self) -> None:
+        self._bytes = bytearray()
+
+    def feed(self, data: bytes) -> list[Report]:
+        """The reports that are complete with `data`.
+
+        Raises:
+            ValueError: the other side speaks something else.
+        """
+        self._bytes += data
+        reports = []
+        while len(self._bytes) >= _LENGTH_BYTES:
+            length = int.from_bytes(self._bytes[:_LENGTH_BYTES], "big")
+            if length > _MAX_FRAME_BYTES:
+                raise ValueError(f"a frame of {length} bytes from the worker exceeds {_MAX_FRAME_BYTES}")
+            end = _LENGTH_BYTES + length
+            if len(self._bytes) < end:
+                break
+            reports.append(msgspec.msgpack.decode(self._bytes[_LENGTH_BYTES:end], type=Report))
+            del self._bytes[:end]
+        return reports

@@ -1,0 +1,40 @@
+"""Finds the recipe of a name: `dense` for tables, `cnn` for small images.
+
+A recipe decides a `Plan` from the training rows, then builds the network for it. Networks have two
+outputs, the answer (class probabilities) and the embedding (what the last layer reads).
+"""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any, assert_never
+
+import numpy as np
+from numpy.typing import NDArray
+
+from fleet_server.datasets.snapshot import Schema
+from fleet_server.ml.recipes import cnn, dense
+from fleet_server.ml.recipes.names import RecipeName
+from fleet_server.ml.recipes.plan import Plan
+
+Options = Mapping[str, float | str]
+
+
+@dataclass(frozen=True, slots=True)
+class Recipe:
+    """The two halves of a recipe."""
+
+    #: (schema, training rows with NaN for missing, options by name) -> plan.
+    plan: Callable[[Schema, NDArray[np.float32], Options], Plan]
+    #: (TensorFlow, plan, classes, seed, batch size or None) -> Keras model with outputs [answer, embedding].
+    network: Callable[[Any, Plan, int, int, int | None], Any]
+
+
+def find_recipe(name: RecipeName) -> Recipe:
+    """The recipe of that name."""
+    match name:
+        case RecipeName.DENSE:
+            return Recipe(dense.plan, dense.network)
+        case RecipeName.CNN:
+            return Recipe(cnn.plan, cnn.network)
+        case _:
+            assert_never(name)

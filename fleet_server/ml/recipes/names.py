@@ -1,0 +1,12 @@
+"""The closed set of recipes."""
+
+from enum import StrEnum
+
+
+class RecipeName(StrEnum):
+    """How a model is learnt."""
+
+    #: Tables: two hidden layers.
+    DENSE = "dense"
+    #: Small images: depthwise-separable convolutions.
+    CNN = "cnn"

@@ -1,0 +1,70 @@
+"""What a recipe decided before the first step: everything a repetition needs, except rows and seed."""
+
+import dataclasses
+from collections.abc import Mapping
+
+import msgspec
+
+from edgeops.artifact.manifest import Budgets, MissingPolicy, Preprocess
+from edgeops.digest import digest_bytes
+from edgeops.errors import ConfigError
+
+#: Grows when a recipe's code changes what it produces from the same plan.
+_REVISION = 1
+
+
+@dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
+class Plan:
+    """Preprocessing, shapes and the course of training."""
+
+    recipe: str
+    preprocess: Preprocess
+    missing: MissingPolicy
+    #: Of one input, without the batch.
+    input_shape: tuple[int, ...]
+    is_image: bool
+    budgets: Budgets
+    epochs: int
+    batch_rows: int
+    learning_rate: float
+    #: Epochs without a better validation loss before training stops.
+    patience: int
+    #: Half of the batches of images are shifted by up to this many pixels.
+    shift_pixels: int = 0
+
+    def digest(self) -> str:
+        """Names the recipe with all its decisions."""
+        document = {"revision": _REVISION, "plan": dataclasses.asdict(self)}
+        return digest_bytes(msgspec.json.encode(document, order="sorted"))
+
+
+def refuse_unknown(options: Mapping[str, float | str], known: frozenset[str], *, recipe: str) -> None:
+    """Refuse options that a recipe does not have.
+
+    Raises:
+        ConfigError: names the option and what there is.
+    """
+    for name in options:
+        if name not in known:
+            raise ConfigError(f"recipe {recipe} has no option {name!r}; it takes {', '.join(sorted(known))}")
+
+
+def number(options: Mapping[str, float | str], name: str, default: float, *, low: float, high: float) -> float:
+    """A numeric option within its bounds.
+
+    Raises:
+        ConfigError: no number, or out of bounds.
+    """
+    given = options.get(name, default)
+    try:
+        value = float(given)
+    except ValueError:
+        value = float("nan")
+    if not low <= value <= high:
+        raise ConfigError(f"option {name} is {given!r}; give a number between {low:g} and {high:g}")
+    return value
+
+
+def rounded(value: float) -> float:
+    """Seven significant digits, all that a 32-bit float can tell; keeps manifests short."""
+    return float(f"{value:.7g}")

@@ -1,0 +1,135 @@
+"""Keeps one warm worker: starts it when needed, bounds what it may take, replaces it when it dies.
+
+One task at a time, from one thread. What a task means for the database is not known here.
+"""
+
+import os
+import select
+import signal
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Callable
+from contextlib import suppress
+from datetime import timedelta
+
+import msgspec
+
+from fleet_server.ml import frames
+
+_READ_BYTES = 1 << 16
+#: How soon a stop is noticed while a task runs.
+_LOOK_UP_S = 0.2
+
+
+class StoppedError(Exception):
+    """The task was given up because this process is told to stop; expected, and handled by the caller."""
+
+
+class Worker:
+    """A child process that does tasks; use it from one thread."""
+
+    def __init__(self, *, stop: threading.Event) -> None:
+        self._stop = stop
+        self._process: subprocess.Popen[bytes] | None = None
+
+    @property
+    def pid(self) -> int | None:
+        """The child's process id, None when there is none now."""
+        return None if self._process is None else self._process.pid
+
+    def ensure(self) -> int:
+        """Start the child if there is none; its process id."""
+        if self._process is None or self._process.poll() is not None:
+            self.close()
+            self._process = subprocess.Popen(
+                [sys.executable, "-m", "fleet_server.ml.worker", str(os.getpid())],
+                stdin=subprocess.PIPE,
+                stdout=subprocess.PIPE,
+            )
+        return self._process.pid
+
+    def warm_up(self) -> None:
+        """Let the child import TensorFlow while nothing else is to do; does not wait for it."""
+        self.ensure()
+        assert self._process is not None and self._process.stdin is not None  # noqa: PT018 - for the type checker
+        with suppress(BrokenPipeError):
+            frames.write_frame(self._process.stdin, frames.Warm())  # type: ignore[arg-type]  # typeshed: IO[bytes]
+
+    def run(
+        self, task: frames.Import | frames.Build, *, timeout: timedelta, on_progress: Callable[[frames.Progress], None]
+    ) -> frames.Ending:
+        """Do one task. A worker that dies or takes too long ends as `Crashed`, and the next task gets a new one.
+
+        Raises:
+            StoppedError: `stop` was set meanwhile; the worker is gone.
+        """
+        self.ensure()
+        assert self._process is not None and self._process.stdin is not None  # noqa: PT018 - for the type checker
+        deadline = time.monotonic() + timeout.total_seconds()
+        try:
+            frames.write_frame(self._process.stdin, task)  # type: ignore[arg-type]  # typeshed: Popen pipes are IO[bytes]
+            ending = self._follow(deadline, on_progress)
+        except BrokenPipeError:
+            ending = frames.Crashed(reason=self._epitaph())
+        except _TookTooLongError:
+            ending = frames.Crashed(reason=f"took longer than {timeout}; train on fewer rows or for fewer epochs")
+        except (ValueError, msgspec.DecodeError) as error:
+            ending = frames.Crashed(reason=f"the training process spoke nonsense: {error}")
+        except BaseException:
+            self.close()
+            raise
+        if isinstance(ending, frames.Crashed):
+            self.close()
+        return ending
+
+    def close(self) -> None:
+        """End the child."""
+        process, self._process = self._process, None
+        if process is None:
+            return
+        process.kill()
+        process.wait()
+        for pipe in (process.stdin, process.stdout):
+            if pipe is not None:
+                _close_quietly(pipe.close)
+
+    def _follow(self, deadline: float, on_progress: Callable[[frames.Progress], None]) -> frames.Ending:
+        assert self._process is not None and self._process.stdout is not None  # noqa: PT018 - for the type checker
+        descriptor, buffer = self._process.stdout.fileno(), frames.ReportBuffer()
+        while True:
+            if self._stop.is_set():
+                raise StoppedError
+            if time.monotonic() > deadline:
+                raise _TookTooLongError
+            if not select.select([descriptor], [], [], _LOOK_UP_S)[0]:
+                continue
+            data = os.read(descriptor, _READ_BYTES)
+            if not data:
+                return frames.Crashed(reason=self._epitaph())
+            for report in buffer.feed(data):
+                if not isinstance(report, frames.Progress):
+                    return report
+                on_progress(report)
+
+    def _epitaph(self) -> str:
+        assert self._process is not None
+        code = self._process.wait()
+        if code < 0:
+            name = signal.Signals(-code).name
+            hint = "; was memory short?" if name == "SIGKILL" else ""
+            return f"the training process was ended by {name}{hint}"
+        return f"the training process ended with code {code}"
+
+
+class _TookTooLongError(Exception):
+    """The deadline passed."""
+
+
+def _close_quietly(close: Callable[[], None]) -> None:
+    """Closing a pipe flushes it, which fails when the other end is gone; nobody is left to read it anyway."""
+    try:
+        close()
+    except BrokenPipeError:
+        return

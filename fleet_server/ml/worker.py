@@ -1,0 +1,99 @@
+"""The warm child: reads tasks from stdin, does one at a time, tells progress and the ending on stdout.
+
+It knows no database and no keys: files in, files out. It ends when its parent does. TensorFlow is
+imported when the first task needs it.
+"""
+
+import ctypes
+import os
+import signal
+import sys
+import traceback
+from contextlib import suppress
+from pathlib import Path
+from typing import BinaryIO, assert_never
+
+from edgeops.errors import InputError, PlatformError
+from fleet_server.datasets.importing import import_file
+from fleet_server.datasets.snapshot import encode_snapshot
+from fleet_server.ml import frames
+
+#: prctl(2): the signal this process gets when its parent dies.
+_PR_SET_PDEATHSIG = 1
+
+
+def main() -> None:
+    """Serve tasks until stdin ends."""
+    _die_with(parent=int(sys.argv[1]))
+    # Libraries print to stdout; frames need a stream of their own.
+    with os.fdopen(os.dup(1), "wb") as reports, os.fdopen(os.dup(0), "rb") as tasks:
+        nothing = os.open(os.devnull, os.O_RDWR)
+        os.dup2(nothing, 0)
+        os.dup2(nothing, 1)
+        while (task := frames.read_task(tasks)) is not None:
+            if isinstance(task, frames.Warm):
+                _warm()
+                continue
+            ending = _end(task, reports)
+            frames.write_frame(reports, ending)
+            if isinstance(ending, frames.Crashed):
+                break
+
+
+def _warm() -> None:
+    from fleet_server.ml.framework import load_tensorflow
+
+    # Without TensorFlow the first training says so; until then there is other work.
+    with suppress(PlatformError):
+        load_tensorflow()
+
+
+def _end(task: frames.Import | frames.Build, reports: BinaryIO) -> frames.Ending:
+    try:
+        return _do(task, reports)
+    except (InputError, PlatformError) as error:
+        return frames.Refused(reason=str(error))
+    except MemoryError:
+        return frames.Refused(reason="not enough memory for this dataset; use fewer rows or columns")
+    except Exception as error:  # noqa: BLE001 - the border of this process: whatever it was, the parent must know
+        traceback.print_exc()
+        return frames.Crashed(reason=f"{type(error).__name__}: {error}")
+
+
+def _do(task: frames.Import | frames.Build, reports: BinaryIO) -> frames.Ending:
+    def report(step: str, share: float) -> None:
+        frames.write_frame(reports, frames.Progress(step=step, share=share))
+
+    match task:
+        case frames.Import():
+            report("reading the file", 0.1)
+            snapshot = import_file(
+                Path(task.source),
+                file_name=task.file_name,
+                label=task.label,
+                features=task.features,
+                exclude=task.exclude,
+                where=task.where,
+                hold_out=task.hold_out,
+                seed=task.seed,
+            )
+            report("writing the snapshot", 0.8)
+            Path(task.destination).write_bytes(encode_snapshot(snapshot))
+            return frames.Imported(schema=snapshot.schema)
+        case frames.Build():
+            from fleet_server.ml.build import build
+
+            return build(task, report)
+        case _:
+            assert_never(task)
+
+
+def _die_with(*, parent: int) -> None:
+    """End when the parent does, also if it was killed; the check closes the gap before the call."""
+    ctypes.CDLL(None, use_errno=True).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
+    if os.getppid() != parent:
+        sys.exit("the parent is gone")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,95 @@
+"""One real pass from data to predictions on three devices, and back."""
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from edgeops.local import demo, processes
+from edgeops.local.demo import Stopwatch
+from edgeops.local.up import Site
+
+pytestmark = pytest.mark.slow
+
+
+@pytest.fixture(scope="module")
+def site(tmp_path_factory):
+    with Site(tmp_path_factory.mktemp("demo"), warm=True) as running:
+        yield running
+
+
+@pytest.fixture(scope="module")
+def report(site):
+    """The demo with seed 7."""
+    return demo.run(site, seed=7, watch=Stopwatch())
+
+
+def test_three_separate_processes_answered(site, report):
+    pids = {one.pid for one in report.devices}
+    assert len(pids) == 3
+    for pid in pids:
+        assert "device_agent.cli" in Path(f"/proc/{pid}/cmdline").read_text().split("\0")
+
+
+def test_every_row_is_answered_by_the_committed_model(report):
+    assert report.passed
+    assert report.rows > 500
+    assert report.joined == report.rows
+
+
+def test_every_row_is_in_exactly_one_acknowledged_window(report):
+    assert [one.window_rows for one in report.devices] == [one.rows for one in report.devices]
+
+
+def test_the_devices_are_as_good_as_the_server_judged(report):
+    assert report.accuracy == pytest.approx(report.artifacts["int8"].accuracy, abs=1e-9)
+    assert report.accuracy > 0.9
+
+
+def test_int8_is_smaller_and_about_as_good(report):
+    whole, quantized = report.artifacts["float32"], report.artifacts["int8"]
+    assert quantized.tflite_bytes < whole.tflite_bytes
+    assert quantized.accuracy >= whole.accuracy - 0.02
+
+
+def test_a_window_fits_its_budget(report):
+    assert 0 < report.telemetry_bytes_per_window <= 900
+
+
+def test_another_seed_gives_other_figures_and_a_stopped_agent_leaves_its_rows_missing(site, report):
+    """One more pass, slowly replayed, whose last agent ends right after it committed."""
+    client, stopped = site.client, site.agents[-1]
+    demo.import_rows(client, site.data, seed=8)
+    version = demo.train(client, seed=8)
+    demo.publish(client, version)
+    shares = demo.replay(site, rate_hz=40)
+    rollout = demo.roll_out(client, version)
+    stopped.child.process.kill()
+    processes.stop([stopped.child])
+    others = {device: share for device, share in shares.items() if device != stopped.device_id}
+    assert demo.wait_for_answers(client, others, rollout.digest)
+
+    scores = demo.judge(client, shares, rollout)
+    assert scores[stopped.device_id].joined < scores[stopped.device_id].rows
+    assert all(scores[device].coverage == 1.0 for device in others)
+
+    figures = {one.variant: (one.digest, one.metrics["accuracy"]) for one in version.artifacts}
+    assert figures != {name: (one.digest, one.accuracy) for name, one in report.artifacts.items()}
+
+
+def test_the_command_prints_exactly_one_document_and_leaves_nothing_behind(tmp_path):
+    ended = subprocess.run(
+        [sys.executable, "-m", "edgeops.cli.entry", "demo", "--seed", "3", "--json"],
+        capture_output=True, text=True, check=False, timeout=200,
+        env={**os.environ, "HOME": str(tmp_path), "TMPDIR": str(tmp_path)},
+    )  # fmt: skip
+    assert ended.returncode == 0, ended.stderr
+    document = json.loads(ended.stdout)
+    assert document["seed"] == 3
+    assert document["joined"] >= 0.99 * document["rows"]
+    assert len({one["pid"] for one in document["devices"]}) == 3
+    assert document["seconds"] <= 120
+    assert list(tmp_path.iterdir()) == []

@@ -1,0 +1,184 @@
+"""`edgeops up`: a whole site on one machine, and its end."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from edgeops.cli.app import run
+from edgeops.errors import ConflictError, PlatformError
+from edgeops.local.endpoints import read_endpoints
+from edgeops.local.up import Site
+
+pytestmark = pytest.mark.slow
+
+START_TIMEOUT_S = 90.0
+
+
+@pytest.fixture(scope="module")
+def site(tmp_path_factory):
+    with Site(tmp_path_factory.mktemp("up")) as running:
+        yield running
+
+
+def wait_until(condition, seconds: float = 20.0) -> None:
+    deadline = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < deadline, "not in time"
+        time.sleep(0.05)
+
+
+def command_line(pid: int) -> list[str]:
+    """What the system says that a process was started with."""
+    return Path(f"/proc/{pid}/cmdline").read_text().split("\0")
+
+
+def parent_of(pid: int) -> int:
+    """0 when the process has ended; proc_pid_stat(5), fields 3 and 4."""
+    try:
+        state, parent = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[:2]
+    except OSError:
+        return 0
+    return 0 if state == "Z" else int(parent)
+
+
+def descendants(pid: int) -> set[int]:
+    """Children, their children, and so on."""
+    running = {int(entry.name) for entry in Path("/proc").iterdir() if entry.name.isdecimal()}
+    parents = {one: parent_of(one) for one in running}
+    found: set[int] = set()
+    while more := {one for one, parent in parents.items() if parent in found | {pid}} - found:
+        found |= more
+    return found
+
+
+def any_runs(pids: set[int]) -> bool:
+    return any(parent_of(pid) for pid in pids)
+
+
+def start_up(data: Path, *options: str) -> subprocess.Popen[str]:
+    """`edgeops up` as a person starts it; returns when it said that it is up."""
+    process = subprocess.Popen(
+        [sys.executable, "-m", "edgeops.cli.entry", "up", "--data", str(data), *options],
+        stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
+    )  # fmt: skip
+    assert process.stdout is not None
+    first = process.stdout.readline()
+    assert first.startswith("EdgeOps is up: http://127.0.0.1:"), process.communicate()
+    return process
+
+
+def test_three_agents_are_three_processes_of_the_system(site):
+    pids = [agent.child.pid for agent in site.agents]
+    assert len(set(pids)) == 3
+    for agent in site.agents:
+        assert "device_agent.cli" in command_line(agent.child.pid)
+        assert str(agent.state) in command_line(agent.child.pid)
+
+
+def test_every_agent_is_enrolled_and_online(site):
+    devices = {device.id: device for device in site.client.devices()}
+    assert set(devices) == {agent.device_id for agent in site.agents}
+    assert {device.presence for device in devices.values()} == {"online"}
+    assert all(device.facts is not None and device.facts.runtime for device in devices.values())
+
+
+def test_the_command_line_finds_the_server_of_the_folder(site, capsys):
+    assert run(["devices", "list", "--json", "--data", str(site.data)]) == 0
+    captured = capsys.readouterr()
+    assert {one["id"] for one in json.loads(captured.out)} == {agent.device_id for agent in site.agents}
+    assert captured.err == ""
+
+
+@pytest.mark.parametrize(
+    "command",
+    ["dataset list", "model list", "rollout list", "devices list", "key list", "token list", "job list"],
+)
+def test_every_list_is_one_json_document_and_a_table(site, capsys, command):
+    assert run([*command.split(), "--json", "--data", str(site.data)]) == 0
+    assert isinstance(json.loads(capsys.readouterr().out), list)
+    assert run([*command.split(), "--data", str(site.data)]) == 0
+    assert capsys.readouterr().out.strip()
+
+
+def test_all_keys_are_listed_with_the_place_of_their_private_halves(site, capsys):
+    assert run(["key", "list", "--json", "--data", str(site.data)]) == 0
+    keys = json.loads(capsys.readouterr().out)
+    assert {key["role"] for key in keys} == {"root", "targets", "snapshot", "timestamp", "fleet"}
+    assert {key["private"] for key in keys} == {str(site.data / "keys")}
+    assert all("PRIVATE" not in json.dumps(key) for key in keys)
+
+
+def test_a_token_opens_what_its_role_allows_and_nothing_after_it_is_revoked(site, capsys):
+    assert run(["token", "create", "dashboard", "--role", "viewer", "--json", "--data", str(site.data)]) == 0
+    token = json.loads(capsys.readouterr().out)
+    as_viewer = ["--url", site.endpoints.url, "--token", token["token"]]
+    assert run(["devices", "list", *as_viewer]) == 0
+    assert run(["devices", "token", *as_viewer]) == 4
+    assert run(["token", "revoke", token["id"], "--data", str(site.data)]) == 0
+    assert run(["devices", "list", *as_viewer]) == 4
+
+
+@pytest.mark.parametrize(
+    ("command", "code", "named"),
+    [
+        ("devices show nobody-0000", 3, "nobody-0000"),
+        ("model show nothing", 3, "nothing"),
+        ("model show nothing@1", 3, "nothing"),
+        ("job show job-none", 3, "job-none"),
+        ("rollout status rollout-none", 3, "rollout-none"),
+        ("rollout create nothing@1 --deployment digits", 3, "nothing"),
+        ("train nothing", 3, "nothing"),
+    ],
+)
+def test_what_does_not_exist_is_named_and_exits_3(site, capsys, command, code, named):
+    assert run([*command.split(), "--data", str(site.data)]) == code
+    captured = capsys.readouterr()
+    assert captured.out == ""
+    assert captured.err.startswith("error: ")
+    assert named in captured.err
+    assert captured.err.count("\n") == 1
+
+
+def test_a_second_up_in_the_same_folder_learns_who_holds_it(site):
+    with pytest.raises(ConflictError, match=f"process {os.getpid()}"), Site(site.data):
+        pass
+
+
+def test_a_server_process_that_ends_is_told_with_its_name(tmp_path):
+    with Site(tmp_path, agents=0) as running:
+        next(child for child in running.server if child.name == "link").process.kill()
+        with pytest.raises(PlatformError, match=r"link .*SIGKILL"):
+            running.watch()
+
+
+def test_ctrl_c_ends_every_child_and_a_new_start_keeps_ports_and_devices(tmp_path):
+    first = start_up(tmp_path, "--agents", "1")
+    endpoints = read_endpoints(tmp_path)
+    assert endpoints is not None
+    assert endpoints.pid == first.pid
+    children = descendants(first.pid)
+    assert len(children) >= 5
+    first.send_signal(signal.SIGINT)
+    _, error = first.communicate(timeout=START_TIMEOUT_S)
+    assert (first.returncode, "Traceback" in error) == (0, False)
+    assert not any_runs(children)
+
+    with Site(tmp_path, agents=1) as again:
+        assert again.endpoints.url == endpoints.url
+        assert again.endpoints.broker_port == endpoints.broker_port
+        assert [device.id for device in again.client.devices()] == [again.agents[0].device_id]
+
+
+def test_kill_9_of_up_ends_every_child(tmp_path):
+    parent = start_up(tmp_path, "--agents", "2")
+    children = descendants(parent.pid)
+    assert len(children) >= 6
+    parent.kill()
+    parent.communicate()
+    wait_until(lambda: not any_runs(children))

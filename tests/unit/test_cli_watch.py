@@ -1,0 +1,76 @@
+"""What a person who watches a rollout is told."""
+
+from datetime import UTC, datetime
+
+import pytest
+
+from edgeops.api.shapes import Installation, Rollout, Wave
+from edgeops.cli.exits import RolloutEndedBadlyError
+from edgeops.cli.watch import Change, changes, require_good_end
+
+NOW = datetime(2026, 11, 23, tzinfo=UTC)
+DIGEST = "sha256:" + "0" * 64
+
+
+def rollout(state="running", *, reason="", waves=()) -> Rollout:
+    return Rollout(
+        id="rollout-1", model="digits", version=1, variant="int8", digest=DIGEST, target="models/digits/1-int8.json",
+        deployment="digits", selector="all", intent="improve", policy={}, state=state, reason=reason, wave=0,
+        revision=1, created_by="me", created_at=NOW, finished_at=None if state == "running" else NOW, waves=waves,
+    )  # fmt: skip
+
+
+def installation(device, state, *, wave=0, evidence=None, reason="", detail="") -> Installation:
+    return Installation(
+        id=f"installation-{device}", rollout_id="rollout-1", wave=wave, device_id=device, deployment="digits",
+        digest=DIGEST, state=state, evidence=evidence, reason=reason, detail=detail, updated_at=NOW,
+    )  # fmt: skip
+
+
+def first_wave(*, finished=False) -> Wave:
+    return Wave(position=0, size=1, committed=int(finished), started_at=NOW, finished_at=NOW if finished else None)
+
+
+def test_the_first_look_names_the_rollout_and_its_running_wave():
+    lines = changes(
+        None, rollout(waves=(first_wave(), Wave(position=1, size=3))), [installation("camera-1", "offered")]
+    )
+    assert lines == [
+        "rollout rollout-1: digits@1 int8 to deployment digits of all",
+        "wave 1 of 2: 1 device",
+        "  camera-1  offered",
+    ]
+
+
+def test_only_what_is_new_is_told():
+    before = rollout(waves=(first_wave(),))
+    seen = Change(before, (installation("camera-1", "installing"),), ())
+    assert changes(seen, before, [installation("camera-1", "installing")]) == []
+    evidence = {"inferences": 20, "errors": 0}
+    lines = changes(
+        seen, rollout(waves=(first_wave(finished=True),)), [installation("camera-1", "committed", evidence=evidence)]
+    )
+    assert lines == ["  camera-1  committed  20 inferences, 0 errors", "wave 1 of 1: 1 of 1 committed"]
+
+
+def test_a_device_that_refused_says_why():
+    seen = Change(rollout(waves=(first_wave(),)), (), ())
+    lines = changes(
+        seen, rollout("failed", reason="1 of 1 rejected", waves=(first_wave(),)),
+        [installation("camera-1", "rejected", reason="not-listed", detail="absent from TUF metadata")],
+    )  # fmt: skip
+    assert lines == ["  camera-1  rejected  absent from TUF metadata", "failed: 1 of 1 rejected"]
+
+
+def test_a_finished_rollout_claims_what_it_has_proof_of_and_no_more():
+    seen = Change(rollout(waves=(first_wave(finished=True),)), (installation("camera-1", "committed"),), ())
+    done = rollout("finished", waves=(first_wave(finished=True),))
+    assert changes(seen, done, [installation("camera-1", "committed")]) == [
+        "finished: proof: installed and running on 1 of 1 device"
+    ]
+
+
+@pytest.mark.parametrize("state", ["failed", "aborted", "paused"])
+def test_a_bad_end_is_an_error_with_its_reason(state):
+    with pytest.raises(RolloutEndedBadlyError, match="because"):
+        require_good_end(rollout(state, reason="because"))

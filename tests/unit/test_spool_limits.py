@@ -1,0 +1,119 @@
+"""A spool that nobody empties: windows merge, predictions go, nothing is counted twice."""
+
+import numpy as np
+import pytest
+
+from device_agent.store.merging import merge_windows
+from device_agent.store.spool import Spool
+from edgeops.protocol.messages import Phase, SpoolAck, Window, decode, encode
+from edgeops.protocol.topics import UpKind
+from edgeops.sketch.reference import build_reference
+from edgeops.sketch.window import MAX_ROWS, Sketcher, merge, pack, unpack
+
+
+def window(rows: int, *, deployment: str = "gas", phase: Phase = Phase.LIVE, sketch: bytes = b"", p50: int = 10) -> Window:
+    return Window(
+        deployment=deployment,
+        digest=bytes(32),
+        phase=phase,
+        rows=rows,
+        source_rows=rows + 1,
+        errors=1,
+        dropped=2,
+        duration_ms=1000,
+        latency_p50_us=p50,
+        latency_p95_us=p50 * 2,
+        sketch=sketch,
+    )
+
+
+@pytest.fixture
+def spool(tmp_path):
+    spool = Spool.open(tmp_path / "spool.db", limit_bytes=1000)
+    yield spool
+    spool.close()
+
+
+def taken(spool):
+    return [record for batch in spool.take(1000) for record in batch.body.records]
+
+
+def test_new_windows_merge_when_the_spool_is_full(spool):
+    for _ in range(20):
+        spool.append(UpKind.TELEMETRY, encode(window(50)))
+        spool.append(UpKind.TELEMETRY, encode(window(10, phase=Phase.TRIAL)))
+    records = taken(spool)
+    windows = [decode(record.data, Window) for record in records]
+    assert len(records) < 40
+    assert sum(w.source_rows for w in windows if w.phase is Phase.LIVE) == 20 * 51
+    assert sum(w.source_rows for w in windows if w.phase is Phase.TRIAL) == 20 * 11
+    assert sorted(seq for r in records for seq in (r.seq, *r.absorbed)) == list(range(40))
+    assert spool.counters["spool.merged"] == 40 - len(records)
+
+
+def test_a_window_that_has_left_never_merges(spool):
+    first = spool.append(UpKind.TELEMETRY, encode(window(50)))
+    spool.take(1)
+    spool.lost_contact()
+    for _ in range(40):
+        spool.append(UpKind.TELEMETRY, encode(window(50)))
+    kept = {record.seq: record for record in taken(spool)}
+    assert decode(kept[first].data, Window).rows == 50
+    assert all(first not in record.absorbed for record in kept.values())
+
+
+def test_a_merged_window_adds_up(spool):
+    both = merge_windows(window(30, p50=10), window(10, p50=50))
+    assert (both.rows, both.source_rows, both.errors, both.dropped, both.duration_ms) == (40, 42, 2, 4, 2000)
+    assert (both.latency_p50_us, both.latency_p95_us) == (20, 100)
+
+
+def test_merged_sketches_are_exact():
+    rng = np.random.default_rng(3)
+    values = rng.normal(size=(400, 3)).astype(np.float32)
+    reference = build_reference(values, ["a", "b", "c"], discrete=set())
+    sketches = []
+    for part in (values[:150], values[150:]):
+        sketcher = Sketcher(reference)
+        sketcher.add(part)
+        sketches.append(sketcher.sketch())
+    both = merge_windows(window(150, sketch=pack(sketches[0])), window(250, sketch=pack(sketches[1])))
+    assert both.sketch == pack(merge(*sketches))
+    assert unpack(both.sketch).rows == 400
+
+
+def test_windows_of_too_many_rows_for_one_sketch_stay_apart(spool):
+    for _ in range(30):
+        spool.append(UpKind.TELEMETRY, encode(window(MAX_ROWS)))
+    assert len(taken(spool)) == 30
+
+
+def test_the_oldest_predictions_go_before_anything_else_and_are_counted(spool):
+    report = spool.append(UpKind.REPORTS, b"r" * 500)
+    for _ in range(100):
+        spool.append(UpKind.PREDICTIONS, b"p" * 40)
+    records = taken(spool)
+    kept = [record.seq for record in records]
+    assert report in kept
+    assert max(kept) == 100
+    assert spool.counters["spool.dropped"] == 101 - len(kept)
+    assert sum(len(record.data) for record in records) <= 1000
+
+
+def test_the_server_does_not_wait_for_what_was_given_up(spool):
+    for _ in range(100):
+        spool.append(UpKind.PREDICTIONS, b"p" * 40)
+    records = taken(spool)
+    assert sorted({seq for record in records for seq in (record.seq, *record.absorbed)}) == list(range(100))
+    spool.acknowledge(SpoolAck(spool=spool.id, through=99))
+    assert spool.pending == 0
+
+
+def test_what_cannot_be_decoded_leaves_as_it_is(spool):
+    for _ in range(40):
+        spool.append(UpKind.TELEMETRY, b"garbage" * 10)
+    for _ in range(40):
+        spool.append(UpKind.TELEMETRY, encode(window(50)))
+    records = taken(spool)
+    assert [record.data for record in records].count(b"garbage" * 10) == 40
+    assert len(records) < 80

@@ -1,0 +1,42 @@
+"""The fleet keys target."""
+
+import json
+
+import pytest
+
+from edgeops.errors import TrustError
+from edgeops.protocol.keys import SigningKey
+from edgeops.trust.keyring import decode_fleet_keys, encode_fleet_keys, first_fleet_keys
+
+
+def test_the_first_fleet_key_survives_the_way_to_a_device():
+    public = SigningKey.generate().public
+
+    keys = decode_fleet_keys(encode_fleet_keys(first_fleet_keys(public)))
+
+    assert keys.epoch == 1
+    assert keys.accepted() == {public.key_id: public}
+
+
+def test_a_key_that_is_being_replaced_is_still_accepted():
+    old, new = SigningKey.generate().public, SigningKey.generate().public
+    document = {"epoch": 2, "keys": [{"epoch": 1, "public_hex": old.hex}, {"epoch": 2, "public_hex": new.hex}]}
+
+    assert set(decode_fleet_keys(json.dumps(document).encode()).accepted()) == {old.key_id, new.key_id}
+
+
+@pytest.mark.parametrize(
+    "data",
+    [
+        b"",
+        b"[]",
+        b'{"epoch": 1, "keys": []}',
+        b'{"epoch": 1, "keys": [{"epoch": 1, "public_hex": "00"}]}',
+        b'{"epoch": 0, "keys": [{"epoch": 1, "public_hex": "' + b"0" * 64 + b'"}]}',
+        b'{"epoch": 9, "keys": [{"epoch": 1, "public_hex": "' + b"0" * 64 + b'"}]}',
+        b'{"epoch": 1, "keys": [{"epoch": 1, "public_hex": "' + b"0" * 64 + b'", "extra": 1}]}',
+    ],
+)
+def test_what_is_no_list_of_fleet_keys_is_refused(data):
+    with pytest.raises(TrustError, match=r"fleet/keys\.json"):
+        decode_fleet_keys(data)
