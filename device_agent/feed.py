@@ -197,9 +197,9 @@ class Feed:
             return _TICK_S
         rows = self._source.read(due)
         if rows is None:
+            core.close_window()
             self._ended = True
             self.source_state = "ended"
-            core.close_window()
             return _TICK_S
         self.source_state = "playing"
         self._answer(rows)

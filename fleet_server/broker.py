@@ -35,7 +35,7 @@ _QUEUED_MESSAGES = 10_000
 _QUEUED_BYTES = 64 * 1024 * 1024
 _AUTOSAVE_S = 60
 #: A broker that has written its pid but does not catch SIGHUP yet is waited for.
-_STARTING_S = 2.0
+_STARTING_S = 10.0
 
 _USERNAME = re.compile(r"[a-z0-9][a-z0-9-]{2,62}")
 

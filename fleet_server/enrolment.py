@@ -5,6 +5,7 @@ Hands out what the device needs to speak and to trust; does not decide what it s
 
 import re
 import secrets
+import unicodedata
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import datetime
@@ -55,7 +56,7 @@ def enrol(
     genuine = access.check_enrolment_token(token)
     if genuine is None:
         raise AccessError(
-            "this is no enrolment token of this server; an operator makes one at POST /api/v1/enrolment-tokens"
+            "this is no enrolment token of this server; an operator makes one with: edgeops devices token"
         )
     root = Repository.open(config.repository, config.keys).trusted_root()
     password = broker.new_password()
@@ -87,8 +88,9 @@ def publish_accounts(config: ServerConfig, database: Database) -> None:
 
 
 def device_id_stem(name: str) -> str:
-    """The readable part of a device id: lower case, digits and single hyphens."""
-    slug = re.sub(r"[^a-z0-9]+", "-", name.lower()).strip("-")
+    """The readable part of a device id: lower case without accents, digits and single hyphens."""
+    plain = unicodedata.normalize("NFKD", name).encode("ascii", "ignore").decode()
+    slug = re.sub(r"[^a-z0-9]+", "-", plain.lower()).strip("-")
     room = MAX_ID_LENGTH - 1 - 2 * _SUFFIX_BYTES
     return slug[:room].rstrip("-") or "device"
 

@@ -36,6 +36,8 @@ _log = logging.getLogger(__name__)
 
 _POLL_S = 0.1
 _ENGINE_S = 0.1
+#: How often the age of the TUF metadata is looked at; it lives for weeks.
+_FRESHNESS_S = 3600.0
 #: Progress within a step is written at most this often.
 _PROGRESS_S = 0.5
 
@@ -46,9 +48,12 @@ def run_jobs(config: ServerConfig, *, warm: bool = False) -> None:
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: stop.set())
     database = Database.in_folder(config.db)
-    Repository.open(config.repository, config.keys).refresh(_now())
-    engine = threading.Thread(target=_turn_engine, args=(config, database, stop), name="engine")
+    repository = Repository.open(config.repository, config.keys)
+    repository.refresh(_now())
+    engine = threading.Thread(target=_turn_engine, args=(database, stop), name="engine")
+    freshness = threading.Thread(target=_keep_fresh, args=(repository, stop), name="freshness")
     engine.start()
+    freshness.start()
     desk = JobDesk(config, database, stop)
     try:
         desk.recover()
@@ -61,6 +66,7 @@ def run_jobs(config: ServerConfig, *, warm: bool = False) -> None:
         stop.set()
         desk.close()
         engine.join()
+        freshness.join()
         database.close()
 
 
@@ -301,7 +307,16 @@ class JobDesk:
             yield Path(folder)
 
 
-def _turn_engine(config: ServerConfig, database: Database, stop: threading.Event) -> None:
+def _keep_fresh(repository: Repository, stop: threading.Event) -> None:
+    """Sign metadata again long before it expires."""
+    while not stop.wait(_FRESHNESS_S):
+        try:
+            repository.refresh(_now())
+        except (EdgeOpsError, OSError):
+            _log.exception("trust.refresh-failed")
+
+
+def _turn_engine(database: Database, stop: threading.Event) -> None:
     engine = Engine(database)
     while not stop.is_set():
         try:

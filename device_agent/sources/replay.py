@@ -7,7 +7,9 @@ Nothing here knows about time: how fast rows are played is the reader's business
 
 import csv
 import json
+import math
 import zipfile
+import zlib
 from array import array
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
@@ -129,31 +131,30 @@ def _read_jsonl(path: Path, columns: Sequence[str]) -> _Table:
 
 
 def _read_npz(path: Path, columns: Sequence[str]) -> _Table:
+    with zipfile.ZipFile(path) as archive:
+        sizes = {info.filename.removesuffix(".npy"): info.file_size for info in archive.infolist()}
+    if "X" not in sizes:
+        raise DatasetError(f"{path} has no array `X` but {', '.join(sizes) or 'nothing'}; store the rows as `X`")
+    if sum(sizes.values()) > 2 * MAX_REPLAY_BYTES:  # float64 becomes half as large
+        raise _too_large(path)
     try:
         with np.load(path, allow_pickle=False) as file:
-            if "X" not in file:
-                raise DatasetError(
-                    f"{path} has no array `X` but {', '.join(file.files) or 'nothing'}; store the rows as `X`"
-                )
             stored = file["X"]
             names = [str(name) for name in file["columns"]] if "columns" in file else None
             ids = [_checked_id(str(value), path, row) for row, value in enumerate(file[_ID])] if _ID in file else None
-    except ValueError as error:
+    except (ValueError, EOFError, zlib.error) as error:
         raise DatasetError(f"cannot read {path}: {error}") from error
     if stored.ndim < 2 or stored.dtype.kind not in "fiub":
-        raise DatasetError(
-            f"{path}: `X` is {stored.dtype} of shape {stored.shape}; expected numbers of (rows, columns)"
-        )
-    stored = stored.reshape(len(stored), -1)
-    if stored.shape[0] * len(columns) * 4 > MAX_REPLAY_BYTES:
-        raise _too_large(path)
+        raise DatasetError(f"{path}: `X` is {stored.dtype} of shape {stored.shape}; expected numbers of (rows, columns)")
+    stored = stored.reshape(len(stored), math.prod(stored.shape[1:]))
     if names is not None:
         stored = stored[:, _positions(path, names, columns)]
     elif stored.shape[1] != len(columns):
         raise DatasetError(f"{path}: `X` has {stored.shape[1]} columns, the model takes {len(columns)}")
     if ids is not None and len(ids) != len(stored):
         raise DatasetError(f"{path}: {len(ids)} ids for {len(stored)} rows")
-    return np.ascontiguousarray(stored, dtype=np.float32), ids
+    with np.errstate(over="ignore"):  # beyond float32 is infinite, which counts as missing
+        return np.ascontiguousarray(stored, dtype=np.float32), ids
 
 
 def _gather(rows: Iterator[tuple[str | None, list[float]]], path: Path, width: int) -> _Table:

@@ -62,6 +62,8 @@ class Client:
         self.url = url.rstrip("/")
         headers = {"Accept": "application/json"}
         if token:
+            if not token.isascii() or not token.isprintable() or " " in token:
+                raise InputError("the token has characters that no token has; copy it again")
             headers["Authorization"] = f"Bearer {token}"
         self._http = httpx.Client(
             base_url=f"{self.url}/api/v1",

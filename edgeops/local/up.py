@@ -188,7 +188,8 @@ class Site:
             self._wait(agent.child, partial(self._is_online, agent))
 
     def _is_online(self, agent: Agent) -> bool:
-        return self.client.device(agent.device_id).presence == Presence.ONLINE
+        device = self.client.device(agent.device_id)
+        return device.presence == Presence.ONLINE and device.facts is not None
 
     def _state(self, name: str) -> Path:
         return self.data / "devices" / name

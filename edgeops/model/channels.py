@@ -6,6 +6,7 @@ channel whose readings are missing is NaN. This module keeps no history.
 """
 
 import hashlib
+import math
 from collections.abc import Callable
 
 import numpy as np
@@ -17,15 +18,18 @@ from edgeops.errors import ArtifactError
 Floats = NDArray[np.float32]
 Doubles = NDArray[np.float64]
 
+
+def _mean(rows: Doubles) -> Doubles:
+    return np.asarray(np.add.reduce(rows) / len(rows))
+
+
 _WINDOW_FEATURES: dict[ChannelKind, Callable[[Doubles], Doubles]] = {
-    ChannelKind.MEAN: lambda rows: np.asarray(rows.mean(axis=0)),
-    ChannelKind.STD: lambda rows: np.asarray(rows.std(axis=0)),
-    ChannelKind.RMS: lambda rows: np.sqrt(np.square(rows).mean(axis=0)),
-    ChannelKind.PEAK: lambda rows: np.asarray(np.abs(rows).max(axis=0)),
+    ChannelKind.MEAN: _mean,
+    ChannelKind.STD: lambda rows: np.sqrt(_mean(np.square(rows - _mean(rows)))),
+    ChannelKind.RMS: lambda rows: np.sqrt(_mean(np.square(rows))),
+    ChannelKind.PEAK: lambda rows: np.asarray(np.maximum.reduce(np.abs(rows))),
 }
-_IMAGE_STATISTICS = frozenset(
-    {ChannelKind.BRIGHTNESS, ChannelKind.CONTRAST, ChannelKind.SHARPNESS, ChannelKind.CLIPPED}
-)
+_IMAGE_STATISTICS = (ChannelKind.BRIGHTNESS, ChannelKind.CONTRAST, ChannelKind.SHARPNESS, ChannelKind.CLIPPED)
 _ANSWERS = (ChannelKind.ANSWER, ChannelKind.CONFIDENCE, ChannelKind.MARGIN)
 
 _PROJECTION_DOMAIN = b"edgeops-projection-1"
@@ -123,7 +127,7 @@ def _column_fill(columns: NDArray[np.intp]) -> _Fill:
 
 def _feature_fill(feature: Callable[[Doubles], Doubles], columns: NDArray[np.intp]) -> _Fill:
     def fill(window: Floats, _embedding: Floats | None, out: Floats) -> None:
-        out[:] = feature(window[:, columns].astype(np.float64))
+        out[:] = feature(window.take(columns, axis=1).astype(np.float64))
 
     return fill
 
@@ -146,36 +150,46 @@ def _projection_fill(channels: list[Channel], embedding_size: int) -> _Fill:
 
 
 def _image_fill(kinds: list[ChannelKind], manifest: Manifest) -> _Fill:
-    """Statistics of raw pixels; full range is what preprocesses to 0..1."""
-    height, width = _image_shape(manifest)
-    preprocess = manifest.preprocess
-    if len(preprocess.multiply) != 1 or len(preprocess.add) != 1 or preprocess.multiply[0] <= 0:
-        raise ArtifactError("image channels need one multiply above 0 and one add for all pixels")
-    low = np.float32((0 - preprocess.add[0]) / preprocess.multiply[0])
-    high = np.float32((1 - preprocess.add[0]) / preprocess.multiply[0])
-    statistics: dict[ChannelKind, Callable[[Doubles], float]] = {
-        ChannelKind.BRIGHTNESS: lambda image: image.mean(),
-        ChannelKind.CONTRAST: lambda image: image.std(),
-        ChannelKind.SHARPNESS: _sharpness,
-        ChannelKind.CLIPPED: lambda image: np.count_nonzero((image <= low) | (image >= high)) / image.size,
-    }
-    wanted = [statistics[kind] for kind in kinds]
+    image = _Image(manifest)
+    picks = [_IMAGE_STATISTICS.index(kind) for kind in kinds]
 
     def fill(window: Floats, _embedding: Floats | None, out: Floats) -> None:
-        image = window.astype(np.float64).reshape(height, width, -1)
-        out[:] = [statistic(image) for statistic in wanted]
+        statistics = image.statistics(window)
+        out[:] = [statistics[pick] for pick in picks]
 
     return fill
 
 
-def _image_shape(manifest: Manifest) -> tuple[int, int]:
-    shape = manifest.inputs[0].shape
-    if len(shape) not in (3, 4) or min(shape[1:3]) < 2:
-        raise ArtifactError(f"image channels need an input (1, height, width[, colours]), this one has shape {shape}")
-    return shape[1], shape[2]
+class _Image:
+    """Statistics of raw pixels, with buffers and their views made once."""
 
+    def __init__(self, manifest: Manifest) -> None:
+        shape = manifest.inputs[0].shape
+        if len(shape) not in (3, 4) or min(shape[1:3]) < 2:
+            raise ArtifactError(f"image channels need an input (1, height, width[, colours]), this one has {shape}")
+        preprocess = manifest.preprocess
+        if len(preprocess.multiply) != 1 or len(preprocess.add) != 1 or preprocess.multiply[0] <= 0:
+            raise ArtifactError("image channels need one multiply above 0 and one add for all pixels")
+        # A pixel is clipped where it preprocesses to the ends of 0..1.
+        self._black, self._white = (np.float32((end - preprocess.add[0]) / preprocess.multiply[0]) for end in (0, 1))
+        self._image = np.empty(shape[1:], np.float64)
+        self._pixels = self._image.reshape(-1)
+        down, across = self._image[1:], self._image[:, 1:]
+        self._steps = np.empty(down.size + across.size, np.float64)
+        self._neighbours = (
+            (down, self._image[:-1], self._steps[: down.size].reshape(down.shape)),
+            (across, self._image[:, :-1], self._steps[down.size :].reshape(across.shape)),
+        )
 
-def _sharpness(image: Doubles) -> float:
-    """Mean absolute difference between neighbouring pixels."""
-    down, across = np.abs(image[1:] - image[:-1]), np.abs(image[:, 1:] - image[:, :-1])
-    return float((down.sum() + across.sum()) / (down.size + across.size))
+    def statistics(self, window: Floats) -> tuple[float, float, float, float]:
+        """Mean, standard deviation, mean absolute difference of neighbours, share of clipped pixels."""
+        pixels, steps = self._pixels, self._steps
+        pixels[:] = window.reshape(-1)
+        mean = np.add.reduce(pixels) / pixels.size
+        deviations = pixels - mean
+        variance = deviations.dot(deviations) / pixels.size
+        for after, before, difference in self._neighbours:
+            np.subtract(after, before, out=difference)
+        np.abs(steps, out=steps)
+        clipped = np.count_nonzero(pixels <= self._black) + np.count_nonzero(pixels >= self._white)
+        return mean, math.sqrt(variance), np.add.reduce(steps) / steps.size, clipped / pixels.size

@@ -5,7 +5,8 @@ quantization become one multiply-add, `round(transform(x) * multiply / scale + (
 clip one pair of bounds; all of that is computed once. `Preprocessor` is the hot path with buffers of its own, its
 `batch` the same arithmetic for many windows; `transform_rows` is the float form that training reads.
 
-A value that is not finite is missing. This module does not know where readings come from.
+A value that is not finite, or so large that the arithmetic would overflow, is missing. This module does not know where
+readings come from.
 """
 
 from typing import Any, NamedTuple, Self
@@ -19,6 +20,7 @@ from edgeops.errors import ArtifactError, InputError
 Floats = NDArray[np.float32]
 
 _INTEGERS = ("int8", "uint8")
+_MAX_FLOAT32 = float(np.finfo(np.float32).max)
 
 
 class Preprocessor:
@@ -83,16 +85,20 @@ class Preprocessor:
             low = max(bounds.min, np.rint(low / tensor.scale) + tensor.zero_point)
             high = min(bounds.max, np.rint(high / tensor.scale) + tensor.zero_point)
             neutral = tensor.zero_point
-        self._multiply, self._add, self._low, self._high = (
+        # Largest reading whose multiply-add is still a float32; a logarithm is never large.
+        most = (
+            _MAX_FLOAT32 if self._logarithm else (_MAX_FLOAT32 - np.abs(add)) / np.maximum(np.abs(multiply), 1) * 0.99
+        )
+        self._multiply, self._add, self._low, self._high, self._most = (
             np.ascontiguousarray(np.broadcast_to(np.asarray(constant, np.float32), shape))
-            for constant in (multiply, add, low, high)
+            for constant in (multiply, add, low, high, most)
         )
         self._clips = np.isfinite(low)
         self._neutral = np.float32(neutral)
 
     def _fill(self, raw: Floats, buffers: "_Buffers") -> None:
         work = buffers.work
-        missing = self._missing(raw, buffers.finite)
+        missing = self._missing(raw, buffers)
         values = raw if missing is None else np.where(missing, np.float32(0), raw)
         if self._logarithm:
             values = _signed_log1p(values, buffers.wide, work)
@@ -107,12 +113,13 @@ class Preprocessor:
             np.minimum(work, self._high, out=work)
         buffers.stored[...] = work
 
-    def _missing(self, raw: Floats, finite: NDArray[np.bool_]) -> NDArray[np.bool_] | None:
-        """Where values are not finite; None when all are (searching bytes is faster than `all`)."""
-        np.isfinite(raw, out=finite)
-        if 0 not in finite.tobytes():
+    def _missing(self, raw: Floats, buffers: "_Buffers") -> NDArray[np.bool_] | None:
+        """Where values are missing; None when none is (searching bytes is faster than `all`)."""
+        np.abs(raw, out=buffers.work)
+        np.less_equal(buffers.work, self._most, out=buffers.usable)
+        if 0 not in buffers.usable.tobytes():
             return None
-        mask: NDArray[np.bool_] = ~finite
+        mask: NDArray[np.bool_] = ~buffers.usable
         if self._refuses:
             columns = [self._columns[index] for index in np.flatnonzero(mask.reshape(-1, raw.shape[-1]).any(axis=0))]
             raise InputError(
@@ -124,7 +131,7 @@ class Preprocessor:
 class _Buffers(NamedTuple):
     """Where one call works; all of the shape of what it reads."""
 
-    finite: NDArray[np.bool_]
+    usable: NDArray[np.bool_]
     wide: NDArray[np.float64]
     work: Floats
     stored: NDArray[Any]

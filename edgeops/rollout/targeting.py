@@ -93,7 +93,7 @@ def choose(selector: Selector, deployment: str, candidates: Sequence[Candidate])
     if not matching:
         raise InputError(f"no enrolled device matches; enrolled are {_names(candidates)}")
     if not fitting or (lacking and isinstance(selector, ById | ByName)):
-        known = sorted({name for candidate in matching for name in candidate.deployments})
+        known = sorted({name for candidate in lacking for name in candidate.deployments})
         have = f"they report {', '.join(known)}" if known else "they report none"
         raise InputError(
             f"no deployment {deployment!r} on {_names(lacking)}; {have}. Start it on the device with:"

@@ -10,6 +10,7 @@ whether a model may run because of it, is decided elsewhere.
 
 import argparse
 import fcntl
+import os
 import sys
 import urllib.error
 import urllib.request
@@ -60,7 +61,12 @@ def main(arguments: list[str] | None = None) -> int:
     except (TrustError, ConfigError) as error:
         outcome = Failure(kind=FailureKind.OTHER, detail=str(error))
     failed = isinstance(outcome, Failure)
-    write_frame(sink, Said(failure=outcome) if isinstance(outcome, Failure) else Said(result=outcome))
+    try:
+        write_frame(sink, Said(failure=outcome) if isinstance(outcome, Failure) else Said(result=outcome))
+    except BrokenPipeError:
+        # The parent is gone; what is left in the buffer goes nowhere, silently.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 1
     return int(failed)
 
 

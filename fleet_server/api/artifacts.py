@@ -22,7 +22,8 @@ class KnownArtifact:
     """What is needed to read telemetry and predictions."""
 
     manifest: Manifest
-    reference: ReferenceProfile
+    #: None when the model watches no channels.
+    reference: ReferenceProfile | None
 
 
 class Artifacts:
@@ -41,10 +42,11 @@ class Artifacts:
             return known
         try:
             artifact = open_artifact(self._blobs.path(digest))
-            known = KnownArtifact(artifact.manifest, decode_reference(artifact.reference))
+            reference = decode_reference(artifact.reference) if artifact.manifest.channels else None
         except EdgeOpsError:
             # Telemetry must stay readable without it: another server may have published it.
             return None
+        known = KnownArtifact(artifact.manifest, reference)
         with self._lock:
             self._known[digest] = known
             while len(self._known) > _KEPT:

@@ -123,7 +123,7 @@ def known_head(server: Server, name: str) -> datasets.Snapshot:
 
 def unknown_dataset(name: str) -> NotFoundError:
     """The error for a dataset that nobody imported."""
-    return NotFoundError(f"no dataset {name[:80]!r}; GET /api/v1/datasets lists them, POST imports one")
+    return NotFoundError(f"no dataset {name[:80]!r}; list them with: edgeops dataset list")
 
 
 def _fields(form: FormData) -> DatasetRequest:

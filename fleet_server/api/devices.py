@@ -39,7 +39,7 @@ def known_device(server: Server, device_id: str) -> devices.Device:
     with server.database.read() as connection:
         device = devices.get(connection, device_id)
     if device is None or device.removed_at is not None:
-        raise NotFoundError(f"no device {device_id[:80]!r}; GET /api/v1/devices lists them")
+        raise NotFoundError(f"no device {device_id[:80]!r}; list them with: edgeops devices list")
     return device
 
 

@@ -27,7 +27,7 @@ def read_job(server: ServerOf, job_id: str) -> Job:
     with server.database.read() as connection:
         job = jobs.get(connection, job_id)
     if job is None:
-        raise NotFoundError(f"no job {job_id[:80]!r}; GET /api/v1/jobs lists them")
+        raise NotFoundError(f"no job {job_id[:80]!r}; list them with: edgeops job list")
     return shape_of(Job, job)
 
 

@@ -34,7 +34,7 @@ def read_model(server: ServerOf, name: str) -> Model:
     with server.database.read() as connection:
         model = models.get(connection, name)
         if model is None:
-            raise NotFoundError(f"no model {name[:80]!r}; GET /api/v1/models lists them")
+            raise NotFoundError(f"no model {name[:80]!r}; list them with: edgeops model list")
         versions = [
             _version(row, models.list_artifacts(connection, name, row.version))
             for row in models.list_versions(connection, name)
@@ -83,7 +83,7 @@ def _known(server: Server, name: str, version: int) -> tuple[models.Version, lis
         row = models.get_version(connection, name, version)
         artifacts = models.list_artifacts(connection, name, version)
     if row is None:
-        raise NotFoundError(f"no version {version} of a model {name[:80]!r}; GET /api/v1/models lists them")
+        raise NotFoundError(f"no version {version} of a model {name[:80]!r}; list them with: edgeops model list")
     return row, artifacts
 
 

@@ -25,11 +25,13 @@ from edgeops.errors import (
 
 MEDIA_TYPE = "application/problem+json"
 
-#: What OpenAPI says of every failure.
+#: What OpenAPI says of failures.
 RESPONSES: dict[int | str, dict[str, Any]] = {
-    code: {"description": text, "content": {MEDIA_TYPE: {"schema": Problem.model_json_schema()}}}
-    for code, text in (("4XX", "The request cannot be answered."), ("422", "A value cannot be used."))
+    status: {"description": text, "content": {MEDIA_TYPE: {"schema": {"$ref": "#/components/schemas/Problem"}}}}
+    for status, text in (("422", "A value cannot be used."), ("default", "The request cannot be answered."))
 }
+#: As RFC 9110 has them now, whatever the Python version calls them.
+_TITLES = {413: "Content Too Large", 422: "Unprocessable Content"}
 
 _log = logging.getLogger(__name__)
 
@@ -52,7 +54,11 @@ def problem_response(
 ) -> Response:
     """A problem document as an answer."""
     problem = Problem(
-        title=HTTPStatus(status).phrase, status=status, detail=detail, instance=instance, errors=tuple(errors)
+        title=_TITLES.get(status, HTTPStatus(status).phrase),
+        status=status,
+        detail=detail,
+        instance=instance,
+        errors=tuple(errors),
     )
     left_out = set() if errors else {"errors"}
     return Response(
@@ -61,7 +67,19 @@ def problem_response(
 
 
 def install(app: FastAPI) -> None:
-    """Let `app` answer every failure with a problem document."""
+    """Let `app` answer every failure with a problem document, and say so in its OpenAPI document."""
+    describe = app.openapi
+
+    def openapi() -> dict[str, Any]:
+        document = describe()
+        schemas = document.setdefault("components", {}).setdefault("schemas", {})
+        for shape in (FieldProblem, Problem):
+            schema = shape.model_json_schema(ref_template="#/components/schemas/{model}")
+            schema.pop("$defs", None)
+            schemas.setdefault(shape.__name__, schema)
+        return document
+
+    app.openapi = openapi  # type: ignore[method-assign]  # FastAPI's documented way
     app.add_exception_handler(RequestValidationError, _answer_validation)
     app.add_exception_handler(HTTPException, _answer_http)
     app.add_exception_handler(EdgeOpsError, _answer_error)

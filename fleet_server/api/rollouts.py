@@ -73,7 +73,7 @@ def _read(server: Server, rollout_id: str) -> Rollout:
 
 
 def _unknown(rollout_id: str) -> NotFoundError:
-    return NotFoundError(f"no rollout {rollout_id[:80]!r}; GET /api/v1/rollouts lists them")
+    return NotFoundError(f"no rollout {rollout_id[:80]!r}; list them with: edgeops rollout list")
 
 
 def _rollout(rollout: rollouts.Rollout, waves: tuple[rollouts.Wave, ...]) -> Rollout:

@@ -45,7 +45,7 @@ def read_run(server: ServerOf, run_id: str) -> Run:
     with server.database.read() as connection:
         run = runs.get(connection, run_id)
     if run is None:
-        raise NotFoundError(f"no run {run_id[:80]!r}; GET /api/v1/runs lists them")
+        raise NotFoundError(f"no run {run_id[:80]!r}; it is named by its job: edgeops job list")
     return shape_of(Run, run)
 
 

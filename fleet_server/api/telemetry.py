@@ -57,7 +57,7 @@ def _window(row: telemetry.Window, artifacts: Artifacts) -> TelemetryWindow:
 def _channels(row: telemetry.Window, artifacts: Artifacts) -> tuple[ChannelSummary, ...]:
     """Nothing when the model watches no channels, or this server does not hold the artifact."""
     artifact = artifacts.get(row.digest) if row.sketch else None
-    if artifact is None:
+    if artifact is None or artifact.reference is None:
         return ()
     try:
         summaries = summarize(unpack(row.sketch), artifact.reference)

@@ -32,6 +32,6 @@ def revoke_token(server: ServerOf, token_id: str) -> Response:
     """From now on the token opens nothing; harmless to repeat."""
     with server.database.write() as connection:
         if tokens.api_token(connection, token_id) is None:
-            raise NotFoundError(f"no token {token_id[:80]!r}; GET /api/v1/tokens lists them")
+            raise NotFoundError(f"no token {token_id[:80]!r}; list them with: edgeops token list")
         tokens.revoke_api_token(connection, token_id, now=server.now())
     return Response(status_code=204)

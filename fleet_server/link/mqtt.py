@@ -63,6 +63,7 @@ class Broker:
         self._client.suppress_exceptions = True
         self._client.on_socket_open = self._on_socket_open
         self._client.on_connect = self._on_connect
+        self._client.on_subscribe = self._on_subscribe
         self._client.on_disconnect = self._on_disconnect
         self._client.on_message = self._on_message
         self._client.on_publish = self._on_publish
@@ -126,6 +127,14 @@ class Broker:
         client.subscribe(self._subscription, options=SubscribeOptions(qos=1))
         self._connected.set()
         log.info("broker.connected host=%s port=%s session_present=%s", self._host, self._port, flags.session_present)
+
+    def _on_subscribe(
+        self, _client: paho.Client, _userdata: Any, _packet: int, reasons: list[ReasonCode], _properties: Any
+    ) -> None:
+        if any(reason.is_failure for reason in reasons):
+            log.error("broker.not_subscribed topic=%s reasons=%s", self._subscription, [str(one) for one in reasons])
+        else:
+            log.info("broker.subscribed topic=%s", self._subscription)
 
     def _on_disconnect(
         self, _client: paho.Client, _userdata: Any, _flags: Any, reason: ReasonCode, _properties: Any

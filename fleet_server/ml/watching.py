@@ -5,6 +5,8 @@ projections of the embedding, which move when anything else does. Images are wat
 a channel's value is, `edgeops.model.channels` computes.
 """
 
+from collections.abc import Iterable
+
 import numpy as np
 from numpy.typing import NDArray
 
@@ -14,6 +16,7 @@ from edgeops.artifact.manifest import Channel, ChannelKind
 #: What one telemetry window is budgeted for; a narrow table is filled up to it with projections.
 _BUDGET = 16
 _WIDE_PROJECTIONS = 14
+_PROJECTION = "projection-"
 _ANSWER = Channel(name="answer", kind=ChannelKind.ANSWER)
 _CONFIDENCE = Channel(name="confidence", kind=ChannelKind.CONFIDENCE)
 _MARGIN = Channel(name="margin", kind=ChannelKind.MARGIN)
@@ -60,22 +63,17 @@ def anova_f(rows: NDArray[np.float32], classes: NDArray[np.int64]) -> NDArray[np
     return np.divide(between * freedom, within, out=np.zeros_like(between), where=within > 0)
 
 
-def _columns(names: tuple[str, ...], indexes: "range | list[int]") -> tuple[Channel, ...]:
-    """Columns may be called as an output is; channel names must differ."""
-    taken = {_ANSWER.name, _CONFIDENCE.name, _MARGIN.name}
-    return tuple(
-        Channel(
-            name=f"column {names[index]}"
-            if names[index] in taken or names[index].startswith("projection-")
-            else names[index],
-            kind=ChannelKind.COLUMN,
-            index=index,
-        )
-        for index in indexes
-    )
+def _columns(names: tuple[str, ...], indexes: Iterable[int]) -> tuple[Channel, ...]:
+    return tuple(Channel(name=_unmistakable(names[index]), kind=ChannelKind.COLUMN, index=index) for index in indexes)
+
+
+def _unmistakable(column: str) -> str:
+    """Channel names must differ, and a column may be called as an output or a projection is."""
+    is_taken = column in (_ANSWER.name, _CONFIDENCE.name, _MARGIN.name) or column.startswith(_PROJECTION)
+    return f"column {column}" if is_taken else column
 
 
 def _projections(count: int) -> tuple[Channel, ...]:
     return tuple(
-        Channel(name=f"projection-{index}", kind=ChannelKind.PROJECTION, index=index) for index in range(count)
+        Channel(name=f"{_PROJECTION}{index}", kind=ChannelKind.PROJECTION, index=index) for index in range(count)
     )

@@ -80,7 +80,8 @@ class Rig:
         self.config.server_password.write_text(password)
         self.accounts = {self.config.broker_user: accounts.hash_password(password)}
         accounts.write_accounts(self.config, self.accounts)
-        self.log = (folder / "link.log").open("ab")
+        self._log_path = folder / "link.log"
+        self.log = self._log_path.open("ab")
         self.broker = None
         self.link = None
         self.devices = []
@@ -94,6 +95,11 @@ class Rig:
     def start_link(self):
         command = [sys.executable, "-c", LINK, str(self.config.data), str(self.config.broker_port)]
         self.link = subprocess.Popen(command, stdout=self.log, stderr=self.log)
+
+    def start_linked(self):
+        """Start the link and wait until the broker keeps what devices say for it."""
+        self.start_link()
+        eventually(lambda: "broker.subscribed" in self._log_path.read_text(), what="the link is connected")
 
     def end_link(self, number=signal.SIGTERM):
         self.link.send_signal(number)

@@ -20,7 +20,7 @@ def rig(tmp_path):
     rig = Rig(tmp_path)
     try:
         rig.start_broker()
-        rig.start_link()
+        rig.start_linked()
         yield rig
     finally:
         rig.close()

@@ -1,0 +1,98 @@
+"""A prepared data folder and a real API process's worth of uvicorn in a thread, with a clock that tests move."""
+
+import threading
+import time
+from datetime import UTC, datetime, timedelta
+
+import httpx
+import uvicorn
+
+from edgeops.api.client import Client
+from edgeops.api.shapes import Role
+from edgeops.protocol.keys import SigningKey
+from fleet_server.access import Access
+from fleet_server.app import create_app
+from fleet_server.config import ServerConfig
+from fleet_server.db import devices
+from fleet_server.db.database import Database
+from fleet_server.setup import init
+
+DEADLINE_S = 30.0
+START = datetime(2026, 1, 1, tzinfo=UTC)
+
+
+class ApiRig:
+    """`url`, one token per role, the database behind it; `close` stops everything."""
+
+    def __init__(self, folder):
+        self.config = ServerConfig(folder / "data")
+        self.now = START
+        init(self.config, now=self.now)
+        self.database = Database.in_folder(self.config.db)
+        access = Access(self.database)
+        self.tokens = {role: access.create_token(f"a {role}", role, now=self.now).text for role in Role}
+        self.app = create_app(self.config, now=lambda: self.now)
+        self._server = uvicorn.Server(
+            uvicorn.Config(self.app, host="127.0.0.1", port=0, log_config=None, access_log=False, ws="none")
+        )
+        self._thread = threading.Thread(target=self._server.run)
+        self._thread.start()
+        deadline = time.monotonic() + DEADLINE_S
+        while not self._server.started:
+            assert time.monotonic() < deadline, "the API did not start"
+            time.sleep(0.01)
+        port = self._server.servers[0].sockets[0].getsockname()[1]
+        self.url = f"http://127.0.0.1:{port}"
+        self._clients = []
+        self.http = httpx.Client(base_url=self.url, timeout=DEADLINE_S)
+
+    def client(self, role=Role.ADMIN):
+        client = Client(self.url, self.tokens[role])
+        self._clients.append(client)
+        return client
+
+    def request(self, method, path, *, role=None, **content):
+        headers = {"Authorization": f"Bearer {self.tokens[role]}"} if role else {}
+        return self.http.request(method, path, headers=headers | content.pop("headers", {}), **content)
+
+    def operations(self):
+        """Every (method, path template) that the OpenAPI document names."""
+        paths = self.http.get("/api/v1/openapi.json").json()["paths"]
+        return {(method.upper(), path): operation for path, each in paths.items() for method, operation in each.items()}
+
+    def enrol_device(self, device_id="pump-0001", **values):
+        with self.database.write() as connection:
+            devices.enrol(
+                connection,
+                device_id,
+                name=values.pop("name", "pump"),
+                hardware="board-1",
+                public_key=SigningKey.generate().public,
+                now=self.now,
+                **values,
+            )
+        return device_id
+
+    def pass_time(self, span=timedelta(seconds=1)):
+        self.now += span
+
+    def close(self):
+        for client in self._clients:
+            client.close()
+        self.http.close()
+        self._server.should_exit = True
+        self._thread.join(DEADLINE_S)
+        self.database.close()
+
+
+def assert_problem(answer, status):
+    """The answer is a problem document of this status, and says something."""
+    assert answer.status_code == status, answer.text
+    assert answer.headers["content-type"] == "application/problem+json"
+    problem = answer.json()
+    assert problem["status"] == status
+    assert problem["type"] == "about:blank"
+    assert problem["title"]
+    assert problem["detail"]
+    assert problem["instance"].startswith("/")
+    return problem

@@ -1,0 +1,91 @@
+"""Which role may call which endpoint, for every endpoint there is."""
+
+import re
+
+import pytest
+
+from edgeops.api.shapes import Role
+from tests.contract.rig import assert_problem
+
+#: Everything that the API offers, and the least role that may use it; None = open.
+LEAST_ROLE = {
+    ("GET", "/api/v1/health"): None,
+    ("POST", "/api/v1/enrol"): None,
+    ("GET", "/tuf/metadata/{name}"): None,
+    ("GET", "/tuf/targets/{path}"): None,
+    ("GET", "/api/v1/keys"): Role.VIEWER,
+    ("GET", "/api/v1/devices"): Role.VIEWER,
+    ("GET", "/api/v1/devices/{device_id}"): Role.VIEWER,
+    ("GET", "/api/v1/devices/{device_id}/telemetry"): Role.VIEWER,
+    ("GET", "/api/v1/devices/{device_id}/predictions"): Role.VIEWER,
+    ("GET", "/api/v1/devices/{device_id}/predictions/latest"): Role.VIEWER,
+    ("GET", "/api/v1/quarantine"): Role.VIEWER,
+    ("GET", "/api/v1/datasets"): Role.VIEWER,
+    ("GET", "/api/v1/datasets/{name}"): Role.VIEWER,
+    ("GET", "/api/v1/datasets/{name}/rows"): Role.VIEWER,
+    ("GET", "/api/v1/runs"): Role.VIEWER,
+    ("GET", "/api/v1/runs/{run_id}"): Role.VIEWER,
+    ("GET", "/api/v1/models"): Role.VIEWER,
+    ("GET", "/api/v1/models/{name}"): Role.VIEWER,
+    ("GET", "/api/v1/models/{name}/versions/{version}"): Role.VIEWER,
+    ("GET", "/api/v1/jobs"): Role.VIEWER,
+    ("GET", "/api/v1/jobs/{job_id}"): Role.VIEWER,
+    ("GET", "/api/v1/rollouts"): Role.VIEWER,
+    ("GET", "/api/v1/rollouts/{rollout_id}"): Role.VIEWER,
+    ("GET", "/api/v1/rollouts/{rollout_id}/installations"): Role.VIEWER,
+    ("POST", "/api/v1/enrolment-tokens"): Role.OPERATOR,
+    ("POST", "/api/v1/datasets"): Role.OPERATOR,
+    ("POST", "/api/v1/runs"): Role.OPERATOR,
+    ("POST", "/api/v1/models/{name}/versions/{version}/publish"): Role.OPERATOR,
+    ("POST", "/api/v1/models/{name}/versions/{version}/withdraw"): Role.OPERATOR,
+    ("POST", "/api/v1/rollouts"): Role.OPERATOR,
+    ("POST", "/api/v1/rollouts/{rollout_id}/abort"): Role.OPERATOR,
+    ("GET", "/api/v1/tokens"): Role.ADMIN,
+    ("POST", "/api/v1/tokens"): Role.ADMIN,
+    ("DELETE", "/api/v1/tokens/{token_id}"): Role.ADMIN,
+}
+GUARDED = [(method, path, role) for (method, path), role in LEAST_ROLE.items() if role is not None]
+REFUSED = {401, 403}
+
+
+def example(path):
+    return re.sub(r"\{[a-z_]+\}", "1", path)
+
+
+def test_the_matrix_names_every_endpoint(rig):
+    assert set(rig.operations()) == set(LEAST_ROLE)
+
+
+@pytest.mark.parametrize(("method", "path", "least"), GUARDED)
+def test_nobody_gets_in_without_a_token(rig, method, path, least):
+    answer = rig.request(method, example(path))
+    assert_problem(answer, 401)
+    assert answer.headers["www-authenticate"].startswith("Bearer")
+
+
+@pytest.mark.parametrize(("method", "path", "least"), GUARDED)
+@pytest.mark.parametrize("header", ["Bearer edgeops_000000000000_wrong", "Bearer x", "Basic YWRtaW46YWRtaW4=", "Bearer"])
+def test_a_wrong_token_is_no_token(rig, method, path, least, header):
+    assert_problem(rig.request(method, example(path), headers={"Authorization": header}), 401)
+
+
+@pytest.mark.parametrize(("method", "path", "least"), GUARDED)
+def test_each_role_may_what_the_matrix_says_and_nothing_more(rig, method, path, least):
+    ranks = list(Role)
+    for role in Role:
+        answer = rig.request(method, example(path), role=role)
+        if ranks.index(role) < ranks.index(least):
+            assert str(least) in assert_problem(answer, 403)["detail"]
+        else:
+            assert answer.status_code not in REFUSED, answer.text
+            assert answer.status_code < 500
+
+
+@pytest.mark.parametrize(("method", "path"), [key for key, role in LEAST_ROLE.items() if role is None])
+def test_open_endpoints_ask_for_no_token(rig, method, path):
+    assert rig.request(method, example(path)).status_code in {200, 404, 422}
+
+
+def test_the_openapi_document_says_which_endpoints_need_a_token(rig):
+    guarded = {key for key, operation in rig.operations().items() if operation.get("security")}
+    assert guarded == {key for key, role in LEAST_ROLE.items() if role is not None}

@@ -1,0 +1,138 @@
+"""Every failure is a problem document (RFC 9457) that names what and where."""
+
+import re
+from urllib.parse import quote
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from edgeops.api.shapes import Problem, Role
+from fleet_server.api.problems import MEDIA_TYPE
+from tests.contract.rig import assert_problem
+from tests.contract.test_access_matrix import LEAST_ROLE
+
+UNKNOWN = [key for key in LEAST_ROLE if "{" in key[1]]
+PAGES = [f"/api/v1/{noun}" for noun in ("devices", "quarantine", "datasets", "runs", "models", "jobs", "rollouts", "tokens")]
+PAGES += ["/api/v1/devices/{device_id}/telemetry", "/api/v1/devices/{device_id}/predictions"]
+JSON_BODIES = sorted(
+    path for method, path in LEAST_ROLE if method == "POST" and path != "/api/v1/datasets" and "abort" not in path
+)
+
+
+@pytest.fixture(scope="module")
+def device(rig):
+    return rig.enrol_device("pump-0001")
+
+
+def example(path):
+    return re.sub(r"\{[a-z_]+\}", "7", path)
+
+
+@pytest.mark.parametrize(("method", "path"), UNKNOWN)
+def test_an_unknown_thing_is_a_404_that_says_which(rig, method, path):
+    problem = assert_problem(rig.request(method, example(path), role=Role.ADMIN), 404)
+    assert "7" in problem["detail"]
+
+
+@pytest.mark.parametrize("path", ["/", "/api", "/api/v1", "/api/v2/devices", "/api/v1/devices/", "/docs", "/redoc", "/api/v1/docs"])
+def test_an_unknown_path_is_a_404(rig, path):
+    assert path in assert_problem(rig.request("GET", path), 404)["detail"]
+
+
+@pytest.mark.parametrize("path", sorted({example(path) for _, path in LEAST_ROLE}))
+def test_a_method_that_a_path_does_not_take_is_a_405(rig, path):
+    answer = rig.request("PATCH", path, role=Role.ADMIN)
+    assert_problem(answer, 405)
+    assert answer.headers["allow"]
+
+
+@pytest.mark.parametrize("path", PAGES)
+@pytest.mark.parametrize(
+    ("query", "name"),
+    [("limit=0", "limit"), ("limit=1001", "limit"), ("limit=x", "limit"), ("cursor=%00", "cursor"), ("cursor=gqFh", "cursor")],
+)
+def test_a_query_that_cannot_be_used_is_a_422_that_names_the_parameter(rig, device, path, query, name):
+    answer = rig.request("GET", f"{path.format(device_id=device)}?{query}", role=Role.ADMIN)
+    assert [error["pointer"] for error in assert_problem(answer, 422)["errors"]] == [name]
+
+
+@pytest.mark.parametrize("path", JSON_BODIES)
+@pytest.mark.parametrize("body", [b"{", b'"text"', b"[]", b"\xff\xfe", b'{"surprise": 1}'])
+def test_a_body_that_cannot_be_used_is_a_422_with_pointers(rig, path, body):
+    answer = rig.request(
+        "POST", example(path), role=Role.ADMIN, content=body, headers={"Content-Type": "application/json"}
+    )
+    problem = assert_problem(answer, 422)
+    assert problem["errors"]
+    assert all(error["pointer"].startswith("#") and error["detail"] for error in problem["errors"])
+
+
+def test_each_wrong_field_is_named(rig):
+    body = {"dataset": "gas", "model": "Gas!", "seed": -1, "epochs": 0}
+    problem = assert_problem(rig.request("POST", "/api/v1/runs", role=Role.OPERATOR, json=body), 422)
+    assert {error["pointer"] for error in problem["errors"]} == {"#/model", "#/seed", "#/epochs"}
+
+
+def test_an_upload_without_its_fields_names_them(rig):
+    answer = rig.request("POST", "/api/v1/datasets", role=Role.OPERATOR, files={"file": ("a.csv", b"a,b\n1,2\n")})
+    problem = assert_problem(answer, 422)
+    assert {error["pointer"] for error in problem["errors"]} == {"#/name", "#/label"}
+
+
+def test_an_upload_without_its_file_says_so(rig):
+    for content in ({"data": {"name": "abc", "label": "y"}}, {"files": {"other": ("a", b"b")}}, {"json": {}}):
+        answer = rig.request("POST", "/api/v1/datasets", role=Role.OPERATOR, **content)
+        assert assert_problem(answer, 422)["errors"][0]["pointer"] == "#/file"
+
+
+def test_a_document_beyond_its_limit_is_a_413(rig):
+    body = b'{"name": "' + b"x" * (2 << 20) + b'", "role": "viewer"}'
+    answer = rig.request("POST", "/api/v1/tokens", role=Role.ADMIN, content=body)
+    assert "1048576" in assert_problem(answer, 413)["detail"]
+
+
+def test_a_large_body_of_unknown_length_is_a_413(rig):
+    chunks = (b"x" * 65536 for _ in range(64))
+    assert_problem(rig.request("POST", "/api/v1/tokens", role=Role.ADMIN, content=chunks), 413)
+
+
+def test_nobody_uploads_before_their_role_was_checked(rig):
+    answer = rig.request("POST", "/api/v1/datasets", role=Role.VIEWER, files={"file": ("a", b"x" * (4 << 20))})
+    assert_problem(answer, 403)
+    assert not list(rig.config.blobs.iterdir())
+
+
+def test_the_openapi_document_promises_problems_and_only_problems(rig):
+    document = rig.http.get("/api/v1/openapi.json").json()
+    for path, operations in document["paths"].items():
+        for operation in operations.values():
+            failures = {status: answer for status, answer in operation["responses"].items() if status[0] != "2"}
+            assert set(failures) == {"422", "default"}, path
+            assert all(set(answer["content"]) == {MEDIA_TYPE} for answer in failures.values()), path
+    assert set(document["components"]["schemas"]["Problem"]["properties"]) == set(Problem.model_fields)
+
+
+@settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(
+    key=st.sampled_from(sorted(LEAST_ROLE)),
+    name=st.text(st.characters(codec="utf-8"), min_size=1, max_size=40),
+    query=st.dictionaries(
+        st.sampled_from(["cursor", "limit", "from", "to", "channel", "deployment", "digest", "split", "labels", "device"]),
+        st.text(max_size=60) | st.integers().map(str) | st.datetimes().map(str),
+        max_size=4,
+    ),
+    body=st.none() | st.recursive(
+        st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False, allow_infinity=False) | st.text(max_size=20),
+        lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=10), inner, max_size=3),
+        max_leaves=10,
+    ),
+)
+def test_no_input_finds_a_bug(rig, key, name, query, body):
+    method, path = key
+    address = re.sub(r"\{[a-z_]+\}", quote(name, safe=""), path)
+    answer = rig.request(method, address, role=Role.ADMIN, params=query, json=body)
+    assert answer.status_code < 500, answer.text
+    if answer.status_code >= 400:
+        assert_problem(answer, answer.status_code)
+

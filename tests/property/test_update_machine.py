@@ -1,0 +1,250 @@
+"""The safety sentences of the update machine, stated on the commands it gives.
+
+A device is played: slow steps end in any way the table allows, desired states come at any moment, the agent
+dies between any two borders. What the machine commands is checked against what the world has shown so far.
+"""
+
+from datetime import timedelta
+
+import msgspec
+from hypothesis import settings
+from hypothesis import strategies as st
+from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
+
+from edgeops import limits
+from edgeops.protocol.messages import Evidence, Reason, UpdateState
+from edgeops.update import events, machine
+from edgeops.update.machine import Command
+from edgeops.update.update import RESTING, Update, Wanted, final_report, report_key
+
+DIGESTS = [f"sha256:{letter * 64}" for letter in "abc"]
+GOOD = Evidence(inferences=limits.TRIAL_INFERENCES, errors=0)
+BAD = Evidence(inferences=3, errors=1)
+
+
+class Died(Exception):
+    """kill -9, between two borders."""
+
+
+class PlayedDevice(RuleBasedStateMachine):
+    def __init__(self) -> None:
+        super().__init__()
+        self.disk = msgspec.json.encode(Update())
+        self.update = Update()
+        #: The slow step or the trial that runs.
+        self.doing: Command | None = None
+        self.revision = 0
+        self.active: str | None = None
+        self.on_disk: set[str] = set()
+        self.spool: dict[str, UpdateState] = {}
+        self.acknowledged_evidence: set[str] = set()
+        #: What the world has shown about the update under way.
+        self.verified: set[str] = set()
+        self.listed_now = False
+        self.was_acknowledged = False
+        self.begun: list[str] = []
+        self.boots_in_trial = 0
+        self.dies_in = -1
+
+    # -- the device, as device_agent.updates does it ---------------------------------------
+
+    def border(self) -> None:
+        self.dies_in -= 1
+        if self.dies_in == 0:
+            raise Died
+
+    def feed(self, event) -> None:
+        update, command = machine.step(self.update, event)
+        self.border()
+        if isinstance(event, events.Started | events.Lost | events.AlreadyActive):
+            self.listed_now = self.was_acknowledged = False
+            self.boots_in_trial = 0
+        if isinstance(event, events.Started | events.AlreadyActive):
+            self.begun.append(f"gas/{event.wanted.epoch}.{event.wanted.revision}/final")
+        self.disk = msgspec.json.encode(update)
+        self.update = update
+        self.border()
+        self.carry_out(command)
+
+    def carry_out(self, command: Command) -> None:
+        if command is not Command.NONE:
+            self.doing = None
+        digest = self.update.wanted.digest if self.update.wanted else None
+        match command:
+            case Command.START_TRIAL:
+                assert digest in self.verified, "a trial of unverified bytes"
+                assert self.listed_now, "a trial without asking TUF right before"
+                assert self.boots_in_trial <= limits.TRIAL_BOOTS
+                self.doing = command
+            case Command.SEND_EVIDENCE:
+                assert self.update.evidence is not None
+                assert self.update.evidence.errors == 0
+                self.spool.setdefault(report_key("gas", self.update), self.update.state)
+                self.border()
+                self.feed(events.EvidenceSpooled(len(self.spool)))
+                self.doing = command
+            case Command.COMMIT:
+                assert digest == self.active or (self.was_acknowledged and digest in self.verified and self.listed_now)
+                self.active = digest
+                self.border()
+                self.feed(events.Settled())
+            case Command.ROLL_BACK:
+                self.border()
+                self.feed(events.Settled())
+            case Command.CLEAR:
+                self.active = None
+            case Command.REPORT:
+                report = final_report("gas", self.update)
+                assert report is not None
+                key = report_key("gas", self.update)
+                assert self.spool.setdefault(key, report.state) == report.state, "two different final reports"
+                self.border()
+                self.feed(events.Reported())
+            case Command.TAKE_NEXT:
+                if self.update.next is not None:
+                    self.feed(machine.begin(self.update.next, active=self.active))
+            case Command.FETCH | Command.VERIFY | Command.STAGE | Command.PROBE | Command.CHECK_LISTED | Command.WAIT:
+                self.doing = command
+            case Command.NONE:
+                pass
+
+    def try_feed(self, event) -> None:
+        try:
+            self.feed(event)
+        except Died:
+            self.boot()
+
+    def boot(self) -> None:
+        """A new process: all it knows is the disk."""
+        self.update = msgspec.json.decode(self.disk, type=Update)
+        self.doing = None
+        self.dies_in = -1
+        if self.update.state is UpdateState.TRIAL:
+            self.boots_in_trial += 1
+            self.feed(machine.boot(self.update))
+        else:
+            self.carry_out(machine.resume(self.update))
+
+    # -- the world -----------------------------------------------------------------------------
+
+    @rule(digest=st.sampled_from([*DIGESTS, None]), installation=st.integers(0, 2), dies_in=st.integers(-1, 6))
+    def a_desired_state_comes(self, digest, installation, dies_in) -> None:
+        self.revision += 1
+        wanted = Wanted(
+            epoch=1,
+            revision=self.revision,
+            target=None if digest is None else f"models/{digest[-3:]}/1-int8.json",
+            digest=digest,
+            installation=f"inst-{installation}",
+        )
+        self.dies_in = dies_in
+        event = machine.desired(self.update, wanted, active=self.active)
+        assert event is not None, "a newer revision always means something"
+        self.try_feed(event)
+
+    @precondition(lambda self: self.update.mark > (0, 0))
+    @rule(digest=st.sampled_from([*DIGESTS, None]), back=st.integers(0, 2))
+    def an_old_desired_state_comes_again(self, digest, back) -> None:
+        epoch, revision = self.update.mark
+        wanted = Wanted(epoch=epoch, revision=revision - back, target=digest, digest=digest, installation=None)
+        assert machine.desired(self.update, wanted, active=self.active) is None
+
+    @precondition(lambda self: self.doing is not None)
+    @rule(steps=st.integers(1, 9), dies_in=st.integers(-1, 30))
+    def all_goes_well_for_a_while(self, steps, dies_in) -> None:
+        for number in range(steps):
+            death = dies_in if number == steps - 1 else -1
+            if self.doing in _OUTCOMES:
+                self.the_step_ends_with(_OUTCOMES[self.doing][0], death)
+            elif self.doing is Command.START_TRIAL:
+                self.the_trial_goes_on(GOOD, 0, death)
+            elif self.doing is Command.SEND_EVIDENCE:
+                self.the_ack_comes(death)
+            elif self.doing is Command.WAIT:
+                self.time_passes()
+
+    @precondition(lambda self: self.doing in _OUTCOMES)
+    @rule(data=st.data(), dies_in=st.integers(-1, 6))
+    def the_step_ends(self, data, dies_in) -> None:
+        assert self.doing is not None
+        self.the_step_ends_with(data.draw(st.sampled_from(_OUTCOMES[self.doing])), dies_in)
+
+    def the_step_ends_with(self, event, dies_in) -> None:
+        digest = self.update.wanted.digest
+        if isinstance(event, events.Verified):
+            self.verified.add(digest)
+        if isinstance(event, events.FetchFailed):
+            event = machine.fetch_failure(self.update, "late")
+        self.listed_now = isinstance(event, events.Listed)
+        self.dies_in = dies_in
+        self.try_feed(event)
+
+    @precondition(lambda self: self.doing is Command.WAIT)
+    @rule()
+    def time_passes(self) -> None:
+        self.carry_out(machine.resume(self.update))
+
+    @precondition(lambda self: self.update.state is UpdateState.TRIAL)
+    @rule(evidence=st.sampled_from([GOOD, BAD]), quiet_min=st.sampled_from([0, 60]), dies_in=st.integers(-1, 6))
+    def the_trial_goes_on(self, evidence, quiet_min, dies_in) -> None:
+        verdict = machine.trial_verdict(self.update, evidence, detail="boom", quiet=timedelta(minutes=quiet_min))
+        self.dies_in = dies_in
+        if verdict is not None:
+            self.try_feed(verdict)
+
+    @precondition(lambda self: self.update.state is UpdateState.TRIAL and self.update.evidence_seq is not None)
+    @rule(dies_in=st.integers(-1, 6))
+    def the_ack_comes(self, dies_in) -> None:
+        self.was_acknowledged = True
+        self.dies_in = dies_in
+        self.try_feed(events.Acknowledged())
+
+    @rule()
+    def the_agent_dies(self) -> None:
+        self.boot()
+
+    @precondition(lambda self: self.update.state is UpdateState.COMMITTED and self.update.wanted.digest == self.active)
+    @rule()
+    def the_slot_is_damaged(self) -> None:
+        if self.update.reported:
+            self.verified.discard(self.active)
+            self.active = None
+            self.feed(events.Lost())
+
+    # -- what always holds ---------------------------------------------------------------------
+
+    @invariant()
+    def the_disk_says_what_the_device_knows(self) -> None:
+        assert msgspec.json.decode(self.disk, type=Update) == self.update
+
+    @invariant()
+    def only_verified_models_answer(self) -> None:
+        assert self.active is None or self.active in self.verified
+
+    @invariant()
+    def every_installation_but_the_last_has_its_final_report(self) -> None:
+        assert len(set(self.begun)) == len(self.begun)
+        assert all(key in self.spool for key in self.begun[:-1])
+
+    @invariant()
+    def a_deployment_at_rest_owes_nothing(self) -> None:
+        if self.update.state in RESTING and self.update.reported and self.begun:
+            assert self.begun[-1] in self.spool
+
+
+_OUTCOMES = {
+    Command.FETCH: [
+        events.Fetched(),
+        events.FetchFailed("late"),
+        events.NoContact(),
+        events.Refused(Reason.NOT_LISTED, "x"),
+        events.Failed(Reason.DISK, "x"),
+    ],
+    Command.VERIFY: [events.Verified(), events.FetchFailed("gone"), events.Refused(Reason.DIGEST, "x")],
+    Command.STAGE: [events.Staged(), events.FetchFailed("gone"), events.Failed(Reason.DISK, "x")],
+    Command.PROBE: [events.ProbePassed(), events.Failed(Reason.PROBE, "x")],
+    Command.CHECK_LISTED: [events.Listed(), events.NoContact(), events.Refused(Reason.WITHDRAWN, "x")],
+}
+
+PlayedDevice.TestCase.settings = settings(max_examples=150, stateful_step_count=40, deadline=None)
+test_the_commands_keep_every_promise = PlayedDevice.TestCase

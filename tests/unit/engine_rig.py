@@ -1,0 +1,249 @@
+"""A server's database with devices and models, without processes: what engine tests stand on."""
+
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+from sqlalchemy import select
+
+from edgeops.artifact.manifest import Task, Variant
+from edgeops.digest import digest_bytes
+from edgeops.protocol.keys import SigningKey
+from edgeops.protocol.messages import (
+    DeploymentState,
+    DesiredDeployment,
+    DeviceFacts,
+    Presence,
+    Reason,
+    Reported,
+    UpdateState,
+)
+from edgeops.rollout.installation import InstallationState
+from fleet_server.db import devices, events, models, rollouts, tables
+from fleet_server.db.database import Database
+from fleet_server.db.events import EventKind
+from fleet_server.engine import Engine, abort_rollout, create_rollout
+
+START = datetime(2026, 11, 23, 12, tzinfo=UTC)
+FACTS = DeviceFacts(
+    arch="x86_64", runtime="litert", runtime_version="2.3", python="3.11", memory_bytes=1, disk_free_bytes=1
+)
+ENOUGH = {"inferences": 20, "errors": 0, "latency_p50_us": 5, "latency_p95_us": 9, "memory_bytes": 0}
+
+
+class Fleet:
+    """Devices `dev-0`, `dev-1` ... that report the deployment `gas`, and a clock that only tests move."""
+
+    def __init__(self, folder: Path, *, size: int) -> None:
+        self.database = Database.in_folder(folder)
+        tables.control.create_all(self.database.control)
+        self.now = START
+        self.engine = Engine(self.database)
+        self.ids = [f"dev-{number}" for number in range(size)]
+        for device_id in self.ids:
+            self.enrol(device_id)
+        with self.database.write() as connection:
+            snapshot = digest_bytes(b"snapshot")
+            connection.execute(tables.datasets.insert().values(name="gas", created_at=START, created_by="me"))
+            connection.execute(
+                tables.snapshots.insert().values(
+                    digest=snapshot, dataset="gas", created_at=START, rows=1, size_bytes=1, schema={}
+                )
+            )
+            connection.execute(
+                tables.runs.insert().values(
+                    id="run-1",
+                    job_id="job-1",
+                    model="gas",
+                    snapshot=snapshot,
+                    recipe="dense",
+                    seed=0,
+                    parameters={},
+                    environment={},
+                    metrics={},
+                    state="succeeded",
+                    created_at=START,
+                )
+            )
+        for version in (1, 2, 3):
+            self.train(version, published=version < 3)
+
+    def enrol(self, device_id: str, *, deployments: tuple[str, ...] = ("gas",)) -> None:
+        with self.database.write() as connection:
+            devices.enrol(
+                connection,
+                device_id,
+                name=device_id,
+                hardware="h",
+                public_key=SigningKey.generate().public,
+                now=self.now,
+            )
+            devices.set_presence(connection, device_id, presence=Presence.ONLINE, session_counter=1, now=self.now)
+            states = tuple(DeploymentState(deployment=name, state=UpdateState.IDLE) for name in deployments)
+            reported = Reported(desired_epoch=0, desired_revision=0, facts=FACTS, deployments=states)
+            devices.set_reported(connection, device_id, reported, now=self.now)
+
+    def train(self, version: int, *, published: bool) -> None:
+        artifact = models.Artifact(
+            digest=digest_of(version),
+            model="gas",
+            version=version,
+            variant=Variant.INT8,
+            size_bytes=1,
+            tflite_bytes=1,
+            target=target_of(version),
+            descriptor=b"{}",
+            created_at=START,
+            published_at=None,
+            withdrawn_at=None,
+        )
+        with self.database.write() as connection:
+            models.add_version(connection, "gas", version, task=Task.CLASSIFICATION, run_id="run-1", now=START)
+            models.add_artifact(connection, artifact)
+            if published:
+                models.mark_published(connection, artifact, START)
+
+    def withdraw(self, version: int) -> None:
+        with self.database.write() as connection:
+            artifact = models.get_artifact(connection, "gas", version, "int8")
+            models.mark_withdrawn(connection, artifact, self.now)
+
+    # -- what people do
+
+    def roll_out(self, version: int = 1, **changes: object) -> str:
+        wanted = {
+            "model": "gas",
+            "version": version,
+            "variant": "int8",
+            "deployment": "gas",
+            "selector": "all",
+            "waves": ("1", "100%"),
+            "intent": "improve",
+            "created_by": "me",
+            "now": self.now,
+            **changes,
+        }
+        rollout_id = create_rollout(self.database, **wanted)
+        self.run()
+        return rollout_id
+
+    def abort(self, rollout_id: str) -> None:
+        abort_rollout(self.database, rollout_id, aborted_by="me", now=self.now)
+
+    # -- what devices do
+
+    def say(
+        self,
+        device_id: str,
+        state: UpdateState,
+        *,
+        evidence: dict[str, int] | None = None,
+        reason: Reason = Reason.NONE,
+        detail: str = "",
+        installation: rollouts.Installation | None = None,
+        run: bool = True,
+    ) -> None:
+        """A report about the newest installation of a device (or another one), as the link writes it down."""
+        about = installation or self.newest(device_id)
+        data = {
+            "installation": about.id,
+            "deployment": about.deployment,
+            "digest": about.digest,
+            "state": state,
+            "reason": reason,
+            "detail": detail,
+            "evidence": evidence,
+        }
+        with self.database.write() as connection:
+            events.append(connection, EventKind.REPORT_RECEIVED, device_id, data, self.now)
+        if run:
+            self.run()
+
+    def commit(self, device_id: str, **changes: object) -> None:
+        self.say(device_id, UpdateState.COMMITTED, evidence=ENOUGH, **changes)
+
+    def report(self, device_id: str, *states: DeploymentState) -> None:
+        """The retained `reported` of a device."""
+        with self.database.write() as connection:
+            device = devices.get(connection, device_id)
+            reported = Reported(
+                desired_epoch=device.desired_epoch,
+                desired_revision=device.desired_revision,
+                facts=FACTS,
+                deployments=states,
+            )
+            devices.set_reported(connection, device_id, reported, now=self.now)
+        self.run()
+
+    def come(self, device_id: str) -> None:
+        self._presence(device_id, Presence.ONLINE)
+
+    def go(self, device_id: str) -> None:
+        self._presence(device_id, Presence.OFFLINE)
+
+    def _presence(self, device_id: str, presence: Presence) -> None:
+        with self.database.write() as connection:
+            counter = devices.get(connection, device_id).session_counter + (presence is Presence.ONLINE)
+            devices.set_presence(connection, device_id, presence=presence, session_counter=counter, now=self.now)
+        self.run()
+
+    # -- time
+
+    def run(self) -> None:
+        """Let the engine take in everything."""
+        while self.engine.run_once(self.now):
+            pass
+
+    def wait(self, span: timedelta, *, step: timedelta = timedelta(seconds=30)) -> None:
+        """Move the clock while the engine lives."""
+        end = self.now + span
+        while self.now < end:
+            self.now = min(self.now + step, end)
+            self.run()
+
+    # -- what came of it
+
+    def rollout(self, rollout_id: str) -> rollouts.Rollout:
+        with self.database.read() as connection:
+            return rollouts.get(connection, rollout_id)
+
+    def waves(self, rollout_id: str) -> tuple[rollouts.Wave, ...]:
+        with self.database.read() as connection:
+            return rollouts.waves_of(connection, rollout_id)
+
+    def installations(self, rollout_id: str) -> dict[str, rollouts.Installation]:
+        with self.database.read() as connection:
+            return {one.device_id: one for one in rollouts.installations_of(connection, rollout_id, limit=10_000)}
+
+    def states(self, rollout_id: str) -> dict[str, InstallationState]:
+        return {device_id: one.state for device_id, one in self.installations(rollout_id).items()}
+
+    def newest(self, device_id: str) -> rollouts.Installation:
+        with self.database.read() as connection:
+            query = (
+                select(tables.installations.c.id)
+                .where(tables.installations.c.device_id == device_id)
+                .order_by(tables.installations.c.id.desc())
+                .limit(1)
+            )
+            return rollouts.get_installation(connection, connection.execute(query).scalar_one())
+
+    def desired(self, device_id: str) -> DesiredDeployment | None:
+        with self.database.read() as connection:
+            wanted = devices.desired_of(connection, device_id)
+        return wanted.deployments[0] if wanted else None
+
+    def desired_digest(self, device_id: str) -> str | None:
+        wanted = self.desired(device_id)
+        return wanted.digest if wanted else None
+
+    def events(self, *kinds: EventKind) -> list[events.Event]:
+        with self.database.read() as connection:
+            return list(events.after(connection, 0, kinds, limit=100_000))
+
+
+def digest_of(version: int) -> str:
+    return digest_bytes(f"gas {version}".encode())
+
+
+def target_of(version: int) -> str:
+    return f"models/gas/{version}-int8.json"

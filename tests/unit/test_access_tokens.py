@@ -1,0 +1,116 @@
+"""Bearer tokens and one-time tokens: who gets in, and who does not."""
+
+import time
+from datetime import UTC, datetime, timedelta
+
+import pytest
+
+from edgeops.api.shapes import Role
+from fleet_server.access import Access, Identity
+from fleet_server.db import tokens
+from fleet_server.db.database import Database
+from fleet_server.db.migrate import upgrade
+
+NOW = datetime(2026, 1, 1, tzinfo=UTC)
+
+
+@pytest.fixture
+def database(tmp_path):
+    database = Database.in_folder(tmp_path)
+    upgrade(database)
+    yield database
+    database.close()
+
+
+@pytest.fixture
+def access(database):
+    return Access(database)
+
+
+def last_used(database, token_id):
+    with database.read() as connection:
+        return tokens.api_token(connection, token_id).last_used_at
+
+
+def test_a_token_names_its_owner_and_role(access):
+    made = access.create_token("ann", Role.OPERATOR, now=NOW)
+    assert access.identify(made.text, now=NOW) == Identity(made.row.id, "ann", Role.OPERATOR)
+
+
+def test_a_token_is_stored_as_an_argon2_hash_only(access, database):
+    made = access.create_token("ann", Role.VIEWER, now=NOW)
+    secret = made.text.split("_", 2)[2]
+    with database.read() as connection:
+        stored = str(connection.exec_driver_sql("SELECT * FROM api_tokens").one())
+    assert "$argon2id$" in stored
+    assert secret not in stored
+
+
+def test_each_role_may_what_the_ones_before_it_may():
+    for place, role in enumerate(Role):
+        allowed = [other for other in Role if Identity("t", "ann", role).may_act_as(other)]
+        assert allowed == list(Role)[: place + 1]
+
+
+@pytest.mark.parametrize(
+    "spoil",
+    [
+        lambda text: text[:-1] + ("A" if text[-1] != "A" else "B"),
+        lambda text: text + "A",
+        lambda text: text[:-1],
+        lambda text: text.replace("edgeops_", "enrol_"),
+        lambda text: text.split("_", 2)[2],
+        lambda text: "edgeops_000000000000_" + text.split("_", 2)[2],
+        lambda _: "",
+        lambda _: "edgeops__",
+        lambda _: "edgeops_é_é",
+    ],
+)
+def test_a_spoilt_token_opens_nothing(access, spoil):
+    made = access.create_token("ann", Role.ADMIN, now=NOW)
+    assert access.identify(made.text, now=NOW) is not None
+    assert access.identify(spoil(made.text), now=NOW) is None
+
+
+def test_a_revoked_token_opens_nothing_though_it_was_remembered(access, database):
+    made = access.create_token("ann", Role.ADMIN, now=NOW)
+    assert access.identify(made.text, now=NOW) is not None
+    with database.write() as connection:
+        tokens.revoke_api_token(connection, made.row.id, now=NOW)
+    assert access.identify(made.text, now=NOW) is None
+
+
+def test_a_token_made_by_another_process_is_known_at_once(access, database):
+    made = Access(database).create_token("ann", Role.VIEWER, now=NOW)
+    assert access.identify(made.text, now=NOW) is not None
+
+
+def test_a_remembered_token_costs_no_second_hash(access):
+    made = access.create_token("ann", Role.VIEWER, now=NOW)
+    costs = []
+    for _ in range(20):
+        started = time.process_time()
+        access.identify(made.text, now=NOW)
+        costs.append(time.process_time() - started)
+    assert min(costs[1:]) < costs[0] / 4
+
+
+def test_use_is_noted_at_most_once_a_minute(access, database):
+    made = access.create_token("ann", Role.VIEWER, now=NOW)
+    for seconds, noted in ((0, 0), (59, 0), (60, 60), (119, 60)):
+        access.identify(made.text, now=NOW + timedelta(seconds=seconds))
+        assert last_used(database, made.row.id) == NOW + timedelta(seconds=noted)
+
+
+def test_an_enrolment_token_is_no_api_token_and_the_other_way_round(access):
+    (enrolment,) = access.create_enrolment_tokens(1, created_by="ann", now=NOW)
+    api = access.create_token("ann", Role.ADMIN, now=NOW)
+    assert access.identify(enrolment.text, now=NOW) is None
+    assert access.check_enrolment_token(api.text) is None
+    assert access.check_enrolment_token(enrolment.text).id == enrolment.row.id
+
+
+def test_enrolment_tokens_differ_and_live_for_an_hour(access):
+    made = access.create_enrolment_tokens(5, created_by="ann", now=NOW)
+    assert len({one.text for one in made}) == 5
+    assert {one.row.expires_at for one in made} == {NOW + timedelta(hours=1)}

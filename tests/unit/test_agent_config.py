@@ -1,0 +1,105 @@
+"""What an agent keeps in files, and what it says when one cannot be used."""
+
+import stat
+from pathlib import Path
+
+import pytest
+
+from device_agent.config import (
+    Deployment,
+    Device,
+    PredictionMode,
+    Replay,
+    StateFolder,
+    next_boot,
+    read_deployment,
+    read_device,
+    write_deployment,
+    write_device,
+)
+from device_agent.lock import only_agent
+from edgeops.errors import ConfigError, ConflictError
+
+DEVICE = Device(
+    id="meter-1a2b",
+    name="meter",
+    server="http://127.0.0.1:1",
+    tuf_url="http://127.0.0.1:1/tuf",
+    broker_host="127.0.0.1",
+    broker_port=1883,
+    broker_user="meter-1a2b",
+    broker_password="secret",
+)
+
+
+@pytest.fixture
+def state(tmp_path):
+    return StateFolder(tmp_path)
+
+
+def test_the_folder_is_the_option_then_the_environment_then_xdg(tmp_path):
+    environment = {"EDGEOPS_AGENT_STATE": "/named", "XDG_STATE_HOME": "/xdg"}
+    assert StateFolder.chosen(tmp_path, environment).path == tmp_path
+    assert StateFolder.chosen(None, environment).path == Path("/named")
+    del environment["EDGEOPS_AGENT_STATE"]
+    assert StateFolder.chosen(None, environment).path == Path("/xdg/edgeops-agent")
+    assert StateFolder.chosen(None, {}).path == Path.home() / ".local/state/edgeops-agent"
+
+
+def test_the_device_file_keeps_the_broker_password_to_its_owner(state):
+    write_device(state, DEVICE)
+    assert read_device(state) == DEVICE
+    assert stat.S_IMODE(state.device.stat().st_mode) == 0o600
+
+
+def test_without_enrolment_the_error_says_how(state):
+    with pytest.raises(ConfigError, match="enrol URL --token"):
+        read_device(state)
+
+
+def test_a_damaged_device_file_is_named(state):
+    state.device.write_text('{"id": "meter-1a2b"}')
+    with pytest.raises(ConfigError, match=r"device\.json.*name"):
+        read_device(state)
+
+
+def test_a_deployment_without_configuration_has_no_source(state):
+    assert read_deployment(state, "gas") == Deployment(source=None, predictions=PredictionMode.LATEST)
+
+
+def test_a_deployment_is_read_as_it_was_written(state):
+    chosen = Deployment(source=Replay(file="/x.csv", run="r", rate_hz=5.0), predictions=PredictionMode.ALL)
+    write_deployment(state, "gas", chosen)
+    assert read_deployment(state, "gas") == chosen
+    assert state.configured() == ("gas",)
+
+
+@pytest.mark.parametrize("name", ["", "ab", "UPPER", "../../etc", "a/b", "-gas", "x" * 64])
+def test_a_name_that_cannot_be_a_folder_and_a_topic_is_refused(state, name):
+    with pytest.raises(ConfigError, match="cannot name a deployment"):
+        write_deployment(state, name, Deployment())
+
+
+def test_an_unknown_kind_of_source_is_refused_by_name(state):
+    (state.deployments / "gas").mkdir(parents=True)
+    (state.deployments / "gas" / "config.json").write_text('{"source": {"kind": "camera"}}')
+    with pytest.raises(ConfigError, match="camera"):
+        read_deployment(state, "gas")
+
+
+def test_every_start_counts_one_higher(state):
+    assert [next_boot(state) for _ in range(3)] == [1, 2, 3]
+
+
+def test_a_damaged_session_counter_is_not_guessed(state):
+    state.boot.write_text("many\n")
+    with pytest.raises(ConfigError, match="enrol this device again"):
+        next_boot(state)
+
+
+def test_two_agents_never_share_a_folder(state):
+    with only_agent(state.pid):
+        with pytest.raises(ConflictError, match="runs in .* already"), only_agent(state.pid):
+            pass
+    with only_agent(state.pid):
+        pass

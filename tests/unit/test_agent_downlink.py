@@ -1,0 +1,123 @@
+"""What a device believes of what arrives, and what it remembers of it over a restart."""
+
+import pytest
+
+from device_agent.downlink import Downlink, Refused, UnknownKey
+from edgeops.protocol import messages
+from edgeops.protocol.envelope import Session, Speaker, seal
+from edgeops.protocol.keys import SigningKey
+from edgeops.protocol.messages import Ack, Command, Credit, Desired
+from edgeops.protocol.topics import DownKind
+
+DEVICE = "meter-one"
+
+
+class Fleet:
+    """A server that speaks; each `start` is a new session."""
+
+    def __init__(self) -> None:
+        self.key = SigningKey.generate()
+        self.keys = {self.key.public.key_id: self.key.public}
+        self.start(1)
+
+    def start(self, counter: int) -> None:
+        self._speaker = Speaker(DEVICE, self.key, 1, Session(counter, bytes([counter]) * 8))
+        self._seq = 0
+
+    def say(self, kind: DownKind, body) -> bytes:
+        self._seq += 1
+        return seal(self._speaker, kind, seq=self._seq, body=messages.encode(body))
+
+
+@pytest.fixture
+def fleet():
+    return Fleet()
+
+
+@pytest.fixture
+def ear(tmp_path):
+    return Downlink(DEVICE, tmp_path / "marks.json")
+
+
+def desired(revision: int, epoch: int = 1) -> Desired:
+    return Desired(epoch=epoch, revision=revision, deployments=())
+
+
+def test_a_signed_message_is_heard(ear, fleet):
+    credit = ear.hear(DownKind.CREDIT, fleet.say(DownKind.CREDIT, Credit(records=9)), fleet.keys)
+    assert credit == Credit(records=9)
+
+
+def test_a_wrong_signature_is_refused(ear, fleet):
+    payload = bytearray(fleet.say(DownKind.CREDIT, Credit(records=9)))
+    payload[-1] ^= 1
+    heard = ear.hear(DownKind.CREDIT, bytes(payload), fleet.keys)
+    assert isinstance(heard, Refused)
+    assert heard.name == "envelope.refused"
+    assert "wrong signature" in heard.detail
+
+
+def test_a_key_that_nobody_named_is_asked_for_before_anything_is_judged(ear, fleet):
+    assert ear.hear(DownKind.CREDIT, fleet.say(DownKind.CREDIT, Credit(records=9)), {}) == UnknownKey(
+        fleet.key.public.key_id
+    )
+
+
+@pytest.mark.parametrize("payload", [b"", b"\xc1", b"not msgpack at all", b"\x99" * 40, bytes(70_000)])
+def test_what_cannot_be_parsed_is_refused(ear, fleet, payload):
+    assert isinstance(ear.hear(DownKind.ACK, payload, fleet.keys), Refused)
+
+
+def test_a_message_of_another_topic_is_refused(ear, fleet):
+    assert isinstance(ear.hear(DownKind.ACK, fleet.say(DownKind.CREDIT, Credit(records=9)), fleet.keys), Refused)
+
+
+def test_a_body_of_another_kind_is_refused(ear, fleet):
+    assert isinstance(ear.hear(DownKind.ACK, fleet.say(DownKind.ACK, Credit(records=9)), fleet.keys), Refused)
+
+
+def test_a_repeated_message_is_counted_and_not_heard_again(ear, fleet):
+    payload = fleet.say(DownKind.ACK, Ack(spools=()))
+    assert ear.hear(DownKind.ACK, payload, fleet.keys) == Ack(spools=())
+    assert ear.hear(DownKind.ACK, payload, fleet.keys).name == "envelope.repeated"
+
+
+def test_an_older_session_of_the_fleet_is_refused_also_after_a_restart(ear, fleet, tmp_path):
+    old = fleet.say(DownKind.CREDIT, Credit(records=1))
+    fleet.start(2)
+    ear.hear(DownKind.CREDIT, fleet.say(DownKind.CREDIT, Credit(records=2)), fleet.keys)
+    again = Downlink(DEVICE, tmp_path / "marks.json")
+    assert again.hear(DownKind.CREDIT, old, fleet.keys).name == "envelope.old-session"
+
+
+def test_a_command_is_never_carried_out_twice_across_a_restart(ear, fleet, tmp_path):
+    fleet.say(DownKind.COMMAND, Command(command="cmd-1", name="x"))
+    payload = fleet.say(DownKind.COMMAND, Command(command="cmd-2", name="x"))
+    ear.hear(DownKind.COMMAND, payload, fleet.keys)
+    again = Downlink(DEVICE, tmp_path / "marks.json")
+    assert again.hear(DownKind.COMMAND, payload, fleet.keys).name == "envelope.repeated"
+
+
+def test_a_desired_state_that_was_not_carried_out_is_heard_again_after_a_crash(ear, fleet, tmp_path):
+    payload = fleet.say(DownKind.DESIRED, desired(5))
+    assert ear.hear(DownKind.DESIRED, payload, fleet.keys) == desired(5)
+    again = Downlink(DEVICE, tmp_path / "marks.json")
+    assert again.hear(DownKind.DESIRED, payload, fleet.keys) == desired(5)
+    again.carried_out(desired(5))
+    third = Downlink(DEVICE, tmp_path / "marks.json")
+    assert third.desired == (1, 5)
+    assert third.hear(DownKind.DESIRED, payload, fleet.keys).name == "envelope.repeated"
+
+
+def test_an_older_desired_state_is_ignored_although_it_is_new_on_the_wire(ear, fleet):
+    ear.hear(DownKind.DESIRED, fleet.say(DownKind.DESIRED, desired(5)), fleet.keys)
+    ear.carried_out(desired(5))
+    assert ear.hear(DownKind.DESIRED, fleet.say(DownKind.DESIRED, desired(4)), fleet.keys).name == "desired.older"
+    assert ear.hear(DownKind.DESIRED, fleet.say(DownKind.DESIRED, desired(1, epoch=2)), fleet.keys) == desired(1, 2)
+
+
+def test_a_damaged_memory_counts_as_none(tmp_path, fleet):
+    (tmp_path / "marks.json").write_text("{")
+    ear = Downlink(DEVICE, tmp_path / "marks.json")
+    assert ear.desired == (0, 0)
+    assert ear.hear(DownKind.DESIRED, fleet.say(DownKind.DESIRED, desired(5)), fleet.keys) == desired(5)

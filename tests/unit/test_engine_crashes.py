@@ -1,0 +1,110 @@
+"""The engine dies before any statement, and after it, and a new one goes on: nothing twice, nothing lost."""
+
+from sqlalchemy import event
+
+from edgeops.protocol.messages import Reason, UpdateState
+from edgeops.rollout.rollout import RolloutState
+from fleet_server.db.events import EventKind
+from fleet_server.engine import Engine
+from tests.unit.engine_rig import Fleet, digest_of
+
+
+class KilledError(BaseException):
+    """The process ends here; nobody catches it."""
+
+
+class Killer:
+    """Ends the engine at statement number `at`, before or after the database carried it out."""
+
+    def __init__(self, fleet: Fleet) -> None:
+        self._engine = fleet.database.control
+        self.count = 0
+        self.at: int | None = None
+
+    def __call__(self, *_: object) -> None:
+        self.count += 1
+        if self.count == self.at:
+            raise KilledError
+
+    def run(self, fleet: Fleet, *, at: int, moment: str) -> bool:
+        """Run a new engine that dies; False when it got through."""
+        self.count, self.at = 0, at
+        event.listen(self._engine, moment, self)
+        try:
+            Engine(fleet.database).run_once(fleet.now)
+        except KilledError:
+            return True
+        finally:
+            event.remove(self._engine, moment, self)
+        return False
+
+
+def die_everywhere(fleet: Fleet) -> int:
+    """One death at every statement, before and after it; how many there were."""
+    killer = Killer(fleet)
+    deaths = 0
+    for moment in ("before_cursor_execute", "after_cursor_execute"):
+        at = 1
+        while killer.run(fleet, at=at, moment=moment):
+            deaths += 1
+            at += 1
+    fleet.engine = Engine(fleet.database)
+    fleet.run()
+    return deaths
+
+
+def changes_of_desired(fleet: Fleet) -> list[tuple[str, str | None]]:
+    return [(one.subject, one.data["digest"]) for one in fleet.events(EventKind.DESIRED_CHANGED)]
+
+
+def test_an_engine_that_dies_at_every_statement_offers_and_advances_exactly_once(tmp_path):
+    fleet = Fleet(tmp_path, size=3)
+    rollout = fleet.roll_out()
+    fleet.commit("dev-0", run=False)
+
+    assert die_everywhere(fleet) > 20
+
+    assert fleet.rollout(rollout).wave == 1
+    fleet.commit("dev-1", run=False)
+    fleet.commit("dev-2", run=False)
+    die_everywhere(fleet)
+    assert fleet.rollout(rollout).state is RolloutState.FINISHED
+    assert changes_of_desired(fleet) == [(device_id, digest_of(1)) for device_id in fleet.ids]
+    assert [(wave.size, wave.offered, wave.committed) for wave in fleet.waves(rollout)] == [(1, 1, 1), (2, 2, 2)]
+    fleet.database.close()
+
+
+def test_a_failure_is_taken_back_exactly_once_wherever_the_engine_dies(tmp_path):
+    fleet = Fleet(tmp_path, size=2)
+    rollout = fleet.roll_out(waves=("100%",))
+    fleet.say("dev-0", UpdateState.FAILED, reason=Reason.GOLDEN, run=False)
+
+    assert die_everywhere(fleet) > 20
+
+    assert fleet.rollout(rollout).state is RolloutState.FAILED
+    assert changes_of_desired(fleet) == [
+        ("dev-0", digest_of(1)),
+        ("dev-1", digest_of(1)),
+        ("dev-0", None),
+        ("dev-1", None),
+    ]
+    fleet.database.close()
+
+
+def test_every_event_may_be_repeated(tmp_path):
+    fleet = Fleet(tmp_path, size=3)
+    rollout = fleet.roll_out()
+    for device_id in fleet.ids:
+        for _ in range(3):
+            fleet.say(device_id, UpdateState.TRIAL)
+            fleet.commit(device_id)
+
+    # A restored cursor reads everything from the beginning.
+    with fleet.database.write() as connection:
+        connection.exec_driver_sql("DELETE FROM settings WHERE key = 'engine.cursor'")
+    before = (fleet.rollout(rollout), fleet.waves(rollout), changes_of_desired(fleet))
+    fleet.run()
+
+    assert (fleet.rollout(rollout), fleet.waves(rollout), changes_of_desired(fleet)) == before
+    assert len(before[2]) == 3
+    fleet.database.close()
