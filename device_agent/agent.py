@@ -32,7 +32,7 @@ from device_agent.updates import Surroundings, Updates
 from device_agent.uplink import Uplink
 from device_agent.worker import Worker
 from edgeops import __version__, limits
-from edgeops.errors import EdgeOpsError, MessageError
+from edgeops.errors import EdgeOpsError, MessageError, PlatformError
 from edgeops.protocol import messages
 from edgeops.protocol.keys import read_private_key
 from edgeops.protocol.messages import Ack, Command, Credit, Desired, MetaPart, Response, Wish
@@ -110,6 +110,8 @@ class Agent:
         self._wiring = Wiring(
             source=_open_source, sinks=self._sinks, configuration=lambda name: read_deployment(state, name)
         )
+        #: A desired state that is heard and not yet stored by every deployment.
+        self._unfinished: Desired | None = None
         self._updates: dict[str, Updates] = {}
         self._feeds: dict[str, Feed] = {}
         self._reporter = Reporter(self._uplink, facts=lambda: device_facts(state.path))
@@ -235,6 +237,7 @@ class Agent:
                 self._deployment(event.deployment).look_again()
             case _Nudge():
                 self._nudged = False
+                self._carry_out()
                 for updates in self._updates.values():
                     updates.tick()
             case _:
@@ -277,10 +280,8 @@ class Agent:
     def _act_on(self, heard: Heard) -> None:
         match heard:
             case Desired():
-                for desired in heard.deployments:
-                    self._deployment(desired.deployment)
-                    self._updates[desired.deployment].desire(desired, epoch=heard.epoch, revision=heard.revision)
-                self._downlink.carried_out(heard)
+                self._unfinished = heard
+                self._carry_out()
             case Ack():
                 acknowledged = [seq for ack in heard.spools for seq in self._spool.acknowledge(ack)]
                 if acknowledged:
@@ -293,6 +294,21 @@ class Agent:
                 self._uplink.say(UpKind.RESPONSE, Response(command=heard.command, ok=False, detail=detail))
             case _:
                 assert_never(heard)
+
+    def _carry_out(self) -> None:
+        """Hand a desired state to its deployments; on a full disk it stays unfinished and is tried again."""
+        desired = self._unfinished
+        if desired is None:
+            return
+        for wanted in desired.deployments:
+            try:
+                self._deployment(wanted.deployment)
+                self._updates[wanted.deployment].desire(wanted, epoch=desired.epoch, revision=desired.revision)
+            except MessageError as error:
+                self._counters["desired.refused"] += 1
+                _log.warning("desired.refused", extra={"deployment": wanted.deployment, "error": error})
+        self._downlink.carried_out(desired)
+        self._unfinished = None
 
     def _ask_for_keys(self, key_id: str) -> None:
         now_s = time.monotonic()
@@ -323,7 +339,7 @@ class Agent:
         self._reporter.report(
             desired=max(marks),
             deployments=tuple(updates.state() for _, updates in sorted(self._updates.items())),
-            counters=self._all_counters(),
+            counters=self._all_counters,
             now_s=time.monotonic(),
         )
 
@@ -344,7 +360,11 @@ class Agent:
         feed = Feed(name, updates=updates, spool=self._spool, wiring=self._wiring)
         self._updates[name] = updates
         self._feeds[name] = feed
-        updates.resume()
+        try:
+            updates.resume()
+        except PlatformError as error:  # a full disk: what is active answers, the update goes on at the next start
+            self._counters["agent.errors"] += 1
+            _log.warning("update.not-resumed", extra={"deployment": name, "error": error})
         feed.start()
         return feed
 

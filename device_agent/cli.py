@@ -6,7 +6,6 @@ ok, 1 failed, 2 usage, 3 not found, 4 not allowed, 5 unreachable, 6 conflict.
 
 import argparse
 import csv
-import ctypes
 import json
 import os
 import platform
@@ -45,7 +44,6 @@ _EXIT_CODES: tuple[tuple[type[EdgeOpsError], int], ...] = (
     (ConflictError, 6),
 )
 _BENCH_INFERENCES = 10_000
-_PR_SET_PDEATHSIG = 1
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -76,8 +74,6 @@ def _enrol(options: argparse.Namespace) -> int:
 
 
 def _run(options: argparse.Namespace) -> int:
-    if options.die_with_parent:
-        _die_with_parent()
     from device_agent.agent import Agent  # noqa: PLC0415 - loads the runtime
     from device_agent.events import log_to_stderr  # noqa: PLC0415
     from device_agent.lock import only_agent  # noqa: PLC0415
@@ -302,13 +298,6 @@ def _print_document(document: dict[str, Any], *, as_json: bool) -> None:
         )
 
 
-def _die_with_parent() -> None:
-    """SIGTERM when the parent is gone, so that windows still close (prctl(2), PR_SET_PDEATHSIG)."""
-    ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGTERM, 0, 0, 0)
-    if os.getppid() == 1:
-        raise ConfigError("--die-with-parent, but the parent is gone already")
-
-
 def _address(text: str) -> tuple[str, int]:
     host, _, port = text.rpartition(":")
     if not host or not port.isdecimal() or not 0 < int(port) < 65536:
@@ -346,9 +335,6 @@ def _parser() -> argparse.ArgumentParser:
 
     command = commands.add_parser("run", help="work until stopped")
     command.add_argument("--broker", type=_address, metavar="HOST:PORT", help="the broker, if it moved since enrolment")
-    command.add_argument(
-        "--die-with-parent", action="store_true", help="stop when the process that started this one is gone"
-    )
     command.add_argument("--verbose", action="store_true", help="log more")
     command.set_defaults(act=_run)
 

@@ -31,8 +31,6 @@ _log = logging.getLogger(__name__)
 _CHUNK_ROWS = 64
 #: A deployment without anything to do looks at its windows this often.
 _TICK_S = 0.25
-#: A source that plays as fast as it can waits while more records than this wait for the server.
-_MAX_PENDING = 2_000
 
 
 class Checkpoint(msgspec.Struct, frozen=True, array_like=True):
@@ -125,11 +123,10 @@ class Feed:
 
     def _follow(self) -> None:
         """Make the core run what shall run, on the source and sinks that are configured."""
+        self._put_in_charge(self._updates.running())
         configuration = self._wiring.configuration(self._deployment)
         if configuration != self._configuration:
             self._configure(configuration)
-        running = self._updates.running()
-        self._put_in_charge(running)
 
     def _configure(self, configuration: Deployment) -> None:
         last = self._configuration
@@ -192,7 +189,7 @@ class Feed:
         due = self._pacer.due(_CHUNK_ROWS)
         if due == 0:
             return self._pacer.wait_s()
-        if self._pacer.unpaced and self._spool.pending > _MAX_PENDING:
+        if self._pacer.unpaced and self._spool.pending > limits.MAX_REPLAY_PENDING:
             self.source_state = "waiting for the server"
             return _TICK_S
         rows = self._source.read(due)

@@ -74,7 +74,6 @@ class Link:
         self._will = will
         self._on_event = on_event
         self._client: mqtt.Client | None = None
-        self._was_accepted = False
         self._closing = Event()
         self._thread = Thread(target=self._run, name="link", daemon=True)
 
@@ -123,20 +122,21 @@ class Link:
     def _run(self) -> None:
         attempts = 0
         while not self._closing.is_set():
+            began_s = time.monotonic()
             try:
                 client = self._new_client()
                 self._client = client
                 client.connect(self._broker.host, self._broker.port, keepalive=_KEEPALIVE_S)
                 client.loop_forever(timeout=0.5)
-                attempts = 0 if self._was_accepted else attempts + 1
             except Exception as error:  # noqa: BLE001 - the border to paho and the network: report, then try again
-                attempts += 1
                 self._say(Disconnected(str(error)))
+            # Two agents under one id throw each other out: only a connection that lasted makes the next one quick.
+            lasted = time.monotonic() - began_s > limits.RECONNECT_MAX.total_seconds()
+            attempts = 0 if lasted else attempts + 1
             self._client = None
             self._closing.wait(_pause_s(attempts))
 
     def _new_client(self) -> mqtt.Client:
-        self._was_accepted = False
         client = mqtt.Client(
             CallbackAPIVersion.VERSION2,
             client_id=self._broker.user,
@@ -164,7 +164,6 @@ class Link:
             self._say(Disconnected(f"the broker refused {self._broker.user!r}: {code}"))
             client.disconnect()
             return
-        self._was_accepted = True
         self._say(Connected())
 
     def _on_disconnect(

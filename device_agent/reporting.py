@@ -11,7 +11,7 @@ from edgeops.protocol.topics import UpKind
 
 #: Changes closer together than this are told once.
 _SETTLE_S = 0.1
-#: Counters and facts alone are told this often.
+#: Counters and facts are told this often although nothing else changed.
 _COUNTERS_S = 60.0
 
 
@@ -21,7 +21,7 @@ class Reporter:
     def __init__(self, uplink: Uplink, *, facts: Callable[[], DeviceFacts]) -> None:
         self._uplink = uplink
         self._facts = facts
-        #: What was told last: desired mark and deployments, then counters.
+        #: What was told last: desired mark and deployments.
         self._told: tuple[object, object] | None = None
         self._told_s = 0.0
 
@@ -34,25 +34,24 @@ class Reporter:
         *,
         desired: tuple[int, int],
         deployments: tuple[DeploymentState, ...],
-        counters: Mapping[str, int],
+        counters: Callable[[], Mapping[str, int]],
         now_s: float,
     ) -> bool:
-        """Tell the state if it is due; whether it was told."""
+        """Tell the state if it is due; whether it was told. `counters` are asked only then."""
         state = (desired, deployments)
-        if self._told is not None:
-            age_s = now_s - self._told_s
-            moved = state != self._told[0] and age_s >= _SETTLE_S
-            counted = dict(counters) != self._told[1] and age_s >= _COUNTERS_S
-            if not (moved or counted):
-                return False
+        age_s = now_s - self._told_s
+        if self._told == state and age_s < _COUNTERS_S:
+            return False
+        if self._told is not None and age_s < _SETTLE_S:
+            return False
         body = Reported(
             desired_epoch=desired[0],
             desired_revision=desired[1],
             facts=self._facts(),
             deployments=deployments,
-            counters=dict(counters),
+            counters=dict(counters()),
         )
         if not self._uplink.say(UpKind.REPORTED, body):
             return False
-        self._told, self._told_s = (state, dict(counters)), now_s
+        self._told, self._told_s = state, now_s
         return True

@@ -68,6 +68,8 @@ ACK_TIMEOUT = timedelta(seconds=10)
 INITIAL_CREDIT = 64
 #: Values that a replayed file may hold in memory, as float32.
 MAX_REPLAY_BYTES = 256 * 1024 * 1024
+#: A file played as fast as the model answers waits while more records than this wait for the server.
+MAX_REPLAY_PENDING = 2_000
 #: A source or sink that failed rests this long, doubling up to the second value.
 RETRY_MIN = timedelta(seconds=1)
 RETRY_MAX = timedelta(minutes=1)

@@ -1,5 +1,7 @@
 """Wires the API process: context, routers, limits, problem documents, and uvicorn around them."""
 
+import os
+import socket
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from datetime import UTC, datetime
@@ -8,6 +10,7 @@ import uvicorn
 from fastapi import FastAPI
 
 import edgeops
+from edgeops.errors import ConfigError
 from fleet_server.access import Access
 from fleet_server.api import (
     datasets,
@@ -53,6 +56,7 @@ _NOUNS = (
 
 #: Requests that still run at a stop get this long.
 _STOP_S = 5
+_BACKLOG = 2048
 
 
 def _utc_now() -> datetime:
@@ -90,13 +94,25 @@ def create_app(config: ServerConfig, *, now: Callable[[], datetime] = _utc_now) 
 
 
 def serve(config: ServerConfig) -> None:
-    """Answer requests until SIGTERM or SIGINT."""
-    uvicorn.run(
-        create_app(config),
-        host=config.api_host,
-        port=config.api_port,
-        log_config=None,
-        access_log=False,
-        server_header=False,
-        timeout_graceful_shutdown=_STOP_S,
-    )
+    """Answer requests until SIGTERM or SIGINT.
+
+    Raises:
+        ConfigError: somebody else listens there.
+    """
+    family = socket.AF_INET6 if ":" in config.api_host else socket.AF_INET
+    try:
+        listener = socket.create_server((config.api_host, config.api_port), family=family, backlog=_BACKLOG)
+    except OSError as error:
+        raise ConfigError(
+            f"cannot listen on {config.api_host}:{config.api_port}: {os.strerror(error.errno or 0)}; "
+            "choose another --api-port"
+        ) from error
+    with listener:
+        options = uvicorn.Config(
+            create_app(config),
+            log_config=None,
+            access_log=False,
+            server_header=False,
+            timeout_graceful_shutdown=_STOP_S,
+        )
+        uvicorn.Server(options).run(sockets=[listener])

@@ -36,7 +36,8 @@ class ReplaySource:
         self._loop = loop
         self._position = 0
         self._values: NDArray[np.float32] = np.empty((0, 0), np.float32)
-        self._ids: list[str] = []
+        #: None = the row numbers.
+        self._ids: list[str] | None = None
 
     def select(self, columns: Sequence[str]) -> None:
         """Read the file for `columns`; the position stays.
@@ -44,9 +45,7 @@ class ReplaySource:
         Raises:
             DatasetError: unreadable, empty, a column missing, or something else than a number.
         """
-        values, ids = read_table(self._path, columns)
-        self._values = values
-        self._ids = ids if ids is not None else [str(row) for row in range(len(values))]
+        self._values, self._ids = read_table(self._path, columns)
 
     def seek(self, position: int) -> None:
         """Go on after `position` rows, counted over all rounds of a loop."""
@@ -60,7 +59,8 @@ class ReplaySource:
         first = self._position % total
         last = min(first + limit, total)
         self._position += last - first
-        return Rows(self._values[first:last], self._ids[first:last], self._position)
+        ids = [str(row) for row in range(first, last)] if self._ids is None else self._ids[first:last]
+        return Rows(self._values[first:last], ids, self._position)
 
 
 def read_table(path: Path, columns: Sequence[str]) -> _Table:
@@ -145,7 +145,9 @@ def _read_npz(path: Path, columns: Sequence[str]) -> _Table:
     except (ValueError, EOFError, zlib.error) as error:
         raise DatasetError(f"cannot read {path}: {error}") from error
     if stored.ndim < 2 or stored.dtype.kind not in "fiub":
-        raise DatasetError(f"{path}: `X` is {stored.dtype} of shape {stored.shape}; expected numbers of (rows, columns)")
+        raise DatasetError(
+            f"{path}: `X` is {stored.dtype} of shape {stored.shape}; expected numbers of (rows, columns)"
+        )
     stored = stored.reshape(len(stored), math.prod(stored.shape[1:]))
     if names is not None:
         stored = stored[:, _positions(path, names, columns)]
@@ -159,16 +161,17 @@ def _read_npz(path: Path, columns: Sequence[str]) -> _Table:
 
 def _gather(rows: Iterator[tuple[str | None, list[float]]], path: Path, width: int) -> _Table:
     values = array("f")
-    ids: list[str] = []
-    named = True
-    for row_id, row in rows:
-        named = named and row_id is not None
-        ids.append(_checked_id(row_id, path, len(ids)) if row_id is not None else "")
+    ids: list[str] | None = []
+    for number, (row_id, row) in enumerate(rows):
+        if row_id is None:
+            ids = None
+        elif ids is not None:
+            ids.append(_checked_id(row_id, path, number))
         values.extend(row)
         if 4 * len(values) > MAX_REPLAY_BYTES:
             raise _too_large(path)
     table = np.frombuffer(values, dtype=np.float32).reshape(-1, width) if values else np.empty((0, width), np.float32)
-    return table, ids if named else None
+    return table, ids
 
 
 def _positions(path: Path, names: Sequence[str], columns: Sequence[str], *, line: int | None = None) -> list[int]:

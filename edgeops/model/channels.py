@@ -48,13 +48,12 @@ class Channels:
         Raises:
             ArtifactError: a channel asks for a column, an embedding or an image that the model does not have.
         """
-        self._groups: list[tuple[_Fill, slice]] = []
-        positions: list[int] = []
-        for members, fill in _grouped(manifest, embedding_size):
-            self._groups.append((fill, slice(len(positions), len(positions) + len(members))))
-            positions.extend(members)
+        groups = _grouped(manifest, embedding_size)
+        positions = [position for members, _ in groups for position in members]
         self._answers = len(positions)
         self._values = np.empty(self._answers + len(_ANSWERS), np.float32)
+        parts = np.split(self._values, np.cumsum([len(members) for members, _ in groups], dtype=int))
+        self._groups = [(fill, part) for (_, fill), part in zip(groups, parts[:-1], strict=True)]
         #: Where each of the manifest's channels stands in the buffer.
         self._order = np.empty(len(manifest.channels), np.intp)
         self._order[positions] = np.arange(len(positions))
@@ -66,10 +65,12 @@ class Channels:
         self, window: Floats, embedding: Floats | None, *, answer: float, confidence: float, margin: float
     ) -> Floats:
         """A new array with one value per channel, in the manifest's order."""
-        values = self._values
         for fill, part in self._groups:
-            fill(window, embedding, values[part])
-        values[self._answers :] = answer, confidence, margin
+            fill(window, embedding, part)
+        values, first = self._values, self._answers
+        values[first] = answer
+        values[first + 1] = confidence
+        values[first + 2] = margin
         return values.take(self._order)
 
 
@@ -141,10 +142,14 @@ def _projection_fill(channels: list[Channel], embedding_size: int) -> _Fill:
     signs = projection_signs(max(indexes) + 1, embedding_size)[indexes]
     matrix = signs.astype(np.float64)
     scale = np.full(len(channels), 1 / np.sqrt(embedding_size))
+    wide, sums = np.empty(embedding_size), np.empty(len(channels))
 
     def fill(_window: Floats, embedding: Floats | None, out: Floats) -> None:
         assert embedding is not None, "a model with projections answers with its embedding"
-        np.multiply(matrix.dot(embedding.astype(np.float64)), scale, out=out, casting="same_kind")
+        wide[:] = embedding
+        np.dot(matrix, wide, out=sums)
+        np.multiply(sums, scale, out=sums)
+        out[:] = sums
 
     return fill
 
@@ -171,25 +176,32 @@ class _Image:
         if len(preprocess.multiply) != 1 or len(preprocess.add) != 1 or preprocess.multiply[0] <= 0:
             raise ArtifactError("image channels need one multiply above 0 and one add for all pixels")
         # A pixel is clipped where it preprocesses to the ends of 0..1.
-        self._black, self._white = (np.float32((end - preprocess.add[0]) / preprocess.multiply[0]) for end in (0, 1))
-        self._image = np.empty(shape[1:], np.float64)
-        self._pixels = self._image.reshape(-1)
-        down, across = self._image[1:], self._image[:, 1:]
-        self._steps = np.empty(down.size + across.size, np.float64)
+        size, row, colours = math.prod(shape[1:]), math.prod(shape[2:]), math.prod(shape[3:])
+        self._black, self._white = (
+            np.full(size, np.float32((end - preprocess.add[0]) / preprocess.multiply[0]), np.float64) for end in (0, 1)
+        )
+        self._pixels, self._deviations = np.empty((2, size), np.float64)
+        self._is_clipped = np.empty(size, np.bool_)
+        down, across = size - row, size - shape[1] * colours
+        rows = self._pixels.reshape(shape[1], row)
+        self._steps = np.empty(down + across, np.float64)
+        #: (pixels, their neighbours before, where the differences go): one row up, one colour tuple to the left.
         self._neighbours = (
-            (down, self._image[:-1], self._steps[: down.size].reshape(down.shape)),
-            (across, self._image[:, :-1], self._steps[down.size :].reshape(across.shape)),
+            (self._pixels[row:], self._pixels[:-row], self._steps[:down]),
+            (rows[:, colours:], rows[:, :-colours], self._steps[down:].reshape(shape[1], row - colours)),
         )
 
     def statistics(self, window: Floats) -> tuple[float, float, float, float]:
         """Mean, standard deviation, mean absolute difference of neighbours, share of clipped pixels."""
-        pixels, steps = self._pixels, self._steps
+        pixels, steps, is_clipped = self._pixels, self._steps, self._is_clipped
         pixels[:] = window.reshape(-1)
-        mean = np.add.reduce(pixels) / pixels.size
-        deviations = pixels - mean
-        variance = deviations.dot(deviations) / pixels.size
+        size = pixels.size
+        mean = np.add.reduce(pixels) / size
+        np.subtract(pixels, mean, out=self._deviations)
+        variance = self._deviations.dot(self._deviations) / size
         for after, before, difference in self._neighbours:
             np.subtract(after, before, out=difference)
         np.abs(steps, out=steps)
-        clipped = np.count_nonzero(pixels <= self._black) + np.count_nonzero(pixels >= self._white)
-        return mean, math.sqrt(variance), np.add.reduce(steps) / steps.size, clipped / pixels.size
+        clipped = np.count_nonzero(np.less_equal(pixels, self._black, out=is_clipped))
+        clipped += np.count_nonzero(np.greater_equal(pixels, self._white, out=is_clipped))
+        return mean, math.sqrt(variance), np.add.reduce(steps) / steps.size, clipped / size

@@ -81,7 +81,7 @@ def check_golden(model: "Model", golden: bytes) -> GoldenVerdict:
             want = expected[position][number]
             difference = _difference(got, want)
             worst = max(worst, difference)
-            if not difference <= _tolerance(got, runtime):
+            if not difference <= tolerance(got.dtype, runtime):
                 detail = f"golden vector {number}, output {position}: differs by {difference:g}"
                 return GoldenVerdict(ok=False, worst_difference=worst, detail=f"{detail} under {runtime}")
             if _is_class(model.manifest, position) and not _same_class(got, want):
@@ -89,6 +89,13 @@ def check_golden(model: "Model", golden: bytes) -> GoldenVerdict:
                 return GoldenVerdict(ok=False, worst_difference=worst, detail=f"{detail} under {runtime}")
     detail = f"{len(windows)} golden vectors answered, worst difference {worst:g}"
     return GoldenVerdict(ok=True, worst_difference=worst, detail=detail)
+
+
+def tolerance(dtype: np.dtype[Any], runtime: str) -> float:
+    """How far an output of this type may be off under this runtime, in the units of `GoldenVerdict`."""
+    if dtype.kind == "f":
+        return _TFLITE_RUNTIME_FLOAT_SHARE if runtime == TFLITE_RUNTIME else _FLOAT_SHARE
+    return _TFLITE_RUNTIME_STEPS if runtime == TFLITE_RUNTIME else _INTEGER_STEPS
 
 
 def _decode(golden: bytes, manifest: Manifest) -> tuple[NDArray[np.float32], list[NDArray[Any]]]:
@@ -122,12 +129,6 @@ def _difference(got: NDArray[Any], want: NDArray[Any]) -> float:
     if got.dtype.kind != "f":
         return largest
     return largest / max(float(np.abs(want).max()), float(np.finfo(np.float32).tiny))
-
-
-def _tolerance(got: NDArray[Any], runtime: str) -> float:
-    if got.dtype.kind == "f":
-        return _TFLITE_RUNTIME_FLOAT_SHARE if runtime == TFLITE_RUNTIME else _FLOAT_SHARE
-    return _TFLITE_RUNTIME_STEPS if runtime == TFLITE_RUNTIME else _INTEGER_STEPS
 
 
 def _is_class(manifest: Manifest, position: int) -> bool:

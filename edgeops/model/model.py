@@ -91,8 +91,8 @@ class Model:
         return tuple(self._interpreter.get_tensor(index) for index in self._outputs)
 
     def close(self) -> None:
-        """Give the interpreter's memory back; the model answers no more."""
-        del self._interpreter
+        """Give the interpreter's memory back; the model answers no more. Harmless to repeat."""
+        self.__dict__.pop("_interpreter", None)
 
 
 def _reference(artifact: Artifact) -> ReferenceProfile | None:

@@ -6,7 +6,7 @@ It loads interpreters and says what was found. It does NOT know what tensors mea
 import platform
 import sys
 from collections.abc import Callable
-from importlib import import_module, metadata
+from importlib import metadata
 from pathlib import Path
 from typing import Any, Protocol, cast
 
@@ -18,12 +18,6 @@ from edgeops.errors import ArtifactError, PlatformError
 
 LITERT = "litert"
 TFLITE_RUNTIME = "tflite-runtime"
-
-#: Name here, distribution on PyPI, module that holds `Interpreter`; in order of preference.
-_RUNTIMES = (
-    (LITERT, "ai-edge-litert", "ai_edge_litert.interpreter"),
-    (TFLITE_RUNTIME, "tflite-runtime", "tflite_runtime.interpreter"),
-)
 
 
 class Interpreter(Protocol):
@@ -99,15 +93,30 @@ def _tensor(detail: dict[str, Any]) -> Tensor:
 def _runtime() -> tuple[str, str, Callable[..., object]]:
     """The preferred runtime that imports; Python caches modules, so asking again is cheap."""
     failures = []
-    for name, distribution, module in _RUNTIMES:
+    for name, distribution, interpreter in (
+        (LITERT, "ai-edge-litert", _litert),
+        (TFLITE_RUNTIME, "tflite-runtime", _tflite_runtime),
+    ):
         try:
-            return name, distribution, import_module(module).Interpreter
+            return name, distribution, interpreter()
         except (ImportError, AttributeError) as error:  # tflite-runtime beside numpy 2 fails with either
             failures.append(f"{distribution}: {error}")
     raise PlatformError(
         f"no TFLite runtime on {platform.system()} {platform.machine()} with Python {platform.python_version()}: "
         f"{_remedy()} ({'; '.join(failures)})"
     )
+
+
+def _litert() -> Callable[..., object]:
+    from ai_edge_litert.interpreter import Interpreter as LiteRt  # noqa: PLC0415 - one of two that may be there
+
+    return cast("Callable[..., object]", LiteRt)
+
+
+def _tflite_runtime() -> Callable[..., object]:
+    from tflite_runtime.interpreter import Interpreter as TfLite  # noqa: PLC0415 - one of two that may be there
+
+    return cast("Callable[..., object]", TfLite)
 
 
 def _remedy() -> str:

@@ -24,6 +24,8 @@ FORMAT = 1
 _STEPS_PER_DEVIATION = 32
 #: Grid steps in the magnitude of a channel that never changed.
 _STEPS_PER_CONSTANT = 1024
+#: Far below what float32 readings can differ by; keeps the arithmetic finite.
+_LEAST_STEP = 1e-100
 _BLOCKS = 20
 _MIN_BLOCK_ROWS = 50
 
@@ -267,7 +269,7 @@ def _check_channel(channel: ReferenceChannel) -> None:
     edges = np.frombuffer(channel.edges, "<f4") if len(channel.edges) == 4 * EDGES else np.empty(0)
     if len(edges) != EDGES or not (edges[1:] >= edges[:-1]).all():
         raise ArtifactError(f"channel {channel.name[:80]!r} of the reference profile needs {EDGES} ascending edges")
-    if not (np.isfinite(channel.centre) and np.isfinite(channel.step) and channel.step > 0):
+    if not (np.isfinite(channel.centre) and np.isfinite(channel.step) and channel.step > _LEAST_STEP):
         raise ArtifactError(
             f"channel {channel.name[:80]!r} of the reference profile has centre {channel.centre}, step {channel.step}"
         )

@@ -44,6 +44,7 @@ from numpy.typing import NDArray
 from edgeops import limits
 from edgeops.errors import MessageError
 from edgeops.sketch.histogram import bin_counts, pack_counts, packed_length, unpack_counts
+from edgeops.sketch.varint import Reader, put, unzigzag, zigzag
 
 if TYPE_CHECKING:
     from edgeops.sketch.reference import ReferenceProfile
@@ -57,7 +58,6 @@ MAX_ROWS = 1 << 28
 _BUFFER_ROWS = 100
 #: Sums of one piece are exact in double up to 2^53 / (2 LIMIT)^2 rows.
 _PIECE_ROWS = 1 << 16
-_MAX_VARINT_BYTES = 9
 
 Integers = NDArray[np.int64]
 
@@ -237,8 +237,8 @@ def pack(sketch: Sketch) -> bytes:
     whole_pairs = np.maximum(sketch.present - 1, 0)
     broken = (sketch.missing > 0) | (sketch.pairs != whole_pairs)
     out = bytearray([VERSION])
-    _put(out, sketch.channels)
-    _put(out, sketch.rows)
+    put(out, sketch.channels)
+    put(out, sketch.rows)
     out += np.packbits(broken, bitorder="little").tobytes()
     columns = zip(
         broken.tolist(),
@@ -253,8 +253,8 @@ def pack(sketch: Sketch) -> bytes:
     )
     for is_broken, missing, gaps, counts, moments in columns:
         if is_broken:
-            _put(out, missing)
-            _put(out, gaps)
+            put(out, missing)
+            put(out, gaps)
         out += pack_counts(counts)
         present = sketch.rows - missing
         if present:
@@ -270,7 +270,7 @@ def unpack(data: bytes) -> Sketch:
     """
     if not data or data[0] != VERSION:
         raise MessageError(f"a sketch of version {data[:1].hex() or 'nothing'}, this side reads {VERSION:02x}")
-    reader = _Reader(data, 1)
+    reader = Reader(data, 1)
     channels = reader.varint(limits.MAX_CHANNELS)
     rows = reader.varint(MAX_ROWS)
     if channels == 0:
@@ -298,15 +298,15 @@ def unpack(data: bytes) -> Sketch:
 def _put_moments(out: bytearray, present: int, pairs: int, moments: tuple[int, ...]) -> None:
     total, squares, steps, low, high = moments
     mean = total // present
-    _put(out, _zigzag(total))
-    _put(out, squares - _least_squares(total, present))
+    put(out, zigzag(total))
+    put(out, squares - _least_squares(total, present))
     if pairs:
-        _put(out, steps)
-    _put(out, mean - low)
-    _put(out, high - mean)
+        put(out, steps)
+    put(out, mean - low)
+    put(out, high - mean)
 
 
-def _read_channel(reader: "_Reader", rows: int, *, is_broken: bool) -> tuple[list[int], tuple[int, ...]]:
+def _read_channel(reader: Reader, rows: int, *, is_broken: bool) -> tuple[list[int], tuple[int, ...]]:
     """Counts, and total, squares, pairs, steps, low, high."""
     missing = reader.varint(rows) if is_broken else 0
     present = rows - missing
@@ -318,7 +318,7 @@ def _read_channel(reader: "_Reader", rows: int, *, is_broken: bool) -> tuple[lis
     counts = unpack_counts(reader.take(packed_length(present)), present)
     if not present:
         return counts, (0, 0, 0, 0, LIMIT, -LIMIT)
-    total = _unzigzag(reader.varint(2 * present * LIMIT))
+    total = unzigzag(reader.varint(2 * present * LIMIT))
     squares = _least_squares(total, present) + reader.varint(present * LIMIT**2)
     steps = reader.varint(pairs * (2 * LIMIT) ** 2) if pairs else 0
     mean = total // present
@@ -332,53 +332,3 @@ def _read_channel(reader: "_Reader", rows: int, *, is_broken: bool) -> tuple[lis
 def _least_squares(total: int, present: int) -> int:
     """The least sum of squares that `present` numbers of this sum can have (Cauchy-Schwarz)."""
     return -(-total * total // present)
-
-
-def _zigzag(value: int) -> int:
-    return value << 1 if value >= 0 else (-value << 1) - 1
-
-
-def _unzigzag(value: int) -> int:
-    return value >> 1 if value & 1 == 0 else -(value + 1 >> 1)
-
-
-def _put(out: bytearray, value: int) -> None:
-    """Append a varint."""
-    while value > 0x7F:
-        out.append(value & 0x7F | 0x80)
-        value >>= 7
-    out.append(value)
-
-
-class _Reader:
-    """A cursor over hostile bytes."""
-
-    __slots__ = ("_at", "_data")
-
-    def __init__(self, data: bytes, at: int) -> None:
-        self._data = data
-        self._at = at
-
-    def take(self, length: int) -> bytes:
-        piece = self._data[self._at : self._at + length]
-        if len(piece) != length:
-            raise MessageError(f"a sketch ends at byte {len(self._data)} where {length} more were expected")
-        self._at += length
-        return piece
-
-    def varint(self, most: int) -> int:
-        value = 0
-        for position in range(_MAX_VARINT_BYTES):
-            (byte,) = self.take(1)
-            value |= (byte & 0x7F) << (7 * position)
-            if byte < 0x80:
-                break
-        else:
-            raise MessageError("a sketch with a number of more than 63 bits")
-        if value > most or (byte == 0 and position > 0):
-            raise MessageError(f"a sketch with {value} where at most {most} is possible")
-        return value
-
-    def finish(self) -> None:
-        if self._at != len(self._data):
-            raise MessageError(f"a sketch with {len(self._data) - self._at} bytes behind its end")

@@ -138,8 +138,7 @@ class Ingestion:
         return own if others is None else [*others.result(), *own]
 
     def _open_some(self, batch: Sequence[Delivery]) -> list[Opened | Refused]:
-        opened = [self._keyring.open(delivery) for delivery in batch]
-        return [self._keyring.open_again(message) if isinstance(message, Refused) else message for message in opened]
+        return [self._keyring.open(delivery) for delivery in batch]
 
     def _answer(self, reading: Reading) -> None:
         """Tell devices what is committed; whoever misses it hears it again at the next birth or repetition."""

@@ -91,7 +91,16 @@ class Keyring:
         return device_id in self._quarantined
 
     def open(self, delivery: Delivery) -> Opened | Refused:
-        """Judge a message by the keys in memory; safe from several threads."""
+        """Judge a message by the keys in memory, and if they do not fit by those in the database.
+
+        Safe from several threads.
+        """
+        message = self._open(delivery)
+        if isinstance(message, Refused) and message.reason in (Refusal.UNKNOWN_DEVICE, Refusal.SIGNATURE):
+            return self._open_by_database(message)
+        return message
+
+    def _open(self, delivery: Delivery) -> Opened | Refused:
         try:
             topic = parse_topic(delivery.topic)
         except TopicError as error:
@@ -104,21 +113,19 @@ class Keyring:
             return Refused(delivery, topic.device, Refusal.UNKNOWN_DEVICE, detail)
         return _opened(delivery, topic, keys)
 
-    def open_again(self, refused: Refused) -> Opened | Refused:
-        """Judge a refused message by the keys in the database: the device may be younger than the cache."""
-        if refused.reason not in (Refusal.UNKNOWN_DEVICE, Refusal.SIGNATURE):
-            return refused
+    def _open_by_database(self, refused: Refused) -> Opened | Refused:
+        """The device may be younger than the cache, or have a new key."""
         with self._database.read() as connection:
             keys = devices.keys(connection, refused.device_id)
-        if not keys or keys == self._accepted.get(refused.device_id):
+        if not keys:
             return refused
         self._accepted[refused.device_id] = keys
-        return self.open(refused.delivery)
+        return self._open(refused.delivery)
 
 
 def _opened(delivery: Delivery, topic: Up, keys: Mapping[str, PublicKey]) -> Opened | Refused:
     try:
-        envelope = open_envelope(delivery.payload, device=topic.device, kind=topic.kind, keys=keys)
+        envelope = open_envelope(delivery.payload, device=topic.device, kind=str(topic.kind), keys=keys)
     except MessageError as error:
         return Refused(delivery, topic.device, Refusal.UNPARSABLE, str(error))
     except EnvelopeError as error:

@@ -111,7 +111,8 @@ class Reading:
                 # The broker's memory of an older session, and its last will, are no attack: they come
                 # late by design, and only the current session's count.
                 if not (message.delivery.retained or _is_last_will(envelope)):
-                    detail = f"session {envelope.session.counter}, the newest was {self._session(device_id)}"
+                    newest = self._session(device_id)
+                    detail = f"session {envelope.session.counter} came after session {newest and newest.counter}"
                     self._put_aside(Refused(message.delivery, device_id, Refusal.OLD_SESSION, detail))
             case Freshness.CLONED_SESSION:
                 detail = f"two speakers in session {envelope.session.counter}"

@@ -199,7 +199,8 @@ def _put_aside(entry: ControlEntry | TelemetryEntry, error: Exception, now: date
         device_id=_device_of(entry),
         topic="",
         reason=Refusal.NOT_STORABLE,
-        detail=f"{type(error).__name__}: {error}"[: limits.MAX_DETAIL_LENGTH],
+        # A driver's error says what; SQLAlchemy's adds the statement and every value.
+        detail=f"{type(error).__name__}: {getattr(error, 'orig', error)}"[: limits.MAX_DETAIL_LENGTH],
         payload=repr(entry).encode(errors="replace")[: limits.QUARANTINE_BYTES],
     )
     aside: list[TelemetryEntry] = [SetAside(row)]

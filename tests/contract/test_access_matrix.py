@@ -64,7 +64,9 @@ def test_nobody_gets_in_without_a_token(rig, method, path, least):
 
 
 @pytest.mark.parametrize(("method", "path", "least"), GUARDED)
-@pytest.mark.parametrize("header", ["Bearer edgeops_000000000000_wrong", "Bearer x", "Basic YWRtaW46YWRtaW4=", "Bearer"])
+@pytest.mark.parametrize(
+    "header", ["Bearer edgeops_000000000000_wrong", "Bearer x", "Basic YWRtaW46YWRtaW4=", "Bearer"]
+)
 def test_a_wrong_token_is_no_token(rig, method, path, least, header):
     assert_problem(rig.request(method, example(path), headers={"Authorization": header}), 401)
 

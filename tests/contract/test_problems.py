@@ -13,7 +13,9 @@ from tests.contract.rig import assert_problem
 from tests.contract.test_access_matrix import LEAST_ROLE
 
 UNKNOWN = [key for key in LEAST_ROLE if "{" in key[1]]
-PAGES = [f"/api/v1/{noun}" for noun in ("devices", "quarantine", "datasets", "runs", "models", "jobs", "rollouts", "tokens")]
+PAGES = [
+    f"/api/v1/{noun}" for noun in ("devices", "quarantine", "datasets", "runs", "models", "jobs", "rollouts", "tokens")
+]
 PAGES += ["/api/v1/devices/{device_id}/telemetry", "/api/v1/devices/{device_id}/predictions"]
 JSON_BODIES = sorted(
     path for method, path in LEAST_ROLE if method == "POST" and path != "/api/v1/datasets" and "abort" not in path
@@ -35,7 +37,9 @@ def test_an_unknown_thing_is_a_404_that_says_which(rig, method, path):
     assert "7" in problem["detail"]
 
 
-@pytest.mark.parametrize("path", ["/", "/api", "/api/v1", "/api/v2/devices", "/api/v1/devices/", "/docs", "/redoc", "/api/v1/docs"])
+@pytest.mark.parametrize(
+    "path", ["/", "/api", "/api/v1", "/api/v2/devices", "/api/v1/devices/", "/docs", "/redoc", "/api/v1/docs"]
+)
 def test_an_unknown_path_is_a_404(rig, path):
     assert path in assert_problem(rig.request("GET", path), 404)["detail"]
 
@@ -50,7 +54,13 @@ def test_a_method_that_a_path_does_not_take_is_a_405(rig, path):
 @pytest.mark.parametrize("path", PAGES)
 @pytest.mark.parametrize(
     ("query", "name"),
-    [("limit=0", "limit"), ("limit=1001", "limit"), ("limit=x", "limit"), ("cursor=%00", "cursor"), ("cursor=gqFh", "cursor")],
+    [
+        ("limit=0", "limit"),
+        ("limit=1001", "limit"),
+        ("limit=x", "limit"),
+        ("cursor=%00", "cursor"),
+        ("cursor=gqFh", "cursor"),
+    ],
 )
 def test_a_query_that_cannot_be_used_is_a_422_that_names_the_parameter(rig, device, path, query, name):
     answer = rig.request("GET", f"{path.format(device_id=device)}?{query}", role=Role.ADMIN)
@@ -118,12 +128,19 @@ def test_the_openapi_document_promises_problems_and_only_problems(rig):
     key=st.sampled_from(sorted(LEAST_ROLE)),
     name=st.text(st.characters(codec="utf-8"), min_size=1, max_size=40),
     query=st.dictionaries(
-        st.sampled_from(["cursor", "limit", "from", "to", "channel", "deployment", "digest", "split", "labels", "device"]),
+        st.sampled_from(
+            ["cursor", "limit", "from", "to", "channel", "deployment", "digest", "split", "labels", "device"]
+        ),
         st.text(max_size=60) | st.integers().map(str) | st.datetimes().map(str),
         max_size=4,
     ),
-    body=st.none() | st.recursive(
-        st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False, allow_infinity=False) | st.text(max_size=20),
+    body=st.none()
+    | st.recursive(
+        st.none()
+        | st.booleans()
+        | st.integers()
+        | st.floats(allow_nan=False, allow_infinity=False)
+        | st.text(max_size=20),
         lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=10), inner, max_size=3),
         max_leaves=10,
     ),
@@ -135,4 +152,3 @@ def test_no_input_finds_a_bug(rig, key, name, query, body):
     assert answer.status_code < 500, answer.text
     if answer.status_code >= 400:
         assert_problem(answer, answer.status_code)
-

@@ -66,7 +66,7 @@ class Broker:
     """A private mosquitto with our ACL."""
 
     def __init__(self, folder):
-        folder.mkdir()
+        folder.mkdir(parents=True)
         self.port = free_port()
         self.passwords = {SERVER_USER: secrets.token_hex(8), DEVICE: secrets.token_hex(8)}
         (folder / "passwd").write_text(
@@ -187,7 +187,9 @@ class Server:
         return [messages.decode(data, messages.Report) for kind, data in self._all() if kind is UpKind.REPORTS]
 
     def predictions(self, deployment=DEPLOYMENT):
-        batches = [messages.decode(data, messages.Predictions) for kind, data in self._all() if kind is UpKind.PREDICTIONS]
+        batches = [
+            messages.decode(data, messages.Predictions) for kind, data in self._all() if kind is UpKind.PREDICTIONS
+        ]
         return {
             item.input_id: item for batch in batches if batch.deployment == deployment for item in batch.predictions
         }

@@ -6,7 +6,6 @@ import time
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from datetime import timedelta
-from pathlib import Path
 
 import paho.mqtt.client as paho
 import pytest
@@ -61,10 +60,12 @@ class Peer:
     def __init__(self, port, username, password):
         self.answers = []
         self.heard = []
+        self.lost = False
         self._told = threading.Event()
         self._client = paho.Client(CallbackAPIVersion.VERSION2, client_id=username, protocol=paho.MQTTv5)
         self._client.username_pw_set(username, password)
         self._client.on_connect = lambda _c, _u, _f, code, _p: self._answer(str(code))
+        self._client.on_disconnect = lambda *_: setattr(self, "lost", True)
         self._client.on_subscribe = lambda _c, _u, _m, codes, _p: self._answer(str(codes[0]))
         self._client.on_publish = lambda _c, _u, _m, code, _p: self._answer(str(code))
         self._client.on_message = lambda _c, _u, message: self.heard.append((message.topic, message.payload))
@@ -120,7 +121,6 @@ def test_an_enrolled_device_reaches_its_own_topics_and_no_others(rig, mosquitto,
     assert peer.publish(f"edgeops/v1/up/{other.device_id}/status") == NOT_AUTHORIZED
     assert peer.publish(f"edgeops/v1/down/{mine.device_id}/desired") == NOT_AUTHORIZED
     assert peer.publish(f"edgeops/v1/blob/{'0' * 64}/0") == NOT_AUTHORIZED
-    assert peer.publish("edgeops/v1/up/#") if False else True
     assert peer.subscribe(f"edgeops/v1/down/{mine.device_id}/+") == "Granted QoS 1"
     for topic in (f"edgeops/v1/down/{other.device_id}/desired", "edgeops/v1/up/+/+", f"edgeops/v1/blob/{'0' * 64}/1"):
         peer.subscribe(topic)  # mosquitto grants a subscription and filters what it delivers
@@ -149,7 +149,7 @@ def test_a_connected_device_stays_while_others_enrol(rig, mosquitto, peers):
     later = enrol(rig)
     connect_when_known(peers, mosquitto.broker_port, later.device_id, later.broker.password)
     assert peer.publish(f"edgeops/v1/up/{mine.device_id}/status") in {"Success", "No matching subscribers"}
-    assert peer.answers.count("Success") >= 1
+    assert not peer.lost
 
 
 def test_a_message_beyond_the_limit_does_not_pass(rig, mosquitto, peers):
@@ -177,7 +177,8 @@ def test_the_fleet_key_is_listed_in_the_trust_repository(rig):
     targets = rig.http.get(f"{rig.url}/tuf/metadata/2.targets.json").json()["signed"]["targets"]
     digest = targets["fleet/keys.json"]["hashes"]["sha256"]
     listed = rig.http.get(f"{rig.url}/tuf/targets/fleet/{digest}.keys.json").json()
-    (fleet,) = (key for key in rig.client(Role.VIEWER).keys() if key.role == "fleet")
+    keys = rig.client(Role.VIEWER).keys()
+    (fleet,) = (key for key in keys if key.role == "fleet")
     assert listed == {"epoch": 1, "keys": [{"epoch": 1, "public_hex": fleet.public_hex}]}
 
 
@@ -261,5 +262,6 @@ def test_no_path_leads_out_of_the_trust_repository(rig, path):
 
 
 def test_the_data_folder_keeps_its_keys_to_itself(rig):
-    for path in (rig.config.keys, *rig.config.keys.iterdir(), rig.config.broker, *rig.config.broker.iterdir()):
-        assert Path(path).stat().st_mode & 0o077 == 0, path
+    config = rig.config
+    for path in (config.keys, *config.keys.iterdir(), config.broker, config.broker_passwd, config.server_password):
+        assert path.stat().st_mode & 0o077 == 0, path

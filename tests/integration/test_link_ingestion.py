@@ -111,7 +111,9 @@ def test_a_poisonous_record_is_put_aside_alone_and_counts_as_received(rig):
 
 def test_an_answer_that_is_no_number_is_put_aside_with_its_record(rig):
     device = rig.device()
-    body = device.records((0, messages.encode(predictions(("7", float("nan"))))), (1, messages.encode(predictions(("8", 3.0)))))
+    body = device.records(
+        (0, messages.encode(predictions(("7", float("nan"))))), (1, messages.encode(predictions(("8", 3.0))))
+    )
     device.send(UpKind.PREDICTIONS, body)
     eventually(lambda: device.acked_through() == 1, what="the ack of both records")
     assert rig.rows("SELECT input_id, answer FROM predictions") == [("8", 3.0)]

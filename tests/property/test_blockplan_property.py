@@ -10,7 +10,7 @@ BLOCK = 7
 blobs = st.binary(min_size=1, max_size=200)
 
 
-@settings(deadline=None)
+@settings(deadline=None, max_examples=60)
 @given(blobs, st.data())
 def test_only_right_blocks_are_written_and_each_once(blob, data):
     blocks = BlockMap(len(blob), BLOCK, block_list(blob, BLOCK))
@@ -33,7 +33,7 @@ def test_only_right_blocks_are_written_and_each_once(blob, data):
     assert bytes(written) == blob
 
 
-@settings(deadline=None)
+@settings(deadline=None, max_examples=60)
 @given(st.sets(st.integers(0, 2000), max_size=100))
 def test_wishes_ask_for_exactly_what_is_missing(missing):
     asked = wishes(digest_bytes(b""), sorted(missing))

@@ -4,6 +4,7 @@ Stated on the commands, that is on every change of what a device shall run: the 
 right while a device was asked twice or too early.
 """
 
+import contextlib
 import tempfile
 from datetime import timedelta
 from pathlib import Path
@@ -13,14 +14,13 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule, run_state_machine_as_test
 
 from edgeops.errors import ConflictError
-from edgeops.protocol.messages import Presence, Reason, UpdateState
+from edgeops.protocol.messages import Reason, UpdateState
 from edgeops.rollout.installation import OPEN as OPEN_INSTALLATIONS
 from edgeops.rollout.installation import InstallationState
 from edgeops.rollout.rollout import OPEN, RolloutState
-from fleet_server.db import devices
 from fleet_server.db.events import EventKind
 from fleet_server.engine import Engine
-from tests.unit.engine_rig import ENOUGH, Fleet, digest_of
+from tests.unit.engine_rig import ENOUGH, Fleet
 
 SIZE = 4
 DEVICES = st.integers(0, SIZE - 1).map(lambda number: f"dev-{number}")
@@ -51,7 +51,13 @@ class Commands(RuleBasedStateMachine):
         self.asked: dict[str, int] = {}
 
     def teardown(self) -> None:
-        self.fleet.database.close()
+        """In the end nobody acts any more: every rollout has ended, or waits for a person and says why."""
+        self.fleet.wait(timedelta(minutes=35), step=timedelta(seconds=50))
+        for rollout_id in self.rollouts:
+            rollout = self.fleet.rollout(rollout_id)
+            assert rollout.state is not RolloutState.RUNNING
+            assert rollout.reason
+        self.fleet.close()
         self.folder.cleanup()
 
     @initialize(waves=WAVES)
@@ -98,10 +104,8 @@ class Commands(RuleBasedStateMachine):
 
     @rule(data=st.data())
     def abort(self, data) -> None:
-        try:
+        with contextlib.suppress(ConflictError):
             self.fleet.abort(data.draw(st.sampled_from(self.rollouts)))
-        except ConflictError:
-            pass
 
     @invariant()
     def no_device_is_asked_twice_or_before_its_wave(self) -> None:
@@ -195,30 +199,13 @@ class Commands(RuleBasedStateMachine):
         )
 
 
-class Ending(Commands):
-    """Whatever happened: in the end every rollout has ended, or waits for a person."""
-
-    def teardown(self) -> None:
-        for _ in range(3):
-            self.fleet.wait(timedelta(minutes=40), step=timedelta(seconds=45))
-        for rollout_id in self.rollouts:
-            rollout = self.fleet.rollout(rollout_id)
-            assert rollout.state is not RolloutState.RUNNING
-            assert rollout.reason
-        super().teardown()
-
-
-CALM = settings(
-    max_examples=15,
-    stateful_step_count=15,
-    deadline=None,
-    suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large],
-)
-
-
-def test_whatever_happens_the_commands_keep_their_promises():
-    run_state_machine_as_test(Commands, settings=CALM)
-
-
-def test_whatever_happens_every_rollout_ends_or_waits_for_a_person():
-    run_state_machine_as_test(Ending, settings=settings(CALM, max_examples=8, stateful_step_count=8))
+def test_whatever_happens_the_commands_keep_their_promises_and_every_rollout_ends_or_waits_for_a_person():
+    run_state_machine_as_test(
+        Commands,
+        settings=settings(
+            max_examples=25,
+            stateful_step_count=15,
+            deadline=None,
+            suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large],
+        ),
+    )

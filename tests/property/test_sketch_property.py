@@ -20,7 +20,7 @@ rows = npst.arrays(
     st.tuples(st.integers(0, 40), st.just(CHANNELS)),
     elements=st.one_of(st.floats(-4, 4, width=32), st.floats(width=32)),
 )
-more = settings(deadline=None, max_examples=150)
+more = settings(deadline=None, max_examples=60)
 
 
 def sketch_of(values):
@@ -86,13 +86,13 @@ def test_counts_come_back(counts):
     assert unpack_counts(pack_counts(counts), sum(counts)) == counts
 
 
-@settings(deadline=None, max_examples=500)
+@settings(deadline=None, max_examples=200)
 @given(st.binary(max_size=120))
 def test_hostile_bytes_are_refused_or_mean_exactly_one_sketch(data):
     _refused_or_canonical(b"\x01" + data)
 
 
-@settings(deadline=None, max_examples=300)
+@settings(deadline=None, max_examples=100)
 @given(rows, st.integers(0, 10_000), st.integers(0, 255))
 def test_a_damaged_sketch_is_refused_or_means_exactly_one_other(values, at, byte):
     data = bytearray(pack(sketch_of(values)))

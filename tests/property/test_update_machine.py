@@ -35,9 +35,7 @@ class PlayedDevice(RuleBasedStateMachine):
         self.doing: Command | None = None
         self.revision = 0
         self.active: str | None = None
-        self.on_disk: set[str] = set()
         self.spool: dict[str, UpdateState] = {}
-        self.acknowledged_evidence: set[str] = set()
         #: What the world has shown about the update under way.
         self.verified: set[str] = set()
         self.listed_now = False
@@ -45,6 +43,8 @@ class PlayedDevice(RuleBasedStateMachine):
         self.begun: list[str] = []
         self.boots_in_trial = 0
         self.dies_in = -1
+        #: Final reports of models that later were found damaged.
+        self.lost: set[str] = set()
 
     # -- the device, as device_agent.updates does it ---------------------------------------
 
@@ -97,7 +97,8 @@ class PlayedDevice(RuleBasedStateMachine):
                 report = final_report("gas", self.update)
                 assert report is not None
                 key = report_key("gas", self.update)
-                assert self.spool.setdefault(key, report.state) == report.state, "two different final reports"
+                # A model that got lost is installed once more; what was reported of it first stands.
+                assert self.spool.setdefault(key, report.state) == report.state or key in self.lost
                 self.border()
                 self.feed(events.Reported())
             case Command.TAKE_NEXT:
@@ -182,6 +183,7 @@ class PlayedDevice(RuleBasedStateMachine):
     @precondition(lambda self: self.doing is Command.WAIT)
     @rule()
     def time_passes(self) -> None:
+        self.dies_in = -1
         self.carry_out(machine.resume(self.update))
 
     @precondition(lambda self: self.update.state is UpdateState.TRIAL)
@@ -209,6 +211,8 @@ class PlayedDevice(RuleBasedStateMachine):
         if self.update.reported:
             self.verified.discard(self.active)
             self.active = None
+            self.lost.add(report_key("gas", self.update))
+            self.dies_in = -1
             self.feed(events.Lost())
 
     # -- what always holds ---------------------------------------------------------------------
@@ -246,5 +250,5 @@ _OUTCOMES = {
     Command.CHECK_LISTED: [events.Listed(), events.NoContact(), events.Refused(Reason.WITHDRAWN, "x")],
 }
 
-PlayedDevice.TestCase.settings = settings(max_examples=150, stateful_step_count=40, deadline=None)
+PlayedDevice.TestCase.settings = settings(max_examples=60, stateful_step_count=30, deadline=None)
 test_the_commands_keep_every_promise = PlayedDevice.TestCase

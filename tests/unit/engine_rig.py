@@ -1,9 +1,10 @@
 """A server's database with devices and models, without processes: what engine tests stand on."""
 
+import logging
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
-from sqlalchemy import select
+from sqlalchemy import event, select
 
 from edgeops.artifact.manifest import Task, Variant
 from edgeops.digest import digest_bytes
@@ -30,13 +31,28 @@ FACTS = DeviceFacts(
 ENOUGH = {"inferences": 20, "errors": 0, "latency_p50_us": 5, "latency_p95_us": 9, "memory_bytes": 0}
 
 
+class Bugs(logging.Handler):
+    """Steps that the engine had to undo; a test that does not expect one fails."""
+
+    def __init__(self) -> None:
+        super().__init__(logging.ERROR)
+        self.told: list[str] = []
+
+    def emit(self, record: logging.LogRecord) -> None:
+        self.told.append(self.format(record))
+
+
 class Fleet:
     """Devices `dev-0`, `dev-1` ... that report the deployment `gas`, and a clock that only tests move."""
 
     def __init__(self, folder: Path, *, size: int) -> None:
         self.database = Database.in_folder(folder)
+        # Nothing here is about power cuts, and waiting for the disk is most of the time.
+        event.listen(self.database.control, "connect", lambda one, _: one.execute("PRAGMA synchronous = OFF"))
         tables.control.create_all(self.database.control)
         self.now = START
+        self.bugs = Bugs()
+        logging.getLogger("fleet_server.engine").addHandler(self.bugs)
         self.engine = Engine(self.database)
         self.ids = [f"dev-{number}" for number in range(size)]
         for device_id in self.ids:
@@ -66,6 +82,12 @@ class Fleet:
             )
         for version in (1, 2, 3):
             self.train(version, published=version < 3)
+
+    def close(self) -> None:
+        """Give the database back, and tell what the engine had to undo."""
+        logging.getLogger("fleet_server.engine").removeHandler(self.bugs)
+        self.database.close()
+        assert not self.bugs.told, self.bugs.told
 
     def enrol(self, device_id: str, *, deployments: tuple[str, ...] = ("gas",)) -> None:
         with self.database.write() as connection:

@@ -14,7 +14,7 @@ from bench import __main__ as harness
 def rows(monkeypatch, tmp_path):
     """A bench of two rows whose figures the test sets."""
     figures = {"fast": True, "slow": True}
-    for name in figures:
+    for name in list(figures):
         module = types.ModuleType(f"bench.{name}")
         module.measure = lambda name=name: {
             "name": name,

@@ -20,7 +20,7 @@ S = InstallationState
 def fleet(tmp_path):
     made = Fleet(tmp_path, size=3)
     yield made
-    made.database.close()
+    made.close()
 
 
 # -- the way that ends well -----------------------------------------------------------
@@ -498,6 +498,7 @@ def test_an_event_that_cannot_be_read_does_not_stop_the_others(fleet):
         events.append(connection, EventKind.REPORT_RECEIVED, "dev-0", {"state": "nonsense"}, fleet.now)
     fleet.commit("dev-0")
     assert fleet.states(rollout)["dev-0"] is S.COMMITTED
+    assert "report.received" in fleet.bugs.told.pop()
 
 
 # -- audit --------------------------------------------------------------------------------------

@@ -1,5 +1,7 @@
 """A real runtime on real files: loading, answering, golden vectors."""
 
+import sys
+
 import msgspec
 import numpy as np
 import pytest
@@ -7,10 +9,9 @@ import pytest
 from edgeops.artifact.manifest import MissingPolicy, Preprocess
 from edgeops.artifact.package import package
 from edgeops.errors import ArtifactError, InputError, PlatformError
-from edgeops.model import runtime
-from edgeops.model.golden import MAX_VECTORS, check_golden, make_golden
+from edgeops.model.golden import MAX_VECTORS, check_golden, make_golden, tolerance
 from edgeops.model.model import Model
-from edgeops.model.runtime import load_interpreter, runtime_facts, tensors_of
+from edgeops.model.runtime import load_interpreter, runtime_facts
 from tests.golden.tiny import tiny_artifact, tiny_manifest, tiny_rows, tiny_tflite
 
 VARIANTS = [("int8", False), ("int8", True), ("float32", False), ("float32", True)]
@@ -110,6 +111,23 @@ def test_one_step_of_an_integer_output_is_tolerated_and_two_are_not(load):
     assert not check_golden(model, moved(2)).ok
 
 
+def test_tolerances_belong_to_a_runtime():
+    integer, real = np.dtype(np.int8), np.dtype(np.float32)
+    assert (tolerance(integer, "litert"), tolerance(integer, "tflite-runtime")) == (1, 48)
+    assert tolerance(real, "litert") == 1e-5
+
+
+def test_a_tie_among_stored_outputs_demands_no_class(load):
+    model = load(tiny_artifact())
+    window = np.array([[0.6, 0.5, -0.4, 0.2]], np.float32)
+    head, (output,) = msgspec.msgpack.decode(make_golden(model, [window]))[:3], model.outputs(window)
+    codes = output.reshape(-1).astype(int)
+    first, second = np.argsort(codes)[[-1, -2]]
+    codes[second] = codes[first] - 1
+    close = msgspec.msgpack.encode([*head, [codes.astype(np.int8).tobytes()]])
+    assert "class" not in check_golden(model, close).detail
+
+
 @pytest.mark.parametrize(
     "damage", [b"", b"garbage", b"\x94\x01\x01\xc4\x04abcd\x91\xc4\x03abc", b"\x94\x02\x01\xc4\x00\x90"]
 )
@@ -160,7 +178,8 @@ def test_the_runtime_is_named():
 
 
 def test_without_a_runtime_the_error_says_what_to_run(monkeypatch):
-    monkeypatch.setattr(runtime, "_RUNTIMES", (("litert", "ai-edge-litert", "no_such_runtime.interpreter"),))
+    for module in ("ai_edge_litert", "tflite_runtime"):
+        monkeypatch.setitem(sys.modules, module, None)
+        monkeypatch.delitem(sys.modules, f"{module}.interpreter", raising=False)
     with pytest.raises(PlatformError, match=r"Python 3\.\d+.*: .*(run `pip install|use x86_64)"):
         runtime_facts()
-    assert tensors_of

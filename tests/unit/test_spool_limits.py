@@ -11,7 +11,9 @@ from edgeops.sketch.reference import build_reference
 from edgeops.sketch.window import MAX_ROWS, Sketcher, merge, pack, unpack
 
 
-def window(rows: int, *, deployment: str = "gas", phase: Phase = Phase.LIVE, sketch: bytes = b"", p50: int = 10) -> Window:
+def window(
+    rows: int, *, deployment: str = "gas", phase: Phase = Phase.LIVE, sketch: bytes = b"", p50: int = 10
+) -> Window:
     return Window(
         deployment=deployment,
         digest=bytes(32),

@@ -1,0 +1,72 @@
+"""Numbers of few bytes for packed sketches: LEB128, shortest form only, and a reader that trusts nothing."""
+
+from edgeops.errors import MessageError
+
+_MAX_VARINT_BYTES = 9
+
+
+def zigzag(value: int) -> int:
+    """0, -1, 1, -2 ... as 0, 1, 2, 3 ..."""
+    return value << 1 if value >= 0 else (-value << 1) - 1
+
+
+def unzigzag(value: int) -> int:
+    """The inverse of `zigzag`."""
+    return value >> 1 if value & 1 == 0 else -(value + 1 >> 1)
+
+
+def put(out: bytearray, value: int) -> None:
+    """Append a number of 0 or more."""
+    while value > 0x7F:
+        out.append(value & 0x7F | 0x80)
+        value >>= 7
+    out.append(value)
+
+
+class Reader:
+    """A cursor over hostile bytes."""
+
+    __slots__ = ("_at", "_data")
+
+    def __init__(self, data: bytes, at: int) -> None:
+        self._data = data
+        self._at = at
+
+    def take(self, length: int) -> bytes:
+        """The next `length` bytes.
+
+        Raises:
+            MessageError: there are fewer.
+        """
+        piece = self._data[self._at : self._at + length]
+        if len(piece) != length:
+            raise MessageError(f"a sketch ends at byte {len(self._data)} where {length} more were expected")
+        self._at += length
+        return piece
+
+    def varint(self, most: int) -> int:
+        """The next number, in its shortest form.
+
+        Raises:
+            MessageError: it is cut off, longer than needed, or more than `most`.
+        """
+        value = 0
+        for position in range(_MAX_VARINT_BYTES):
+            (byte,) = self.take(1)
+            value |= (byte & 0x7F) << (7 * position)
+            if byte < 0x80:
+                break
+        else:
+            raise MessageError("a sketch with a number of more than 63 bits")
+        if value > most or (byte == 0 and position > 0):
+            raise MessageError(f"a sketch with {value} where at most {most} is possible")
+        return value
+
+    def finish(self) -> None:
+        """Assert the end.
+
+        Raises:
+            MessageError: there are bytes left.
+        """
+        if self._at != len(self._data):
+            raise MessageError(f"a sketch with {len(self._data) - self._at} bytes behind its end")

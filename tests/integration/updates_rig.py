@@ -1,0 +1,250 @@
+"""One device's updates against a server that answers at once, in one process and without a broker.
+
+Everything of the device is real: TUF child, probe child, slots, spool, state files. The server is a folder with
+a real TUF repository and blobs in memory; it answers a wish in the call that publishes it. As a program,
+`python -m tests.integration.updates_rig FOLDER`, it installs the model that FOLDER was prepared with.
+"""
+
+import sys
+from collections.abc import Callable, Sequence
+from datetime import UTC, datetime
+from pathlib import Path
+
+import msgspec
+
+from device_agent.facts import device_facts
+from device_agent.fetch import BlockFetch, MetaFetch
+from device_agent.probe import ProbeVerdict, run_probe
+from device_agent.store.spool import Spool
+from device_agent.trust import Trust
+from device_agent.updates import Surroundings, Updates
+from edgeops import limits
+from edgeops.artifact.blockplan import block_list, wished
+from edgeops.artifact.manifest import Descriptor, decode_descriptor, encode_value, target_path
+from edgeops.digest import digest_bytes, digest_hex
+from edgeops.protocol.messages import (
+    BlockWish,
+    DesiredDeployment,
+    MetaPart,
+    MetaStatus,
+    MetaWish,
+    Report,
+    SpoolAck,
+    UpdateState,
+    Wish,
+    decode,
+)
+from edgeops.protocol.topics import Block, UpKind
+from edgeops.trust.repository import Repository
+from tests.golden.tiny import tiny_artifact, tiny_descriptor
+
+DEPLOYMENT = "gas"
+NOW = datetime.now(UTC)
+
+
+class Server:
+    """Answers wishes from a repository folder and blobs in memory."""
+
+    def __init__(self, folder: Path) -> None:
+        self.repository_folder = folder / "repository"
+        self.repository = Repository.create(self.repository_folder, folder / "keys", NOW)
+        self.blobs: dict[str, bytes] = {}
+        self.connected = True
+        #: What happens to a block on its way; None = it is lost.
+        self.on_the_way: Callable[[int, bytes], bytes | None] = lambda _index, data: data
+        self.subscribed: set[Block] = set()
+        self.sent_blocks = 0
+
+    def publish(self, artifact: bytes) -> Descriptor:
+        descriptor = tiny_descriptor(artifact)
+        self.blobs[descriptor.digest] = artifact
+        self.repository.publish({target_path(descriptor.manifest): encode_value(descriptor)}, NOW)
+        return descriptor
+
+    def withdraw(self, descriptor: Descriptor) -> None:
+        self.repository.withdraw([target_path(descriptor.manifest)], NOW)
+
+    def attach(self, meta: MetaFetch, blocks: BlockFetch) -> None:
+        self.meta, self.blocks = meta, blocks
+
+    # -- FetchLink ---------------------------------------------------------------------------
+
+    def publish_wish(self, wish: Wish) -> bool:
+        if not self.connected:
+            return False
+        match wish:
+            case MetaWish():
+                self._answer(wish)
+            case BlockWish():
+                blob = self.blobs[wish.digest]
+                for index in wished(wish):
+                    assert Block(wish.digest, index) in self.subscribed, "asked for before it was subscribed"
+                    data = self.on_the_way(index, blob[index * limits.BLOCK_BYTES :][: limits.BLOCK_BYTES])
+                    self.sent_blocks += 1
+                    if data is not None:
+                        self.blocks.received(Block(wish.digest, index), data)
+        return True
+
+    def subscribe_blocks(self, blocks: Sequence[Block]) -> None:
+        self.subscribed |= set(blocks)
+        assert len(self.subscribed) <= limits.BLOCK_WINDOW
+
+    def unsubscribe_blocks(self, blocks: Sequence[Block]) -> None:
+        self.subscribed -= set(blocks)
+
+    def _answer(self, wish: MetaWish) -> None:
+        content = self._content(wish.path)
+        if content is None:
+            self.meta.received(MetaPart(request=wish.request, path=wish.path, status=MetaStatus.MISSING))
+            return
+        part = content[wish.offset :][: limits.METADATA_PART_BYTES]
+        self.meta.received(
+            MetaPart(
+                request=wish.request,
+                path=wish.path,
+                status=MetaStatus.OK,
+                total_bytes=len(content),
+                offset=wish.offset,
+                data=part,
+            )
+        )
+
+    def _content(self, path: str) -> bytes | None:
+        if path.startswith("blocklists/"):
+            return block_list(self.blobs["sha256:" + path.removeprefix("blocklists/")], limits.BLOCK_BYTES)
+        file = self.repository_folder / path
+        return file.read_bytes() if file.is_file() else None
+
+
+class Device:
+    """One start of an agent, as far as updates are concerned; `run` does the slow work that waits."""
+
+    def __init__(self, folder: Path, server: Server, *, probe: Callable[[Path], ProbeVerdict] = run_probe) -> None:
+        self.now = 0.0
+        self.server = server
+        self.folder = folder / "device"
+        trust = self.folder / "trust"
+        if not trust.exists():
+            (trust / "metadata").mkdir(parents=True)
+            (trust / "metadata" / "root.json").write_bytes(server.repository.trusted_root())
+        self.spool = Spool.open(self.folder / "spool.db")
+        meta = MetaFetch(server, monotonic=self._hasten)
+        blocks = BlockFetch(server, monotonic=self._hasten)
+        server.attach(meta, blocks)
+        self.waiting: list[Callable[[], None]] = []
+        self.changes = 0
+        self.updates = Updates(
+            DEPLOYMENT,
+            self.folder / "deployments" / DEPLOYMENT,
+            surroundings=Surroundings(
+                spool=self.spool,
+                trust=Trust(trust, meta),
+                meta=meta,
+                blocks=blocks,
+                facts=lambda: device_facts(self.folder),
+                submit=self.waiting.append,
+                probe=probe,
+            ),
+            on_change=self._changed,
+            monotonic=lambda: self.now,
+        )
+        self.updates.resume()
+
+    def _changed(self) -> None:
+        self.changes += 1
+
+    def _hasten(self) -> float:
+        """A clock for fetching: each look is half a second, so that nothing waits for the real one."""
+        self.now += 0.5
+        return self.now
+
+    def desire(
+        self, descriptor: Descriptor | None, *, revision: int, digest: str | None = None, installation: str = "inst-1"
+    ) -> None:
+        self.updates.desire(
+            DesiredDeployment(
+                deployment=DEPLOYMENT,
+                target=target_path(descriptor.manifest) if descriptor else None,
+                digest=digest or (descriptor.digest if descriptor else None),
+                installation=installation,
+                trial_inferences=5,
+            ),
+            epoch=1,
+            revision=revision,
+        )
+
+    def run(self) -> None:
+        while self.waiting:
+            self.waiting.pop(0)()
+
+    def run_until(self, state: UpdateState) -> None:
+        while self.waiting and self.updates.state().state is not state:
+            self.waiting.pop(0)()
+
+    def later(self, seconds: float) -> None:
+        self.now += seconds
+        self.updates.tick()
+        self.run()
+
+    def infer(self, count: int = 5, *, ok: bool = True) -> None:
+        for _ in range(count):
+            self.updates.trial_inference(ok=ok, latency_us=12, detail="" if ok else "it broke")
+
+    def acknowledge(self) -> None:
+        """The server took in what waits, and says so."""
+        self.spool.lost_contact()
+        for batch in self.spool.take(1000):
+            self.spool.acknowledge(
+                SpoolAck(spool=self.spool.id, through=-1, ranges=tuple((r.seq, r.seq) for r in batch.body.records))
+            )
+        self.updates.acknowledged()
+
+    def reports(self) -> list[Report]:
+        """Everything in the spool that was not acknowledged."""
+        self.spool.lost_contact()
+        return [
+            decode(r.data, Report) for b in self.spool.take(1000) if b.kind is UpKind.REPORTS for r in b.body.records
+        ]
+
+    @property
+    def state(self) -> UpdateState:
+        return self.updates.state().state
+
+    @property
+    def active(self) -> str | None:
+        active = self.updates.running().active
+        return active.digest if active else None
+
+    def close(self) -> None:
+        self.updates.close()
+        self.spool.close()
+
+
+def prepare(folder: Path) -> Descriptor:
+    """A server with one published model, for the program below."""
+    artifact = tiny_artifact()
+    descriptor = Server(folder).publish(artifact)
+    (folder / "artifact").write_bytes(artifact)
+    (folder / "descriptor").write_bytes(encode_value(descriptor))
+    return descriptor
+
+
+def install(folder: Path) -> None:
+    """Install what `prepare` published, from wherever an earlier process stopped, and say how it stands."""
+    server = Server(folder)
+    artifact = (folder / "artifact").read_bytes()
+    server.blobs[digest_bytes(artifact)] = artifact
+    device = Device(folder, server)
+    device.desire(decode_descriptor((folder / "descriptor").read_bytes()), revision=1)
+    device.run()
+    if device.updates.running().candidate is not None:
+        device.infer()
+        device.acknowledge()
+    device.run()
+    said = {"state": device.state, "active": device.active, "reports": [r.state for r in device.reports()]}
+    sys.stdout.buffer.write(msgspec.json.encode(said))
+    device.close()
+
+
+if __name__ == "__main__":
+    install(Path(sys.argv[1]))

@@ -1,0 +1,67 @@
+"""Preprocessing and windowing hold for any reading a sensor can send."""
+
+import numpy as np
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from hypothesis.extra import numpy as npst
+
+from edgeops.artifact.manifest import InputWindow, MissingPolicy, Preprocess, Tensor, Transform
+from edgeops.model.preprocess import Preprocessor
+from edgeops.model.windowing import WindowBuffer, windows_of
+
+WINDOW = InputWindow(columns=("a", "b", "c"))
+FLOAT = Tensor(name="in", shape=(1, 3), dtype="float32")
+INT8 = Tensor(name="in", shape=(1, 3), dtype="int8", scale=1 / 16, zero_point=5)
+
+readings = npst.arrays(np.float32, st.tuples(st.integers(1, 6), st.just(1), st.just(3)), elements=st.floats(width=32))
+recipes = st.builds(
+    Preprocess,
+    transform=st.sampled_from(list(Transform)),
+    multiply=st.tuples(*[st.floats(-1e3, 1e3)] * 3),
+    add=st.tuples(*[st.floats(-1e3, 1e3)] * 3),
+    clip=st.one_of(st.none(), st.floats(0.5, 10)),
+)
+few = settings(deadline=None, max_examples=100)
+
+
+@few
+@given(readings, recipes, st.sampled_from([FLOAT, INT8]))
+def test_the_batch_form_equals_the_incremental_one_for_any_reading(windows, recipe, tensor):
+    one = Preprocessor(recipe, WINDOW, tensor, missing=MissingPolicy.NEUTRAL)
+    assert one.batch(windows).tobytes() == b"".join(one(window).tobytes() for window in windows)
+
+
+@few
+@given(readings, recipes)
+def test_a_float_model_never_reads_what_is_not_finite_or_not_clipped(windows, recipe):
+    read = Preprocessor(recipe, WINDOW, FLOAT, missing=MissingPolicy.NEUTRAL).batch(windows)
+    assert np.isfinite(read).all()
+    if recipe.clip is not None:
+        assert (np.abs(read) <= np.float32(recipe.clip)).all()
+
+
+@few
+@given(readings, recipes)
+def test_an_integer_model_reads_what_the_float_model_reads_within_one_step(windows, recipe):
+    real = Preprocessor(recipe, WINDOW, FLOAT, missing=MissingPolicy.NEUTRAL).batch(windows).astype(np.float64)
+    stored = Preprocessor(recipe, WINDOW, INT8, missing=MissingPolicy.NEUTRAL).batch(windows).astype(np.float64)
+    # float32 itself is coarser than a step where |x * multiply| and |add| nearly cancel out.
+    expected = np.clip(real / INT8.scale + INT8.zero_point, -128, 127)
+    assert (np.abs(stored - expected) <= 1.0).all()
+
+
+@few
+@given(
+    st.integers(0, 30),
+    st.integers(1, 5),
+    st.integers(1, 7),
+    st.lists(st.sampled_from([0.5, 5.0, -1.0]), min_size=30, max_size=30),
+)
+def test_rows_one_by_one_and_at_once_give_the_same_windows(count, length, stride, steps):
+    window = InputWindow(columns=("a",), rows=length, stride=stride, max_gap_s=1.0)
+    table = np.arange(count, dtype=np.float32)[:, np.newaxis]
+    times = np.cumsum(steps)[:count].tolist()
+    buffer = WindowBuffer(window)
+    pushed = [buffer.push(row, at_s) for row, at_s in zip(table, times, strict=True)]
+    expected = [found.tolist() for found in pushed if found is not None]
+    assert windows_of(table, window, at_s=times).tolist() == expected
