@@ -60,11 +60,7 @@ def pairs() -> tuple[Pair, ...]:
     atexit.register(worker.close)
     try:
         sources = [_digits(folder), *_gas()]
-        return tuple(
-            _train(worker, folder, what, path, options, recipe, seed)
-            for what, path, options, recipe in sources
-            for seed in SEEDS
-        )
+        return tuple(_train(worker, folder, source, seed) for source in sources for seed in SEEDS)
     finally:
         worker.close()
 
@@ -92,9 +88,8 @@ def _gas() -> list[_Source]:
     return [("gas dense", path, {"label": "gas", "where": ("batch=1,2",)}, RecipeName.DENSE)] if path.exists() else []
 
 
-def _train(
-    worker: Worker, folder: Path, what: str, path: Path, options: dict[str, Any], recipe: RecipeName, seed: int
-) -> Pair:
+def _train(worker: Worker, folder: Path, source: _Source, seed: int) -> Pair:
+    what, path, options, recipe = source
     snapshot = folder / "snapshot"
     snapshot.write_bytes(encode_snapshot(import_file(path, file_name=path.name, **options)))
     task = frames.Build(
@@ -113,8 +108,7 @@ def _train(
         destination=str(folder),
     )
     ending = worker.run(task, timeout=_TIMEOUT, on_progress=lambda _: None)
-    if not isinstance(ending, frames.Built):
-        raise RuntimeError(f"{what}: {ending}")
+    assert isinstance(ending, frames.Built), f"{what}: {ending}"
     files = {built.variant.value: Path(built.file).read_bytes() for built in ending.variants}
     evaluation = read_snapshot(snapshot).only(Split.EVALUATION)
     return Pair(what=what, seed=seed, float32=files["float32"], int8=files["int8"], evaluation=evaluation)

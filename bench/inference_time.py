@@ -37,7 +37,7 @@ def measure() -> dict[str, Any]:
 
 
 _ARTIFACTS = {
-    "int8, 7 channels": lambda: tiny_artifact(),
+    "int8, 7 channels": tiny_artifact,
     "float32 with embedding, 9 channels": lambda: tiny_artifact(variant="float32", embedding=True),
     "int8 with embedding, 9 channels": lambda: tiny_artifact(variant="int8", embedding=True),
 }
@@ -60,5 +60,6 @@ def _bar_us(timing: Timing) -> float:
 def _described(name: str, timing: Timing) -> str:
     return (
         f"{name}: {timing.overhead_us:.1f} of {_bar_us(timing):.1f} us, "
-        f"p50 {timing.agent_p50_us} against {timing.bare_p50_us} us, p99 {timing.agent_p99_us} against {timing.bare_p99_us} us"
+        f"p50 {timing.agent_p50_us} against {timing.bare_p50_us} us, "
+        f"p99 {timing.agent_p99_us} against {timing.bare_p99_us} us"
     )

@@ -44,8 +44,9 @@ def _constants(data: bytes) -> list[int]:
 
 
 def _scales(data: bytes) -> int:
-    """Per-channel scales."""
-    counts = [len(one["quantization_parameters"]["scales"]) for one in _tensors(data)]
+    """Per-channel scales of weights; those of biases follow from them and are not granted again."""
+    weights = [one for one in _tensors(data) if one["dtype"] == np.int8]
+    counts = [len(one["quantization_parameters"]["scales"]) for one in weights]
     return sum(count for count in counts if count > 1)
 
 

@@ -51,8 +51,8 @@ def measure() -> dict[str, Any]:
         "holds": over_mib <= BAR_MIB,
         "inside": (
             f"resident memory of the agent process ({resident / 2**20:.1f} MiB) after {SECONDS:.0f} s with two "
-            f"deployments at {RATE_HZ:.0f} rows/s each ({rows:,} rows) and one update of a running model, minus baseline: "
-            "a Python process with numpy, the runtime and the same model after one inference"
+            f"deployments at {RATE_HZ:.0f} rows/s each ({rows:,} rows) and one update of a running model, "
+            "minus baseline: a Python process with numpy, the runtime and the same model after one inference"
         ),
     }
 

@@ -28,6 +28,8 @@ from edgeops.update.faults import FailPoint
 _GLANCE_S = 0.2
 #: The block map is made durable after this many blocks; what was not is checked and fetched again.
 _SAVE_EVERY = 16
+#: Parts or blocks that wait for the worker; a broker that sends more than was asked for gains nothing.
+_MAX_WAITING = 4 * limits.BLOCK_WINDOW
 
 
 class FetchLink(Protocol):
@@ -70,8 +72,9 @@ class MetaFetch:
         self._request = 0
 
     def received(self, part: MetaPart) -> None:
-        """Take in a part that arrived; for the link's thread, never blocks."""
-        self._parts.put(part)
+        """Take in a part that arrived; for the link's thread, never blocks. A flood is dropped."""
+        if self._parts.qsize() < _MAX_WAITING:
+            self._parts.put(part)
 
     def file(self, path: str, *, max_bytes: int, cancelled: Callable[[], bool] = never) -> bytes | None:
         """Get a whole file; None = the server has none of that name.
@@ -83,6 +86,8 @@ class MetaFetch:
             CancelledError: `cancelled()` became true.
             FetchError: the server says that the file is larger than `max_bytes`.
         """
+        while not self._parts.empty():
+            self._parts.get()
         data = bytearray()
         deadline = self._monotonic() + limits.TRUST_TIMEOUT.total_seconds()
         while True:
@@ -145,8 +150,9 @@ class BlockFetch:
         self.mismatched = 0
 
     def received(self, block: Block, data: bytes) -> None:
-        """Take in a block that arrived; for the link's thread, never blocks."""
-        self._arrived.put((block, data))
+        """Take in a block that arrived; for the link's thread, never blocks. A flood is dropped."""
+        if self._arrived.qsize() < _MAX_WAITING and len(data) <= limits.BLOCK_BYTES:
+            self._arrived.put((block, data))
 
     def blob(
         self, descriptor: Descriptor, folder: Path, *, meta: MetaFetch, cancelled: Callable[[], bool] = never

@@ -78,7 +78,8 @@ class JobDesk:
         self._database = database
         self._blobs = Blobs(config)
         self._stop = stop
-        self._worker = Worker(stop=stop)
+        config.run.mkdir(parents=True, exist_ok=True)
+        self._worker = Worker(stop=stop, folder=config.run)
 
     def warm_up(self) -> None:
         """Let the worker import TensorFlow now."""
@@ -302,7 +303,6 @@ class JobDesk:
     @contextmanager
     def _workplace(self) -> Iterator[Path]:
         """A folder for files on their way, beside where they go."""
-        self._config.run.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryDirectory(prefix="job-", dir=self._config.run) as folder:
             yield Path(folder)
 

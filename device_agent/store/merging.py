@@ -7,11 +7,10 @@ weighed by rows and the 95th is the larger one, which never makes a slow model l
 from collections.abc import Iterator, Sequence
 from functools import reduce
 
-from edgeops.sketch.window import MAX_ROWS, merge, pack, unpack
-
 from edgeops import limits
 from edgeops.errors import MessageError
 from edgeops.protocol.messages import Phase, Window, decode, encode
+from edgeops.sketch.window import MAX_ROWS, merge, pack, unpack
 
 #: One spooled window: its seq, its bytes, the seqs it answers for already.
 Spooled = tuple[int, bytes, tuple[int, ...]]

@@ -8,7 +8,7 @@ the join of answers and truth.
 import csv
 import io
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import partial
@@ -35,8 +35,14 @@ _ROLLOUT_TIMEOUT_S = 90.0
 _ANSWERS_TIMEOUT_S = 30.0
 _POLL_S = 0.1
 
-#: Device id -> the input ids that it replays.
-Shares = Mapping[str, tuple[str, ...]]
+
+@dataclass(frozen=True, slots=True)
+class Replay:
+    """Which device answers which rows."""
+
+    deployment: str
+    #: Device id -> input ids.
+    shares: Mapping[str, tuple[str, ...]]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -126,13 +132,13 @@ def run(site: Site, *, seed: int, watch: Stopwatch, on_job: Callable[[Job], None
     with watch.phase("publish"):
         publish(client, version, on_job=on_job)
     with watch.phase("replay"):
-        shares = replay(site)
+        replayed = replay(site)
     with watch.phase("rollout"):
-        rollout = roll_out(client, version)
+        rollout = roll_out(client, version, replayed.deployment)
     with watch.phase("answers"):
-        wait_for_answers(client, shares, rollout.digest)
+        wait_for_answers(client, replayed, rollout.digest)
     with watch.phase("score"):
-        scores = judge(client, shares, rollout)
+        scores = judge(client, replayed, rollout)
         devices = tuple(_device_figures(client, agent, scores[agent.device_id], version) for agent in site.agents)
     overall = total(scores.values())
     windows = sum(one.windows for one in devices)
@@ -181,11 +187,12 @@ def publish(client: Client, version: Version, *, on_job: Callable[[Job], None] |
     _finish(client, client.publish(version.model, version.version), on_job)
 
 
-def replay(site: Site, *, rate_hz: float | None = None) -> Shares:
+def replay(site: Site, *, deployment: str = digits.NAME, rate_hz: float | None = None) -> Replay:
     """Give each agent its share of the held-out rows, once; they wait on the device until it has a model.
 
     Args:
         site: its agents take part.
+        deployment: what the agents call it.
         rate_hz: rows a second; None = as fast as the model answers.
     """
     with np.load(io.BytesIO(site.client.dataset_rows(digits.NAME))) as file:
@@ -198,19 +205,19 @@ def replay(site: Site, *, rate_hz: float | None = None) -> Shares:
         path = agent.state / "held-out.npz"
         np.savez(path, X=values[every], id=ids[every])
         rate = () if rate_hz is None else ("--rate", str(rate_hz))
-        arguments = ("replay", path, "--deployment", digits.NAME, "--once", "--predictions", "all", *rate)
+        arguments = ("replay", path, "--deployment", deployment, "--once", "--predictions", "all", *rate)
         command = processes.python("device_agent.cli", "--state", agent.state, *arguments)
         started.append(processes.start(f"{agent.name}.replay", command, logs=site.logs))
     for child in started:
         processes.wait_until_done(child, timeout_s=_REPLAY_TIMEOUT_S)
     for agent in site.agents:
         processes.wait_until_ready(
-            agent.child, partial(_has_deployment, site.client, agent), timeout_s=_REPLAY_TIMEOUT_S
+            agent.child, partial(_has_deployment, site.client, agent, deployment), timeout_s=_REPLAY_TIMEOUT_S
         )
-    return shares
+    return Replay(deployment, shares)
 
 
-def roll_out(client: Client, version: Version) -> Rollout:
+def roll_out(client: Client, version: Version, deployment: str) -> Rollout:
     """Bring the quantized model to all devices, a canary first.
 
     Raises:
@@ -218,7 +225,7 @@ def roll_out(client: Client, version: Version) -> Rollout:
         WaitTimeoutError: it did not end in time.
     """
     rollout = client.create_rollout(
-        version.model, version.version, variant=VARIANT, deployment=digits.NAME, to="all", waves=WAVES
+        version.model, version.version, variant=VARIANT, deployment=deployment, to="all", waves=WAVES
     )
     deadline = time.monotonic() + _ROLLOUT_TIMEOUT_S
     while rollout.state == "running":
@@ -231,14 +238,12 @@ def roll_out(client: Client, version: Version) -> Rollout:
     return rollout
 
 
-def wait_for_answers(client: Client, shares: Shares, digest: str, *, timeout_s: float = _ANSWERS_TIMEOUT_S) -> bool:
+def wait_for_answers(client: Client, replayed: Replay, digest: str, *, timeout_s: float = _ANSWERS_TIMEOUT_S) -> bool:
     """Wait until the server holds an answer to each row, and a window that counts it; False = not in time."""
     deadline = time.monotonic() + timeout_s
-    waiting = dict(shares)
+    waiting = set(replayed.shares)
     while True:
-        waiting = {
-            device: share for device, share in waiting.items() if not _is_complete(client, device, share, digest)
-        }
+        waiting = {device for device in waiting if not _is_complete(client, replayed, device, digest)}
         if not waiting:
             return True
         if time.monotonic() > deadline:
@@ -246,13 +251,15 @@ def wait_for_answers(client: Client, shares: Shares, digest: str, *, timeout_s: 
         time.sleep(_POLL_S)
 
 
-def judge(client: Client, shares: Shares, rollout: Rollout) -> dict[str, Score]:
+def judge(client: Client, replayed: Replay, rollout: Rollout) -> dict[str, Score]:
     """Each device's published answers against the labels, joined by (device, committed digest, input id)."""
     truth = _read_labels(client.dataset_labels(digits.NAME))
     committed = {one.device_id: one.digest for one in client.installations(rollout.id) if one.state == "committed"}
     return {
-        device: score_device(device, share, truth, committed=committed.get(device), answers=_answers(client, device))
-        for device, share in shares.items()
+        device: score_device(
+            device, share, truth, committed=committed.get(device), answers=_answers(client, device, replayed.deployment)
+        )
+        for device, share in replayed.shares.items()
     }
 
 
@@ -263,18 +270,20 @@ def _finish(client: Client, job: Job, on_job: Callable[[Job], None] | None) -> J
     return ended
 
 
-def _has_deployment(client: Client, agent: Agent) -> bool:
-    return any(one.deployment == digits.NAME for one in client.device(agent.device_id).deployments)
+def _has_deployment(client: Client, agent: Agent, deployment: str) -> bool:
+    return any(one.deployment == deployment for one in client.device(agent.device_id).deployments)
 
 
-def _is_complete(client: Client, device: str, share: Sequence[str], digest: str) -> bool:
-    if sum(one.source_rows for one in client.telemetry(device, deployment=digits.NAME)) < len(share):
+def _is_complete(client: Client, replayed: Replay, device: str, digest: str) -> bool:
+    share = replayed.shares[device]
+    if sum(one.source_rows for one in client.telemetry(device, deployment=replayed.deployment)) < len(share):
         return False
-    return len({one.input_id for one in client.predictions(device, digits.NAME, digest)} & set(share)) == len(share)
+    answered = {one.input_id for one in client.predictions(device, replayed.deployment, digest)}
+    return answered.issuperset(share)
 
 
-def _answers(client: Client, device: str) -> Iterator[Answer]:
-    for one in client.predictions(device, digits.NAME):
+def _answers(client: Client, device: str, deployment: str) -> Iterator[Answer]:
+    for one in client.predictions(device, deployment):
         yield Answer(device=device, digest=one.digest, input_id=one.input_id, label=one.label or "")
 
 

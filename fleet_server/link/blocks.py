@@ -4,6 +4,7 @@ May = the artifact is in the database and was not withdrawn; nothing else below 
 here. When a block leaves is decided in `fleet_server.link.schedule`.
 """
 
+import logging
 import os
 import time
 from collections import OrderedDict
@@ -16,6 +17,8 @@ from edgeops.artifact.blockplan import block_count, block_list
 from edgeops.errors import ArtifactError
 from fleet_server.db import models
 from fleet_server.db.database import Database
+
+log = logging.getLogger(__name__)
 
 _OPEN_FILES = 16
 _KEPT_LISTS = 64
@@ -91,7 +94,8 @@ class Shelf:
             return None
         try:
             block_bytes = artifact.describe().block_bytes
-        except ArtifactError:
+        except ArtifactError as error:
+            log.error("shelf.bad_descriptor digest=%s error=%s", digest, error)  # noqa: TRY400 - no traceback wanted
             return None
         if block_count(artifact.size_bytes, block_bytes) == 0:
             return None

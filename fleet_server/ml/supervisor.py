@@ -8,11 +8,13 @@ import select
 import signal
 import subprocess
 import sys
+import tempfile
 import threading
 import time
 from collections.abc import Callable
 from contextlib import suppress
 from datetime import timedelta
+from pathlib import Path
 
 import msgspec
 
@@ -28,10 +30,17 @@ class StoppedError(Exception):
 
 
 class Worker:
-    """A child process that does tasks; use it from one thread."""
+    """A child process that does tasks; use it from one thread.
 
-    def __init__(self, *, stop: threading.Event) -> None:
+    Args:
+        stop: set when this process is told to stop.
+        folder: where the child's scratch folder is made; None = where the system keeps temporary files.
+    """
+
+    def __init__(self, *, stop: threading.Event, folder: Path | None = None) -> None:
         self._stop = stop
+        self._folder = folder
+        self._scratch: tempfile.TemporaryDirectory[str] | None = None
         self._process: subprocess.Popen[bytes] | None = None
 
     @property
@@ -43,10 +52,13 @@ class Worker:
         """Start the child if there is none; its process id."""
         if self._process is None or self._process.poll() is not None:
             self.close()
+            self._scratch = tempfile.TemporaryDirectory(prefix="worker-", dir=self._folder)
             self._process = subprocess.Popen(
                 [sys.executable, "-m", "fleet_server.ml.worker", str(os.getpid())],
                 stdin=subprocess.PIPE,
                 stdout=subprocess.PIPE,
+                # TensorFlow leaves generated code among the temporary files, Keras its settings in the home folder.
+                env={**os.environ, "TMPDIR": self._scratch.name, "KERAS_HOME": self._scratch.name},
             )
         return self._process.pid
 
@@ -94,6 +106,9 @@ class Worker:
         for pipe in (process.stdin, process.stdout):
             if pipe is not None:
                 _close_quietly(pipe.close)
+        if self._scratch is not None:
+            self._scratch.cleanup()
+            self._scratch = None
 
     def _follow(self, deadline: float, on_progress: Callable[[frames.Progress], None]) -> frames.Ending:
         assert self._process is not None and self._process.stdout is not None  # noqa: PT018 - for the type checker

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from edgeops.local import demo, processes
-from edgeops.local.demo import Stopwatch
+from edgeops.local.demo import Replay, Stopwatch
 from edgeops.local.up import Site
 
 pytestmark = pytest.mark.slow
@@ -65,14 +65,15 @@ def test_another_seed_gives_other_figures_and_a_stopped_agent_leaves_its_rows_mi
     demo.import_rows(client, site.data, seed=8)
     version = demo.train(client, seed=8)
     demo.publish(client, version)
-    shares = demo.replay(site, rate_hz=40)
-    rollout = demo.roll_out(client, version)
+    # A deployment of its own: the first one's model would answer these rows before the update came.
+    replayed = demo.replay(site, deployment="meter", rate_hz=40)
+    rollout = demo.roll_out(client, version, replayed.deployment)
     stopped.child.process.kill()
     processes.stop([stopped.child])
-    others = {device: share for device, share in shares.items() if device != stopped.device_id}
-    assert demo.wait_for_answers(client, others, rollout.digest)
+    others = {device: share for device, share in replayed.shares.items() if device != stopped.device_id}
+    assert demo.wait_for_answers(client, Replay(replayed.deployment, others), rollout.digest)
 
-    scores = demo.judge(client, shares, rollout)
+    scores = demo.judge(client, replayed, rollout)
     assert scores[stopped.device_id].joined < scores[stopped.device_id].rows
     assert all(scores[device].coverage == 1.0 for device in others)
 

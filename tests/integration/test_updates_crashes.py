@@ -48,6 +48,4 @@ def test_an_agent_killed_in_mid_update_ends_well(tmp_path, fail_point):
     assert again.returncode == 0
     said = msgspec.json.decode(again.stdout)
     assert (said["state"], said["active"]) == ("committed", descriptor.digest)
-    assert said["reports"].count("committed") <= 1
-    once_more = msgspec.json.decode(install(tmp_path).stdout)
-    assert once_more["reports"] == said["reports"]
+    assert said["reports"].count("committed") == 1

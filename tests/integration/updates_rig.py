@@ -21,7 +21,7 @@ from device_agent.updates import Surroundings, Updates
 from edgeops import limits
 from edgeops.artifact.blockplan import block_list, wished
 from edgeops.artifact.manifest import Descriptor, decode_descriptor, encode_value, target_path
-from edgeops.digest import digest_bytes, digest_hex
+from edgeops.digest import digest_bytes
 from edgeops.protocol.messages import (
     BlockWish,
     DesiredDeployment,
@@ -53,7 +53,7 @@ class Server:
         #: What happens to a block on its way; None = it is lost.
         self.on_the_way: Callable[[int, bytes], bytes | None] = lambda _index, data: data
         self.subscribed: set[Block] = set()
-        self.sent_blocks = 0
+        self.sent_blocks: list[int] = []
 
     def publish(self, artifact: bytes) -> Descriptor:
         descriptor = tiny_descriptor(artifact)
@@ -80,7 +80,7 @@ class Server:
                 for index in wished(wish):
                     assert Block(wish.digest, index) in self.subscribed, "asked for before it was subscribed"
                     data = self.on_the_way(index, blob[index * limits.BLOCK_BYTES :][: limits.BLOCK_BYTES])
-                    self.sent_blocks += 1
+                    self.sent_blocks.append(index)
                     if data is not None:
                         self.blocks.received(Block(wish.digest, index), data)
         return True

@@ -22,7 +22,7 @@ GOOD = Evidence(inferences=limits.TRIAL_INFERENCES, errors=0)
 BAD = Evidence(inferences=3, errors=1)
 
 
-class Died(Exception):
+class DiedError(Exception):
     """kill -9, between two borders."""
 
 
@@ -51,7 +51,7 @@ class PlayedDevice(RuleBasedStateMachine):
     def border(self) -> None:
         self.dies_in -= 1
         if self.dies_in == 0:
-            raise Died
+            raise DiedError
 
     def feed(self, event) -> None:
         update, command = machine.step(self.update, event)
@@ -66,7 +66,7 @@ class PlayedDevice(RuleBasedStateMachine):
         self.border()
         self.carry_out(command)
 
-    def carry_out(self, command: Command) -> None:
+    def carry_out(self, command: Command) -> None:  # noqa: C901 - one case a command
         if command is not Command.NONE:
             self.doing = None
         digest = self.update.wanted.digest if self.update.wanted else None
@@ -112,7 +112,7 @@ class PlayedDevice(RuleBasedStateMachine):
     def try_feed(self, event) -> None:
         try:
             self.feed(event)
-        except Died:
+        except DiedError:
             self.boot()
 
     def boot(self) -> None:

@@ -99,7 +99,8 @@ def test_a_damaged_session_counter_is_not_guessed(state):
 
 def test_two_agents_never_share_a_folder(state):
     with only_agent(state.pid):
-        with pytest.raises(ConflictError, match="runs in .* already"), only_agent(state.pid):
+        refusal = pytest.raises(ConflictError, match=r"runs in .* already")
+        with refusal, only_agent(state.pid):
             pass
     with only_agent(state.pid):
         pass

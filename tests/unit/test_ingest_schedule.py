@@ -1,0 +1,74 @@
+"""When a block leaves: shared, rate-limited, fair."""
+
+import pytest
+
+from edgeops import limits
+from fleet_server.link.schedule import Asked, BlockSchedule, TokenBucket
+
+DIGEST = "sha256:" + "0" * 64
+SIZE = limits.BLOCK_BYTES
+
+
+def schedule(**rates):
+    return BlockSchedule(now_s=0.0, **rates)
+
+
+def asked(index, device="a"):
+    return Asked(DIGEST, index, SIZE, device)
+
+
+def sent(plan, now_s):
+    return [one.index for one in plan.due(now_s)]
+
+
+def test_many_devices_that_ask_for_a_block_get_one_message():
+    plan = schedule()
+    for number in range(50):
+        assert plan.ask(asked(0, f"device-{number}"))
+    assert sent(plan, 0.0) == [0]
+    assert plan.wait_s(0.0) is None
+
+
+def test_who_asks_just_after_a_block_left_gets_it_when_its_time_has_come():
+    plan = schedule()
+    plan.ask(asked(0, "a"))
+    assert sent(plan, 0.0) == [0]
+    plan.ask(asked(0, "b"))
+    assert sent(plan, 0.1) == []
+    assert plan.wait_s(0.1) == pytest.approx(0.15)
+    assert sent(plan, 0.25) == [0]
+
+
+def test_all_blocks_together_keep_to_the_rate():
+    plan = schedule(rate_bytes_per_s=4 * SIZE)
+    for index in range(20):
+        plan.ask(asked(index, f"device-{index}"))
+    count, now_s = 0, 0.0
+    while (wait_s := plan.wait_s(now_s)) is not None:
+        now_s += wait_s + 1e-9
+        count += len(plan.due(now_s))
+    assert count == 20
+    assert now_s == pytest.approx(19 / 4, rel=0.01)
+
+
+def test_one_greedy_device_does_not_hold_up_another():
+    plan = schedule(rate_bytes_per_s_per_device=SIZE)
+    for index in range(10):
+        plan.ask(asked(index, "greedy"))
+    plan.ask(asked(99, "modest"))
+    assert sent(plan, 0.0) == [0, 99]
+    assert sent(plan, 0.5) == []
+    assert sent(plan, 1.0) == [1]
+
+
+def test_too_many_waiting_blocks_of_one_device_are_refused():
+    plan = schedule()
+    taken = [plan.ask(asked(index)) for index in range(limits.WAITING_BLOCKS_PER_DEVICE + 1)]
+    assert taken == [True] * limits.WAITING_BLOCKS_PER_DEVICE + [False]
+
+
+def test_a_bucket_never_saves_more_than_its_burst():
+    bucket = TokenBucket(1000.0, now_s=0.0)
+    bucket.take(int(bucket.burst_bytes), 1e6)
+    assert bucket.wait_s(1000, 1e6) == pytest.approx(1.0)
+    assert bucket.is_full(2e6)
