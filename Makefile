@@ -4,7 +4,7 @@ export PATH := $(CURDIR)/.venv/bin:$(CURDIR)/.tools/bin:$(PATH)
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 SEED ?= 7
 
-.PHONY: demo up test test-data test-all check bench setup clean
+.PHONY: demo up test test-data test-all check bench docs clean
 
 demo: ## one model from data to three devices and back, ends with a table
 	@.ci/setup demo
@@ -36,6 +36,10 @@ check: ## lint, types, module contracts, dependencies
 bench: ## figures, side by side in one run (NAME=row for one)
 	@.ci/setup check
 	@python -m bench $(if $(NAME),--name $(NAME))
+
+docs: ## docs/cli.md from the commands themselves
+	@.ci/setup check
+	@python docs/make_cli.py
 
 clean: ## forget the set-up
 	rm -rf .venv .tools build *.egg-info

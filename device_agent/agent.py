@@ -26,6 +26,7 @@ from device_agent.sinks.sink import Sink
 from device_agent.sinks.telemetry import TelemetrySink
 from device_agent.sources.replay import ReplaySource
 from device_agent.sources.source import Source
+from device_agent.status import Deployed, counters, deployment_status
 from device_agent.store.spool import Spool
 from device_agent.trust import FleetKeys, Trust
 from device_agent.updates import Surroundings, Updates
@@ -112,8 +113,7 @@ class Agent:
         )
         #: A desired state that is heard and not yet stored by every deployment.
         self._unfinished: Desired | None = None
-        self._updates: dict[str, Updates] = {}
-        self._feeds: dict[str, Feed] = {}
+        self._deployments: dict[str, Deployed] = {}
         self._reporter = Reporter(self._uplink, facts=lambda: device_facts(state.path))
         self._control = ControlServer(state.socket, self._answer_owner)
 
@@ -149,10 +149,10 @@ class Agent:
         self._queue.put(_Nudge())
 
     def _end(self) -> None:
-        for feed in self._feeds.values():
-            feed.stop(_STOP_TIMEOUT_S)
-        for updates in self._updates.values():
-            updates.close()
+        for deployed in self._deployments.values():
+            deployed.feed.stop(_STOP_TIMEOUT_S)
+        for deployed in self._deployments.values():
+            deployed.updates.close()
         self._control.close()
         self._pump()
         self._uplink.farewell()
@@ -193,9 +193,9 @@ class Agent:
 
     def _changed(self, deployment: str) -> None:
         """Any thread: an update machine moved."""
-        feed = self._feeds.get(deployment)
-        if feed is not None:
-            feed.look_again()
+        deployed = self._deployments.get(deployment)
+        if deployed is not None:
+            deployed.feed.look_again()
         self._nudge()
 
     def publish_wish(self, wish: Wish) -> bool:
@@ -238,8 +238,8 @@ class Agent:
             case _Nudge():
                 self._nudged = False
                 self._carry_out()
-                for updates in self._updates.values():
-                    updates.tick()
+                for deployed in self._deployments.values():
+                    deployed.updates.tick()
             case _:
                 assert_never(event)
         self._pump()
@@ -254,8 +254,9 @@ class Agent:
         self._reporter.forget()
         self._report()
         self._spool.lost_contact()
-        for updates in self._updates.values():
-            updates.acknowledged()
+        for deployed in self._deployments.values():
+            deployed.updates.acknowledged()
+            deployed.updates.contact()
 
     def _arrived(self, event: Arrived) -> None:
         topic = event.topic
@@ -285,8 +286,8 @@ class Agent:
             case Ack():
                 acknowledged = [seq for ack in heard.spools for seq in self._spool.acknowledge(ack)]
                 if acknowledged:
-                    for updates in self._updates.values():
-                        updates.acknowledged()
+                    for deployed in self._deployments.values():
+                        deployed.updates.acknowledged()
             case Credit():
                 self._credit = heard.records
             case Command():
@@ -303,7 +304,9 @@ class Agent:
         for wanted in desired.deployments:
             try:
                 self._deployment(wanted.deployment)
-                self._updates[wanted.deployment].desire(wanted, epoch=desired.epoch, revision=desired.revision)
+                self._deployments[wanted.deployment].updates.desire(
+                    wanted, epoch=desired.epoch, revision=desired.revision
+                )
             except MessageError as error:
                 self._counters["desired.refused"] += 1
                 _log.warning("desired.refused", extra={"deployment": wanted.deployment, "error": error})
@@ -335,10 +338,10 @@ class Agent:
     def _report(self) -> None:
         if not self._link.connected:
             return
-        marks = [self._downlink.desired, *(updates.mark for updates in self._updates.values())]
+        marks = [self._downlink.desired, *(deployed.updates.mark for deployed in self._deployments.values())]
         self._reporter.report(
             desired=max(marks),
-            deployments=tuple(updates.state() for _, updates in sorted(self._updates.items())),
+            deployments=tuple(self._deployments[name].updates.state() for name in sorted(self._deployments)),
             counters=self._all_counters,
             now_s=time.monotonic(),
         )
@@ -347,19 +350,18 @@ class Agent:
 
     def _deployment(self, name: str) -> Feed:
         """The deployment's feed; a new deployment is set up first."""
-        feed = self._feeds.get(name)
-        if feed is not None:
-            return feed
-        if len(self._feeds) >= limits.MAX_DEPLOYMENTS:
+        deployed = self._deployments.get(name)
+        if deployed is not None:
+            return deployed.feed
+        if len(self._deployments) >= limits.MAX_DEPLOYMENTS:
             raise MessageError(
-                f"{name!r} would be deployment {len(self._feeds) + 1}; {limits.MAX_DEPLOYMENTS} is the limit"
+                f"{name!r} would be deployment {len(self._deployments) + 1}; {limits.MAX_DEPLOYMENTS} is the limit"
             )
         folder = self._state.deployment(name)
         folder.mkdir(parents=True, exist_ok=True)
         updates = Updates(name, folder, surroundings=self._surroundings, on_change=lambda: self._changed(name))
         feed = Feed(name, updates=updates, spool=self._spool, wiring=self._wiring)
-        self._updates[name] = updates
-        self._feeds[name] = feed
+        self._deployments[name] = Deployed(updates, feed)
         try:
             updates.resume()
         except PlatformError as error:  # a full disk: what is active answers, the update goes on at the next start
@@ -383,17 +385,10 @@ class Agent:
     # -- what is told about it -----------------------------------------------------------------
 
     def _all_counters(self) -> dict[str, int]:
-        counters = Counter(self._counters)
-        counters.update(self._spool.counters)
-        counters["worker.errors"] += self._worker.failures
-        for feed in self._feeds.values():
-            totals = feed.core.totals
-            counters["inference.errors"] += totals.errors
-            counters["sink.errors"] += totals.sink_errors
-            counters["spool.errors"] += totals.spool_errors
-            counters["source.errors"] += feed.source_errors
-            counters["model.errors"] += feed.model_errors
-        return {name: count for name, count in sorted(counters.items()) if count}
+        own = self._counters + Counter(self._spool.counters)
+        own["worker.errors"] += self._worker.failures
+        own["block.mismatched"] += self._blocks.mismatched
+        return counters(own, self._deployments)
 
     def _status(self) -> dict[str, Any]:
         return {
@@ -407,26 +402,7 @@ class Agent:
             "pending_records": self._spool.pending,
             "resident_bytes": resident_bytes(),
             "counters": self._all_counters(),
-            "deployments": [self._deployment_status(name) for name in sorted(self._feeds)],
-        }
-
-    def _deployment_status(self, name: str) -> dict[str, Any]:
-        feed, state = self._feeds[name], self._updates[name].state()
-        totals = feed.core.totals
-        return {
-            "deployment": name,
-            "state": state.state,
-            "active": state.active,
-            "candidate": state.candidate,
-            "previous": state.previous,
-            "reason": state.reason,
-            "detail": state.detail or totals.detail,
-            "source": feed.source_state,
-            "source_rows": feed.core.source_rows,
-            "errors": totals.errors,
-            "windows": totals.windows,
-            "latency_p50_us": totals.latency_p50_us,
-            "latency_p95_us": totals.latency_p95_us,
+            "deployments": [deployment_status(name, self._deployments[name]) for name in sorted(self._deployments)],
         }
 
 

@@ -48,7 +48,7 @@ _BENCH_INFERENCES = 10_000
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """The entry of `edgeops-agent`; the process's exit code."""
-    options = _parser().parse_args(arguments)
+    options = parser().parse_args(arguments)
     act: Callable[[argparse.Namespace], int] = options.act
     try:
         return act(options)
@@ -315,15 +315,16 @@ def _rate(text: str) -> float:
     return rate
 
 
-def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
+def parser() -> argparse.ArgumentParser:
+    """All commands and their options; docs/cli.md is made from it."""
+    root = argparse.ArgumentParser(
         prog="edgeops-agent", description="Run models on this device, kept right by a fleet server."
     )
-    parser.add_argument(
+    root.add_argument(
         "--state", type=Path, metavar="DIR", help="default: $EDGEOPS_AGENT_STATE or ~/.local/state/edgeops-agent"
     )
-    parser.add_argument("--version", action="version", version=f"edgeops-agent {__version__}")
-    commands = parser.add_subparsers(required=True, metavar="COMMAND")
+    root.add_argument("--version", action="version", version=f"edgeops-agent {__version__}")
+    commands = root.add_subparsers(required=True, metavar="COMMAND")
 
     command = commands.add_parser("enrol", help="make this machine a device of a fleet")
     command.add_argument("url", metavar="URL", help="the fleet server, http://HOST:PORT")
@@ -382,7 +383,7 @@ def _parser() -> argparse.ArgumentParser:
     command.add_argument("--inferences", type=int, default=_BENCH_INFERENCES, metavar="N")
     command.add_argument("--json", action="store_true")
     command.set_defaults(act=_bench)
-    return parser
+    return root
 
 
 if __name__ == "__main__":

@@ -54,7 +54,10 @@ def _device(root: argparse.ArgumentParser) -> Iterator[str]:
         summaries = {choice.dest: choice.help or "" for choice in action._choices_actions}  # noqa: SLF001
         for name, command in sorted(action.choices.items()):
             options = [
-                (", ".join(f"`{option}`" for option in one.option_strings) or str(one.metavar or one.dest).upper(), one.help or "")
+                (
+                    ", ".join(f"`{option}`" for option in one.option_strings) or str(one.metavar or one.dest).upper(),
+                    one.help or "",
+                )
                 for one in command._actions  # noqa: SLF001
                 if one.dest != "help"
             ]

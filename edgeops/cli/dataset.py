@@ -10,7 +10,7 @@ from edgeops.api.shapes import Dataset, Snapshot, Split
 from edgeops.cli.connection import connected
 from edgeops.cli.live import follow, say
 from edgeops.cli.options import AsJson, Timeout
-from edgeops.cli.output import print_facts, print_json, print_table, short_digest, size
+from edgeops.cli.output import abridged, print_facts, print_json, print_table, short_digest, size
 from edgeops.digest import write_atomically
 from edgeops.errors import InputError
 
@@ -133,10 +133,6 @@ def _snapshot_facts(snapshot: Snapshot) -> dict[str, object]:
         "split": ", ".join(f"{rows} {split}" for split, rows in zip(Split, parts, strict=True)) if parts else None,
         "label": details.get("label"),
         "classes": ", ".join(map(str, classes)) or None,
-        "columns": f"{len(columns)}: {_abridged(columns)}" if columns else None,
+        "columns": abridged(columns),
         "size": size(snapshot.size_bytes),
     }
-
-
-def _abridged(names: list[str]) -> str:
-    return ", ".join(names) if len(names) <= 8 else f"{', '.join(names[:6])} ... {names[-1]}"

@@ -10,7 +10,7 @@ from edgeops.artifact.manifest import Variant
 from edgeops.cli.connection import connected
 from edgeops.cli.live import follow, say
 from edgeops.cli.options import AsJson, Reference, Timeout
-from edgeops.cli.output import print_facts, print_json, print_table, size
+from edgeops.cli.output import abridged, print_facts, print_json, print_table, size
 from edgeops.cli.reference import parse_model_version
 
 app = typer.Typer(help="Trained models and their versions.", no_args_is_help=True)
@@ -96,8 +96,8 @@ def print_version(version: Version) -> None:
             "run": version.run_id,
             "created": version.created_at,
             "labels": ", ".join(version.labels) or None,
-            "inputs": len(version.columns) or None,
-            "channels": ", ".join(version.channels) or None,
+            "inputs": abridged(version.columns),
+            "channels": abridged(version.channels),
         }
     )
     print_table(

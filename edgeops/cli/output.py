@@ -6,7 +6,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime
 from typing import Any
 
-from rich.console import Console
+from rich.console import Console, RenderableType
 from rich.table import Table
 from rich.text import Text
 
@@ -14,6 +14,7 @@ from edgeops.api.shapes import Answer
 
 #: Columns of a table that is not shown on a terminal: nothing is cut off.
 _WIDE = 1_000
+_SHOWN_NAMES = 8
 
 
 def print_json(document: Any) -> None:
@@ -34,7 +35,7 @@ def print_table(columns: Sequence[str], rows: Iterable[Sequence[object]], *, emp
         table.add_column(name.removesuffix(">"), justify="right" if right else "left", no_wrap=not right)
     for row in rows:
         table.add_row(*(_cell(value) for value in row))
-    _console().print(table if table.row_count else Text(empty, style="dim"))
+    _print(table if table.row_count else Text(empty, style="dim"))
 
 
 def print_facts(facts: Mapping[str, object]) -> None:
@@ -45,7 +46,7 @@ def print_facts(facts: Mapping[str, object]) -> None:
     for name, value in facts.items():
         if value is not None:
             table.add_row(name, _cell(value))
-    _console().print(table)
+    _print(table)
 
 
 def size(count: float) -> str:
@@ -57,13 +58,25 @@ def size(count: float) -> str:
     return f"{count:.1f} GiB"
 
 
+def abridged(names: Sequence[str]) -> str | None:
+    """How many names there are, and the first of them; None when there are none."""
+    if not names:
+        return None
+    shown = names if len(names) <= _SHOWN_NAMES else (*names[: _SHOWN_NAMES - 1], "...", names[-1])
+    return f"{len(names)}: {', '.join(shown)}"
+
+
 def short_digest(digest: str | None) -> str | None:
     """Enough of a digest to tell it from others."""
     return None if digest is None else digest[: len("sha256:") + 12]
 
 
-def _console() -> Console:
-    return Console(file=sys.stdout, highlight=False, width=None if sys.stdout.isatty() else _WIDE)
+def _print(content: RenderableType) -> None:
+    """Write what rich made of it, without the blanks that fill up its columns."""
+    console = Console(file=sys.stdout, highlight=False, width=None if sys.stdout.isatty() else _WIDE)
+    with console.capture() as capture:
+        console.print(content)
+    print("\n".join(line.rstrip() for line in capture.get().splitlines()))
 
 
 def _cell(value: object) -> Text:

@@ -13,7 +13,7 @@ from edgeops.cli.connection import connected
 from edgeops.cli.live import say
 from edgeops.cli.options import AsJson, Limit, Reference, Timeout
 from edgeops.cli.output import print_facts, print_json, print_json_line, print_table
-from edgeops.cli.watch import PROOF, follow_rollout, headline, require_good_end
+from edgeops.cli.watch import FINISHED, PROOF, follow_rollout, headline, require_good_end
 from edgeops.protocol.messages import Intent
 
 app = typer.Typer(help="Models on their way to devices.", no_args_is_help=True)
@@ -126,8 +126,8 @@ def _print(rollout: Rollout, installations: list[Installation]) -> None:
             "deployment": rollout.deployment,
             "to": rollout.selector,
             "state": rollout.state,
-            "proof": PROOF if rollout.state == "finished" else None,
-            "reason": rollout.reason or None,
+            "proof": PROOF if rollout.state == FINISHED else None,
+            "reason": rollout.reason if rollout.state != FINISHED else None,
             "created": rollout.created_at,
             "by": rollout.created_by,
             "finished": rollout.finished_at,

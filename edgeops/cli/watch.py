@@ -16,9 +16,10 @@ from edgeops.errors import WaitTimeoutError
 
 #: What a finished rollout has shown, and no more than that.
 PROOF = "installed and running"
+#: The one state that is a good end.
+FINISHED = "finished"
 
 _POLL_S = 0.25
-_FINISHED = "finished"
 _GOES_ON = "running"
 
 
@@ -85,7 +86,7 @@ def headline(rollout: Rollout) -> str:
 
 def conclusion(rollout: Rollout, installations: Sequence[Installation]) -> str:
     """How it ended."""
-    if rollout.state == _FINISHED:
+    if rollout.state == FINISHED:
         committed = sum(one.state == "committed" for one in installations)
         return f"finished: proof: {PROOF} on {committed} of {_devices(len(installations))}"
     return f"{rollout.state}: {rollout.reason or 'no reason given'}"
@@ -97,7 +98,7 @@ def require_good_end(rollout: Rollout) -> None:
     Raises:
         RolloutEndedBadlyError: it failed, was aborted, or paused.
     """
-    if rollout.state != _FINISHED:
+    if rollout.state != FINISHED:
         raise RolloutEndedBadlyError(f"rollout {rollout.id} {rollout.state}: {rollout.reason or 'no reason given'}")
 
 

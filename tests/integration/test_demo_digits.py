@@ -2,12 +2,14 @@
 
 import json
 import os
+import signal
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
 
+from edgeops.cli.app import run
 from edgeops.local import demo, processes
 from edgeops.local.demo import Replay, Stopwatch
 from edgeops.local.up import Site
@@ -57,6 +59,57 @@ def test_int8_is_smaller_and_about_as_good(report):
 
 def test_a_window_fits_its_budget(report):
     assert 0 < report.telemetry_bytes_per_window <= 900
+
+
+def test_a_watched_rollout_ends_with_its_proof(site, report, capsys):
+    demo.replay(site, deployment="second")
+    folder = ["--data", str(site.data)]
+    assert run(["rollout", "create", "digits@1", "--deployment", "second", "--watch", "--timeout", "60s", *folder]) == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert lines[0].startswith("rollout rollout-")
+    assert "wave 1 of 2: 1 of 1 committed" in lines
+    assert lines[-1] == "finished: proof: installed and running on 3 of 3 devices"
+
+
+def test_waiting_has_an_end_and_an_aborted_rollout_a_bad_one(site, report, capsys):
+    """All rows of `digits` are replayed, so the float32 model waits in TRIAL for more."""
+    folder = ["--data", str(site.data)]
+    create = ["rollout", "create", "digits@1", "--variant", "float32", "--deployment", "digits"]
+    assert run([*create, "--watch", "--timeout", "1s", "--json", *folder]) == 9
+    captured = capsys.readouterr()
+    states = [json.loads(line) for line in captured.out.splitlines()]
+    assert {state["state"] for state in states} == {"running"}
+    assert captured.err.startswith("error: ")
+
+    rollout = states[0]["id"]
+    assert run(["rollout", "abort", rollout, *folder]) == 0
+    capsys.readouterr()
+    assert run(["rollout", "status", rollout, "--watch", *folder]) == 7
+    assert "aborted" in capsys.readouterr().err
+    assert run(["rollout", "abort", rollout, *folder]) == 6
+
+
+@pytest.mark.parametrize("point", ["saved-staged", "did-start-trial", "window-spooled", "did-commit"])
+def test_an_agent_killed_in_mid_rollout_loses_and_repeats_nothing(site, report, point):
+    client, victim = site.client, site.agents[0]
+    site.stop_agent(victim)
+    site.start_agent(victim, environment={"EDGEOPS_FAIL_POINT": point})
+    replayed = demo.replay(site, deployment=f"crash-{point}")
+    rollout = client.create_rollout("digits", 1, variant="int8", deployment=replayed.deployment, waves=("1", "100%"))
+    assert victim.child.process.wait(60) == -signal.SIGKILL
+    site.start_agent(victim)
+
+    def has_ended() -> bool:
+        return client.rollout(rollout.id).state != "running"
+
+    processes.wait_until_ready(victim.child, has_ended, timeout_s=60)
+    assert client.rollout(rollout.id).state == "finished", client.rollout(rollout.id).reason
+    assert demo.wait_for_answers(client, replayed, rollout.digest)
+    rows = {
+        device: sum(one.source_rows for one in client.telemetry(device, deployment=replayed.deployment))
+        for device in replayed.shares
+    }
+    assert rows == {device: len(share) for device, share in replayed.shares.items()}
 
 
 def test_another_seed_gives_other_figures_and_a_stopped_agent_leaves_its_rows_missing(site, report):

@@ -145,6 +145,28 @@ def test_what_does_not_exist_is_named_and_exits_3(site, capsys, command, code, n
     assert captured.err.count("\n") == 1
 
 
+@pytest.mark.parametrize(
+    ("content", "named"),
+    [
+        ("a,b\n1,2\n", "species"),
+        ("a,species\n1,x\nlong,y\n", "line 3"),
+        ("", "empty"),
+        ("a,species\n" + "1,x\n" * 40, "one class only"),
+    ],
+)
+def test_a_file_that_cannot_be_learnt_from_is_refused_with_the_place(site, tmp_path, capsys, content, named):
+    file = tmp_path / "flowers.csv"
+    file.write_text(content)
+    assert run(["dataset", "import", str(file), "--label", "species", "--data", str(site.data)]) == 1
+    captured = capsys.readouterr()
+    assert captured.out == ""
+    last = captured.err.splitlines()[-1]
+    assert last.startswith("error: ")
+    assert "flowers.csv" in last
+    assert named in last
+    assert run(["dataset", "show", "flowers", "--data", str(site.data)]) == 3
+
+
 def test_a_second_up_in_the_same_folder_learns_who_holds_it(site):
     with pytest.raises(ConflictError, match=f"process {os.getpid()}"), Site(site.data):
         pass

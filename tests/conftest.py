@@ -1,0 +1,26 @@
+"""For all tests: the network is this machine's loopback, whatever the code under test tries."""
+
+import socket
+
+import pytest
+
+_LOOPBACK = ("127.", "::1", "localhost")
+
+
+class NotLoopbackError(AssertionError):
+    """A test tried to talk to another machine."""
+
+
+@pytest.fixture(autouse=True, scope="session")
+def _loopback_only():
+    """Refuse connections of this process to anything but loopback; children are started with loopback addresses."""
+    connect = socket.socket.connect
+
+    def guarded(self, address):
+        if self.family in (socket.AF_INET, socket.AF_INET6) and not str(address[0]).startswith(_LOOPBACK):
+            raise NotLoopbackError(f"a test tried to reach {address}; tests talk to loopback only")
+        return connect(self, address)
+
+    socket.socket.connect = guarded
+    yield
+    socket.socket.connect = connect
