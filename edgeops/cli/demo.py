@@ -12,11 +12,11 @@ from typing import Annotated
 
 import typer
 
-from edgeops.cli.exits import Exit
 from edgeops.cli.live import say
 from edgeops.cli.options import AsJson
 from edgeops.cli.output import print_json, print_table, size
 from edgeops.cli.up import interrupt
+from edgeops.errors import ServerError
 from edgeops.local import demo as steps
 from edgeops.local.demo import Report, Stopwatch
 from edgeops.local.scenarios import digits
@@ -42,20 +42,19 @@ def demo(
     """Train, quantize, sign, roll out to three agents, replay held-out rows, score what they answered."""
     # A `kill` ends the children in order too; after `kill -9` the kernel ends them.
     signal.signal(signal.SIGTERM, interrupt)
-    watch = Stopwatch(say=say)
+    watch = Stopwatch(say=lambda phase: say(f"{phase} ..."))
     with ExitStack() as endings:
         folder = endings.enter_context(_folder(data, keep=keep))
         say(f"scenario {scenario}, seed {seed}, data in {folder}")
         with watch.phase("start"):
             site = endings.enter_context(Site(folder, warm=True, say=say))
         report = steps.run(site, seed=seed, watch=watch)
-    if as_json:
-        print_json(asdict(report))
-    else:
-        _print(report)
-    if not report.passed:
-        say(f"error: {report.joined} of {report.rows} rows were answered; the logs are in {folder / 'run/logs'}")
-        raise typer.Exit(Exit.FAILED)
+        if as_json:
+            print_json(asdict(report))
+        else:
+            _print(report)
+        if not report.passed:
+            raise ServerError(f"only {report.joined} of {report.rows} rows were answered by the committed model")
 
 
 @contextmanager
@@ -69,6 +68,9 @@ def _folder(data: Path | None, *, keep: bool) -> Iterator[Path]:
         yield fresh
     except Exception:
         say(f"what happened is in {fresh / 'run/logs'}; remove {fresh} when you have seen it")
+        raise
+    except BaseException:
+        rmtree(fresh)
         raise
     if keep:
         say(f"kept: {fresh}; look around with `edgeops up --data {fresh}`")

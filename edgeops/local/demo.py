@@ -14,8 +14,6 @@ from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
 
-import numpy as np
-
 from edgeops.api.client import Client
 from edgeops.api.shapes import Job, JobState, Rollout, Version
 from edgeops.errors import ServerError, WaitTimeoutError
@@ -118,7 +116,7 @@ class Stopwatch:
             self.phases[name] = self.phases.get(name, 0.0) + time.monotonic() - started
 
 
-def run(site: Site, *, seed: int, watch: Stopwatch, on_job: Callable[[Job], None] | None = None) -> Report:
+def run(site: Site, *, seed: int, watch: Stopwatch) -> Report:
     """The whole pass on a running site.
 
     Raises:
@@ -126,11 +124,11 @@ def run(site: Site, *, seed: int, watch: Stopwatch, on_job: Callable[[Job], None
     """
     client = site.client
     with watch.phase("import"):
-        import_rows(client, site.data, seed=seed, on_job=on_job)
+        import_rows(client, site.data, seed=seed)
     with watch.phase("train"):
-        version = train(client, seed=seed, on_job=on_job)
+        version = train(client, seed=seed)
     with watch.phase("publish"):
-        publish(client, version, on_job=on_job)
+        publish(client, version)
     with watch.phase("replay"):
         replayed = replay(site)
     with watch.phase("rollout"):
@@ -167,24 +165,24 @@ def run(site: Site, *, seed: int, watch: Stopwatch, on_job: Callable[[Job], None
     )
 
 
-def import_rows(client: Client, folder: Path, *, seed: int, on_job: Callable[[Job], None] | None = None) -> None:
+def import_rows(client: Client, folder: Path, *, seed: int) -> None:
     """Upload the digits; the rows that the server holds out are the ones the devices see."""
     path = digits.write_dataset(folder)
     job = client.import_dataset(path, name=digits.NAME, label=digits.LABEL, hold_out=digits.HOLD_OUT, seed=seed)
     path.unlink()
-    _finish(client, job, on_job)
+    _finish(client, job)
 
 
-def train(client: Client, *, seed: int, on_job: Callable[[Job], None] | None = None) -> Version:
+def train(client: Client, *, seed: int) -> Version:
     """Train, quantize and judge both variants in the server's worker."""
     job = client.train(digits.NAME, digits.NAME, recipe=digits.RECIPE, seed=seed)
-    result = _finish(client, job, on_job).result or {}
+    result = _finish(client, job).result or {}
     return client.version(digits.NAME, int(result["version"]))
 
 
-def publish(client: Client, version: Version, *, on_job: Callable[[Job], None] | None = None) -> None:
+def publish(client: Client, version: Version) -> None:
     """Sign and list both variants."""
-    _finish(client, client.publish(version.model, version.version), on_job)
+    _finish(client, client.publish(version.model, version.version))
 
 
 def replay(site: Site, *, deployment: str = digits.NAME, rate_hz: float | None = None) -> Replay:
@@ -195,6 +193,8 @@ def replay(site: Site, *, deployment: str = digits.NAME, rate_hz: float | None =
         deployment: what the agents call it.
         rate_hz: rows a second; None = as fast as the model answers.
     """
+    import numpy as np  # noqa: PLC0415 - every command of `edgeops` would pay for it
+
     with np.load(io.BytesIO(site.client.dataset_rows(digits.NAME))) as file:
         values, ids = file["X"], file["id"]
     shares: dict[str, tuple[str, ...]] = {}
@@ -202,7 +202,7 @@ def replay(site: Site, *, deployment: str = digits.NAME, rate_hz: float | None =
     for place, agent in enumerate(site.agents):
         every = slice(place, None, len(site.agents))
         shares[agent.device_id] = tuple(str(one) for one in ids[every])
-        path = agent.state / "held-out.npz"
+        path = agent.state / f"{deployment}.npz"
         np.savez(path, X=values[every], id=ids[every])
         rate = () if rate_hz is None else ("--rate", str(rate_hz))
         arguments = ("replay", path, "--deployment", deployment, "--once", "--predictions", "all", *rate)
@@ -263,8 +263,8 @@ def judge(client: Client, replayed: Replay, rollout: Rollout) -> dict[str, Score
     }
 
 
-def _finish(client: Client, job: Job, on_job: Callable[[Job], None] | None) -> Job:
-    ended = client.wait_job(job.id, on_progress=on_job)
+def _finish(client: Client, job: Job) -> Job:
+    ended = client.wait_job(job.id)
     if ended.state is JobState.FAILED:
         raise ServerError(f"job {ended.id} ({ended.kind}) failed: {ended.error or 'no reason given'}")
     return ended

@@ -4,11 +4,7 @@ The data comes with scikit-learn (UCI "Optical Recognition of Handwritten Digits
 so that the demo needs no network. This module writes it as a file that `edgeops dataset import` takes.
 """
 
-from importlib import import_module
-from importlib.util import find_spec
 from pathlib import Path
-
-import numpy as np
 
 from edgeops.errors import PlatformError
 
@@ -26,10 +22,15 @@ def write_dataset(folder: Path) -> Path:
     Raises:
         PlatformError: scikit-learn is not installed.
     """
-    if find_spec("sklearn") is None:
-        raise PlatformError("the digits scenario needs scikit-learn; install it: pip install 'edgeops[demo]'")
-    # By name: the rest of `edgeops` works without scikit-learn, and its import takes a second.
-    digits = import_module("sklearn.datasets").load_digits()
+    try:
+        # Here, because all other commands work without scikit-learn, and would pay a second for it.
+        import numpy as np  # noqa: PLC0415
+        from sklearn.datasets import load_digits  # noqa: PLC0415
+    except ModuleNotFoundError as error:
+        raise PlatformError(
+            f"the digits scenario needs scikit-learn ({error}); install it: pip install 'edgeops[demo]'"
+        ) from error
+    digits = load_digits()
     path = folder / f"{NAME}.npz"
     np.savez_compressed(path, X=digits.images.astype(np.float32), **{LABEL: digits.target.astype(np.int64)})
     return path
