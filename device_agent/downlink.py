@@ -112,7 +112,7 @@ class Downlink:
 def _named_key(payload: bytes) -> str | None:
     try:
         return msgspec.msgpack.decode(payload, type=Envelope).key_id
-    except (msgspec.DecodeError, RecursionError):
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
         return None
 
 

@@ -20,7 +20,7 @@ from fleet_server.db.database import Connection
 from fleet_server.db.rollouts import Installation, Rollout
 
 #: Devices asked in one transaction, so that the write lock is held for moments only.
-OFFER_BATCH = 200
+OFFER_BATCH = 50
 
 _log = logging.getLogger(__name__)
 

@@ -179,7 +179,7 @@ class BlockMap:
         """
         try:
             saved = msgspec.msgpack.decode(data, type=_Saved)
-        except msgspec.DecodeError as error:
+        except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
             raise ArtifactError(f"not a block map: {error}; start the download anew") from error
         if saved.format != 1 or saved.check != zlib.crc32(saved.sums + saved.have):
             raise ArtifactError("a damaged block map; start the download anew")

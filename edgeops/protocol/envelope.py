@@ -99,7 +99,7 @@ def open_envelope(payload: bytes, *, device: str, kind: str, keys: Mapping[str, 
         raise MessageError(f"{len(payload)} bytes exceed the limit of {MAX_MESSAGE_BYTES}")
     try:
         envelope = msgspec.msgpack.decode(payload, type=Envelope)
-    except (msgspec.DecodeError, RecursionError) as error:
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
         raise MessageError(f"not an envelope: {error}") from error
     if envelope.v != VERSION:
         raise EnvelopeError(f"envelope version {envelope.v}, this side speaks {VERSION}; update the older side")

@@ -367,6 +367,6 @@ def decode(data: bytes, kind: type[_T]) -> _T:
     """
     try:
         return msgspec.msgpack.decode(data, type=kind)
-    except (msgspec.DecodeError, RecursionError, OverflowError) as error:
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError, OverflowError) as error:
         name = getattr(kind, "__name__", str(kind))
         raise MessageError(f"not a {name} body: {error}") from error

@@ -150,7 +150,7 @@ def decode_reference(data: bytes) -> ReferenceProfile:
     """
     try:
         profile = msgspec.msgpack.decode(data, type=ReferenceProfile)
-    except (msgspec.DecodeError, RecursionError, OverflowError) as error:
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError, OverflowError) as error:
         raise ArtifactError(f"not a reference profile: {error}") from error
     if profile.format != FORMAT:
         raise ArtifactError(f"reference profile format {profile.format}, this version reads {FORMAT}; update EdgeOps")

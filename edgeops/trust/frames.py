@@ -109,7 +109,7 @@ def read_frame(stream: BinaryIO, kind: type[_T]) -> _T:
         raise TrustError(f"a frame of {length} bytes between agent and trust child exceeds {MAX_FRAME_BYTES}")
     try:
         return msgspec.msgpack.decode(_read_exactly(stream, length), type=kind)
-    except msgspec.DecodeError as error:
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
         raise TrustError(f"not a {kind.__name__} frame between agent and trust child: {error}") from error
 
 

@@ -1,8 +1,6 @@
 """Sixteen ageing gas sensors: learnt from their first two batches, judged on rows that were held back."""
 
-import os
 from collections.abc import Iterator
-from pathlib import Path
 
 import numpy as np
 import pytest
@@ -14,17 +12,10 @@ from fleet_server.datasets.splits import Split
 from fleet_server.db import datasets
 from fleet_server.db.jobs import Job
 from fleet_server.ml.recipes.names import RecipeName
+from tests.data.folder import data_folder
 from tests.ml.desk import Desk
 
 pytestmark = [pytest.mark.data, pytest.mark.slow]
-
-
-def data_folder() -> Path:
-    """Where the public research data lies; its absence is a failure, never a skip."""
-    default = Path(__file__).parents[3] / "shared" / "data"
-    folder = Path(os.environ.get("EDGEOPS_TEST_DATA", default))
-    assert (folder / "gas_drift").is_dir(), f"no research data in {folder}; set EDGEOPS_TEST_DATA"
-    return folder
 
 
 @pytest.fixture(scope="module")

@@ -9,7 +9,12 @@ from edgeops.protocol import messages
 from edgeops.protocol.topics import DownKind, UpKind
 
 PROJECT = Path(__file__).resolve().parents[2]
-PAGES = [PROJECT / "README.md", PROJECT / "SECURITY.md", PROJECT / "CHANGELOG.md", *sorted((PROJECT / "docs").rglob("*.md"))]
+PAGES = [
+    PROJECT / "README.md",
+    PROJECT / "SECURITY.md",
+    PROJECT / "CHANGELOG.md",
+    *sorted((PROJECT / "docs").rglob("*.md")),
+]
 PROTOCOL = (PROJECT / "docs/protocol.md").read_text()
 OPERATIONS = (PROJECT / "docs/operations.md").read_text()
 
@@ -38,7 +43,9 @@ def test_every_state_and_reason_is_in_the_protocol(closed_set):
 
 
 def test_every_setting_is_in_operations():
-    sources = [path for package in ("edgeops", "device_agent", "fleet_server") for path in (PROJECT / package).rglob("*.py")]
+    sources = [
+        path for package in ("edgeops", "device_agent", "fleet_server") for path in (PROJECT / package).rglob("*.py")
+    ]
     settings = {name for path in sources for name in re.findall(r'"(EDGEOPS_[A-Z_]+)"', path.read_text())}
     assert settings, "the code reads no settings at all?"
     assert sorted(name for name in settings if f"`{name}`" not in OPERATIONS) == []
