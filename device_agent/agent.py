@@ -1,39 +1,37 @@
 """One agent: its threads, its queue, and the real world around them.
 
 The main thread owns what is said to the server and takes one event after the other; the link's thread
-delivers, one thread per deployment infers, one worker fetches and verifies, one answers the owner. What
-each of them decides is elsewhere: `core`, `updates`, `downlink`, `store`. This module wires and routes.
+delivers, two threads per deployment infer and update, one learns new fleet keys, one answers the owner.
+What each of them decides is elsewhere: `core`, `updates`, `downlink`, `store`. This module wires and routes.
 """
 
 import logging
 import time
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from queue import Empty, SimpleQueue
+from threading import Lock
 from typing import Any, assert_never
 
-from device_agent.config import Deployment, Device, Replay, StateFolder, next_boot, read_deployment
+from device_agent.config import Device, StateFolder, next_boot
 from device_agent.control import ControlServer
+from device_agent.deployments import Deployments
 from device_agent.downlink import Downlink, Heard, Refused, UnknownKey
 from device_agent.facts import device_facts, resident_bytes
-from device_agent.feed import Feed, Wiring
 from device_agent.fetch import BlockFetch, MetaFetch
 from device_agent.link import Arrived, Broker, Connected, Disconnected, Link
+from device_agent.probe import ProbeVerdict, run_probe
 from device_agent.reporting import Reporter
-from device_agent.sinks.jsonl import JsonlSink
-from device_agent.sinks.sink import Sink
-from device_agent.sinks.telemetry import TelemetrySink
-from device_agent.sources.replay import ReplaySource
-from device_agent.sources.source import Source
-from device_agent.status import Deployed, counters, deployment_status
+from device_agent.status import counters, deployment_status
 from device_agent.store.spool import Spool
 from device_agent.trust import FleetKeys, Trust
-from device_agent.updates import Surroundings, Updates
+from device_agent.updates import Surroundings
 from device_agent.uplink import Uplink
 from device_agent.worker import Worker
 from edgeops import __version__, limits
-from edgeops.errors import EdgeOpsError, MessageError, PlatformError
+from edgeops.errors import EdgeOpsError, MessageError
 from edgeops.protocol import messages
 from edgeops.protocol.keys import read_private_key
 from edgeops.protocol.messages import Ack, Command, Credit, Desired, MetaPart, Response, Wish
@@ -92,7 +90,7 @@ class Agent:
         )
         self._downlink = Downlink(device.id, state.marks)
         self._spool = Spool.open(state.spool)
-        self._worker = Worker("updates")
+        self._worker = Worker("fleet-keys")
         self._meta = MetaFetch(self)
         self._blocks = BlockFetch(self)
         self._trust = Trust(state.trust, self._meta)
@@ -100,20 +98,19 @@ class Agent:
         self._keys_asked_s = -_KEYS_REFRESH_S
         #: The newest message per kind that waits for newer fleet keys.
         self._unverified: dict[DownKind, Arrived] = {}
-        self._surroundings = Surroundings(
+        surroundings = Surroundings(
             spool=self._spool,
             trust=self._trust,
             meta=self._meta,
             blocks=self._blocks,
             facts=lambda: device_facts(state.path),
             submit=self._worker.submit,
+            probe=_one_at_a_time(run_probe),
         )
-        self._wiring = Wiring(
-            source=_open_source, sinks=self._sinks, configuration=lambda name: read_deployment(state, name)
-        )
+        self._deployments = Deployments(state, surroundings, on_change=self._nudge)
         #: A desired state that is heard and not yet stored by every deployment.
         self._unfinished: Desired | None = None
-        self._deployments: dict[str, Deployed] = {}
+        self._carry_out_s = self._ticked_s = 0.0
         self._reporter = Reporter(self._uplink, facts=lambda: device_facts(state.path))
         self._control = ControlServer(state.socket, self._answer_owner)
 
@@ -121,10 +118,7 @@ class Agent:
 
     def run(self) -> None:
         """Work until `stop`."""
-        state = self._state
-        state.deployments.mkdir(parents=True, exist_ok=True)
-        for name in state.configured():
-            self._deployment(name)
+        self._deployments.start()
         self._control.start()
         self._link.start()
         _log.info("agent.started", extra={"device": self._device.id, "session": self._uplink.session.counter})
@@ -133,14 +127,7 @@ class Agent:
                 event = self._queue.get(timeout=_TICK_S)
             except Empty:
                 event = _Nudge()
-            try:
-                self._handle(event)
-            except EdgeOpsError as error:
-                self._counters["agent.errors"] += 1
-                _log.warning("event.failed", extra={"event": type(event).__name__, "error": error})
-            except Exception:  # noqa: BLE001 - the border of the main loop: one bad event must not end the agent
-                self._counters["agent.errors"] += 1
-                _log.exception("event.failed", extra={"event": type(event).__name__})
+            self._try(partial(self._handle, event), event=type(event).__name__)
         self._end()
 
     def stop(self) -> None:
@@ -149,17 +136,24 @@ class Agent:
         self._queue.put(_Nudge())
 
     def _end(self) -> None:
-        for deployed in self._deployments.values():
-            deployed.feed.stop(_STOP_TIMEOUT_S)
-        for deployed in self._deployments.values():
-            deployed.updates.close()
+        self._deployments.stop()
         self._control.close()
-        self._pump()
+        self._try(self._pump, event="stop")
         self._uplink.farewell()
         self._link.close()
         self._worker.close(_STOP_TIMEOUT_S)
         self._spool.close()
         _log.info("agent.stopped", extra={"device": self._device.id})
+
+    def _try(self, act: Callable[[], None], *, event: str) -> None:
+        try:
+            act()
+        except EdgeOpsError as error:
+            self._counters["agent.errors"] += 1
+            _log.warning("event.failed", extra={"event": event, "error": error})
+        except Exception:  # noqa: BLE001 - the border of the main loop: one bad event must not end the agent
+            self._counters["agent.errors"] += 1
+            _log.exception("event.failed", extra={"event": event})
 
     # -- what other threads call ----------------------------------------------------------
 
@@ -190,13 +184,6 @@ class Agent:
         if not self._nudged:
             self._nudged = True
             self._queue.put(_Nudge())
-
-    def _changed(self, deployment: str) -> None:
-        """Any thread: an update machine moved."""
-        deployed = self._deployments.get(deployment)
-        if deployed is not None:
-            deployed.feed.look_again()
-        self._nudge()
 
     def publish_wish(self, wish: Wish) -> bool:
         """For fetching: ask the server for a part or for blocks."""
@@ -234,16 +221,23 @@ class Agent:
             case Arrived():
                 self._arrived(event)
             case _Configured():
-                self._deployment(event.deployment).look_again()
+                self._deployments.configured(event.deployment)
             case _Nudge():
                 self._nudged = False
-                self._carry_out()
-                for deployed in self._deployments.values():
-                    deployed.updates.tick()
             case _:
                 assert_never(event)
+        self._tick()
         self._pump()
         self._report()
+
+    def _tick(self) -> None:
+        """What waits for time to pass, however busy the queue is."""
+        now_s = time.monotonic()
+        if now_s - self._ticked_s >= _TICK_S:
+            self._ticked_s = now_s
+            if now_s >= self._carry_out_s:
+                self._carry_out()
+            self._deployments.tick(now_s)
 
     def _born(self) -> None:
         """A new connection: hear first, then say who is here and what runs, then what waits."""
@@ -254,9 +248,7 @@ class Agent:
         self._reporter.forget()
         self._report()
         self._spool.lost_contact()
-        for deployed in self._deployments.values():
-            deployed.updates.acknowledged()
-            deployed.updates.contact()
+        self._deployments.contact()
 
     def _arrived(self, event: Arrived) -> None:
         topic = event.topic
@@ -266,7 +258,9 @@ class Agent:
         match self._downlink.hear(topic.kind, event.payload, self._keys.keys):
             case Refused() as refused:
                 self._counters[refused.name] += 1
-                if refused.name != "envelope.repeated":
+                count = self._counters[refused.name]
+                # The counter has them all; of a flood the log tells the first, second, fourth, eighth ...
+                if refused.name != "envelope.repeated" and count & (count - 1) == 0:
                     _log.warning(
                         "message.refused",
                         extra={"kind": topic.kind, "reason": refused.name, "detail": refused.detail},
@@ -286,8 +280,7 @@ class Agent:
             case Ack():
                 acknowledged = [seq for ack in heard.spools for seq in self._spool.acknowledge(ack)]
                 if acknowledged:
-                    for deployed in self._deployments.values():
-                        deployed.updates.acknowledged()
+                    self._deployments.acknowledged()
             case Credit():
                 self._credit = heard.records
             case Command():
@@ -301,17 +294,10 @@ class Agent:
         desired = self._unfinished
         if desired is None:
             return
-        for wanted in desired.deployments:
-            try:
-                self._deployment(wanted.deployment)
-                self._deployments[wanted.deployment].updates.desire(
-                    wanted, epoch=desired.epoch, revision=desired.revision
-                )
-            except MessageError as error:
-                self._counters["desired.refused"] += 1
-                _log.warning("desired.refused", extra={"deployment": wanted.deployment, "error": error})
-        self._downlink.carried_out(desired)
-        self._unfinished = None
+        self._carry_out_s = time.monotonic() + limits.UPDATE_RETRY_AFTER.total_seconds()
+        if self._deployments.desire(desired):
+            self._downlink.carried_out(desired)
+            self._unfinished = None
 
     def _ask_for_keys(self, key_id: str) -> None:
         now_s = time.monotonic()
@@ -338,57 +324,21 @@ class Agent:
     def _report(self) -> None:
         if not self._link.connected:
             return
-        marks = [self._downlink.desired, *(deployed.updates.mark for deployed in self._deployments.values())]
         self._reporter.report(
-            desired=max(marks),
-            deployments=tuple(self._deployments[name].updates.state() for name in sorted(self._deployments)),
+            desired=max([self._downlink.desired, *self._deployments.marks()]),
+            deployments=self._deployments.states(),
             counters=self._all_counters,
             now_s=time.monotonic(),
         )
 
-    # -- deployments ------------------------------------------------------------------------
-
-    def _deployment(self, name: str) -> Feed:
-        """The deployment's feed; a new deployment is set up first."""
-        deployed = self._deployments.get(name)
-        if deployed is not None:
-            return deployed.feed
-        if len(self._deployments) >= limits.MAX_DEPLOYMENTS:
-            raise MessageError(
-                f"{name!r} would be deployment {len(self._deployments) + 1}; {limits.MAX_DEPLOYMENTS} is the limit"
-            )
-        folder = self._state.deployment(name)
-        folder.mkdir(parents=True, exist_ok=True)
-        updates = Updates(name, folder, surroundings=self._surroundings, on_change=lambda: self._changed(name))
-        feed = Feed(name, updates=updates, spool=self._spool, wiring=self._wiring)
-        self._deployments[name] = Deployed(updates, feed)
-        try:
-            updates.resume()
-        except PlatformError as error:  # a full disk: what is active answers, the update goes on at the next start
-            self._counters["agent.errors"] += 1
-            _log.warning("update.not-resumed", extra={"deployment": name, "error": error})
-        feed.start()
-        return feed
-
-    def _sinks(self, deployment: str, configuration: Deployment) -> Sequence[Sink]:
-        sinks: list[Sink] = [
-            TelemetrySink(
-                deployment,
-                configuration.predictions,
-                lambda data: self._spool.append(UpKind.PREDICTIONS, data),
-            )
-        ]
-        if configuration.jsonl is not None:
-            sinks.append(JsonlSink(Path(configuration.jsonl)))
-        return sinks
-
     # -- what is told about it -----------------------------------------------------------------
 
     def _all_counters(self) -> dict[str, int]:
-        own = self._counters + Counter(self._spool.counters)
+        # A copy first: other threads count while this one adds up.
+        own = Counter(self._counters) + self._deployments.counters + Counter(self._spool.counters)
         own["worker.errors"] += self._worker.failures
         own["block.mismatched"] += self._blocks.mismatched
-        return counters(own, self._deployments)
+        return counters(own, [deployed for _, deployed in self._deployments])
 
     def _status(self) -> dict[str, Any]:
         return {
@@ -402,10 +352,16 @@ class Agent:
             "pending_records": self._spool.pending,
             "resident_bytes": resident_bytes(),
             "counters": self._all_counters(),
-            "deployments": [deployment_status(name, self._deployments[name]) for name in sorted(self._deployments)],
+            "deployments": [deployment_status(name, deployed) for name, deployed in self._deployments],
         }
 
 
-def _open_source(order: Replay) -> Source:
-    """Every kind of source by its configuration; one so far."""
-    return ReplaySource(Path(order.file), loop=order.loop)
+def _one_at_a_time(probe: Callable[[Path], ProbeVerdict]) -> Callable[[Path], ProbeVerdict]:
+    """Two probes at once would take twice the memory and measure each other."""
+    turn = Lock()
+
+    def probe_in_turn(artifact: Path) -> ProbeVerdict:
+        with turn:
+            return probe(artifact)
+
+    return probe_in_turn

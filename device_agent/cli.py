@@ -5,17 +5,14 @@ ok, 1 failed, 2 usage, 3 not found, 4 not allowed, 5 unreachable, 6 conflict.
 """
 
 import argparse
-import csv
 import json
 import os
 import platform
 import secrets
 import signal
 import sys
-import tempfile
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any
 
 from device_agent.config import (
     PredictionMode,
@@ -31,7 +28,6 @@ from edgeops.errors import (
     ConfigError,
     ConflictError,
     EdgeOpsError,
-    InputError,
     NotFoundError,
     UnreachableError,
 )
@@ -59,6 +55,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
         # Whoever read our output has enough; leave nothing that Python would flush at exit.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 0
+    except OSError as error:
+        print(f"error: {error}; check the path, its permissions and disk space", file=sys.stderr)
+        return 1
 
 
 # -- commands ---------------------------------------------------------------------------
@@ -148,91 +147,21 @@ def _status(options: argparse.Namespace) -> int:
 
 
 def _predict(options: argparse.Namespace) -> int:
-    from device_agent.judging import Summary, answers  # noqa: PLC0415 - loads the runtime
-    from edgeops.model.model import Model  # noqa: PLC0415
+    from device_agent.workbench import predict  # noqa: PLC0415 - loads the runtime
 
-    model = Model.load(_existing(options.artifact))
-    summary = Summary()
-    for answer in answers(model, options.file, summary):
-        if options.json:
-            print(
-                json.dumps(
-                    {"id": answer.id, "answer": answer.answer, "label": answer.label, "confidence": answer.confidence}
-                )
-            )
-        else:
-            print(f"{answer.id}\t{answer.label}\t{answer.confidence:.3f}")
-    if summary.errors:
-        _say(f"{summary.errors} inputs had no answer; the last: {summary.last_error}")
-    return 0 if summary.rows or not summary.errors else 1
+    return predict(options.artifact, options.file, as_json=options.json)
 
 
 def _batch(options: argparse.Namespace) -> int:
-    from device_agent.core import percentiles_us  # noqa: PLC0415 - loads the runtime
-    from device_agent.judging import Answer, Summary, answers, compare, read_labels  # noqa: PLC0415
-    from edgeops.artifact.manifest import Task  # noqa: PLC0415
-    from edgeops.model.model import Model  # noqa: PLC0415
+    from device_agent.workbench import batch  # noqa: PLC0415 - loads the runtime
 
-    model = Model.load(_existing(options.artifact))
-    labels = read_labels(options.labels) if options.labels is not None else {}
-    summary, task = Summary(), model.manifest.task
-
-    def judged() -> Iterable[Answer]:
-        for answer in answers(model, options.file, summary):
-            compare(summary, answer, labels, task=task)
-            yield answer
-
-    if options.output is not None:
-        _write_answers(options.output, judged())
-    else:
-        for _ in judged():
-            pass
-    p50, p95, p99 = percentiles_us(summary.latencies_ns, (0.50, 0.95, 0.99))
-    document: dict[str, Any] = {
-        "model": model.manifest.name,
-        "version": model.manifest.version,
-        "variant": model.manifest.variant,
-        "answers": summary.rows,
-        "errors": summary.errors,
-        "latency_us": {"p50": p50, "p95": p95, "p99": p99},
-    }
-    if task is Task.CLASSIFICATION:
-        document["mix"] = dict(sorted(summary.mix.items()))
-    if options.labels is not None:
-        if not summary.labelled:
-            raise InputError(f"{options.labels} has no label for any id in {options.file}; both must name the same ids")
-        document["labelled"] = summary.labelled
-        if task is Task.CLASSIFICATION:
-            document["accuracy"] = summary.correct / summary.labelled
-        else:
-            document["mean_absolute_error"] = summary.absolute_error / summary.labelled
-    _print_document(document, as_json=options.json)
-    return 0
+    return batch(options.artifact, options.file, labels=options.labels, output=options.output, as_json=options.json)
 
 
 def _bench(options: argparse.Namespace) -> int:
-    from device_agent.store.spool import Spool  # noqa: PLC0415 - loads the runtime
-    from device_agent.timing import time_inference  # noqa: PLC0415
+    from device_agent.workbench import bench  # noqa: PLC0415 - loads the runtime
 
-    artifact = _existing(options.artifact)
-    with tempfile.TemporaryDirectory() as folder:
-        spool = Spool.open(Path(folder) / "spool.db")
-        timing = time_inference(artifact, spool, inferences=options.inferences)
-        spool.close()
-    document = {
-        "machine": platform.machine(),
-        "inferences": timing.inferences,
-        "bare_us": {"mean": round(timing.bare_mean_us, 1), "p50": timing.bare_p50_us, "p99": timing.bare_p99_us},
-        "agent_us": {
-            "mean": round(timing.agent_mean_us, 1),
-            "p50": timing.agent_p50_us,
-            "p95": timing.agent_p95_us,
-            "p99": timing.agent_p99_us,
-        },
-        "overhead_us": round(timing.overhead_us, 1),
-    }
-    _print_document(document, as_json=options.json)
-    return 0
+    return bench(options.artifact, inferences=options.inferences, as_json=options.json)
 
 
 # -- below -------------------------------------------------------------------------------
@@ -244,12 +173,6 @@ def _state(options: argparse.Namespace) -> StateFolder:
 
 def _say(text: str) -> None:
     print(text, file=sys.stderr)
-
-
-def _existing(path: Path) -> Path:
-    if not path.is_file():
-        raise NotFoundError(f"no such file: {path}")
-    return path
 
 
 def _tell(state: StateFolder, deployment: str) -> None:
@@ -270,32 +193,6 @@ def _columns_in_charge(state: StateFolder, deployment: str) -> tuple[str, ...] |
     folder = state.deployment(deployment)
     active = Slots(folder).active if folder.is_dir() else None
     return None if active is None else open_artifact(active.path).manifest.window.columns
-
-
-def _write_answers(path: Path, answers: Iterable[Any]) -> None:
-    with path.open("w", newline="", encoding="utf-8") as file:
-        if path.suffix.lower() == ".csv":
-            rows = csv.writer(file)
-            rows.writerow(("id", "answer", "label", "confidence"))
-            rows.writerows((item.id, item.answer, item.label, item.confidence) for item in answers)
-        else:
-            for item in answers:
-                line = {"id": item.id, "answer": item.answer, "label": item.label, "confidence": item.confidence}
-                file.write(json.dumps(line) + "\n")
-
-
-def _print_document(document: dict[str, Any], *, as_json: bool) -> None:
-    if as_json:
-        print(json.dumps(document))
-        return
-    for name, value in document.items():
-        if isinstance(value, dict):
-            value = "  ".join(f"{key} {item}" for key, item in value.items())  # noqa: PLW2901 - shown instead of the dict
-        print(
-            f"{name.replace('_', ' '):<20} {value:.4f}"
-            if isinstance(value, float)
-            else f"{name.replace('_', ' '):<20} {value}"
-        )
 
 
 def _address(text: str) -> tuple[str, int]:

@@ -12,7 +12,7 @@ import socket
 from collections.abc import Callable, Mapping
 from contextlib import suppress
 from pathlib import Path
-from threading import Thread
+from threading import Event, Thread
 from typing import Any
 
 from edgeops.errors import MessageError, PlatformError, UnreachableError
@@ -20,6 +20,7 @@ from edgeops.errors import MessageError, PlatformError, UnreachableError
 _log = logging.getLogger(__name__)
 
 _TIMEOUT_S = 5.0
+_REST_S = 0.5
 _MAX_REQUEST_BYTES = 4096
 _MAX_ANSWER_BYTES = 1 << 20
 
@@ -44,6 +45,7 @@ class ControlServer:
             self._socket.listen(4)
         except OSError as error:
             raise PlatformError(f"cannot listen on {path}: {error}") from error
+        self._closing = Event()
         self._thread = Thread(target=self._run, name="control", daemon=True)
 
     def start(self) -> None:
@@ -52,6 +54,7 @@ class ControlServer:
 
     def close(self) -> None:
         """Stop answering and remove the socket."""
+        self._closing.set()
         self._path.unlink(missing_ok=True)
         with suppress(OSError):  # wakes accept(2)
             self._socket.shutdown(socket.SHUT_RDWR)
@@ -59,11 +62,12 @@ class ControlServer:
         self._socket.close()
 
     def _run(self) -> None:
-        while True:
+        while not self._closing.is_set():
             try:
                 connection, _ = self._socket.accept()
-            except OSError:
-                return
+            except OSError:  # closing, or too many open files for now (accept(2))
+                self._closing.wait(_REST_S)
+                continue
             with connection, suppress(OSError):
                 connection.settimeout(_TIMEOUT_S)
                 connection.sendall(json.dumps(self._reply(_read_line(connection, _MAX_REQUEST_BYTES))).encode() + b"\n")

@@ -122,6 +122,8 @@ class DeploymentCore:
         self._position = 0
         self._checkpoint: Callable[[int], bytes] | None = None
         self._latencies: list[int] = []
+        #: Answers of the open window whose latencies were let go.
+        self._unmeasured = 0
         self._opened_ns = self._last_row_ns = clock_ns()
         self._source_rows = 0
         self._errors = 0
@@ -145,8 +147,12 @@ class DeploymentCore:
         return self.totals.source_rows + self._source_rows
 
     def use_sinks(self, sinks: Sequence[Sink]) -> None:
-        """From now on these sinks hear the answers; the old ones are flushed."""
-        self._flush_sinks()
+        """From now on these sinks hear the answers; the window of the old ones is closed.
+
+        Raises:
+            PlatformError: the window could not be stored; nothing has changed.
+        """
+        self.close_window()
         self._sinks = tuple(sinks)
         self._rests.clear()
         self._arrange(self.charge, self._guard.charge if self._guard is not None else None)
@@ -233,11 +239,12 @@ class DeploymentCore:
             return
         now_ns = self._clock_ns()
         p50_us, p95_us = percentiles_us(self._latencies, (0.50, 0.95))
+        answers = self._unmeasured + len(self._latencies)
         window = messages.Window(
             deployment=self.deployment,
             digest=digest_raw(lane.charge.digest),
             phase=lane.charge.phase,
-            rows=len(self._latencies),
+            rows=answers,
             source_rows=self._source_rows,
             errors=self._errors,
             dropped=0,
@@ -250,7 +257,7 @@ class DeploymentCore:
         self._spool.append(UpKind.TELEMETRY, messages.encode(window), checkpoint=checkpoint)
         totals = self.totals
         totals.source_rows += self._source_rows
-        totals.answers += len(self._latencies)
+        totals.answers += answers
         totals.windows += 1
         totals.latency_p50_us, totals.latency_p95_us = p50_us, p95_us
         self._reset()
@@ -313,12 +320,15 @@ class DeploymentCore:
             self._try_close()
 
     def _try_close(self) -> None:
-        """Close, or go on with a larger window and try again later: a full disk loses no row."""
+        """Close, or go on with a larger window and try again later: a full disk loses no row and fills no memory."""
         try:
             self.close_window()
         except PlatformError as error:
             self.totals.spool_errors += 1
             self.totals.detail = str(error)
+            excess = max(0, len(self._latencies) - limits.WINDOW_ROWS)
+            self._unmeasured += excess
+            del self._latencies[:excess]
             self._close_at = len(self._latencies) + self._errors + limits.WINDOW_ROWS
             self._last_row_ns = self._clock_ns()
 
@@ -329,6 +339,7 @@ class DeploymentCore:
         self._errors = 0
         self._close_at = limits.WINDOW_ROWS
         self._latencies.clear()
+        self._unmeasured = 0
         if self._lane is not None and self._lane.sketcher is not None:
             self._lane.sketcher.clear()
 

@@ -8,6 +8,7 @@ import json
 import subprocess
 import urllib.error
 import urllib.request
+from http.client import HTTPException
 from typing import Annotated, Any, BinaryIO, cast
 from urllib.parse import urljoin, urlsplit
 
@@ -136,7 +137,7 @@ def _post(url: str, body: dict[str, Any]) -> _Answer:
         raise kind(f"{url} refuses to enrol this device: {_problem(error)}") from error
     except OSError as error:
         raise UnreachableError(f"{url} does not answer: {getattr(error, 'reason', error)}") from error
-    except msgspec.DecodeError as error:
+    except (HTTPException, msgspec.DecodeError, UnicodeDecodeError) as error:
         raise ServerError(f"{url} is no EdgeOps server, or another version: {error}") from error
 
 

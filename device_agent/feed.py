@@ -71,6 +71,8 @@ class Feed:
         self._stale = False
         self._stopping = False
         self._models: dict[str, Model] = {}
+        #: When the active model is loaded again; None = it is loaded, or there is none.
+        self._reload: _Backoff | None = None
         self._configuration: Deployment | None = None
         self._source: Source | None = None
         self._selected: tuple[str, ...] | None = None
@@ -111,7 +113,8 @@ class Feed:
 
     def _turn(self) -> None:
         """Look at what is new, play what is due, let time pass."""
-        if self._news.is_set() or (self._stale and self._retry.wait_s() == 0):
+        again = self._retry if self._stale else self._reload
+        if self._news.is_set() or (again is not None and again.wait_s() == 0):
             self._news.clear()
             self._stale = True
             self._follow()
@@ -152,6 +155,11 @@ class Feed:
 
     def _put_in_charge(self, running: Running) -> None:
         incumbent = self._charge(running.active, Phase.LIVE)
+        if incumbent is not None or running.active is None:
+            self._reload = None
+        else:
+            self._reload = self._reload or _Backoff()
+            self._reload.failed()
         candidate = self._charge(running.candidate, Phase.TRIAL)
         charge = candidate if candidate is not None else incumbent
         if charge != self.core.charge:
@@ -199,21 +207,21 @@ class Feed:
             self.source_state = "ended"
             return _TICK_S
         self.source_state = "playing"
-        self._answer(rows)
+        self._answer(self._source, rows)
         return 0.0
 
-    def _answer(self, rows: Rows) -> None:
-        take, news = self.core.take, self._news
+    def _answer(self, source: Source, rows: Rows) -> None:
+        core, news = self.core, self._news
         first = rows.position - len(rows.ids)
-        for at, (row, input_id) in enumerate(zip(rows.values, rows.ids, strict=True), start=1):
-            take(row, input_id, first + at)
-            if news.is_set() and at < len(rows.ids):
-                # What was read and not played is read again, perhaps with other columns.
-                assert self._source is not None
-                self._source.seek(first + at)
-                self._pacer.played(at)
-                return
-        self._pacer.played(len(rows.ids))
+        try:
+            for position, (row, input_id) in enumerate(zip(rows.values, rows.ids, strict=True), start=first + 1):
+                core.take(row, input_id, position)
+                if news.is_set():
+                    break
+        finally:
+            # What was read and not played is read again, perhaps with other columns.
+            source.seek(core.position)
+            self._pacer.played(core.position - first)
 
     def _select(self, source: Source) -> None:
         core = self.core

@@ -1,7 +1,8 @@
-"""Pulls small files and blocks from the server through the agent's link, one thing at a time.
+"""Pulls small files and blocks from the server through the agent's link.
 
 `MetaFetch` assembles a named file from its parts, `BlockFetch` a blob from its blocks, resumable after a
-power cut. Both run in the agent's worker thread; the link's thread only drops what arrives into a queue.
+power cut. Both run in the deployments' worker threads, each pull with a queue of its own, into which the
+link's thread drops what arrives: one that gets no answer holds up no other.
 Blocks prove themselves against the block list, the list against the descriptor. Who vouches for the
 descriptor is `device_agent.trust`'s question, and whether the whole file is right is asked once more later.
 """
@@ -11,7 +12,9 @@ import queue
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from itertools import count
 from pathlib import Path
+from threading import Lock
 from typing import Protocol
 
 from device_agent.faultpoint import reach
@@ -33,7 +36,7 @@ _MAX_WAITING = 4 * limits.BLOCK_WINDOW
 
 
 class FetchLink(Protocol):
-    """What the link offers to fetching; called from the worker thread, must not block."""
+    """What the link offers to fetching; called from the worker threads, must not block."""
 
     def publish_wish(self, wish: Wish) -> bool:
         """Publish on up/<id>/fetch in an envelope; False = no connection now, and nothing was queued."""
@@ -68,13 +71,16 @@ class MetaFetch:
     def __init__(self, link: FetchLink, *, monotonic: Callable[[], float] = time.monotonic) -> None:
         self._link = link
         self._monotonic = monotonic
-        self._parts: queue.SimpleQueue[MetaPart] = queue.SimpleQueue()
-        self._request = 0
+        # next() of a count is one step of the interpreter: no two threads get the same number.
+        self._requests = count(1)
+        #: Who waits for the part of which request.
+        self._waiting: dict[int, queue.SimpleQueue[MetaPart]] = {}
 
     def received(self, part: MetaPart) -> None:
         """Take in a part that arrived; for the link's thread, never blocks. A flood is dropped."""
-        if self._parts.qsize() < _MAX_WAITING:
-            self._parts.put(part)
+        parts = self._waiting.get(part.request)
+        if parts is not None and parts.qsize() < _MAX_WAITING:
+            parts.put(part)
 
     def file(self, path: str, *, max_bytes: int, cancelled: Callable[[], bool] = never) -> bytes | None:
         """Get a whole file; None = the server has none of that name.
@@ -86,8 +92,6 @@ class MetaFetch:
             CancelledError: `cancelled()` became true.
             FetchError: the server says that the file is larger than `max_bytes`.
         """
-        while not self._parts.empty():
-            self._parts.get()
         data = bytearray()
         deadline = self._monotonic() + limits.TRUST_TIMEOUT.total_seconds()
         while True:
@@ -101,24 +105,32 @@ class MetaFetch:
                 return bytes(data)
 
     def _part(self, path: str, offset: int, deadline: float, cancelled: Callable[[], bool]) -> MetaPart:
-        """One part; parts of earlier requests are dropped."""
-        self._request += 1
-        wish = MetaWish(request=self._request, path=path, offset=offset)
+        """One part; those of earlier requests find nobody who waits."""
+        wish = MetaWish(request=next(self._requests), path=path, offset=offset)
+        parts = self._waiting[wish.request] = queue.SimpleQueue()
+        try:
+            return self._await(wish, parts, deadline, cancelled)
+        finally:
+            del self._waiting[wish.request]
+
+    def _await(
+        self, wish: MetaWish, parts: "queue.SimpleQueue[MetaPart]", deadline: float, cancelled: Callable[[], bool]
+    ) -> MetaPart:
         ask_again = self._monotonic()
         while self._monotonic() < deadline:
             if cancelled():
-                raise CancelledError(f"{path} is not wanted any more")
+                raise CancelledError(f"{wish.path} is not wanted any more")
             if self._monotonic() >= ask_again:
                 if not self._link.publish_wish(wish):
-                    raise NoContactError(f"no connection to ask for {path}")
+                    raise NoContactError(f"no connection to ask for {wish.path}")
                 ask_again = self._monotonic() + limits.BLOCK_RETRY_AFTER.total_seconds()
             try:
-                part = self._parts.get(timeout=_GLANCE_S)
+                part = parts.get(timeout=_GLANCE_S)
             except queue.Empty:
                 continue
-            if (part.request, part.path, part.offset) == (self._request, path, offset):
+            if (part.path, part.offset) == (wish.path, wish.offset):
                 return part
-        raise NoContactError(f"no answer about {path} in {limits.TRUST_TIMEOUT.total_seconds():.0f} s")
+        raise NoContactError(f"no answer about {wish.path} in {limits.TRUST_TIMEOUT.total_seconds():.0f} s")
 
 
 @dataclass(frozen=True, slots=True)
@@ -145,14 +157,17 @@ class BlockFetch:
     def __init__(self, link: FetchLink, *, monotonic: Callable[[], float] = time.monotonic) -> None:
         self._link = link
         self._monotonic = monotonic
-        self._arrived: queue.SimpleQueue[tuple[Block, bytes]] = queue.SimpleQueue()
+        #: The pulls under way; two deployments may pull the same blob.
+        self._pulls: tuple[_Pull, ...] = ()
+        self._lock = Lock()
         #: Blocks that arrived and were not what the block list says.
         self.mismatched = 0
 
     def received(self, block: Block, data: bytes) -> None:
         """Take in a block that arrived; for the link's thread, never blocks. A flood is dropped."""
-        if self._arrived.qsize() < _MAX_WAITING and len(data) <= limits.BLOCK_BYTES:
-            self._arrived.put((block, data))
+        for pull in self._pulls:
+            if pull.digest == block.digest:
+                pull.received(block, data)
 
     def blob(
         self, descriptor: Descriptor, folder: Path, *, meta: MetaFetch, cancelled: Callable[[], bool] = never
@@ -183,11 +198,14 @@ class BlockFetch:
                 link=self._link,
                 monotonic=self._monotonic,
             )
+            with self._lock:
+                self._pulls += (pull,)
             try:
-                self._drain()
                 while not blocks.complete:
                     self._advance(pull, cancelled)
             finally:
+                with self._lock:
+                    self._pulls = tuple(other for other in self._pulls if other is not pull)
                 pull.stop()
         return download.part
 
@@ -197,7 +215,7 @@ class BlockFetch:
             raise CancelledError(f"{pull.digest} is not wanted any more")
         pull.ask()
         try:
-            block, data = self._arrived.get(timeout=_GLANCE_S)
+            block, data = pull.arrived.get(timeout=_GLANCE_S)
         except queue.Empty:
             return
         if pull.take(block, data) is Acceptance.MISMATCH:
@@ -225,11 +243,6 @@ class BlockFetch:
             return None
         return blocks
 
-    def _drain(self) -> None:
-        """Forget blocks of earlier downloads."""
-        while not self._arrived.empty():
-            self._arrived.get()
-
 
 class _Pull:
     """One download under way: which blocks are outstanding, and since when."""
@@ -245,6 +258,7 @@ class _Pull:
         monotonic: Callable[[], float],
     ) -> None:
         self.digest = digest
+        self.arrived: queue.SimpleQueue[tuple[Block, bytes]] = queue.SimpleQueue()
         self._blocks = blocks
         self._handle = handle
         self._map_file = map_file
@@ -254,6 +268,11 @@ class _Pull:
         self._asked: dict[int, float] = {}
         self._last_progress = monotonic()
         self._unsaved = 0
+
+    def received(self, block: Block, data: bytes) -> None:
+        """For the link's thread."""
+        if self.arrived.qsize() < _MAX_WAITING and len(data) <= limits.BLOCK_BYTES:
+            self.arrived.put((block, data))
 
     def ask(self) -> None:
         """Wish for the blocks that fill the window, and again for those that are late."""
@@ -275,8 +294,6 @@ class _Pull:
 
     def take(self, block: Block, data: bytes) -> Acceptance:
         """Judge, write and note one block."""
-        if block.digest != self.digest:
-            return Acceptance.DUPLICATE
         acceptance = self._blocks.accept(block.index, data)
         if acceptance is not Acceptance.ACCEPTED:
             return acceptance

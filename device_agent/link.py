@@ -172,6 +172,9 @@ class Link:
         self._say(Disconnected(str(code)))
 
     def _on_message(self, _client: mqtt.Client, _userdata: Any, message: mqtt.MQTTMessage) -> None:
+        if len(message.payload) > limits.MAX_MESSAGE_BYTES:  # nobody of ours sends that: it shall not wait in memory
+            _log.warning("message.too-large", extra={"size_bytes": len(message.payload)})
+            return
         try:
             topic = parse_topic(message.topic)
         except (TopicError, UnicodeDecodeError) as error:

@@ -56,7 +56,7 @@ def run_probe(artifact: Path) -> ProbeVerdict:
     if child.returncode == 0:
         try:
             return msgspec.json.decode(child.stdout.splitlines()[-1], type=ProbeVerdict)
-        except (msgspec.DecodeError, IndexError):
+        except (msgspec.DecodeError, UnicodeDecodeError, IndexError):
             return _failed("the probe ended without a verdict")
     return _failed(f"the probe {_ending(child.returncode)}: {_last_line(child.stderr)}")
 

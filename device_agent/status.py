@@ -4,26 +4,16 @@ It reads what others keep and changes nothing.
 """
 
 from collections import Counter
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping
 from typing import Any
 
-from device_agent.feed import Feed
-from device_agent.updates import Updates
+from device_agent.deployments import Deployed
 
 
-@dataclass(frozen=True, slots=True)
-class Deployed:
-    """One deployment at work: what shall run, and what runs it."""
-
-    updates: Updates
-    feed: Feed
-
-
-def counters(own: Mapping[str, int], deployments: Mapping[str, Deployed]) -> dict[str, int]:
+def counters(own: Mapping[str, int], deployments: Iterable[Deployed]) -> dict[str, int]:
     """Mishaps by stable name, those of all deployments together; what never happened is left out."""
     total = Counter(own)
-    for deployed in deployments.values():
+    for deployed in deployments:
         feed, totals = deployed.feed, deployed.feed.core.totals
         total["inference.errors"] += totals.errors
         total["sink.errors"] += totals.sink_errors
@@ -31,6 +21,7 @@ def counters(own: Mapping[str, int], deployments: Mapping[str, Deployed]) -> dic
         total["source.errors"] += feed.source_errors
         total["model.errors"] += feed.model_errors
         total["slot.damaged"] += deployed.updates.damaged
+        total["worker.errors"] += deployed.worker.failures
     return {name: count for name, count in sorted(total.items()) if count}
 
 

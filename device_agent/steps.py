@@ -1,12 +1,15 @@
 """The slow steps of an update, each from the world to an event: fetch, verify, stage, probe, ask TUF again.
 
-They run in the agent's worker thread and are safe to repeat. They change nothing but files below the
+They run in the deployment's worker thread and are safe to repeat. They change nothing but files below the
 deployment's folder, and decide nothing: which step comes when is `edgeops.update.machine`'s table.
 """
 
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
+
+import msgspec
 
 from device_agent.fetch import BlockFetch, CancelledError, Download, FetchError, MetaFetch, NoContactError
 from device_agent.probe import ProbeVerdict, run_probe
@@ -46,7 +49,7 @@ class Surroundings:
     blocks: BlockFetch
     #: What compatibility is judged on, as of now.
     facts: Callable[[], DeviceFacts]
-    #: Runs slow work in the agent's one worker thread, in order (`ThreadPoolExecutor(1).submit`).
+    #: Runs slow work in the deployment's own worker thread, in order.
     submit: Callable[[Callable[[], None]], object]
     #: Tries an artifact where a crash costs nothing.
     probe: Callable[[Path], ProbeVerdict] = run_probe
@@ -83,10 +86,10 @@ class Steps:
             outcome = self._descriptor(candidate, absent=Reason.NOT_LISTED, cancelled=cancelled)
             if not isinstance(outcome, Descriptor):
                 return outcome
-            reasons = incompatibilities(outcome, self._around.facts())
+            self._forget_others(candidate.digest)
+            reasons = incompatibilities(outcome, self._facts(candidate.digest))
             if reasons:
                 return Refused(Reason.INCOMPATIBLE, "; ".join(reasons))
-            self._forget_others(candidate.digest)
             if not self._slots.holds(candidate.digest):
                 self._around.blocks.blob(outcome, self._folder, meta=self._around.meta, cancelled=cancelled)
         except (NoContactError, CancelledError):
@@ -179,8 +182,18 @@ class Steps:
     def _descriptor_file(self, digest: str) -> Path:
         return self._folder / f"{digest_hex(digest)}.json"
 
+    def _facts(self, digest: str) -> DeviceFacts:
+        """What the candidate takes on disk already needs no room again."""
+        facts = self._around.facts()
+        taken = 0
+        for file in (self._slots.slot(digest).path, Download.of(self._folder, digest).part):
+            with suppress(FileNotFoundError):
+                taken += 512 * file.stat().st_blocks
+        return msgspec.structs.replace(facts, disk_free_bytes=facts.disk_free_bytes + taken)
+
     def _forget_others(self, digest: str) -> None:
-        """Unfinished downloads of what is not wanted any more."""
+        """Unfinished downloads of what is not wanted any more, and slots beyond those that are kept."""
+        self._slots.collect(keep=digest)
         if self._folder.is_dir():
             for file in self._folder.iterdir():
                 if file.stem != digest_hex(digest):

@@ -4,6 +4,7 @@ The child verifies (`edgeops.trust.client`), this side starts it, serves its nee
 its time. What an answer means for an update is decided in `device_agent.updates`.
 """
 
+import logging
 import subprocess
 import threading
 from collections.abc import Callable, Mapping, Sequence
@@ -19,6 +20,8 @@ from edgeops.protocol.keys import PublicKey
 from edgeops.trust import keyring
 from edgeops.trust.frames import Ask, Failure, FailureKind, Result, converse
 from edgeops.trust.keyring import FLEET_KEYS_TARGET
+
+_log = logging.getLogger(__name__)
 
 _CLIENT = "edgeops.trust.client"
 _FLEET_KEYS_FILE = "fleet_keys.json"
@@ -65,16 +68,18 @@ class Trust:
         self._folder = folder
         self._meta = meta
         self._floor = floor
+        self._turn = threading.Lock()
 
     def check(self, targets: Sequence[str], *, cancelled: Callable[[], bool] = never) -> TrustOutcome:
-        """Refresh the metadata and get `targets`; for the worker thread, takes up to TRUST_TIMEOUT."""
+        """Refresh the metadata and get `targets`; for a worker thread, takes TRUST_TIMEOUT or so when its turn came."""
         ask = Ask(targets=tuple(targets), max_bytes=limits.MAX_METADATA_BYTES, floor=self._floor())
 
         def fetch(path: str) -> bytes | None:
             return self._meta.file(path, max_bytes=limits.MAX_METADATA_BYTES, cancelled=cancelled)
 
         try:
-            answer = self._converse(ask, fetch)
+            with self._turn:
+                answer = self._converse(ask, fetch)
         except (TrustError, OSError) as error:
             return Unreachable(f"the trust child gave no answer: {error}")
         match answer:
@@ -120,18 +125,18 @@ class FleetKeys:
         self._file = folder / _FLEET_KEYS_FILE
         self._lock = threading.Lock()
         self._keys: keyring.FleetKeys | None = None
-        if self._file.exists():
+        try:
             self._keys = keyring.decode_fleet_keys(self._file.read_bytes())
+        except FileNotFoundError:
+            pass
+        except (TrustError, OSError) as error:
+            # As if there were none: the first downlink makes the agent ask for them.
+            _log.warning("fleet-keys.damaged", extra={"error": error})
 
     @property
     def keys(self) -> Mapping[str, PublicKey]:
-        """By key id, for `open_envelope`; empty before enrolment."""
+        """By key id, for `open_envelope`; empty before they were learnt."""
         return {} if self._keys is None else self._keys.accepted()
-
-    @property
-    def epoch(self) -> int:
-        """The newest epoch; 0 before enrolment."""
-        return 0 if self._keys is None else self._keys.epoch
 
     def store(self, target: bytes) -> bool:
         """Take in the content of the target, which TUF vouched for; whether the keys changed.

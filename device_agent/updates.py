@@ -1,7 +1,7 @@
 """One deployment's update machine with its effects: what the table commands is done here, in this order:
 decide, persist, act. A power cut between any two of them repeats the last command, which is harmless.
 
-`Updates` is safe to call from any thread. Quick commands run in the caller's thread, slow ones in the agent's
+`Updates` is safe to call from any thread. Quick commands run in the caller's thread, slow ones in the deployment's
 worker; what a slow one found counts only if the deployment still waits for it. It loads no model and answers
 no input: `running()` says which model shall, `on_change` that this may have changed.
 """  # noqa: D205 - one sentence
@@ -17,6 +17,7 @@ from pathlib import Path
 from threading import RLock
 from typing import assert_never
 
+from device_agent.facts import resident_bytes
 from device_agent.faultpoint import reach
 from device_agent.steps import Candidate, Steps, Surroundings
 from device_agent.store.slots import Slot, Slots
@@ -61,14 +62,14 @@ class _Trial:
     """What this process saw of a trial."""
 
     def __init__(self, now: float) -> None:
+        #: When the last input came or, once the evidence is spooled, when it was.
         self.since = now
         self.detail = ""
         self._inferences = 0
         self._errors = 0
         self._latencies_us: deque[int] = deque(maxlen=_LATENCIES)
 
-    def count(self, now: float, *, ok: bool, latency_us: int, detail: str) -> None:
-        self.since = now
+    def count(self, *, ok: bool, latency_us: int, detail: str) -> None:
         self._inferences += 1
         if ok:
             self._latencies_us.append(latency_us)
@@ -83,7 +84,7 @@ class _Trial:
             errors=self._errors,
             latency_p50_us=ordered[len(ordered) // 2],
             latency_p95_us=ordered[len(ordered) * 95 // 100],
-            memory_bytes=_resident_bytes(),
+            memory_bytes=resident_bytes(),
         )
 
 
@@ -160,8 +161,11 @@ class Updates:
         with self._changing():
             if self._update.state is not UpdateState.TRIAL:
                 return
-            self._trial.count(self._monotonic(), ok=ok, latency_us=latency_us, detail=detail)
-            if not ok or self._update.evidence is None:
+            self._trial.count(ok=ok, latency_us=latency_us, detail=detail)
+            awaits_ack = self._update.evidence is not None
+            if not awaits_ack:
+                self._trial.since = self._monotonic()
+            if not (ok and awaits_ack):
                 self._judge_trial(quiet_s=0.0)
 
     def acknowledged(self) -> None:
@@ -292,6 +296,7 @@ class Updates:
                 self._report()
             case Command.TAKE_NEXT:
                 if self._update.next is not None:
+                    reach_after(command)
                     self._apply(machine.begin(self._update.next, active=self._slots.pointer.active))
             case Command.WAIT:
                 self._wait()
@@ -412,11 +417,3 @@ def reach_after(command: Command) -> None:
     point = did(command)
     if point is not None:
         reach(point)
-
-
-def _resident_bytes() -> int:
-    """Of this process; 0 where the system does not say (proc(5), statm)."""
-    try:
-        return int(Path("/proc/self/statm").read_text(encoding="ascii").split()[1]) * 4096
-    except (OSError, ValueError, IndexError):
-        return 0

@@ -23,6 +23,9 @@ MAX_RECORD_BYTES = 16 * 1024
 MAX_PREDICTIONS_PER_RECORD = 200
 #: Named deployments on one device.
 MAX_DEPLOYMENTS = 16
+#: A name or version that a device tells about itself, and how many counters it tells.
+MAX_FACT_LENGTH = 100
+MAX_COUNTERS = 256
 #: Error texts that travel.
 MAX_DETAIL_LENGTH = 500
 
@@ -116,6 +119,8 @@ MAX_CLOCK_AHEAD = timedelta(minutes=5)
 #: How often `last_seen_at` is written, and an alert about one device and reason repeated.
 LAST_SEEN_INTERVAL = timedelta(seconds=10)
 ALERT_INTERVAL = timedelta(minutes=1)
+#: A device that says nothing for this long is offline although no last will came; it reports every minute.
+SILENCE_TIMEOUT = timedelta(minutes=5)
 #: Device keys and artifacts are read again after this, so that a removal or withdrawal counts.
 KEYS_REFRESH_INTERVAL = timedelta(seconds=5)
 ARTIFACTS_REFRESH_INTERVAL = timedelta(seconds=1)
@@ -133,8 +138,20 @@ WAITING_WISHES = 1024
 #: Quarantined messages kept (the newest), and how much of each.
 QUARANTINE_ROWS = 10_000
 QUARANTINE_BYTES = 64 * 1024
-#: Predictions kept per device and deployment.
+#: Of one device, for one reason, out of one ingestion batch; the alert counts them all.
+QUARANTINE_PER_BATCH = 16
+#: Predictions, and telemetry windows, kept per device and deployment: the latest.
 PREDICTIONS_KEPT = 20_000
+WINDOWS_KEPT = 50_000
+#: Neither is kept longer than this.
+TELEMETRY_LIFE = timedelta(days=90)
+#: Events kept (the newest); those that the engine has not taken in stay in any case.
+EVENTS_KEPT = 100_000
+#: Ledgers kept per device: its latest spools.
+SPOOLS_KEPT = 32
+#: How often the server looks for what is beyond that, and rows that go in one transaction.
+RETENTION_INTERVAL = timedelta(hours=1)
+RETENTION_BATCH = 1_000
 ENROLMENT_TOKEN_LIFE = timedelta(hours=1)
 JOB_TIMEOUT = timedelta(minutes=30)
 #: An upload through the API.

@@ -6,10 +6,11 @@ repeats nothing. Deadlines stand still while it is down. It sends nothing; the l
 """
 
 import logging
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from datetime import datetime, timedelta
 
-from edgeops.errors import ConflictError, EdgeOpsError, InputError, NotFoundError
+from edgeops.errors import ConflictError, InputError, NotFoundError
 from edgeops.limits import MAX_DETAIL_LENGTH
 from edgeops.protocol.messages import Intent, Presence
 from edgeops.protocol.topics import is_id
@@ -19,7 +20,7 @@ from edgeops.rollout.rollout import OPEN, RolloutEvent, RolloutState
 from edgeops.rollout.targeting import Candidate, choose, parse_selector
 from edgeops.rollout.waves import parse_waves, wave_sizes
 from fleet_server.db import audit, devices, events, models, rollouts, settings
-from fleet_server.db.database import Connection, Database
+from fleet_server.db.database import Connection, Database, is_outage
 from fleet_server.db.devices import Device
 from fleet_server.db.identifiers import new_id
 from fleet_server.db.models import Artifact
@@ -27,8 +28,8 @@ from fleet_server.db.rollouts import Rollout
 from fleet_server.rollout_news import KINDS, keep_deadlines, take_in
 from fleet_server.rollout_steps import advance, take
 
-#: Where the engine is in `events`, when it was last alive, and until when nothing times out.
-_CURSOR, _ALIVE, _GRACE = "engine.cursor", "engine.alive", "engine.grace"
+#: When the engine was last alive, and until when nothing times out.
+_ALIVE, _GRACE = "engine.alive", "engine.grace"
 #: Events in one transaction.
 _BATCH = 100
 #: How often deadlines are looked at, and how often the engine says that it lives.
@@ -135,14 +136,10 @@ class Engine:
         with self._database.write() as connection:
             news = events.after(connection, _cursor(connection), KINDS, limit=_BATCH)
             for event in news:
-                try:
-                    with connection.begin_nested():
-                        take_in(connection, event, now)
-                except (EdgeOpsError, AssertionError, ArithmeticError, LookupError, TypeError, ValueError):
-                    # A bug in one step must not stop every other rollout; the step is undone and told.
-                    _log.exception("engine.event-failed id=%d kind=%s subject=%s", event.id, event.kind, event.subject)
+                with _undone_if_it_fails(connection, f"event {event.id}, {event.kind} of {event.subject}"):
+                    take_in(connection, event, now)
             if news:
-                settings.write(connection, _CURSOR, str(news[-1].id))
+                settings.write(connection, settings.ENGINE_CURSOR, str(news[-1].id))
         return len(news)
 
     def _keep_time(self, now: datetime) -> None:
@@ -158,12 +155,31 @@ class Engine:
                     settings.write(connection, _GRACE, grace.isoformat())
                     _log.warning("engine.outage seconds=%d", (now - alive).total_seconds())
         for rollout_id in ids:
-            with self._database.write() as connection:
+            with (
+                self._database.write() as connection,
+                _undone_if_it_fails(connection, f"deadlines of {rollout_id}"),
+            ):
                 keep_deadlines(connection, rollout_id, now, grace)
 
 
+@contextmanager
+def _undone_if_it_fails(connection: Connection, what: str) -> Iterator[None]:
+    """A bug in one step must not stop every other rollout: the step is undone and told.
+
+    Raises:
+        Exception: the database itself is locked, full or gone; the step is not to blame and comes again.
+    """
+    try:
+        with connection.begin_nested():
+            yield
+    except Exception as error:
+        if is_outage(error):
+            raise
+        _log.exception("engine.step-failed %s", what)
+
+
 def _cursor(connection: Connection) -> int:
-    return int(settings.read(connection, _CURSOR) or 0)
+    return int(settings.read(connection, settings.ENGINE_CURSOR) or 0)
 
 
 def _instant(connection: Connection, key: str) -> datetime | None:

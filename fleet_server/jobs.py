@@ -1,60 +1,61 @@
-"""The jobs process: takes queued jobs one by one, and turns the engine of rollouts beside them.
+"""The jobs process: sees queued jobs through, and turns beside them what must turn all the time.
 
-Heavy work is done by one warm child (`fleet_server.ml.supervisor`); this process keeps the books. A job
-that a crash of this process interrupted is tried once more. What a job computes is decided elsewhere.
+Beside are the engine of rollouts, the freshness of TUF metadata, and the retention of old rows; each in a
+thread of its own, none of which a failure ends. One such process per data folder.
 """
 
 import logging
-import platform
 import signal
-import subprocess
-import tempfile
 import threading
-import time
-from collections.abc import Iterator
-from contextlib import contextmanager
-from datetime import UTC, datetime
-from pathlib import Path
-from typing import Any, assert_never
+from collections.abc import Callable
+from datetime import UTC, datetime, timedelta
 
 from edgeops import limits
-from edgeops.artifact.manifest import decode_descriptor, target_path
-from edgeops.errors import DatasetError, EdgeOpsError, NotFoundError, PlatformError
 from edgeops.trust.repository import Repository
-from fleet_server.blobs import Blobs
+from fleet_server.alone import alone
 from fleet_server.config import ServerConfig
-from fleet_server.db import datasets, jobs, models, runs
 from fleet_server.db.database import Database
-from fleet_server.db.identifiers import new_id
-from fleet_server.db.jobs import ImportDataset, Job, Publish, Train, Withdraw
+from fleet_server.db.retention import drop_old
 from fleet_server.engine import Engine
-from fleet_server.ml import frames
-from fleet_server.ml.supervisor import StoppedError, Worker
-from fleet_server.publish import publish, withdraw
+from fleet_server.job_desk import JobDesk
 
 _log = logging.getLogger(__name__)
 
 _POLL_S = 0.1
-_ENGINE_S = 0.1
+_ENGINE_INTERVAL = timedelta(milliseconds=100)
 #: How often the age of the TUF metadata is looked at; it lives for weeks.
-_FRESHNESS_S = 3600.0
-#: Progress within a step is written at most this often.
-_PROGRESS_S = 0.5
+_FRESHNESS_INTERVAL = timedelta(hours=1)
+#: After a failure a thread rests at least this long.
+_REST = timedelta(seconds=1)
 
 
 def run_jobs(config: ServerConfig, *, warm: bool = False) -> None:
-    """Serve until SIGTERM or SIGINT; `warm` imports TensorFlow before the first job asks for it."""
+    """Serve until SIGTERM or SIGINT; `warm` imports TensorFlow before the first job asks for it.
+
+    Raises:
+        ConfigError: another such process runs on this data folder, or it was not initialised.
+    """
     stop = threading.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: stop.set())
-    database = Database.in_folder(config.db)
+    with alone(config, "jobs"):
+        database = Database.in_folder(config.db)
+        try:
+            _serve(config, database, stop, warm=warm)
+        finally:
+            database.close()
+
+
+def _serve(config: ServerConfig, database: Database, stop: threading.Event, *, warm: bool) -> None:
     repository = Repository.open(config.repository, config.keys)
     repository.refresh(_now())
-    engine = threading.Thread(target=_turn_engine, args=(database, stop), name="engine")
-    freshness = threading.Thread(target=_keep_fresh, args=(repository, stop), name="freshness")
-    engine.start()
-    freshness.start()
+    engine = Engine(database)
     desk = JobDesk(config, database, stop)
+    beside = [
+        _thread("engine", engine.run_once, _ENGINE_INTERVAL, stop),
+        _thread("freshness", repository.refresh, _FRESHNESS_INTERVAL, stop),
+        _thread("retention", lambda now: drop_old(database, now, stop), limits.RETENTION_INTERVAL, stop),
+    ]
     try:
         desk.recover()
         if warm:
@@ -65,293 +66,28 @@ def run_jobs(config: ServerConfig, *, warm: bool = False) -> None:
     finally:
         stop.set()
         desk.close()
-        engine.join()
-        freshness.join()
-        database.close()
+        for thread in beside:
+            thread.join()
 
 
-class JobDesk:
-    """Takes jobs from the queue and sees them through; use it from one thread."""
+def _thread(
+    name: str, turn: Callable[[datetime], object], interval: timedelta, stop: threading.Event
+) -> threading.Thread:
+    """A thread that takes a turn every `interval` until `stop`."""
 
-    def __init__(self, config: ServerConfig, database: Database, stop: threading.Event) -> None:
-        self._config = config
-        self._database = database
-        self._blobs = Blobs(config)
-        self._stop = stop
-        config.run.mkdir(parents=True, exist_ok=True)
-        self._worker = Worker(stop=stop, folder=config.run)
+    def run() -> None:
+        while not stop.is_set():
+            pause = interval
+            try:
+                turn(_now())
+            except Exception:  # noqa: BLE001 - a thread's border: whatever it was, the next turn finds the same state
+                _log.exception("%s.crashed", name)
+                pause = max(interval, _REST)
+            stop.wait(pause.total_seconds())
 
-    def warm_up(self) -> None:
-        """Let the worker import TensorFlow now."""
-        self._worker.warm_up()
-
-    def recover(self) -> None:
-        """Deal with jobs that ran when this process ended: once more, or, the second time, failed."""
-        now = _now()
-        with self._database.write() as connection:
-            for job in jobs.running(connection):
-                what = f"the server ended while the job was at {job.step!r}"
-                runs.fail_unfinished(connection, job.id, error=what, now=now)
-                if job.error is None:
-                    jobs.requeue(connection, job.id, interruption=f"{what}; queued again", now=now)
-                else:
-                    jobs.fail(connection, job.id, error=f"{what}, for the second time; start it again", now=now)
-
-    def do_next(self) -> bool:
-        """Do the oldest queued job; False when there is none."""
-        with self._database.read() as connection:
-            if not jobs.has_queued(connection):
-                return False
-        with self._database.write() as connection:
-            job = jobs.claim(connection, _now())
-        if job is not None:
-            self._see_through(job)
-        return job is not None
-
-    def close(self) -> None:
-        """End the worker."""
-        self._worker.close()
-
-    def _see_through(self, job: Job) -> None:
-        _log.info("job.started id=%s kind=%s", job.id, job.kind)
-        try:
-            result = self._do(job)
-        except StoppedError:
-            with self._database.write() as connection:
-                runs.fail_unfinished(connection, job.id, error="the server was stopped", now=_now())
-                jobs.requeue(connection, job.id, interruption=job.error, now=_now())
-        except EdgeOpsError as error:
-            self._fail(job, str(error))
-        except Exception as error:  # noqa: BLE001 - a job's bug must not end the process that serves all others
-            _log.exception("job.crashed id=%s kind=%s", job.id, job.kind)
-            self._fail(job, f"internal error, {type(error).__name__}: {error}")
-        else:
-            with self._database.write() as connection:
-                jobs.succeed(connection, job.id, result=result, now=_now())
-            _log.info("job.succeeded id=%s kind=%s", job.id, job.kind)
-
-    def _fail(self, job: Job, error: str) -> None:
-        with self._database.write() as connection:
-            runs.fail_unfinished(connection, job.id, error=error, now=_now())
-            jobs.fail(connection, job.id, error=error, now=_now())
-        _log.warning("job.failed id=%s kind=%s error=%s", job.id, job.kind, error)
-
-    def _do(self, job: Job) -> dict[str, Any]:
-        request = job.request
-        match request:
-            case ImportDataset():
-                return self._import(job, request)
-            case Train():
-                return self._train(job, request)
-            case Publish(model=model, version=version, variant=variant):
-                done = publish(self._config, self._database, model, version, variant=variant, now=_now())
-                return _listing(model, version, done)
-            case Withdraw(model=model, version=version, variant=variant):
-                done = withdraw(self._config, self._database, model, version, variant=variant, now=_now())
-                return _listing(model, version, done)
-            case _:
-                assert_never(request)
-
-    def _import(self, job: Job, request: ImportDataset) -> dict[str, Any]:
-        with self._workplace() as folder:
-            file = folder / "snapshot.npz"
-            task = frames.Import(
-                source=str(self._blobs.path(request.upload)),
-                file_name=request.file_name,
-                label=request.label,
-                features=request.features,
-                exclude=request.exclude,
-                where=request.where,
-                hold_out=request.hold_out,
-                seed=request.seed,
-                destination=str(file),
-            )
-            ending = self._work(job, task)
-            assert isinstance(ending, frames.Imported), ending
-            with file.open("rb") as content:
-                digest, size_bytes = self._blobs.put_file(content, max_bytes=limits.MAX_SNAPSHOT_BYTES)
-        with self._database.write() as connection:
-            snapshot = datasets.add_snapshot(
-                connection,
-                request.name,
-                digest,
-                size_bytes=size_bytes,
-                schema=ending.schema,
-                created_by=job.created_by,
-                now=_now(),
-            )
-        schema = snapshot.schema
-        return {
-            "dataset": request.name,
-            "snapshot": digest,
-            "rows": schema.rows,
-            "columns": len(schema.columns),
-            "classes": list(schema.classes),
-            "train_rows": schema.split_rows[0],
-            "validation_rows": schema.split_rows[1],
-            "evaluation_rows": schema.split_rows[2],
-        }
-
-    def _train(self, job: Job, request: Train) -> dict[str, Any]:
-        with self._database.write() as connection:
-            snapshot = datasets.head(connection, request.dataset)
-            if snapshot is None:
-                raise NotFoundError(f"no dataset {request.dataset!r}; import one first")
-            version = models.next_version(connection, request.model)
-            run = new_id("run", _now())
-            runs.start(
-                connection,
-                run,
-                job_id=job.id,
-                model=request.model,
-                snapshot=snapshot.digest,
-                recipe=request.recipe,
-                seed=request.seed,
-                parameters={"epochs": request.epochs, **request.options},
-                now=_now(),
-            )
-        with self._workplace() as folder:
-            commit, host = _commit(), platform.node()
-            task = frames.Build(
-                snapshot=str(self._blobs.path(snapshot.digest)),
-                snapshot_digest=snapshot.digest,
-                model=request.model,
-                version=version,
-                run=run,
-                recipe=request.recipe,
-                seed=request.seed,
-                epochs=request.epochs,
-                options=request.options,
-                commit=commit,
-                built_at=_now().isoformat(timespec="seconds"),
-                host=host,
-                destination=str(folder),
-            )
-            ending = self._work(job, task)
-            assert isinstance(ending, frames.Built), ending
-            artifacts = [self._keep(request.model, version, built) for built in ending.variants]
-        with self._database.write() as connection:
-            metrics = {built.variant.value: built.metrics for built in ending.variants}
-            environment = {"libraries": ending.libraries, "host": host, "commit": commit}
-            runs.succeed(connection, run, metrics=metrics, environment=environment, now=_now())
-            task_kind = artifacts[0].describe().manifest.task
-            models.add_version(connection, request.model, version, task=task_kind, run_id=run, now=_now())
-            for artifact in artifacts:
-                models.add_artifact(connection, artifact)
-        return {
-            "run": run,
-            "model": request.model,
-            "version": version,
-            "artifacts": {artifact.variant.value: _figures(artifact) for artifact in artifacts},
-        }
-
-    def _keep(self, model: str, version: int, built: frames.BuiltVariant) -> models.Artifact:
-        """Put an artifact among the blobs; the row that names it comes after."""
-        digest = self._blobs.put(Path(built.file).read_bytes())
-        descriptor = decode_descriptor(built.descriptor)
-        assert descriptor.digest == digest, "a descriptor names the file it was made of"
-        return models.Artifact(
-            digest=digest,
-            model=model,
-            version=version,
-            variant=built.variant,
-            size_bytes=descriptor.size_bytes,
-            tflite_bytes=built.tflite_bytes,
-            target=target_path(descriptor.manifest),
-            descriptor=built.descriptor,
-            created_at=_now(),
-            published_at=None,
-            withdrawn_at=None,
-        )
-
-    def _work(self, job: Job, task: frames.Import | frames.Build) -> frames.Imported | frames.Built:
-        """Let the worker do a task, and write down how far it is.
-
-        Raises:
-            DatasetError: the task was refused; the message is the worker's.
-            PlatformError: the worker died or took too long.
-            StoppedError: this process is told to stop.
-        """
-        noted, noted_at = "", 0.0
-
-        def note(progress: frames.Progress) -> None:
-            nonlocal noted, noted_at
-            if progress.step == noted and time.monotonic() - noted_at < _PROGRESS_S:
-                return
-            noted, noted_at = progress.step, time.monotonic()
-            with self._database.write() as connection:
-                jobs.progress(
-                    connection,
-                    job.id,
-                    step=progress.step,
-                    share=progress.share,
-                    now=_now(),
-                    worker_pid=self._worker.pid,
-                )
-
-        ending = self._worker.run(task, timeout=limits.JOB_TIMEOUT, on_progress=note)
-        match ending:
-            case frames.Refused(reason=reason):
-                raise DatasetError(reason)
-            case frames.Crashed(reason=reason):
-                raise PlatformError(f"{reason} (at step {noted!r})" if noted else reason)
-            case frames.Imported() | frames.Built():
-                return ending
-            case _:
-                assert_never(ending)
-
-    @contextmanager
-    def _workplace(self) -> Iterator[Path]:
-        """A folder for files on their way, beside where they go."""
-        with tempfile.TemporaryDirectory(prefix="job-", dir=self._config.run) as folder:
-            yield Path(folder)
-
-
-def _keep_fresh(repository: Repository, stop: threading.Event) -> None:
-    """Sign metadata again long before it expires."""
-    while not stop.wait(_FRESHNESS_S):
-        try:
-            repository.refresh(_now())
-        except (EdgeOpsError, OSError):
-            _log.exception("trust.refresh-failed")
-
-
-def _turn_engine(database: Database, stop: threading.Event) -> None:
-    engine = Engine(database)
-    while not stop.is_set():
-        try:
-            engine.run_once(_now())
-        except Exception:  # noqa: BLE001 - rollouts must go on after whatever this was; the next turn sees the same state
-            _log.exception("engine.crashed")
-            stop.wait(1.0)
-        stop.wait(_ENGINE_S)
-
-
-def _figures(artifact: models.Artifact) -> dict[str, Any]:
-    descriptor = artifact.describe()
-    return {
-        "digest": artifact.digest,
-        "size_bytes": artifact.size_bytes,
-        "tflite_bytes": artifact.tflite_bytes,
-        "metrics": descriptor.manifest.metrics,
-        "latency_p50_ms": descriptor.latency_p50_ms,
-        "latency_p95_ms": descriptor.latency_p95_ms,
-        "promotion": {"passed": descriptor.promotion.passed, "reasons": list(descriptor.promotion.reasons)},
-    }
-
-
-def _listing(model: str, version: int, artifacts: list[models.Artifact]) -> dict[str, Any]:
-    listed = [{"variant": one.variant.value, "target": one.target, "digest": one.digest} for one in artifacts]
-    return {"model": model, "version": version, "artifacts": listed}
-
-
-def _commit() -> str:
-    """The commit of the code that trains, when it runs from a checkout."""
-    root = Path(__file__).parent.parent
-    if not (root / ".git").exists():
-        return ""
-    asked = subprocess.run(["git", "-C", str(root), "rev-parse", "HEAD"], capture_output=True, text=True, check=False)
-    return asked.stdout.strip() if asked.returncode == 0 else ""
+    thread = threading.Thread(target=run, name=name)
+    thread.start()
+    return thread
 
 
 def _now() -> datetime:

@@ -41,7 +41,7 @@ def init(config: ServerConfig, *, now: datetime) -> None:
 
 def _make_folders(config: ServerConfig) -> None:
     config.data.mkdir(mode=0o700, parents=True, exist_ok=True)
-    for private in (config.keys, config.broker):
+    for private in (config.keys, config.broker, config.db):
         private.mkdir(mode=0o700, exist_ok=True)
         private.chmod(0o700)
     for folder in (config.blobs, config.devices, config.run, config.logs):

@@ -3,6 +3,7 @@
 At least once: rows that are played again after a crash are written again, with the same id.
 """
 
+import os
 import time
 from datetime import UTC, datetime
 from pathlib import Path
@@ -28,6 +29,7 @@ class JsonlSink:
         self._phase = Phase.LIVE
         self._lines: list[bytes] = []
         self._oldest_ns = 0
+        self._synced = True
 
     def begin(self, digest: str, phase: Phase) -> None:
         """Name the artifact of the answers that follow."""
@@ -55,11 +57,16 @@ class JsonlSink:
             self._write()
 
     def flush(self, now_ns: int) -> None:  # noqa: ARG002 - the seam has a clock, this sink needs none here
-        """Write what is left."""
+        """Write what is left, durably: a window that counts these rows follows."""
         if self._lines:
             self._write()
+        if not self._synced:
+            with self._path.open("rb") as file:
+                os.fsync(file.fileno())
+            self._synced = True
 
     def _write(self) -> None:
         with self._path.open("ab") as file:
             file.write(b"\n".join(self._lines) + b"\n")
         self._lines.clear()
+        self._synced = False

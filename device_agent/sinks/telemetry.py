@@ -62,14 +62,15 @@ class TelemetrySink:
             self._leave(now_ns)
 
     def _leave(self, now_ns: int) -> None:
-        predictions = tuple(
-            messages.Prediction(
-                input_id=input_id, age_ms=max(0, now_ns - at_ns) // 1_000_000, answer=answer, confidence=confidence
+        while self._batch:
+            predictions = tuple(
+                messages.Prediction(
+                    input_id=input_id, age_ms=max(0, now_ns - at_ns) // 1_000_000, answer=answer, confidence=confidence
+                )
+                for input_id, at_ns, answer, confidence in self._batch[:_BATCH]
             )
-            for input_id, at_ns, answer, confidence in self._batch
-        )
-        body = messages.Predictions(
-            deployment=self._deployment, digest=self._raw_digest, phase=self._phase, predictions=predictions
-        )
-        self._hand_on(messages.encode(body))
-        self._batch.clear()
+            body = messages.Predictions(
+                deployment=self._deployment, digest=self._raw_digest, phase=self._phase, predictions=predictions
+            )
+            self._hand_on(messages.encode(body))
+            del self._batch[:_BATCH]

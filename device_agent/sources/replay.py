@@ -96,7 +96,8 @@ def _read_csv(path: Path, columns: Sequence[str]) -> _Table:
         header = next(lines, None)
         if header is None:
             raise DatasetError(f"{path} is empty; expected a header line and rows")
-        picks = _positions(path, [name.strip() for name in header], columns)
+        header = [name.strip() for name in header]
+        picks = _positions(path, header, columns)
         id_at = header.index(_ID) if _ID in header and _ID not in columns else None
 
         def rows() -> Iterator[tuple[str | None, list[float]]]:

@@ -31,6 +31,8 @@ def merge_records(records: Sequence[Spooled], max_absorbed: int) -> Iterator[Spo
     for seq, data, absorbed in records:
         try:
             window = decode(data, Window)
+            if window.sketch:
+                unpack(window.sketch)
         except MessageError:
             continue  # It leaves as it is: the server sets it aside, and the rest goes on.
         groups.setdefault((window.deployment, window.digest, window.phase), []).append((seq, window, absorbed))

@@ -1,8 +1,9 @@
 """The spool: what a device has to say waits here until the server's database holds it.
 
 One SQLite file. A record's key is (device, spool id, seq): the spool id is random and born with the file,
-a seq is never used twice. A record is NEW until it may have left, then SENT, and is deleted when a signed
-ack covers it. Only NEW telemetry windows merge, because a SENT one may be in the database already.
+a seq is never used twice, not even when a power cut took the newest records. A record is NEW until it may
+have left, then SENT, and is deleted when a signed ack covers it. Only NEW telemetry windows merge, because a
+SENT one may be in the database already.
 
 Every append is one transaction, together with the position of the source that it accounts for. Those that
 carry a position or must not be repeated reach the disk before `append` returns (synchronous = FULL); others
@@ -38,6 +39,8 @@ _RECORD_OVERHEAD_BYTES = 32
 #: Seqs that one record may answer for beside its own, five bytes each on the wire.
 _MAX_ABSORBED = 2048
 _MAX_ONCE = 1024
+#: Seqs that are set aside on disk at a time: after a power cut, none below them is used again.
+_RESERVE = 256
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,6 +67,9 @@ class Spool:
         self._next_seq = int(self._one("SELECT coalesce(max(seq), -1) FROM sqlite_sequence WHERE name = 'records'")) + 1
         self._pending = int(self._one("SELECT count(*) FROM records"))
         self._bytes = int(self._one("SELECT coalesce(sum(length(data) + length(absorbed)), 0) FROM records"))
+        self._reserved = int(self._one("SELECT reserved FROM meta"))
+        if self._one("SELECT boot FROM meta") != clock.boot:
+            self._skip_reserved()
 
     @classmethod
     def open(cls, path: Path, *, limit_bytes: int = limits.SPOOL_BYTES, clock: Clock | None = None) -> Self:
@@ -136,7 +142,7 @@ class Spool:
         for kind, data in records:
             _check(kind, data)
         durable = checkpoint is not None or any(kind is UpKind.REPORTS for kind, _ in records)
-        with self._transaction(durable=durable):
+        with self._lock, self._transaction(durable=durable or self._next_seq + len(records) > self._reserved):
             seqs = [self._insert(kind, data) for kind, data in records]
             if checkpoint is not None:
                 self._store_checkpoint(*checkpoint)
@@ -234,6 +240,8 @@ class Spool:
     def close(self) -> None:
         """Give back the file."""
         with self._lock:
+            with suppress(PlatformError), self._transaction(durable=True):
+                self._reserve(self._next_seq)
             self._connection.close()
 
     # -- inside a transaction ------------------------------------------------------
@@ -241,7 +249,7 @@ class Spool:
     @contextmanager
     def _transaction(self, *, durable: bool) -> Iterator[None]:
         with self._lock:
-            before = (self._next_seq, self._pending, self._bytes)
+            before = (self._next_seq, self._reserved, self._pending, self._bytes)
             try:
                 if durable is not self._durable:
                     self._connection.execute(f"PRAGMA synchronous = {'FULL' if durable else 'NORMAL'}")
@@ -250,7 +258,7 @@ class Spool:
                 yield
                 self._connection.execute("COMMIT")
             except BaseException as error:
-                self._next_seq, self._pending, self._bytes = before
+                self._next_seq, self._reserved, self._pending, self._bytes = before
                 with suppress(sqlite3.Error):  # SQLite has rolled back by itself after some errors.
                     self._connection.execute("ROLLBACK")
                 if isinstance(error, sqlite3.Error):
@@ -261,6 +269,8 @@ class Spool:
 
     def _insert(self, kind: UpKind, data: bytes) -> int:
         seq = self._next_seq
+        if seq >= self._reserved:
+            self._reserve(seq + _RESERVE)
         self._connection.execute(
             "INSERT INTO records (seq, kind, at_ms, boot, up_ms, data) VALUES (?, ?, ?, ?, ?, ?)",
             (seq, kind, round(self._clock.wall() * 1e3), self._clock.boot, round(self._clock.uptime() * 1e3), data),
@@ -269,6 +279,24 @@ class Spool:
         self._pending += 1
         self._bytes += len(data)
         return seq
+
+    def _reserve(self, end: int) -> None:
+        """Seqs below `end` may be used; in a durable transaction."""
+        self._connection.execute("UPDATE meta SET reserved = ?", (end,))
+        self._reserved = end
+
+    def _skip_reserved(self) -> None:
+        """The machine has started anew: records that were not durable may be gone from here and known to the
+        server, so their seqs are not used again. Another record will answer for them.
+        """  # noqa: D205 - one sentence
+        with self._transaction(durable=True):
+            skipped = range(self._next_seq, self._reserved)
+            if skipped:
+                self._connection.executemany("INSERT OR IGNORE INTO gaps VALUES (?)", [(seq,) for seq in skipped])
+                self._connection.execute("DELETE FROM sqlite_sequence WHERE name = 'records'")
+                self._connection.execute("INSERT INTO sqlite_sequence VALUES ('records', ?)", (self._reserved - 1,))
+                self._next_seq = self._reserved
+            self._connection.execute("UPDATE meta SET boot = ?", (self._clock.boot,))
 
     def _store_checkpoint(self, deployment: str, position: bytes) -> None:
         self._connection.execute("INSERT OR REPLACE INTO checkpoints VALUES (?, ?)", (deployment, position))

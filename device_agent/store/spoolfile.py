@@ -17,7 +17,7 @@ from edgeops.protocol.topics import UpKind
 
 _SCHEMA_VERSION = 1
 _SCHEMA = """
-CREATE TABLE meta (spool BLOB NOT NULL);
+CREATE TABLE meta (spool BLOB NOT NULL, reserved INTEGER NOT NULL, boot TEXT NOT NULL);
 CREATE TABLE records (
     seq INTEGER PRIMARY KEY AUTOINCREMENT, kind TEXT NOT NULL, sent INTEGER NOT NULL DEFAULT 0,
     at_ms INTEGER NOT NULL, boot TEXT NOT NULL, up_ms INTEGER NOT NULL, absorbed BLOB NOT NULL DEFAULT x'',
@@ -111,7 +111,7 @@ def _make_schema(connection: sqlite3.Connection) -> None:
     connection.execute("BEGIN IMMEDIATE")
     for statement in _SCHEMA.split(";"):
         connection.execute(statement)
-    connection.execute("INSERT INTO meta VALUES (?)", (secrets.token_bytes(8),))
+    connection.execute("INSERT INTO meta VALUES (?, 0, '')", (secrets.token_bytes(8),))
     connection.execute(f"PRAGMA user_version = {_SCHEMA_VERSION}")
     connection.execute("COMMIT")
 

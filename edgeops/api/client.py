@@ -234,10 +234,27 @@ class Client:
         return self._get(f"/runs/{_segment(run_id)}", shapes.Run)
 
     def train(
-        self, dataset: str, model: str, *, recipe: str | None = None, seed: int | None = None, epochs: int | None = None
+        self,
+        dataset: str,
+        model: str,
+        *,
+        recipe: str | None = None,
+        seed: int | None = None,
+        epochs: int | None = None,
+        options: Mapping[str, float | str] | None = None,
     ) -> shapes.Job:
-        """Train on the newest snapshot of a dataset; the job's result names the version."""
-        body = {"dataset": dataset, "model": model, "recipe": recipe, "seed": seed, "epochs": epochs}
+        """Train on the newest snapshot of a dataset; the job's result names the version.
+
+        `options` are the recipe's own, such as `batch`.
+        """
+        body = {
+            "dataset": dataset,
+            "model": model,
+            "recipe": recipe,
+            "seed": seed,
+            "epochs": epochs,
+            "options": options,
+        }
         return self._post("/runs", shapes.Job, _given(body))
 
     def models(self) -> Iterator[shapes.Model]:

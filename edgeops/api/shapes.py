@@ -445,6 +445,8 @@ class RunRequest(Request):
     seed: Annotated[int, Field(ge=0, lt=2**31)] = 0
     #: Null: the recipe's own.
     epochs: Annotated[int, Field(ge=1, le=10_000)] | None = None
+    #: What the recipe takes beside that, by name: `batch`, `learning-rate`; dense also `transform`.
+    options: Annotated[dict[Name, float | Annotated[str, StringConstraints(max_length=100)]], Field(max_length=20)] = {}
 
 
 class Run(Answer):

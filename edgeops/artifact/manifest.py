@@ -254,7 +254,7 @@ def _decode(data: bytes, kind: type[_T]) -> _T:
         raise ArtifactError(f"a {kind.__name__.lower()} of {len(data)} bytes exceeds {limits.MAX_MANIFEST_BYTES}")
     try:
         return msgspec.json.decode(data, type=kind)
-    except (msgspec.DecodeError, RecursionError) as error:
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
         raise ArtifactError(f"not a {kind.__name__.lower()}: {error}") from error
 
 

@@ -11,6 +11,7 @@ import typer
 from edgeops import __version__
 from edgeops.cli import dataset, demo, devices, job, key, model, publish, rollout, token, train, up
 from edgeops.cli.exits import Exit, exit_code
+from edgeops.cli.output import printable
 from edgeops.errors import EdgeOpsError
 
 _DEBUG = "EDGEOPS_DEBUG"
@@ -60,6 +61,7 @@ def run(arguments: Sequence[str]) -> int:
     except EdgeOpsError as error:
         if os.environ.get(_DEBUG):
             traceback.print_exc()
-        print(f"error: {error}", file=sys.stderr)
+        # A reason may quote what a device said.
+        print(f"error: {printable(str(error))}", file=sys.stderr)
         return exit_code(error)
     return Exit.OK

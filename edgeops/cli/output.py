@@ -71,6 +71,11 @@ def short_digest(digest: str | None) -> str | None:
     return None if digest is None else digest[: len("sha256:") + 12]
 
 
+def printable(text: str) -> str:
+    """Text from devices must not command the terminal: control characters are shown, not sent."""
+    return "".join(char if char.isprintable() or char == "\n" else ascii(char)[1:-1] for char in text)
+
+
 def _print(content: RenderableType) -> None:
     """Write what rich made of it, without the blanks that fill up its columns."""
     console = Console(file=sys.stdout, highlight=False, width=None if sys.stdout.isatty() else _WIDE)
@@ -90,7 +95,7 @@ def _cell(value: object) -> Text:
         case datetime():
             return Text(value.astimezone().strftime("%Y-%m-%d %H:%M:%S"))
         case _:
-            return Text(str(value))
+            return Text(printable(str(value)))
 
 
 def _plain(document: Any) -> Any:

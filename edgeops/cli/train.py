@@ -1,5 +1,6 @@
 """`edgeops train`: a dataset becomes a version of a model, in every variant, judged."""
 
+from collections.abc import Sequence
 from typing import Annotated
 
 import typer
@@ -10,6 +11,7 @@ from edgeops.cli.live import follow, say
 from edgeops.cli.model import print_version
 from edgeops.cli.options import AsJson, Timeout
 from edgeops.cli.output import print_json
+from edgeops.errors import InputError
 
 
 @connected
@@ -21,12 +23,16 @@ def train(
     recipe: Annotated[str, typer.Option(help="dense (tables) or cnn (small images).")] = "dense",
     seed: Annotated[int, typer.Option(min=0, help="The same seed gives the same model.")] = 0,
     epochs: Annotated[int | None, typer.Option(min=1, help="Rounds over the data.  [default: the recipe's]")] = None,
+    option: Annotated[
+        list[str] | None,
+        typer.Option(metavar="NAME=VALUE", help="One of the recipe's own, such as batch=64; repeatable."),
+    ] = None,
     timeout: Timeout = None,
     as_json: AsJson = False,
 ) -> None:
     """Train a model, quantize it, and judge both variants on the rows held out."""
     name = model or dataset
-    job = client.train(dataset, name, recipe=recipe, seed=seed, epochs=epochs)
+    job = client.train(dataset, name, recipe=recipe, seed=seed, epochs=epochs, options=_options(option or ()))
     job = follow(client, job, what=f"train {name}", timeout=timeout)
     if as_json:
         print_json(job)
@@ -34,3 +40,12 @@ def train(
     version = int((job.result or {})["version"])
     print_version(client.version(name, version))
     say(f"next: edgeops publish {name}@{version}")
+
+
+def _options(texts: Sequence[str]) -> dict[str, str]:
+    """`["batch=64"]` by name; what a recipe takes is known to the server."""
+    pairs = [text.partition("=") for text in texts]
+    for text, (name, sign, value) in zip(texts, pairs, strict=True):
+        if not (name and sign and value):
+            raise InputError(f"--option {text!r} is not NAME=VALUE, such as batch=64")
+    return {name: value for name, _, value in pairs}

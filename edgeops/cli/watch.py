@@ -12,6 +12,7 @@ from datetime import timedelta
 from edgeops.api.client import Client
 from edgeops.api.shapes import Installation, Rollout
 from edgeops.cli.exits import RolloutEndedBadlyError
+from edgeops.cli.output import printable
 from edgeops.errors import WaitTimeoutError
 
 #: What a finished rollout has shown, and no more than that.
@@ -89,7 +90,7 @@ def conclusion(rollout: Rollout, installations: Sequence[Installation]) -> str:
     if rollout.state == FINISHED:
         committed = sum(one.state == "committed" for one in installations)
         return f"finished: proof: {PROOF} on {committed} of {_devices(len(installations))}"
-    return f"{rollout.state}: {rollout.reason or 'no reason given'}"
+    return f"{rollout.state}: {printable(rollout.reason) or 'no reason given'}"
 
 
 def require_good_end(rollout: Rollout) -> None:
@@ -107,7 +108,7 @@ def _because(installation: Installation) -> str:
     if installation.state == "committed" and evidence:
         return f"  {evidence.get('inferences', 0)} inferences, {evidence.get('errors', 0)} errors"
     text = installation.detail or (installation.reason if installation.reason != "none" else "")
-    return f"  {text}" if text else ""
+    return f"  {printable(text)}" if text else ""
 
 
 def _devices(count: int) -> str:

@@ -55,13 +55,31 @@ def read_endpoints(data: Path) -> Endpoints | None:
         return msgspec.json.decode(path.read_bytes(), type=Endpoints)
     except FileNotFoundError:
         return None
-    except (OSError, msgspec.DecodeError) as error:
+    except (OSError, msgspec.DecodeError, UnicodeDecodeError) as error:
         raise ConfigError(f"cannot read {path}: {error}; remove it and start `edgeops up` again") from error
 
 
 def write_endpoints(data: Path, endpoints: Endpoints) -> None:
     """Tell the other commands of this machine where the server is."""
     write_atomically(_endpoints_file(data), msgspec.json.format(msgspec.json.encode(endpoints)) + b"\n")
+
+
+def make_folder(data: Path) -> None:
+    """Make the data folder, for its owner only.
+
+    Raises:
+        ConfigError: it cannot be made, or nothing can be written into it.
+    """
+    try:
+        data.mkdir(mode=0o700, parents=True, exist_ok=True)
+    except OSError as error:
+        raise ConfigError(
+            f"cannot make the data folder {data}: {error.strerror}; name another with --data or {VARIABLE}"
+        ) from error
+    if not os.access(data, os.W_OK | os.X_OK):
+        raise ConfigError(
+            f"cannot write into the data folder {data}; change its rights, or name another with --data or {VARIABLE}"
+        )
 
 
 def admin_token_file(data: Path) -> Path:

@@ -126,7 +126,7 @@ class Site:
 
     def _start(self) -> None:
         mosquitto = find_mosquitto(self.data)
-        self.data.mkdir(mode=0o700, parents=True, exist_ok=True)
+        places.make_folder(self.data)
         self._endings.enter_context(places.exclusive(self.data))
         self.endpoints = self._choose_endpoints()
         self._initialise()
@@ -233,5 +233,5 @@ def _read_device_id(state: Path) -> str:
     path = _device_file(state)
     try:
         return msgspec.json.decode(path.read_bytes(), type=_DeviceFile).id
-    except (OSError, msgspec.DecodeError) as error:
+    except (OSError, msgspec.DecodeError, UnicodeDecodeError) as error:
         raise PlatformError(f"cannot read {path}: {error}; remove {state} to enrol this agent again") from error

@@ -8,12 +8,14 @@ Who speaks is decided by the key that verifies, never by what the payload claims
 from collections.abc import Mapping
 from dataclasses import dataclass
 from enum import StrEnum
+from typing import Annotated
 
 import msgspec
 
 from edgeops.errors import EnvelopeError, MessageError
 from edgeops.limits import MAX_MESSAGE_BYTES
 from edgeops.protocol.keys import SIGNATURE_BYTES, PublicKey, SigningKey
+from edgeops.protocol.messages import Count
 
 VERSION = 1
 
@@ -21,11 +23,11 @@ VERSION = 1
 _DOMAIN = b"edgeops-envelope-v1\x00"
 
 
-class Session(msgspec.Struct, frozen=True, array_like=True, order=True):
+class Session(msgspec.Struct, frozen=True, array_like=True, order=True, forbid_unknown_fields=True):
     """One start of a speaker: a persisted counter that only grows, and 64 random bits."""
 
-    counter: int
-    nonce: bytes
+    counter: Count
+    nonce: Annotated[bytes, msgspec.Meta(min_length=8, max_length=8)]
 
 
 class Envelope(msgspec.Struct, frozen=True, array_like=True, forbid_unknown_fields=True):
@@ -35,9 +37,9 @@ class Envelope(msgspec.Struct, frozen=True, array_like=True, forbid_unknown_fiel
     kind: str
     device: str
     key_id: str
-    epoch: int
+    epoch: Count
     session: Session
-    seq: int
+    seq: Count
     body: bytes
     signature: bytes
 
@@ -92,7 +94,7 @@ def open_envelope(payload: bytes, *, device: str, kind: str, keys: Mapping[str, 
     `keys` are the accepted keys by key id: the device's own for an uplink, the fleet's for a downlink.
 
     Raises:
-        MessageError: too large, or not an envelope.
+        MessageError: too large, not an envelope, or a number that no database and JSON reader can hold.
         EnvelopeError: another device, kind or version than the topic's, an unknown key, a wrong signature.
     """
     if len(payload) > MAX_MESSAGE_BYTES:

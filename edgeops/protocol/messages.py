@@ -15,6 +15,8 @@ from edgeops.errors import MessageError
 Id = Annotated[str, msgspec.Meta(pattern=r"^[a-z0-9][a-z0-9-]{2,62}$")]
 Digest = Annotated[str, msgspec.Meta(pattern=r"^sha256:[0-9a-f]{64}$")]
 Count = Annotated[int, msgspec.Meta(ge=0, le=2**53)]
+#: A name or version of something on a device.
+Fact = Annotated[str, msgspec.Meta(max_length=limits.MAX_FACT_LENGTH)]
 Detail = Annotated[str, msgspec.Meta(max_length=limits.MAX_DETAIL_LENGTH)]
 InputId = Annotated[str, msgspec.Meta(max_length=limits.MAX_INPUT_ID_LENGTH)]
 #: 32 raw bytes, where a record is counted in bytes; `edgeops.digest.digest_from_raw` makes text of it.
@@ -41,7 +43,7 @@ class Status(Body, frozen=True, kw_only=True):
     """Birth and last will of one session."""
 
     presence: Presence
-    agent_version: str = ""
+    agent_version: Fact = ""
 
 
 class UpdateState(StrEnum):
@@ -106,10 +108,10 @@ class Reason(StrEnum):
 class DeviceFacts(Body, frozen=True, kw_only=True):
     """What compatibility is judged on."""
 
-    arch: str
-    runtime: str
-    runtime_version: str
-    python: str
+    arch: Fact
+    runtime: Fact
+    runtime_version: Fact
+    python: Fact
     memory_bytes: Count
     disk_free_bytes: Count
 
@@ -137,7 +139,7 @@ class Reported(Body, frozen=True, kw_only=True):
     facts: DeviceFacts
     deployments: Annotated[tuple[DeploymentState, ...], msgspec.Meta(max_length=limits.MAX_DEPLOYMENTS)]
     #: Counted mishaps by stable name (spool.dropped, envelope.refused ...).
-    counters: dict[str, Count] = {}
+    counters: Annotated[dict[Fact, Count], msgspec.Meta(max_length=limits.MAX_COUNTERS)] = {}
 
 
 # -- up: spool records ------------------------------------------------------------

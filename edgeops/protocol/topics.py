@@ -15,6 +15,7 @@ from edgeops.errors import TopicError
 PREFIX = "edgeops/v1"
 
 _ID = re.compile(r"[a-z0-9][a-z0-9-]{2,62}")
+_BLOCK_INDEX = re.compile(r"0|[1-9][0-9]{0,6}")
 _MAX_BLOCK_INDEX = 1 << 20
 
 
@@ -158,4 +159,4 @@ def mosquitto_acl(server_user: str) -> str:
 
 
 def _is_block_index(text: str) -> bool:
-    return text.isascii() and text.isdigit() and str(int(text)) == text and int(text) < _MAX_BLOCK_INDEX
+    return _BLOCK_INDEX.fullmatch(text) is not None and int(text) < _MAX_BLOCK_INDEX

@@ -56,7 +56,7 @@ def decode_fleet_keys(data: bytes) -> FleetKeys:
     try:
         keys = msgspec.json.decode(data, type=FleetKeys)
         keys.accepted()
-    except (msgspec.DecodeError, ConfigError, RecursionError) as error:
+    except (msgspec.DecodeError, UnicodeDecodeError, ConfigError, RecursionError) as error:
         raise TrustError(f"{FLEET_KEYS_TARGET} is not a list of fleet keys: {error}") from error
     if keys.epoch != max(key.epoch for key in keys.keys):
         raise TrustError(f"{FLEET_KEYS_TARGET} says epoch {keys.epoch}, which is not that of its newest key")

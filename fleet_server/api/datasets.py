@@ -76,8 +76,8 @@ def list_datasets(server: ServerOf, paging: PagingOf) -> Page[Dataset]:
     """All datasets, by name."""
     with server.database.read() as connection:
         rows = datasets.page(connection, paging.after(str), paging.wanted)
-        heads = {row.name: datasets.head(connection, row.name) for row in rows}
-    return paging.page(rows, key=lambda row: row.name, shape=lambda row: _dataset(row, heads[row.name]))
+        heads = datasets.heads(connection, [row.name for row in rows])
+    return paging.page(rows, key=lambda row: row.name, shape=lambda row: _dataset(row, heads.get(row.name)))
 
 
 @router.get("/{name}", dependencies=[VIEWER])

@@ -48,7 +48,7 @@ def _role_keys(config: ServerConfig) -> list[Key]:
     try:
         trusted = Repository.open(config.repository, config.keys).trusted_root()
         root = msgspec.json.decode(trusted, type=_Root).signed
-    except msgspec.DecodeError as error:
+    except (msgspec.DecodeError, UnicodeDecodeError) as error:
         raise TrustError(f"the root metadata in {config.metadata} is damaged: {error}") from error
     return [
         Key(

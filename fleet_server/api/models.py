@@ -24,8 +24,8 @@ def list_models(server: ServerOf, paging: PagingOf) -> Page[Model]:
     """All models, by name."""
     with server.database.read() as connection:
         rows = models.page(connection, paging.after(str), paging.wanted)
-        latest = {row.name: models.next_version(connection, row.name) - 1 for row in rows}
-    return paging.page(rows, key=lambda row: row.name, shape=lambda row: _model(row, latest[row.name]))
+        latest = models.latest_versions(connection, [row.name for row in rows])
+    return paging.page(rows, key=lambda row: row.name, shape=lambda row: _model(row, latest.get(row.name)))
 
 
 @router.get("/{name}", dependencies=[VIEWER])
@@ -35,11 +35,9 @@ def read_model(server: ServerOf, name: str) -> Model:
         model = models.get(connection, name)
         if model is None:
             raise NotFoundError(f"no model {name[:80]!r}; list them with: edgeops model list")
-        versions = [
-            _version(row, models.list_artifacts(connection, name, row.version))
-            for row in models.list_versions(connection, name)
-        ]
-    return _model(model, versions[0].version if versions else 0, tuple(versions))
+        artifacts = models.artifacts_by_version(connection, name)
+        versions = [_version(row, artifacts[row.version]) for row in models.list_versions(connection, name)]
+    return _model(model, versions[0].version if versions else None, tuple(versions))
 
 
 @router.get("/{name}/versions/{version}", dependencies=[VIEWER])
@@ -97,12 +95,12 @@ def _known_variant(server: Server, name: str, version: int, variant: str | None)
     return None if variant is None else Variant(variant)
 
 
-def _model(model: models.Model, latest_version: int, versions: tuple[Version, ...] = ()) -> Model:
+def _model(model: models.Model, latest_version: int | None, versions: tuple[Version, ...] = ()) -> Model:
     return Model(
         name=model.name,
         task=model.task,
         created_at=model.created_at,
-        latest_version=latest_version or None,
+        latest_version=latest_version,
         versions=versions,
     )
 

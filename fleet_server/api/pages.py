@@ -24,6 +24,8 @@ _Item = TypeVar("_Item", bound=Answer)
 
 #: A whole number that every database takes.
 Ordinal = Annotated[int, msgspec.Meta(ge=0, le=2**53)]
+#: A moment that every database takes: aware.
+Moment = Annotated[datetime, msgspec.Meta(tz=True)]
 Key = str | int | tuple[str | int | bytes | datetime, ...]
 
 

@@ -2,7 +2,7 @@
 
 from fastapi import APIRouter
 
-from edgeops.api.shapes import Page, QuarantinedMessage
+from edgeops.api.shapes import Page, QuarantinedMessage, shape_of
 from fleet_server.api.callers import VIEWER
 from fleet_server.api.pages import Ordinal, PagingOf
 from fleet_server.api.server import ServerOf
@@ -16,16 +16,4 @@ def list_quarantine(server: ServerOf, paging: PagingOf, device: str | None = Non
     """What was put aside and why, newest first; payloads stay inside."""
     with server.database.read_telemetry() as connection:
         rows = telemetry.quarantine_page(connection, device_id=device, after=paging.after(Ordinal), limit=paging.wanted)
-    return paging.page(rows, key=lambda row: row.id, shape=_message)
-
-
-def _message(row: telemetry.Quarantined) -> QuarantinedMessage:
-    return QuarantinedMessage(
-        id=row.id,
-        at=row.at,
-        device_id=row.device_id,
-        topic=row.topic,
-        reason=row.reason,
-        detail=row.detail,
-        payload_bytes=len(row.payload),
-    )
+    return paging.page(rows, key=lambda row: row.id, shape=lambda row: shape_of(QuarantinedMessage, row))

@@ -1,5 +1,7 @@
 """Rollouts: asked for by people, run by the engine."""
 
+from collections.abc import Sequence
+
 import msgspec
 from fastapi import APIRouter
 
@@ -37,7 +39,7 @@ def list_rollouts(server: ServerOf, paging: PagingOf) -> Page[Rollout]:
     """All rollouts with their waves, newest first."""
     with server.database.read() as connection:
         rows = rollouts.page(connection, after=paging.after(str), limit=paging.wanted)
-        waves = {row.id: rollouts.waves_of(connection, row.id) for row in rows}
+        waves = rollouts.waves_by_rollout(connection, [row.id for row in rows])
     return paging.page(rows, key=lambda row: row.id, shape=lambda row: _rollout(row, waves[row.id]))
 
 
@@ -76,7 +78,7 @@ def _unknown(rollout_id: str) -> NotFoundError:
     return NotFoundError(f"no rollout {rollout_id[:80]!r}; list them with: edgeops rollout list")
 
 
-def _rollout(rollout: rollouts.Rollout, waves: tuple[rollouts.Wave, ...]) -> Rollout:
+def _rollout(rollout: rollouts.Rollout, waves: Sequence[rollouts.Wave]) -> Rollout:
     return Rollout(
         id=rollout.id,
         model=rollout.model,

@@ -27,6 +27,7 @@ def start_run(server: ServerOf, caller: Operator, wanted: RunRequest) -> Job:
         recipe=_recipe(wanted.recipe),
         seed=wanted.seed,
         epochs=wanted.epochs,
+        options=wanted.options,
     )
     return queue_job(server, caller, train)
 

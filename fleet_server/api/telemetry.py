@@ -1,7 +1,6 @@
 """What deployments saw and answered, window by window."""
 
 from collections.abc import Callable
-from datetime import datetime
 from typing import Annotated
 
 from fastapi import APIRouter, Query
@@ -10,6 +9,7 @@ from edgeops.api.shapes import ChannelSummary, FieldProblem, Moment, Page, Telem
 from edgeops.errors import MessageError
 from edgeops.sketch.reference import summarize
 from edgeops.sketch.window import unpack
+from fleet_server.api import pages
 from fleet_server.api.artifacts import Artifacts
 from fleet_server.api.callers import VIEWER
 from fleet_server.api.devices import known_device, require_deployment
@@ -41,7 +41,7 @@ def list_telemetry(
             deployment=deployment,
             start=start,
             end=end,
-            after=paging.after(tuple[datetime, bytes, Ordinal]),
+            after=paging.after(tuple[pages.Moment, bytes, Ordinal]),
             limit=paging.wanted,
         )
     if not rows:

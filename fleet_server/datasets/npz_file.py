@@ -128,6 +128,8 @@ class _Arrays:
                 f"{self._file}: array {name!r} cannot be read ({error}); pickled objects are refused, "
                 "save plain numbers or text"
             ) from error
+        if not isinstance(array, np.ndarray):  # a member that does not begin as an array does comes as bytes
+            raise DatasetError(f"{self._file}: array {name!r} is no array; write the file with numpy.savez")
         return array
 
 

@@ -12,9 +12,10 @@ from pathlib import Path
 from typing import Any, Self
 
 from sqlalchemy import Connection, Engine, create_engine, event
+from sqlalchemy.exc import OperationalError
 
 #: `Connection` is what stores take; code outside this room names the type by importing it from here.
-__all__ = ["Connection", "Database"]
+__all__ = ["Connection", "Database", "is_outage"]
 
 _BUSY_TIMEOUT_MS = 30_000
 
@@ -60,6 +61,11 @@ class Database:
         """Give back all connections."""
         self.control.dispose()
         self.telemetry.dispose()
+
+
+def is_outage(error: Exception) -> bool:
+    """Whether a transaction failed because of the database's state (locked, full, gone), not its rows."""
+    return isinstance(error, OperationalError | OSError)
 
 
 def _sqlite(path: Path) -> Engine:

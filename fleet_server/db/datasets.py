@@ -3,6 +3,7 @@
 It knows names, digests and schemas; the rows lie among the blobs (`fleet_server.datasets.snapshot`).
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
@@ -88,6 +89,12 @@ def head(connection: Connection, name: str) -> Snapshot | None:
     """The newest snapshot of a dataset, or None when there is no such dataset."""
     dataset = get(connection, name)
     return None if dataset is None or dataset.head is None else get_snapshot(connection, dataset.head)
+
+
+def heads(connection: Connection, names: Sequence[str]) -> dict[str, Snapshot]:
+    """The newest snapshot of each of these datasets that has one, by dataset."""
+    of_name = select(datasets.c.name, snapshots).join(snapshots, snapshots.c.digest == datasets.c.head)
+    return {row.name: _snapshot(row) for row in connection.execute(of_name.where(datasets.c.name.in_(names)))}
 
 
 def page_snapshots(connection: Connection, name: str) -> list[Snapshot]:

@@ -12,7 +12,7 @@ from datetime import datetime
 from typing import Any
 
 import msgspec
-from sqlalchemy import Connection, Row, bindparam, delete, select, update
+from sqlalchemy import ColumnElement, Connection, Row, bindparam, delete, select, update
 
 from edgeops.protocol.keys import PublicKey
 from edgeops.protocol.messages import Desired, DesiredDeployment, Intent, Presence, Reported
@@ -170,12 +170,18 @@ def set_presence(
     presence: Presence,
     session_counter: int,
     agent_version: str = "",
+    heard: bool = True,
     now: datetime,
 ) -> bool:
-    """Take in a birth or last will; False when it changes nothing or an older session said it."""
+    """Take in a birth or last will; False when it changes nothing or an older session said it.
+
+    Not `heard` = concluded from silence, so it is no sign of life.
+    """
     current = (devices.c.id == device_id) & (devices.c.session_counter <= session_counter)
     changed = current & ((devices.c.presence != presence) | (devices.c.session_counter != session_counter))
-    values: dict[str, Any] = {"presence": presence, "session_counter": session_counter, "last_seen_at": now}
+    values: dict[str, Any] = {"presence": presence, "session_counter": session_counter}
+    if heard:
+        values["last_seen_at"] = now
     if agent_version:
         values["agent_version"] = agent_version
     if connection.execute(update(devices).where(changed).values(values)).rowcount == 0:
@@ -209,6 +215,25 @@ def mark_seen(connection: Connection, device_ids: Iterable[str], *, now: datetim
     if rows:
         statement = update(devices).where(devices.c.id == bindparam("seen")).values(last_seen_at=now)
         connection.execute(statement, rows)
+
+
+def silent_ids(connection: Connection, *, before: datetime, limit: int) -> tuple[str, ...]:
+    """Devices that count as online and said nothing since `before`."""
+    query = select(devices.c.id).where(_is_silent(before)).order_by(devices.c.id).limit(limit)
+    return tuple(connection.execute(query).scalars())
+
+
+def end_silent(connection: Connection, device_ids: Iterable[str], *, before: datetime, now: datetime) -> int:
+    """Mark those of the devices offline that are still silent; how many were."""
+    silent = select(devices.c.id, devices.c.session_counter).where(
+        devices.c.id.in_(list(device_ids)), _is_silent(before)
+    )
+    ended = connection.execute(silent).all()
+    for device_id, session_counter in ended:
+        set_presence(
+            connection, device_id, presence=Presence.OFFLINE, session_counter=session_counter, heard=False, now=now
+        )
+    return len(ended)
 
 
 def quarantine(connection: Connection, device_id: str, *, reason: str, now: datetime) -> bool:
@@ -286,6 +311,10 @@ def ids_with_desired(connection: Connection) -> tuple[str, ...]:
     """The devices of which somebody wants something."""
     query = select(devices.c.id).where(devices.c.desired_revision > 0, devices.c.removed_at.is_(None))
     return tuple(connection.execute(query.order_by(devices.c.id)).scalars())
+
+
+def _is_silent(before: datetime) -> ColumnElement[bool]:
+    return (devices.c.presence == Presence.ONLINE) & (devices.c.last_seen_at < before)
 
 
 def _device(row: Row[Any]) -> Device:

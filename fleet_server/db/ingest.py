@@ -1,6 +1,6 @@
 """What devices sent, as the link writes it: one transaction per batch, many rows per statement.
 
-Rows are typed dictionaries that go to the driver as they are: ingestion is the one place where a
+Rows are typed dictionaries: ingestion is the one place where a
 value object per row would cost more than the row. Which rows are due is decided by the caller;
 reading them back is `fleet_server.db.telemetry`.
 """
@@ -10,10 +10,10 @@ from datetime import datetime
 from typing import TypedDict
 
 from sqlalchemy import Connection, Table, bindparam, delete, func, select, update
-from sqlalchemy.exc import OperationalError
 
 from edgeops import limits
 from edgeops.protocol.envelope import Mark, Session
+from fleet_server.db.many import insert_many
 from fleet_server.db.tables import marks, predictions, quarantine, spools, windows
 from fleet_server.db.upsert import insert
 
@@ -85,11 +85,6 @@ class QuarantineRow(TypedDict):
     payload: bytes
 
 
-def is_outage(error: Exception) -> bool:
-    """Whether a transaction failed because of the database's state (locked, full, gone), not its rows."""
-    return isinstance(error, OperationalError | OSError)
-
-
 # -- where devices stand --------------------------------------------------------------
 
 
@@ -128,7 +123,7 @@ def spool_ids(connection: Connection, device_id: str, *, limit: int) -> tuple[by
 def add_windows(connection: Connection, rows: Sequence[WindowRow]) -> None:
     """Store windows; one that is there already stays as it is."""
     if rows:
-        connection.execute(insert(connection, windows).on_conflict_do_nothing(), rows)
+        insert_many(connection, insert(connection, windows).on_conflict_do_nothing(), rows)
 
 
 def put_predictions(connection: Connection, rows: Sequence[PredictionRow]) -> None:
@@ -142,7 +137,7 @@ def put_predictions(connection: Connection, rows: Sequence[PredictionRow]) -> No
         set_={name: new[name] for name in ("phase", "answer", "confidence", "answered_at", "received_at")},
         where=new.answered_at >= predictions.c.answered_at,
     )
-    connection.execute(latest, rows)
+    insert_many(connection, latest, rows)
 
 
 def prune_predictions(connection: Connection, device_id: str, deployment: str, *, keep: int) -> int:

@@ -1,7 +1,7 @@
 """The store of jobs: what was asked, how far it is, how it ended.
 
 Every change announces itself in `events` in the same transaction. This store decides no order but
-first come, first served, and runs nothing: `fleet_server.jobs` does.
+first come, first served, and runs nothing: `fleet_server.job_desk` does.
 """
 
 from dataclasses import dataclass

@@ -4,6 +4,8 @@ The exact descriptor bytes that TUF signs are kept here; artifact files lie amon
 device may run an artifact is said by TUF alone: `published_at` only mirrors it.
 """
 
+from collections import defaultdict
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
@@ -67,6 +69,12 @@ def next_version(connection: Connection, model: str) -> int:
     """The number the next version of `model` gets; versions count up from 1."""
     highest = connection.execute(select(func.max(versions.c.version)).where(versions.c.model == model)).scalar()
     return 1 if highest is None else int(highest) + 1
+
+
+def latest_versions(connection: Connection, names: Sequence[str]) -> dict[str, int]:
+    """The highest version number of each of these models."""
+    highest = select(versions.c.model, func.max(versions.c.version)).where(versions.c.model.in_(names))
+    return {model: version for model, version in connection.execute(highest.group_by(versions.c.model))}  # noqa: C416 - rows are no pairs to mypy
 
 
 def add_version(connection: Connection, model: str, version: int, *, task: Task, run_id: str, now: datetime) -> None:
@@ -145,6 +153,14 @@ def list_artifacts(connection: Connection, model: str, version: int) -> list[Art
         .order_by(artifacts.c.variant)
     )
     return [_artifact(row) for row in connection.execute(query)]
+
+
+def artifacts_by_version(connection: Connection, model: str) -> dict[int, list[Artifact]]:
+    """The variants of every version of a model, by name."""
+    found: dict[int, list[Artifact]] = defaultdict(list)
+    for row in connection.execute(select(artifacts).where(artifacts.c.model == model).order_by(artifacts.c.variant)):
+        found[row.version].append(_artifact(row))
+    return found
 
 
 def get_artifact(connection: Connection, model: str, version: int, variant: str) -> Artifact | None:

@@ -159,6 +159,15 @@ def waves_of(connection: Connection, rollout_id: str) -> tuple[Wave, ...]:
     return tuple(Wave(**row._mapping) for row in connection.execute(query))  # noqa: SLF001 - SQLAlchemy's public name
 
 
+def waves_by_rollout(connection: Connection, rollout_ids: Sequence[str]) -> dict[str, list[Wave]]:
+    """All waves of several rollouts, in order, by rollout."""
+    query = select(waves).where(waves.c.rollout_id.in_(rollout_ids)).order_by(waves.c.rollout_id, waves.c.position)
+    found: dict[str, list[Wave]] = {rollout_id: [] for rollout_id in rollout_ids}
+    for row in connection.execute(query):
+        found[row.rollout_id].append(Wave(**row._mapping))  # noqa: SLF001 - SQLAlchemy's public name
+    return found
+
+
 def wave_count(connection: Connection, rollout_id: str) -> int:
     """How many waves a rollout has."""
     query = select(func.count()).select_from(waves).where(waves.c.rollout_id == rollout_id)

@@ -81,12 +81,8 @@ def succeed(
     now: datetime,
 ) -> None:
     """End a run well."""
-    _end(connection, run_id, state=RunState.SUCCEEDED, metrics=metrics, environment=environment, finished_at=now)
-
-
-def fail(connection: Connection, run_id: str, *, error: str, now: datetime) -> None:
-    """End a run badly."""
-    _end(connection, run_id, state=RunState.FAILED, error=error, finished_at=now)
+    done = {"state": RunState.SUCCEEDED, "metrics": metrics, "environment": environment, "finished_at": now}
+    connection.execute(update(runs).where(runs.c.id == run_id).values(done))
 
 
 def fail_unfinished(connection: Connection, job_id: str, *, error: str, now: datetime) -> None:
@@ -110,10 +106,6 @@ def page(connection: Connection, after: str | None, limit: int) -> list[Run]:
     if after is not None:
         query = query.where(runs.c.id < after)
     return [_run(row) for row in connection.execute(query)]
-
-
-def _end(connection: Connection, run_id: str, **values: object) -> None:
-    connection.execute(update(runs).where(runs.c.id == run_id).values(**values))
 
 
 def _run(row: Row[Any]) -> Run:

@@ -1,6 +1,6 @@
 """The server's own few facts: text by key.
 
-Knows no meaning beyond the two counters below; configuration that a person writes lives elsewhere.
+Knows no meaning beyond the counters below; configuration that a person writes lives elsewhere.
 """
 
 from sqlalchemy import Connection, select
@@ -12,6 +12,8 @@ from fleet_server.db.upsert import insert
 FLEET_EPOCH = "fleet.epoch"
 #: Starts of the link: the session counter of everything the server says.
 LINK_SESSIONS = "link.sessions"
+#: Up to where the engine has taken in `events`.
+ENGINE_CURSOR = "engine.cursor"
 
 _FIRST_EPOCH = 1
 
@@ -27,9 +29,9 @@ def write(connection: Connection, key: str, value: str) -> None:
     connection.execute(statement.on_conflict_do_update(index_elements=["key"], set_={"value": value}))
 
 
-def count_up(connection: Connection, key: str) -> int:
-    """Add one to the number under `key` (0 when absent) and return it."""
-    number = int(read(connection, key) or 0) + 1
+def count_up(connection: Connection, key: str, *, at_least: int = 1) -> int:
+    """Raise the number under `key` (0 when absent) by one, or to `at_least`, and return it."""
+    number = max(int(read(connection, key) or 0) + 1, at_least)
     write(connection, key, str(number))
     return number
 

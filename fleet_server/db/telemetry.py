@@ -3,11 +3,13 @@
 The last key of a page is where the next begins. Writing is `fleet_server.db.ingest`.
 """
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import datetime
+from itertools import chain
 from typing import Any
 
-from sqlalchemy import Connection, Row, func, select, tuple_
+from sqlalchemy import Connection, Row, Table, func, select, tuple_
 
 from edgeops.protocol.messages import Phase
 from fleet_server.db.tables import predictions, quarantine, windows
@@ -72,7 +74,7 @@ class Quarantined:
     topic: str
     reason: str
     detail: str
-    payload: bytes
+    payload_bytes: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,10 +98,15 @@ def window_page(
     limit: int,
 ) -> tuple[Window, ...]:
     """Windows of a device that closed in [start, end), oldest first, those after the key `after`."""
+    if deployment is None:
+        # Each deployment's part comes from the index; a sort over all of them would read every window.
+        parts = [
+            window_page(connection, device_id, deployment=one, start=start, end=end, after=after, limit=limit)
+            for one in _deployments(connection, windows, device_id)
+        ]
+        return tuple(sorted(chain.from_iterable(parts), key=lambda window: window.key)[:limit])
     order = (windows.c.closed_at, windows.c.spool, windows.c.seq)
-    query = select(windows).where(windows.c.device_id == device_id)
-    if deployment is not None:
-        query = query.where(windows.c.deployment == deployment)
+    query = select(windows).where(windows.c.device_id == device_id, windows.c.deployment == deployment)
     if start is not None:
         query = query.where(windows.c.closed_at >= start)
     if end is not None:
@@ -145,23 +152,35 @@ def latest_predictions(connection: Connection, device_id: str) -> tuple[Predicti
     """The latest answer of each deployment of a device, by deployment."""
     own = predictions.c.device_id == device_id
     latest: list[Prediction] = []
-    for deployment in connection.execute(select(predictions.c.deployment).where(own).distinct()).scalars().all():
+    for deployment in _deployments(connection, predictions, device_id):
         query = select(predictions).where(own, predictions.c.deployment == deployment)
         newest_first = query.order_by(predictions.c.answered_at.desc(), predictions.c.input_id.desc()).limit(1)
         latest.append(_prediction(connection.execute(newest_first).one()))
-    return tuple(sorted(latest, key=lambda prediction: prediction.deployment))
+    return tuple(latest)
 
 
 def quarantine_page(
     connection: Connection, *, device_id: str | None = None, after: int | None = None, limit: int
 ) -> tuple[Quarantined, ...]:
-    """What was put aside, newest first, those older than the id `after`."""
-    query = select(quarantine).order_by(quarantine.c.id.desc()).limit(limit)
+    """What was put aside, newest first, those older than the id `after`; payloads stay where they are."""
+    shown = (column for column in quarantine.c if column is not quarantine.c.payload)
+    size = func.length(quarantine.c.payload).label("payload_bytes")
+    query = select(*shown, size).order_by(quarantine.c.id.desc()).limit(limit)
     if device_id is not None:
         query = query.where(quarantine.c.device_id == device_id)
     if after is not None:
         query = query.where(quarantine.c.id < after)
     return tuple(Quarantined(**row._mapping) for row in connection.execute(query))  # noqa: SLF001 - SQLAlchemy's public name
+
+
+def _deployments(connection: Connection, table: Table, device_id: str) -> Iterator[str]:
+    """The deployments of a device in a table, by name, with one look into the index each."""
+    name = table.c.deployment
+    next_name = select(func.min(name)).where(table.c.device_id == device_id)
+    deployment = connection.execute(next_name).scalar()
+    while deployment is not None:
+        yield deployment
+        deployment = connection.execute(next_name.where(name > deployment)).scalar()
 
 
 def _window(row: Row[Any]) -> Window:

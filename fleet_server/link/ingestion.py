@@ -18,7 +18,7 @@ from edgeops import limits
 from edgeops.protocol.messages import SpoolAck
 from edgeops.protocol.topics import Down, DownKind
 from fleet_server.db import devices, ingest
-from fleet_server.db.database import Database
+from fleet_server.db.database import Database, is_outage
 from fleet_server.link.entries import Alerted, CloneSeen, ControlEntry, Heard
 from fleet_server.link.keyring import Keyring, Opened, Refusal, Refused
 from fleet_server.link.mqtt import Broker, Delivery
@@ -59,8 +59,13 @@ class Ingestion:
         self._second_verifier = ThreadPoolExecutor(1, thread_name_prefix="verify")
 
     def put(self, delivery: Delivery) -> None:
-        """Have a message taken in; called on the network thread."""
-        self._queue.put(delivery)
+        """Have a message taken in; called on the network thread.
+
+        What waits is bounded by the receive maximum, which does not count messages of QoS 0: of those, which no
+        agent of ours sends, the ones beyond it are dropped, as QoS 0 allows.
+        """
+        if delivery.packet or self._queue.qsize() < limits.RECEIVE_MAXIMUM:
+            self._queue.put(delivery)
 
     def stop(self) -> None:
         """Finish the batch in hand; what waits behind it stays with the broker."""
@@ -101,7 +106,7 @@ class Ingestion:
                 reading = self._commit(batch)
             except Exception as error:
                 # The border between a batch and the world: without its database the link waits, unacknowledged.
-                if not ingest.is_outage(error):
+                if not is_outage(error):
                     raise
                 log.error("ingest.outage messages=%d error=%s", len(batch), error)  # noqa: TRY400 - no traceback wanted
                 self._stopping.wait(limits.OUTAGE_RETRY_AFTER.total_seconds())
@@ -111,7 +116,7 @@ class Ingestion:
             try:
                 self._answer(reading)
             except Exception as error:
-                if not ingest.is_outage(error):
+                if not is_outage(error):
                     raise
                 log.warning("ingest.unanswered error=%s", error)  # devices send again and hear it then
             return

@@ -17,10 +17,6 @@ from fleet_server.db import devices
 from fleet_server.db.database import Database
 from fleet_server.link.mqtt import Delivery
 
-#: Numbers that a database and every JSON reader can hold.
-_MAX_COUNT = 2**53
-_NONCE_BYTES = 8
-
 
 class Refusal(StrEnum):
     """Why a message or record was put aside."""
@@ -130,11 +126,4 @@ def _opened(delivery: Delivery, topic: Up, keys: Mapping[str, PublicKey]) -> Ope
         return Refused(delivery, topic.device, Refusal.UNPARSABLE, str(error))
     except EnvelopeError as error:
         return Refused(delivery, topic.device, Refusal.SIGNATURE, str(error))
-    session = envelope.session
-    if not (
-        0 <= envelope.seq <= _MAX_COUNT and 0 <= session.counter <= _MAX_COUNT and len(session.nonce) == _NONCE_BYTES
-    ):
-        return Refused(
-            delivery, topic.device, Refusal.UNPARSABLE, f"session {session} or seq {envelope.seq} out of bounds"
-        )
     return Opened(delivery, topic, envelope)

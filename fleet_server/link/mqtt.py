@@ -37,7 +37,7 @@ class Delivery:
     #: From the broker's store because we subscribed, not because somebody spoke now.
     retained: bool
     received_at: datetime
-    #: The packet id, and the connection on which it means something.
+    #: The packet id, and the connection on which it means something; 0 = QoS 0, nothing to acknowledge.
     packet: int
     connection: int
 
@@ -108,9 +108,10 @@ class Broker:
         """Let the broker forget a message.
 
         A packet id means nothing on another connection (the broker may have given it to another
-        message); what is not acknowledged comes again.
+        message); what is not acknowledged comes again. A message of QoS 0
+        has none: a PUBACK for it is a protocol error, for which the broker would cut us off.
         """
-        if delivery.connection == self._connection and self._connected.is_set():
+        if delivery.packet and delivery.connection == self._connection and self._connected.is_set():
             self._client.ack(delivery.packet, 1)
 
     def _on_socket_open(self, _client: paho.Client, _userdata: Any, sock: Any) -> None:

@@ -14,8 +14,8 @@ from edgeops import limits
 from edgeops.errors import MessageError
 from edgeops.protocol.messages import encode
 from edgeops.protocol.topics import Down, DownKind, is_retained
-from fleet_server.db import devices, ingest, outbox
-from fleet_server.db.database import Database
+from fleet_server.db import devices, outbox
+from fleet_server.db.database import Database, is_outage
 from fleet_server.link.mqtt import Broker
 from fleet_server.link.voice import Voice
 
@@ -51,7 +51,7 @@ class OutboxSender:
                 self._turn()
             except Exception as error:
                 # The border between the outbox and the world: without its database the link waits.
-                if not ingest.is_outage(error):
+                if not is_outage(error):
                     raise
                 log.error("outbox.outage error=%s", error)  # noqa: TRY400 - no traceback wanted
 

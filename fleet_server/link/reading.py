@@ -68,6 +68,7 @@ class Reading:
         self._is_quarantined = is_quarantined
         self._marks: dict[tuple[str, str], Mark] = {}
         self._sessions: dict[str, Session] = {}
+        self._reported: dict[str, ReportedTold] = {}
         self._heard: set[str] = set()
         self._cloned: set[str] = set()
 
@@ -155,7 +156,12 @@ class Reading:
                 if status.presence is Presence.ONLINE:
                     self.born.add(device_id)
             case UpKind.REPORTED:
-                self.control.append(ReportedTold(device_id, decode(body, Reported), at))
+                reported = decode(body, Reported)
+                if not message.delivery.retained and device_id not in self._reported:
+                    # It lives, though it may have been given up (`fleet_server.link.silence`).
+                    online = Status(presence=Presence.ONLINE)
+                    self.control.append(PresenceTold(device_id, online, message.envelope.session.counter, at))
+                self._tell_reported(ReportedTold(device_id, reported, at))
                 if starts:
                     self.born.add(device_id)
             case UpKind.RESPONSE:
@@ -164,6 +170,14 @@ class Reading:
                 decode(body, Wish)  # type: ignore[arg-type]  # served by fleet_server.link.wishes; the rest ends here
             case kind:
                 raise MessageError(f"this server takes no {kind} messages; update it")
+
+    def _tell_reported(self, told: ReportedTold) -> None:
+        """The latest wins, so that a device that floods costs one row per batch."""
+        earlier = self._reported.get(told.device_id)
+        if earlier is not None:
+            self.control.remove(earlier)
+        self._reported[told.device_id] = told
+        self.control.append(told)
 
     def _take_records(self, message: Opened, records: Records) -> None:
         key = (message.topic.device, records.spool)
@@ -216,8 +230,10 @@ class Reading:
             detail=refused.detail[: limits.MAX_DETAIL_LENGTH],
             payload=(delivery.payload if payload is None else payload)[: limits.QUARANTINE_BYTES],
         )
-        self.telemetry.append(SetAside(row))
         count, detail = self.refusals.get((refused.device_id, refused.reason), (0, refused.detail))
+        if count < limits.QUARANTINE_PER_BATCH:
+            # The rest is counted: a flood of one device neither fills the disk nor drives out the others' rows.
+            self.telemetry.append(SetAside(row))
         self.refusals[refused.device_id, refused.reason] = count + 1, detail
 
     def _mark(self, device_id: str, kind: str) -> Mark | None:

@@ -3,17 +3,16 @@
 One link per data folder: it keeps what is committed in memory, so a second one is refused.
 """
 
-import fcntl
 import logging
-import os
 import signal
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from datetime import UTC, datetime
 from types import FrameType
 
-from edgeops.errors import ConfigError
 from edgeops.protocol.topics import ALL_UP
+from fleet_server.alone import alone
 from fleet_server.broker import server_password
 from fleet_server.config import ServerConfig
 from fleet_server.db.database import Database
@@ -23,6 +22,7 @@ from fleet_server.link.keyring import Keyring
 from fleet_server.link.meta import Library
 from fleet_server.link.mqtt import Broker, Delivery
 from fleet_server.link.outbox import OutboxSender
+from fleet_server.link.silence import SilenceWatch
 from fleet_server.link.voice import Voice
 from fleet_server.link.wishes import WishServer, is_wish
 
@@ -37,7 +37,7 @@ def run_link(config: ServerConfig, *, stopping: threading.Event | None = None) -
         Exception: what ended one of its threads; a supervisor starts the process again.
     """
     stopping = stopping or threading.Event()
-    with _alone(config), _stopped_by_signals(stopping):
+    with alone(config, "link"), _stopped_by_signals(stopping):
         database = Database.in_folder(config.db)
         try:
             _run(config, database, stopping)
@@ -46,7 +46,7 @@ def run_link(config: ServerConfig, *, stopping: threading.Event | None = None) -
 
 
 def _run(config: ServerConfig, database: Database, stopping: threading.Event) -> None:
-    voice = Voice.of(config, database)
+    voice = Voice.of(config, database, now=datetime.now(UTC))
     broker = Broker(
         host=config.broker_host,
         port=config.broker_port,
@@ -78,7 +78,13 @@ def _run(config: ServerConfig, database: Database, stopping: threading.Event) ->
         (wishes if is_wish(delivery) else ingestion).put(delivery)
 
     threads = _Threads(stopping)
-    for name, run in (("ingestion", ingestion.run), ("outbox", outbox.run), ("wishes", wishes.run)):
+    silence = SilenceWatch(database, broker=broker, stopping=stopping)
+    for name, run in (
+        ("ingestion", ingestion.run),
+        ("outbox", outbox.run),
+        ("wishes", wishes.run),
+        ("silence", silence.run),
+    ):
         threads.start(name, run)
     broker.start(deliver)
     log.info("link.started")
@@ -123,20 +129,6 @@ class _Threads:
             self._failure = self._failure or error
         finally:
             self._stopping.set()
-
-
-@contextmanager
-def _alone(config: ServerConfig) -> Iterator[None]:
-    config.db.mkdir(parents=True, exist_ok=True)
-    handle = os.open(config.db / "link.lock", os.O_CREAT | os.O_RDWR | os.O_CLOEXEC, 0o600)
-    try:
-        try:
-            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError as error:
-            raise ConfigError(f"another link process runs on {config.data}; stop it first") from error
-        yield
-    finally:
-        os.close(handle)
 
 
 @contextmanager

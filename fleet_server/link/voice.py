@@ -1,11 +1,13 @@
 """What the server says to devices, signed: the fleet key, this start's session, one running number.
 
 The session counter is persisted and grows with every start, so a device can refuse what an earlier
-start said. Nothing here decides what to say.
+start said. It is never below the time in seconds, so that it grows although the database was restored from
+a backup. Nothing here decides what to say.
 """
 
 import itertools
 import secrets
+from datetime import datetime
 
 from edgeops.protocol import messages
 from edgeops.protocol.envelope import Session, Speaker, seal
@@ -28,7 +30,7 @@ class Voice:
         self._seq = itertools.count(1)
 
     @classmethod
-    def of(cls, config: ServerConfig, database: Database) -> "Voice":
+    def of(cls, config: ServerConfig, database: Database, *, now: datetime) -> "Voice":
         """The voice of a new start.
 
         Raises:
@@ -36,7 +38,7 @@ class Voice:
         """
         with database.write() as connection:
             epoch = settings.fleet_epoch(connection)
-            counter = settings.count_up(connection, settings.LINK_SESSIONS)
+            counter = settings.count_up(connection, settings.LINK_SESSIONS, at_least=int(now.timestamp()))
         session = Session(counter, secrets.token_bytes(_NONCE_BYTES))
         return cls(read_private_key(config.fleet_key(epoch)), epoch=epoch, session=session)
 

@@ -19,7 +19,7 @@ from edgeops.errors import MessageError
 from edgeops.protocol.envelope import Freshness, Mark, freshness
 from edgeops.protocol.messages import BlockWish, MetaWish, Wish, decode, encode
 from edgeops.protocol.topics import Block, Down, DownKind, UpKind
-from fleet_server.db import ingest
+from fleet_server.db.database import is_outage
 from fleet_server.link.blocks import Shelf
 from fleet_server.link.keyring import Keyring, Opened
 from fleet_server.link.meta import Library
@@ -93,12 +93,13 @@ class WishServer:
                 self._send_block(asked)
         except Exception as error:
             # The border between wishes and the world: without its database nothing is served; devices ask again.
-            if not ingest.is_outage(error):
+            if not is_outage(error):
                 raise
             log.warning("wishes.outage error=%s", error)
 
     def _serve(self, delivery: Delivery) -> None:
         """Serve one wish; it is acknowledged here, or by whoever puts it aside, never twice."""
+        self._keyring.refresh_when_old()
         message = self._keyring.open(delivery)
         if not isinstance(message, Opened):
             self._refuse(delivery)

@@ -13,7 +13,7 @@ from typing import TypeVar, assert_never
 from edgeops import limits
 from edgeops.protocol.envelope import Mark, Session
 from fleet_server.db import devices, events, ingest
-from fleet_server.db.database import Database
+from fleet_server.db.database import Database, is_outage
 from fleet_server.db.events import EventKind
 from fleet_server.db.ingest import MarkRow, PredictionRow, QuarantineRow, SpoolRow, WindowRow
 from fleet_server.link.entries import (
@@ -60,7 +60,7 @@ def commit_divided(
     try:
         commit(entries)
     except Exception as error:
-        if ingest.is_outage(error):
+        if is_outage(error):
             raise
         if len(entries) == 1:
             refuse(entries[0], error)

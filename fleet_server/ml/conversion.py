@@ -14,6 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edgeops.artifact.manifest import Tensor, Variant
+from edgeops.artifact.operators import operators
 from edgeops.model.runtime import load_interpreter, tensors_of
 
 #: Order of the outputs of every network, as `recipes` builds them.
@@ -67,8 +68,6 @@ def _inspect(data: bytes) -> Converted:
     from tensorflow.lite.python import schema_py_generated as schema
 
     model = schema.Model.GetRootAs(data)
-    names = {code: name for name, code in vars(schema.BuiltinOperator).items() if isinstance(code, int)}
-    codes = [model.OperatorCodes(index) for index in range(model.OperatorCodesLength())]
     graph, signature = model.Subgraphs(0), model.SignatureDefs(0)
     outputs = [graph.Outputs(index) for index in range(graph.OutputsLength())]
     named = {
@@ -85,5 +84,5 @@ def _inspect(data: bytes) -> Converted:
         outputs=tensors,
         answer=outputs.index(named[_ANSWER]),
         embedding=outputs.index(named[_EMBEDDING]),
-        ops={names[code.BuiltinCode()]: code.Version() for code in codes},
+        ops=operators(data),
     )

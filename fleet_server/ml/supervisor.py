@@ -37,6 +37,9 @@ class Worker:
         folder: where the child's scratch folder is made; None = where the system keeps temporary files.
     """
 
+    #: Of the scratch folder; one that a killed process left behind may be removed.
+    FOLDER_PREFIX = "worker-"
+
     def __init__(self, *, stop: threading.Event, folder: Path | None = None) -> None:
         self._stop = stop
         self._folder = folder
@@ -52,7 +55,7 @@ class Worker:
         """Start the child if there is none; its process id."""
         if self._process is None or self._process.poll() is not None:
             self.close()
-            self._scratch = tempfile.TemporaryDirectory(prefix="worker-", dir=self._folder)
+            self._scratch = tempfile.TemporaryDirectory(prefix=self.FOLDER_PREFIX, dir=self._folder)
             self._process = subprocess.Popen(
                 [sys.executable, "-m", "fleet_server.ml.worker", str(os.getpid())],
                 stdin=subprocess.PIPE,

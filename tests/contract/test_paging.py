@@ -1,7 +1,9 @@
 """Following `next` visits each row of a list exactly once, in the list's order, however it grows meanwhile."""
 
+import base64
 from datetime import timedelta
 
+import msgspec
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
@@ -158,3 +160,12 @@ def test_the_client_follows_pages_by_itself(rig):
     assert [one.id for one in client.devices()] == [f"pump-{number:04}" for number in range(ROWS)]
     assert len(list(client.predictions(DEVICE))) == ROWS
     assert len(list(client.predictions(DEVICE, "camera-1"))) == ROWS // 2
+
+
+def test_a_cursor_with_a_time_of_no_zone_is_refused(rig):
+    path = f"/api/v1/devices/{DEVICE}/telemetry"
+    cursor = msgspec.msgpack.encode((path, ("2026-01-01T00:00:00", b"s" * 8, 0)))
+    answer = rig.request(
+        "GET", path, role=Role.VIEWER, params={"cursor": base64.urlsafe_b64encode(cursor).decode().rstrip("=")}
+    )
+    assert_problem(answer, 422)

@@ -101,6 +101,10 @@ class Rig:
         self.start_link()
         eventually(lambda: "broker.subscribed" in self._log_path.read_text(), what="the link is connected")
 
+    def connections(self):
+        """How often the broker accepted the link."""
+        return self._log_path.read_text().count("broker.connected")
+
     def end_link(self, number=signal.SIGTERM):
         self.link.send_signal(number)
         return self.link.wait(DEADLINE_S)
@@ -203,8 +207,8 @@ class Device:
         info.wait_for_publish(DEADLINE_S)
         assert info.is_published()
 
-    def publish_soon(self, kind, payload):
-        return self._client.publish(str(Up(self.id, kind)), payload, qos=1, retain=kind in RETAINED)
+    def publish_soon(self, kind, payload, *, qos=1):
+        return self._client.publish(str(Up(self.id, kind)), payload, qos=qos, retain=kind in RETAINED)
 
     def send(self, kind, body, **options):
         self.publish(kind, self.sealed(kind, body, **options))

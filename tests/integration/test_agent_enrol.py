@@ -1,6 +1,7 @@
 """Enrolment against a small HTTP server and a real TUF repository."""
 
 import json
+import socket
 import stat
 import threading
 from datetime import UTC, datetime
@@ -139,3 +140,19 @@ def test_an_answer_that_is_none_of_ours_is_refused(site, state):
     with pytest.raises(ServerError, match="no EdgeOps server"):
         enrol(state, site.url, token=TOKEN, name="meter")
     assert not state.device.exists()
+
+
+def test_a_server_of_another_protocol_is_refused_in_words(state):
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+
+        def greet() -> None:
+            connection, _ = listener.accept()
+            with connection:
+                connection.sendall(b"SSH-2.0-OpenSSH_9.2\r\n")
+                connection.recv(65536)
+
+        greeter = threading.Thread(target=greet)
+        greeter.start()
+        with pytest.raises(ServerError, match="no EdgeOps server"):
+            enrol(state, f"http://127.0.0.1:{listener.getsockname()[1]}", token="t", name="meter")
+        greeter.join()

@@ -330,6 +330,9 @@ def test_training_queues_a_job_with_what_was_asked(client, rig):
         assert jobs.get(connection, job.id).request == jobs.Train(
             dataset="colours", model="tiny", recipe=RecipeName.CNN, seed=5, epochs=3
         )
+    job = client.train("colours", "tiny", recipe="dense", options={"batch": 16, "transform": "none"})
+    with rig.database.read() as connection:
+        assert jobs.get(connection, job.id).request.options == {"batch": 16.0, "transform": "none"}
     with pytest.raises(InputError, match=r"recipe: no recipe 'magic'; there are .*dense"):
         client.train("colours", "tiny", recipe="magic")
     with pytest.raises(NotFoundError, match="no dataset 'nope'"):

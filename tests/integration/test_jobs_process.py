@@ -124,3 +124,21 @@ def test_a_job_is_tried_once_more_after_a_crash_and_fails_clearly_after_the_seco
     with site.database.read() as connection:
         states = [run.state for run in runs.page(connection, None, 10)]
     assert states == [RunState.SUCCEEDED, RunState.FAILED, RunState.FAILED]
+
+
+def test_a_second_jobs_process_on_the_same_data_is_refused_and_takes_no_job_from_the_first(site: Site) -> None:
+    first = site.start()
+    assert site.wait(site.queue_import(), has_ended).state is JobState.SUCCEEDED
+    second = site.start()
+    assert second.wait(timeout=30) == 2
+    assert first.poll() is None
+
+
+def test_what_a_killed_process_left_behind_is_cleared_away(site: Site) -> None:
+    for name in ("job-abc", "worker-abc"):
+        (site.config.run / name).mkdir()
+        (site.config.run / name / "half.npz").write_bytes(b"half")
+    site.start()
+    assert site.wait(site.queue_import(), has_ended).state is JobState.SUCCEEDED
+    assert not (site.config.run / "job-abc").exists()
+    assert not (site.config.run / "worker-abc").exists()

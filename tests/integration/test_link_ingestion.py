@@ -255,3 +255,35 @@ def test_a_locked_database_delays_and_loses_nothing(rig):
         device.send_windows(1)
         device.send_windows(2)
     eventually(lambda: device.acked_through() == 2, what="the ack after the lock")
+
+
+def test_a_text_that_is_not_utf_8_is_put_aside_and_ends_nothing(rig):
+    device = rig.device()
+    # An array of nine whose second field, the kind, is the one byte 0xff.
+    for kind in (UpKind.STATUS, UpKind.FETCH):
+        device.publish(kind, b"\x99\x01\xa1\xff")
+    device.send(UpKind.RESPONSE, b"\x93\xa1\xff\xc3\xa0")
+    device.send_windows(0)
+    eventually(lambda: device.acked_through() == 0, what="the ack of the good record")
+    eventually(lambda: len(quarantined(rig, "unparsable")) == 2, what="both messages in quarantine")
+    assert len(quarantined(rig, "body")) == 1
+    assert rig.link.poll() is None
+
+
+def test_a_message_without_delivery_promise_does_not_cost_the_link_its_connection(rig):
+    device = rig.device()
+    device.publish_soon(UpKind.STATUS, b"junk", qos=0)
+    device.publish_soon(UpKind.FETCH, b"junk", qos=0)
+    device.send_windows(0)
+    eventually(lambda: device.acked_through() == 0, what="the ack of the good record")
+    assert rig.connections() == 1
+
+
+def test_a_device_that_reports_is_online_though_it_was_given_up(rig):
+    device = rig.device()
+    device.send(UpKind.STATUS, messages.Status(presence=messages.Presence.ONLINE))
+    eventually(lambda: rig.control_rows("SELECT 1 FROM devices WHERE presence = 'online'"), what="the birth")
+    with rig.database.write() as connection:
+        connection.exec_driver_sql("UPDATE devices SET presence = 'offline'")
+    device.send(UpKind.REPORTED, reported())
+    eventually(lambda: rig.control_rows("SELECT 1 FROM devices WHERE presence = 'online'"), what="a sign of life")

@@ -5,15 +5,16 @@ from pathlib import Path
 import msgspec
 import pytest
 
+from device_agent.facts import device_facts
 from device_agent.probe import ProbeVerdict
 from edgeops import limits
 from edgeops.artifact.blockplan import BlockMap
 from edgeops.artifact.manifest import encode_value, target_path
 from edgeops.artifact.package import Artifact, open_artifact, package, tflite_part
 from edgeops.model.golden import _Golden
-from edgeops.protocol.messages import Reason, UpdateState
+from edgeops.protocol.messages import DeviceFacts, Reason, UpdateState
 from tests.golden.tiny import tiny_artifact
-from tests.integration.updates_rig import NOW, Device, Server
+from tests.integration.updates_rig import DEPLOYMENT, NOW, Device, Server
 
 
 @pytest.fixture(scope="module")
@@ -220,6 +221,48 @@ def test_an_incompatible_model_is_rejected_before_a_block_is_fetched(device, ser
     assert not server.sent_blocks
 
 
+def test_what_is_on_disk_of_a_download_needs_no_room_again(tmp_path, server, artifacts):
+    tiny = opened(tmp_path, artifacts[0])
+    large = package(
+        tflite_part(artifacts[0]), tiny.manifest, reference=tiny.reference, golden=tiny.golden, card="card " * 200_000
+    )
+    descriptor = server.publish(large)
+
+    def tight(folder: Path) -> DeviceFacts:
+        """Room for the model once, and nothing more."""
+        used = sum(file.stat().st_blocks * 512 for file in folder.glob("deployments/*/fetch/*.part"))
+        free = limits.DISK_RESERVE_BYTES + len(large) + 65536 - used
+        return msgspec.structs.replace(device_facts(folder), disk_free_bytes=free)
+
+    def breaks(index: int, data: bytes) -> bytes | None:
+        server.connected = index < 20
+        return data if server.connected else None
+
+    device = Device(tmp_path, server, probe=passes, facts=tight)
+    server.on_the_way = breaks
+    device.desire(descriptor, revision=1)
+    device.run()
+    assert device.state is UpdateState.FETCHING
+    server.connected, server.on_the_way = True, lambda _index, data: data
+    device.later(limits.UPDATE_RETRY_AFTER.total_seconds())
+    assert device.state is UpdateState.TRIAL
+    device.close()
+
+
+def test_models_that_never_ran_do_not_pile_up(tmp_path, server):
+    def fails(_path) -> ProbeVerdict:
+        return ProbeVerdict(reason=Reason.PROBE, detail="too slow")
+
+    device = Device(tmp_path, server, probe=fails)
+    for version in range(1, 6):
+        device.desire(server.publish(tiny_artifact(version=version)), revision=version, installation=f"inst-{version}")
+        device.run()
+        assert outcome(device) == (UpdateState.FAILED, Reason.PROBE)
+    slots = list((device.folder / "deployments" / DEPLOYMENT / "slots").iterdir())
+    assert len(slots) <= 1 + limits.MAX_IDLE_SLOTS
+    device.close()
+
+
 def test_a_model_that_answers_wrongly_fails_its_golden_vectors(tmp_path, device, server, artifacts):
     tiny = opened(tmp_path, artifacts[0])
     golden = msgspec.msgpack.decode(tiny.golden, type=_Golden)
@@ -268,6 +311,18 @@ def test_a_trial_without_the_servers_ack_is_inconclusive_and_never_commits(tmp_p
     device.later(limits.TRIAL_TIMEOUT.total_seconds())
     assert outcome(device) == (UpdateState.ROLLED_BACK, Reason.INCONCLUSIVE)
     assert "contact" in device.reports()[-1].detail
+    device.close()
+
+
+def test_a_trial_without_the_servers_ack_ends_although_inputs_keep_coming(tmp_path, server, artifacts):
+    device = Device(tmp_path, server, probe=passes)
+    device.desire(server.publish(artifacts[0]), revision=1)
+    device.run()
+    device.infer()
+    for _ in range(11):
+        device.infer(1)
+        device.later(limits.TRIAL_TIMEOUT.total_seconds() / 10)
+    assert outcome(device) == (UpdateState.ROLLED_BACK, Reason.INCONCLUSIVE)
     device.close()
 
 

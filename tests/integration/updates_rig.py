@@ -2,12 +2,13 @@
 
 Everything of the device is real: TUF child, probe child, slots, spool, state files. The server is a folder with
 a real TUF repository and blobs in memory; it answers a wish in the call that publishes it. As a program,
-`python -m tests.integration.updates_rig FOLDER`, it installs the model that FOLDER was prepared with.
+`python -m tests.integration.updates_rig FOLDER ENDING`, it installs what FOLDER was prepared with, up to ENDING.
 """
 
 import sys
 from collections.abc import Callable, Sequence
 from datetime import UTC, datetime
+from enum import StrEnum
 from pathlib import Path
 
 import msgspec
@@ -25,9 +26,11 @@ from edgeops.digest import digest_bytes
 from edgeops.protocol.messages import (
     BlockWish,
     DesiredDeployment,
+    DeviceFacts,
     MetaPart,
     MetaStatus,
     MetaWish,
+    Reason,
     Report,
     SpoolAck,
     UpdateState,
@@ -119,7 +122,14 @@ class Server:
 class Device:
     """One start of an agent, as far as updates are concerned; `run` does the slow work that waits."""
 
-    def __init__(self, folder: Path, server: Server, *, probe: Callable[[Path], ProbeVerdict] = run_probe) -> None:
+    def __init__(
+        self,
+        folder: Path,
+        server: Server,
+        *,
+        probe: Callable[[Path], ProbeVerdict] = run_probe,
+        facts: Callable[[Path], DeviceFacts] = device_facts,
+    ) -> None:
         self.now = 0.0
         self.server = server
         self.folder = folder / "device"
@@ -141,7 +151,7 @@ class Device:
                 trust=Trust(trust, meta),
                 meta=meta,
                 blocks=blocks,
-                facts=lambda: device_facts(self.folder),
+                facts=lambda: facts(self.folder),
                 submit=self.waiting.append,
                 probe=probe,
             ),
@@ -201,10 +211,13 @@ class Device:
 
     def reports(self) -> list[Report]:
         """Everything in the spool that was not acknowledged."""
+        return list(self.numbered_reports().values())
+
+    def numbered_reports(self) -> dict[int, Report]:
+        """The same by seq."""
         self.spool.lost_contact()
-        return [
-            decode(r.data, Report) for b in self.spool.take(1000) if b.kind is UpKind.REPORTS for r in b.body.records
-        ]
+        batches = [batch for batch in self.spool.take(1000) if batch.kind is UpKind.REPORTS]
+        return {record.seq: decode(record.data, Report) for batch in batches for record in batch.body.records}
 
     @property
     def state(self) -> UpdateState:
@@ -220,31 +233,59 @@ class Device:
         self.spool.close()
 
 
-def prepare(folder: Path) -> Descriptor:
-    """A server with one published model, for the program below."""
-    artifact = tiny_artifact()
-    descriptor = Server(folder).publish(artifact)
-    (folder / "artifact").write_bytes(artifact)
-    (folder / "descriptor").write_bytes(encode_value(descriptor))
-    return descriptor
+class Ending(StrEnum):
+    """How the program's update ends."""
+
+    COMMITTED = "committed"
+    #: Desired under a digest that nobody signed.
+    REJECTED = "rejected"
+    #: The probe finds it too slow.
+    FAILED = "failed"
+    #: It breaks in trial.
+    ROLLED_BACK = "rolled-back"
+    #: Another model is desired in mid-fetch, and committed.
+    SUPERSEDED = "superseded"
+    #: Committed, then nothing is desired any more.
+    IDLE = "idle"
 
 
-def install(folder: Path) -> None:
+def prepare(folder: Path) -> list[Descriptor]:
+    """A server with two published models, for the program below."""
+    server = Server(folder)
+    descriptors = []
+    for version in (1, 2):
+        artifact = tiny_artifact(version=version)
+        descriptors.append(server.publish(artifact))
+        (folder / f"artifact-{version}").write_bytes(artifact)
+        (folder / f"descriptor-{version}").write_bytes(encode_value(descriptors[-1]))
+    return descriptors
+
+
+def install(folder: Path, ending: Ending) -> None:
     """Install what `prepare` published, from wherever an earlier process stopped, and say how it stands."""
     server = Server(folder)
-    artifact = (folder / "artifact").read_bytes()
-    server.blobs[digest_bytes(artifact)] = artifact
-    device = Device(folder, server)
-    device.desire(decode_descriptor((folder / "descriptor").read_bytes()), revision=1)
+    first, second = (decode_descriptor((folder / f"descriptor-{version}").read_bytes()) for version in (1, 2))
+    for version in (1, 2):
+        artifact = (folder / f"artifact-{version}").read_bytes()
+        server.blobs[digest_bytes(artifact)] = artifact
+    slow = ProbeVerdict(reason=Reason.PROBE, detail="too slow")
+    device = Device(folder, server, probe=(lambda _path: slow) if ending is Ending.FAILED else run_probe)
+    device.desire(first, revision=1, digest=digest_bytes(b"smuggled") if ending is Ending.REJECTED else None)
+    if ending is Ending.SUPERSEDED:
+        device.desire(second, revision=2, installation="inst-2")
     device.run()
+    reports = device.numbered_reports()
     if device.updates.running().candidate is not None:
-        device.infer()
+        device.infer(ok=ending is not Ending.ROLLED_BACK)
         device.acknowledge()
     device.run()
-    said = {"state": device.state, "active": device.active, "reports": [r.state for r in device.reports()]}
+    reports |= device.numbered_reports()
+    if ending is Ending.IDLE:
+        device.desire(None, revision=2)
+    said = {"state": device.state, "active": device.active, "reports": [report.state for report in reports.values()]}
     sys.stdout.buffer.write(msgspec.json.encode(said))
     device.close()
 
 
 if __name__ == "__main__":
-    install(Path(sys.argv[1]))
+    install(Path(sys.argv[1]), Ending(sys.argv[2]))

@@ -13,7 +13,7 @@ from fleet_server.db import events, jobs, models
 from fleet_server.db.database import Database
 from fleet_server.db.jobs import ImportDataset, Job, JobState, Request, Train
 from fleet_server.db.migrate import upgrade
-from fleet_server.jobs import JobDesk
+from fleet_server.job_desk import JobDesk
 from fleet_server.ml.recipes.names import RecipeName
 
 

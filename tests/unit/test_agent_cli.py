@@ -191,3 +191,9 @@ def test_wrong_arguments_are_a_usage_error(arguments, capsys):
         main(arguments)
     assert caught.value.code == 2
     assert "usage: edgeops-agent" in capsys.readouterr().err
+
+
+def test_answers_that_cannot_be_written_are_an_error_in_words(artifact, rows, tmp_path, capsys):
+    output = tmp_path / "nowhere" / "answers.csv"
+    assert main(["batch", str(artifact), str(rows), "--output", str(output)]) == 1
+    assert str(output) in capsys.readouterr().err

@@ -26,12 +26,16 @@ class Shelf:
     def __init__(self) -> None:
         self.now = Running(active=None, candidate=None)
         self.told: list[tuple[bool, str]] = []
+        #: At this call it raises, as a broken disk would.
+        self.breaks_at = 0
 
     def running(self) -> Running:
         return self.now
 
     def trial_inference(self, *, ok: bool, latency_us: int, detail: str = "") -> None:
         self.told.append((ok, detail))
+        if len(self.told) == self.breaks_at:
+            raise OSError("the state cannot be read")
 
 
 class Fragile(ReplaySource):
@@ -192,3 +196,34 @@ def test_a_model_taken_away_stops_the_source_without_losing_a_row(house):
     feed.look_again()
     until(lambda: feed.source_state == "ended")
     assert sum(window.source_rows for window in house.windows()) == 300
+
+
+def test_an_error_between_two_rows_skips_none(house):
+    house.shelf.breaks_at = 7
+    house.shelf.now = Running(active=None, candidate=house.slot(tiny_artifact()))
+    house.configuration = Deployment(source=Replay(file=house.csv(100), run="a"))
+    feed = house.start()
+    until(lambda: feed.source_state == "ended")
+    assert feed.source_errors == 1
+    assert sum(window.source_rows for window in house.windows()) == 100
+
+
+def test_a_model_that_did_not_load_is_tried_again(house):
+    data = tiny_artifact()
+    slot = house.slot(data)
+    slot.path.unlink()
+    house.shelf.now = Running(active=slot, candidate=None)
+    house.configuration = Deployment(source=Replay(file=house.csv(10), run="a"))
+    feed = house.start()
+    until(lambda: feed.model_errors > 0)
+    slot.path.write_bytes(data)
+    until(lambda: feed.source_state == "ended")
+    assert feed.core.source_rows == 10
+
+
+def test_a_candidate_is_tried_although_the_active_model_does_not_load(house):
+    house.shelf.now = Running(active=house.slot(b"no model"), candidate=house.slot(tiny_artifact()))
+    house.configuration = Deployment(source=Replay(file=house.csv(200), run="a"))
+    feed = house.start()
+    until(lambda: feed.source_state == "ended")
+    assert house.shelf.told == [(True, "")] * 200

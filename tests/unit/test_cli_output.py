@@ -39,6 +39,13 @@ def test_text_from_devices_is_never_markup(capsys):
     assert "[red]camera[/red]" in capsys.readouterr().out
 
 
+def test_text_from_devices_cannot_command_the_terminal(capsys):
+    print_facts({"agent": "1.0\x1b]0;owned\x07", "machine": "x\u202ey\x9b2J"})
+    out = capsys.readouterr().out
+    assert all(char.isprintable() or char == "\n" for char in out)
+    assert r"1.0\x1b]0;owned\x07" in out
+
+
 def test_an_empty_table_says_what_to_do(capsys):
     print_table(("device",), [], empty="no devices; enrol one")
     assert capsys.readouterr().out.strip() == "no devices; enrol one"

@@ -291,3 +291,27 @@ def test_without_a_model_nothing_is_asked_of_a_source(bench):
 def test_percentiles_are_nearest_rank(count, expected):
     latencies = [1000 * value for value in range(count, 0, -1)]
     assert percentiles_us(latencies, (0.50, 0.95)) == expected
+
+
+def test_other_sinks_in_mid_window_cost_no_row(bench):
+    bench.core.put_in_charge(bench.charge())
+    bench.play(30)
+    bench.core.use_sinks([Ear()])
+    bench.play(20)
+    bench.core.close_window()
+    assert sum(window.source_rows for window in bench.windows()) == 50
+    assert bench.spool.checkpoint("tiny-one") == b"50"
+
+
+def test_a_disk_that_stays_full_does_not_fill_the_memory(bench):
+    bench.core.put_in_charge(bench.charge())
+    other = sqlite3.connect(bench.folder / "spool.db")
+    other.execute("CREATE TRIGGER full BEFORE INSERT ON records BEGIN SELECT RAISE(ABORT, 'disk full'); END")
+    bench.play(10 * limits.WINDOW_ROWS)
+    assert len(bench.core._latencies) <= 2 * limits.WINDOW_ROWS
+    other.execute("DROP TRIGGER full")
+    other.close()
+    bench.core.close_window()
+    (window,) = bench.windows()
+    assert (window.rows, window.source_rows) == (10 * limits.WINDOW_ROWS, 10 * limits.WINDOW_ROWS)
+    assert window.latency_p50_us > 0

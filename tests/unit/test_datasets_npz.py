@@ -76,6 +76,15 @@ def test_arrays_of_other_lengths_are_named(tmp_path: Path) -> None:
     assert "array 'b' has 59 rows" in refusal(tmp_path, {"X": X, "y": Y, "b": Y[1:]}, where=("b=1",))
 
 
+def test_a_member_that_is_no_array_is_named(tmp_path: Path) -> None:
+    path = tmp_path / "rows.npz"
+    np.savez(path, y=np.arange(40) % 2)
+    with zipfile.ZipFile(path, "a") as archive:
+        archive.writestr("X.npy", b"not an array")
+    with pytest.raises(DatasetError, match=r"rows\.npz: array 'X' is no array"):
+        import_file(path, file_name="rows.npz", label="y")
+
+
 def test_pickled_objects_are_refused_unread(tmp_path: Path) -> None:
     class Trap:
         def __reduce__(self) -> tuple[Any, ...]:

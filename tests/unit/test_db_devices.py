@@ -1,6 +1,6 @@
 """Devices: identity, presence by session, and desired states that only ever go up."""
 
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 
 import pytest
 
@@ -128,3 +128,25 @@ def test_a_counter_survives_and_grows(database):
     with database.write() as connection:
         assert [settings.count_up(connection, settings.LINK_SESSIONS) for _ in range(3)] == [1, 2, 3]
         assert settings.read(connection, "unknown") is None
+
+
+def test_a_counter_that_a_restore_set_back_goes_above_what_was_said_before(database):
+    with database.write() as connection:
+        before = settings.count_up(connection, settings.LINK_SESSIONS, at_least=1_000)
+        assert settings.count_up(connection, settings.LINK_SESSIONS, at_least=1_000) == before + 1
+        settings.write(connection, settings.LINK_SESSIONS, "1")
+        assert settings.count_up(connection, settings.LINK_SESSIONS, at_least=1_060) > before
+
+
+def test_a_silent_device_is_offline_until_it_speaks_again(database):
+    later = NOW + timedelta(minutes=10)
+    with database.write() as connection:
+        devices.set_presence(connection, "cam-1", presence=Presence.ONLINE, session_counter=5, now=NOW)
+        assert devices.silent_ids(connection, before=NOW, limit=9) == ()
+        assert devices.silent_ids(connection, before=later, limit=9) == ("cam-1",)
+        assert devices.end_silent(connection, ["cam-1"], before=later, now=later) == 1
+        assert devices.end_silent(connection, ["cam-1"], before=later, now=later) == 0
+        assert devices.get(connection, "cam-1").presence is Presence.OFFLINE
+        (*_, told) = events.after(connection, 0, ["device.status"])
+        assert told.data == {"presence": "offline", "session": 5}
+        assert devices.set_presence(connection, "cam-1", presence=Presence.ONLINE, session_counter=5, now=later)

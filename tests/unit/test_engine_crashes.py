@@ -1,5 +1,7 @@
 """The engine dies before any statement, and after it, and a new one goes on: nothing twice, nothing lost."""
 
+from datetime import timedelta
+
 import pytest
 from sqlalchemy import event
 
@@ -12,8 +14,8 @@ from tests.unit.engine_rig import Fleet, digest_of
 MOMENTS = ["before_cursor_execute", "after_cursor_execute"]
 
 
-class KilledError(Exception):
-    """The process ends here; the engine catches nothing of this kind."""
+class KilledError(OSError):
+    """The process ends here: as if the database were gone, which is never a step's fault and never caught."""
 
 
 class Killer:
@@ -111,4 +113,18 @@ def test_every_event_may_be_repeated(tmp_path):
 
     assert (fleet.rollout(rollout), fleet.waves(rollout), changes_of_desired(fleet)) == before
     assert len(before[2]) == 3
+    fleet.close()
+
+
+def test_a_bug_in_the_deadlines_of_one_rollout_holds_up_no_other(tmp_path):
+    fleet = Fleet(tmp_path, size=2)
+    broken = fleet.roll_out(selector="id=dev-0")
+    sound = fleet.roll_out(version=2, selector="id=dev-1")
+    with fleet.database.write() as connection:
+        connection.exec_driver_sql("DELETE FROM waves WHERE rollout_id = ?", (broken,))
+    fleet.wait(timedelta(hours=1))
+    assert fleet.rollout(broken).state is RolloutState.RUNNING
+    assert fleet.rollout(sound).state is RolloutState.PAUSED
+    assert any(broken in words for words in fleet.bugs.told)
+    fleet.bugs.told.clear()
     fleet.close()

@@ -135,3 +135,18 @@ def test_windows_are_stored_once_and_paged_in_time_order(database):
         assert [one.seq for one in some] == [1, 4]
         assert telemetry.received(connection, "cam-1", "digits") == telemetry.Received(7, 70, 70, 700)
         assert telemetry.received(connection, "cam-1", "other") == telemetry.Received(0, 0, 0, 0)
+
+
+def test_windows_of_all_deployments_are_one_list_in_time_order(database):
+    with database.write_telemetry() as connection:
+        names = ("gas", "digits", "pump")
+        rows = [
+            window(seq, NOW + timedelta(seconds=seq % 5)) | {"deployment": names[seq % 3], "spool": bytes([seq]) * 8}
+            for seq in range(20)
+        ]
+        ingest.add_windows(connection, rows)
+        seen, after = [], None
+        while page := telemetry.window_page(connection, "cam-1", after=after, limit=4):
+            seen += page
+            after = page[-1].key
+    assert [one.key for one in seen] == sorted((row["closed_at"], row["spool"], row["seq"]) for row in rows)

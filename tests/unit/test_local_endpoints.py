@@ -7,12 +7,13 @@ import sys
 
 import pytest
 
-from edgeops.errors import ConflictError, PlatformError
+from edgeops.errors import ConfigError, ConflictError, PlatformError
 from edgeops.local.endpoints import (
     Endpoints,
     exclusive,
     free_port,
     is_listening,
+    make_folder,
     read_endpoints,
     write_endpoints,
 )
@@ -76,3 +77,25 @@ def test_a_broker_named_by_the_environment_is_used(tmp_path, monkeypatch):
         find_mosquitto(tmp_path)
     program.chmod(0o755)
     assert find_mosquitto(tmp_path) == program
+
+
+def test_a_data_folder_that_cannot_be_is_named_with_what_to_do(tmp_path):
+    file = tmp_path / "file"
+    file.touch()
+    for wrong in (file, file / "below"):
+        with pytest.raises(ConfigError, match=r"cannot make the data folder .*file.*; name another with --data"):
+            make_folder(wrong)
+
+
+def test_a_data_folder_that_takes_nothing_is_named(tmp_path, monkeypatch):
+    # The superuser may write anywhere, so the answer of the system is given here.
+    monkeypatch.setattr(os, "access", lambda *_: False)
+    with pytest.raises(ConfigError, match="cannot write into the data folder"):
+        make_folder(tmp_path)
+
+
+def test_endpoints_that_are_not_text_are_named(tmp_path):
+    (tmp_path / "run").mkdir()
+    (tmp_path / "run/endpoints.json").write_bytes(b'{"url":"\xff"}')
+    with pytest.raises(ConfigError, match=r"cannot read .*endpoints\.json"):
+        read_endpoints(tmp_path)

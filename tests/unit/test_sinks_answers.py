@@ -1,6 +1,7 @@
 """What becomes of answers: batches for the spool, lines in a file."""
 
 import json
+from contextlib import suppress
 
 import numpy as np
 import pytest
@@ -90,6 +91,18 @@ def test_a_batch_that_could_not_be_handed_on_is_kept(tray):
     tray.full = False
     sink.flush(2)
     assert [item.input_id for item in tray.records[0].predictions] == ["a"]
+
+
+def test_what_waited_for_room_leaves_in_records_of_the_usual_size(tray):
+    sink = telemetry(tray, PredictionMode.ALL)
+    tray.full = True
+    for at in range(4 * limits.PREDICTION_BATCH):
+        with suppress(OSError):
+            sink.take(str(at), answer(), 0)
+    tray.full = False
+    sink.flush(0)
+    assert [len(record.predictions) for record in tray.records] == 4 * [limits.PREDICTION_BATCH]
+    assert tray.records[-1].predictions[-1].input_id == str(4 * limits.PREDICTION_BATCH - 1)
 
 
 def test_a_full_record_fits_the_limit_of_the_spool(tray):

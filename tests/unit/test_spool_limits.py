@@ -119,3 +119,13 @@ def test_what_cannot_be_decoded_leaves_as_it_is(spool):
     records = taken(spool)
     assert [record.data for record in records].count(b"garbage" * 10) == 40
     assert len(records) < 80
+
+
+def test_a_window_with_a_damaged_sketch_leaves_as_it_is_and_the_others_merge(spool):
+    bad = spool.append(UpKind.TELEMETRY, encode(window(7, sketch=b"damaged")))
+    for _ in range(30):
+        spool.append(UpKind.TELEMETRY, encode(window(50)))
+    records = taken(spool)
+    assert len(records) < 31
+    assert bad in {record.seq for record in records}
+    assert sum(decode(record.data, Window).rows for record in records) == 7 + 30 * 50

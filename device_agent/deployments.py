@@ -1,0 +1,198 @@
+"""All deployments of one device: each is set up once, with a thread that infers and a worker that updates.
+
+One that cannot be set up, by a damaged folder or a full disk, is counted and holds up no other. What a
+deployment shall run is decided in `updates`, what a desired state is worth in `downlink`.
+"""
+
+import logging
+import time
+from collections import Counter
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from device_agent.config import Deployment, Replay, StateFolder, read_deployment
+from device_agent.feed import Feed, Wiring
+from device_agent.sinks.jsonl import JsonlSink
+from device_agent.sinks.sink import Sink
+from device_agent.sinks.telemetry import TelemetrySink
+from device_agent.sources.replay import ReplaySource
+from device_agent.sources.source import Source
+from device_agent.store.spool import Spool
+from device_agent.updates import Surroundings, Updates
+from device_agent.worker import Worker
+from edgeops import limits
+from edgeops.errors import EdgeOpsError, MessageError
+from edgeops.protocol.messages import DeploymentState, Desired, DesiredDeployment
+from edgeops.protocol.topics import UpKind
+
+_log = logging.getLogger(__name__)
+
+_STOP_TIMEOUT_S = 5.0
+
+
+@dataclass(frozen=True, slots=True)
+class Deployed:
+    """One deployment at work: what shall run, what runs it, and what does its slow steps."""
+
+    updates: Updates
+    feed: Feed
+    worker: Worker
+
+
+class Deployments:
+    """By name; for the main thread, but for `changed` and reading."""
+
+    def __init__(self, state: StateFolder, surroundings: Surroundings, *, on_change: Callable[[], None]) -> None:
+        """`on_change` is called from any thread, when an update machine moved."""
+        self._state = state
+        self._around = surroundings
+        self._on_change = on_change
+        self._deployed: dict[str, Deployed] = {}
+        #: Those that could not be set up, and when that is tried again.
+        self._unusable: tuple[str, ...] = ()
+        self._again_s = 0.0
+        #: Mishaps by stable name.
+        self.counters: Counter[str] = Counter()
+        self._wiring = Wiring(
+            source=_open_source, sinks=self._sinks, configuration=lambda name: read_deployment(state, name)
+        )
+
+    def __iter__(self) -> Iterator[tuple[str, Deployed]]:
+        """By name, in order; safe in any thread."""
+        return iter(sorted(self._deployed.items(), key=lambda item: item[0]))
+
+    def start(self) -> None:
+        """Set up what has a folder here."""
+        self._state.deployments.mkdir(parents=True, exist_ok=True)
+        self._set_up(self._state.configured())
+
+    def stop(self) -> None:
+        """End all threads; what is under way goes on with the next start."""
+        for _, deployed in self:
+            deployed.updates.close()
+        for _, deployed in self:
+            deployed.feed.stop(_STOP_TIMEOUT_S)
+        until_s = time.monotonic() + _STOP_TIMEOUT_S
+        for _, deployed in self:
+            deployed.worker.close(max(0.0, until_s - time.monotonic()))
+
+    def configured(self, name: str) -> None:
+        """The owner changed a deployment's configuration.
+
+        Raises:
+            MessageError: there are too many.
+            PlatformError, OSError: it cannot be set up.
+        """
+        self._get(name).feed.look_again()
+
+    def desire(self, desired: Desired) -> bool:
+        """Hand each deployment its part; False = not every one could store it, ask again."""
+        stored = [self._desire(wanted, desired) for wanted in desired.deployments]
+        return all(stored)
+
+    def acknowledged(self) -> None:
+        """Records were acknowledged."""
+        for _, deployed in self:
+            deployed.updates.acknowledged()
+
+    def contact(self) -> None:
+        """There is a new connection."""
+        for _, deployed in self:
+            deployed.updates.acknowledged()
+            deployed.updates.contact()
+
+    def tick(self, now_s: float) -> None:
+        """Time passed; `now_s` on a monotonic clock."""
+        if self._unusable and now_s >= self._again_s:
+            self._again_s = now_s + limits.RETRY_MAX.total_seconds()
+            self._set_up(self._unusable)
+        for _, deployed in self:
+            deployed.updates.tick()
+
+    def states(self) -> tuple[DeploymentState, ...]:
+        """For the reported state."""
+        return tuple(deployed.updates.state() for _, deployed in self)
+
+    def marks(self) -> list[tuple[int, int]]:
+        """The newest (epoch, revision) that each has taken in."""
+        return [deployed.updates.mark for _, deployed in self]
+
+    # -- below ------------------------------------------------------------------------
+
+    def _set_up(self, names: Sequence[str]) -> None:
+        self._unusable = tuple(name for name in names if not self._is_set_up(name))
+
+    def _is_set_up(self, name: str) -> bool:
+        try:
+            self._get(name)
+        except (EdgeOpsError, OSError) as error:
+            self._failed("deployment.unusable", name, error)
+            return False
+        return True
+
+    def _desire(self, wanted: DesiredDeployment, desired: Desired) -> bool:
+        try:
+            self._get(wanted.deployment).updates.desire(wanted, epoch=desired.epoch, revision=desired.revision)
+        except MessageError as error:
+            self._failed("desired.refused", wanted.deployment, error)
+        except (EdgeOpsError, OSError) as error:
+            self._failed("desired.delayed", wanted.deployment, error)
+            return False
+        return True
+
+    def _get(self, name: str) -> Deployed:
+        """The deployment; a new one is set up first."""
+        deployed = self._deployed.get(name)
+        if deployed is not None:
+            return deployed
+        if len(self._deployed) >= limits.MAX_DEPLOYMENTS:
+            raise MessageError(
+                f"{name!r} would be deployment {len(self._deployed) + 1}; {limits.MAX_DEPLOYMENTS} is the limit"
+            )
+        folder = self._state.deployment(name)
+        folder.mkdir(parents=True, exist_ok=True)
+        worker = Worker(f"updates-{name}")
+        try:
+            updates = Updates(
+                name,
+                folder,
+                surroundings=replace(self._around, submit=worker.submit),
+                on_change=lambda: self._changed(name),
+            )
+        except BaseException:
+            worker.close(_STOP_TIMEOUT_S)
+            raise
+        feed = Feed(name, updates=updates, spool=self._around.spool, wiring=self._wiring)
+        deployed = self._deployed[name] = Deployed(updates, feed, worker)
+        try:
+            updates.resume()
+        except (EdgeOpsError, OSError) as error:
+            # A full disk: what is active answers, the update goes on at the next start.
+            self._failed("update.not-resumed", name, error)
+        feed.start()
+        return deployed
+
+    def _changed(self, name: str) -> None:
+        deployed = self._deployed.get(name)
+        if deployed is not None:
+            deployed.feed.look_again()
+        self._on_change()
+
+    def _failed(self, event: str, name: str, error: Exception) -> None:
+        self.counters[event] += 1
+        _log.warning(event, extra={"deployment": name, "error": error})
+
+    def _sinks(self, deployment: str, configuration: Deployment) -> Sequence[Sink]:
+        spool: Spool = self._around.spool
+        sinks: list[Sink] = [
+            TelemetrySink(deployment, configuration.predictions, lambda data: spool.append(UpKind.PREDICTIONS, data))
+        ]
+        if configuration.jsonl is not None:
+            sinks.append(JsonlSink(Path(configuration.jsonl)))
+        return sinks
+
+
+def _open_source(order: Replay) -> Source:
+    """Every kind of source by its configuration; one so far."""
+    return ReplaySource(Path(order.file), loop=order.loop)

@@ -1,0 +1,114 @@
+"""Lets go of what is beyond its bound: old windows, predictions, events and ledgers.
+
+Each transaction drops about RETENTION_BATCH rows, so that nobody waits long for the write lock. Only what a
+bound in `edgeops.limits` names is dropped; decisions, runs and models stay.
+"""
+
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager
+from dataclasses import dataclass
+from datetime import datetime
+from functools import partial
+from typing import Any
+
+from sqlalchemy import Column, Connection, Table, delete, func, select, tuple_
+
+from edgeops import limits
+from fleet_server.db import settings
+from fleet_server.db.database import Database
+from fleet_server.db.tables import events, predictions, spools, windows
+
+
+@dataclass(frozen=True, slots=True)
+class _Series:
+    """A table of rows per (device, deployment), with the column that dates them and how many are kept."""
+
+    table: Table
+    time: Column[Any]
+    kept: int
+
+
+_SERIES = (
+    _Series(windows, windows.c.closed_at, limits.WINDOWS_KEPT),
+    _Series(predictions, predictions.c.answered_at, limits.PREDICTIONS_KEPT),
+)
+
+
+def drop_old(database: Database, now: datetime, stop: threading.Event | None = None) -> int:
+    """Drop everything that is beyond its bound, until `stop` is set; how many rows went."""
+    stop = stop or threading.Event()
+    dropped = _exhaust(drop_events, database.write, stop)
+    for series in _SERIES:
+        for device_id, deployment in _places(database, series.table):
+            drop = partial(
+                drop_from_series,
+                series=series,
+                device_id=device_id,
+                deployment=deployment,
+                before=now - limits.TELEMETRY_LIFE,
+            )
+            dropped += _exhaust(drop, database.write_telemetry, stop)
+    return dropped + _exhaust(drop_spools, database.write_telemetry, stop)
+
+
+def drop_events(connection: Connection) -> int:
+    """Drop the oldest events beyond EVENTS_KEPT that the engine has taken in."""
+    newest = connection.execute(select(func.max(events.c.id))).scalar() or 0
+    taken_in = int(settings.read(connection, settings.ENGINE_CURSOR) or 0)
+    beyond = select(events.c.id).where(events.c.id <= min(taken_in, newest - limits.EVENTS_KEPT))
+    oldest = beyond.order_by(events.c.id).limit(limits.RETENTION_BATCH)
+    return connection.execute(delete(events).where(events.c.id.in_(oldest.scalar_subquery()))).rowcount
+
+
+def drop_from_series(
+    connection: Connection, *, series: _Series, device_id: str, deployment: str, before: datetime
+) -> int:
+    """Drop the oldest rows of one deployment that are older than `before` or beyond the number kept."""
+    table, time = series.table, series.time
+    own = (table.c.device_id == device_id) & (table.c.deployment == deployment)
+    newest_first = select(time).where(own).order_by(time.desc())
+    oldest_kept = connection.execute(newest_first.offset(series.kept - 1).limit(1)).scalar()
+    beyond = own & (time < (before if oldest_kept is None else max(before, oldest_kept)))
+    oldest_first = select(time).where(beyond).order_by(time)
+    end_of_batch = connection.execute(oldest_first.offset(limits.RETENTION_BATCH - 1).limit(1)).scalar()
+    batch = beyond if end_of_batch is None else beyond & (time <= end_of_batch)
+    return connection.execute(delete(table).where(batch)).rowcount
+
+
+def drop_spools(connection: Connection) -> int:
+    """Drop the ledgers of spools that a device wrote from before its latest SPOOLS_KEPT ones."""
+    rank = func.row_number().over(partition_by=spools.c.device_id, order_by=spools.c.updated_at.desc())
+    ranked = select(spools.c.device_id, spools.c.spool, rank.label("rank")).subquery()
+    beyond = select(ranked.c.device_id, ranked.c.spool).where(ranked.c.rank > limits.SPOOLS_KEPT)
+    batch = beyond.limit(limits.RETENTION_BATCH)
+    return connection.execute(delete(spools).where(tuple_(spools.c.device_id, spools.c.spool).in_(batch))).rowcount
+
+
+def _places(database: Database, table: Table) -> Iterator[tuple[str, str]]:
+    """Every (device, deployment) of a table, by one look into its index each."""
+    key = (table.c.device_id, table.c.deployment)
+    place = ("", "")
+    while True:
+        with database.read_telemetry() as connection:
+            row = connection.execute(select(*key).where(tuple_(*key) > place).order_by(*key).limit(1)).first()
+        if row is None:
+            return
+        place = (row.device_id, row.deployment)
+        yield place
+
+
+def _exhaust(
+    drop: Callable[[Connection], int],
+    write: Callable[[], AbstractContextManager[Connection]],
+    stop: threading.Event,
+) -> int:
+    """Let `drop` work, one transaction at a time, until little is left to drop; how many rows went."""
+    total = 0
+    while not stop.is_set():
+        with write() as connection:
+            dropped = drop(connection)
+        total += dropped
+        if dropped < limits.RETENTION_BATCH:
+            break
+    return total

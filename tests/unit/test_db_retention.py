@@ -1,0 +1,97 @@
+"""Tables stay bounded: what is beyond its bound goes, in small transactions, and nothing else does."""
+
+import threading
+from datetime import UTC, datetime, timedelta
+
+import pytest
+
+from edgeops import limits
+from fleet_server.db import events, ingest, retention, settings, telemetry
+from fleet_server.db.database import Database
+from fleet_server.db.migrate import upgrade
+from fleet_server.db.retention import drop_old
+from tests.unit.test_ingest_writing import answer, window
+
+NOW = datetime(2026, 11, 1, tzinfo=UTC)
+
+
+@pytest.fixture
+def database(tmp_path):
+    database = Database.in_folder(tmp_path)
+    upgrade(database)
+    yield database
+    database.close()
+
+
+def seqs(database, device_id="cam-1"):
+    with database.read_telemetry() as connection:
+        return [one.seq for one in telemetry.window_page(connection, device_id, limit=10_000)]
+
+
+def add_windows(database, *rows):
+    with database.write_telemetry() as connection:
+        ingest.add_windows(connection, rows)
+
+
+def test_windows_and_predictions_older_than_their_life_go(database, monkeypatch):
+    monkeypatch.setattr(limits, "RETENTION_BATCH", 3)
+    old = NOW - limits.TELEMETRY_LIFE
+    add_windows(database, *(window(seq, old + timedelta(seconds=seq - 10)) for seq in range(20)))
+    with database.write_telemetry() as connection:
+        stale = answer(1) | {"answered_at": old - timedelta(seconds=1)}
+        ingest.put_predictions(connection, [stale, answer(2)])
+    assert drop_old(database, NOW) == 11
+    assert seqs(database) == list(range(10, 20))
+    with database.read_telemetry() as connection:
+        assert [one.input_id for one in telemetry.prediction_page(connection, "cam-1", limit=9)] == ["2"]
+    assert drop_old(database, NOW) == 0
+
+
+def test_only_the_latest_windows_of_each_deployment_are_kept(database, monkeypatch):
+    series = retention._Series(telemetry.windows, telemetry.windows.c.closed_at, 4)
+    monkeypatch.setattr(retention, "_SERIES", (series,))
+    for device_id in ("cam-1", "cam-2"):
+        rows = [window(seq, NOW + timedelta(seconds=seq)) | {"device_id": device_id} for seq in range(9)]
+        add_windows(database, *rows)
+    assert drop_old(database, NOW) == 10
+    assert seqs(database, "cam-1") == seqs(database, "cam-2") == [5, 6, 7, 8]
+
+
+def test_events_beyond_their_number_go_unless_the_engine_has_not_taken_them_in(database, monkeypatch):
+    monkeypatch.setattr(limits, "EVENTS_KEPT", 4)
+    monkeypatch.setattr(limits, "RETENTION_BATCH", 2)
+    with database.write() as connection:
+        for number in range(10):
+            events.append(connection, "device.status", str(number), {}, NOW)
+        settings.write(connection, settings.ENGINE_CURSOR, "3")
+    assert drop_old(database, NOW) == 3
+    with database.write() as connection:
+        settings.write(connection, settings.ENGINE_CURSOR, "10")
+    assert drop_old(database, NOW) == 3
+    with database.read() as connection:
+        assert [event.subject for event in events.after(connection, 0)] == ["6", "7", "8", "9"]
+
+
+def test_only_the_ledgers_of_the_latest_spools_are_kept(database, monkeypatch):
+    monkeypatch.setattr(limits, "SPOOLS_KEPT", 2)
+    with database.write_telemetry() as connection:
+        for number in range(5):
+            row = ingest.SpoolRow(
+                device_id="cam-1",
+                spool=bytes([number]) * 8,
+                through=1,
+                ranges=[],
+                updated_at=NOW + timedelta(seconds=number),
+            )
+            ingest.put_spools(connection, [row])
+    assert drop_old(database, NOW) == 3
+    with database.read_telemetry() as connection:
+        assert ingest.spool_ids(connection, "cam-1", limit=9) == (b"\4" * 8, b"\3" * 8)
+
+
+def test_a_stop_ends_the_dropping(database):
+    add_windows(database, window(0, NOW - 2 * limits.TELEMETRY_LIFE))
+    stop = threading.Event()
+    stop.set()
+    assert drop_old(database, NOW, stop) == 0
+    assert seqs(database) == [0]

@@ -1,0 +1,62 @@
+"""What a batch of messages becomes: the present state once, the quarantine within bounds."""
+
+import secrets
+from datetime import UTC, datetime
+
+import pytest
+
+from edgeops import limits
+from edgeops.protocol import messages
+from edgeops.protocol.envelope import Envelope, Session
+from edgeops.protocol.topics import Up, UpKind
+from fleet_server.db.database import Database
+from fleet_server.db.migrate import upgrade
+from fleet_server.link.entries import ReportedTold, SetAside
+from fleet_server.link.keyring import Opened, Refusal, Refused
+from fleet_server.link.mqtt import Delivery
+from fleet_server.link.reading import Reading
+from fleet_server.link.standing import Standing
+
+NOW = datetime(2026, 11, 23, tzinfo=UTC)
+SESSION = Session(1, secrets.token_bytes(8))
+FACTS = messages.DeviceFacts(
+    arch="x86_64", runtime="litert", runtime_version="2", python="3.11", memory_bytes=1, disk_free_bytes=1
+)
+
+
+@pytest.fixture
+def reading(tmp_path):
+    database = Database.in_folder(tmp_path)
+    upgrade(database)
+    yield Reading(Standing(database), is_quarantined=lambda _: False)
+    database.close()
+
+
+def delivery(device_id, kind):
+    return Delivery(
+        topic=str(Up(device_id, kind)), payload=b"junk", retained=False, received_at=NOW, packet=1, connection=1
+    )
+
+
+def reported(device_id, seq):
+    body = messages.encode(messages.Reported(desired_epoch=0, desired_revision=seq, facts=FACTS, deployments=()))
+    envelope = Envelope(1, "reported", device_id, "key", 0, SESSION, seq, body, b"")
+    return Opened(delivery(device_id, UpKind.REPORTED), Up(device_id, UpKind.REPORTED), envelope)
+
+
+def test_of_many_present_states_in_one_batch_the_latest_of_each_device_is_written(reading):
+    for seq in range(1, 101):
+        reading.take(reported("camera-1", seq))
+    reading.take(reported("camera-2", 7))
+    reading.finish()
+    told = [entry for entry in reading.control if isinstance(entry, ReportedTold)]
+    assert [(one.device_id, one.reported.desired_revision) for one in told] == [("camera-1", 100), ("camera-2", 7)]
+
+
+def test_a_flood_of_junk_is_counted_whole_and_kept_in_part(reading):
+    for _ in range(100):
+        reading.take(Refused(delivery("camera-1", UpKind.STATUS), "camera-1", Refusal.UNPARSABLE, "junk"))
+    reading.take(Refused(delivery("camera-2", UpKind.STATUS), "camera-2", Refusal.UNPARSABLE, "junk"))
+    kept = [entry.row["device_id"] for entry in reading.telemetry if isinstance(entry, SetAside)]
+    assert kept == ["camera-1"] * limits.QUARANTINE_PER_BATCH + ["camera-2"]
+    assert reading.refusals["camera-1", Refusal.UNPARSABLE] == (100, "junk")
