@@ -156,6 +156,8 @@ ENROLMENT_TOKEN_LIFE = timedelta(hours=1)
 JOB_TIMEOUT = timedelta(minutes=30)
 #: An upload through the API.
 MAX_UPLOAD_BYTES = 512 * 1024 * 1024
+#: What is left of one that broke off is deleted after this.
+INCOMING_LIFE = timedelta(days=1)
 #: A dataset: values (rows x columns, held as float32), columns, classes, and rows of the rarest class.
 MAX_DATASET_VALUES = 100_000_000
 #: Its snapshot: the values, plus ids, classes and splits of as many rows at most.
@@ -173,6 +175,13 @@ MAX_PAGE_SIZE = 1_000
 OFFER_TIMEOUT = timedelta(minutes=15)
 #: A wave nobody answers is PAUSED after this.
 WAVE_TIMEOUT = timedelta(minutes=30)
+
+# -- one machine (`edgeops up`) -----------------------------------------------------
+#: A process that ended starts again after this, doubling with each of its ends within the span ...
+RESTART_PAUSE = timedelta(milliseconds=500)
+RESTART_SPAN = timedelta(minutes=1)
+#: ... and so many ends within the span end the site.
+RESTART_ENDS = 5
 
 # -- trust -------------------------------------------------------------------------
 ROOT_LIFE = timedelta(days=3650)

@@ -17,7 +17,8 @@ from argon2.exceptions import InvalidHashError, VerificationError
 
 from edgeops import limits
 from edgeops.api.shapes import Role
-from fleet_server.db import tokens
+from edgeops.errors import NotFoundError
+from fleet_server.db import audit, tokens
 from fleet_server.db.database import Database
 
 API_PREFIX = "edgeops"
@@ -25,6 +26,9 @@ ENROLMENT_PREFIX = "enrol"
 
 _ID_BYTES = 6
 _SECRET_BYTES = 32
+#: Who decided what was done on the machine itself, for the audit trail.
+OWNER = "edgeops-server"
+
 #: Tokens whose argon2 check is remembered, by digest; a revoked one is still refused at once.
 _REMEMBERED = 1024
 #: `last_used_at` moves at most this often, so that reading does not mean writing.
@@ -75,13 +79,26 @@ class Access:
         #: token id -> (stored hash, digest of the text that matched it).
         self._checked: OrderedDict[str, tuple[str, bytes]] = OrderedDict()
 
-    def create_token(self, name: str, role: Role, *, now: datetime) -> NewToken:
+    def create_token(self, name: str, role: Role, *, created_by: str, now: datetime) -> NewToken:
         """A new API token."""
         token_id, secret, secret_hash = _new_secret()
         row = tokens.ApiToken(token_id, name, role, secret_hash, now)
         with self._database.write() as connection:
             tokens.add_api_token(connection, row)
+            audit.append(connection, created_by, "token.created", token_id, {"name": name, "role": role}, now)
         return NewToken(row, f"{API_PREFIX}_{token_id}_{secret}")
+
+    def revoke_token(self, token_id: str, *, revoked_by: str, now: datetime) -> None:
+        """From now on the token opens nothing; harmless to repeat.
+
+        Raises:
+            NotFoundError: there is no such token.
+        """
+        with self._database.write() as connection:
+            if tokens.api_token(connection, token_id) is None:
+                raise NotFoundError(f"no token {token_id[:80]!r}; list them with: edgeops token list")
+            if tokens.revoke_api_token(connection, token_id, now=now):
+                audit.append(connection, revoked_by, "token.revoked", token_id, {}, now)
 
     def identify(self, text: str, *, now: datetime) -> Identity | None:
         """Whose token this is; None when it is none of ours, wrong or revoked."""
@@ -108,6 +125,7 @@ class Access:
         with self._database.write() as connection:
             for token in made:
                 tokens.add_enrolment_token(connection, token.row)
+                audit.append(connection, created_by, "enrolment-token.created", token.row.id, {}, now)
         return tuple(made)
 
     def check_enrolment_token(self, text: str) -> tokens.EnrolmentToken | None:

@@ -8,6 +8,8 @@ import hashlib
 import os
 import tempfile
 from collections.abc import Iterable, Iterator
+from contextlib import suppress
+from datetime import datetime
 from pathlib import Path
 from typing import BinaryIO
 
@@ -16,6 +18,8 @@ from edgeops.errors import InputError, NotFoundError
 from fleet_server.config import ServerConfig
 
 _READ_BYTES = 1 << 20
+#: Of files on their way in.
+_INCOMING = ".incoming."
 
 
 class Blobs:
@@ -48,7 +52,7 @@ class Blobs:
             InputError: more than `max_bytes`; nothing is kept.
         """
         self._config.blobs.mkdir(parents=True, exist_ok=True)
-        handle, name = tempfile.mkstemp(prefix=".incoming.", dir=self._config.blobs)
+        handle, name = tempfile.mkstemp(prefix=_INCOMING, dir=self._config.blobs)
         try:
             state = hashlib.sha256()
             size = 0
@@ -97,6 +101,17 @@ class Blobs:
             NotFoundError: no such blob.
         """
         return self.path(digest).read_bytes()
+
+    def remove(self, digest: str) -> None:
+        """Forget a blob that nobody needs any more; harmless to repeat."""
+        self._config.blob_path(digest).unlink(missing_ok=True)
+
+    def drop_incoming(self, *, before: datetime) -> None:
+        """Delete what was on its way in before this and can never have arrived: its process was killed."""
+        for left_behind in self._config.blobs.glob(f"{_INCOMING}*"):
+            with suppress(FileNotFoundError):
+                if left_behind.stat().st_mtime < before.timestamp():
+                    left_behind.unlink()
 
     def exists(self, digest: str) -> bool:
         """Whether the store holds this blob."""

@@ -73,19 +73,20 @@ def _jobs(config: ServerConfig, options: argparse.Namespace) -> None:
 
 
 def _token(config: ServerConfig, options: argparse.Namespace) -> None:
-    from fleet_server.access import Access
+    from fleet_server.access import OWNER, Access
     from fleet_server.db.database import Database
 
     access = Access(Database.in_folder(config.db))
-    print(access.create_token(options.name, Role(options.role), now=datetime.now(UTC)).text)
+    made = access.create_token(options.name, Role(options.role), created_by=OWNER, now=datetime.now(UTC))
+    print(made.text)
 
 
 def _enrolment_token(config: ServerConfig, options: argparse.Namespace) -> None:
-    from fleet_server.access import Access
+    from fleet_server.access import OWNER, Access
     from fleet_server.db.database import Database
 
     access = Access(Database.in_folder(config.db))
-    for made in access.create_enrolment_tokens(options.count, created_by="edgeops-server", now=datetime.now(UTC)):
+    for made in access.create_enrolment_tokens(options.count, created_by=OWNER, now=datetime.now(UTC)):
         print(made.text)
 
 

@@ -26,7 +26,7 @@ from fleet_server.db.identifiers import new_id
 from fleet_server.db.models import Artifact
 from fleet_server.db.rollouts import Rollout
 from fleet_server.rollout_news import KINDS, keep_deadlines, take_in
-from fleet_server.rollout_steps import advance, take
+from fleet_server.rollout_steps import advance, end_deserted, take
 
 #: When the engine was last alive, and until when nothing times out.
 _ALIVE, _GRACE = "engine.alive", "engine.grace"
@@ -246,7 +246,4 @@ def _take_over(connection: Connection, newer: Rollout, device_ids: Sequence[str]
     for installation in rollouts.unfinished_on(connection, device_ids, deployment=newer.deployment):
         take(connection, installation, InstallationEvent.WITHDRAW, detail=reason, now=now)
         touched.add(installation.rollout_id)
-    for rollout_id in sorted(touched):
-        rollout = rollouts.get(connection, rollout_id)
-        if rollout and rollout.state in OPEN and not rollouts.has_unfinished(connection, rollout_id):
-            advance(connection, rollout, RolloutEvent.SUPERSEDED, reason=reason, now=now)
+    end_deserted(connection, touched, reason=reason, now=now)

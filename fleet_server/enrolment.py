@@ -17,7 +17,7 @@ from edgeops.trust.repository import Repository
 from fleet_server import broker
 from fleet_server.access import Access
 from fleet_server.config import ServerConfig
-from fleet_server.db import devices, tokens
+from fleet_server.db import audit, devices, tokens
 from fleet_server.db.database import Database
 
 _SUFFIX_BYTES = 2
@@ -74,6 +74,8 @@ def enrol(
             now=now,
         )
         devices.set_broker_account(connection, device_id, password_hash=broker.hash_password(password), now=now)
+        # Whoever made the token decided it.
+        audit.append(connection, genuine.created_by, "device.enrolled", device_id, {"token": genuine.id}, now)
     publish_accounts(config, database)
     return Welcome(device_id, password, root)
 

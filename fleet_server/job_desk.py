@@ -26,7 +26,7 @@ from fleet_server.config import ServerConfig
 from fleet_server.db import datasets, jobs, models, runs
 from fleet_server.db.database import Database
 from fleet_server.db.identifiers import new_id
-from fleet_server.db.jobs import ImportDataset, Job, Publish, Train, Withdraw
+from fleet_server.db.jobs import ImportDataset, Job, JobState, Publish, Train, Withdraw
 from fleet_server.ml import frames
 from fleet_server.ml.supervisor import StoppedError, Worker
 from fleet_server.publish import publish, withdraw
@@ -70,6 +70,10 @@ class JobDesk:
                     jobs.requeue(connection, job.id, interruption=f"{what}; queued again", now=now)
                 else:
                     jobs.fail(connection, job.id, error=f"{what}, for the second time; start it again", now=now)
+        self._blobs.drop_incoming(before=now - limits.INCOMING_LIFE)
+        with self._database.read() as connection:
+            imported = jobs.uploads(connection, JobState.SUCCEEDED, JobState.FAILED)
+        self._drop_uploads({upload for upload in imported if self._blobs.exists(upload)})
 
     def do_next(self) -> bool:
         """Do the oldest queued job; False when there is none."""
@@ -101,12 +105,25 @@ class JobDesk:
             self._fail(job, f"internal error ({type(error).__name__}); the log of the jobs process says more")
         else:
             _log.info("job.succeeded id=%s kind=%s", job.id, job.kind)
+        if isinstance(job.request, ImportDataset):
+            self._drop_uploads({job.request.upload})
 
     def _fail(self, job: Job, error: str) -> None:
         with self._database.write() as connection:
             runs.fail_unfinished(connection, job.id, error=error, now=_now())
             jobs.fail(connection, job.id, error=error, now=_now())
         _log.warning("job.failed id=%s kind=%s error=%s", job.id, job.kind, error)
+
+    def _drop_uploads(self, uploads: set[str]) -> None:
+        """Delete files that were imported or refused, but none that waits, or is a snapshot or artifact as well."""
+        if not uploads:
+            return
+        # The write lock keeps the API from queueing an import of the same file meanwhile.
+        with self._database.write() as connection:
+            for upload in uploads - jobs.uploads(connection, JobState.QUEUED, JobState.RUNNING):
+                named = datasets.get_snapshot(connection, upload) or models.artifact_by_digest(connection, upload)
+                if named is None:
+                    self._blobs.remove(upload)
 
     def _do(self, job: Job) -> None:
         """Do a job; it has ended well when this returns."""
@@ -117,10 +134,26 @@ class JobDesk:
             case Train():
                 self._train(job, request)
             case Publish(model=model, version=version, variant=variant):
-                done = publish(self._config, self._database, model, version, variant=variant, now=_now())
+                done = publish(
+                    self._config,
+                    self._database,
+                    model,
+                    version,
+                    variant=variant,
+                    published_by=job.created_by,
+                    now=_now(),
+                )
                 self._succeed(job, _listing(model, version, done))
             case Withdraw(model=model, version=version, variant=variant):
-                done = withdraw(self._config, self._database, model, version, variant=variant, now=_now())
+                done = withdraw(
+                    self._config,
+                    self._database,
+                    model,
+                    version,
+                    variant=variant,
+                    withdrawn_by=job.created_by,
+                    now=_now(),
+                )
                 self._succeed(job, _listing(model, version, done))
             case _:
                 assert_never(request)

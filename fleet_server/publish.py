@@ -4,18 +4,26 @@ TUF is written first and the database after it, so a crash in between leaves a t
 does not mention yet; repeating the job mends that. Who may publish is decided by the API.
 """
 
+from collections.abc import Sequence
 from datetime import datetime
 
 from edgeops.artifact.manifest import Variant
 from edgeops.errors import ConflictError, NotFoundError
 from edgeops.trust.repository import Repository
 from fleet_server.config import ServerConfig
-from fleet_server.db import models
-from fleet_server.db.database import Database
+from fleet_server.db import audit, models
+from fleet_server.db.database import Connection, Database
 
 
 def publish(
-    config: ServerConfig, database: Database, model: str, version: int, *, variant: Variant | None, now: datetime
+    config: ServerConfig,
+    database: Database,
+    model: str,
+    version: int,
+    *,
+    variant: Variant | None,
+    published_by: str,
+    now: datetime,
 ) -> list[models.Artifact]:
     """List a version's variant, or all of them; harmless to repeat.
 
@@ -30,14 +38,23 @@ def publish(
             raise ConflictError(f"the file of {artifact.target} ({artifact.digest}) is gone; train the version again")
     repository = Repository.open(config.repository, config.keys)
     repository.publish({artifact.target: artifact.descriptor for artifact in artifacts}, now)
+    fresh = [artifact for artifact in artifacts if not artifact.is_published]
     with database.write() as connection:
-        for artifact in artifacts:
+        for artifact in fresh:
             models.mark_published(connection, artifact, now)
+        _note(connection, published_by, "model.published", fresh, now)
     return artifacts
 
 
 def withdraw(
-    config: ServerConfig, database: Database, model: str, version: int, *, variant: Variant | None, now: datetime
+    config: ServerConfig,
+    database: Database,
+    model: str,
+    version: int,
+    *,
+    variant: Variant | None,
+    withdrawn_by: str,
+    now: datetime,
 ) -> list[models.Artifact]:
     """Stop listing a version's variant, or all of them; harmless to repeat.
 
@@ -48,11 +65,19 @@ def withdraw(
     artifacts = _find(database, model, version, variant)
     repository = Repository.open(config.repository, config.keys)
     repository.withdraw([artifact.target for artifact in artifacts], now)
+    listed = [artifact for artifact in artifacts if artifact.is_published]
     with database.write() as connection:
-        for artifact in artifacts:
-            if artifact.is_published:
-                models.mark_withdrawn(connection, artifact, now)
+        for artifact in listed:
+            models.mark_withdrawn(connection, artifact, now)
+        _note(connection, withdrawn_by, "model.withdrawn", listed, now)
     return artifacts
+
+
+def _note(connection: Connection, actor: str, action: str, artifacts: Sequence[models.Artifact], now: datetime) -> None:
+    """Into the audit trail, unless nothing changed: a job that is repeated decides nothing anew."""
+    if artifacts:
+        subject = f"{artifacts[0].model}@{artifacts[0].version}"
+        audit.append(connection, actor, action, subject, {one.variant: one.digest for one in artifacts}, now)
 
 
 def _find(database: Database, model: str, version: int, variant: Variant | None) -> list[models.Artifact]:

@@ -17,7 +17,7 @@ from edgeops.rollout.rollout import RolloutEvent, RolloutState
 from fleet_server.db import devices, rollouts
 from fleet_server.db.database import Connection
 from fleet_server.db.events import Event, EventKind
-from fleet_server.rollout_steps import advance, judge, offer, overdue_words, take
+from fleet_server.rollout_steps import advance, end_deserted, judge, offer, overdue_words, take
 
 #: The events that `take_in` understands.
 KINDS = (
@@ -25,7 +25,6 @@ KINDS = (
     EventKind.REPORT_RECEIVED,
     EventKind.DEVICE_REPORTED,
     EventKind.DEVICE_STATUS,
-    EventKind.DEVICE_REMOVED,
     EventKind.MODEL_WITHDRAWN,
 )
 _UNDER_WAY = frozenset(
@@ -52,8 +51,6 @@ def take_in(connection: Connection, event: Event, now: datetime) -> None:
             _take_reported(connection, event.subject, now)
         case EventKind.DEVICE_STATUS if event.data.get("presence") == Presence.ONLINE:
             _device_came(connection, event.subject, now)
-        case EventKind.DEVICE_REMOVED:
-            _device_left(connection, event.subject, now)
         case EventKind.MODEL_WITHDRAWN:
             _model_withdrawn(connection, now)
         case _:
@@ -72,6 +69,22 @@ def keep_deadlines(connection: Connection, rollout_id: str, now: datetime, grace
             take(connection, installation, InstallationEvent.TIME_OUT, detail=words, now=now)
     advance(connection, rollout, RolloutEvent.DEVICES_READY, now=now)
     judge(connection, rollout, now, not_before=grace)
+
+
+def device_left(connection: Connection, device_id: str, now: datetime) -> None:
+    """Have rollouts wait no longer for a device that leaves the fleet; one that waits for no other ends."""
+    touched: set[str] = set()
+    for installation in rollouts.unfinished_on(connection, [device_id]):
+        # Not withdrawn where it was asked: that would have an older model wanted of it.
+        asked = installation.state is not InstallationState.PENDING
+        event = InstallationEvent.TURN_AWAY if asked else InstallationEvent.WITHDRAW
+        take(connection, installation, event, detail="the device was removed", now=now)
+        touched.add(installation.rollout_id)
+    for rollout_id in touched:
+        rollout = rollouts.get(connection, rollout_id)
+        assert rollout is not None
+        judge(connection, rollout, now)
+    end_deserted(connection, touched, reason=f"the last device it waited for, {device_id}, was removed", now=now)
 
 
 class _Told(msgspec.Struct, frozen=True, kw_only=True):
@@ -149,13 +162,6 @@ def _device_came(connection: Connection, device_id: str, now: datetime) -> None:
         asks = rollout.state in {RolloutState.RUNNING, RolloutState.FINISHED}
         if asks and installation.wave <= rollout.wave:
             offer(connection, rollout, installation, now)
-
-
-def _device_left(connection: Connection, device_id: str, now: datetime) -> None:
-    for installation in rollouts.unfinished_on(connection, [device_id]):
-        asked = installation.state is not InstallationState.PENDING
-        event = InstallationEvent.TURN_AWAY if asked else InstallationEvent.WITHDRAW
-        take(connection, installation, event, detail="the device was removed", now=now)
 
 
 def _model_withdrawn(connection: Connection, now: datetime) -> None:

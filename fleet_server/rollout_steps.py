@@ -5,6 +5,7 @@ interrupted never happened. It decides nothing: `edgeops.rollout` does.
 """
 
 import logging
+from collections.abc import Iterable
 from dataclasses import replace
 from datetime import datetime, timedelta
 from typing import assert_never
@@ -45,6 +46,14 @@ def advance(connection: Connection, rollout: Rollout, event: RolloutEvent, *, re
                 take(connection, installation, InstallationEvent.WITHDRAW, now=now, detail=reason)
         case _:
             assert_never(command)
+
+
+def end_deserted(connection: Connection, rollout_ids: Iterable[str], *, reason: str, now: datetime) -> None:
+    """End those of the rollouts that no device is left to."""
+    for rollout_id in sorted(rollout_ids):
+        rollout = rollouts.get(connection, rollout_id)
+        if rollout and rollout.state in rolling.OPEN and not rollouts.has_unfinished(connection, rollout_id):
+            advance(connection, rollout, RolloutEvent.SUPERSEDED, reason=reason, now=now)
 
 
 def judge(connection: Connection, rollout: Rollout, now: datetime, *, not_before: datetime | None = None) -> None:

@@ -14,7 +14,7 @@ from edgeops.digest import write_atomically
 from edgeops.protocol.keys import SigningKey, read_private_key, write_private_key
 from edgeops.trust.repository import Repository
 from fleet_server import broker
-from fleet_server.access import Access
+from fleet_server.access import OWNER, Access
 from fleet_server.config import ServerConfig
 from fleet_server.db import devices, settings
 from fleet_server.db.database import Database
@@ -87,7 +87,7 @@ def _make_admin_token(config: ServerConfig, database: Database, now: datetime) -
     access = Access(database)
     token = _text(config.admin_token)
     if token is None or access.identify(token, now=now) is None:
-        made = access.create_token(_ADMIN_NAME, Role.ADMIN, now=now)
+        made = access.create_token(_ADMIN_NAME, Role.ADMIN, created_by=OWNER, now=now)
         write_atomically(config.admin_token, made.text.encode() + b"\n", mode=0o600)
 
 

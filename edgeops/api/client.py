@@ -134,6 +134,14 @@ class Client:
         """One device, with what it shall run and what it does run."""
         return self._get(f"/devices/{_segment(device_id)}", shapes.Device)
 
+    def remove_device(self, device_id: str) -> None:
+        """Take a device out of the fleet for good; what it said stays."""
+        self._send("DELETE", f"/devices/{_segment(device_id)}")
+
+    def release_device(self, device_id: str) -> shapes.Device:
+        """Believe a device again that was in quarantine."""
+        return self._post(f"/devices/{_segment(device_id)}/release", shapes.Device)
+
     def telemetry(
         self,
         device_id: str,

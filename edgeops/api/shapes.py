@@ -109,9 +109,9 @@ class Role(StrEnum):
 
     #: Read everything except secrets.
     VIEWER = "viewer"
-    #: Change datasets, models and rollouts, enrol devices.
+    #: Change datasets, models and rollouts, enrol devices, release them from quarantine.
     OPERATOR = "operator"
-    #: Make and revoke tokens.
+    #: Make and revoke tokens, remove devices.
     ADMIN = "admin"
 
 
@@ -276,7 +276,6 @@ class Device(Answer):
     facts: DeviceFacts | None = None
     deployments: tuple[DeploymentReport, ...] = ()
     counters: dict[str, int] = {}
-    #: Only where one device is asked for.
     desired: tuple[DesiredDeployment, ...] = ()
 
 
@@ -367,8 +366,9 @@ class Dataset(Answer):
     created_at: AwareDatetime
     created_by: str
     head: Snapshot | None = None
-    #: Only where one dataset is asked for; newest first.
-    snapshots: tuple[Snapshot, ...] = ()
+    snapshots: Annotated[
+        tuple[Snapshot, ...] | None, Field(description="Newest first; null in lists, which leave them out.")
+    ] = None
 
 
 class Split(StrEnum):
@@ -491,6 +491,9 @@ class Artifact(Answer):
         return self.published_at is not None and self.withdrawn_at is None
 
 
+_ABRIDGED = "null where a model lists its versions, which leaves them out"
+
+
 class Version(Answer):
     """One trained version of a model, with its variants."""
 
@@ -499,12 +502,11 @@ class Version(Answer):
     run_id: str
     created_at: AwareDatetime
     artifacts: tuple[Artifact, ...] = ()
-    #: Class names in order of the answer's index; only where one version is asked for.
-    labels: tuple[str, ...] = ()
-    #: Input columns in order; only where one version is asked for.
-    columns: tuple[str, ...] = ()
-    #: Watched channels in order; only where one version is asked for.
-    channels: tuple[str, ...] = ()
+    labels: Annotated[
+        tuple[str, ...] | None, Field(description=f"Class names in order of the answer's index; {_ABRIDGED}.")
+    ] = None
+    columns: Annotated[tuple[str, ...] | None, Field(description=f"Input columns in order; {_ABRIDGED}.")] = None
+    channels: Annotated[tuple[str, ...] | None, Field(description=f"Watched channels in order; {_ABRIDGED}.")] = None
 
 
 class Model(Answer):
@@ -514,8 +516,9 @@ class Model(Answer):
     task: str
     created_at: AwareDatetime
     latest_version: int | None = None
-    #: Only where one model is asked for; newest first.
-    versions: tuple[Version, ...] = ()
+    versions: Annotated[
+        tuple[Version, ...] | None, Field(description="Newest first; null in lists, which leave them out.")
+    ] = None
 
 
 class PublishRequest(Request):

@@ -118,7 +118,7 @@ def _print_dataset(dataset: Dataset) -> None:
             "created": dataset.created_at,
             "by": dataset.created_by,
             **(_snapshot_facts(head) if head else {"snapshot": "none"}),
-            "snapshots": len(dataset.snapshots) or None,
+            "snapshots": len(dataset.snapshots or ()) or None,
         }
     )
 

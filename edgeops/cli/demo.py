@@ -2,7 +2,7 @@
 
 import signal
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import asdict
 from enum import StrEnum
@@ -11,6 +11,7 @@ from shutil import rmtree
 from typing import Annotated
 
 import typer
+from rich.console import Console
 
 from edgeops.cli.live import say
 from edgeops.cli.options import AsJson
@@ -42,12 +43,13 @@ def demo(
     """Train, quantize, sign, roll out to three agents, replay held-out rows, score what they answered."""
     # A `kill` ends the children in order too; after `kill -9` the kernel ends them.
     signal.signal(signal.SIGTERM, interrupt)
-    watch = Stopwatch(say=lambda phase: say(f"{phase} ..."))
     with ExitStack() as endings:
         folder = endings.enter_context(_folder(data, keep=keep))
         say(f"scenario {scenario}, seed {seed}, data in {folder}")
-        with watch.phase("start"):
+        watch = Stopwatch(begins=endings.enter_context(_present_phase()), ended=say)
+        with watch.phase("start") as note:
             site = endings.enter_context(Site(folder, warm=True, say=say))
+            note(f"{len(site.agents)} agents online")
         report = steps.run(site, seed=seed, watch=watch)
         if as_json:
             print_json(asdict(report))
@@ -55,6 +57,17 @@ def demo(
             _print(report)
         if not report.passed:
             raise ServerError(f"only {report.joined} of {report.rows} rows were answered by the committed model")
+
+
+@contextmanager
+def _present_phase() -> Iterator[Callable[[str], None]]:
+    """A function that shows what is going on; on a terminal only, in one line that goes."""
+    console = Console(stderr=True)
+    if not console.is_terminal:
+        yield lambda _: None
+        return
+    with console.status("") as status:
+        yield status.update
 
 
 @contextmanager
@@ -67,6 +80,9 @@ def _folder(data: Path | None, *, keep: bool) -> Iterator[Path]:
     try:
         yield fresh
     except Exception:
+        if not any(fresh.iterdir()):
+            fresh.rmdir()
+            raise
         say(f"what happened is in {fresh / 'run/logs'}; remove {fresh} when you have seen it")
         raise
     except BaseException:

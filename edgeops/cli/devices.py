@@ -9,7 +9,7 @@ import typer
 from edgeops.api.client import Client
 from edgeops.api.shapes import Device
 from edgeops.cli.connection import connected
-from edgeops.cli.live import say
+from edgeops.cli.live import confirm, say
 from edgeops.cli.options import AsJson, Limit, parse_moment
 from edgeops.cli.output import print_facts, print_json, print_table, short_digest, size
 
@@ -198,6 +198,32 @@ def token(
         f"on the device, until {tokens[0].expires_at:%H:%M} UTC: "
         f"edgeops-agent enrol {client.url} --token TOKEN --name NAME"
     )
+
+
+@app.command()
+@connected
+def remove(
+    client: Client,
+    device: DeviceId,
+    *,
+    yes: Annotated[bool, typer.Option("--yes", help="Do not ask; needed where nobody can answer.")] = False,
+) -> None:
+    """Take a device out of the fleet for good: its keys and its broker account are revoked; its history stays."""
+    if not yes:
+        confirm(f"remove {device} for good?")
+    client.remove_device(device)
+    say(f"{device} is removed; it comes back only by enrolling again, under another id")
+
+
+@app.command()
+@connected
+def release(client: Client, device: DeviceId, as_json: AsJson = False) -> None:
+    """Believe a device again that was put in quarantine because two spoke in its name; look for the other first."""
+    released = client.release_device(device)
+    if as_json:
+        print_json(released)
+        return
+    say(f"{device} is believed again, from what it says next")
 
 
 def _presence(device: Device) -> str:

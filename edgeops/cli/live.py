@@ -1,4 +1,4 @@
-"""What moves while a person waits: progress of jobs, on standard error only.
+"""What a person is told and asked while a command runs: progress of jobs, on standard error only.
 
 On a terminal one line changes in place (rich); elsewhere each new step is one plain line.
 """
@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from datetime import timedelta
 
+import typer
 from rich.console import Console
 from rich.progress import BarColumn, Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
 
@@ -20,6 +21,18 @@ from edgeops.errors import ServerError
 def say(text: str) -> None:
     """One line of news for people."""
     print(text, file=sys.stderr, flush=True)
+
+
+def confirm(question: str) -> None:
+    """Ask before what cannot be undone.
+
+    Raises:
+        typer.BadParameter: nobody is there to answer.
+        typer.Abort: the answer is no.
+    """
+    if not sys.stdin.isatty():
+        raise typer.BadParameter("nobody can be asked here; say it with --yes")
+    typer.confirm(question, err=True, abort=True)
 
 
 def follow(client: Client, job: Job, *, what: str, timeout: timedelta | None = None) -> Job:

@@ -63,7 +63,7 @@ def show(
                 _standing(one),
                 one.created_at,
             )
-            for version in model.versions
+            for version in model.versions or ()
             for one in version.artifacts
         ],
     )
@@ -95,9 +95,9 @@ def print_version(version: Version) -> None:
             "model": f"{version.model}@{version.version}",
             "run": version.run_id,
             "created": version.created_at,
-            "labels": ", ".join(version.labels) or None,
-            "inputs": abridged(version.columns),
-            "channels": abridged(version.channels),
+            "labels": ", ".join(version.labels or ()) or None,
+            "inputs": abridged(version.columns or ()),
+            "channels": abridged(version.channels or ()),
         }
     )
     print_table(

@@ -12,10 +12,10 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import partial
-from pathlib import Path
 
+from edgeops import limits
 from edgeops.api.client import Client
-from edgeops.api.shapes import Job, JobState, Rollout, Version
+from edgeops.api.shapes import Job, JobState, Rollout, Snapshot, Version
 from edgeops.errors import ServerError, WaitTimeoutError
 from edgeops.local import processes
 from edgeops.local.scenarios import digits
@@ -28,6 +28,7 @@ WAVES = ("1", "100%")
 #: Below this share of joined rows the demo has failed.
 REQUIRED_COVERAGE = 0.99
 
+_JOB_TIMEOUT_S = limits.JOB_TIMEOUT.total_seconds()
 _REPLAY_TIMEOUT_S = 30.0
 _ROLLOUT_TIMEOUT_S = 90.0
 _ANSWERS_TIMEOUT_S = 30.0
@@ -101,19 +102,21 @@ class Report:
 class Stopwatch:
     """Seconds per named phase."""
 
-    #: Hears of each phase when it begins.
-    say: Callable[[str], None] = lambda _: None
+    #: Hears of each phase when it begins, and what came of it when it has ended well.
+    begins: Callable[[str], None] = lambda _: None
+    ended: Callable[[str], None] = lambda _: None
     phases: dict[str, float] = field(default_factory=dict)
 
     @contextmanager
-    def phase(self, name: str) -> Iterator[None]:
-        """Count the time inside under `name`."""
-        self.say(name)
+    def phase(self, name: str) -> Iterator[Callable[[str], None]]:
+        """Count the time inside under `name`; what is given takes a note on what came of it."""
+        notes: list[str] = []
+        self.begins(name)
         started = time.monotonic()
-        try:
-            yield
-        finally:
-            self.phases[name] = self.phases.get(name, 0.0) + time.monotonic() - started
+        yield notes.append
+        seconds = time.monotonic() - started
+        self.phases[name] = self.phases.get(name, 0.0) + seconds
+        self.ended(f"{name}: {', '.join((f'{seconds:.1f} s', *notes))}")
 
 
 def run(site: Site, *, seed: int, watch: Stopwatch) -> Report:
@@ -121,23 +124,30 @@ def run(site: Site, *, seed: int, watch: Stopwatch) -> Report:
 
     Raises:
         ServerError: a job failed, or the rollout did not finish.
+        WaitTimeoutError: one of them did not end in time.
+        PlatformError: a process of the server ended.
     """
     client = site.client
-    with watch.phase("import"):
-        import_rows(client, site.data, seed=seed)
-    with watch.phase("train"):
-        version = train(client, seed=seed)
-    with watch.phase("publish"):
-        publish(client, version)
-    with watch.phase("replay"):
+    with watch.phase("import") as note:
+        note(f"{import_rows(site, seed=seed).rows} rows")
+    with watch.phase("train") as note:
+        version = train(site, seed=seed)
+        note(", ".join(f"{one.variant} {one.metrics['accuracy']:.1%}" for one in version.artifacts))
+    with watch.phase("publish") as note:
+        publish(site, version)
+        note(f"{version.model}@{version.version} signed")
+    with watch.phase("replay") as note:
         replayed = replay(site)
-    with watch.phase("rollout"):
-        rollout = roll_out(client, version, replayed.deployment)
+        note(f"{' + '.join(str(len(share)) for share in replayed.shares.values())} rows wait on the devices")
+    with watch.phase("rollout") as note:
+        rollout = roll_out(site, version, replayed.deployment)
+        note(f"{VARIANT} runs on {len(replayed.shares)} devices")
     with watch.phase("answers"):
-        wait_for_answers(client, replayed, rollout.digest)
-    with watch.phase("score"):
+        wait_for_answers(site, replayed, rollout.digest)
+    with watch.phase("score") as note:
         scores = judge(client, replayed, rollout)
         devices = tuple(_device_figures(client, agent, scores[agent.device_id], version) for agent in site.agents)
+        note(f"{sum(one.joined for one in devices)} of {sum(one.rows for one in devices)} rows answered")
     overall = total(scores.values())
     windows = sum(one.windows for one in devices)
     return Report(
@@ -165,24 +175,27 @@ def run(site: Site, *, seed: int, watch: Stopwatch) -> Report:
     )
 
 
-def import_rows(client: Client, folder: Path, *, seed: int) -> None:
+def import_rows(site: Site, *, seed: int) -> Snapshot:
     """Upload the digits; the rows that the server holds out are the ones the devices see."""
-    path = digits.write_dataset(folder)
-    job = client.import_dataset(path, name=digits.NAME, label=digits.LABEL, hold_out=digits.HOLD_OUT, seed=seed)
+    path = digits.write_dataset(site.data)
+    job = site.client.import_dataset(path, name=digits.NAME, label=digits.LABEL, hold_out=digits.HOLD_OUT, seed=seed)
     path.unlink()
-    _finish(client, job)
+    _finish(site, job)
+    head = site.client.dataset(digits.NAME).head
+    assert head is not None, "it was imported this moment"
+    return head
 
 
-def train(client: Client, *, seed: int) -> Version:
+def train(site: Site, *, seed: int) -> Version:
     """Train, quantize and judge both variants in the server's worker."""
-    job = client.train(digits.NAME, digits.NAME, recipe=digits.RECIPE, seed=seed)
-    result = _finish(client, job).result or {}
-    return client.version(digits.NAME, int(result["version"]))
+    job = site.client.train(digits.NAME, digits.NAME, recipe=digits.RECIPE, seed=seed)
+    result = _finish(site, job).result or {}
+    return site.client.version(digits.NAME, int(result["version"]))
 
 
-def publish(client: Client, version: Version) -> None:
+def publish(site: Site, version: Version) -> None:
     """Sign and list both variants."""
-    _finish(client, client.publish(version.model, version.version))
+    _finish(site, site.client.publish(version.model, version.version))
 
 
 def replay(site: Site, *, deployment: str = digits.NAME, rate_hz: float | None = None) -> Replay:
@@ -212,43 +225,46 @@ def replay(site: Site, *, deployment: str = digits.NAME, rate_hz: float | None =
         processes.wait_until_done(child, timeout_s=_REPLAY_TIMEOUT_S)
     for agent in site.agents:
         processes.wait_until_ready(
-            agent.child, partial(_has_deployment, site.client, agent, deployment), timeout_s=_REPLAY_TIMEOUT_S
+            agent.child,
+            partial(_has_deployment, site.client, agent, deployment),
+            timeout_s=_REPLAY_TIMEOUT_S,
+            meanwhile=site.require_server,
         )
     return Replay(deployment, shares)
 
 
-def roll_out(client: Client, version: Version, deployment: str) -> Rollout:
+def roll_out(site: Site, version: Version, deployment: str) -> Rollout:
     """Bring the quantized model to all devices, a canary first.
 
     Raises:
         ServerError: it ended badly.
         WaitTimeoutError: it did not end in time.
     """
-    rollout = client.create_rollout(
+    rollout = site.client.create_rollout(
         version.model, version.version, variant=VARIANT, deployment=deployment, to="all", waves=WAVES
     )
-    deadline = time.monotonic() + _ROLLOUT_TIMEOUT_S
-    while rollout.state == "running":
-        if time.monotonic() > deadline:
-            raise WaitTimeoutError(f"the rollout still runs after {_ROLLOUT_TIMEOUT_S:g} s")
-        time.sleep(_POLL_S)
-        rollout = client.rollout(rollout.id)
+
+    def has_ended() -> bool:
+        nonlocal rollout
+        rollout = site.client.rollout(rollout.id)
+        return rollout.state != "running"
+
+    if not _wait(site, has_ended, timeout_s=_ROLLOUT_TIMEOUT_S):
+        raise WaitTimeoutError(f"the rollout still runs after {_ROLLOUT_TIMEOUT_S:g} s")
     if rollout.state != "finished":
         raise ServerError(f"the rollout is {rollout.state}, not finished: {rollout.reason or 'no reason given'}")
     return rollout
 
 
-def wait_for_answers(client: Client, replayed: Replay, digest: str, *, timeout_s: float = _ANSWERS_TIMEOUT_S) -> bool:
+def wait_for_answers(site: Site, replayed: Replay, digest: str, *, timeout_s: float = _ANSWERS_TIMEOUT_S) -> bool:
     """Wait until the server holds an answer to each row, and a window that counts it; False = not in time."""
-    deadline = time.monotonic() + timeout_s
     waiting = set(replayed.shares)
-    while True:
-        waiting = {device for device in waiting if not _is_complete(client, replayed, device, digest)}
-        if not waiting:
-            return True
-        if time.monotonic() > deadline:
-            return False
-        time.sleep(_POLL_S)
+
+    def are_complete() -> bool:
+        waiting.difference_update([device for device in waiting if _is_complete(site.client, replayed, device, digest)])
+        return not waiting
+
+    return _wait(site, are_complete, timeout_s=timeout_s)
 
 
 def judge(client: Client, replayed: Replay, rollout: Rollout) -> dict[str, Score]:
@@ -263,11 +279,29 @@ def judge(client: Client, replayed: Replay, rollout: Rollout) -> dict[str, Score
     }
 
 
-def _finish(client: Client, job: Job) -> Job:
-    ended = client.wait_job(job.id)
-    if ended.state is JobState.FAILED:
-        raise ServerError(f"job {ended.id} ({ended.kind}) failed: {ended.error or 'no reason given'}")
-    return ended
+def _finish(site: Site, job: Job) -> Job:
+    def has_ended() -> bool:
+        nonlocal job
+        job = site.client.job(job.id)
+        return job.ended
+
+    if not _wait(site, has_ended, timeout_s=_JOB_TIMEOUT_S):
+        raise WaitTimeoutError(f"job {job.id} ({job.kind}) is still {job.state} after {_JOB_TIMEOUT_S:g} s")
+    if job.state is JobState.FAILED:
+        raise ServerError(f"job {job.id} ({job.kind}) failed: {job.error or 'no reason given'}")
+    return job
+
+
+def _wait(site: Site, done: Callable[[], bool], *, timeout_s: float) -> bool:
+    """False = not in time; a process of the server that ended is named at once."""
+    deadline = time.monotonic() + timeout_s
+    while True:
+        site.require_server()
+        if done():
+            return True
+        if time.monotonic() > deadline:
+            return False
+        time.sleep(_POLL_S)
 
 
 def _has_deployment(client: Client, agent: Agent, deployment: str) -> bool:

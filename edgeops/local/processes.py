@@ -36,6 +36,8 @@ class Child:
     name: str
     log: Path
     process: subprocess.Popen[bytes]
+    #: Another file where the program tells what goes wrong.
+    own_log: Path | None = None
 
     @property
     def pid(self) -> int:
@@ -53,23 +55,31 @@ def python(module: str, *arguments: str | Path) -> list[str]:
     return [sys.executable, "-m", module, *map(str, arguments)]
 
 
-def start(name: str, command: Sequence[str], *, logs: Path, environment: Mapping[str, str] | None = None) -> Child:
+def start(
+    name: str,
+    command: Sequence[str],
+    *,
+    logs: Path,
+    own_log: Path | None = None,
+    environment: Mapping[str, str] | None = None,
+) -> Child:
     """Start a program whose standard output and error go to `<logs>/<name>.log`.
 
     The log of the run before is kept as `<name>.previous.log`. The program gets a session of its own, so
     that a Ctrl-C at the terminal reaches only the parent, which then stops its children in order.
+    `own_log` is a file that the program writes by itself; errors show its end too.
 
     Raises:
         PlatformError: the program cannot be started.
     """
     # PR_SET_PDEATHSIG fires when the THREAD that forked ends; only the main thread lives as long as the process.
     assert threading.current_thread() is threading.main_thread()
-    logs.mkdir(parents=True, exist_ok=True)
     log = logs / f"{name}.log"
-    if log.exists():
-        log.replace(logs / f"{name}.previous.log")
     parent = os.getpid()
     try:
+        logs.mkdir(parents=True, exist_ok=True)
+        if log.exists():
+            log.replace(logs / f"{name}.previous.log")
         with log.open("wb") as output:
             process = subprocess.Popen(
                 command,
@@ -83,20 +93,23 @@ def start(name: str, command: Sequence[str], *, logs: Path, environment: Mapping
             )
     except OSError as error:
         raise PlatformError(f"cannot start {name} ({command[0]}): {error}") from error
-    return Child(name, log, process)
+    return Child(name, log, process, own_log)
 
 
-def wait_until_ready(child: Child, ready: Callable[[], bool], *, timeout_s: float) -> None:
-    """Return when `ready()` is true.
+def wait_until_ready(
+    child: Child, ready: Callable[[], bool], *, timeout_s: float, meanwhile: Callable[[], None] = lambda: None
+) -> None:
+    """Return when `ready()` is true; `meanwhile` is called at each look and raises when waiting has no point.
 
     Raises:
         PlatformError: the program ended, or was not ready in time; the message ends with its last lines.
     """
     deadline = time.monotonic() + timeout_s
     while not ready():
+        meanwhile()
         require_running(child)
         if time.monotonic() > deadline:
-            raise PlatformError(f"{child.name} was not ready within {timeout_s:g} s{_last_words(child.log)}")
+            raise PlatformError(f"{child.name} was not ready within {timeout_s:g} s{_last_words(child)}")
         time.sleep(_POLL_S)
 
 
@@ -110,20 +123,22 @@ def require_running(child: Child) -> None:
         raise PlatformError(describe_end(child))
 
 
-def wait_until_done(child: Child, *, timeout_s: float) -> None:
-    """Return when the program has ended well.
+def wait_until_done(child: Child, *, timeout_s: float, meanwhile: Callable[[], None] = lambda: None) -> None:
+    """Return when the program has ended well; `meanwhile` as for `wait_until_ready`.
 
     Raises:
         PlatformError: it ended with another exit code than 0, or not in time (it is killed then).
     """
-    try:
-        code = child.process.wait(timeout_s)
-    except subprocess.TimeoutExpired:
-        child.process.kill()
-        child.process.wait()
-        raise PlatformError(f"{child.name} did not end within {timeout_s:g} s{_last_words(child.log)}") from None
-    if code != 0:
-        raise PlatformError(f"{child.name} failed with exit code {code}{_last_words(child.log)}")
+    deadline = time.monotonic() + timeout_s
+    while child.running:
+        meanwhile()
+        if time.monotonic() > deadline:
+            child.process.kill()
+            child.process.wait()
+            raise PlatformError(f"{child.name} did not end within {timeout_s:g} s{_last_words(child)}")
+        time.sleep(_POLL_S)
+    if child.process.returncode != 0:
+        raise PlatformError(describe_end(child))
 
 
 def stop(children: Iterable[Child], *, timeout_s: float = STOP_TIMEOUT_S) -> None:
@@ -140,11 +155,16 @@ def stop(children: Iterable[Child], *, timeout_s: float = STOP_TIMEOUT_S) -> Non
             child.process.wait()
 
 
-def describe_end(child: Child) -> str:
-    """How a program that ended did so, and its last lines."""
+def how_it_ended(child: Child) -> str:
+    """In one line, which program ended and how."""
     code = child.process.returncode
     how = f"was ended by {signal.Signals(-code).name}" if code < 0 else f"ended with exit code {code}"
-    return f"{child.name} (pid {child.pid}) {how}{_last_words(child.log)}"
+    return f"{child.name} (pid {child.pid}) {how}"
+
+
+def describe_end(child: Child) -> str:
+    """How a program that ended did so, and its last lines."""
+    return f"{how_it_ended(child)}{_last_words(child)}"
 
 
 def tail(log: Path, lines: int = TAIL_LINES) -> list[str]:
@@ -164,8 +184,9 @@ def _die_with(parent: int) -> None:
         os._exit(1)
 
 
-def _last_words(log: Path) -> str:
-    lines = tail(log)
-    if not lines:
-        return f"; it wrote nothing to {log}"
-    return f"; last lines of {log}:\n" + "\n".join(f"  | {line}" for line in lines)
+def _last_words(child: Child) -> str:
+    logs = [log for log in (child.log, child.own_log) if log is not None and tail(log)]
+    if not logs:
+        return f"; it wrote nothing to {child.log}"
+    quotes = ["\n".join((f"last lines of {log}:", *(f"  | {line}" for line in tail(log)))) for log in logs]
+    return "; " + "\n".join(quotes)

@@ -1,8 +1,8 @@
 """A whole site on one machine: broker, api, link, jobs and agents, started in order and ended together.
 
 `Site` starts the processes, waits until each is ready, enrols agents as real devices would be (one-time
-token, over loopback) and stops all in order. It does not restart what ended, and it reads and changes
-the server's state through REST only.
+token, over loopback), starts again what ended while it is watched, and stops all in order. It reads and
+changes the server's state through REST only.
 """
 
 import os
@@ -18,11 +18,12 @@ from typing import Self
 import msgspec
 
 from edgeops.api.client import Client
-from edgeops.errors import ConfigError, PlatformError
+from edgeops.errors import ConfigError, EdgeOpsError, PlatformError, UnreachableError
 from edgeops.local import endpoints as places
 from edgeops.local import processes
 from edgeops.local.endpoints import Endpoints
 from edgeops.local.mosquitto import find_mosquitto
+from edgeops.local.part import Part
 from edgeops.local.processes import Child
 from edgeops.protocol.messages import Presence
 
@@ -32,17 +33,19 @@ MAX_AGENTS = 50
 _INIT_TIMEOUT_S = 60.0
 _ENROL_TIMEOUT_S = 60.0
 _READY_TIMEOUT_S = 60.0
+#: Children of an `up` that was killed a moment ago may still be giving their ports back.
+_PORT_TIMEOUT_S = 1.0
+_PORT_POLL_S = 0.02
 _WATCH_S = 0.25
 
 
-@dataclass(slots=True)
-class Agent:
+@dataclass(slots=True, kw_only=True)
+class Agent(Part):
     """One agent process of this site and the device it is enrolled as."""
 
     name: str
     state: Path
     device_id: str
-    child: Child
 
 
 class Site:
@@ -76,7 +79,7 @@ class Site:
         self.data = data.absolute()
         self.agents: list[Agent] = []
         #: Broker, api, link and jobs.
-        self.server: list[Child] = []
+        self.server: list[Part] = []
         self._wanted = agents
         self._warm = warm
         self._say = say
@@ -84,7 +87,16 @@ class Site:
 
     def __enter__(self) -> Self:
         with self._endings as endings:
-            self._start()
+            try:
+                self._start()
+            except EdgeOpsError:
+                # It may have failed because another process had ended: then that one is named.
+                self._require_all()
+                raise
+            except OSError as error:
+                raise ConfigError(
+                    f"cannot use the data folder {self.data}: {error}; mend that, or name another with --data"
+                ) from error
             self._endings = endings.pop_all()
         return self
 
@@ -99,28 +111,42 @@ class Site:
         return self.data / "run/logs"
 
     def watch(self) -> None:
-        """Stay while the server is whole; an agent that ends is told once, the others go on.
+        """Stay, and start again what ends; each end is told in one line.
+
+        Called in the main thread, which the children are bound to.
 
         Raises:
-            PlatformError: a process of the server ended.
+            PlatformError: a process ended again and again.
         """
-        told: set[int] = set()
         while True:
-            for child in self.server:
-                processes.require_running(child)
-            for agent in self.agents:
-                if agent.child.pid not in told and not agent.child.running:
-                    told.add(agent.child.pid)
-                    self._say(f"{processes.describe_end(agent.child)}")
+            self.mend()
             time.sleep(_WATCH_S)
+
+    def mend(self) -> None:
+        """One look at every process, as `watch` takes them.
+
+        Raises:
+            PlatformError: a process ended again and again.
+        """
+        for part in (*self.server, *self.agents):
+            part.mend(time.monotonic(), say=self._say)
+
+    def require_server(self) -> None:
+        """Pass while every process of the server runs.
+
+        Raises:
+            PlatformError: one ended; the message ends with its last lines.
+        """
+        for part in self.server:
+            processes.require_running(part.child)
 
     def start_agent(self, agent: Agent, *, environment: Mapping[str, str] | None = None) -> None:
         """Start the process of an enrolled agent that does not run."""
-        agent.child = self._run_agent(agent.name, agent.state, environment)
+        agent.child = agent.start() if environment is None else self._run_agent(agent.name, agent.state, environment)
 
     def stop_agent(self, agent: Agent) -> None:
         """End the process of one agent; the device stays enrolled."""
-        processes.stop([agent.child])
+        agent.stop()
 
     # -- starting, in order
 
@@ -137,14 +163,20 @@ class Site:
 
     def _choose_endpoints(self) -> Endpoints:
         last = places.read_endpoints(self.data)
-        api_port = places.free_port(last.api_port if last else None)
-        broker_port = places.free_port(last.broker_port if last else None)
         return Endpoints(
-            url=f"http://{places.LOOPBACK}:{api_port}",
+            url=f"http://{places.LOOPBACK}:{self._choose_port('api', last.api_port if last else None)}",
             broker_host=places.LOOPBACK,
-            broker_port=broker_port,
+            broker_port=self._choose_port("broker", last.broker_port if last else None),
             pid=os.getpid(),
         )
+
+    def _choose_port(self, name: str, last: int | None) -> int:
+        deadline = time.monotonic() + _PORT_TIMEOUT_S
+        while (port := places.free_port(last)) != last and last is not None and time.monotonic() < deadline:
+            time.sleep(_PORT_POLL_S)
+        if last not in (None, port):
+            self._say(f"another program took port {last}: the {name} has moved to {port}")
+        return port
 
     def _server_command(self, verb: str, *more: str) -> list[str]:
         ports = ("--api-port", str(self.endpoints.api_port), "--broker-port", str(self.endpoints.broker_port))
@@ -156,20 +188,23 @@ class Site:
 
     def _start_server(self, mosquitto: Path) -> None:
         configuration = str(self.data / "broker/mosquitto.conf")
-        broker = self._start_part("broker", [str(mosquitto), "-c", configuration])
+        broker = self._start_part(
+            "broker", [str(mosquitto), "-c", configuration], own_log=self.data / "broker/mosquitto.log"
+        )
         api = self._start_part("api", self._server_command("api"))
         # The link needs the broker to be there, and imports long enough for that; the rest starts side by side.
         self._start_part("link", self._server_command("link"))
         self._start_part("jobs", self._server_command("jobs", *(["--warm"] if self._warm else [])))
-        for child, port in ((broker, self.endpoints.broker_port), (api, self.endpoints.api_port)):
-            self._wait(child, partial(places.is_listening, port))
+        for part, port in ((broker, self.endpoints.broker_port), (api, self.endpoints.api_port)):
+            self._wait(part, partial(places.is_listening, port))
 
-    def _start_part(self, name: str, command: Sequence[str]) -> Child:
-        child = processes.start(name, command, logs=self.logs)
-        self.server.append(child)
+    def _start_part(self, name: str, command: Sequence[str], *, own_log: Path | None = None) -> Part:
+        start = partial(processes.start, name, command, logs=self.logs, own_log=own_log)
+        part = Part(start=start, child=start())
+        self.server.append(part)
         # Endings run last in, first out: agents, jobs, link, api, broker.
-        self._endings.callback(processes.stop, [child])
-        return child
+        self._endings.callback(part.stop)
+        return part
 
     def _connect(self) -> None:
         token = places.admin_token_file(self.data).read_text().strip()
@@ -183,12 +218,17 @@ class Site:
         self._enrol([name for name in names if not _device_file(self._state(name)).exists()])
         for name in names:
             state = self._state(name)
-            self.agents.append(Agent(name, state, _read_device_id(state), self._run_agent(name, state)))
+            device_id = _read_device_id(state)
+            start = partial(self._run_agent, name, state)
+            self.agents.append(Agent(start=start, child=start(), name=name, state=state, device_id=device_id))
         for agent in self.agents:
-            self._wait(agent.child, partial(self._is_online, agent))
+            self._wait(agent, partial(self._is_online, agent))
 
     def _is_online(self, agent: Agent) -> bool:
-        device = self.client.device(agent.device_id)
+        try:
+            device = self.client.device(agent.device_id)
+        except UnreachableError:  # the next look at the children tells whether the api has ended
+            return False
         return device.presence == Presence.ONLINE and device.facts is not None
 
     def _state(self, name: str) -> Path:
@@ -207,7 +247,7 @@ class Site:
             started.append(processes.start(f"{name}.enrol", command, logs=self.logs))
         self._endings.callback(processes.stop, started)
         for child in started:
-            processes.wait_until_done(child, timeout_s=_ENROL_TIMEOUT_S)
+            processes.wait_until_done(child, timeout_s=_ENROL_TIMEOUT_S, meanwhile=self._require_all)
 
     def _run_agent(self, name: str, state: Path, environment: Mapping[str, str] | None = None) -> Child:
         broker = f"{self.endpoints.broker_host}:{self.endpoints.broker_port}"
@@ -215,8 +255,13 @@ class Site:
         command = processes.python("device_agent.cli", "--state", state, "run", "--broker", broker)
         return processes.start(name, command, logs=self.logs, environment=environment)
 
-    def _wait(self, child: Child, ready: Callable[[], bool]) -> None:
-        processes.wait_until_ready(child, ready, timeout_s=_READY_TIMEOUT_S)
+    def _wait(self, part: Part, ready: Callable[[], bool]) -> None:
+        processes.wait_until_ready(part.child, ready, timeout_s=_READY_TIMEOUT_S, meanwhile=self._require_all)
+
+    def _require_all(self) -> None:
+        self.require_server()
+        for agent in self.agents:
+            processes.require_running(agent.child)
 
 
 class _DeviceFile(msgspec.Struct, frozen=True):

@@ -94,7 +94,7 @@ def wave_verdict(evidence: WaveEvidence, policy: Policy, now: datetime) -> Verdi
     if evidence.offered == 0:
         return Wait(
             evidence.started_at + policy.wave_timeout,
-            f"none of {_devices(evidence.size)} could be asked: offline, or taken over by a newer rollout",
+            f"none of {_devices(evidence.size)} could be asked: offline, removed, or taken over by a newer rollout",
         )
     progress = f"{evidence.committed} of {_devices(evidence.offered)} committed"
     if evidence.committed < evidence.offered:

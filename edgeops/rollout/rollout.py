@@ -23,7 +23,7 @@ class RolloutState(StrEnum):
     FINISHED = "finished"
     #: A device did not keep the model.
     FAILED = "failed"
-    #: Ended by a person, or by a newer rollout.
+    #: Ended by a person, by a newer rollout, or because no device was left.
     ABORTED = "aborted"
 
 
@@ -42,7 +42,7 @@ class RolloutEvent(StrEnum):
     EVIDENCE_MISSING = "evidence-missing"
     #: A person ended it.
     ABORT = "abort"
-    #: A newer rollout took over its last open device.
+    #: A newer rollout took over its last open device, or that device left the fleet.
     SUPERSEDED = "superseded"
     #: Its model is no longer listed.
     MODEL_WITHDRAWN = "model-withdrawn"

@@ -46,3 +46,4 @@ OPERATOR = Depends(_require(Role.OPERATOR))
 ADMIN = Depends(_require(Role.ADMIN))
 
 Operator = Annotated[Identity, OPERATOR]
+Admin = Annotated[Identity, ADMIN]

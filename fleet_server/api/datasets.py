@@ -9,16 +9,16 @@ from fastapi.concurrency import run_in_threadpool
 from starlette.datastructures import FormData, UploadFile
 
 from edgeops import limits
-from edgeops.api.shapes import Dataset, DatasetRequest, FieldProblem, Job, Page, Snapshot, Split, checked
-from edgeops.errors import NotFoundError
+from edgeops.api.shapes import Dataset, DatasetRequest, FieldProblem, Job, Page, Snapshot, Split, checked, shape_of
+from edgeops.errors import ConflictError, NotFoundError
+from fleet_server.access import Identity
 from fleet_server.api.callers import VIEWER, Operator
-from fleet_server.api.jobs import queue_job
 from fleet_server.api.pages import PagingOf
 from fleet_server.api.problems import FieldError
 from fleet_server.api.server import Server, ServerOf
 from fleet_server.datasets import snapshot as snapshots
 from fleet_server.datasets import splits
-from fleet_server.db import datasets
+from fleet_server.db import datasets, jobs
 from fleet_server.db.jobs import ImportDataset
 
 router = APIRouter(prefix="/datasets", tags=["data"])
@@ -68,7 +68,7 @@ async def import_dataset(server: ServerOf, caller: Operator, request: Request) -
             hold_out=wanted.hold_out,
             seed=wanted.seed,
         )
-    return await run_in_threadpool(queue_job, server, caller, job)
+    return await run_in_threadpool(_queue_import, server, caller, job)
 
 
 @router.get("", dependencies=[VIEWER])
@@ -93,7 +93,7 @@ def read_dataset(server: ServerOf, name: str) -> Dataset:
 
 
 @router.get("/{name}/rows", dependencies=[VIEWER], response_class=Response)
-def read_rows(
+async def read_rows(
     server: ServerOf,
     name: str,
     *,
@@ -101,11 +101,16 @@ def read_rows(
     labels: Annotated[bool, Query(description="The labels (CSV) instead of the rows (npz).")] = False,
 ) -> Response:
     """The rows of a split of the newest snapshot without their labels, as npz; or their labels, as CSV."""
+    # Each holds a whole snapshot in memory; who waits here holds no thread.
+    async with server.exporting:
+        return await run_in_threadpool(_export, server, name, splits.Split[split.name], labels=labels)
+
+
+def _export(server: Server, name: str, split: splits.Split, *, labels: bool) -> Response:
     content = snapshots.read_snapshot(server.blobs.path(known_head(server, name).digest))
-    part = splits.Split[split.name]
     if labels:
-        return Response(snapshots.export_labels(content, part), media_type="text/csv; charset=utf-8")
-    return Response(snapshots.export_rows(content, part), media_type="application/x-npz")
+        return Response(snapshots.export_labels(content, split), media_type="text/csv; charset=utf-8")
+    return Response(snapshots.export_rows(content, split), media_type="application/x-npz")
 
 
 def known_head(server: Server, name: str) -> datasets.Snapshot:
@@ -126,6 +131,13 @@ def unknown_dataset(name: str) -> NotFoundError:
     return NotFoundError(f"no dataset {name[:80]!r}; list them with: edgeops dataset list")
 
 
+def _queue_import(server: Server, caller: Identity, request: ImportDataset) -> Job:
+    with server.database.write() as connection:
+        if not server.blobs.exists(request.upload):
+            raise ConflictError("an import of the very same file ended this moment and cleared it away; send it again")
+        return shape_of(Job, jobs.queue(connection, request, created_by=caller.name, now=server.now()))
+
+
 def _fields(form: FormData) -> DatasetRequest:
     """The fields beside the file; `where` may come several times."""
     values: dict[str, object] = {name: value for name, value in form.items() if name != "file"}
@@ -142,14 +154,14 @@ def _list(text: str) -> tuple[str, ...]:
 
 
 def _dataset(
-    dataset: datasets.Dataset, head: datasets.Snapshot | None, every: Sequence[datasets.Snapshot] = ()
+    dataset: datasets.Dataset, head: datasets.Snapshot | None, every: Sequence[datasets.Snapshot] | None = None
 ) -> Dataset:
     return Dataset(
         name=dataset.name,
         created_at=dataset.created_at,
         created_by=dataset.created_by,
         head=None if head is None else _snapshot(head),
-        snapshots=tuple(_snapshot(one) for one in reversed(every)),
+        snapshots=None if every is None else tuple(_snapshot(one) for one in reversed(every)),
     )
 
 

@@ -1,11 +1,14 @@
-"""Devices: who they are, what they shall run, what they do run."""
+"""Devices: who they are, what they shall run, what they do run; and how they leave."""
 
-from fastapi import APIRouter
+from collections.abc import Iterable
+
+from fastapi import APIRouter, Response
 
 from edgeops.api.shapes import DeploymentReport, DesiredDeployment, Device, DeviceFacts, Page, shape_of
 from edgeops.errors import NotFoundError
-from edgeops.protocol.messages import Desired
-from fleet_server.api.callers import VIEWER
+from edgeops.protocol import messages
+from fleet_server import roster
+from fleet_server.api.callers import VIEWER, Admin, Operator
 from fleet_server.api.pages import PagingOf
 from fleet_server.api.server import Server, ServerOf
 from fleet_server.db import devices
@@ -18,16 +21,31 @@ def list_devices(server: ServerOf, paging: PagingOf) -> Page[Device]:
     """All enrolled devices, by id."""
     with server.database.read() as connection:
         rows = devices.page(connection, after=paging.after(str), limit=paging.wanted)
-    return paging.page(rows, key=lambda row: row.id, shape=_device)
+        wanted = devices.wanted_by_device(connection, [row.id for row in rows])
+    return paging.page(rows, key=lambda row: row.id, shape=lambda row: _device(row, wanted[row.id]))
 
 
 @router.get("/{device_id}")
 def read_device(server: ServerOf, device_id: str) -> Device:
     """One device, with what it shall run."""
-    device = known_device(server, device_id)
     with server.database.read() as connection:
-        desired = devices.desired_of(connection, device_id)
-    return _device(device, desired)
+        device = roster.known(connection, device_id)
+        wanted = devices.wanted_by_device(connection, [device_id])
+    return _device(device, wanted[device_id])
+
+
+@router.delete("/{device_id}", status_code=204)
+def remove_device(server: ServerOf, caller: Admin, device_id: str) -> Response:
+    """Take a device out of the fleet for good: keys and broker account are revoked, what it said stays."""
+    roster.remove(server.config, server.database, device_id, removed_by=caller.name, now=server.now())
+    return Response(status_code=204)
+
+
+@router.post("/{device_id}/release")
+def release_device(server: ServerOf, caller: Operator, device_id: str) -> Device:
+    """Believe a device again that was in quarantine."""
+    roster.release(server.database, device_id, released_by=caller.name, now=server.now())
+    return read_device(server, device_id)
 
 
 def known_device(server: Server, device_id: str) -> devices.Device:
@@ -37,10 +55,7 @@ def known_device(server: Server, device_id: str) -> devices.Device:
         NotFoundError: it is unknown or removed.
     """
     with server.database.read() as connection:
-        device = devices.get(connection, device_id)
-    if device is None or device.removed_at is not None:
-        raise NotFoundError(f"no device {device_id[:80]!r}; list them with: edgeops devices list")
-    return device
+        return roster.known(connection, device_id)
 
 
 def require_deployment(device: devices.Device, deployment: str | None) -> None:
@@ -56,7 +71,7 @@ def require_deployment(device: devices.Device, deployment: str | None) -> None:
         raise NotFoundError(f"device {device.id} has no deployment {deployment[:80]!r}; {known}")
 
 
-def _device(device: devices.Device, desired: Desired | None = None) -> Device:
+def _device(device: devices.Device, wanted: Iterable[messages.DesiredDeployment]) -> Device:
     reported = device.reported
     return Device(
         id=device.id,
@@ -72,5 +87,5 @@ def _device(device: devices.Device, desired: Desired | None = None) -> Device:
         facts=None if reported is None else shape_of(DeviceFacts, reported.facts),
         deployments=() if reported is None else tuple(shape_of(DeploymentReport, one) for one in reported.deployments),
         counters={} if reported is None else reported.counters,
-        desired=() if desired is None else tuple(shape_of(DesiredDeployment, one) for one in desired.deployments),
+        desired=tuple(shape_of(DesiredDeployment, one) for one in wanted),
     )

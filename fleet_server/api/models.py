@@ -95,7 +95,7 @@ def _known_variant(server: Server, name: str, version: int, variant: str | None)
     return None if variant is None else Variant(variant)
 
 
-def _model(model: models.Model, latest_version: int | None, versions: tuple[Version, ...] = ()) -> Model:
+def _model(model: models.Model, latest_version: int | None, versions: tuple[Version, ...] | None = None) -> Model:
     return Model(
         name=model.name,
         task=model.task,

@@ -1,7 +1,8 @@
 """What every endpoint needs, handed to it by value: configuration, database, blobs, access, the clock."""
 
+from asyncio import Lock
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Annotated
 
@@ -25,6 +26,8 @@ class Server:
     access: Access
     #: The present moment, aware UTC.
     now: Callable[[], datetime]
+    #: Held while rows of a snapshot are written out: one at a time.
+    exporting: Lock = field(default_factory=Lock)
 
 
 def _server(request: Request) -> Server:

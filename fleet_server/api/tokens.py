@@ -3,8 +3,7 @@
 from fastapi import APIRouter, Response
 
 from edgeops.api.shapes import NewToken, Page, Token, TokenRequest, shape_of
-from edgeops.errors import NotFoundError
-from fleet_server.api.callers import ADMIN
+from fleet_server.api.callers import ADMIN, Admin
 from fleet_server.api.pages import PagingOf
 from fleet_server.api.server import ServerOf
 from fleet_server.db import tokens
@@ -13,9 +12,9 @@ router = APIRouter(prefix="/tokens", tags=["access"], dependencies=[ADMIN])
 
 
 @router.post("", status_code=201)
-def create_token(server: ServerOf, wanted: TokenRequest) -> NewToken:
+def create_token(server: ServerOf, caller: Admin, wanted: TokenRequest) -> NewToken:
     """A new token; its secret is shown this once."""
-    made = server.access.create_token(wanted.name, wanted.role, now=server.now())
+    made = server.access.create_token(wanted.name, wanted.role, created_by=caller.name, now=server.now())
     return NewToken(token=made.text, **shape_of(Token, made.row).model_dump())
 
 
@@ -28,10 +27,7 @@ def list_tokens(server: ServerOf, paging: PagingOf) -> Page[Token]:
 
 
 @router.delete("/{token_id}", status_code=204)
-def revoke_token(server: ServerOf, token_id: str) -> Response:
+def revoke_token(server: ServerOf, caller: Admin, token_id: str) -> Response:
     """From now on the token opens nothing; harmless to repeat."""
-    with server.database.write() as connection:
-        if tokens.api_token(connection, token_id) is None:
-            raise NotFoundError(f"no token {token_id[:80]!r}; list them with: edgeops token list")
-        tokens.revoke_api_token(connection, token_id, now=server.now())
+    server.access.revoke_token(token_id, revoked_by=caller.name, now=server.now())
     return Response(status_code=204)

@@ -6,7 +6,7 @@ messages for the wire beyond the typed body, and does not send.
 """
 
 from collections import defaultdict
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
@@ -103,13 +103,17 @@ def some(connection: Connection, device_ids: Iterable[str]) -> tuple[Device, ...
 
 
 def remove(connection: Connection, device_id: str, *, now: datetime) -> bool:
-    """End a device: its keys are revoked, its broker account goes; False when there is none to end."""
+    """End a device: its keys are revoked, its broker account goes, nothing is wanted of it; False when it has ended."""
     live = (devices.c.id == device_id) & devices.c.removed_at.is_(None)
-    if connection.execute(update(devices).where(live).values(removed_at=now)).rowcount == 0:
+    ended = update(devices).where(live).values(removed_at=now, presence=Presence.OFFLINE)
+    if connection.execute(ended).rowcount == 0:
         return False
     keys_left = (device_keys.c.device_id == device_id) & device_keys.c.revoked_at.is_(None)
     connection.execute(update(device_keys).where(keys_left).values(revoked_at=now))
     connection.execute(delete(broker_accounts).where(broker_accounts.c.username == device_id))
+    connection.execute(delete(desired).where(desired.c.device_id == device_id))
+    # With nothing wanted, the link takes back what the broker retains.
+    outbox.post(connection, device_id, DownKind.DESIRED, now=now)
     events.append(connection, EventKind.DEVICE_REMOVED, device_id, {}, now)
     return True
 
@@ -292,9 +296,16 @@ def desired_of(connection: Connection, device_id: str) -> Desired | None:
     ).one_or_none()
     if place is None or place.desired_revision == 0:
         return None
-    query = select(desired).where(desired.c.device_id == device_id).order_by(desired.c.deployment)
-    deployments = tuple(
-        DesiredDeployment(
+    deployments = tuple(wanted_by_device(connection, [device_id])[device_id])
+    return Desired(epoch=place.desired_epoch, revision=place.desired_revision, deployments=deployments)
+
+
+def wanted_by_device(connection: Connection, device_ids: Sequence[str]) -> dict[str, list[DesiredDeployment]]:
+    """What each of these devices shall run, by deployment."""
+    query = select(desired).where(desired.c.device_id.in_(device_ids)).order_by(desired.c.deployment)
+    found: dict[str, list[DesiredDeployment]] = {device_id: [] for device_id in device_ids}
+    for row in connection.execute(query):
+        wanted = DesiredDeployment(
             deployment=row.deployment,
             target=row.target,
             digest=row.digest,
@@ -302,9 +313,8 @@ def desired_of(connection: Connection, device_id: str) -> Desired | None:
             intent=Intent(row.intent),
             trial_inferences=row.trial_inferences,
         )
-        for row in connection.execute(query)
-    )
-    return Desired(epoch=place.desired_epoch, revision=place.desired_revision, deployments=deployments)
+        found[row.device_id].append(wanted)
+    return found
 
 
 def ids_with_desired(connection: Connection) -> tuple[str, ...]:

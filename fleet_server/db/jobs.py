@@ -123,7 +123,7 @@ def queue(connection: Connection, request: Request, *, created_by: str, now: dat
     except msgspec.ValidationError as error:
         raise InputError(f"this cannot be queued: {error}") from error
     job_id = new_id("job", now)
-    kind = str(type(request).__struct_config__.tag)
+    kind = _kind(type(request))
     connection.execute(
         jobs.insert().values(
             id=job_id,
@@ -210,6 +210,12 @@ def running(connection: Connection) -> list[Job]:
     return [_job(row) for row in rows]
 
 
+def uploads(connection: Connection, *states: JobState) -> set[str]:
+    """The uploaded files that imports in one of these states name."""
+    imports = select(jobs.c.parameters).where(jobs.c.kind == _kind(ImportDataset), jobs.c.state.in_(states))
+    return {parameters["upload"] for parameters in connection.execute(imports).scalars()}
+
+
 def get(connection: Connection, job_id: str) -> Job | None:
     """One job, or None."""
     row = connection.execute(select(jobs).where(jobs.c.id == job_id)).one_or_none()
@@ -228,6 +234,10 @@ def _change(connection: Connection, job_id: str, now: datetime, **values: object
     connection.execute(update(jobs).where(jobs.c.id == job_id).values(**values))
     told = {name: value for name, value in values.items() if name in ("state", "step", "progress")}
     events.append(connection, EventKind.JOB_CHANGED, job_id, told, now)
+
+
+def _kind(request: type[Request]) -> str:
+    return str(request.__struct_config__.tag)
 
 
 def _job(row: Row[Any]) -> Job:

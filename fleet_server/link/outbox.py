@@ -75,19 +75,21 @@ class OutboxSender:
     def _send_desired(self, device_id: str, letter_ids: Sequence[int]) -> None:
         with self._database.read() as connection:
             desired = devices.desired_of(connection, device_id)
-        if desired is None:  # nobody wants anything of it any more
-            self._remove(letter_ids)
-            return
-        self._send(device_id, DownKind.DESIRED, encode(desired), tuple(letter_ids))
+        if desired is None:  # it left the fleet; an empty payload ends what is retained (MQTT 5 3.3.1.3)
+            self._publish(Down(device_id, DownKind.DESIRED), b"", tuple(letter_ids))
+        else:
+            self._send(device_id, DownKind.DESIRED, encode(desired), tuple(letter_ids))
 
     def _send(self, device_id: str, kind: DownKind, body: bytes, letter_ids: tuple[int, ...]) -> None:
-        topic = Down(device_id, kind)
         try:
             payload = self._voice.seal(device_id, kind, body)
         except MessageError as error:
             log.error("outbox.too_large device=%s kind=%s error=%s", device_id, kind, error)  # noqa: TRY400
             self._remove(letter_ids)
             return
+        self._publish(Down(device_id, kind), payload, letter_ids)
+
+    def _publish(self, topic: Down, payload: bytes, letter_ids: tuple[int, ...]) -> None:
         packet = self._broker.publish(str(topic), payload, qos=1, retain=is_retained(topic))
         if packet is None:
             return

@@ -76,7 +76,9 @@ class Reading:
         """Take in one message."""
         match message:
             case Refused():
-                self._put_aside(message)
+                # The broker's memory of a device that left the fleet is no attack either.
+                if not (message.delivery.retained and message.reason is Refusal.UNKNOWN_DEVICE):
+                    self._put_aside(message)
             case Opened():
                 if not (self._is_quarantined(message.topic.device) or message.topic.device in self._cloned):
                     self._judge(message)

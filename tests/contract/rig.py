@@ -30,7 +30,9 @@ class ApiRig:
         init(self.config, now=self.now)
         self.database = Database.in_folder(self.config.db)
         access = Access(self.database)
-        self.tokens = {role: access.create_token(f"a {role}", role, now=self.now).text for role in Role}
+        self.tokens = {
+            role: access.create_token(f"a {role}", role, created_by="test", now=self.now).text for role in Role
+        }
         self.app = create_app(self.config, now=lambda: self.now)
         self._server = uvicorn.Server(
             uvicorn.Config(self.app, host="127.0.0.1", port=0, log_config=None, access_log=False, ws="none")

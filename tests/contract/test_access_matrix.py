@@ -40,6 +40,8 @@ LEAST_ROLE = {
     ("POST", "/api/v1/models/{name}/versions/{version}/withdraw"): Role.OPERATOR,
     ("POST", "/api/v1/rollouts"): Role.OPERATOR,
     ("POST", "/api/v1/rollouts/{rollout_id}/abort"): Role.OPERATOR,
+    ("POST", "/api/v1/devices/{device_id}/release"): Role.OPERATOR,
+    ("DELETE", "/api/v1/devices/{device_id}"): Role.ADMIN,
     ("GET", "/api/v1/tokens"): Role.ADMIN,
     ("POST", "/api/v1/tokens"): Role.ADMIN,
     ("DELETE", "/api/v1/tokens/{token_id}"): Role.ADMIN,

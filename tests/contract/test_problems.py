@@ -18,7 +18,9 @@ PAGES = [
 ]
 PAGES += ["/api/v1/devices/{device_id}/telemetry", "/api/v1/devices/{device_id}/predictions"]
 JSON_BODIES = sorted(
-    path for method, path in LEAST_ROLE if method == "POST" and path != "/api/v1/datasets" and "abort" not in path
+    path
+    for method, path in LEAST_ROLE
+    if method == "POST" and path != "/api/v1/datasets" and not path.endswith(("/abort", "/release"))
 )
 
 

@@ -26,6 +26,7 @@ from fleet_server.config import ServerConfig
 from fleet_server.db import devices
 from fleet_server.db.database import Database
 from fleet_server.db.migrate import upgrade
+from fleet_server.enrolment import publish_accounts
 
 DEADLINE_S = 30.0
 LINK = """
@@ -78,8 +79,7 @@ class Rig:
         accounts.write_configuration(self.config)
         password = accounts.new_password()
         self.config.server_password.write_text(password)
-        self.accounts = {self.config.broker_user: accounts.hash_password(password)}
-        accounts.write_accounts(self.config, self.accounts)
+        self.admit(self.config.broker_user, password)
         self._log_path = folder / "link.log"
         self.log = self._log_path.open("ab")
         self.broker = None
@@ -112,9 +112,7 @@ class Rig:
     def device(self, name="sensor", *, enrolled=True):
         device = Device(self, f"{name}-{secrets.token_hex(2)}")
         password = accounts.new_password()
-        self.accounts[device.id] = accounts.hash_password(password)
-        accounts.write_accounts(self.config, self.accounts)
-        accounts.reload(self.config)
+        self.admit(device.id, password)
         if enrolled:
             with self.database.write() as connection:
                 devices.enrol(
@@ -129,6 +127,13 @@ class Rig:
         device.connect()
         self.devices.append(device)
         return device
+
+    def admit(self, username, password):
+        """Have the broker let somebody in."""
+        with self.database.write() as connection:
+            password_hash = accounts.hash_password(password)
+            devices.set_broker_account(connection, username, password_hash=password_hash, now=datetime.now(UTC))
+        publish_accounts(self.config, self.database)
 
     def rows(self, statement):
         with self.database.read_telemetry() as connection:
@@ -167,12 +172,14 @@ class Device:
         self.seq = 0
         self.heard = defaultdict(list)
         self._subscribed = threading.Event()
+        #: The broker lets it in no more.
+        self.refused = threading.Event()
         self._client = None
 
     def connect(self):
         self._client = paho.Client(CallbackAPIVersion.VERSION2, client_id=self.id, protocol=paho.MQTTv5)
         self._client.username_pw_set(self.id, self.password)
-        self._client.on_connect = lambda client, *_: client.subscribe(f"edgeops/v1/down/{self.id}/+", qos=1)
+        self._client.on_connect = self._on_connect
         self._client.on_subscribe = lambda *_: self._subscribed.set()
         self._client.on_message = lambda _client, _userdata, message: self.heard[message.topic].append(message.payload)
         self._client.max_inflight_messages_set(1000)
@@ -183,6 +190,12 @@ class Device:
     def disconnect(self):
         self._client.disconnect()
         self._client.loop_stop()
+
+    def _on_connect(self, client, _userdata, _flags, reason, _properties):
+        if reason.is_failure:
+            self.refused.set()
+        else:
+            client.subscribe(f"edgeops/v1/down/{self.id}/+", qos=1)
 
     def subscribe(self, topic):
         self._subscribed.clear()

@@ -27,7 +27,7 @@ def rig(tmp_path):
 
 def test_an_agent_installs_a_model_plays_a_file_and_every_row_is_accounted_for(rig):
     digest, target = rig.server.publish_model()
-    classes = rig.play(1300)
+    classes = rig.play(1300, rate_hz=300)  # slow enough that the trial ends while rows still come
     rig.start_agent()
     eventually(lambda: rig.server.state() is not None, what="the agent reports")
     assert rig.server.state().active is None

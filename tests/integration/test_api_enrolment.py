@@ -1,5 +1,6 @@
 """A device gets in with a one-time token, through a real API and a real broker, and reaches only its own topics."""
 
+import io
 import subprocess
 import threading
 import time
@@ -12,11 +13,13 @@ import pytest
 from paho.mqtt.enums import CallbackAPIVersion
 
 from edgeops.api.shapes import Role
-from edgeops.errors import AccessError, InputError
+from edgeops.cli.app import run
+from edgeops.cli.exits import Exit
+from edgeops.errors import AccessError, InputError, NotFoundError
 from edgeops.local.mosquitto import find_mosquitto
 from edgeops.protocol.keys import SigningKey
 from fleet_server import broker
-from fleet_server.db import devices
+from fleet_server.db import audit, devices
 from tests.contract.rig import DEADLINE_S, ApiRig
 from tests.integration.link_rig import eventually, free_port
 
@@ -52,6 +55,13 @@ def enrol(rig, *, name="pump", token=None):
     client = rig.client(Role.OPERATOR)
     token = token or client.enrolment_tokens()[0].token
     return client.enrol(token, name, hardware="board-1", public_key=SigningKey.generate().public.hex)
+
+
+class Terminal(io.StringIO):
+    """What a person types."""
+
+    def isatty(self):
+        return True
 
 
 class Peer:
@@ -150,6 +160,52 @@ def test_a_connected_device_stays_while_others_enrol(rig, mosquitto, peers):
     connect_when_known(peers, mosquitto.broker_port, later.device_id, later.broker.password)
     assert peer.publish(f"edgeops/v1/up/{mine.device_id}/status") in {"Success", "No matching subscribers"}
     assert not peer.lost
+
+
+def test_a_removed_device_loses_its_connection_and_gets_no_other(rig, mosquitto, peers):
+    mine, other = enrol(rig), enrol(rig)
+    peer, stays = (
+        connect_when_known(peers, mosquitto.broker_port, one.device_id, one.broker.password) for one in (mine, other)
+    )
+    admin = rig.client(Role.ADMIN)
+    admin.remove_device(mine.device_id)
+    eventually(lambda: peer.lost, what="the broker cuts the device off")
+    assert peers(mosquitto.broker_port, mine.device_id, mine.broker.password).connected == NOT_AUTHORIZED
+    assert not stays.lost
+    with pytest.raises(NotFoundError, match="was removed at"):
+        admin.device(mine.device_id)
+    assert mine.device_id not in [one.id for one in admin.devices()]
+    with rig.database.read() as connection:
+        assert isinstance(audit.verify(connection), audit.Intact)
+
+
+def edgeops(rig, *words, role=Role.ADMIN):
+    return run([*words, "--url", rig.url, "--token", rig.tokens[role]])
+
+
+def test_a_person_removes_a_device_from_the_command_line(rig, capsys, monkeypatch):
+    device_id = enrol(rig).device_id
+    monkeypatch.setattr("sys.stdin", io.StringIO("y\n"))
+    assert edgeops(rig, "devices", "remove", device_id) == Exit.USAGE
+    assert "--yes" in capsys.readouterr().err
+    monkeypatch.setattr("sys.stdin", Terminal("n\n"))
+    assert edgeops(rig, "devices", "remove", device_id) == Exit.FAILED
+    assert f"remove {device_id} for good?" in capsys.readouterr().err
+    assert edgeops(rig, "devices", "remove", device_id, "--yes", role=Role.OPERATOR) == Exit.ACCESS
+    monkeypatch.setattr("sys.stdin", Terminal("y\n"))
+    assert edgeops(rig, "devices", "remove", device_id) == Exit.OK
+    assert edgeops(rig, "devices", "remove", device_id, "--yes") == Exit.NOT_FOUND
+
+
+def test_a_person_believes_a_device_again_from_the_command_line(rig, capsys):
+    device_id = enrol(rig).device_id
+    assert edgeops(rig, "devices", "release", device_id, role=Role.OPERATOR) == Exit.CONFLICT
+    assert "not in quarantine" in capsys.readouterr().err
+    with rig.database.write() as connection:
+        devices.quarantine(connection, device_id, reason="two speakers", now=rig.now)
+    assert edgeops(rig, "devices", "release", device_id, role=Role.OPERATOR) == Exit.OK
+    assert not rig.client(Role.VIEWER).device(device_id).quarantined
+    assert edgeops(rig, "devices", "release", "nobody", role=Role.OPERATOR) == Exit.NOT_FOUND
 
 
 def test_a_message_beyond_the_limit_does_not_pass(rig, mosquitto, peers):

@@ -12,7 +12,15 @@ from edgeops.api.shapes import Role
 from edgeops.artifact.manifest import Task, Variant, encode_value, target_path
 from edgeops.artifact.package import open_artifact, tflite_part
 from edgeops.errors import ConflictError, InputError, NotFoundError, UnreachableError, WaitTimeoutError
-from edgeops.protocol.messages import DeploymentState, DeviceFacts, Phase, Presence, Reported, UpdateState
+from edgeops.protocol.messages import (
+    DeploymentState,
+    DesiredDeployment,
+    DeviceFacts,
+    Phase,
+    Presence,
+    Reported,
+    UpdateState,
+)
 from edgeops.sketch.reference import decode_reference
 from edgeops.sketch.window import Sketcher, pack
 from fleet_server.blobs import Blobs
@@ -202,6 +210,15 @@ def test_a_device_shows_what_it_said_last(client, rig):
     assert [one.id for one in client.devices()] == [DEVICE]
 
 
+def test_a_list_of_devices_says_what_each_shall_run(client, rig):
+    wanted = DesiredDeployment(deployment=DEPLOYMENT, target="models/tiny/1-int8.json", digest=rig.digest)
+    with rig.database.write() as connection:
+        devices.set_desired(connection, DEVICE, wanted, START)
+    (listed,) = client.devices()
+    assert [one.digest for one in listed.desired] == [rig.digest]
+    assert listed == client.device(DEVICE)
+
+
 def test_a_window_names_its_channels_and_measures_them(client, rig):
     first = next(client.telemetry(DEVICE))
     rows, _ = tiny_rows(100, seed=0)
@@ -270,6 +287,8 @@ def test_answers_carry_their_labels(client, rig):
 
 def test_a_dataset_gives_its_rows_without_labels_and_its_labels_without_rows(client, rig):
     dataset = client.dataset("colours")
+    assert [one.digest for one in dataset.snapshots] == [dataset.head.digest]
+    assert {one.snapshots for one in client.datasets()} == {None}
     assert dataset.head.details["columns"] == list(COLUMNS)
     assert dataset.head.rows == 200
     rows = np.load(io.BytesIO(client.dataset_rows("colours")))
@@ -342,7 +361,9 @@ def test_training_queues_a_job_with_what_was_asked(client, rig):
 def test_a_model_shows_its_versions_variants_and_metrics(client):
     (listed,) = client.models()
     assert (listed.name, listed.task, listed.latest_version) == ("tiny", "classification", 1)
+    assert listed.versions is None, "a list does not tell them, which is not the same as none"
     (version,) = client.model("tiny").versions
+    assert (version.labels, version.columns, version.channels) == (None, None, None)
     variants = {artifact.variant: artifact for artifact in version.artifacts}
     assert variants["int8"].is_listed
     assert not variants["float32"].is_listed

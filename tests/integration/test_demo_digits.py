@@ -5,13 +5,16 @@ import os
 import signal
 import subprocess
 import sys
+from functools import partial
 from pathlib import Path
 
 import pytest
 
 from edgeops.cli.app import run
+from edgeops.errors import UnreachableError
 from edgeops.local import demo, processes
 from edgeops.local.demo import Replay, Stopwatch
+from edgeops.local.part import Part
 from edgeops.local.up import Site
 
 pytestmark = pytest.mark.slow
@@ -104,7 +107,7 @@ def test_an_agent_killed_in_mid_rollout_loses_and_repeats_nothing(site, report, 
 
     processes.wait_until_ready(victim.child, has_ended, timeout_s=60)
     assert client.rollout(rollout.id).state == "finished", client.rollout(rollout.id).reason
-    assert demo.wait_for_answers(client, replayed, rollout.digest)
+    assert demo.wait_for_answers(site, replayed, rollout.digest)
     rows = {
         device: sum(one.source_rows for one in client.telemetry(device, deployment=replayed.deployment))
         for device in replayed.shares
@@ -112,19 +115,40 @@ def test_an_agent_killed_in_mid_rollout_loses_and_repeats_nothing(site, report, 
     assert rows == {device: len(share) for device, share in replayed.shares.items()}
 
 
+def test_each_process_killed_comes_back_and_the_site_works_on(site, report):
+    """After each kill the agents report a new deployment; the last one then gets its model."""
+
+    def is_back(part: Part, killed: int) -> bool:
+        site.mend()
+        try:
+            return part.child.pid != killed and bool(site.client.health())
+        except UnreachableError:
+            return False
+
+    for part in (*site.server, site.agents[0]):
+        killed = part.child.pid
+        part.child.process.kill()
+        processes.wait_until_ready(site.agents[1].child, partial(is_back, part, killed), timeout_s=20)
+        replayed = demo.replay(site, deployment=f"after-{part.child.name}")
+    version = site.client.version("digits", 1)
+    rollout = demo.roll_out(site, version, replayed.deployment)
+    assert demo.wait_for_answers(site, replayed, rollout.digest)
+    demo.publish(site, version)
+
+
 def test_another_seed_gives_other_figures_and_a_stopped_agent_leaves_its_rows_missing(site, report):
     """One more pass, slowly replayed, whose last agent ends right after it committed."""
     client, stopped = site.client, site.agents[-1]
-    demo.import_rows(client, site.data, seed=8)
-    version = demo.train(client, seed=8)
-    demo.publish(client, version)
+    demo.import_rows(site, seed=8)
+    version = demo.train(site, seed=8)
+    demo.publish(site, version)
     # A deployment of its own: the first one's model would answer these rows before the update came.
     replayed = demo.replay(site, deployment="meter", rate_hz=40)
-    rollout = demo.roll_out(client, version, replayed.deployment)
+    rollout = demo.roll_out(site, version, replayed.deployment)
     stopped.child.process.kill()
     processes.stop([stopped.child])
     others = {device: share for device, share in replayed.shares.items() if device != stopped.device_id}
-    assert demo.wait_for_answers(client, Replay(replayed.deployment, others), rollout.digest)
+    assert demo.wait_for_answers(site, Replay(replayed.deployment, others), rollout.digest)
 
     scores = demo.judge(client, replayed, rollout)
     assert scores[stopped.device_id].joined < scores[stopped.device_id].rows

@@ -1,6 +1,7 @@
 """What devices are told: signed, in order, again at every birth; blocks and metadata on demand."""
 
 import hashlib
+import itertools
 import secrets
 import signal
 import time
@@ -33,6 +34,7 @@ from edgeops.digest import digest_bytes
 from edgeops.protocol import messages
 from edgeops.protocol.envelope import open_envelope
 from edgeops.protocol.topics import Block, DownKind, UpKind
+from fleet_server import roster
 from fleet_server.blobs import Blobs
 from fleet_server.db import devices, models, outbox, settings
 from tests.integration.link_rig import Rig, eventually, reported
@@ -158,6 +160,40 @@ def test_the_desired_state_is_retained_for_devices_that_come_later(rig):
     device.connect()
     eventually(lambda: desired_of(device), what="the retained desired state")
     assert desired_of(device) == [2]
+
+
+def test_a_removed_device_is_cut_off_told_nothing_and_not_believed(rig):
+    rig.start_linked()
+    device, other = rig.device(), rig.device("other")
+    device.send(UpKind.STATUS, ONLINE)
+    want(rig, device)
+    eventually(lambda: desired_of(device), what="the desired state")
+
+    roster.remove(rig.config, rig.database, device.id, removed_by="ann", now=datetime.now(UTC))
+    eventually(device.refused.is_set, what="the broker cuts the device off and refuses it")
+    eventually(lambda: rig.control_rows("SELECT count(*) FROM outbox") == [(0,)], what="an empty outbox")
+    other.send_windows(0)
+    eventually(lambda: other.acked_through() == 0, what="the others go on")
+    device.disconnect()
+
+    # Even if the broker let it in again, with a key that was good:
+    rig.admit(device.id, device.password)
+    device.heard.clear()
+    seqs = itertools.count()
+
+    def is_refused():
+        device.send_windows(next(seqs))
+        return rig.rows(f"SELECT 1 FROM quarantine WHERE device_id = '{device.id}' AND topic LIKE '%/telemetry'")
+
+    device.connect()
+    eventually(is_refused, what="its messages in quarantine")
+    assert not device.heard[f"edgeops/v1/down/{device.id}/desired"]
+    (stored,) = rig.rows("SELECT count(*) FROM windows")
+    device.send_windows(next(seqs))
+    other.send_windows(1)
+    eventually(lambda: other.acked_through() == 1, what="what came after it")
+    assert rig.rows("SELECT count(*) FROM windows") == [(stored[0] + 1,)]
+    assert rig.control_rows("SELECT count(*) FROM desired") == [(0,)]
 
 
 def test_a_birth_is_answered_with_ack_credit_and_the_desired_state_it_has_not_seen(rig):

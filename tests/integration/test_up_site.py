@@ -1,8 +1,10 @@
 """`edgeops up`: a whole site on one machine, and its end."""
 
+import fcntl
 import json
 import os
 import signal
+import socket
 import subprocess
 import sys
 import time
@@ -12,7 +14,7 @@ import pytest
 
 from edgeops.cli.app import run
 from edgeops.errors import ConflictError, PlatformError
-from edgeops.local.endpoints import read_endpoints
+from edgeops.local.endpoints import Endpoints, free_port, read_endpoints, write_endpoints
 from edgeops.local.up import Site
 
 pytestmark = pytest.mark.slow
@@ -33,9 +35,16 @@ def wait_until(condition, seconds: float = 20.0) -> None:
         time.sleep(0.05)
 
 
+def running_processes() -> set[int]:
+    return {int(entry.name) for entry in Path("/proc").iterdir() if entry.name.isdecimal()}
+
+
 def command_line(pid: int) -> list[str]:
-    """What the system says that a process was started with."""
-    return Path(f"/proc/{pid}/cmdline").read_text().split("\0")
+    """What the system says that a process was started with; nothing when it has ended."""
+    try:
+        return Path(f"/proc/{pid}/cmdline").read_text().split("\0")
+    except OSError:
+        return []
 
 
 def parent_of(pid: int) -> int:
@@ -49,8 +58,7 @@ def parent_of(pid: int) -> int:
 
 def descendants(pid: int) -> set[int]:
     """Children, their children, and so on."""
-    running = {int(entry.name) for entry in Path("/proc").iterdir() if entry.name.isdecimal()}
-    parents = {one: parent_of(one) for one in running}
+    parents = {one: parent_of(one) for one in running_processes()}
     found: set[int] = set()
     while more := {one for one, parent in parents.items() if parent in found | {pid}} - found:
         found |= more
@@ -172,11 +180,89 @@ def test_a_second_up_in_the_same_folder_learns_who_holds_it(site):
         pass
 
 
-def test_a_server_process_that_ends_is_told_with_its_name(tmp_path):
-    with Site(tmp_path, agents=0) as running:
-        next(child for child in running.server if child.name == "link").process.kill()
-        with pytest.raises(PlatformError, match=r"link .*SIGKILL"):
+def test_a_process_that_cannot_live_ends_the_site_with_its_last_words(tmp_path):
+    told = []
+    with Site(tmp_path, agents=0, say=told.append) as running:
+        broker = next(part for part in running.server if part.child.name == "broker")
+        broker.child.process.kill()
+        broker.child.process.wait()
+        with (
+            socket.create_server(("127.0.0.1", running.endpoints.broker_port)),
+            pytest.raises(PlatformError, match=r"(?s)broker ended 5 times within .*Address already in use"),
+        ):
             running.watch()
+    assert len(told) == 4
+    assert "was ended by SIGKILL; it starts again in 0.5 s" in told[0]
+
+
+def test_a_start_that_fails_names_the_process_that_ended_and_leaves_nothing(tmp_path):
+    """The lock of the link is held, so that it ends; what waits for it are the agents."""
+    (tmp_path / "db").mkdir()
+    before = descendants(os.getpid())
+    with (tmp_path / "db/link.lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        started = time.monotonic()
+        with pytest.raises(PlatformError, match=r"(?s)^link .* ended with exit code 2; .*another link"), Site(tmp_path):
+            pass
+    assert time.monotonic() - started < 30
+    assert descendants(os.getpid()) <= before
+
+
+def test_a_port_that_another_program_took_is_told_and_another_one_taken(tmp_path):
+    told = []
+    with socket.create_server(("127.0.0.1", 0)) as other:
+        taken, free = other.getsockname()[1], free_port()
+        (tmp_path / "run").mkdir()
+        write_endpoints(
+            tmp_path, Endpoints(url=f"http://127.0.0.1:{taken}", broker_host="127.0.0.1", broker_port=free, pid=1)
+        )
+        with Site(tmp_path, agents=0, say=told.append) as running:
+            assert running.client.health().status == "ok"
+            assert told == [f"another program took port {taken}: the api has moved to {running.endpoints.api_port}"]
+            assert running.endpoints.broker_port == free
+            assert read_endpoints(tmp_path) == running.endpoints
+
+
+@pytest.mark.parametrize("command", ["up", "demo"])
+@pytest.mark.parametrize(
+    ("wrong", "code", "line"),
+    [
+        ("broker", 1, "error: EDGEOPS_MOSQUITTO=/no/mosquitto is no program; name the mosquitto binary, or unset it"),
+        (
+            "folder",
+            2,
+            "error: cannot make the data folder {data}: File exists; name another with --data or EDGEOPS_DATA",
+        ),
+        ("run", 2, "error: cannot use the data folder {data}: [Errno 17] File exists: '{data}/run'; "),
+    ],
+)
+def test_a_start_that_cannot_be_is_one_line(tmp_path, command, wrong, code, line):
+    data, environment = tmp_path / "data", dict(os.environ)
+    if wrong == "broker":
+        environment["EDGEOPS_MOSQUITTO"] = "/no/mosquitto"
+    elif wrong == "folder":
+        data.touch()
+    else:
+        data.mkdir()
+        (data / "run").touch()
+    ended = subprocess.run(
+        [sys.executable, "-m", "edgeops.cli.entry", command, "--data", str(data)],
+        capture_output=True, text=True, check=False, env=environment,
+    )  # fmt: skip
+    told = [one for one in ended.stderr.splitlines() if not one.startswith("scenario ")]
+    assert (ended.returncode, ended.stdout, len(told)) == (code, "", 1)
+    assert told[0].startswith(line.format(data=data))
+    assert not any(str(data) in command_line(pid) for pid in running_processes())
+
+
+def test_a_demo_that_cannot_start_leaves_no_folder(tmp_path):
+    ended = subprocess.run(
+        [sys.executable, "-m", "edgeops.cli.entry", "demo"],
+        capture_output=True, text=True, check=False,
+        env={**os.environ, "TMPDIR": str(tmp_path), "EDGEOPS_MOSQUITTO": "/no/mosquitto"},
+    )  # fmt: skip
+    assert ended.returncode == 1
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_ctrl_c_ends_every_child_and_a_new_start_keeps_ports_and_devices(tmp_path):
@@ -197,10 +283,16 @@ def test_ctrl_c_ends_every_child_and_a_new_start_keeps_ports_and_devices(tmp_pat
         assert [device.id for device in again.client.devices()] == [again.agents[0].device_id]
 
 
-def test_kill_9_of_up_ends_every_child(tmp_path):
-    parent = start_up(tmp_path, "--agents", "2")
-    children = descendants(parent.pid)
-    assert len(children) >= 6
-    parent.kill()
-    parent.communicate()
-    wait_until(lambda: not any_runs(children))
+def test_kill_9_of_up_ends_every_child_and_a_new_start_works_each_time(tmp_path):
+    for _ in range(2):
+        parent = start_up(tmp_path, "--agents", "1")
+        endpoints, children = read_endpoints(tmp_path), descendants(parent.pid)
+        assert len(children) >= 5
+        parent.kill()
+        parent.communicate()
+        wait_until(lambda gone=children: not any_runs(gone))
+        assert (tmp_path / "broker/pid").exists(), "the broker tidied up"
+    with Site(tmp_path, agents=1) as again:
+        assert again.endpoints.url == endpoints.url
+        devices = {device.id: device.presence for device in again.client.devices()}
+    assert devices == {again.agents[0].device_id: "online"}

@@ -19,6 +19,8 @@ from edgeops.protocol.messages import (
     UpdateState,
 )
 from edgeops.rollout.installation import InstallationState
+from fleet_server import roster
+from fleet_server.config import ServerConfig
 from fleet_server.db import devices, events, models, rollouts, tables
 from fleet_server.db.database import Database
 from fleet_server.db.events import EventKind
@@ -46,6 +48,7 @@ class Fleet:
     """Devices `dev-0`, `dev-1` ... that report the deployment `gas`, and a clock that only tests move."""
 
     def __init__(self, folder: Path, *, size: int) -> None:
+        self._folder = folder
         self.database = Database.in_folder(folder)
         # Nothing here is about power cuts, and waiting for the disk is most of the time.
         event.listen(self.database.control, "connect", lambda one, _: one.execute("PRAGMA synchronous = OFF"))
@@ -201,6 +204,11 @@ class Fleet:
 
     def go(self, device_id: str) -> None:
         self._presence(device_id, Presence.OFFLINE)
+
+    def remove(self, device_id: str) -> None:
+        config = ServerConfig(self._folder)
+        roster.remove(config, self.database, device_id, removed_by="me", now=self.now)
+        self.run()
 
     def _presence(self, device_id: str, presence: Presence) -> None:
         with self.database.write() as connection:

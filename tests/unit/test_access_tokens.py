@@ -33,12 +33,12 @@ def last_used(database, token_id):
 
 
 def test_a_token_names_its_owner_and_role(access):
-    made = access.create_token("ann", Role.OPERATOR, now=NOW)
+    made = access.create_token("ann", Role.OPERATOR, created_by="root", now=NOW)
     assert access.identify(made.text, now=NOW) == Identity(made.row.id, "ann", Role.OPERATOR)
 
 
 def test_a_token_is_stored_as_an_argon2_hash_only(access, database):
-    made = access.create_token("ann", Role.VIEWER, now=NOW)
+    made = access.create_token("ann", Role.VIEWER, created_by="root", now=NOW)
     secret = made.text.split("_", 2)[2]
     with database.read() as connection:
         stored = str(connection.exec_driver_sql("SELECT * FROM api_tokens").one())
@@ -67,13 +67,13 @@ def test_each_role_may_what_the_ones_before_it_may():
     ],
 )
 def test_a_spoilt_token_opens_nothing(access, spoil):
-    made = access.create_token("ann", Role.ADMIN, now=NOW)
+    made = access.create_token("ann", Role.ADMIN, created_by="root", now=NOW)
     assert access.identify(made.text, now=NOW) is not None
     assert access.identify(spoil(made.text), now=NOW) is None
 
 
 def test_a_revoked_token_opens_nothing_though_it_was_remembered(access, database):
-    made = access.create_token("ann", Role.ADMIN, now=NOW)
+    made = access.create_token("ann", Role.ADMIN, created_by="root", now=NOW)
     assert access.identify(made.text, now=NOW) is not None
     with database.write() as connection:
         tokens.revoke_api_token(connection, made.row.id, now=NOW)
@@ -81,12 +81,12 @@ def test_a_revoked_token_opens_nothing_though_it_was_remembered(access, database
 
 
 def test_a_token_made_by_another_process_is_known_at_once(access, database):
-    made = Access(database).create_token("ann", Role.VIEWER, now=NOW)
+    made = Access(database).create_token("ann", Role.VIEWER, created_by="root", now=NOW)
     assert access.identify(made.text, now=NOW) is not None
 
 
 def test_a_remembered_token_costs_no_second_hash(access):
-    made = access.create_token("ann", Role.VIEWER, now=NOW)
+    made = access.create_token("ann", Role.VIEWER, created_by="root", now=NOW)
     costs = []
     for _ in range(20):
         started = time.process_time()
@@ -96,7 +96,7 @@ def test_a_remembered_token_costs_no_second_hash(access):
 
 
 def test_use_is_noted_at_most_once_a_minute(access, database):
-    made = access.create_token("ann", Role.VIEWER, now=NOW)
+    made = access.create_token("ann", Role.VIEWER, created_by="root", now=NOW)
     for seconds, noted in ((0, 0), (59, 0), (60, 60), (119, 60)):
         access.identify(made.text, now=NOW + timedelta(seconds=seconds))
         assert last_used(database, made.row.id) == NOW + timedelta(seconds=noted)
@@ -104,7 +104,7 @@ def test_use_is_noted_at_most_once_a_minute(access, database):
 
 def test_an_enrolment_token_is_no_api_token_and_the_other_way_round(access):
     (enrolment,) = access.create_enrolment_tokens(1, created_by="ann", now=NOW)
-    api = access.create_token("ann", Role.ADMIN, now=NOW)
+    api = access.create_token("ann", Role.ADMIN, created_by="root", now=NOW)
     assert access.identify(enrolment.text, now=NOW) is None
     assert access.check_enrolment_token(api.text) is None
     assert access.check_enrolment_token(enrolment.text).id == enrolment.row.id

@@ -310,13 +310,37 @@ def test_a_canary_that_comes_late_is_asked_at_once(fleet):
 
 def test_a_removed_device_leaves_its_rollout(fleet):
     rollout = fleet.roll_out(waves=("100%",))
-    with fleet.database.write() as connection:
-        devices.remove(connection, "dev-0", now=fleet.now)
-    fleet.run()
+    fleet.remove("dev-0")
+    assert fleet.states(rollout) == {"dev-0": S.SUPERSEDED, "dev-1": S.OFFERED, "dev-2": S.OFFERED}
     fleet.commit("dev-1")
     fleet.commit("dev-2")
-    assert fleet.states(rollout)["dev-0"] is S.SUPERSEDED
     assert fleet.rollout(rollout).state is RolloutState.FINISHED
+
+
+def test_a_rollout_that_waited_for_a_removed_device_only_goes_on_with_the_proof_of_the_others(fleet):
+    rollout = fleet.roll_out(waves=("2", "100%"))
+    fleet.commit("dev-0")
+    fleet.remove("dev-1")
+    assert fleet.states(rollout) == {"dev-0": S.COMMITTED, "dev-1": S.SUPERSEDED, "dev-2": S.OFFERED}
+
+
+def test_a_rollout_ends_with_the_last_device_that_is_removed(fleet):
+    rollout = fleet.roll_out(selector="id=dev-0")
+    fleet.remove("dev-0")
+    ended = fleet.rollout(rollout)
+    assert (ended.state, ended.reason) == (
+        RolloutState.ABORTED,
+        "the last device it waited for, dev-0, was removed",
+    )
+
+
+def test_a_report_that_comes_before_a_removal_brings_no_desired_state_back(fleet):
+    fleet.roll_out()
+    fleet.say("dev-0", UpdateState.FAILED, run=False)
+    fleet.remove("dev-0")
+    with fleet.database.read() as connection:
+        assert devices.wanted_by_device(connection, ["dev-0"]) == {"dev-0": []}
+        assert devices.desired_of(connection, "dev-0") is None
 
 
 def test_a_quarantined_device_is_not_asked(fleet):

@@ -32,9 +32,9 @@ def reading(tmp_path):
     database.close()
 
 
-def delivery(device_id, kind):
+def delivery(device_id, kind, *, retained=False):
     return Delivery(
-        topic=str(Up(device_id, kind)), payload=b"junk", retained=False, received_at=NOW, packet=1, connection=1
+        topic=str(Up(device_id, kind)), payload=b"junk", retained=retained, received_at=NOW, packet=1, connection=1
     )
 
 
@@ -51,6 +51,13 @@ def test_of_many_present_states_in_one_batch_the_latest_of_each_device_is_writte
     reading.finish()
     told = [entry for entry in reading.control if isinstance(entry, ReportedTold)]
     assert [(one.device_id, one.reported.desired_revision) for one in told] == [("camera-1", 100), ("camera-2", 7)]
+
+
+@pytest.mark.parametrize(("retained", "kept"), [(True, 0), (False, 1)])
+def test_what_the_broker_still_holds_of_a_removed_device_is_no_attack(reading, retained, kept):
+    told = delivery("camera-1", UpKind.STATUS, retained=retained)
+    reading.take(Refused(told, "camera-1", Refusal.UNKNOWN_DEVICE, "no device is enrolled"))
+    assert len(reading.telemetry) == len(reading.refusals) == kept
 
 
 def test_a_flood_of_junk_is_counted_whole_and_kept_in_part(reading):

@@ -1,10 +1,14 @@
 """A job takes effect and ends in one transaction; its bugs are told without the inside."""
 
+import io
+import os
 import threading
+import time
 
 import numpy as np
 import pytest
 
+from edgeops import limits
 from fleet_server.blobs import Blobs
 from fleet_server.config import ServerConfig
 from fleet_server.db import datasets, jobs
@@ -21,6 +25,79 @@ def database(tmp_path):
     upgrade(database)
     yield database
     database.close()
+
+
+@pytest.fixture
+def desk(database, tmp_path):
+    desk = JobDesk(ServerConfig(tmp_path), database, threading.Event())
+    yield desk
+    desk.close()
+
+
+@pytest.fixture
+def blobs(tmp_path):
+    return Blobs(ServerConfig(tmp_path))
+
+
+def table(rows=30):
+    file = io.BytesIO()
+    np.savez(file, X=np.arange(3 * rows, dtype=np.float32).reshape(rows, 3), y=np.arange(rows) % 2)
+    return file.getvalue()
+
+
+def queue_import(database, upload, *, label="y", name="table"):
+    request = ImportDataset(name=name, upload=upload, file_name="table.npz", label=label)
+    with database.write() as connection:
+        return jobs.queue(connection, request, created_by="test", now=START).id
+
+
+@pytest.mark.parametrize(("label", "state"), [("y", JobState.SUCCEEDED), ("nope", JobState.FAILED)])
+def test_an_upload_is_deleted_when_its_import_ended(database, desk, blobs, label, state):
+    upload = blobs.put(table())
+    job_id = queue_import(database, upload, label=label)
+    assert desk.do_next()
+    with database.read() as connection:
+        assert jobs.get(connection, job_id).state is state
+        head = datasets.head(connection, "table")
+    assert not blobs.exists(upload)
+    assert head is None or blobs.verify(head.digest)
+
+
+def test_an_upload_that_another_import_waits_for_stays_until_that_ended(database, desk, blobs):
+    upload = blobs.put(table())
+    for name in ("one", "two"):
+        queue_import(database, upload, name=name + "-table")
+    assert desk.do_next()
+    assert blobs.exists(upload)
+    assert desk.do_next()
+    assert not blobs.exists(upload)
+
+
+def test_an_upload_that_is_a_snapshot_as_well_stays(database, desk, blobs):
+    queue_import(database, blobs.put(table()))
+    assert desk.do_next()
+    with database.read() as connection:
+        snapshot = datasets.head(connection, "table").digest
+    queue_import(database, snapshot, name="again")
+    assert desk.do_next()
+    assert blobs.verify(snapshot)
+
+
+def test_what_a_crash_left_of_uploads_is_deleted_at_the_next_start(database, desk, blobs, tmp_path):
+    upload = blobs.put(table())
+    job_id = queue_import(database, upload)
+    with database.write() as connection:
+        jobs.claim(connection, START)
+        jobs.fail(connection, job_id, error="killed before it could clear up", now=START)
+    old, young = tmp_path / "blobs/.incoming.old", tmp_path / "blobs/.incoming.young"
+    for left_behind in (old, young):
+        left_behind.write_bytes(b"half")
+    day_ago = time.time() - limits.INCOMING_LIFE.total_seconds() - 60
+    os.utime(old, (day_ago, day_ago))
+    desk.recover()
+    assert not blobs.exists(upload)
+    assert not old.exists()
+    assert young.exists()
 
 
 def test_a_job_whose_end_cannot_be_written_had_no_effect(database, tmp_path):

@@ -82,6 +82,38 @@ def test_a_child_that_follows_is_not_killed(tmp_path):
     assert "SIGTERM" in processes.describe_end(child)
 
 
+def test_waiting_ends_when_what_it_needs_has_ended(tmp_path):
+    needed = start(tmp_path, "raise SystemExit('no memory')", name="link")
+    child = start(tmp_path, SLEEP)
+
+    def require_needed() -> None:
+        processes.require_running(needed)
+
+    try:
+        for wait in (
+            lambda: processes.wait_until_ready(child, lambda: False, timeout_s=60, meanwhile=require_needed),
+            lambda: processes.wait_until_done(child, timeout_s=60, meanwhile=require_needed),
+        ):
+            with pytest.raises(PlatformError, match=r"(?s)^link .*exit code 1.*no memory"):
+                wait()
+    finally:
+        processes.stop([child])
+
+
+def test_the_log_that_a_program_writes_by_itself_is_shown_too(tmp_path):
+    own = tmp_path / "own.log"
+    code = f"print('out'); open({str(own)!r}, 'w').write('the port is taken'); raise SystemExit(1)"
+    child = processes.start("broker", [sys.executable, "-c", code], logs=tmp_path / "logs", own_log=own)
+    with pytest.raises(PlatformError, match=r"(?s)exit code 1.*broker\.log:\n  \| out\n.*own\.log:\n  \| the port"):
+        processes.wait_until_done(child, timeout_s=10)
+
+
+def test_a_log_that_cannot_be_written_is_named(tmp_path):
+    (tmp_path / "logs").touch()
+    with pytest.raises(PlatformError, match=r"cannot start child .*logs"):
+        start(tmp_path / "logs", SLEEP)
+
+
 def test_a_program_that_is_not_there_is_named(tmp_path):
     with pytest.raises(PlatformError, match="/no/such/program"):
         processes.start("child", ["/no/such/program"], logs=tmp_path)
