@@ -1,6 +1,5 @@
 """`edgeops demo`: one real pass from data to predictions on devices, and back, with every figure."""
 
-import signal
 import tempfile
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
@@ -16,7 +15,7 @@ from rich.console import Console
 from edgeops.cli.live import say
 from edgeops.cli.options import AsJson
 from edgeops.cli.output import print_json, print_table, size
-from edgeops.cli.up import interrupt
+from edgeops.cli.up import end_on_signals
 from edgeops.errors import ServerError
 from edgeops.local import demo as steps
 from edgeops.local.demo import Report, Stopwatch
@@ -41,8 +40,7 @@ def demo(
     as_json: AsJson = False,
 ) -> None:
     """Train, quantize, sign, roll out to three agents, replay held-out rows, score what they answered."""
-    # A `kill` ends the children in order too; after `kill -9` the kernel ends them.
-    signal.signal(signal.SIGTERM, interrupt)
+    end_on_signals()
     with ExitStack() as endings:
         folder = endings.enter_context(_folder(data, keep=keep))
         say(f"scenario {scenario}, seed {seed}, data in {folder}")

@@ -21,8 +21,7 @@ def up(
     ] = DEFAULT_AGENTS,
 ) -> None:
     """Start server, broker and agents on this machine; Ctrl-C ends them all."""
-    # A `kill` ends the children in order too; after `kill -9` the kernel ends them.
-    signal.signal(signal.SIGTERM, interrupt)
+    end_on_signals()
     try:
         with Site(data or default_data(), agents=agents, say=say) as site:
             _print(site)
@@ -41,6 +40,14 @@ def _print(site: Site) -> None:
     )
 
 
-def interrupt(_signal: int, _frame: FrameType | None) -> None:
-    """A signal handler that ends a command as Ctrl-C does."""
+def end_on_signals() -> None:
+    """Let Ctrl-C and `kill` end a command with its children in order; after `kill -9` the kernel ends them.
+
+    SIGINT is set too: a shell without job control starts background commands with it ignored (POSIX 2.11).
+    """
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, _interrupt)
+
+
+def _interrupt(_signal: int, _frame: FrameType | None) -> None:
     raise KeyboardInterrupt

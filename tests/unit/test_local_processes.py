@@ -52,7 +52,7 @@ def test_children_end_when_their_parent_is_killed(tmp_path):
 
 
 def test_a_child_that_ends_before_it_is_ready_shows_its_last_words(tmp_path):
-    child = start(tmp_path, "print('one'); raise SystemExit('the port is taken')")
+    child = start(tmp_path, "print('one', flush=True); raise SystemExit('the port is taken')")
     with pytest.raises(PlatformError, match=r"(?s)exit code 1.*one.*the port is taken"):
         processes.wait_until_ready(child, lambda: False, timeout_s=10)
 
