@@ -22,7 +22,7 @@ from device_agent.config import (
     read_device,
     write_deployment,
 )
-from edgeops import __version__
+from edgeops import __version__, limits
 from edgeops.errors import (
     AccessError,
     ConfigError,
@@ -100,7 +100,7 @@ def _replay(options: argparse.Namespace) -> int:
         from device_agent.sources.replay import read_table  # noqa: PLC0415 - loads numpy
 
         read_table(file, columns)
-    order = Replay(file=str(file), run=secrets.token_hex(8), loop=options.loop, rate_hz=options.rate)
+    order = Replay(file=str(file), run=secrets.token_hex(8), loop=not options.once, rate_hz=options.rate)
     before = read_deployment(state, name)
     after = type(before)(
         source=order,
@@ -111,7 +111,7 @@ def _replay(options: argparse.Namespace) -> int:
     _tell(state, name)
     rate = f"{options.rate:g} rows a second" if options.rate else "as fast as the model answers"
     waiting = "" if columns is not None else "; it waits for a model"
-    _say(f"{name} replays {file}, {'in a loop' if options.loop else 'once'}, {rate}{waiting}")
+    _say(f"{name} replays {file}, {'once' if options.once else 'in a loop'}, {rate}{waiting}")
     return 0
 
 
@@ -202,13 +202,16 @@ def _address(text: str) -> tuple[str, int]:
     return host, int(port)
 
 
-def _rate(text: str) -> float:
+def _rate(text: str) -> float | None:
+    """Rows a second; None = as fast as the model answers."""
+    if text == "max":
+        return None
     try:
         rate = float(text)
     except ValueError:
         rate = 0.0
     if not 0 < rate <= 1e6:
-        raise argparse.ArgumentTypeError(f"{text!r} is no rate; give rows per second, above 0")
+        raise argparse.ArgumentTypeError(f"{text!r} is no rate; give rows per second, above 0, or max")
     return rate
 
 
@@ -239,11 +242,13 @@ def parser() -> argparse.ArgumentParser:
     command = commands.add_parser("replay", help="play a file to a deployment: CSV, JSONL or npz")
     command.add_argument("file", type=Path, metavar="FILE")
     command.add_argument("--deployment", required=True, metavar="NAME")
-    rounds = command.add_mutually_exclusive_group()
-    rounds.add_argument("--loop", action="store_true", help="begin again after the last row")
-    rounds.add_argument("--once", dest="loop", action="store_false", help="stop after the last row (default)")
+    command.add_argument("--once", action="store_true", help="stop after the last row; default: begin again, for ever")
     command.add_argument(
-        "--rate", type=_rate, metavar="HZ", help="rows per second; default: as fast as the model answers"
+        "--rate",
+        type=_rate,
+        default=limits.REPLAY_RATE_HZ,
+        metavar="HZ",
+        help=f"rows per second, or max: as fast as the model answers; default: {limits.REPLAY_RATE_HZ:g}",
     )
     command.add_argument(
         "--predictions", type=PredictionMode, choices=tuple(PredictionMode), help="which answers are published"

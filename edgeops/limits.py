@@ -53,6 +53,8 @@ METADATA_PART_BYTES = 32 * 1024
 #: A telemetry window closes at this many rows or this age, whichever is first.
 WINDOW_ROWS = 500
 WINDOW_AGE = timedelta(hours=1)
+#: What a replayed file plays at unless its owner says otherwise: like a sensor, not like a benchmark.
+REPLAY_RATE_HZ = 100.0
 #: A window without its idle source for this long closes early, so that rows are accounted for.
 WINDOW_IDLE = timedelta(seconds=2)
 #: At most this many channels in a manifest.

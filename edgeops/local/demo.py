@@ -217,8 +217,8 @@ def replay(site: Site, *, deployment: str = digits.NAME, rate_hz: float | None =
         shares[agent.device_id] = tuple(str(one) for one in ids[every])
         path = agent.state / f"{deployment}.npz"
         np.savez(path, X=values[every], id=ids[every])
-        rate = () if rate_hz is None else ("--rate", str(rate_hz))
-        arguments = ("replay", path, "--deployment", deployment, "--once", "--predictions", "all", *rate)
+        rate = "max" if rate_hz is None else str(rate_hz)
+        arguments = ("replay", path, "--deployment", deployment, "--once", "--rate", rate, "--predictions", "all")
         command = processes.python("device_agent.cli", "--state", agent.state, *arguments)
         started.append(processes.start(f"{agent.name}.replay", command, logs=site.logs))
     for child in started:

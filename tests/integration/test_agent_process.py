@@ -171,7 +171,7 @@ def test_the_command_line_plays_a_file_and_shows_the_state(rig):
     eventually(lambda: rig.committed(digest), what="the model is committed")
     file = rig.folder / "again.csv"
     file.write_text("x4,x3,x2,x1\n" + "0.1,0.2,0.3,0.4\n" * 30)
-    played = _command(rig, "replay", str(file), "--deployment", DEPLOYMENT, "--predictions", "off")
+    played = _command(rig, "replay", str(file), "--deployment", DEPLOYMENT, "--once", "--predictions", "off")
     assert (played.returncode, played.stdout) == (0, "")
     eventually(rig.ended, what="the second file is played")
     eventually(lambda: rig.server.rows() == 80, what="its rows are counted")

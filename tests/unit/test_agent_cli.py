@@ -7,6 +7,7 @@ import pytest
 
 from device_agent.cli import main
 from device_agent.config import Device, PredictionMode, StateFolder, read_deployment, write_device
+from edgeops import limits
 from tests.golden.tiny import COLUMNS, LABELS, tiny_artifact, tiny_rows
 
 
@@ -123,7 +124,7 @@ def test_a_file_without_the_models_columns_is_refused(artifact, tmp_path, capsys
 
 
 def test_replay_without_an_agent_is_kept_and_says_what_to_start(state, rows, capsys):
-    arguments = ["--state", str(state.path), "replay", str(rows), "--deployment", "gas", "--loop", "--rate", "5"]
+    arguments = ["--state", str(state.path), "replay", str(rows), "--deployment", "gas", "--rate", "5"]
     assert main([*arguments, "--predictions", "all"]) == 0
     captured = capsys.readouterr()
     assert captured.out == ""
@@ -132,6 +133,16 @@ def test_replay_without_an_agent_is_kept_and_says_what_to_start(state, rows, cap
     deployment = read_deployment(state, "gas")
     assert deployment.predictions is PredictionMode.ALL
     assert (deployment.source.file, deployment.source.loop, deployment.source.rate_hz) == (str(rows), True, 5.0)
+
+
+def test_a_file_plays_like_a_sensor_unless_told_otherwise(state, rows):
+    arguments = ["--state", str(state.path), "replay", str(rows), "--deployment", "gas"]
+    main(arguments)
+    usual = read_deployment(state, "gas").source
+    assert (usual.loop, usual.rate_hz) == (True, limits.REPLAY_RATE_HZ)
+    main([*arguments, "--once", "--rate", "max"])
+    rushed = read_deployment(state, "gas").source
+    assert (rushed.loop, rushed.rate_hz) == (False, None)
 
 
 def test_another_replay_of_the_same_file_is_another_order(state, rows):
@@ -180,7 +191,7 @@ def test_without_enrolment_every_command_says_how_to_enrol(command, tmp_path, ca
         ["replay"],
         ["replay", "x.csv"],
         ["replay", "x.csv", "--deployment", "gas", "--rate", "0"],
-        ["replay", "x.csv", "--deployment", "gas", "--loop", "--once"],
+        ["replay", "x.csv", "--deployment", "gas", "--rate", "fast"],
         ["replay", "x.csv", "--deployment", "gas", "--predictions", "some"],
         ["run", "--broker", "nowhere"],
         ["enrol", "http://127.0.0.1"],
