@@ -10,6 +10,7 @@ import sys
 import threading
 import time
 from datetime import UTC, datetime
+from itertools import count
 
 import paho.mqtt.client as paho
 import pytest
@@ -242,8 +243,10 @@ class Server:
             spools = {spool for spool, _ in self.records}
             acks = []
             for spool in spools:
-                held = sorted(seq for owner, seq in self.records if owner == spool)
-                acks.append(messages.SpoolAck(spool=spool, through=-1, ranges=tuple((seq, seq) for seq in held)))
+                held = {seq for owner, seq in self.records if owner == spool}
+                through = next(seq for seq in count() if seq not in held) - 1
+                ranges = tuple((seq, seq) for seq in sorted(held) if seq > through)
+                acks.append(messages.SpoolAck(spool=spool, through=through, ranges=ranges))
         if acks:
             self.say(DownKind.ACK, messages.Ack(spools=tuple(acks)))
 
