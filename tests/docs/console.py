@@ -11,7 +11,9 @@ from edgeops.local.up import Site
 
 _DEVICE = re.compile(r"agent-(\d)-[0-9a-f]{4}")
 #: What may differ from run to run: ids, digests, times, figures, and how wide a table got.
-_VARIES = re.compile(r"agent-\d-[0-9a-f]{4}|(run|rollout|job)-[0-9a-f-]+|sha256:[0-9a-f]+|[0-9][0-9.,:-]*(?: (?:B|KiB|MiB))?")
+_VARIES = re.compile(
+    r"agent-\d-[0-9a-f]{4}|(run|rollout|job)-[0-9a-f-]+|sha256:[0-9a-f]+|[0-9][0-9.,:-]*(?: (?:B|KiB|MiB))?"
+)
 
 
 @dataclass(frozen=True, slots=True)
