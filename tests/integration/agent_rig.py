@@ -306,13 +306,13 @@ class Rig:
         self.agent = None
         self.log = folder / "agent.log"
 
-    def play(self, rows, *, deployment=DEPLOYMENT, rate_hz=None, run="run-1", columns=COLUMNS):
+    def play(self, rows, *, deployment=DEPLOYMENT, rate_hz=None, loop=False, run="run-1", columns=COLUMNS):
         """Configure a replay, as the command line would; the classes of its rows."""
         values, classes = tiny_rows(rows)
         file = self.folder / f"{deployment}-{run}.csv"
         lines = [",".join([*columns, "label"]), *(",".join(map(str, [*row, "secret"])) for row in values.tolist())]
         file.write_text("\n".join(lines) + "\n")
-        order = Replay(file=str(file), run=run, rate_hz=rate_hz)
+        order = Replay(file=str(file), run=run, loop=loop, rate_hz=rate_hz)
         write_deployment(self.state, deployment, Deployment(source=order, predictions=PredictionMode.ALL))
         return classes
 
