@@ -2,18 +2,16 @@
 
 import os
 import secrets
-import shutil
 import signal
 import socket
 import subprocess
 import sys
 import threading
-import time
 from datetime import UTC, datetime
+from functools import partial
 from itertools import count
 
 import paho.mqtt.client as paho
-import pytest
 from paho.mqtt.enums import CallbackAPIVersion
 
 from device_agent.config import Deployment, Device, PredictionMode, Replay, StateFolder, write_deployment, write_device
@@ -32,6 +30,7 @@ from edgeops.trust.keyring import FLEET_KEYS_TARGET, FleetKey, FleetKeys, encode
 from edgeops.trust.repository import Repository
 from fleet_server.broker import hash_password
 from tests.golden.tiny import COLUMNS, tiny_artifact, tiny_descriptor, tiny_rows
+from tests.integration.waiting import ask_until, free_port, mosquitto
 
 DEADLINE_S = 60.0
 SERVER_USER = "edgeops-server"
@@ -39,28 +38,7 @@ DEVICE = "meter-1a2b"
 DEPLOYMENT = "meter-reading"
 
 
-def eventually(question, *, what):
-    """Ask until the answer is true, for DEADLINE_S at most; the answer is returned."""
-    deadline = time.monotonic() + DEADLINE_S
-    while time.monotonic() < deadline:
-        if answer := question():
-            return answer
-        time.sleep(0.02)
-    pytest.fail(f"not within {DEADLINE_S:.0f} s: {what}")
-    return None
-
-
-def free_port():
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return probe.getsockname()[1]
-
-
-def mosquitto():
-    path = os.environ.get("EDGEOPS_MOSQUITTO") or shutil.which("mosquitto")
-    if path is None:
-        pytest.fail("mosquitto is missing: put it on PATH or name it in EDGEOPS_MOSQUITTO")
-    return path
+eventually = partial(ask_until, seconds=DEADLINE_S)
 
 
 class Broker:

@@ -1,19 +1,16 @@
 """A real broker, a real link process and devices that speak the wire format, for the tests of the link."""
 
-import os
 import secrets
-import shutil
 import signal
 import socket
 import subprocess
 import sys
 import threading
-import time
 from collections import defaultdict
 from datetime import UTC, datetime
+from functools import partial
 
 import paho.mqtt.client as paho
-import pytest
 from paho.mqtt.enums import CallbackAPIVersion
 
 from edgeops.digest import digest_bytes, digest_raw
@@ -27,6 +24,7 @@ from fleet_server.db import devices
 from fleet_server.db.database import Database
 from fleet_server.db.migrate import upgrade
 from fleet_server.enrolment import publish_accounts
+from tests.integration.waiting import ask_until, free_port, mosquitto
 
 DEADLINE_S = 30.0
 LINK = """
@@ -41,29 +39,7 @@ FACTS = messages.DeviceFacts(
 )
 
 
-def eventually(question, *, what):
-    """Ask until the answer is true, for DEADLINE_S at most; the answer is returned."""
-    deadline = time.monotonic() + DEADLINE_S
-    while time.monotonic() < deadline:
-        answer = question()
-        if answer:
-            return answer
-        time.sleep(0.02)
-    pytest.fail(f"not within {DEADLINE_S:.0f} s: {what}")
-    return None
-
-
-def free_port():
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return probe.getsockname()[1]
-
-
-def mosquitto():
-    path = os.environ.get("EDGEOPS_MOSQUITTO") or shutil.which("mosquitto")
-    if path is None:
-        pytest.fail("mosquitto is missing: put it on PATH or name it in EDGEOPS_MOSQUITTO")
-    return path
+eventually = partial(ask_until, seconds=DEADLINE_S)
 
 
 class Rig:

@@ -1,0 +1,32 @@
+"""What every rig with a real broker needs: the binary, a free port, and patience with an end."""
+
+import os
+import shutil
+import socket
+import time
+
+import pytest
+
+
+def ask_until(question, *, what, seconds):
+    """Ask until the answer is true, for `seconds` at most; the answer is returned."""
+    deadline = time.monotonic() + seconds
+    while time.monotonic() < deadline:
+        if answer := question():
+            return answer
+        time.sleep(0.02)
+    pytest.fail(f"not within {seconds:.0f} s: {what}")
+    return None
+
+
+def free_port():
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return probe.getsockname()[1]
+
+
+def mosquitto():
+    path = os.environ.get("EDGEOPS_MOSQUITTO") or shutil.which("mosquitto")
+    if path is None:
+        pytest.fail("mosquitto is missing: put it on PATH or name it in EDGEOPS_MOSQUITTO")
+    return path
