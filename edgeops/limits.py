@@ -21,6 +21,11 @@ MAX_RECORDS_PER_MESSAGE = 16
 MAX_RECORD_BYTES = 16 * 1024
 #: Predictions in one record.
 MAX_PREDICTIONS_PER_RECORD = 200
+#: One nominated input: its raw readings, its embedding (float16), and how many are asked for and travel at once.
+MAX_SAMPLE_BYTES = 12 * 1024
+MAX_EMBEDDING_BYTES = 2 * 256
+MAX_NOMINEES = 1_000
+MAX_SAMPLES_PER_RECORD = 64
 #: Named deployments on one device.
 MAX_DEPLOYMENTS = 16
 #: A name or version that a device tells about itself, and how many counters it tells.
@@ -75,6 +80,11 @@ INITIAL_CREDIT = 64
 MAX_REPLAY_BYTES = 256 * 1024 * 1024
 #: A file played as fast as the model answers waits while more records than this wait for the server.
 MAX_REPLAY_PENDING = 2_000
+#: The latest inputs that a deployment keeps to nominate from, and their memory.
+POOL_INPUTS = 2_000
+POOL_BYTES = 4 * 1024 * 1024
+#: Nominated inputs that may leave a deployment in a day.
+SAMPLE_BYTES_PER_DAY = 512 * 1024
 #: A source or sink that failed rests this long, doubling up to the second value.
 RETRY_MIN = timedelta(seconds=1)
 RETRY_MAX = timedelta(minutes=1)
@@ -171,6 +181,27 @@ MIN_ROWS_PER_CLASS = 10
 MAX_FLOAT32 = 3.4028234663852886e38
 PAGE_SIZE = 100
 MAX_PAGE_SIZE = 1_000
+
+# -- the loop ------------------------------------------------------------------------
+#: How often the server looks for new windows to judge, and how far back they count.
+DRIFT_INTERVAL = timedelta(milliseconds=500)
+DRIFT_HORIZON = timedelta(days=7)
+#: Devices nominate this many times their share of the labels, so that the server can choose.
+NOMINATION_SURPLUS = 2.5
+#: A nomination is asked for again after this, and is complete without the silent after that.
+NOMINATION_RETRY_AFTER = timedelta(seconds=10)
+NOMINATION_TIMEOUT = timedelta(minutes=10)
+#: Unlabelled samples kept at most this long.
+SAMPLE_LIFE = timedelta(days=90)
+#: Labels in one request or CSV file.
+MAX_LABELS_PER_REQUEST = 10_000
+#: Of a model's labels, what devices themselves may contribute as feedback, in all and each.
+FEEDBACK_SHARE = 0.5
+FEEDBACK_SHARE_PER_DEVICE = 0.2
+#: Inputs in an acceptance set.
+MAX_ACCEPTANCE_INPUTS = 256
+#: How long a delegated key may sign.
+DELEGATION_LIFE = timedelta(days=90)
 
 # -- rollouts --------------------------------------------------------------------
 #: A device that was offered a model must end within this, else the rollout waits for a person.

@@ -218,6 +218,42 @@ class Predictions(Body, frozen=True, kw_only=True):
     ]
 
 
+class Sample(Body, frozen=True, kw_only=True):
+    """One nominated input: enough to label it and to learn from it."""
+
+    input_id: InputId
+    #: Milliseconds between the answer and the record's making.
+    age_ms: Count
+    #: The input window's raw readings, float32 little-endian, row by row.
+    values: Annotated[bytes, msgspec.Meta(max_length=limits.MAX_SAMPLE_BYTES)]
+    #: float16 little-endian; empty when the model has none.
+    embedding: Annotated[bytes, msgspec.Meta(max_length=limits.MAX_EMBEDDING_BYTES)]
+    answer: float
+    confidence: float
+    #: 1 - (highest probability - second highest).
+    uncertainty: Annotated[float, msgspec.Meta(ge=0.0, le=1.0)]
+    #: Inputs of the device's pool that it stands for; those of one nomination sum to the pool.
+    weight: Annotated[float, msgspec.Meta(ge=0.0, le=1e9)]
+    #: Drawn at random, not chosen: what unbiased estimates are made of.
+    by_chance: bool
+
+
+class Samples(Body, frozen=True, kw_only=True):
+    """A part of what one deployment nominates on request."""
+
+    deployment: Id
+    digest: RawDigest
+    #: The nomination that was asked for, as the command named it.
+    nomination: Id
+    #: Inputs that the device chose from.
+    pool: Count
+    #: Nothing of this nomination comes after this record.
+    last: bool
+    #: Why there are fewer than asked for (an empty pool, the day's bytes are spent ...); for people.
+    detail: Detail = ""
+    samples: Annotated[tuple[Sample, ...], msgspec.Meta(max_length=limits.MAX_SAMPLES_PER_RECORD)] = ()
+
+
 class Evidence(Body, frozen=True, kw_only=True):
     """What a candidate did in TRIAL, or up to its end."""
 
@@ -327,12 +363,23 @@ class Credit(Body, frozen=True, kw_only=True):
     records: Count
 
 
+class Nominate(Body, frozen=True, kw_only=True, tag="nominate"):
+    """Ask one deployment for inputs worth a label; answered with `Samples` through the spool."""
+
+    deployment: Id
+    #: The model whose embedding and uncertainty count: inputs that another one answered are not meant.
+    digest: Digest
+    count: Annotated[int, msgspec.Meta(ge=1, le=limits.MAX_NOMINEES)]
+    #: Of `count`, the share drawn at random.
+    random_share: Annotated[float, msgspec.Meta(ge=0.0, le=1.0)]
+    seed: Count
+
+
 class Command(Body, frozen=True, kw_only=True):
-    """One request to do something now."""
+    """One request to do something now; a device does each id once, however often it comes."""
 
     command: Id
-    name: str
-    arguments: dict[str, str] = {}
+    request: Nominate
 
 
 class MetaStatus(StrEnum):

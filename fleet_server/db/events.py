@@ -47,6 +47,20 @@ class EventKind(StrEnum):
     #: A model version is allowed to run, or no longer.
     MODEL_PUBLISHED = "model.published"
     MODEL_WITHDRAWN = "model.withdrawn"
+    #: A version passed its gate and waits for a person with the offline key.
+    MODEL_AWAITS_SIGNATURE = "model.awaits-signature"
+    #: A version became champion or challenger.
+    ALIAS_CHANGED = "alias.changed"
+    #: A judgement of drift said something new; the subject is the finding.
+    DRIFT_JUDGED = "drift.judged"
+    #: A device's nominated samples of one nomination are all there; the subject is the device.
+    NOMINATION_ANSWERED = "nomination.answered"
+    #: Samples wait for a label; the subject is the retraining.
+    LABELS_REQUESTED = "labels.requested"
+    #: A sample got a label; the subject is the sample.
+    LABEL_RECEIVED = "label.received"
+    #: A trigger fired, or its retraining took a step.
+    RETRAINING_CHANGED = "retraining.changed"
 
 
 @dataclass(frozen=True, slots=True)

@@ -47,6 +47,46 @@ def upgrade() -> None:
         sqlite_autoincrement=True,
     )
     op.create_table(
+        "rollups",
+        sa.Column("device_id", sa.Text(), nullable=False),
+        sa.Column("deployment", sa.Text(), nullable=False),
+        sa.Column("digest", sa.Text(), nullable=False),
+        sa.Column("hour", sa.BigInteger(), nullable=False),
+        sa.Column("windows", sa.BigInteger(), nullable=False),
+        sa.Column("duration_ms", sa.BigInteger(), nullable=False),
+        sa.Column("rows", sa.BigInteger(), nullable=False),
+        sa.Column("source_rows", sa.BigInteger(), nullable=False),
+        sa.Column("errors", sa.BigInteger(), nullable=False),
+        sa.Column("dropped", sa.BigInteger(), nullable=False),
+        sa.Column("latency_p50_us", sa.BigInteger(), nullable=False),
+        sa.Column("latency_p95_us", sa.BigInteger(), nullable=False),
+        sa.Column("record_bytes", sa.BigInteger(), nullable=False),
+        sa.Column("sketch", sa.LargeBinary(), nullable=False),
+        sa.PrimaryKeyConstraint("device_id", "deployment", "digest", "hour"),
+    )
+    op.create_index("ix_rollups_hour", "rollups", ["hour"], unique=False)
+    op.create_table(
+        "samples",
+        sa.Column("id", sa.Text(), nullable=False),
+        sa.Column("device_id", sa.Text(), nullable=False),
+        sa.Column("deployment", sa.Text(), nullable=False),
+        sa.Column("digest", sa.Text(), nullable=False),
+        sa.Column("nomination", sa.Text(), nullable=False),
+        sa.Column("input_id", sa.Text(), nullable=False),
+        sa.Column("answered_at", sa.BigInteger(), nullable=False),
+        sa.Column("received_at", sa.BigInteger(), nullable=False),
+        sa.Column("readings", sa.LargeBinary(), nullable=False),
+        sa.Column("embedding", sa.LargeBinary(), nullable=False),
+        sa.Column("answer", sa.Float(), nullable=False),
+        sa.Column("confidence", sa.Float(), nullable=False),
+        sa.Column("uncertainty", sa.Float(), nullable=False),
+        sa.Column("weight", sa.Float(), nullable=False),
+        sa.Column("by_chance", sa.Boolean(), nullable=False),
+        sa.PrimaryKeyConstraint("id"),
+    )
+    op.create_index("ix_samples_input", "samples", ["device_id", "deployment", "input_id"], unique=False)
+    op.create_index("ix_samples_nomination", "samples", ["nomination"], unique=False)
+    op.create_table(
         "spools",
         sa.Column("device_id", sa.Text(), nullable=False),
         sa.Column("spool", sa.LargeBinary(), nullable=False),
