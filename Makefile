@@ -4,7 +4,7 @@ export PATH := $(CURDIR)/.venv/bin:$(CURDIR)/.tools/bin:$(PATH)
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 SEED ?= 7
 
-.PHONY: demo up test test-data test-all check bench docs clean
+.PHONY: demo up test test-data test-all check bench starter-model docs clean
 
 demo: ## one model from data to three devices and back, ends with a table
 	@.ci/setup demo
@@ -34,8 +34,12 @@ check: ## lint, types, module contracts, dependencies
 	@deptry .
 
 bench: ## figures, side by side in one run (NAME=row for one)
-	@.ci/setup check
+	@.ci/setup bench
 	@python -m bench $(if $(NAME),--name $(NAME))
+
+starter-model: ## the model that comes with the package, made again
+	@.ci/setup check
+	@python -m tests.ml.starter
 
 docs: ## docs/cli.md from the commands themselves
 	@.ci/setup check

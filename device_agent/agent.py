@@ -6,9 +6,13 @@ What each of them decides is elsewhere: `core`, `updates`, `downlink`, `store`. 
 """
 
 import logging
+import secrets
+import socket
 import time
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import Future
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from queue import Empty, SimpleQueue
@@ -24,6 +28,7 @@ from device_agent.fetch import BlockFetch, MetaFetch
 from device_agent.link import Arrived, Broker, Connected, Disconnected, Link
 from device_agent.probe import ProbeVerdict, run_probe
 from device_agent.reporting import Reporter
+from device_agent.sources.stream import StreamSource
 from device_agent.status import counters, deployment_status
 from device_agent.store.spool import Spool
 from device_agent.trust import FleetKeys, Trust
@@ -34,7 +39,7 @@ from edgeops import __version__, limits
 from edgeops.errors import EdgeOpsError, MessageError
 from edgeops.protocol import messages
 from edgeops.protocol.keys import read_private_key
-from edgeops.protocol.messages import Ack, Command, Credit, Desired, MetaPart, Response, Wish
+from edgeops.protocol.messages import Ack, Command, Credit, Desired, MetaPart, Wish
 from edgeops.protocol.topics import Block, Down, DownKind, UpKind
 
 _log = logging.getLogger(__name__)
@@ -51,11 +56,25 @@ class _Nudge:
     """Something changed somewhere: look."""
 
 
+@dataclass(frozen=True, slots=True)
 class _Configured:
-    """The owner changed a deployment's configuration."""
+    """The owner changed a deployment's configuration, and perhaps wants its live source to end."""
 
-    def __init__(self, deployment: str) -> None:
-        self.deployment = deployment
+    deployment: str
+    stopped: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class _Feeding:
+    """The owner feeds a deployment from a stream; whoever waits hears whether a model is there."""
+
+    deployment: str
+    source: StreamSource
+    run: str
+    taken: Future[bool]
+
+
+_Event = Connected | Disconnected | Arrived | _Nudge | _Configured | _Feeding
 
 
 class Agent:
@@ -70,7 +89,7 @@ class Agent:
         """
         self._state = state
         self._device = device
-        self._queue: SimpleQueue[Connected | Disconnected | Arrived | _Nudge | _Configured] = SimpleQueue()
+        self._queue: SimpleQueue[_Event] = SimpleQueue()
         self._nudged = False
         self._stopping = False
         self._credit = limits.INITIAL_CREDIT
@@ -197,22 +216,37 @@ class Agent:
         """For fetching: hear them no more."""
         self._link.unsubscribe(blocks)
 
-    def _answer_owner(self, request: Mapping[str, Any]) -> Mapping[str, Any]:
+    def _answer_owner(self, request: Mapping[str, Any], connection: socket.socket) -> Mapping[str, Any]:
         """The control thread: what the command line asks."""
-        match request.get("do"):
-            case "status":
+        match request:
+            case {"do": "status"}:
                 return self._status()
-            case "reload":
-                name = str(request.get("deployment"))
+            case {"do": "reload" | "stop" as what, "deployment": str(name)}:
                 self._state.deployment(name)
-                self._queue.put(_Configured(name))
+                self._queue.put(_Configured(name, stopped=what == "stop"))
                 return {"ok": True}
-            case other:
-                raise MessageError(f"unknown request {other!r}; known: status, reload")
+            case {"do": "feed", "deployment": str(name), "header": list() | None as header, "line": int(line)}:
+                self._state.deployment(name)
+                return {"waiting": not self._take_stream(name, connection, header, line)}
+            case _:
+                raise MessageError(f"unknown request {str(request)[:200]}; known: status, reload, stop, feed")
+
+    def _take_stream(self, name: str, connection: socket.socket, header: Sequence[object] | None, line: int) -> bool:
+        """Hand a stream to its deployment; whether a model is there to answer it."""
+        run = secrets.token_hex(4)
+        names = None if header is None else [str(name) for name in header]
+        stream = connection.dup()
+        feeding = _Feeding(name, StreamSource(stream, run=run, header=names, line=line), run, Future())
+        self._queue.put(feeding)
+        try:
+            return feeding.taken.result(_STOP_TIMEOUT_S)
+        except BaseException:
+            stream.close()
+            raise
 
     # -- the main thread --------------------------------------------------------------------
 
-    def _handle(self, event: Connected | Disconnected | Arrived | _Nudge | _Configured) -> None:
+    def _handle(self, event: _Event) -> None:
         match event:
             case Connected():
                 self._born()
@@ -221,7 +255,11 @@ class Agent:
             case Arrived():
                 self._arrived(event)
             case _Configured():
+                if event.stopped:
+                    self._deployments.end_feed(event.deployment)
                 self._deployments.configured(event.deployment)
+            case _Feeding():
+                self._take_feed(event)
             case _Nudge():
                 self._nudged = False
             case _:
@@ -229,6 +267,12 @@ class Agent:
         self._tick()
         self._pump()
         self._report()
+
+    def _take_feed(self, event: _Feeding) -> None:
+        try:
+            event.taken.set_result(self._deployments.feed(event.deployment, event.source, run=event.run))
+        except (EdgeOpsError, OSError) as error:
+            event.taken.set_exception(error)
 
     def _tick(self) -> None:
         """What waits for time to pass, however busy the queue is."""
@@ -284,8 +328,7 @@ class Agent:
             case Credit():
                 self._credit = heard.records
             case Command():
-                detail = f"unknown command {heard.name[:60]!r}; this agent knows none"
-                self._uplink.say(UpKind.RESPONSE, Response(command=heard.command, ok=False, detail=detail))
+                self._uplink.say(UpKind.RESPONSE, self._deployments.nominate(heard.command, heard.request))
             case _:
                 assert_never(heard)
 
@@ -356,12 +399,14 @@ class Agent:
         }
 
 
-def _one_at_a_time(probe: Callable[[Path], ProbeVerdict]) -> Callable[[Path], ProbeVerdict]:
+def _one_at_a_time(
+    probe: Callable[[Path, Path | None], ProbeVerdict],
+) -> Callable[[Path, Path | None], ProbeVerdict]:
     """Two probes at once would take twice the memory and measure each other."""
     turn = Lock()
 
-    def probe_in_turn(artifact: Path) -> ProbeVerdict:
+    def probe_in_turn(artifact: Path, acceptance: Path | None) -> ProbeVerdict:
         with turn:
-            return probe(artifact)
+            return probe(artifact, acceptance)
 
     return probe_in_turn

@@ -1,10 +1,11 @@
-"""`edgeops-agent`: enrol a device, run its agent, play files to it, try an artifact.
+"""`edgeops-agent`: enrol a device, run its agent, play files or feed rows to it, try an artifact.
 
 Reads arguments and prints; what is printed on stdout is data, the rest goes to stderr. Exit codes: 0
 ok, 1 failed, 2 usage, 3 not found, 4 not allowed, 5 unreachable, 6 conflict.
 """
 
 import argparse
+import csv
 import json
 import os
 import platform
@@ -14,7 +15,10 @@ import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
+import msgspec
+
 from device_agent.config import (
+    Deployment,
     PredictionMode,
     Replay,
     StateFolder,
@@ -101,25 +105,43 @@ def _replay(options: argparse.Namespace) -> int:
 
         read_table(file, columns)
     order = Replay(file=str(file), run=secrets.token_hex(8), loop=not options.once, rate_hz=options.rate)
-    before = read_deployment(state, name)
-    after = type(before)(
-        source=order,
-        predictions=options.predictions or before.predictions,
-        jsonl=str(options.jsonl.absolute()) if options.jsonl is not None else before.jsonl,
-    )
-    write_deployment(state, name, after)
-    _tell(state, name)
+    write_deployment(state, name, msgspec.structs.replace(_choices(state, options), source=order))
+    _tell(state, "reload", name)
     rate = f"{options.rate:g} rows a second" if options.rate else "as fast as the model answers"
     waiting = "" if columns is not None else "; it waits for a model"
     _say(f"{name} replays {file}, {'once' if options.once else 'in a loop'}, {rate}{waiting}")
     return 0
 
 
+def _feed(options: argparse.Namespace) -> int:
+    from device_agent.feeding import Lines, feed  # noqa: PLC0415 - only this command talks for long
+
+    state, name = _state(options), options.deployment
+    read_device(state)
+    write_deployment(state, name, _choices(state, options))
+    _tell(state, "reload", name)
+    lines = Lines(sys.stdin.fileno())
+    header = None
+    first_line = 1
+    if options.format == "csv":
+        header = options.columns
+        if header is None:
+            header = lines.header()
+            first_line = 2
+    try:
+        fed = feed(state.socket, name, lines, header=header, first_line=first_line, say=_say)
+    except KeyboardInterrupt:
+        return 130
+    refused = f", {fed.refused} lines were no rows" if fed.refused else ""
+    _say(f"{name} took {fed.rows} rows{refused}")
+    return 1 if fed.refused and not fed.rows else 0
+
+
 def _stop(options: argparse.Namespace) -> int:
     state = _state(options)
     before = read_deployment(state, options.deployment)
-    write_deployment(state, options.deployment, type(before)(predictions=before.predictions, jsonl=before.jsonl))
-    _tell(state, options.deployment)
+    write_deployment(state, options.deployment, msgspec.structs.replace(before, source=None))
+    _tell(state, "stop", options.deployment)
     _say(f"{options.deployment} has no source any more")
     return 0
 
@@ -175,12 +197,23 @@ def _say(text: str) -> None:
     print(text, file=sys.stderr)
 
 
-def _tell(state: StateFolder, deployment: str) -> None:
+def _choices(state: StateFolder, options: argparse.Namespace) -> Deployment:
+    """What is configured, with what these options change."""
+    before = read_deployment(state, options.deployment)
+    return msgspec.structs.replace(
+        before,
+        predictions=options.predictions or before.predictions,
+        jsonl=str(options.jsonl.absolute()) if options.jsonl is not None else before.jsonl,
+        samples=options.samples if options.samples is not None else before.samples,
+    )
+
+
+def _tell(state: StateFolder, what: str, deployment: str) -> None:
     """A running agent looks at the configuration again; without one it waits on disk."""
     from device_agent.control import ask  # noqa: PLC0415
 
     try:
-        ask(state.socket, {"do": "reload", "deployment": deployment})
+        ask(state.socket, {"do": what, "deployment": deployment})
     except UnreachableError:
         _say(f"no agent runs here; this takes effect with: edgeops-agent --state {state.path} run")
 
@@ -200,6 +233,13 @@ def _address(text: str) -> tuple[str, int]:
     if not host or not port.isdecimal() or not 0 < int(port) < 65536:
         raise argparse.ArgumentTypeError(f"{text!r} is no HOST:PORT")
     return host, int(port)
+
+
+def _names(text: str) -> list[str]:
+    names = [name.strip() for name in next(csv.reader([text]), [])]
+    if not names or not all(names):
+        raise argparse.ArgumentTypeError(f"{text!r} names no columns; separate them with commas")
+    return names
 
 
 def _rate(text: str) -> float | None:
@@ -250,11 +290,19 @@ def parser() -> argparse.ArgumentParser:
         metavar="HZ",
         help=f"rows per second, or max: as fast as the model answers; default: {limits.REPLAY_RATE_HZ:g}",
     )
-    command.add_argument(
-        "--predictions", type=PredictionMode, choices=tuple(PredictionMode), help="which answers are published"
-    )
-    command.add_argument("--jsonl", type=Path, metavar="FILE", help="answers also go to this file")
+    _add_choices(command)
     command.set_defaults(act=_replay)
+
+    command = commands.add_parser("feed", help="pass rows from stdin to a deployment as they come, until stdin ends")
+    command.add_argument("--deployment", required=True, metavar="NAME")
+    command.add_argument(
+        "--format", choices=("csv", "jsonl"), default="csv", help="CSV, or a JSON object a line; default: csv"
+    )
+    command.add_argument(
+        "--columns", type=_names, metavar="A,B,...", help="what the cells of CSV are; default: the first line says it"
+    )
+    _add_choices(command)
+    command.set_defaults(act=_feed)
 
     command = commands.add_parser("stop", help="take a deployment's source away")
     command.add_argument("--deployment", required=True, metavar="NAME")
@@ -286,6 +334,19 @@ def parser() -> argparse.ArgumentParser:
     command.add_argument("--json", action="store_true")
     command.set_defaults(act=_bench)
     return root
+
+
+def _add_choices(command: argparse.ArgumentParser) -> None:
+    """What an owner chooses for a deployment whatever its source; not chosen stays as it was."""
+    command.add_argument(
+        "--predictions", type=PredictionMode, choices=tuple(PredictionMode), help="which answers are published"
+    )
+    command.add_argument("--jsonl", type=Path, metavar="FILE", help="answers also go to this file")
+    command.add_argument(
+        "--samples",
+        action=argparse.BooleanOptionalAction,
+        help="whether inputs may leave the device to be labelled; at first they may",
+    )
 
 
 if __name__ == "__main__":

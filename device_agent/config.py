@@ -152,11 +152,13 @@ class Replay(Settings, frozen=True, kw_only=True, tag="replay", tag_field="kind"
 class Deployment(Settings, frozen=True, kw_only=True):
     """What the owner of the device chose for one deployment."""
 
-    #: One kind of source so far; the tag in the file keeps the place of the others.
+    #: One kind so far; the tag in the file keeps the place of the others. A live stream is not configured: it comes.
     source: Replay | None = None
     predictions: PredictionMode = PredictionMode.LATEST
     #: Answers also go to this file, one JSON object a line.
     jsonl: str | None = None
+    #: Whether inputs may leave the device as samples, to be labelled.
+    samples: bool = True
 
 
 _T = TypeVar("_T", bound=Settings)

@@ -1,8 +1,8 @@
 """The owner's line to a running agent: a Unix socket in the state folder, one JSON line each way.
 
-Only the owner of the folder can reach it (mode 0600). A request is `{"do": "status"}` or
-`{"do": "reload", "deployment": NAME}`; what is asked for lies in files, so that nothing is lost when no
-agent runs.
+Only the owner of the folder can reach it (mode 0600). A request is `{"do": "status"}`, or
+`{"do": "reload", "deployment": NAME}`: what is asked for lies in files, so that nothing is lost when no
+agent runs. Whoever answers `{"do": "feed", ...}` keeps the connection: rows follow on it.
 """
 
 import json
@@ -21,19 +21,21 @@ _log = logging.getLogger(__name__)
 
 _TIMEOUT_S = 5.0
 _REST_S = 0.5
-_MAX_REQUEST_BYTES = 4096
+#: A feed names its columns.
+_MAX_REQUEST_BYTES = 1 << 18
 _MAX_ANSWER_BYTES = 1 << 20
 
 
 class ControlServer:
     """Answers one request per connection, one at a time, on a thread of its own."""
 
-    def __init__(self, path: Path, answer: Callable[[Mapping[str, Any]], Mapping[str, Any]]) -> None:
-        """`answer` turns a request into its answer; what it raises is told to the asker.
+    def __init__(self, path: Path, answer: Callable[[Mapping[str, Any], socket.socket], Mapping[str, Any]]) -> None:
+        """`answer` turns a request into its answer; what it raises is told to the asker. It may keep the connection
+        that it is given as a duplicate (`socket.dup`).
 
         Raises:
             PlatformError: the socket cannot be made.
-        """
+        """  # noqa: D205 - one sentence
         self._path = path
         self._answer = answer
         self._socket = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
@@ -70,12 +72,13 @@ class ControlServer:
                 continue
             with connection, suppress(OSError):
                 connection.settimeout(_TIMEOUT_S)
-                connection.sendall(json.dumps(self._reply(_read_line(connection, _MAX_REQUEST_BYTES))).encode() + b"\n")
+                connection.sendall(json.dumps(self._reply(connection)).encode() + b"\n")
 
-    def _reply(self, line: bytes) -> Mapping[str, Any]:
+    def _reply(self, connection: socket.socket) -> Mapping[str, Any]:
+        line = _read_line(connection, _MAX_REQUEST_BYTES)
         try:
             request = json.loads(line)
-            return self._answer(request if isinstance(request, dict) else {})
+            return self._answer(request if isinstance(request, dict) else {}, connection)
         except Exception as error:  # noqa: BLE001 - the border to whoever asks
             _log.warning("control.refused", extra={"error": error})
             return {"error": str(error)}
@@ -88,19 +91,30 @@ def ask(path: Path, request: Mapping[str, Any]) -> dict[str, Any]:
         UnreachableError: no agent runs in this folder, or it does not answer.
         MessageError: it refuses the request.
     """
+    connection, answer = ask_and_stay(path, request)
+    connection.close()
+    return answer
+
+
+def ask_and_stay(path: Path, request: Mapping[str, Any]) -> tuple[socket.socket, dict[str, Any]]:
+    """As `ask`, and the connection, on which more may follow."""
+    connection = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
     try:
-        with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as connection, _Address(path) as address:
+        with _Address(path) as address:
             connection.settimeout(_TIMEOUT_S)
             connection.connect(address)
-            connection.sendall(json.dumps(request).encode() + b"\n")
-            answer = json.loads(_read_line(connection, _MAX_ANSWER_BYTES))
+        connection.sendall(json.dumps(request).encode() + b"\n")
+        answer = json.loads(_read_line(connection, _MAX_ANSWER_BYTES))
     except (OSError, ValueError) as error:
+        connection.close()
         raise UnreachableError(
             f"no agent answers in {path.parent} ({error}); start it: edgeops-agent --state {path.parent} run"
         ) from error
     if "error" in answer:
+        connection.close()
         raise MessageError(str(answer["error"]))
-    return dict(answer)
+    connection.settimeout(None)
+    return connection, dict(answer)
 
 
 class _Address:

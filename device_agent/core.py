@@ -1,5 +1,8 @@
 """One deployment without threads: rows go in, answers go to sinks, telemetry windows to the spool.
 
+The inputs that the model in charge answered stay in its pool, to nominate from. A candidate fills a pool of its own
+from its first answer on, which counts once it is committed; that of the incumbent waits for the end of the TRIAL.
+
 Whoever owns a `DeploymentCore` calls it from one thread and tells it the time through a clock. It decides
 when a window closes and what a row counts as. It loads no model, reads no source and knows no network.
 
@@ -14,12 +17,15 @@ from typing import Protocol
 import numpy as np
 from numpy.typing import NDArray
 
+from device_agent.pool import Pool, Pooled
 from device_agent.sinks.sink import Sink
 from device_agent.store.spool import Spool
 from edgeops import limits
+from edgeops.artifact.manifest import InputWindow
 from edgeops.digest import digest_raw
 from edgeops.errors import PlatformError
 from edgeops.model.model import Model
+from edgeops.model.postprocess import Prediction
 from edgeops.model.windowing import WindowBuffer
 from edgeops.protocol import messages
 from edgeops.protocol.messages import Phase
@@ -64,14 +70,19 @@ class Totals:
     detail: str = ""
 
 
+_Keep = Callable[[NDArray[np.float32], Prediction, str, int], None]
+
+
 class _Lane:
     """A model with its own input window, and the sinks that hear it."""
 
-    __slots__ = ("charge", "picks", "predict", "push", "sinks", "sketcher")
+    __slots__ = ("charge", "keep", "picks", "predict", "push", "sinks", "sketcher")
 
     def __init__(self, charge: Charge, columns: Sequence[str]) -> None:
         window = charge.model.manifest.window
         self.charge = charge
+        #: Takes what was answered into the model's pool; None = nothing of it may be nominated.
+        self.keep: _Keep | None = None
         self.push = WindowBuffer(window).push
         self.predict = charge.model.predict
         self.sketcher = None if charge.model.reference is None else Sketcher(charge.model.reference)
@@ -119,6 +130,10 @@ class DeploymentCore:
         self._lane: _Lane | None = None
         #: In TRIAL, the incumbent: actuating sinks hear only this one.
         self._guard: _Lane | None = None
+        self._incumbent: Charge | None = None
+        #: By digest: of the model in charge and, in TRIAL, of its incumbent.
+        self._pools: dict[str, Pool] = {}
+        self._pooling = True
         self._position = 0
         self._checkpoint: Callable[[int], bytes] | None = None
         self._latencies: list[int] = []
@@ -155,7 +170,13 @@ class DeploymentCore:
         self.close_window()
         self._sinks = tuple(sinks)
         self._rests.clear()
-        self._arrange(self.charge, self._guard.charge if self._guard is not None else None)
+        self._arrange(self.charge, self._incumbent)
+
+    def allow_samples(self, *, allowed: bool) -> None:
+        """Whether inputs may be nominated; where they may not, none is kept."""
+        if allowed != self._pooling:
+            self._pooling = allowed
+            self._stock()
 
     def use_source(self, position: int, checkpoint: Callable[[int], bytes]) -> None:
         """Rows that come now belong to a source that stands at `position`; closes the window of the last one.
@@ -177,6 +198,21 @@ class DeploymentCore:
         """
         self.close_window()
         self._arrange(charge, incumbent)
+
+    def pooled(self, digest: str, *, within_ns: int | None = None) -> Pooled:
+        """A copy of the inputs that this model answered, if it is in charge; else nothing, and why.
+
+        `within_ns` leaves out what was answered longer ago.
+        """
+        if reason := self._unpooled(digest):
+            return Pooled.nothing(reason)
+        pool = self._pools.get(digest)
+        now_ns = self._clock_ns()
+        since_ns = 0 if within_ns is None else now_ns - within_ns
+        copied = None if pool is None else pool.copy(now_ns, since_ns=since_ns)
+        if copied is None or not copied.entries:
+            return Pooled.nothing("no input was answered " + ("yet" if within_ns is None else "in the time asked for"))
+        return copied
 
     # -- what the owner feeds -------------------------------------------------------
 
@@ -205,6 +241,8 @@ class DeploymentCore:
         latencies.append(now_ns - started_ns)
         if lane.sketcher is not None:
             lane.sketcher.push(prediction.channels)
+        if lane.keep is not None:
+            lane.keep(window, prediction, input_id, now_ns)
         for sink in lane.sinks:
             try:
                 sink.take(input_id, prediction, now_ns)
@@ -266,8 +304,10 @@ class DeploymentCore:
 
     def _arrange(self, charge: Charge | None, incumbent: Charge | None) -> None:
         """Give every sink its voice: actuating ones never hear a candidate in TRIAL."""
+        self._incumbent = incumbent
         if charge is None:
             self._lane, self._guard, self.columns = None, None, ()
+            self._stock()
             self._reset()
             return
         guarded = incumbent is not None and charge.phase is Phase.TRIAL and any(sink.actuating for sink in self._sinks)
@@ -277,8 +317,36 @@ class DeploymentCore:
         self.columns = tuple(columns)
         self._lane = _Lane(charge, columns)
         self._guard = _Lane(incumbent, columns) if guarded and incumbent is not None else None
+        self._stock()
         self._give_voices()
         self._reset()
+
+    def _stock(self) -> None:
+        """Keep the pools of the models that matter, make that of the one in charge, forget the others."""
+        charges = [charge for charge in (self.charge, self._incumbent) if charge is not None and self._pooling]
+        self._pools = {charge.digest: self._pools[charge.digest] for charge in charges if charge.digest in self._pools}
+        if self._lane is None:
+            return
+        charge = self._lane.charge
+        if self._pooling and charge.digest not in self._pools and _fits_sample(charge.model.manifest.window):
+            self._pools[charge.digest] = Pool(charge.model.manifest)
+        pool = self._pools.get(charge.digest)
+        self._lane.keep = None if pool is None else pool.keep
+
+    def _unpooled(self, digest: str) -> str:
+        """Why no input of this model may be nominated; empty if it may."""
+        charge = self._incumbent or self.charge
+        if charge is None:
+            return "no model answers here"
+        if charge.digest != digest:
+            return f"{digest[:19]} is not in charge here, {charge.digest[:19]} is"
+        if charge.phase is Phase.TRIAL:
+            return f"{digest[:19]} is still in its trial"
+        if not self._pooling:
+            return "the owner of the device forbids samples"
+        if not _fits_sample(charge.model.manifest.window):
+            return f"one input is larger than a sample may be, {limits.MAX_SAMPLE_BYTES} bytes"
+        return ""
 
     def _give_voices(self) -> None:
         """Actuating sinks never hear a candidate in TRIAL; those at rest hear nobody."""
@@ -373,6 +441,10 @@ class DeploymentCore:
             rest.over = True
         if due:
             self._give_voices()
+
+
+def _fits_sample(window: InputWindow) -> bool:
+    return 4 * window.rows * len(window.columns) <= limits.MAX_SAMPLE_BYTES
 
 
 def percentiles_us(latencies_ns: Sequence[int], ranks: tuple[float, ...]) -> tuple[int, ...]:

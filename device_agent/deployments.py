@@ -8,27 +8,35 @@ import logging
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import CancelledError
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 
 from device_agent.config import Deployment, Replay, StateFolder, read_deployment
 from device_agent.feed import Feed, Wiring
+from device_agent.nomination import Nominations
+from device_agent.pool import Pooled
 from device_agent.sinks.jsonl import JsonlSink
 from device_agent.sinks.sink import Sink
 from device_agent.sinks.telemetry import TelemetrySink
+from device_agent.sources.cells import positions
 from device_agent.sources.replay import ReplaySource
 from device_agent.sources.source import Source
+from device_agent.sources.stream import StreamSource
 from device_agent.store.spool import Spool
 from device_agent.updates import Surroundings, Updates
 from device_agent.worker import Worker
 from edgeops import limits
 from edgeops.errors import EdgeOpsError, MessageError
-from edgeops.protocol.messages import DeploymentState, Desired, DesiredDeployment
+from edgeops.protocol.messages import DeploymentState, Desired, DesiredDeployment, Nominate, Response
 from edgeops.protocol.topics import UpKind
 
 _log = logging.getLogger(__name__)
 
 _STOP_TIMEOUT_S = 5.0
+#: A deployment whose model is slow answers a question after its present inference.
+_POOL_TIMEOUT_S = 60.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,7 +61,8 @@ class Deployments:
         self._unusable: tuple[str, ...] = ()
         self._again_s = 0.0
         #: Mishaps by stable name.
-        self.counters: Counter[str] = Counter()
+        self._counters: Counter[str] = Counter()
+        self._nominations = Nominations(surroundings.spool)
         self._wiring = Wiring(
             source=_open_source, sinks=self._sinks, configuration=lambda name: read_deployment(state, name)
         )
@@ -85,6 +94,47 @@ class Deployments:
             PlatformError, OSError: it cannot be set up.
         """
         self._get(name).feed.look_again()
+
+    @property
+    def counters(self) -> Counter[str]:
+        """Mishaps by stable name."""
+        return self._counters + self._nominations.counters
+
+    def feed(self, name: str, source: StreamSource, *, run: str) -> bool:
+        """Let a deployment take its rows from a live source, named `run`; whether a model is there to answer them.
+
+        Raises:
+            ConflictError: it has another source.
+            DatasetError: the source lacks columns that the model reads.
+            MessageError, PlatformError, OSError: the deployment cannot be set up.
+        """
+        feed = self._get(name).feed
+        if source.header is not None:
+            positions("stdin", source.header, feed.core.columns)
+        feed.attach(source, run=run)
+        return feed.core.charge is not None
+
+    def end_feed(self, name: str) -> None:
+        """End a live source of a deployment, if it has one."""
+        deployed = self._deployed.get(name)
+        if deployed is not None:
+            deployed.feed.detach("its owner stopped it")
+
+    def nominate(self, command: str, request: Nominate) -> Response:
+        """Answer a request for samples through the spool; the response says whether it will be.
+
+        Raises:
+            PlatformError: the spool cannot take the answer; the command may come again.
+        """
+        if self._nominations.are_answered(command):
+            return Response(command=command, ok=True, detail="answered before")
+        deployed = self._deployed.get(request.deployment)
+        if deployed is None:
+            reason = f"this device has no deployment {request.deployment}"
+            self._nominations.answer(command, request, Pooled.nothing(reason))
+            return Response(command=command, ok=False, detail=reason)
+        deployed.worker.submit(partial(self._nominate, command, request, deployed))
+        return Response(command=command, ok=True)
 
     def desire(self, desired: Desired) -> bool:
         """Hand each deployment its part; False = not every one could store it, ask again."""
@@ -119,6 +169,20 @@ class Deployments:
         return [deployed.updates.mark for _, deployed in self]
 
     # -- below ------------------------------------------------------------------------
+
+    def _nominate(self, command: str, request: Nominate, deployed: Deployed) -> None:
+        """In the deployment's worker."""
+        if self._nominations.are_answered(command):
+            return
+        within_ns = None if request.within_ms is None else request.within_ms * 1_000_000
+        try:
+            pooled = deployed.feed.pooled(request.digest, within_ns=within_ns, timeout_s=_POOL_TIMEOUT_S)
+            self._nominations.answer(command, request, pooled)
+        except (TimeoutError, CancelledError, EdgeOpsError) as error:
+            # The server asks again.
+            self._failed("nomination.delayed", request.deployment, error)
+            return
+        self._on_change()
 
     def _set_up(self, names: Sequence[str]) -> None:
         self._unusable = tuple(name for name in names if not self._is_set_up(name))
@@ -180,7 +244,7 @@ class Deployments:
         self._on_change()
 
     def _failed(self, event: str, name: str, error: Exception) -> None:
-        self.counters[event] += 1
+        self._counters[event] += 1
         _log.warning(event, extra={"deployment": name, "error": error})
 
     def _sinks(self, deployment: str, configuration: Deployment) -> Sequence[Sink]:

@@ -1,27 +1,32 @@
 """The thread of one deployment: reads its source at its pace and lets the core answer.
 
-It follows two things that others decide: which models shall run (`Updates.running`) and what the
-owner configured. `look_again` says that one of them changed; nothing else crosses the threads. An
-error of a source, a model or a sink is counted, kept for `status`, and tried again with back-off.
+It follows what others decide: which models shall run (`Updates.running`), what the owner configured, and
+whether a live source was attached. `look_again` says that one of them changed; what else crosses the threads
+is a question for a copy of the pool. An error of a source, a model or a sink is counted, kept for `status`, and
+tried again with back-off.
 """
 
 import logging
 import time
 from collections.abc import Callable, Sequence
+from concurrent.futures import Future
 from dataclasses import dataclass
+from itertools import repeat
+from queue import SimpleQueue
 from threading import Event, Thread
 
 import msgspec
 
 from device_agent.config import Deployment, Replay
 from device_agent.core import Charge, DeploymentCore
+from device_agent.pool import Pooled
 from device_agent.sinks.sink import Sink
 from device_agent.sources.source import Rows, Source
 from device_agent.store.slots import Slot
 from device_agent.store.spool import Spool
 from device_agent.updates import Running, Updates
 from edgeops import limits
-from edgeops.errors import EdgeOpsError, PlatformError
+from edgeops.errors import ConflictError, EdgeOpsError, PlatformError
 from edgeops.model.model import Model
 from edgeops.protocol.messages import Phase
 
@@ -38,6 +43,15 @@ class Checkpoint(msgspec.Struct, frozen=True, array_like=True):
 
     run: str
     position: int
+
+
+@dataclass(frozen=True, slots=True)
+class _Question:
+    """What `pooled` wants to know."""
+
+    digest: str
+    within_ns: int | None
+    answer: Future[Pooled]
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,6 +75,8 @@ class Feed:
         self.source_state = "none"
         self.source_errors = 0
         self.model_errors = 0
+        #: Lines of streams that have ended; see `refused_lines`.
+        self._refused_lines = 0
         self._deployment = deployment
         self._updates = updates
         self._spool = spool
@@ -75,8 +91,11 @@ class Feed:
         self._reload: _Backoff | None = None
         self._configuration: Deployment | None = None
         self._source: Source | None = None
+        #: A live source that waits to be turned to, and why the present one shall end.
+        self._attached: tuple[str, Source] | None = None
+        self._detached: str | None = None
+        self._questions: SimpleQueue[_Question] = SimpleQueue()
         self._selected: tuple[str, ...] | None = None
-        self._ended = False
         self._pacer = _Pacer(None)
         self._retry = _Backoff()
         self._thread = Thread(target=self._run, name=f"feed-{deployment}", daemon=True)
@@ -88,6 +107,44 @@ class Feed:
     def look_again(self) -> None:
         """The models that shall run, or the configuration, may have changed; never blocks."""
         self._news.set()
+
+    @property
+    def refused_lines(self) -> int:
+        """Lines of live sources that were no rows."""
+        return self._refused_lines + (self._source.refused if self._source is not None else 0)
+
+    def attach(self, source: Source, *, run: str) -> None:
+        """Turn to a live source; `run` names it.
+
+        Raises:
+            ConflictError: the deployment has a source.
+        """
+        order = self._wiring.configuration(self._deployment).source
+        if order is not None:
+            raise ConflictError(
+                f"{self._deployment} replays {order.file}; end that first: "
+                f"edgeops-agent stop --deployment {self._deployment}"
+            )
+        if self._attached is not None or self._is_fed():
+            raise ConflictError(f"{self._deployment} is being fed already; one source at a time")
+        self._attached = (run, source)
+        self._news.set()
+
+    def detach(self, reason: str) -> None:
+        """End a live source, if there is one."""
+        self._detached = reason
+        self._news.set()
+
+    def pooled(self, digest: str, *, within_ns: int | None, timeout_s: float) -> Pooled:
+        """What `DeploymentCore.pooled` says, asked of the deployment's own thread.
+
+        Raises:
+            TimeoutError, CancelledError: it did not answer, or ends.
+        """
+        question = _Question(digest, within_ns, Future())
+        self._questions.put(question)
+        self._news.set()
+        return question.answer.result(timeout_s)
 
     def stop(self, timeout_s: float) -> None:
         """Close the window, flush the sinks, end the thread."""
@@ -108,6 +165,9 @@ class Feed:
             self.core.use_sinks(())
         except PlatformError as error:
             _log.warning("window.lost", extra={"deployment": self._deployment, "error": error})
+        self._let_go("the agent stopped")
+        while not self._questions.empty():
+            self._questions.get().answer.cancel()
         for model in self._models.values():
             model.close()
 
@@ -119,6 +179,7 @@ class Feed:
             self._stale = True
             self._follow()
             self._stale = False
+        self._answer_questions()
         wait_s = self._play()
         self.core.tick()
         if wait_s > 0:
@@ -130,9 +191,26 @@ class Feed:
         configuration = self._wiring.configuration(self._deployment)
         if configuration != self._configuration:
             self._configure(configuration)
+        if self._detached is not None:
+            if self._is_fed():
+                self._turn_to(None, run="", rate_hz=None, reason=self._detached)
+            self._detached = None
+        if self._attached is not None:
+            run, source = self._attached
+            self._turn_to(source, run=run, rate_hz=None)
+            self._attached = None
+
+    def _answer_questions(self) -> None:
+        while not self._questions.empty():
+            question = self._questions.get()
+            try:
+                question.answer.set_result(self.core.pooled(question.digest, within_ns=question.within_ns))
+            except Exception as error:  # noqa: BLE001 - whoever asked hears of it
+                question.answer.set_exception(error)
 
     def _configure(self, configuration: Deployment) -> None:
         last = self._configuration
+        self.core.allow_samples(allowed=configuration.samples)
         if last is None or (last.predictions, last.jsonl) != (configuration.predictions, configuration.jsonl):
             self.core.use_sinks(self._wiring.sinks(self._deployment, configuration))
         if last is None or last.source != configuration.source:
@@ -140,18 +218,35 @@ class Feed:
         self._configuration = configuration
 
     def _open(self, order: Replay | None) -> None:
-        """Turn to another source, at the place where this order to replay stood last."""
-        run = order.run if order is not None else ""
+        """Turn to what is configured, at the place where this order to replay stood last."""
+        if order is None:
+            self._turn_to(None, run="", rate_hz=None)
+        else:
+            source = self._wiring.source(order)
+            self._turn_to(source, run=order.run, rate_hz=order.rate_hz, reason=f"{order.file} is replayed now")
+
+    def _turn_to(self, source: Source | None, *, run: str, rate_hz: float | None, reason: str = "") -> None:
+        """Let go of the present source and begin this one; `reason` is for whoever feeds the present one."""
         stored = self._spool.checkpoint(self._deployment)
         last = msgspec.msgpack.decode(stored, type=Checkpoint) if stored is not None else None
         position = last.position if last is not None and last.run == run else 0
         self.core.use_source(position, lambda at: msgspec.msgpack.encode(Checkpoint(run, at)))
-        self._source = self._wiring.source(order) if order is not None else None
+        self._let_go(reason)
+        self._source = source
         self._selected = None
-        self._ended = False
-        self._pacer = _Pacer(order.rate_hz if order is not None else None)
+        self._pacer = _Pacer(rate_hz)
         self._retry = _Backoff()
-        self.source_state = "waiting for a model" if order is not None else "none"
+        self.source_state = "waiting for a model" if source is not None else "none"
+
+    def _is_fed(self) -> bool:
+        """Whether a live source is at work."""
+        return self._source is not None and self._source.live
+
+    def _let_go(self, reason: str) -> None:
+        if self._source is not None:
+            self._refused_lines += self._source.refused
+            self._source.close(reason)
+            self._source = None
 
     def _put_in_charge(self, running: Running) -> None:
         incumbent = self._charge(running.active, Phase.LIVE)
@@ -190,32 +285,34 @@ class Feed:
     def _play(self) -> float:
         """Answer the rows that are due; how long nothing more will be, in seconds."""
         core = self.core
-        if self._source is None or core.charge is None or self._ended or self._retry.wait_s() > 0:
+        if self._source is None or core.charge is None or self._retry.wait_s() > 0:
             return _TICK_S
         if self._selected != core.columns:
             self._select(self._source)
         due = self._pacer.due(_CHUNK_ROWS)
         if due == 0:
             return self._pacer.wait_s()
-        if self._pacer.unpaced and self._spool.pending > limits.MAX_REPLAY_PENDING:
+        if self._pacer.unpaced and not self._source.live and self._spool.pending > limits.MAX_REPLAY_PENDING:
             self.source_state = "waiting for the server"
             return _TICK_S
         rows = self._source.read(due)
         if rows is None:
             core.close_window()
-            self._ended = True
+            self._let_go("")
             self.source_state = "ended"
             return _TICK_S
-        self.source_state = "playing"
+        self.source_state = "playing" if rows.ids else "waiting for rows"
         self._answer(self._source, rows)
         return 0.0
 
     def _answer(self, source: Source, rows: Rows) -> None:
         core, news = self.core, self._news
         first = rows.position - len(rows.ids)
+        times = rows.at_s if rows.at_s is not None else repeat(None, len(rows.ids))
+        taken = enumerate(zip(rows.values, rows.ids, times, strict=True), start=first + 1)
         try:
-            for position, (row, input_id) in enumerate(zip(rows.values, rows.ids, strict=True), start=first + 1):
-                core.take(row, input_id, position)
+            for position, (row, input_id, at_s) in taken:
+                core.take(row, input_id, position, at_s=at_s)
                 if news.is_set():
                     break
         finally:

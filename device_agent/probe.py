@@ -1,6 +1,6 @@
-"""Tries an artifact in a child process, where a crash costs no inference: load, golden vectors, latency.
+"""Tries an artifact in a child process, where a crash costs no inference: load, golden vectors, acceptance, latency.
 
-    python -m device_agent.probe ARTIFACT
+    python -m device_agent.probe ARTIFACT [ACCEPTANCE_SET]
 
 prints one JSON verdict. The parent's side bounds time and memory and takes a crash or a hang for a verdict
 too. It does not ask whether the artifact is trusted: that comes before and after.
@@ -17,6 +17,7 @@ import numpy as np
 
 from device_agent.child import command
 from edgeops import limits
+from edgeops.artifact.acceptance import check_acceptance, decode_acceptance
 from edgeops.errors import ArtifactError, InputError, PlatformError
 from edgeops.model.golden import check_golden
 from edgeops.model.model import Model
@@ -38,9 +39,13 @@ class ProbeVerdict(msgspec.Struct, frozen=True, kw_only=True):
     latency_p95_us: int = 0
 
 
-def run_probe(artifact: Path) -> ProbeVerdict:
-    """Probe in a child with PROBE_MEMORY_BYTES of address space and PROBE_TIMEOUT; for the worker thread."""
-    line = command("device_agent.probe", str(artifact), memory_bytes=limits.PROBE_MEMORY_BYTES)
+def run_probe(artifact: Path, acceptance: Path | None) -> ProbeVerdict:
+    """Probe in a child with PROBE_MEMORY_BYTES of address space and PROBE_TIMEOUT; for the worker thread.
+
+    `acceptance` is the set that a model of a delegated key must pass; None = a person signed the model.
+    """
+    files = [str(file) for file in (artifact, acceptance) if file is not None]
+    line = command("device_agent.probe", *files, memory_bytes=limits.PROBE_MEMORY_BYTES)
     try:
         child = subprocess.run(
             line,
@@ -61,8 +66,8 @@ def run_probe(artifact: Path) -> ProbeVerdict:
     return _failed(f"the probe {_ending(child.returncode)}: {_last_line(child.stderr)}")
 
 
-def probe(artifact: Path) -> ProbeVerdict:
-    """Load, compare with the golden vectors, measure; in this process."""
+def probe(artifact: Path, acceptance: Path | None) -> ProbeVerdict:
+    """Load, compare with the golden vectors, run the acceptance set, measure; in this process."""
     try:
         model = Model.load(artifact)
         golden = check_golden(model, model.golden)
@@ -72,7 +77,22 @@ def probe(artifact: Path) -> ProbeVerdict:
         return ProbeVerdict(reason=Reason.INCOMPATIBLE, detail=str(error))
     if not golden.ok:
         return ProbeVerdict(reason=Reason.GOLDEN, detail=golden.detail)
-    return _judge_latency(model, _measure_us(model))
+    refused = None if acceptance is None else _judge_acceptance(model, acceptance)
+    return refused or _judge_latency(model, _measure_us(model))
+
+
+def _judge_acceptance(model: Model, file: Path) -> ProbeVerdict | None:
+    """The verdict on a model that falls short; None = it does not."""
+    try:
+        verdict = check_acceptance(model, decode_acceptance(file.read_bytes()))
+    except OSError as error:
+        return ProbeVerdict(reason=Reason.DISK, detail=f"cannot read the acceptance set: {error}")
+    except ArtifactError as error:
+        return ProbeVerdict(reason=Reason.ACCEPTANCE, detail=str(error))
+    if verdict.passed:
+        return None
+    detail = f"the acceptance set is not passed: {'; '.join(verdict.shortfalls)}"
+    return ProbeVerdict(reason=Reason.ACCEPTANCE, detail=detail[: limits.MAX_DETAIL_LENGTH])
 
 
 def _judge_latency(model: Model, latencies_us: list[int]) -> ProbeVerdict:
@@ -121,7 +141,8 @@ def _last_line(output: bytes) -> str:
 
 def main() -> None:
     """Run as a child process; see the module's docstring."""
-    verdict = probe(Path(sys.argv[1]))
+    artifact, *acceptance = map(Path, sys.argv[1:])
+    verdict = probe(artifact, acceptance[0] if acceptance else None)
     sys.stdout.write(msgspec.json.encode(verdict).decode() + "\n")
 
 

@@ -19,6 +19,7 @@ def counters(own: Mapping[str, int], deployments: Iterable[Deployed]) -> dict[st
         total["sink.errors"] += totals.sink_errors
         total["spool.errors"] += totals.spool_errors
         total["source.errors"] += feed.source_errors
+        total["source.refused-lines"] += feed.refused_lines
         total["model.errors"] += feed.model_errors
         total["slot.damaged"] += deployed.updates.damaged
         total["worker.errors"] += deployed.worker.failures

@@ -6,7 +6,7 @@ deployment's folder, and decide nothing: which step comes when is `edgeops.updat
 
 from collections.abc import Callable
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import msgspec
@@ -16,8 +16,9 @@ from device_agent.probe import ProbeVerdict, run_probe
 from device_agent.store.slots import Slots
 from device_agent.store.spool import Spool
 from device_agent.trust import Listed, Trust, TrustRefused, Unreachable
+from edgeops.artifact.acceptance import acceptance_path, decode_acceptance, misfit
 from edgeops.artifact.compatibility import incompatibilities
-from edgeops.artifact.manifest import Descriptor, decode_descriptor
+from edgeops.artifact.manifest import Descriptor, auto_model, decode_descriptor, target_path
 from edgeops.artifact.package import open_artifact
 from edgeops.digest import digest_file, digest_hex, write_atomically
 from edgeops.errors import ArtifactError
@@ -51,8 +52,8 @@ class Surroundings:
     facts: Callable[[], DeviceFacts]
     #: Runs slow work in the deployment's own worker thread, in order.
     submit: Callable[[Callable[[], None]], object]
-    #: Tries an artifact where a crash costs nothing.
-    probe: Callable[[Path], ProbeVerdict] = run_probe
+    #: Tries an artifact, with the acceptance set that it must pass if any, where a crash costs nothing.
+    probe: Callable[[Path, Path | None], ProbeVerdict] = run_probe
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,6 +72,17 @@ class Candidate:
         return cls(update.wanted.target, update.wanted.digest)
 
 
+@dataclass(frozen=True, slots=True)
+class _Vouched:
+    """What current metadata says of a candidate."""
+
+    descriptor: Descriptor
+    #: The descriptor as it was signed.
+    content: bytes
+    #: What a model of a delegated key must pass; None = the targets key signed it.
+    acceptance: bytes | None
+
+
 class Steps:
     """The slow steps of one deployment."""
 
@@ -83,15 +95,16 @@ class Steps:
         """Trust, then compatibility, then the blocks: nothing is pulled that may not run here."""
         candidate = Candidate.of(update)
         try:
-            outcome = self._descriptor(candidate, absent=Reason.NOT_LISTED, cancelled=cancelled)
-            if not isinstance(outcome, Descriptor):
+            outcome = self._ask(candidate, absent=Reason.NOT_LISTED, cancelled=cancelled)
+            if not isinstance(outcome, _Vouched):
                 return outcome
             self._forget_others(candidate.digest)
-            reasons = incompatibilities(outcome, self._facts(candidate.digest))
+            reasons = incompatibilities(outcome.descriptor, self._facts(candidate.digest))
             if reasons:
                 return Refused(Reason.INCOMPATIBLE, "; ".join(reasons))
+            self._keep(candidate.digest, outcome)
             if not self._slots.holds(candidate.digest):
-                self._around.blocks.blob(outcome, self._folder, meta=self._around.meta, cancelled=cancelled)
+                self._around.blocks.blob(outcome.descriptor, self._folder, meta=self._around.meta, cancelled=cancelled)
         except (NoContactError, CancelledError):
             return NoContact()
         except ArtifactError as error:
@@ -141,46 +154,59 @@ class Steps:
         return Staged()
 
     def probe(self, update: Update) -> Event:
-        """Try it in a child process."""
-        verdict = self._around.probe(self._slots.slot(Candidate.of(update).digest).path)
+        """Try it in a child process, a model of a delegated key with its acceptance set."""
+        candidate = Candidate.of(update)
+        acceptance = self._acceptance_file(candidate.digest) if auto_model(candidate.target) else None
+        verdict = self._around.probe(self._slots.slot(candidate.digest).path, acceptance)
         return ProbePassed() if verdict.reason is Reason.NONE else Failed(verdict.reason, verdict.detail)
 
     def check_listed(self, update: Update, cancelled: Callable[[], bool]) -> Event:
         """Ask TUF right before it runs; without contact the question stays open."""
-        outcome = self._descriptor(Candidate.of(update), absent=Reason.WITHDRAWN, cancelled=cancelled)
-        return StillListed() if isinstance(outcome, Descriptor) else outcome
+        candidate = Candidate.of(update)
+        outcome = self._ask(candidate, absent=Reason.WITHDRAWN, cancelled=cancelled)
+        if not isinstance(outcome, _Vouched):
+            return outcome
+        if outcome.acceptance is not None and outcome.acceptance != self._kept_acceptance(candidate.digest):
+            return Refused(Reason.ACCEPTANCE, "the acceptance set changed after the probe; roll the model out again")
+        return StillListed()
 
-    def _descriptor(
+    def _ask(
         self, candidate: Candidate, *, absent: Reason, cancelled: Callable[[], bool]
-    ) -> Descriptor | Refused | NoContact:
-        """What current metadata lists as the candidate's target, if it is that digest."""
-        outcome = self._around.trust.check([candidate.target], cancelled=cancelled)
+    ) -> _Vouched | Refused | NoContact:
+        """What current metadata lists as the candidate's target, if it is that digest, and what it must pass."""
+        model = auto_model(candidate.target)
+        asked = [candidate.target] if model is None else [candidate.target, acceptance_path(model)]
+        outcome = self._around.trust.check(asked, cancelled=cancelled)
         match outcome:
             case Unreachable():
                 return NoContact()
             case TrustRefused(kind, detail):
                 return Refused(Reason.TRUST, f"{kind}: {detail}")
             case Listed(targets=targets):
-                return self._vouched(candidate, targets.get(candidate.target), absent)
+                vouched = _descriptor(candidate, targets.get(candidate.target), absent)
+                if model is None or isinstance(vouched, Refused):
+                    return vouched
+                return _with_acceptance(vouched, targets.get(acceptance_path(model)))
 
-    def _vouched(self, candidate: Candidate, content: bytes | None, absent: Reason) -> Descriptor | Refused:
-        if content is None:
-            return Refused(absent, f"current metadata does not list {candidate.target}")
+    def _keep(self, digest: str, vouched: _Vouched) -> None:
+        """Beside the download, for the steps that follow: the slot itself holds nothing that can change."""
+        self._folder.mkdir(parents=True, exist_ok=True)
+        if not self._slots.holds(digest):
+            write_atomically(self._descriptor_file(digest), vouched.content)
+        if vouched.acceptance is not None:
+            write_atomically(self._acceptance_file(digest), vouched.acceptance)
+
+    def _kept_acceptance(self, digest: str) -> bytes | None:
         try:
-            descriptor = decode_descriptor(content)
-        except ArtifactError as error:
-            return Refused(absent, f"{candidate.target} is no descriptor that this agent reads: {error}")
-        if descriptor.digest != candidate.digest:
-            return Refused(
-                absent, f"current metadata lists {descriptor.digest} as {candidate.target}, not {candidate.digest}"
-            )
-        if not self._slots.holds(candidate.digest):
-            self._folder.mkdir(parents=True, exist_ok=True)
-            write_atomically(self._descriptor_file(candidate.digest), content)
-        return descriptor
+            return self._acceptance_file(digest).read_bytes()
+        except OSError:
+            return None
 
     def _descriptor_file(self, digest: str) -> Path:
         return self._folder / f"{digest_hex(digest)}.json"
+
+    def _acceptance_file(self, digest: str) -> Path:
+        return self._folder / f"{digest_hex(digest)}.acceptance"
 
     def _facts(self, digest: str) -> DeviceFacts:
         """What the candidate takes on disk already needs no room again."""
@@ -198,3 +224,36 @@ class Steps:
             for file in self._folder.iterdir():
                 if file.stem != digest_hex(digest):
                     file.unlink(missing_ok=True)
+
+
+def _descriptor(candidate: Candidate, content: bytes | None, absent: Reason) -> _Vouched | Refused:
+    """The candidate's descriptor, under the name that it gives itself."""
+    if content is None:
+        return Refused(absent, f"current metadata does not list {candidate.target}")
+    try:
+        descriptor = decode_descriptor(content)
+    except ArtifactError as error:
+        return Refused(absent, f"{candidate.target} is no descriptor that this agent reads: {error}")
+    if descriptor.digest != candidate.digest:
+        return Refused(
+            absent, f"current metadata lists {descriptor.digest} as {candidate.target}, not {candidate.digest}"
+        )
+    own = target_path(descriptor.manifest, auto=auto_model(candidate.target) is not None)
+    if candidate.target != own:
+        # Else the key of one model could sign another one, past that one's acceptance set.
+        return Refused(Reason.TRUST, f"{candidate.target} is the descriptor of another model: {own}")
+    return _Vouched(descriptor, content, None)
+
+
+def _with_acceptance(vouched: _Vouched, content: bytes | None) -> _Vouched | Refused:
+    """Add the set that a model of a delegated key must pass; nothing is pulled that could not be judged."""
+    manifest = vouched.descriptor.manifest
+    if content is None:
+        return Refused(Reason.ACCEPTANCE, f"current metadata does not list {acceptance_path(manifest.name)}")
+    try:
+        why = misfit(decode_acceptance(content), manifest)
+    except ArtifactError as error:
+        why = str(error)
+    if why is not None:
+        return Refused(Reason.ACCEPTANCE, f"{acceptance_path(manifest.name)} cannot judge this model: {why}")
+    return replace(vouched, acceptance=content)

@@ -70,7 +70,7 @@ HISTOGRAM_BINS = 32
 #: Prediction batches leave after this many or this long.
 PREDICTION_BATCH = 50
 PREDICTION_BATCH_AGE = timedelta(seconds=1)
-#: Spool file; beyond it, NEW windows merge, then the oldest predictions go, counted.
+#: Spool file; beyond it, NEW windows merge, then the oldest predictions go, then the oldest samples, counted.
 SPOOL_BYTES = 32 * 1024 * 1024
 #: SENT records without an ack are sent again after this.
 ACK_TIMEOUT = timedelta(seconds=10)
@@ -78,12 +78,14 @@ ACK_TIMEOUT = timedelta(seconds=10)
 INITIAL_CREDIT = 64
 #: Values that a replayed file may hold in memory, as float32.
 MAX_REPLAY_BYTES = 256 * 1024 * 1024
+#: One row that comes through stdin.
+MAX_FEED_LINE_BYTES = 1024 * 1024
 #: A file played as fast as the model answers waits while more records than this wait for the server.
 MAX_REPLAY_PENDING = 2_000
-#: The latest inputs that a deployment keeps to nominate from, and their memory.
+#: The latest inputs of one model that a deployment keeps to nominate from, and their memory.
 POOL_INPUTS = 2_000
 POOL_BYTES = 4 * 1024 * 1024
-#: Nominated inputs that may leave a deployment in a day.
+#: What nominated inputs of one deployment may take in a day, by the device's own clock (UTC).
 SAMPLE_BYTES_PER_DAY = 512 * 1024
 #: A source or sink that failed rests this long, doubling up to the second value.
 RETRY_MIN = timedelta(seconds=1)
@@ -157,6 +159,9 @@ PREDICTIONS_KEPT = 20_000
 WINDOWS_KEPT = 50_000
 #: Neither is kept longer than this.
 TELEMETRY_LIFE = timedelta(days=90)
+#: Hourly sums of windows are kept this long, and how many the link holds in memory.
+ROLLUP_LIFE = timedelta(days=400)
+ROLLUPS_CACHED = 2_000
 #: Events kept (the newest); those that the engine has not taken in stay in any case.
 EVENTS_KEPT = 100_000
 #: Ledgers kept per device: its latest spools.
@@ -181,17 +186,35 @@ MIN_ROWS_PER_CLASS = 10
 MAX_FLOAT32 = 3.4028234663852886e38
 PAGE_SIZE = 100
 MAX_PAGE_SIZE = 1_000
+#: Event streams: how often the server looks for news, what it keeps in memory for all of them, how many there may be.
+STREAM_INTERVAL = timedelta(milliseconds=250)
+STREAM_EVENTS = 1_000
+MAX_STREAMS = 100
+#: A silent stream says that it lives; one this old ends, so that its reader shows a valid token again.
+STREAM_HEARTBEAT = timedelta(seconds=15)
+STREAM_LIFE = timedelta(minutes=15)
 
 # -- the loop ------------------------------------------------------------------------
 #: How often the server looks for new windows to judge, and how far back they count.
 DRIFT_INTERVAL = timedelta(milliseconds=500)
 DRIFT_HORIZON = timedelta(days=7)
+#: Of each device its newest windows count, fewer where a fleet is so large that these channel histograms fill up.
+DRIFT_WINDOWS_PER_DEVICE = 96
+DRIFT_HISTOGRAMS = 96 * 1024
+#: A window of more rows is no window: a device closes it at WINDOW_ROWS, and its spool merges few.
+DRIFT_WINDOW_ROWS = 1_000_000
+#: A finding that goes on is written again after this at the earliest; one in which only the set of drifted channels
+#: changes becomes a new one after the second.
+FINDING_REFRESH_AFTER = timedelta(seconds=5)
+FINDING_SETTLES_AFTER = timedelta(minutes=1)
+#: Findings kept of one model file, deployment and device: the newest.
+FINDINGS_KEPT = 500
 #: Devices nominate this many times their share of the labels, so that the server can choose.
 NOMINATION_SURPLUS = 2.5
 #: A nomination is asked for again after this, and is complete without the silent after that.
 NOMINATION_RETRY_AFTER = timedelta(seconds=10)
 NOMINATION_TIMEOUT = timedelta(minutes=10)
-#: Unlabelled samples kept at most this long.
+#: Samples that nobody labelled, and that wait for no label, are kept this long.
 SAMPLE_LIFE = timedelta(days=90)
 #: Labels in one request or CSV file.
 MAX_LABELS_PER_REQUEST = 10_000

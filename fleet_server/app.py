@@ -13,25 +13,33 @@ import edgeops
 from edgeops.errors import ConfigError
 from fleet_server.access import Access
 from fleet_server.api import (
+    aliases,
     datasets,
     devices,
+    drift,
     enrolment,
+    events,
+    fleet,
     health,
     jobs,
     keys,
+    labels,
     models,
     predictions,
     problems,
     quarantine,
+    retraining,
     rollouts,
     runs,
+    samples,
     telemetry,
     tokens,
     tuf,
 )
-from fleet_server.api.artifacts import Artifacts
 from fleet_server.api.bodies import BodyLimit
+from fleet_server.api.feed import EventFeed
 from fleet_server.api.server import Server
+from fleet_server.artifacts import Artifacts
 from fleet_server.blobs import Blobs
 from fleet_server.config import ServerConfig
 from fleet_server.db.database import Database
@@ -46,10 +54,17 @@ _NOUNS = (
     devices,
     telemetry,
     predictions,
+    fleet,
+    events,
     quarantine,
     datasets,
     runs,
     models,
+    aliases,
+    drift,
+    labels,
+    retraining,
+    samples,
     jobs,
     rollouts,
 )
@@ -84,7 +99,7 @@ def create_app(config: ServerConfig, *, now: Callable[[], datetime] = _utc_now) 
         redirect_slashes=False,
     )
     blobs = Blobs(config)
-    app.state.server = Server(config, database, blobs, Artifacts(blobs), Access(database), now)
+    app.state.server = Server(config, database, blobs, Artifacts(blobs), Access(database), now, EventFeed(database))
     for noun in _NOUNS:
         app.include_router(noun.router, prefix=PREFIX, responses=problems.RESPONSES)
     app.include_router(tuf.router, responses=problems.RESPONSES)
@@ -115,4 +130,13 @@ def serve(config: ServerConfig) -> None:
             server_header=False,
             timeout_graceful_shutdown=_STOP_S,
         )
-        uvicorn.Server(options).run(sockets=[listener])
+        _Uvicorn(options).run(sockets=[listener])
+
+
+class _Uvicorn(uvicorn.Server):
+    """Ends event streams before it waits for the requests that still run."""
+
+    async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
+        """Stop to listen, wait, and end."""
+        self.config.app.state.server.feed.close()  # type: ignore[union-attr]  # it is the application of `serve`
+        await super().shutdown(sockets)

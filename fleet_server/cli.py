@@ -44,10 +44,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
     return 0
 
 
-def _init(config: ServerConfig, _options: argparse.Namespace) -> None:
+def _init(config: ServerConfig, options: argparse.Namespace) -> None:
     from fleet_server.setup import init
 
-    init(config, now=datetime.now(UTC))
+    init(config, now=datetime.now(UTC), starter=options.starter)
     print(f"{config.data} is ready; all keys lie in {config.keys}, the admin's token is {config.admin_token}")
 
 
@@ -110,7 +110,8 @@ def _parser() -> argparse.ArgumentParser:
         added.set_defaults(run=run, needs_data=needs_data)
         return added
 
-    command("init", _init, "make a data folder complete; harmless to repeat", needs_data=False)
+    init = command("init", _init, "make a data folder complete; harmless to repeat", needs_data=False)
+    init.add_argument("--starter", action="store_true", help="add the model that comes with the package")
     command("api", _api, "answer HTTP requests")
     command("link", _link, "speak to devices through the broker")
     jobs = command("jobs", _jobs, "do queued work and run rollouts")

@@ -8,6 +8,7 @@ repeats nothing. Deadlines stand still while it is down. It sends nothing; the l
 import logging
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import dataclass
 from datetime import datetime, timedelta
 
 from edgeops.errors import ConflictError, InputError, NotFoundError
@@ -23,7 +24,7 @@ from fleet_server.db import audit, devices, events, models, rollouts, settings
 from fleet_server.db.database import Connection, Database, is_outage
 from fleet_server.db.devices import Device
 from fleet_server.db.identifiers import new_id
-from fleet_server.db.models import Artifact
+from fleet_server.db.models import Artifact, Standing
 from fleet_server.db.rollouts import Rollout
 from fleet_server.rollout_news import KINDS, keep_deadlines, take_in
 from fleet_server.rollout_steps import advance, end_deserted, take
@@ -42,21 +43,33 @@ _GRACE_AFTER_OUTAGE = timedelta(minutes=2)
 _log = logging.getLogger(__name__)
 
 
-def create_rollout(
-    database: Database,
-    *,
-    model: str,
-    version: int,
-    variant: str,
-    deployment: str,
-    selector: str,
-    waves: Sequence[str],
-    intent: str,
-    created_by: str,
-    now: datetime,
-    policy: Policy | None = None,
-) -> str:
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Order:
+    """A rollout as somebody asks for it."""
+
+    model: str
+    version: int
+    variant: str
+    deployment: str
+    selector: str
+    waves: Sequence[str]
+    intent: str
+    created_by: str
+    policy: Policy | None = None
+
+
+def create_rollout(database: Database, order: Order, now: datetime) -> str:
     """Begin to bring an artifact to devices, and return the rollout's id.
+
+    Raises:
+        NotFoundError, ConflictError, InputError: as `begin_rollout`.
+    """
+    with database.write() as connection:
+        return begin_rollout(connection, order, now)
+
+
+def begin_rollout(connection: Connection, order: Order, now: datetime) -> str:
+    """The same inside the caller's transaction.
 
     A device that another rollout of the same deployment has not finished with belongs to this one from
     now on: newest wins.
@@ -66,33 +79,32 @@ def create_rollout(
         ConflictError: it is not published, or was withdrawn.
         InputError: a selector, deployment, wave or intent that cannot be used.
     """
-    if not is_id(deployment):
-        raise InputError(f"not a deployment name: {deployment[:80]!r}; use 3 to 63 of a-z, 0-9 and -")
-    specs = parse_waves(waves)
-    chooser = parse_selector(selector)
-    with database.write() as connection:
-        artifact = _published(connection, model, version, variant)
-        chosen = choose(chooser, deployment, _candidates(connection))
-        ids = [candidate.id for candidate in chosen]
-        rollout = Rollout(
-            id=new_id("rollout", now),
-            model=model,
-            version=version,
-            variant=artifact.variant,
-            digest=artifact.digest,
-            target=artifact.target,
-            deployment=deployment,
-            selector=selector,
-            intent=_intent(intent),
-            policy=policy or Policy(),
-            state=RolloutState.RUNNING,
-            created_by=created_by,
-            created_at=now,
-        )
-        _take_over(connection, rollout, ids, now)
-        rollouts.add(connection, rollout, ids, wave_sizes(specs, len(ids)))
-        data = {"digest": rollout.digest, "deployment": deployment, "selector": selector, "devices": len(ids)}
-        audit.append(connection, created_by, "rollout.created", rollout.id, data, now)
+    if not is_id(order.deployment):
+        raise InputError(f"not a deployment name: {order.deployment[:80]!r}; use 3 to 63 of a-z, 0-9 and -")
+    specs = parse_waves(order.waves)
+    chooser = parse_selector(order.selector)
+    artifact = _published(connection, order.model, order.version, order.variant)
+    ids = [candidate.id for candidate in choose(chooser, order.deployment, _candidates(connection))]
+    sizes = wave_sizes(specs, len(ids))
+    rollout = Rollout(
+        id=new_id("rollout", now),
+        model=order.model,
+        version=order.version,
+        variant=artifact.variant,
+        digest=artifact.digest,
+        target=artifact.target,
+        deployment=order.deployment,
+        selector=order.selector,
+        intent=_intent(order.intent),
+        policy=order.policy or Policy(),
+        state=RolloutState.RUNNING,
+        created_by=order.created_by,
+        created_at=now,
+    )
+    _take_over(connection, rollout, ids, now)
+    rollouts.add(connection, rollout, ids, sizes)
+    data = {"digest": rollout.digest, "deployment": order.deployment, "selector": order.selector, "devices": len(ids)}
+    audit.append(connection, order.created_by, "rollout.created", rollout.id, data, now)
     return rollout.id
 
 
@@ -203,10 +215,14 @@ def _published(connection: Connection, model: str, version: int, variant: str) -
         known = ", ".join(one.variant for one in variants)
         raise NotFoundError(f"{model}@{version} has no variant {variant[:40]!r}; there are: {known}")
     if not artifact.is_published:
+        reference = f"{model}@{version}"
+        if artifact.standing is Standing.AWAITING_SIGNATURE:
+            raise ConflictError(
+                f"{reference} {variant} awaits its signature; a person gives it: edgeops model sign {reference} --keys DIR"
+            )
         what = "was withdrawn" if artifact.withdrawn_at else "is not published"
         raise ConflictError(
-            f"{model}@{version} {variant} {what}, so no device would run it;"
-            f" publish it with: edgeops publish {model}@{version}"
+            f"{reference} {variant} {what}, so no device would run it; publish it with: edgeops publish {reference}"
         )
     return artifact
 

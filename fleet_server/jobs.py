@@ -1,7 +1,7 @@
 """The jobs process: sees queued jobs through, and turns beside them what must turn all the time.
 
-Beside are the engine of rollouts, the freshness of TUF metadata, and the retention of old rows; each in a
-thread of its own, none of which a failure ends. One such process per data folder.
+Beside are the engine of rollouts, the monitoring of drift, retraining, the freshness of TUF metadata and what it
+lists, and the retention of old rows; each in a thread of its own, none of which a failure ends. One such process per data folder.
 """
 
 import logging
@@ -13,18 +13,26 @@ from datetime import UTC, datetime, timedelta
 from edgeops import limits
 from edgeops.trust.repository import Repository
 from fleet_server.alone import alone
+from fleet_server.artifacts import Artifacts
+from fleet_server.blobs import Blobs
 from fleet_server.config import ServerConfig
 from fleet_server.db.database import Database
 from fleet_server.db.retention import drop_old
 from fleet_server.engine import Engine
 from fleet_server.job_desk import JobDesk
+from fleet_server.monitoring import Monitoring
+from fleet_server.publish import Listing
+from fleet_server.retraining import Retrainer
 
 _log = logging.getLogger(__name__)
 
 _POLL_S = 0.1
 _ENGINE_INTERVAL = timedelta(milliseconds=100)
+_RETRAINING_INTERVAL = timedelta(milliseconds=100)
 #: How often the age of the TUF metadata is looked at; it lives for weeks.
 _FRESHNESS_INTERVAL = timedelta(hours=1)
+#: How often it is noticed that somebody signed beside the server.
+_LISTING_INTERVAL = timedelta(seconds=1)
 #: After a failure a thread rests at least this long.
 _REST = timedelta(seconds=1)
 
@@ -47,13 +55,20 @@ def run_jobs(config: ServerConfig, *, warm: bool = False) -> None:
 
 
 def _serve(config: ServerConfig, database: Database, stop: threading.Event, *, warm: bool) -> None:
-    repository = Repository.open(config.repository, config.keys)
-    repository.refresh(_now())
+    def keep_fresh(now: datetime) -> None:
+        # Opened each time: a key that was moved off this machine must not live on in this process.
+        Repository.open(config.repository, config.keys).refresh(now)
+
+    keep_fresh(_now())
     engine = Engine(database)
+    monitoring = Monitoring(database, Artifacts(Blobs(config)))
     desk = JobDesk(config, database, stop)
     beside = [
         _thread("engine", engine.run_once, _ENGINE_INTERVAL, stop),
-        _thread("freshness", repository.refresh, _FRESHNESS_INTERVAL, stop),
+        _thread("monitoring", monitoring.run_once, limits.DRIFT_INTERVAL, stop),
+        _thread("retraining", Retrainer(database).run_once, _RETRAINING_INTERVAL, stop),
+        _thread("freshness", keep_fresh, _FRESHNESS_INTERVAL, stop),
+        _thread("listing", Listing(config, database).follow, _LISTING_INTERVAL, stop),
         _thread("retention", lambda now: drop_old(database, now, stop), limits.RETENTION_INTERVAL, stop),
     ]
     try:

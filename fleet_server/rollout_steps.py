@@ -16,7 +16,8 @@ from edgeops.rollout import rollout as rolling
 from edgeops.rollout.evidence import Pass, Proof, WaveEvidence, wave_verdict
 from edgeops.rollout.installation import Illegal, InstallationCommand, InstallationEvent
 from edgeops.rollout.rollout import RolloutCommand, RolloutEvent, RolloutState
-from fleet_server.db import devices, models, rollouts
+from fleet_server.db import aliases, devices, models, rollouts
+from fleet_server.db.aliases import Alias
 from fleet_server.db.database import Connection
 from fleet_server.db.rollouts import Installation, Rollout
 
@@ -34,6 +35,11 @@ def advance(connection: Connection, rollout: Rollout, event: RolloutEvent, *, re
     if after != before:
         changed = replace(rollout, state=after.state, wave=after.wave, reason=after.reason)
         rollout = rollouts.save(connection, changed, now)
+        if rollout.state is RolloutState.FINISHED:
+            # Whatever it brought is what the fleet runs now; newer versions are compared with it.
+            aliases.assign(
+                connection, rollout.model, Alias.CHAMPION, rollout.version, now, actor=rollout.id, reason="rolled out"
+            )
     match command:
         case RolloutCommand.NONE:
             pass

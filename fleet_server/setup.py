@@ -20,14 +20,15 @@ from fleet_server.db import devices, settings
 from fleet_server.db.database import Database
 from fleet_server.db.migrate import upgrade
 from fleet_server.enrolment import publish_accounts
+from fleet_server.starter import install
 
 #: The TUF target that names the keys which sign what devices are told.
 FLEET_KEYS_TARGET = "fleet/keys.json"
 _ADMIN_NAME = "admin"
 
 
-def init(config: ServerConfig, *, now: datetime) -> None:
-    """Make the data folder of `config` complete."""
+def init(config: ServerConfig, *, now: datetime, starter: bool = False) -> None:
+    """Make the data folder of `config` complete; `starter` adds the model that comes with the package."""
     _make_folders(config)
     database = Database.in_folder(config.db)
     try:
@@ -35,6 +36,8 @@ def init(config: ServerConfig, *, now: datetime) -> None:
         _make_trust(config, database, now)
         _make_broker(config, database, now)
         _make_admin_token(config, database, now)
+        if starter:
+            install(config, database, now=now)
     finally:
         database.close()
 

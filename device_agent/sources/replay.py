@@ -6,23 +6,20 @@ Nothing here knows about time: how fast rows are played is the reader's business
 """
 
 import csv
-import json
 import math
 import zipfile
 import zlib
 from array import array
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
+from device_agent.sources.cells import ID, checked_id, json_object, number, positions
 from device_agent.sources.source import Rows
 from edgeops.errors import DatasetError
-from edgeops.limits import MAX_INPUT_ID_LENGTH, MAX_REPLAY_BYTES
-
-_ID = "id"
-_MISSING = float("nan")
+from edgeops.limits import MAX_REPLAY_BYTES
 
 #: Values (rows, columns) and, where the file has them, one id per row.
 _Table = tuple[NDArray[np.float32], list[str] | None]
@@ -30,6 +27,10 @@ _Table = tuple[NDArray[np.float32], list[str] | None]
 
 class ReplaySource:
     """A file as a source; rows are in memory, only the selected columns of them."""
+
+    live = False
+    #: A file with a bad line is refused as a whole.
+    refused = 0
 
     def __init__(self, path: Path, *, loop: bool = False) -> None:
         self._path = path
@@ -61,6 +62,9 @@ class ReplaySource:
         self._position += last - first
         ids = [str(row) for row in range(first, last)] if self._ids is None else self._ids[first:last]
         return Rows(self._values[first:last], ids, self._position)
+
+    def close(self, reason: str) -> None:
+        """Nothing to give back."""
 
 
 def read_table(path: Path, columns: Sequence[str]) -> _Table:
@@ -97,8 +101,8 @@ def _read_csv(path: Path, columns: Sequence[str]) -> _Table:
         if header is None:
             raise DatasetError(f"{path} is empty; expected a header line and rows")
         header = [name.strip() for name in header]
-        picks = _positions(path, header, columns)
-        id_at = header.index(_ID) if _ID in header and _ID not in columns else None
+        picks = positions(str(path), header, columns)
+        id_at = header.index(ID) if ID in header and ID not in columns else None
 
         def rows() -> Iterator[tuple[str | None, list[float]]]:
             for cells in lines:
@@ -110,7 +114,7 @@ def _read_csv(path: Path, columns: Sequence[str]) -> _Table:
                     )
                 yield (
                     None if id_at is None else cells[id_at],
-                    [_number(cells[at], path, lines.line_num, header[at]) for at in picks],
+                    [number(cells[at], path, lines.line_num, header[at]) for at in picks],
                 )
 
         return _gather(rows(), path, len(columns))
@@ -123,10 +127,10 @@ def _read_jsonl(path: Path, columns: Sequence[str]) -> _Table:
             for line, text in enumerate(file, start=1):
                 if not text.strip():
                     continue
-                item = _json_object(path, line, text)
-                _positions(path, list(item), columns, line=line)
-                row = [_number(item[name], path, line, name) for name in columns]
-                yield (str(item[_ID]) if _ID in item and _ID not in columns else None), row
+                item = json_object(f"{path}, line {line}", text)
+                positions(f"{path}, line {line}", item, columns)
+                row = [number(item[name], path, line, name) for name in columns]
+                yield (str(item[ID]) if ID in item and ID not in columns else None), row
 
         return _gather(rows(), path, len(columns))
 
@@ -142,7 +146,9 @@ def _read_npz(path: Path, columns: Sequence[str]) -> _Table:
         with np.load(path, allow_pickle=False) as file:
             stored = file["X"]
             names = [str(name) for name in file["columns"]] if "columns" in file else None
-            ids = [_checked_id(str(value), path, row) for row, value in enumerate(file[_ID])] if _ID in file else None
+            ids = (
+                [checked_id(str(name), f"{path}, row {at}") for at, name in enumerate(file[ID])] if ID in file else None
+            )
     except (ValueError, EOFError, zlib.error) as error:
         raise DatasetError(f"cannot read {path}: {error}") from error
     if stored.ndim < 2 or stored.dtype.kind not in "fiub":
@@ -151,7 +157,7 @@ def _read_npz(path: Path, columns: Sequence[str]) -> _Table:
         )
     stored = stored.reshape(len(stored), math.prod(stored.shape[1:]))
     if names is not None:
-        stored = stored[:, _positions(path, names, columns)]
+        stored = stored[:, positions(str(path), names, columns)]
     elif stored.shape[1] != len(columns):
         raise DatasetError(f"{path}: `X` has {stored.shape[1]} columns, the model takes {len(columns)}")
     if ids is not None and len(ids) != len(stored):
@@ -163,55 +169,16 @@ def _read_npz(path: Path, columns: Sequence[str]) -> _Table:
 def _gather(rows: Iterator[tuple[str | None, list[float]]], path: Path, width: int) -> _Table:
     values = array("f")
     ids: list[str] | None = []
-    for number, (row_id, row) in enumerate(rows):
+    for at, (row_id, row) in enumerate(rows):
         if row_id is None:
             ids = None
         elif ids is not None:
-            ids.append(_checked_id(row_id, path, number))
+            ids.append(checked_id(row_id, f"{path}, row {at}"))
         values.extend(row)
         if 4 * len(values) > MAX_REPLAY_BYTES:
             raise _too_large(path)
     table = np.frombuffer(values, dtype=np.float32).reshape(-1, width) if values else np.empty((0, width), np.float32)
     return table, ids
-
-
-def _positions(path: Path, names: Sequence[str], columns: Sequence[str], *, line: int | None = None) -> list[int]:
-    places = {name: at for at, name in enumerate(names)}
-    missing = [name for name in columns if name not in places]
-    if missing:
-        where = f"{path}, line {line}" if line is not None else str(path)
-        more = f" and {len(missing) - 5} more" if len(missing) > 5 else ""
-        raise DatasetError(
-            f"{where} lacks {', '.join(missing[:5])}{more}; the model takes {len(columns)} columns by name"
-        )
-    return [places[name] for name in columns]
-
-
-def _number(value: object, path: Path, line: int, column: str) -> float:
-    if value is None or value == "":
-        return _MISSING
-    if isinstance(value, (str, int, float)):
-        try:
-            return float(value)
-        except (ValueError, OverflowError):
-            pass
-    raise DatasetError(f"{path}, line {line}, column {column}: {value!r} is not a number")
-
-
-def _json_object(path: Path, line: int, text: str) -> Mapping[str, object]:
-    try:
-        item = json.loads(text)
-    except ValueError as error:
-        raise DatasetError(f"{path}, line {line}: not JSON: {error}") from error
-    if not isinstance(item, dict):
-        raise DatasetError(f"{path}, line {line}: expected an object with the columns by name")
-    return item
-
-
-def _checked_id(value: str, path: Path, row: int) -> str:
-    if not 0 < len(value) <= MAX_INPUT_ID_LENGTH:
-        raise DatasetError(f"{path}, row {row}: the id {value[:80]!r} has not 1 to {MAX_INPUT_ID_LENGTH} characters")
-    return value
 
 
 def _too_large(path: Path) -> DatasetError:

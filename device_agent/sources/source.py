@@ -20,10 +20,20 @@ class Rows(NamedTuple):
     ids: Sequence[str]
     #: Position after the last row: where a later start goes on.
     position: int
+    #: When each came, in seconds on one clock; None = as if at once.
+    at_s: Sequence[float] | None = None
 
 
 class Source(Protocol):
-    """Rows of chosen columns; rewindable, so that a position can be returned to."""
+    """Rows of chosen columns; what was read and not played can be returned to."""
+
+    @property
+    def live(self) -> bool:
+        """Whether rows come when they come: they are never held back, and cannot be played again after a restart."""
+
+    @property
+    def refused(self) -> int:
+        """Lines that were no rows and were passed over."""
 
     def select(self, columns: Sequence[str]) -> None:
         """From now on deliver these columns in this order.
@@ -36,4 +46,7 @@ class Source(Protocol):
         """Go on after the first `position` rows ever delivered (a loop counts on)."""
 
     def read(self, limit: int) -> Rows | None:
-        """Up to `limit` rows; None when the source has ended. Needs `select` before."""
+        """Up to `limit` rows, none when there are none yet; None when the source has ended. Needs `select` before."""
+
+    def close(self, reason: str) -> None:
+        """Give back what it holds; `reason` says why before its end, for people."""

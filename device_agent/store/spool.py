@@ -31,7 +31,8 @@ from edgeops.update.faults import FailPoint
 
 #: In which order the kinds of one `take` are handed out.
 _ORDER = (UpKind.REPORTS, UpKind.TELEMETRY, UpKind.SAMPLES, UpKind.PREDICTIONS)
-#: What may be given up when the file is full, in this order. Windows merge instead, reports stay.
+#: What may be given up when the file is full, in this order: a nomination can be asked for again, a report cannot.
+#: Windows merge instead, reports stay.
 _EXPENDABLE = (UpKind.PREDICTIONS, UpKind.SAMPLES)
 #: Room in one message for the records, the envelope taken off.
 _BODY_BYTES = limits.MAX_MESSAGE_BYTES - 1024
@@ -41,6 +42,16 @@ _MAX_ABSORBED = 2048
 _MAX_ONCE = 1024
 #: Seqs that are set aside on disk at a time: after a power cut, none below them is used again.
 _RESERVE = 256
+
+
+@dataclass(frozen=True, slots=True)
+class Spent:
+    """What a deployment's samples of one day take together."""
+
+    deployment: str
+    #: By the device's own clock, `2026-11-01`.
+    day: str
+    size_bytes: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,7 +91,8 @@ class Spool:
 
         Args:
             path: the file; its folder exists.
-            limit_bytes: what the records may take; beyond it NEW windows merge, then the oldest predictions go.
+            limit_bytes: what the records may take; beyond it NEW windows merge, then the oldest predictions go, then
+                the oldest samples.
             clock: for tests.
 
         Raises:
@@ -118,39 +130,59 @@ class Spool:
             MessageError: another kind, or too large.
             PlatformError: the disk is full or broken; nothing was stored.
         """
-        if once is None:
-            return self.append_all([(kind, data)], checkpoint=checkpoint)[0]
-        _check(kind, data)
         with self._lock:
-            known = self._connection.execute("SELECT seq FROM once WHERE key = ?", (once,)).fetchone()
-            if known is not None:
-                return int(known[0])
-            with self._transaction(durable=True):
-                seq = self._insert(kind, data)
-                self._connection.execute("INSERT INTO once (key, seq) VALUES (?, ?)", (once, seq))
-                self._connection.execute("DELETE FROM once WHERE id <= (SELECT max(id) FROM once) - ?", (_MAX_ONCE,))
-                if checkpoint is not None:
-                    self._store_checkpoint(*checkpoint)
-            return seq
+            known = None if once is None else self._first_of(once)
+            return self.append_all([(kind, data)], checkpoint=checkpoint, once=once)[0] if known is None else known
 
     def append_all(
-        self, records: Sequence[tuple[UpKind, bytes]], *, checkpoint: tuple[str, bytes] | None = None
+        self,
+        records: Sequence[tuple[UpKind, bytes]],
+        *,
+        checkpoint: tuple[str, bytes] | None = None,
+        once: str | None = None,
+        spent: Spent | None = None,
     ) -> list[int]:
-        """Store several records and one source position in one transaction: a closing window goes with the
-        predictions of its rows. Arguments and errors as for `append`.
+        """Store several records in one transaction: a closing window goes with the predictions of its rows, a
+        nomination with what it costs. Arguments and errors as for `append`.
+
+        Args:
+            records: kind and data of each.
+            checkpoint: (deployment, position) to store with them.
+            once: names them all: a second call with the same name stores nothing and returns nothing.
+            spent: to store with them.
         """  # noqa: D205 - one sentence
         for kind, data in records:
             _check(kind, data)
-        durable = checkpoint is not None or any(kind is UpKind.REPORTS for kind, _ in records)
-        with self._lock, self._transaction(durable=durable or self._next_seq + len(records) > self._reserved):
-            seqs = [self._insert(kind, data) for kind, data in records]
-            if checkpoint is not None:
-                self._store_checkpoint(*checkpoint)
-            if self._bytes > self._limit_bytes:
-                self._shrink()
+        durable = checkpoint is not None or once is not None or any(kind is UpKind.REPORTS for kind, _ in records)
+        with self._lock:
+            if once is not None and self.knows(once):
+                return []
+            with self._transaction(durable=durable or self._next_seq + len(records) > self._reserved):
+                seqs = [self._insert(kind, data) for kind, data in records]
+                if once is not None:
+                    self._remember(once, seqs[0])
+                if spent is not None:
+                    self._store_spent(spent)
+                if checkpoint is not None:
+                    self._store_checkpoint(*checkpoint)
+                if self._bytes > self._limit_bytes:
+                    self._shrink()
         if checkpoint is not None:
             reach(FailPoint.WINDOW_SPOOLED)
         return seqs
+
+    def knows(self, once: str) -> bool:
+        """Whether records of this name were stored, acknowledged or not; the newest 1,024 names are remembered."""
+        with self._lock:
+            return self._first_of(once) is not None
+
+    def spent_bytes(self, deployment: str, day: str) -> int:
+        """What the samples of a deployment took on this day."""
+        with self._lock:
+            row = self._connection.execute(
+                "SELECT bytes FROM spent WHERE deployment = ? AND day = ?", (deployment, day)
+            ).fetchone()
+        return 0 if row is None else int(row[0])
 
     def checkpoint(self, deployment: str) -> bytes | None:
         """The source position stored last; None = start at the beginning."""
@@ -301,6 +333,19 @@ class Spool:
     def _store_checkpoint(self, deployment: str, position: bytes) -> None:
         self._connection.execute("INSERT OR REPLACE INTO checkpoints VALUES (?, ?)", (deployment, position))
 
+    def _first_of(self, once: str) -> int | None:
+        known = self._connection.execute("SELECT seq FROM once WHERE key = ?", (once,)).fetchone()
+        return None if known is None else int(known[0])
+
+    def _remember(self, once: str, seq: int) -> None:
+        self._connection.execute("INSERT INTO once (key, seq) VALUES (?, ?)", (once, seq))
+        self._connection.execute("DELETE FROM once WHERE id <= (SELECT max(id) FROM once) - ?", (_MAX_ONCE,))
+
+    def _store_spent(self, spent: Spent) -> None:
+        self._connection.execute(
+            "INSERT OR REPLACE INTO spent VALUES (?, ?, ?)", (spent.deployment, spent.day, spent.size_bytes)
+        )
+
     def _count(self, name: str, number: int) -> None:
         self._connection.execute(
             "INSERT INTO counters VALUES (?, ?) ON CONFLICT (name) DO UPDATE SET value = value + excluded.value",
@@ -318,7 +363,7 @@ class Spool:
             self._in_flight.pop(seq, None)
 
     def _shrink(self) -> None:
-        """Bring the records below the limit: merge NEW windows, then give up the oldest predictions."""
+        """Bring the records below the limit: merge NEW windows, then give up the oldest of what is expendable."""
         self._merge_windows()
         for kind in _EXPENDABLE:
             while self._bytes > self._limit_bytes:

@@ -17,6 +17,7 @@ import httpx
 
 from edgeops import limits
 from edgeops.api import shapes
+from edgeops.api.stream import Message, read_messages
 from edgeops.errors import (
     AccessError,
     ConflictError,
@@ -30,6 +31,9 @@ from edgeops.errors import (
 
 _CONNECT_TIMEOUT = timedelta(seconds=5)
 _ANSWER_TIMEOUT = timedelta(seconds=60)
+#: A stream that says nothing for so long is lost, and a server that does not come back within the second.
+_SILENCE = 3 * limits.STREAM_HEARTBEAT
+_PATIENCE = timedelta(minutes=1)
 #: The slowest and the quickest that a waiting client asks again.
 _POLL_MIN = timedelta(milliseconds=50)
 _POLL_MAX = timedelta(seconds=1)
@@ -37,7 +41,7 @@ _POLL_GROWTH = 1.5
 
 _A = TypeVar("_A", bound=shapes.Answer)
 
-Query = Mapping[str, str | int | float | bool | datetime | None]
+Query = Mapping[str, str | int | float | bool | datetime | tuple[str, ...] | None]
 
 
 class Client:
@@ -155,6 +159,45 @@ class Client:
         query = {"deployment": deployment, "from": since, "to": until, "channel": channel}
         return self._pages(f"/devices/{_segment(device_id)}/telemetry", shapes.Page[shapes.TelemetryWindow], query)
 
+    def hourly_telemetry(
+        self,
+        device_id: str,
+        *,
+        deployment: str | None = None,
+        since: datetime | None = None,
+        until: datetime | None = None,
+        channel: str | None = None,
+    ) -> Iterator[shapes.TelemetryHour]:
+        """Windows summed by the hour, for hours that began between `since` and `until`, oldest first."""
+        query = {"deployment": deployment, "from": since, "to": until, "channel": channel, "resolution": "hour"}
+        return self._pages(f"/devices/{_segment(device_id)}/telemetry", shapes.Page[shapes.TelemetryHour], query)
+
+    def fleet_telemetry(
+        self,
+        *,
+        deployment: str | None = None,
+        model: str | None = None,
+        since: datetime | None = None,
+        until: datetime | None = None,
+    ) -> Iterator[shapes.FleetHour]:
+        """Windows of all devices summed by hour, deployment and artifact, oldest first."""
+        query = {"deployment": deployment, "model": model, "from": since, "to": until}
+        return self._pages("/fleet/telemetry", shapes.Page[shapes.FleetHour], query)
+
+    def arrivals(
+        self, *, since: datetime | None = None, device: str | None = None, deployment: str | None = None
+    ) -> Iterator[shapes.TelemetryWindow]:
+        """Windows of all devices that the server received at `since` or later, in the order of arrival."""
+        query = {"since": since, "device": device, "deployment": deployment, "limit": limits.MAX_PAGE_SIZE}
+        return self._pages("/fleet/windows", shapes.Page[shapes.TelemetryWindow], query)
+
+    def latest_arrivals(
+        self, count: int, *, device: str | None = None, deployment: str | None = None
+    ) -> tuple[shapes.TelemetryWindow, ...]:
+        """The last `count` windows that the server received, in the order of arrival."""
+        query = {"latest": count, "device": device, "deployment": deployment}
+        return tuple(self._pages("/fleet/windows", shapes.Page[shapes.TelemetryWindow], query))
+
     def latest_predictions(self, device_id: str) -> tuple[shapes.Prediction, ...]:
         """The newest answer of each deployment."""
         return tuple(self._pages(f"/devices/{_segment(device_id)}/predictions/latest", shapes.Page[shapes.Prediction]))
@@ -169,6 +212,53 @@ class Client:
     def quarantine(self) -> Iterator[shapes.QuarantinedMessage]:
         """Messages that were not believed, newest first."""
         return self._pages("/quarantine", shapes.Page[shapes.QuarantinedMessage])
+
+    # -- what happened
+
+    def events(
+        self, *, after: int | None = None, kinds: Sequence[str] = (), subject: str | None = None
+    ) -> Iterator[shapes.Event]:
+        """Events as they happen, without end: those behind the id `after` (0 = all kept; None = only new ones).
+
+        A connection that is lost is taken up again where it broke off; none is repeated or left out. A `kinds` entry
+        such as `rollout.` stands for all kinds that begin so.
+
+        Raises:
+            UnreachableError: there is no server now, or none again for a minute.
+        """
+        query = _parameters({"kind": tuple(kinds), "subject": subject})
+        last_id = None if after is None else str(after)
+        lost_at: float | None = None
+        while True:
+            try:
+                for message in self._stream("/events/stream", query, last_id=last_id):
+                    lost_at = None
+                    last_id = message.last_id or last_id
+                    if message.data:
+                        yield _read_event(self.url, message.data)
+            except UnreachableError:
+                now = time.monotonic()
+                lost_at = lost_at or now
+                if last_id is None or now - lost_at > _PATIENCE.total_seconds():
+                    raise
+            time.sleep(_POLL_MAX.total_seconds() * random.uniform(0.5, 1.0))  # noqa: S311 - spreads clients
+
+    def past_events(
+        self, *, after: int = 0, kinds: Sequence[str] = (), subject: str | None = None
+    ) -> Iterator[shapes.Event]:
+        """Events that happened until now and are kept, oldest first, those behind the id `after`."""
+        query = {"kind": tuple(kinds), "subject": subject, "after": after, "limit": limits.MAX_PAGE_SIZE}
+        return self._pages("/events", shapes.Page[shapes.Event], query)
+
+    # -- samples
+
+    def sample(self, sample_id: str) -> shapes.Sample:
+        """One nominated input, with its readings."""
+        return self._get(f"/samples/{_segment(sample_id)}", shapes.Sample)
+
+    def samples(self, model: str, *, device: str | None = None) -> Iterator[shapes.Sample]:
+        """Nominated inputs that artifacts of a model answered, newest first, without readings."""
+        return self._pages(f"/models/{_segment(model)}/samples", shapes.Page[shapes.Sample], {"device": device})
 
     # -- data, runs, models
 
@@ -191,6 +281,7 @@ class Client:
         exclude: str | None = None,
         hold_out: float | None = None,
         seed: int | None = None,
+        in_time_order: bool = False,
     ) -> shapes.Job:
         """Upload a CSV or npz file; the job's result names the snapshot.
 
@@ -203,6 +294,7 @@ class Client:
             exclude: columns to leave out, with commas.
             hold_out: share of the rows that is only judged on; None = the server's default.
             seed: of the split.
+            in_time_order: the rows are consecutive rows of one source, oldest first.
 
         Raises:
             InputError: the file cannot be read.
@@ -215,6 +307,7 @@ class Client:
             "exclude": exclude,
             "hold_out": hold_out,
             "seed": seed,
+            "in_time_order": str(in_time_order).lower(),
         }
         try:
             file = path.open("rb")
@@ -277,6 +370,24 @@ class Client:
         """One version with its artifacts, labels, columns and channels."""
         return self._get(f"/models/{_segment(name)}/versions/{version}", shapes.Version)
 
+    def artifact(self, name: str, version: int, variant: str) -> bytes:
+        """The file of one variant, as devices get it."""
+        return self._send("GET", _artifact(name, version, variant)).content
+
+    def descriptor(self, name: str, version: int, variant: str) -> bytes:
+        """The exact bytes that TUF signs for one variant."""
+        return self._send("GET", f"{_artifact(name, version, variant)}/descriptor").content
+
+    def aliases(self, name: str) -> Iterator[shapes.AliasChange]:
+        """How champion and challenger of a model went from version to version, newest first."""
+        return self._pages(f"/models/{_segment(name)}/aliases", shapes.Page[shapes.AliasChange])
+
+    def set_alias(self, name: str, alias: shapes.Alias, version: int | None, *, remark: str = "") -> shapes.AliasChange:
+        """Give an alias to a version, or to none."""
+        body = {"version": version, "remark": remark}
+        path = f"/models/{_segment(name)}/aliases/{alias}"
+        return _parse(self._send("PUT", path, json=body), shapes.AliasChange)
+
     def publish(self, name: str, version: int, *, variant: str | None = None) -> shapes.Job:
         """Sign and list the artifacts of a version."""
         return self._post(f"/models/{_segment(name)}/versions/{version}/publish", shapes.Job, {"variant": variant})
@@ -284,6 +395,112 @@ class Client:
     def withdraw(self, name: str, version: int, *, variant: str | None = None) -> shapes.Job:
         """List the artifacts of a version no longer."""
         return self._post(f"/models/{_segment(name)}/versions/{version}/withdraw", shapes.Job, {"variant": variant})
+
+    # -- drift
+
+    def drift(
+        self, model: str, *, version: int | None = None, deployment: str | None = None, device: str | None = None
+    ) -> shapes.Drift:
+        """What monitoring said last of a model, where it runs now; of one version also where it runs no more."""
+        query = {"version": version, "deployment": deployment, "device": device}
+        return self._get(f"/models/{_segment(model)}/drift", shapes.Drift, query)
+
+    def check_drift(
+        self, model: str, *, version: int | None = None, deployment: str | None = None, device: str | None = None
+    ) -> shapes.Drift:
+        """Judge every window that came until now, and answer like `drift`."""
+        query = {"version": version, "deployment": deployment, "device": device}
+        answer = self._send("POST", f"/models/{_segment(model)}/drift/check", params=_parameters(query))
+        return _parse(answer, shapes.Drift)
+
+    def drift_history(
+        self, model: str, *, version: int | None = None, deployment: str | None = None, device: str | None = None
+    ) -> Iterator[shapes.DriftFinding]:
+        """All findings of a model, the latest first; `device` as an empty text = of fleets only."""
+        query = {"version": version, "deployment": deployment, "device": device}
+        return self._pages(f"/models/{_segment(model)}/drift/history", shapes.Page[shapes.DriftFinding], query)
+
+    # -- labels
+
+    def label_queue(self, model: str, *, state: str = "open") -> Iterator[shapes.QueuedSample]:
+        """The samples of a model that were chosen for a label, those that help most first."""
+        path = f"/models/{_segment(model)}/labels/queue"
+        return self._pages(path, shapes.Page[shapes.QueuedSample], {"state": state})
+
+    def label_queue_csv(self, model: str) -> bytes:
+        """The open queue as a file whose column `label` is to be filled in, for `import_labels`."""
+        return self._send("GET", f"/models/{_segment(model)}/labels/queue.csv").content
+
+    def add_labels(
+        self, labels: Mapping[str, str], *, source: str | None = None, remark: str | None = None
+    ) -> shapes.LabelsTaken:
+        """Say what samples are, by sample id; the good labels are taken, each other one is named with its reason."""
+        entries = [_given({"sample_id": name, "label": label, "remark": remark}) for name, label in labels.items()]
+        return self._post("/labels", shapes.LabelsTaken, _given({"labels": entries, "source": source}))
+
+    def import_labels(self, content: bytes, *, model: str | None = None) -> shapes.LabelsTaken:
+        """The labels of a CSV file with the columns `sample_id` and `label`; `model` = samples of no other one."""
+        answer = self._send(
+            "POST",
+            "/labels/csv",
+            content=content,
+            params=_parameters({"model": model}),
+            headers={"Content-Type": "text/csv; charset=utf-8"},
+        )
+        return _parse(answer, shapes.LabelsTaken)
+
+    def labels(self, model: str) -> Iterator[shapes.Label]:
+        """Who said what of the samples of a model, newest first."""
+        return self._pages(f"/models/{_segment(model)}/labels", shapes.Page[shapes.Label])
+
+    def feedback(self, model: str, *, device_id: str, deployment: str, input_id: str, label: str) -> shapes.Label:
+        """How an answer of a device turned out, as the device tells it."""
+        body = {"device_id": device_id, "deployment": deployment, "input_id": input_id, "label": label}
+        return self._post(f"/models/{_segment(model)}/feedback", shapes.Label, body)
+
+    # -- retraining
+
+    def retraining_policy(self, model: str) -> shapes.RetrainingPolicy:
+        """How a model is retrained."""
+        return self._get(f"/models/{_segment(model)}/retraining/policy", shapes.RetrainingPolicy)
+
+    def set_retraining_policy(self, model: str, values: Mapping[str, Any]) -> shapes.RetrainingPolicy:
+        """Make this the policy of a model; what is not named is the default."""
+        answer = self._send("PUT", f"/models/{_segment(model)}/retraining/policy", json=dict(values))
+        return _parse(answer, shapes.RetrainingPolicy)
+
+    def retrain(
+        self,
+        model: str,
+        *,
+        labels: int | None = None,
+        random_share: float | None = None,
+        without_devices: Sequence[str] = (),
+        deployment: str | None = None,
+        remark: str | None = None,
+    ) -> shapes.Retraining:
+        """Retrain a model now, or approve what is proposed; None = as its policy says."""
+        body = {
+            "labels": labels,
+            "random_share": random_share,
+            "without_devices": list(without_devices),
+            "deployment": deployment,
+            "remark": remark,
+        }
+        return self._post(f"/models/{_segment(model)}/retrainings", shapes.Retraining, _given(body))
+
+    def retrainings(self, model: str | None = None) -> Iterator[shapes.Retraining]:
+        """Every firing of a trigger, of one model or of all, newest first."""
+        path = "/retrainings" if model is None else f"/models/{_segment(model)}/retrainings"
+        return self._pages(path, shapes.Page[shapes.Retraining])
+
+    def retraining(self, retraining_id: str) -> shapes.Retraining:
+        """One retraining, with its nominations."""
+        return self._get(f"/retrainings/{_segment(retraining_id)}", shapes.Retraining)
+
+    def cancel_retraining(self, retraining_id: str) -> shapes.Retraining:
+        """End a retraining; the model that runs goes on."""
+        return self._post(f"/retrainings/{_segment(retraining_id)}/cancel", shapes.Retraining)
 
     # -- jobs
 
@@ -369,8 +586,8 @@ class Client:
 
     # -- the wire
 
-    def _get(self, path: str, kind: type[_A]) -> _A:
-        return _parse(self._send("GET", path), kind)
+    def _get(self, path: str, kind: type[_A], query: Query | None = None) -> _A:
+        return _parse(self._send("GET", path, params=_parameters(query or {})), kind)
 
     def _post(self, path: str, kind: type[_A], body: Mapping[str, Any] | None = None) -> _A:
         return _parse(self._send("POST", path, json=body), kind)
@@ -384,6 +601,19 @@ class Client:
                 return
             params["cursor"] = page.next
 
+    def _stream(self, path: str, query: Mapping[str, Any], *, last_id: str | None) -> Iterator[Message]:
+        """The messages of one connection, until it ends."""
+        headers = {"Accept": "text/event-stream"} | ({"Last-Event-ID": last_id} if last_id else {})
+        timeout = httpx.Timeout(_SILENCE.total_seconds(), connect=_CONNECT_TIMEOUT.total_seconds())
+        try:
+            with self._http.stream("GET", path, params=query, headers=headers, timeout=timeout) as answer:
+                if not answer.is_success:
+                    answer.read()
+                    raise _error(self.url, answer)
+                yield from read_messages(answer.iter_lines())
+        except (httpx.TransportError, httpx.InvalidURL) as error:
+            raise UnreachableError(f"cannot follow {self.url}: {error}; is the server running there?") from error
+
     def _send(self, method: str, path: str, **content: Any) -> httpx.Response:
         try:
             answer = self._http.request(method, path, **content)
@@ -396,21 +626,38 @@ class Client:
         return answer
 
 
+def _read_event(url: str, data: str) -> shapes.Event:
+    try:
+        return shapes.read(data.encode(), shapes.Event)
+    except MessageError as error:
+        raise UnreachableError(f"{url} streams: {error}; is another program listening there?") from error
+
+
 def _segment(name: str) -> str:
     """One segment of a path, whatever a person typed; no dots, which are steps in a path (RFC 3986 5.2.4)."""
     return quote(name, safe="").replace(".", "%2E") or "-"
+
+
+def _artifact(model: str, version: int, variant: str) -> str:
+    return f"/models/{_segment(model)}/versions/{version}/artifacts/{_segment(variant)}"
 
 
 def _given(body: Mapping[str, Any]) -> dict[str, Any]:
     return {key: value for key, value in body.items() if value is not None}
 
 
-def _parameters(query: Query) -> dict[str, str]:
-    return {
-        key: value.isoformat() if isinstance(value, datetime) else str(value)
-        for key, value in query.items()
-        if value is not None
-    }
+def _parameters(query: Query) -> dict[str, str | tuple[str, ...]]:
+    return {key: _parameter(value) for key, value in query.items() if value is not None}
+
+
+def _parameter(value: str | float | datetime | tuple[str, ...]) -> str | tuple[str, ...]:
+    match value:
+        case datetime():
+            return value.isoformat()
+        case tuple():
+            return value  # repeated
+        case _:
+            return str(value)
 
 
 def _parse(answer: httpx.Response, kind: type[_A]) -> _A:

@@ -6,6 +6,7 @@ newer server; requests refuse them, so that a typing error is told. Times are aw
 
 import math
 from collections.abc import Mapping
+from datetime import timedelta
 from enum import StrEnum
 from typing import Annotated, Any, Generic, Literal, TypeVar
 
@@ -201,6 +202,8 @@ class KeyRole(StrEnum):
     TIMESTAMP = "timestamp"
     #: What the server tells devices.
     FLEET = "fleet"
+    #: Versions of one model that the fleet retrained by itself: a delegated TUF role.
+    AUTO = "auto"
 
 
 class Key(Answer):
@@ -211,6 +214,10 @@ class Key(Answer):
     public_hex: str
     #: Of fleet keys.
     epoch: int | None = None
+    #: Of auto keys: whose versions it signs.
+    model: str | None = None
+    #: Of TUF roles: when what it signed must be signed again; of auto keys: when the delegation ends.
+    expires_at: AwareDatetime | None = None
     #: Whether the private half lies on this server.
     on_server: bool
 
@@ -296,6 +303,9 @@ class ChannelSummary(Answer):
 class TelemetryWindow(Answer):
     """What one deployment saw and answered between two moments."""
 
+    #: Of the record it came in: unique among the windows of a device.
+    id: str
+    device_id: str
     deployment: str
     digest: str
     #: `live` or `trial`.
@@ -314,6 +324,62 @@ class TelemetryWindow(Answer):
     channels: tuple[ChannelSummary, ...] = ()
 
 
+class Resolution(StrEnum):
+    """How finely telemetry is shown."""
+
+    #: Window by window, as devices sent them.
+    RAW = "raw"
+    #: Summed by the hour in which windows closed.
+    HOUR = "hour"
+
+
+class TelemetryHour(Answer):
+    """The windows of one deployment and one artifact on one device that closed within one hour, summed."""
+
+    device_id: str
+    deployment: str
+    digest: str
+    #: Its beginning.
+    hour: AwareDatetime
+    windows: int
+    duration_ms: int
+    rows: int
+    source_rows: int
+    errors: int
+    dropped: int
+    #: Mean of the windows' medians, weighed by rows; the largest 95th percentile.
+    latency_p50_us: int
+    latency_p95_us: int
+    record_bytes: int
+    #: Windows whose sketch is not in `channels`: of other channels, or one too many.
+    unsketched: int = 0
+    channels: tuple[ChannelSummary, ...] = ()
+
+
+class FleetHour(Answer):
+    """The windows of one deployment and one artifact on all devices that closed within one hour, summed."""
+
+    deployment: str
+    digest: str
+    #: Of the artifact; null when this server has none of this digest.
+    model: str | None = None
+    version: int | None = None
+    variant: str | None = None
+    #: Its beginning.
+    hour: AwareDatetime
+    devices: int
+    windows: int
+    duration_ms: int
+    rows: int
+    source_rows: int
+    errors: int
+    dropped: int
+    #: Mean of the devices' medians, weighed by rows; the largest 95th percentile.
+    latency_p50_us: int
+    latency_p95_us: int
+    record_bytes: int
+
+
 class Prediction(Answer):
     """One answer of one device."""
 
@@ -329,6 +395,49 @@ class Prediction(Answer):
     confidence: Number
     answered_at: AwareDatetime
     received_at: AwareDatetime
+
+
+class Sample(Answer):
+    """An input that a device nominated for a label."""
+
+    id: str
+    device_id: str
+    deployment: str
+    #: The artifact that answered.
+    digest: str
+    nomination: str
+    input_id: str
+    answered_at: AwareDatetime
+    received_at: AwareDatetime
+    #: Class index, value or score.
+    answer: Number
+    #: The answer's label, for classifiers whose artifact the server knows.
+    label: str | None = None
+    confidence: Number
+    #: 1 - (highest probability - second highest).
+    uncertainty: float
+    #: Inputs of the device's pool that it stands for.
+    weight: float
+    #: Drawn at random, not chosen.
+    by_chance: bool
+    #: Names of the readings in a row; none when this server does not know the artifact.
+    columns: tuple[str, ...] = ()
+    readings: Annotated[
+        tuple[tuple[float | None, ...], ...] | None,
+        Field(description="Rows of raw readings, null = missing; null in lists, which leave them out."),
+    ] = None
+
+
+class Event(Answer):
+    """One thing that happened."""
+
+    id: int
+    at: AwareDatetime
+    #: Such as `rollout.changed`; the part before the dot names what it happened to.
+    kind: str
+    #: Id of what it happened to.
+    subject: str
+    data: dict[str, Any]
 
 
 class QuarantinedMessage(Answer):
@@ -397,6 +506,8 @@ class DatasetRequest(Request):
     #: Share of the rows that is only judged on.
     hold_out: Annotated[float, Field(gt=0, lt=1)] = 0.2
     seed: Annotated[int, Field(ge=0, lt=2**31)] = 0
+    #: The rows are consecutive rows of one source, oldest first: then the model knows how they hang together.
+    in_time_order: bool = False
 
 
 class JobState(StrEnum):
@@ -416,7 +527,7 @@ class Job(Answer):
     """Work that takes longer than a request."""
 
     id: str
-    #: dataset, train, publish, withdraw.
+    #: dataset, train, retrain, publish, withdraw.
     kind: str
     state: JobState
     #: What it does now, in words.
@@ -475,13 +586,17 @@ class Artifact(Answer):
     size_bytes: int
     #: Of the `.tflite` part.
     tflite_bytes: int
-    #: The TUF target that names it.
+    #: The TUF target that names it, or will once it is published.
     target: str
+    #: `not-published`, `awaiting-signature`, `published` or `withdrawn`.
+    standing: str = "not-published"
     metrics: dict[str, float] = {}
     latency_p50_ms: float
     latency_p95_ms: float
     memory_bytes: int
     created_at: AwareDatetime
+    #: Since when it waits for a key that is not on the server; `edgeops model sign` brings it.
+    awaiting_signature_at: AwareDatetime | None = None
     published_at: AwareDatetime | None = None
     withdrawn_at: AwareDatetime | None = None
 
@@ -516,9 +631,41 @@ class Model(Answer):
     task: str
     created_at: AwareDatetime
     latest_version: int | None = None
+    #: The version that was rolled out to the end last, and the one that passed its promotion gate since.
+    champion: int | None = None
+    challenger: int | None = None
     versions: Annotated[
         tuple[Version, ...] | None, Field(description="Newest first; null in lists, which leave them out.")
     ] = None
+
+
+class Alias(StrEnum):
+    """A name that moves from version to version."""
+
+    #: What was rolled out to the end last.
+    CHAMPION = "champion"
+    #: What passed its promotion gate and is not rolled out yet.
+    CHALLENGER = "challenger"
+
+
+class AliasChange(Answer):
+    """An alias went to a version, or to none."""
+
+    id: int
+    at: AwareDatetime
+    model: str
+    alias: Alias
+    version: int | None = None
+    #: The name of a token, a job or a rollout.
+    actor: str
+    reason: str = ""
+
+
+class AliasRequest(Request):
+    """Which version shall hold an alias; null = none."""
+
+    version: Annotated[int, Field(ge=1, le=999_999_999)] | None
+    remark: Annotated[str, StringConstraints(max_length=limits.MAX_DETAIL_LENGTH)] = ""
 
 
 class PublishRequest(Request):
@@ -531,6 +678,301 @@ class WithdrawRequest(Request):
     """List a version's artifacts no longer; null means every variant."""
 
     variant: Literal["float32", "int8"] | None = None
+
+
+# -- drift ------------------------------------------------------------------------------
+
+
+class ChannelDrift(Answer):
+    """What one watched channel shows: the window that says most, beside the reference."""
+
+    name: str
+    #: `data` (an input) or `prediction` (an answer, its certainty, an embedding).
+    kind: str
+    #: D, the largest distance between the two cumulative histograms, 0 to 1; and the least that matters.
+    distance: float
+    floor: float
+    #: Of such a distance without drift, corrected over all channels.
+    p_value: float
+    #: Independent rows that the window's rows are worth.
+    effective_rows: float
+    drifted: bool
+    #: Seen from the reference: `none`, `higher`, `lower`, `wider`, `narrower`; of classes `mix`.
+    movement: str
+    #: 31 edges between the 32 bins; none when this server does not hold the artifact.
+    edges: tuple[Number, ...] = ()
+    #: Counts per bin.
+    reference_histogram: tuple[int, ...]
+    window_histogram: tuple[int, ...]
+
+
+class QualityIssue(Answer):
+    """A channel whose readings cannot be trusted; a person has to look."""
+
+    channel: str
+    #: `missing`, `stuck`, `out-of-range`.
+    fault: str
+    detail: str
+
+
+class DriftFinding(Answer):
+    """What one judgement of drift said, of a fleet or of one device against its siblings."""
+
+    id: str
+    model: str
+    version: int
+    digest: str
+    deployment: str
+    #: Null = the fleet.
+    device_id: str | None = None
+    #: `stable`, `drift`, `not-enough-evidence`.
+    verdict: str
+    #: `data`, `prediction`, `data-quality`, `performance`.
+    kinds: tuple[str, ...]
+    #: Answers come in another mix, and that alone explains what moved in the inputs.
+    class_mix_only: bool = False
+    #: What was found, how sure that is, and what to do.
+    reason: str
+    rows: int
+    windows: int
+    #: More rows that a verdict needs, about; null unless there is not enough evidence.
+    rows_needed: int | None = None
+    #: Expected accuracy on the latest judged window; null = unknown.
+    estimated_accuracy: float | None = None
+    #: Names of the channels that drifted.
+    drifted: tuple[str, ...] = ()
+    quality: tuple[QualityIssue, ...] = ()
+    channels: Annotated[
+        tuple[ChannelDrift, ...] | None, Field(description="In the model's order; null in lists, which leave them out.")
+    ] = None
+    #: When this began to be so, and when it was judged last.
+    first_at: AwareDatetime
+    last_at: AwareDatetime
+
+
+class Drift(Answer):
+    """Whether the world still looks like what a model learnt from, wherever the model runs now."""
+
+    model: str
+    #: The worst of the findings: `drift`, else `not-enough-evidence`, else `stable`; without a finding of a fleet
+    #: `not-enough-evidence`.
+    verdict: str
+    #: In one sentence.
+    reason: str
+    #: The fleet's finding of each deployment, then of those single devices that differ from their siblings.
+    findings: tuple[DriftFinding, ...]
+
+
+# -- labels and retraining ----------------------------------------------------------------
+
+_LabelText = Annotated[str, StringConstraints(min_length=1, max_length=200, strip_whitespace=True)]
+_Remark = Annotated[str, StringConstraints(max_length=500)]
+
+
+class QueuedSample(Answer):
+    """A sample that was chosen for a label."""
+
+    sample_id: str
+    model: str
+    retraining_id: str
+    device_id: str
+    deployment: str
+    input_id: str
+    #: Place in the order in which labels help most, from 0.
+    position: int
+    #: Drawn at random, not chosen.
+    by_chance: bool
+    #: open, labelled, disputed or dropped.
+    state: str
+    requested_at: AwareDatetime
+    closed_at: AwareDatetime | None = None
+    #: What the model said; null when this server does not know the artifact any more.
+    answer: str | None = None
+    confidence: Number = math.nan
+    #: Where the readings are.
+    readings: str
+
+
+class NewLabel(Request):
+    """What somebody says a sample is."""
+
+    sample_id: Annotated[str, StringConstraints(min_length=1, max_length=100, strip_whitespace=True)]
+    #: One of the model's classes.
+    label: _LabelText
+    remark: _Remark = ""
+
+
+class LabelsRequest(Request):
+    """Labels of samples, of one model or of several."""
+
+    labels: Annotated[tuple[NewLabel, ...], Field(min_length=1, max_length=limits.MAX_LABELS_PER_REQUEST)]
+    #: `person` = somebody looked at each; `api` = another program said so.
+    source: Literal["person", "api"] = "api"
+
+
+class RefusedLabel(Answer):
+    """A label that was not taken, and why."""
+
+    #: Empty when a line of a file names none.
+    sample_id: str
+    reason: str
+
+
+class LabelsTaken(Answer):
+    """What became of each label of a request; the good ones are taken whatever the others are."""
+
+    accepted: int
+    #: Ids that no sample has.
+    unknown: tuple[str, ...] = ()
+    refused: tuple[RefusedLabel, ...] = ()
+    #: Accepted, but authors disagree: learnt from once more than half of them agree.
+    disputed: tuple[str, ...] = ()
+
+
+class Label(Answer):
+    """Who said what of a sample."""
+
+    id: int
+    sample_id: str
+    model: str
+    device_id: str
+    label: str
+    #: person, csv, api or feedback.
+    source: str
+    #: Name of a token; of feedback, the device.
+    author: str
+    remark: str = ""
+    at: AwareDatetime
+    #: The retraining that asked for it; null = it came by itself.
+    retraining_id: str | None = None
+
+
+class FeedbackRequest(Request):
+    """How an answer of a device turned out, as the device tells it."""
+
+    device_id: Id
+    deployment: Id
+    input_id: Annotated[str, StringConstraints(min_length=1, max_length=limits.MAX_INPUT_ID_LENGTH)]
+    label: _LabelText
+
+
+class RetrainingPolicy(Answer):
+    """How one model is retrained."""
+
+    #: propose (a person is asked), auto (it runs by itself), off.
+    mode: str
+    #: Labels asked for in one retraining; of them, the share drawn at random; the fewest that are learnt from.
+    labels: int
+    random_share: float
+    min_labels: int
+    #: Labels that are missing after this are not waited for.
+    label_timeout: timedelta
+    #: After a retraining ended, none fires for this long.
+    cooldown: timedelta
+    #: Retrainings in 7 days, and labels asked for in 30.
+    retrainings_per_week: int
+    labels_per_month: int
+    #: So many labels that came by themselves fire; null = they never do.
+    new_labels: int | None = None
+    #: What a bought row weighs against one of the first training.
+    label_weight: float
+    #: Of the rollout; deployment null = the one where the drift was found.
+    waves: tuple[str, ...]
+    selector: str
+    deployment: str | None = None
+    seed: int
+
+
+class RetrainingPolicyRequest(Request):
+    """The policy that a model shall have; what is left out is the default. Durations are ISO 8601, as in `P1D`."""
+
+    mode: Literal["propose", "auto", "off"] | None = None
+    labels: int | None = None
+    random_share: float | None = None
+    min_labels: int | None = None
+    label_timeout: timedelta | None = None
+    cooldown: timedelta | None = None
+    retrainings_per_week: int | None = None
+    labels_per_month: int | None = None
+    new_labels: int | None = None
+    label_weight: float | None = None
+    waves: Annotated[
+        tuple[Annotated[str, StringConstraints(max_length=20)], ...] | None, Field(min_length=1, max_length=50)
+    ] = None
+    selector: Annotated[str, StringConstraints(min_length=1, max_length=2000)] | None = None
+    deployment: Id | None = None
+    seed: int | None = None
+
+
+class RetrainingRequest(Request):
+    """Retrain a model now, or approve what is proposed; null = as the policy says."""
+
+    #: 0 = learn from the labels that are there.
+    labels: Annotated[int, Field(ge=0, le=limits.MAX_NOMINEES)] | None = None
+    random_share: Annotated[float, Field(ge=0, le=1)] | None = None
+    #: Whose samples and labels are left out.
+    without_devices: Annotated[tuple[Id, ...], Field(max_length=1000)] = ()
+    #: Null: where drift was found, else where the champion runs.
+    deployment: Id | None = None
+    remark: _Remark = ""
+
+
+class NominationAnswer(Answer):
+    """How far one device is with its nomination of samples."""
+
+    id: str
+    device_id: str
+    #: How many it was asked for, and how many came.
+    count: int
+    samples: int
+    asked_at: AwareDatetime
+    answered_at: AwareDatetime | None = None
+    #: Why there are fewer, in the device's words.
+    detail: str = ""
+
+
+class Retraining(Answer):
+    """One firing of a trigger, and how far it came."""
+
+    id: str
+    model: str
+    deployment: str
+    #: The artifact that is to be healed.
+    digest: str
+    #: drift, labels or person.
+    trigger: str
+    evidence: dict[str, Any]
+    #: run, propose or suppressed; of a suppressed one the rule; why, in words.
+    decision: str
+    cause: str = ""
+    reason: str = ""
+    #: As it was when the trigger fired, or a person approved.
+    policy: RetrainingPolicy
+    without_devices: tuple[str, ...] = ()
+    state: str
+    entered_at: AwareDatetime
+    #: How it stands, or how it ended, in words.
+    detail: str = ""
+    labels_wanted: int = 0
+    #: Samples in the label queue by state.
+    queue: dict[str, int] = {}
+    nominations: Annotated[
+        tuple[NominationAnswer, ...] | None, Field(description="Null in lists, which leave them out.")
+    ] = None
+    job_id: str | None = None
+    snapshot: str | None = None
+    #: The version that came of it.
+    version: int | None = None
+    rollout_id: str | None = None
+    created_by: str
+    created_at: AwareDatetime
+    updated_at: AwareDatetime
+    finished_at: AwareDatetime | None = None
+
+    @property
+    def ended(self) -> bool:
+        """Whether nothing more will happen to it by itself or by a person."""
+        return self.finished_at is not None
 
 
 # -- rollouts ---------------------------------------------------------------------------

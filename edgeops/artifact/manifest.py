@@ -5,6 +5,7 @@ build. Both are JSON. A value that exists is valid: `decode_manifest` and `decod
 only way in.
 """
 
+import re
 from enum import StrEnum
 from typing import Annotated, TypeVar
 
@@ -15,6 +16,8 @@ from edgeops.errors import ArtifactError
 from edgeops.protocol.messages import Digest, Id
 
 FORMAT = 1
+#: Exactly what a delegation `models/<model>/auto/*` covers (TUF specification, 4.5: `*` crosses no `/`).
+_AUTO_TARGET = re.compile(r"models/([a-z0-9][a-z0-9-]{2,62})/auto/[^/]*")
 
 
 class Value(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -195,6 +198,8 @@ class Promotion(Value, frozen=True, kw_only=True):
 
     passed: bool
     reasons: tuple[str, ...] = ()
+    #: Rows it was judged on that it never learnt from.
+    unseen_rows: int = 0
 
 
 class Descriptor(Value, frozen=True, kw_only=True):
@@ -219,9 +224,19 @@ class Descriptor(Value, frozen=True, kw_only=True):
 _T = TypeVar("_T", bound=Value)
 
 
-def target_path(manifest: Manifest) -> str:
-    """The TUF target that holds the descriptor: `models/<model>/<version>-<variant>.json`."""
-    return f"models/{manifest.name}/{manifest.version}-{manifest.variant}.json"
+def target_path(manifest: Manifest, *, auto: bool = False) -> str:
+    """The TUF target that holds the descriptor: `models/<model>/<version>-<variant>.json`.
+
+    `auto` = signed by the model's delegated key: `models/<model>/auto/<version>-<variant>.json`.
+    """
+    folder = f"models/{manifest.name}/auto" if auto else f"models/{manifest.name}"
+    return f"{folder}/{manifest.version}-{manifest.variant}.json"
+
+
+def auto_model(path: str) -> str | None:
+    """The model whose delegated key signs this target; None = the targets key does."""
+    match = _AUTO_TARGET.fullmatch(path)
+    return None if match is None else match[1]
 
 
 def encode_value(value: Value) -> bytes:

@@ -9,7 +9,23 @@ from typing import Annotated
 import typer
 
 from edgeops import __version__
-from edgeops.cli import dataset, demo, devices, job, key, model, publish, rollout, token, train, up
+from edgeops.cli import (
+    dataset,
+    demo,
+    devices,
+    drift,
+    job,
+    key,
+    label,
+    model,
+    publish,
+    retrain,
+    rollout,
+    telemetry,
+    token,
+    train,
+    up,
+)
 from edgeops.cli.exits import Exit, exit_code
 from edgeops.cli.output import printable
 from edgeops.errors import EdgeOpsError
@@ -29,7 +45,11 @@ app.command("train")(train.train)
 app.add_typer(model.app, name="model")
 app.command("publish")(publish.publish)
 app.add_typer(rollout.app, name="rollout")
+app.add_typer(drift.app, name="drift")
+app.add_typer(label.app, name="label")
+app.add_typer(retrain.app, name="retrain")
 app.add_typer(devices.app, name="devices")
+app.add_typer(telemetry.app, name="telemetry")
 app.add_typer(job.app, name="job")
 app.add_typer(key.app, name="key")
 app.add_typer(token.app, name="token")

@@ -36,13 +36,24 @@ def import_(
         float | None, typer.Option(min=0.01, max=0.9, help="Share of rows that is only judged on.  [default: 0.2]")
     ] = None,
     seed: Annotated[int | None, typer.Option(min=0, help="Decides which rows are held out.  [default: 0]")] = None,
+    in_time_order: Annotated[
+        bool, typer.Option("--in-time-order", help="The rows are consecutive rows of one source, oldest first.")
+    ] = False,
     timeout: Timeout = None,
     as_json: AsJson = False,
 ) -> None:
     """Upload a file; its rows become an immutable snapshot."""
     chosen = name or _name_of(file)
     job = client.import_dataset(
-        file, name=chosen, label=label, features=features, where=where, exclude=exclude, hold_out=hold_out, seed=seed
+        file,
+        name=chosen,
+        label=label,
+        features=features,
+        where=where,
+        exclude=exclude,
+        hold_out=hold_out,
+        seed=seed,
+        in_time_order=in_time_order,
     )
     job = follow(client, job, what=f"import {file.name}", timeout=timeout)
     if as_json:
@@ -131,6 +142,7 @@ def _snapshot_facts(snapshot: Snapshot) -> dict[str, object]:
         "snapshot": snapshot.digest,
         "rows": snapshot.rows,
         "split": ", ".join(f"{rows} {split}" for split, rows in zip(Split, parts, strict=True)) if parts else None,
+        "order": "in time order" if details.get("ordered") else None,
         "label": details.get("label"),
         "classes": ", ".join(map(str, classes)) or None,
         "columns": abridged(columns),

@@ -1,13 +1,14 @@
-"""`edgeops demo`: one real pass from data to predictions on devices, and back, with every figure."""
+"""`edgeops demo`: data to predictions on devices, then the world changes and the fleet heals; with every figure."""
 
 import tempfile
+import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import asdict
 from enum import StrEnum
 from pathlib import Path
 from shutil import rmtree
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 from rich.console import Console
@@ -16,45 +17,137 @@ from edgeops.cli.live import say
 from edgeops.cli.options import AsJson
 from edgeops.cli.output import print_json, print_table, size
 from edgeops.cli.up import end_on_signals
-from edgeops.errors import ServerError
-from edgeops.local import demo as steps
-from edgeops.local.demo import Report, Stopwatch
-from edgeops.local.scenarios import digits
-from edgeops.local.up import Site
+from edgeops.errors import InputError, ServerError
+from edgeops.local.stopwatch import Stopwatch
+from edgeops.local.up import MAX_AGENTS, Site
+
+if TYPE_CHECKING:  # they import numpy, which no other command needs
+    from edgeops.local.circle import Circle
+    from edgeops.local.course import Course
+    from edgeops.local.demo import Report
+    from edgeops.local.scenarios.scenario import Scenario
+
+#: In how many stretches `--control` plays what the first model knows.
+_CONTROL_STAGES = 6
 
 
-class Scenario(StrEnum):
+class ScenarioName(StrEnum):
     """What the demo shows."""
 
-    #: A camera that reads handwritten digits.
-    DIGITS = digits.NAME
+    #: A camera that reads handwritten digits; its lens gets dirty.
+    DIGITS = "digits"
+    #: Chemical sensors that age over 30 months.
+    GAS = "gas"
 
 
-def demo(
-    scenario: Annotated[Scenario, typer.Option(help="What to show.")] = Scenario.DIGITS,
-    seed: Annotated[int, typer.Option(min=0, help="Decides the split and the training.")] = 7,
+#: Labels that are bought per stage unless told otherwise.
+_LABELS = {ScenarioName.DIGITS: 30, ScenarioName.GAS: 60}
+
+
+def demo(  # noqa: PLR0917 - typer reads options from parameters
+    scenario: Annotated[ScenarioName, typer.Option(help="What to show.")] = ScenarioName.DIGITS,
     data: Annotated[
-        Path | None, typer.Option("--data", help="Data folder.  [default: a fresh one, removed at the end]")
+        Path | None, typer.Option("--data", help="Where the scenario's rows are; gas: the folder of gas_drift.npz.")
+    ] = None,
+    labels: Annotated[
+        int | None,
+        typer.Option("--labels", min=1, max=1000, help="Labels to buy per change.  [default: gas 60, digits 30]"),
+    ] = None,
+    random_share: Annotated[
+        float, typer.Option("--random-share", min=0.0, max=1.0, help="Share of them that is drawn at random.")
+    ] = 0.2,
+    control: Annotated[
+        bool, typer.Option("--control", help="Play what the first model knows instead: nothing may happen.")
+    ] = False,
+    agents: Annotated[int, typer.Option("--agents", min=3, max=MAX_AGENTS, help="Devices.")] = 3,
+    seed: Annotated[int, typer.Option(min=0, help="Decides the split, the training and the order of rows.")] = 7,
+    picture: Annotated[
+        Path | None,
+        typer.Option("--picture", help="Write PATH.svg and PATH.png.  [default: demo-<scenario> in this folder]"),
+    ] = None,
+    site: Annotated[
+        Path | None, typer.Option("--site", help="The fleet's folder.  [default: a fresh one, removed at the end]")
     ] = None,
     keep: Annotated[bool, typer.Option("--keep", help="Keep the fresh folder.")] = False,
     as_json: AsJson = False,
 ) -> None:
-    """Train, quantize, sign, roll out to three agents, replay held-out rows, score what they answered."""
+    """Train, quantize, sign and roll out to agents; then the world changes, and the fleet sees it and heals."""
+    # Here, because they import numpy, which no other command needs.
+    from edgeops.local import demo as first_pass  # noqa: PLC0415
+    from edgeops.local.circle import Circle  # noqa: PLC0415
+
     end_on_signals()
+    world = _world(scenario, data)
+    wanted = _LABELS[scenario] if labels is None else labels
+    started = time.monotonic()
     with ExitStack() as endings:
-        folder = endings.enter_context(_folder(data, keep=keep))
-        say(f"scenario {scenario}, seed {seed}, data in {folder}")
+        folder = endings.enter_context(_folder(site, keep=keep))
+        say(f"scenario {scenario}, seed {seed}, fleet in {folder}")
         watch = Stopwatch(begins=endings.enter_context(_present_phase()), ended=say)
         with watch.phase("start") as note:
-            site = endings.enter_context(Site(folder, warm=True, say=say))
-            note(f"{len(site.agents)} agents online")
-        report = steps.run(site, seed=seed, watch=watch)
+            running = endings.enter_context(Site(folder, agents=agents, warm=True, say=say))
+            note(f"{len(running.agents)} agents online")
+        report = first_pass.run(running, world, seed=seed, watch=watch)
+        digest = report.artifacts[first_pass.VARIANT].digest
+        circle = Circle(
+            site=running,
+            scenario=world,
+            labels=wanted,
+            random_share=random_share,
+            seed=seed,
+            folder=Path(endings.enter_context(tempfile.TemporaryDirectory(prefix="artifacts-", dir=folder))),
+            first=digest,
+            active=digest,
+        )
+        course = _live(circle, world, seed=seed, control=control, watch=watch)
+        loop = course.document(report, circle, seconds=time.monotonic() - started)
         if as_json:
-            print_json(asdict(report))
+            print_json(loop if scenario is ScenarioName.GAS else {**asdict(report), "loop": loop})
         else:
             _print(report)
+            _print_course(course)
+        if course.stages:
+            from edgeops.local.picture import draw  # noqa: PLC0415 - as above, and matplotlib behind it
+
+            title = f"{world.name}: {wanted} labels per change, {agents} devices"
+            stem = picture or Path(f"demo-{scenario}")
+            say("picture: " + ", ".join(str(path) for path in draw(course.stages, title=title, stem=stem)))
         if not report.passed:
             raise ServerError(f"only {report.joined} of {report.rows} rows were answered by the committed model")
+        course.require_shown()
+
+
+def _world(name: ScenarioName, data: Path | None) -> "Scenario":
+    match name:
+        case ScenarioName.GAS:
+            from edgeops.local.scenarios.gas import Gas  # noqa: PLC0415 - as in `demo`
+
+            if data is None:
+                raise InputError(
+                    "the gas scenario plays data that you bring: name the folder of gas_drift.npz with --data"
+                )
+            return Gas(data)
+        case ScenarioName.DIGITS:
+            from edgeops.local.scenarios.digits import Digits  # noqa: PLC0415 - as in `demo`
+
+            if data is not None:
+                raise InputError("the digits come with scikit-learn; --data is for the gas scenario")
+            return Digits()
+
+
+def _live(circle: "Circle", world: "Scenario", *, seed: int, control: bool, watch: Stopwatch) -> "Course":
+    """What nothing may come of, then the stages; with `control`, more of the former instead."""
+    from edgeops.local.course import Course  # noqa: PLC0415 - as in `demo`
+
+    with watch.phase("delegate"):
+        circle.begin()
+    figures = []
+    calm = None if control else circle.control()
+    for stage in world.control(seed).parts(_CONTROL_STAGES) if control else world.stages(seed):
+        with watch.phase(str(stage.name) if isinstance(stage.name, str) else f"batch {stage.name}") as note:
+            figures.append(circle.live_through(stage))
+            note(figures[-1].in_words())
+    return Course(stages=() if control else tuple(figures), control=calm or circle.control())
 
 
 @contextmanager
@@ -69,10 +162,10 @@ def _present_phase() -> Iterator[Callable[[str], None]]:
 
 
 @contextmanager
-def _folder(data: Path | None, *, keep: bool) -> Iterator[Path]:
+def _folder(site: Path | None, *, keep: bool) -> Iterator[Path]:
     """The folder named, or a fresh one that goes when all went well."""
-    if data is not None:
-        yield data
+    if site is not None:
+        yield site
         return
     fresh = Path(tempfile.mkdtemp(prefix="edgeops-demo-"))
     try:
@@ -92,7 +185,7 @@ def _folder(data: Path | None, *, keep: bool) -> Iterator[Path]:
         rmtree(fresh)
 
 
-def _print(report: Report) -> None:
+def _print(report: "Report") -> None:
     judged = {name: one.accuracy for name, one in report.artifacts.items()}
     print(f"\n{report.model} on {len(report.devices)} devices, rollout {report.state}, seed {report.seed}\n")
     print_table(
@@ -130,6 +223,30 @@ def _print(report: Report) -> None:
     print_table(
         ("phase", "seconds>"),
         [*((name, f"{seconds:.1f}") for name, seconds in report.phases.items()), ("all", f"{report.seconds:.1f}")],
+    )
+
+
+def _print_course(course: "Course") -> None:
+    print(f"\ncontrol: {course.control.windows} windows of the world as it was, {course.control.alarms} false alarms")
+    if not course.stages:
+        return
+    print()
+    print_table(
+        ("change", "static>", "before>", "after>", "verdict", "labels>", "up/device>", "update/device>", "seconds>"),
+        [
+            (
+                one.stage,
+                _percent(one.static),
+                _percent(one.before),
+                _percent(one.after),
+                "drift" if one.drift else "no drift",
+                one.labels,
+                size(round(one.telemetry_bytes_per_device)),
+                size(round(one.update_bytes_per_device)),
+                f"{one.seconds:.1f}",
+            )
+            for one in course.stages
+        ],
     )
 
 

@@ -36,16 +36,23 @@ class Exit(IntEnum):
     GATE = 8
     #: What was waited for did not end in time.
     TIMEOUT = 9
+    #: Drift was looked for, and too little was seen to say; never to be taken for stable.
+    EVIDENCE = 10
 
 
 class RolloutEndedBadlyError(EdgeOpsError):
     """A watched rollout failed, was aborted, or paused for a person."""
 
 
+class GateRefusedError(EdgeOpsError):
+    """A promotion gate refused what was trained."""
+
+
 # The first class that fits decides.
 _CODES: tuple[tuple[type[EdgeOpsError], Exit], ...] = (
     (WaitTimeoutError, Exit.TIMEOUT),
     (RolloutEndedBadlyError, Exit.ROLLOUT),
+    (GateRefusedError, Exit.GATE),
     (UnreachableError, Exit.UNREACHABLE),
     (AccessError, Exit.ACCESS),
     (NotFoundError, Exit.NOT_FOUND),

@@ -1,27 +1,171 @@
-"""`edgeops key`: the keys that this fleet trusts, by their public halves, and where the private ones lie."""
+"""`edgeops key`: which keys the fleet trusts, where they lie, and what the server's own may sign.
+
+`delegate`, `undelegate` and `move-offline` sign or move keys on this machine; nothing private goes over the network.
+"""
+
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from edgeops import limits
+from edgeops.api.shapes import Key
 from edgeops.cli.connection import Data, Token, Url, connect, local_url
-from edgeops.cli.options import AsJson
-from edgeops.cli.output import print_json, print_table
-from edgeops.local.endpoints import default_data
+from edgeops.cli.live import say
+from edgeops.cli.options import AsJson, Keys
+from edgeops.cli.output import print_facts, print_json, print_table
+from edgeops.local.endpoints import default_data, keys_folder
+
+if TYPE_CHECKING:
+    from edgeops.local.signing import Proposal
 
 app = typer.Typer(help="Keys that the fleet trusts.", no_args_is_help=True)
+
+_Model = Annotated[str, typer.Argument(metavar="MODEL", help="Name of a model.")]
 
 
 @app.command("list")
 def list_(url: Url = None, token: Token = None, data: Data = None, as_json: AsJson = False) -> None:
-    """All keys: what each signs, and where its private half lies."""
+    """All keys: what each signs and until when, and where its private half lies."""
     folder = data or default_data()
     with connect(url, token, data) as client:
         keys = client.keys()
-        on_server = f"{folder.absolute() / 'keys'}" if client.url == local_url(folder) else "on the server"
+        on_server = f"{keys_folder(folder.absolute())}" if client.url == local_url(folder) else "on the server"
     private = {key.key_id: on_server if key.on_server else "offline" for key in keys}
     if as_json:
         print_json([{**key.model_dump(mode="json"), "private": private[key.key_id]} for key in keys])
         return
     print_table(
-        ("role", "epoch>", "key id", "public (Ed25519)", "private half"),
-        [(key.role, key.epoch, key.key_id, key.public_hex, private[key.key_id]) for key in keys],
+        ("role", "of", "key id", "public (Ed25519)", "expires", "private half"),
+        [(key.role, _of(key), key.key_id, key.public_hex, key.expires_at, private[key.key_id]) for key in keys],
+    )
+
+
+@app.command()
+def delegate(
+    model: _Model,
+    *,
+    floor: Annotated[
+        float | None,
+        typer.Option(
+            min=0.0, max=1.0, help="Share of all inputs that must be right.  [default: 0.05 below today's model]"
+        ),
+    ] = None,
+    class_floor: Annotated[
+        float | None,
+        typer.Option(
+            min=0.0, max=1.0, help="Share of each class's inputs.  [default: 0.15 below today's model, per class]"
+        ),
+    ] = None,
+    version: Annotated[
+        int | None, typer.Option(min=1, help="Today's model.  [default: the champion, else the newest published]")
+    ] = None,
+    dataset: Annotated[
+        str | None, typer.Option(help="Whose evaluation rows are taken.  [default: the one it was trained on]")
+    ] = None,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Show the acceptance set and sign nothing.")] = False,
+    keys: Keys = None,
+    url: Url = None,
+    token: Token = None,
+    data: Data = None,
+    as_json: AsJson = False,
+) -> None:
+    """Let the server sign retrained versions of a model, within an acceptance set that every device runs first."""
+    from edgeops.local import signing  # noqa: PLC0415 - it loads tuf and numpy, which other commands do not need
+
+    repository = signing.open_repository(data or default_data(), keys)
+    with connect(url, token, data) as client:
+        proposal = signing.propose_acceptance(
+            client, model, version=version, dataset=dataset, floor=floor, class_floor=class_floor
+        )
+    delegation = None if dry_run else signing.delegate(repository, proposal, datetime.now(UTC))
+    if as_json:
+        signed = None if delegation is None else {"key_id": delegation.key_id, "expires_at": _text(delegation.expires)}
+        print_json({"model": model, "delegation": signed, "acceptance": _acceptance(proposal)})
+        return
+    _print_proposal(proposal)
+    if delegation is None:
+        say("nothing is signed")
+    else:
+        say(
+            f"until {delegation.expires:%Y-%m-%d} the server may sign versions of {model} that the fleet retrained by "
+            f"itself; take it back with: edgeops key undelegate {model}"
+        )
+
+
+@app.command()
+def undelegate(model: _Model, *, keys: Keys = None, data: Data = None, as_json: AsJson = False) -> None:
+    """Let the server sign no more versions of a model; those it signed are listed no longer and install nowhere."""
+    from edgeops.local import signing  # noqa: PLC0415 - it loads tuf and numpy, which other commands do not need
+
+    repository = signing.open_repository(data or default_data(), keys)
+    gone = signing.undelegate(repository, model, datetime.now(UTC))
+    if as_json:
+        print_json({"model": model, "unlisted": gone})
+        return
+    say(f"{model} has no delegation any more; {len(gone)} targets are no longer listed; devices that run one go on")
+    for path in gone:
+        print(path)
+
+
+@app.command("move-offline")
+def move_offline(
+    folder: Annotated[Path, typer.Argument(metavar="DIR", help="Where the keys shall lie; not on the server's disk.")],
+    data: Data = None,
+    as_json: AsJson = False,
+) -> None:
+    """Move the root and targets keys off the server, which can then sign no new model but delegated ones."""
+    from edgeops.local import signing  # noqa: PLC0415 - it loads tuf and numpy, which other commands do not need
+
+    place = data or default_data()
+    moved = signing.move_offline(place, folder, datetime.now(UTC))
+    if as_json:
+        print_json({"moved": [str(path.absolute()) for path in moved], "server": str(keys_folder(place.absolute()))})
+        return
+    for path in moved:
+        print(path.absolute())
+    say(
+        "the server goes on listing what is listed and signs no new version but of delegated models; sign others with: "
+        f"edgeops model sign MODEL@VERSION --keys {folder}"
+    )
+    say(f"sign anything with these keys within {limits.TARGETS_LIFE.days} days, or devices stop installing")
+
+
+def _of(key: Key) -> str | None:
+    return f"epoch {key.epoch}" if key.epoch is not None else key.model
+
+
+def _text(moment: datetime) -> str:
+    return moment.astimezone(UTC).isoformat().replace("+00:00", "Z")
+
+
+def _acceptance(proposal: "Proposal") -> dict[str, Any]:
+    acceptance, reached = proposal.acceptance, proposal.reached
+    counts = [acceptance.classes.count(place) for place in range(len(acceptance.labels))]
+    return {
+        "inputs": len(acceptance),
+        "dataset": proposal.dataset,
+        "version": proposal.version,
+        "accuracy": reached.accuracy,
+        "floor": acceptance.floors.overall,
+        "classes": [
+            {"label": label, "inputs": count, "accuracy": reached.per_class.get(label), "floor": floor}
+            for label, count, floor in zip(acceptance.labels, counts, acceptance.floors.per_class, strict=True)
+        ],
+    }
+
+
+def _print_proposal(proposal: "Proposal") -> None:
+    shown = _acceptance(proposal)
+    print_facts(
+        {
+            "acceptance set": f"{shown['inputs']} evaluation rows of {proposal.dataset}",
+            "today": f"{proposal.model}@{proposal.version} gets {shown['accuracy']:.1%} of them right",
+            "floor": f"{shown['floor']:.1%}",
+        }
+    )
+    print_table(
+        ("class", "inputs>", "today>", "floor>"),
+        [(one["label"], one["inputs"], one["accuracy"], one["floor"]) for one in shown["classes"]],
     )

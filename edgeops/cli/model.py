@@ -1,17 +1,19 @@
 """`edgeops model`: what was trained, how good it is, and whether devices may run it."""
 
+from datetime import UTC, datetime
 from typing import Annotated
 
 import typer
 
 from edgeops.api.client import Client
-from edgeops.api.shapes import Artifact, Version
+from edgeops.api.shapes import Alias, Artifact, Version
 from edgeops.artifact.manifest import Variant
-from edgeops.cli.connection import connected
+from edgeops.cli.connection import Data, Token, Url, connect, connected
 from edgeops.cli.live import follow, say
-from edgeops.cli.options import AsJson, Reference, Timeout
+from edgeops.cli.options import AsJson, Keys, Reference, Timeout
 from edgeops.cli.output import abridged, print_facts, print_json, print_table, size
 from edgeops.cli.reference import parse_model_version
+from edgeops.local.endpoints import default_data
 
 app = typer.Typer(help="Trained models and their versions.", no_args_is_help=True)
 
@@ -25,8 +27,8 @@ def list_(client: Client, as_json: AsJson = False) -> None:
         print_json(models)
         return
     print_table(
-        ("model", "task", "latest>", "created"),
-        [(one.name, one.task, one.latest_version, one.created_at) for one in models],
+        ("model", "task", "latest>", "champion>", "challenger>", "created"),
+        [(one.name, one.task, one.latest_version, one.champion, one.challenger, one.created_at) for one in models],
         empty="no models; train one: edgeops train DATASET",
     )
 
@@ -51,7 +53,15 @@ def show(
     if as_json:
         print_json(model)
         return
-    print_facts({"model": model.name, "task": model.task, "created": model.created_at})
+    print_facts(
+        {
+            "model": model.name,
+            "task": model.task,
+            "created": model.created_at,
+            "champion": model.champion,
+            "challenger": model.challenger,
+        }
+    )
     print_table(
         ("version>", "variant", "accuracy>", "size>", "state", "created"),
         [
@@ -70,22 +80,96 @@ def show(
 
 
 @app.command()
-@connected
-def withdraw(
-    client: Client,
+def sign(
     model: Reference,
     *,
     variant: Annotated[Variant | None, typer.Option(help="Only this one.  [default: all]")] = None,
+    keys: Keys = None,
+    url: Url = None,
+    token: Token = None,
+    data: Data = None,
+    timeout: Timeout = None,
+    as_json: AsJson = False,
+) -> None:
+    """Sign a version that awaits it with the offline targets key, after its files were held against what they claim."""
+    from edgeops.local import signing  # noqa: PLC0415 - it loads tuf and numpy, which other commands do not need
+
+    repository = signing.open_repository(data or default_data(), keys)
+    with connect(url, token, data) as client:
+        job = signing.sign(client, repository, model.model, model.version, variant=variant, now=datetime.now(UTC))
+        job = follow(client, job, what=f"sign {model}", timeout=timeout)
+        if as_json:
+            print_json(job)
+            return
+        print_version(client.version(model.model, model.version))
+    say(f"next: edgeops rollout create {model} --deployment NAME --to all --watch")
+
+
+@app.command()
+def withdraw(
+    model: Reference,
+    *,
+    variant: Annotated[Variant | None, typer.Option(help="Only this one.  [default: all]")] = None,
+    keys: Keys = None,
+    url: Url = None,
+    token: Token = None,
+    data: Data = None,
     timeout: Timeout = None,
     as_json: AsJson = False,
 ) -> None:
     """Take a version off the list that devices trust; none will install or activate it any more."""
-    job = client.withdraw(model.model, model.version, variant=variant)
-    job = follow(client, job, what=f"withdraw {model}", timeout=timeout)
+    with connect(url, token, data) as client:
+        if keys is None:
+            job = client.withdraw(model.model, model.version, variant=variant)
+        else:
+            from edgeops.local import signing  # noqa: PLC0415 - as in `sign`
+
+            repository = signing.open_repository(data or default_data(), keys)
+            job = signing.withdraw(
+                client, repository, model.model, model.version, variant=variant, now=datetime.now(UTC)
+            )
+        job = follow(client, job, what=f"withdraw {model}", timeout=timeout)
     if as_json:
         print_json(job)
     else:
         say(f"{model} is withdrawn; devices that run it go on until another version is rolled out")
+
+
+@app.command()
+@connected
+def promote(
+    client: Client,
+    model: Reference,
+    *,
+    alias: Annotated[Alias, typer.Option("--as", help="Which alias it gets.")] = Alias.CHAMPION,
+    remark: Annotated[str, typer.Option(help="Why; stays in the history and the audit trail.")] = "",
+    as_json: AsJson = False,
+) -> None:
+    """Make a version champion (what new ones are compared with) or challenger; a finished rollout does so by itself."""
+    change = client.set_alias(model.model, alias, model.version, remark=remark)
+    if as_json:
+        print_json(change)
+        return
+    say(f"{model} is {change.alias}; devices run what a rollout brings them: edgeops rollout create {model}")
+
+
+@app.command()
+@connected
+def aliases(
+    client: Client,
+    name: Annotated[str, typer.Argument(metavar="MODEL", help="Name of the model.")],
+    as_json: AsJson = False,
+) -> None:
+    """How champion and challenger of a model changed, and why."""
+    changes = list(client.aliases(name))
+    if as_json:
+        print_json(changes)
+        return
+    print_table(
+        ("alias", "version>", "since", "by", "why"),
+        [(one.alias, one.version, one.at, one.actor, one.reason) for one in changes],
+        empty="no version was ever champion or challenger; a finished rollout makes it so",
+    )
 
 
 def print_version(version: Version) -> None:
@@ -119,6 +203,4 @@ def print_version(version: Version) -> None:
 
 
 def _standing(artifact: Artifact) -> str:
-    if artifact.is_listed:
-        return "published"
-    return "withdrawn" if artifact.withdrawn_at else "not published"
+    return artifact.standing.replace("-", " ")

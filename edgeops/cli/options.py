@@ -1,6 +1,7 @@
 """Options that several commands share, so that they are named and explained once."""
 
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -10,6 +11,17 @@ from edgeops.cli.reference import ModelVersion, parse_model_version
 AsJson = Annotated[bool, typer.Option("--json", help="One JSON document on standard output.")]
 Reference = Annotated[
     ModelVersion, typer.Argument(metavar="MODEL@VERSION", parser=parse_model_version, help="For example digits@1.")
+]
+
+
+Keys = Annotated[
+    Path | None,
+    typer.Option(
+        "--keys",
+        metavar="DIR",
+        help="Where the targets key lies since it was moved offline.  [default: with the server's]",
+        rich_help_panel="Server",
+    ),
 ]
 
 
@@ -26,19 +38,19 @@ def parse_moment(text: str) -> datetime:
 
 
 def parse_span(text: str) -> timedelta:
-    """Read a duration: `90`, `90s`, `15m`, `2h`.
+    """Read a duration: `90`, `90s`, `15m`, `2h`, `7d`.
 
     Raises:
         typer.BadParameter: it is none.
     """
-    seconds = {"s": 1, "m": 60, "h": 3600}
+    seconds = {"s": 1, "m": 60, "h": 3600, "d": 86400}
     number, unit = (text[:-1], text[-1]) if text[-1:] in seconds else (text, "s")
     try:
         span = timedelta(seconds=float(number) * seconds[unit])
     except (ValueError, OverflowError):
         span = timedelta(0)
     if span <= timedelta(0):
-        raise typer.BadParameter(f"{text!r} is no duration; expected for example 90s, 15m or 2h")
+        raise typer.BadParameter(f"{text!r} is no duration; expected for example 90s, 15m, 2h or 7d")
     return span
 
 

@@ -28,5 +28,9 @@ def publish(
     if as_json:
         print_json(job)
         return
-    print_version(client.version(model.model, model.version))
+    version = client.version(model.model, model.version)
+    print_version(version)
+    if any(one.awaiting_signature_at for one in version.artifacts):
+        say(f"the targets key is not on the server; sign it: edgeops model sign {model} --keys DIR")
+        return
     say(f"next: edgeops rollout create {model} --deployment NAME --to all --watch")

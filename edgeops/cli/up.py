@@ -1,6 +1,7 @@
 """`edgeops up`: a whole site on this machine, until Ctrl-C."""
 
 import signal
+import sys
 from pathlib import Path
 from types import FrameType
 from typing import Annotated
@@ -8,8 +9,9 @@ from typing import Annotated
 import typer
 
 from edgeops.cli.live import say
-from edgeops.local.endpoints import VARIABLE, default_data
+from edgeops.local.endpoints import VARIABLE, default_data, keys_folder
 from edgeops.local.up import DEFAULT_AGENTS, MAX_AGENTS, Site
+from edgeops.trust import custody
 
 
 def up(
@@ -19,12 +21,17 @@ def up(
     agents: Annotated[
         int, typer.Option(min=0, max=MAX_AGENTS, help="Agents to run beside the server.")
     ] = DEFAULT_AGENTS,
+    starter: Annotated[
+        bool, typer.Option("--starter/--no-starter", help="Let a fresh site begin with a model that reads digits.")
+    ] = True,
 ) -> None:
     """Start server, broker and agents on this machine; Ctrl-C ends them all."""
     end_on_signals()
     try:
-        with Site(data or default_data(), agents=agents, say=say) as site:
+        with Site(data or default_data(), agents=agents, starter=starter, say=say) as site:
             _print(site)
+            if starter:
+                _begin(site)
             site.watch()
     except KeyboardInterrupt:
         say("ended")
@@ -35,9 +42,20 @@ def _print(site: Site) -> None:
     for agent in site.agents:
         print(f"  {agent.name}  {agent.device_id}  pid {agent.child.pid}  {agent.state}")
     print("a token:       edgeops token create NAME --role viewer|operator|admin")
-    print(
-        f"all keys, root and targets among them, lie in {site.data / 'keys'}: who reads it can sign models", flush=True
-    )
+    if custody.lie_together(keys_folder(site.data)):
+        print(
+            f"all keys, root and targets among them, lie in {keys_folder(site.data)}: who reads it can sign models; "
+            "edgeops key move-offline DIR",
+        )
+    sys.stdout.flush()
+
+
+def _begin(site: Site) -> None:
+    from edgeops.local.starter import begin  # noqa: PLC0415 - it imports numpy, which no other command needs
+
+    rollout = begin(site)
+    if rollout is not None:
+        print("the agents begin with the starter model; watch them: edgeops telemetry tail", flush=True)
 
 
 def end_on_signals() -> None:

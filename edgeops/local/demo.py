@@ -1,25 +1,25 @@
-"""One real pass: data, training, signing, rollout to the agents, their answers, and the score.
+"""The first pass of a demo: data, training, signing, rollout to the agents, their answers, and the score.
 
-Each step goes over REST or the agents' own command line, as a person would go; every figure of the
-report is read from the server. It starts no server (`edgeops.local.up` does), and all it computes is
-the join of answers and truth.
+Each step goes over REST or the agents' own command line, as a person would go; every figure of the report is read
+from the server. It starts no server (`edgeops.local.up` does), and all it computes is the join of answers and truth.
+What happens when the world changes is `edgeops.local.circle`.
 """
 
 import csv
 import io
-import time
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
-from dataclasses import dataclass, field
-from functools import partial
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import numpy as np
 
 from edgeops import limits
 from edgeops.api.client import Client
 from edgeops.api.shapes import Job, JobState, Rollout, Snapshot, Version
 from edgeops.errors import ServerError, WaitTimeoutError
-from edgeops.local import processes
-from edgeops.local.scenarios import digits
-from edgeops.local.score import Answer, Score, score_device, total
+from edgeops.local.playing import Replay, play, published, wait, wait_for_answers
+from edgeops.local.scenarios.scenario import Rows, Scenario
+from edgeops.local.score import Score, score_device, total
+from edgeops.local.stopwatch import Stopwatch
 from edgeops.local.up import Agent, Site
 
 #: What is rolled out.
@@ -29,19 +29,7 @@ WAVES = ("1", "100%")
 REQUIRED_COVERAGE = 0.99
 
 _JOB_TIMEOUT_S = limits.JOB_TIMEOUT.total_seconds()
-_REPLAY_TIMEOUT_S = 30.0
 _ROLLOUT_TIMEOUT_S = 90.0
-_ANSWERS_TIMEOUT_S = 30.0
-_POLL_S = 0.1
-
-
-@dataclass(frozen=True, slots=True)
-class Replay:
-    """Which device answers which rows."""
-
-    deployment: str
-    #: Device id -> input ids.
-    shares: Mapping[str, tuple[str, ...]]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -74,7 +62,7 @@ class DeviceFigures:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Report:
-    """All figures of one demo; the same for people and as JSON."""
+    """All figures of one first pass; the same for people and as JSON."""
 
     scenario: str
     seed: int
@@ -98,28 +86,7 @@ class Report:
         return self.state == "finished" and self.rows > 0 and self.joined >= REQUIRED_COVERAGE * self.rows
 
 
-@dataclass(slots=True)
-class Stopwatch:
-    """Seconds per named phase."""
-
-    #: Hears of each phase when it begins, and what came of it when it has ended well.
-    begins: Callable[[str], None] = lambda _: None
-    ended: Callable[[str], None] = lambda _: None
-    phases: dict[str, float] = field(default_factory=dict)
-
-    @contextmanager
-    def phase(self, name: str) -> Iterator[Callable[[str], None]]:
-        """Count the time inside under `name`; what is given takes a note on what came of it."""
-        notes: list[str] = []
-        self.begins(name)
-        started = time.monotonic()
-        yield notes.append
-        seconds = time.monotonic() - started
-        self.phases[name] = self.phases.get(name, 0.0) + seconds
-        self.ended(f"{name}: {', '.join((f'{seconds:.1f} s', *notes))}")
-
-
-def run(site: Site, *, seed: int, watch: Stopwatch) -> Report:
+def run(site: Site, scenario: Scenario, *, seed: int, watch: Stopwatch) -> Report:
     """The whole pass on a running site.
 
     Raises:
@@ -129,15 +96,15 @@ def run(site: Site, *, seed: int, watch: Stopwatch) -> Report:
     """
     client = site.client
     with watch.phase("import") as note:
-        note(f"{import_rows(site, seed=seed).rows} rows")
+        note(f"{import_rows(site, scenario, seed=seed).rows} rows")
     with watch.phase("train") as note:
-        version = train(site, seed=seed)
+        version = train(site, scenario, seed=seed)
         note(", ".join(f"{one.variant} {one.metrics['accuracy']:.1%}" for one in version.artifacts))
     with watch.phase("publish") as note:
         publish(site, version)
         note(f"{version.model}@{version.version} signed")
     with watch.phase("replay") as note:
-        replayed = replay(site)
+        replayed = replay(site, scenario)
         note(f"{' + '.join(str(len(share)) for share in replayed.shares.values())} rows wait on the devices")
     with watch.phase("rollout") as note:
         rollout = roll_out(site, version, replayed.deployment)
@@ -145,13 +112,13 @@ def run(site: Site, *, seed: int, watch: Stopwatch) -> Report:
     with watch.phase("answers"):
         wait_for_answers(site, replayed, rollout.digest)
     with watch.phase("score") as note:
-        scores = judge(client, replayed, rollout)
+        scores = judge(client, scenario, replayed, rollout)
         devices = tuple(_device_figures(client, agent, scores[agent.device_id], version) for agent in site.agents)
         note(f"{sum(one.joined for one in devices)} of {sum(one.rows for one in devices)} rows answered")
     overall = total(scores.values())
     windows = sum(one.windows for one in devices)
     return Report(
-        scenario=digits.NAME,
+        scenario=scenario.name,
         seed=seed,
         model=f"{version.model}@{version.version}",
         rollout=rollout.id,
@@ -175,62 +142,43 @@ def run(site: Site, *, seed: int, watch: Stopwatch) -> Report:
     )
 
 
-def import_rows(site: Site, *, seed: int) -> Snapshot:
-    """Upload the digits; the rows that the server holds out are the ones the devices see."""
-    path = digits.write_dataset(site.data)
-    job = site.client.import_dataset(path, name=digits.NAME, label=digits.LABEL, hold_out=digits.HOLD_OUT, seed=seed)
+def import_rows(site: Site, scenario: Scenario, *, seed: int) -> Snapshot:
+    """Upload what is learnt from; the rows that the server holds out are the ones the devices see first."""
+    path = scenario.write_dataset(site.data, seed=seed)
+    name = scenario.name
+    job = site.client.import_dataset(path, name=name, label=scenario.label, hold_out=scenario.hold_out, seed=seed)
     path.unlink()
-    _finish(site, job)
-    head = site.client.dataset(digits.NAME).head
+    finish(site, job)
+    head = site.client.dataset(name).head
     assert head is not None, "it was imported this moment"
     return head
 
 
-def train(site: Site, *, seed: int) -> Version:
+def train(site: Site, scenario: Scenario, *, seed: int) -> Version:
     """Train, quantize and judge both variants in the server's worker."""
-    job = site.client.train(digits.NAME, digits.NAME, recipe=digits.RECIPE, seed=seed)
-    result = _finish(site, job).result or {}
-    return site.client.version(digits.NAME, int(result["version"]))
+    job = site.client.train(scenario.name, scenario.name, recipe=scenario.recipe, seed=seed)
+    result = finish(site, job).result or {}
+    return site.client.version(scenario.name, int(result["version"]))
 
 
 def publish(site: Site, version: Version) -> None:
     """Sign and list both variants."""
-    _finish(site, site.client.publish(version.model, version.version))
+    finish(site, site.client.publish(version.model, version.version))
 
 
-def replay(site: Site, *, deployment: str = digits.NAME, rate_hz: float | None = None) -> Replay:
+def replay(site: Site, scenario: Scenario, *, deployment: str | None = None, rate_hz: float | None = None) -> Replay:
     """Give each agent its share of the held-out rows, once; they wait on the device until it has a model.
 
     Args:
         site: its agents take part.
-        deployment: what the agents call it.
+        scenario: whose rows they are.
+        deployment: what the agents call it; None = as the scenario does.
         rate_hz: rows a second; None = as fast as the model answers.
     """
-    import numpy as np  # noqa: PLC0415 - every command of `edgeops` would pay for it
-
-    with np.load(io.BytesIO(site.client.dataset_rows(digits.NAME))) as file:
-        values, ids = file["X"], file["id"]
-    shares: dict[str, tuple[str, ...]] = {}
-    started = []
-    for place, agent in enumerate(site.agents):
-        every = slice(place, None, len(site.agents))
-        shares[agent.device_id] = tuple(str(one) for one in ids[every])
-        path = agent.state / f"{deployment}.npz"
-        np.savez(path, X=values[every], id=ids[every])
-        rate = "max" if rate_hz is None else str(rate_hz)
-        arguments = ("replay", path, "--deployment", deployment, "--once", "--rate", rate, "--predictions", "all")
-        command = processes.python("device_agent.cli", "--state", agent.state, *arguments)
-        started.append(processes.start(f"{agent.name}.replay", command, logs=site.logs))
-    for child in started:
-        processes.wait_until_done(child, timeout_s=_REPLAY_TIMEOUT_S)
-    for agent in site.agents:
-        processes.wait_until_ready(
-            agent.child,
-            partial(_has_deployment, site.client, agent, deployment),
-            timeout_s=_REPLAY_TIMEOUT_S,
-            meanwhile=site.require_server,
-        )
-    return Replay(deployment, shares)
+    with np.load(io.BytesIO(site.client.dataset_rows(scenario.name))) as file:
+        ids = tuple(str(one) for one in file["id"])
+        rows = Rows(values=file["X"], ids=ids, labels=("",) * len(ids))
+    return play(site, rows, deployment=deployment or scenario.name, rate_hz=rate_hz)
 
 
 def roll_out(site: Site, version: Version, deployment: str) -> Rollout:
@@ -249,90 +197,70 @@ def roll_out(site: Site, version: Version, deployment: str) -> Rollout:
         rollout = site.client.rollout(rollout.id)
         return rollout.state != "running"
 
-    if not _wait(site, has_ended, timeout_s=_ROLLOUT_TIMEOUT_S):
+    if not wait(site, has_ended, timeout_s=_ROLLOUT_TIMEOUT_S):
         raise WaitTimeoutError(f"the rollout still runs after {_ROLLOUT_TIMEOUT_S:g} s")
     if rollout.state != "finished":
         raise ServerError(f"the rollout is {rollout.state}, not finished: {rollout.reason or 'no reason given'}")
     return rollout
 
 
-def wait_for_answers(site: Site, replayed: Replay, digest: str, *, timeout_s: float = _ANSWERS_TIMEOUT_S) -> bool:
-    """Wait until the server holds an answer to each row, and a window that counts it; False = not in time."""
-    waiting = set(replayed.shares)
-
-    def are_complete() -> bool:
-        waiting.difference_update([device for device in waiting if _is_complete(site.client, replayed, device, digest)])
-        return not waiting
-
-    return _wait(site, are_complete, timeout_s=timeout_s)
-
-
-def judge(client: Client, replayed: Replay, rollout: Rollout) -> dict[str, Score]:
+def judge(client: Client, scenario: Scenario, replayed: Replay, rollout: Rollout) -> dict[str, Score]:
     """Each device's published answers against the labels, joined by (device, committed digest, input id)."""
-    truth = _read_labels(client.dataset_labels(digits.NAME))
-    committed = {one.device_id: one.digest for one in client.installations(rollout.id) if one.state == "committed"}
+    truth = _read_labels(client.dataset_labels(scenario.name))
+    return score(client, replayed, truth, committed_by(client, rollout.id))
+
+
+def score(client: Client, replayed: Replay, truth: Mapping[str, str], committed: Mapping[str, str]) -> dict[str, Score]:
+    """Judge each device: `truth` is input id -> label, `committed` device id -> the digest whose answers count."""
     return {
         device: score_device(
-            device, share, truth, committed=committed.get(device), answers=_answers(client, device, replayed.deployment)
+            device,
+            share,
+            truth,
+            committed=committed.get(device),
+            answers=published(client, device, replayed.deployment),
         )
         for device, share in replayed.shares.items()
     }
 
 
-def _finish(site: Site, job: Job) -> Job:
+def committed_by(client: Client, rollout_id: str) -> dict[str, str]:
+    """Device id -> the digest that it committed in a rollout."""
+    return {one.device_id: one.digest for one in client.installations(rollout_id) if one.state == "committed"}
+
+
+def finish(site: Site, job: Job) -> Job:
+    """Wait for a job.
+
+    Raises:
+        ServerError: it failed.
+        WaitTimeoutError: it did not end in time.
+    """
+
     def has_ended() -> bool:
         nonlocal job
         job = site.client.job(job.id)
         return job.ended
 
-    if not _wait(site, has_ended, timeout_s=_JOB_TIMEOUT_S):
+    if not wait(site, has_ended, timeout_s=_JOB_TIMEOUT_S):
         raise WaitTimeoutError(f"job {job.id} ({job.kind}) is still {job.state} after {_JOB_TIMEOUT_S:g} s")
     if job.state is JobState.FAILED:
         raise ServerError(f"job {job.id} ({job.kind}) failed: {job.error or 'no reason given'}")
     return job
 
 
-def _wait(site: Site, done: Callable[[], bool], *, timeout_s: float) -> bool:
-    """False = not in time; a process of the server that ended is named at once."""
-    deadline = time.monotonic() + timeout_s
-    while True:
-        site.require_server()
-        if done():
-            return True
-        if time.monotonic() > deadline:
-            return False
-        time.sleep(_POLL_S)
-
-
-def _has_deployment(client: Client, agent: Agent, deployment: str) -> bool:
-    return any(one.deployment == deployment for one in client.device(agent.device_id).deployments)
-
-
-def _is_complete(client: Client, replayed: Replay, device: str, digest: str) -> bool:
-    share = replayed.shares[device]
-    if sum(one.source_rows for one in client.telemetry(device, deployment=replayed.deployment)) < len(share):
-        return False
-    answered = {one.input_id for one in client.predictions(device, replayed.deployment, digest)}
-    return answered.issuperset(share)
-
-
-def _answers(client: Client, device: str, deployment: str) -> Iterator[Answer]:
-    for one in client.predictions(device, deployment):
-        yield Answer(device=device, digest=one.digest, input_id=one.input_id, label=one.label or "")
-
-
 def _read_labels(data: bytes) -> dict[str, str]:
     return {row["id"]: row["label"] for row in csv.DictReader(io.StringIO(data.decode()))}
 
 
-def _device_figures(client: Client, agent: Agent, score: Score, version: Version) -> DeviceFigures:
-    windows = list(client.telemetry(agent.device_id, deployment=digits.NAME))
+def _device_figures(client: Client, agent: Agent, scored: Score, version: Version) -> DeviceFigures:
+    windows = list(client.telemetry(agent.device_id, deployment=version.model))
     return DeviceFigures(
         device=agent.device_id,
         pid=agent.child.pid,
-        rows=score.rows,
-        joined=score.joined,
-        accuracy=score.accuracy,
+        rows=scored.rows,
+        joined=scored.joined,
+        accuracy=scored.accuracy,
         windows=len(windows),
         window_rows=sum(one.source_rows for one in windows),
         telemetry_bytes=sum(one.record_bytes for one in windows),

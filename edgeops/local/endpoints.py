@@ -82,6 +82,16 @@ def make_folder(data: Path) -> None:
         )
 
 
+def keys_folder(data: Path) -> Path:
+    """Where the private keys of that server lie."""
+    return data / "keys"
+
+
+def repository_folder(data: Path) -> Path:
+    """Its TUF repository."""
+    return data / "repository"
+
+
 def admin_token_file(data: Path) -> Path:
     """Where the first administrator's token lies (mode 0600)."""
     return data / "keys/admin.token"

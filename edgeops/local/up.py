@@ -55,6 +55,7 @@ class Site:
         data: the data folder; made when absent.
         agents: how many agents to enrol (when they are not yet) and start.
         warm: import TensorFlow before the first training asks for it.
+        starter: add the model that comes with the package.
         say: gets one line of news for people at a time.
 
     Raises:
@@ -72,6 +73,7 @@ class Site:
         *,
         agents: int = DEFAULT_AGENTS,
         warm: bool = False,
+        starter: bool = False,
         say: Callable[[str], None] = lambda _: None,
     ) -> None:
         if not 0 <= agents <= MAX_AGENTS:
@@ -82,6 +84,7 @@ class Site:
         self.server: list[Part] = []
         self._wanted = agents
         self._warm = warm
+        self._starter = starter
         self._say = say
         self._endings = ExitStack()
 
@@ -183,7 +186,8 @@ class Site:
         return processes.python("fleet_server.cli", verb, "--data", self.data, *ports, *more)
 
     def _initialise(self) -> None:
-        child = processes.start("init", self._server_command("init"), logs=self.logs)
+        command = self._server_command("init", *(["--starter"] if self._starter else []))
+        child = processes.start("init", command, logs=self.logs)
         processes.wait_until_done(child, timeout_s=_INIT_TIMEOUT_S)
 
     def _start_server(self, mosquitto: Path) -> None:

@@ -78,7 +78,7 @@ class Model:
         channels = self._channels(
             window, embedding, answer=answer.answer, confidence=answer.confidence, margin=answer.margin
         )
-        return Prediction(answer.answer, answer.confidence, answer.probabilities, channels, embedding)
+        return Prediction(answer.answer, answer.confidence, answer.margin, answer.probabilities, channels, embedding)
 
     def outputs(self, window: NDArray[np.float32]) -> tuple[NDArray[Any], ...]:
         """The stored output tensors for one window, in the file's order: what golden vectors compare.

@@ -28,6 +28,8 @@ class Prediction(msgspec.Struct, frozen=True, eq=False):
     answer: float
     #: Highest probability; 1 where the task has none.
     confidence: float
+    #: Highest minus second highest probability; 0 where the task has none.
+    margin: float
     #: Per label, float32; None unless the task is classification.
     probabilities: Floats | None
     #: One value per channel, in the manifest's order; NaN = missing.

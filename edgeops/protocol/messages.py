@@ -95,6 +95,8 @@ class Reason(StrEnum):
     GOLDEN = "golden"
     #: The probe crashed, hung or exceeded its memory.
     PROBE = "probe"
+    #: A model that was signed by its delegated key fails the acceptance set, or there is none to judge it by.
+    ACCEPTANCE = "acceptance"
     #: Errors during real inferences.
     INFERENCE = "inference"
     #: No input, or no contact to the server: neither success nor the model's failure.
@@ -252,6 +254,9 @@ class Samples(Body, frozen=True, kw_only=True):
     #: Why there are fewer than asked for (an empty pool, the day's bytes are spent ...); for people.
     detail: Detail = ""
     samples: Annotated[tuple[Sample, ...], msgspec.Meta(max_length=limits.MAX_SAMPLES_PER_RECORD)] = ()
+    #: Its place among the records of this nomination, from 0. The newest record leaves a spool first, so the last
+    #: one may arrive before the others; its place tells how many there are.
+    part: Annotated[int, msgspec.Meta(ge=0, le=limits.MAX_NOMINEES)] = 0
 
 
 class Evidence(Body, frozen=True, kw_only=True):
@@ -373,6 +378,8 @@ class Nominate(Body, frozen=True, kw_only=True, tag="nominate"):
     #: Of `count`, the share drawn at random.
     random_share: Annotated[float, msgspec.Meta(ge=0.0, le=1.0)]
     seed: Count
+    #: Only inputs answered within so many milliseconds: those of before a drift teach nothing about it. None = all.
+    within_ms: Count | None = None
 
 
 class Command(Body, frozen=True, kw_only=True):

@@ -8,7 +8,6 @@ histograms.
 import numpy as np
 from numpy.typing import NDArray
 
-from edgeops.errors import MessageError
 from edgeops.limits import HISTOGRAM_BINS
 
 EDGES = HISTOGRAM_BINS - 1
@@ -54,48 +53,42 @@ def bin_counts(
     return counts.reshape(channels, slots)[:, :HISTOGRAM_BINS].astype(np.int64)
 
 
-def pack_counts(counts: list[int]) -> bytes:
-    """32 counts as bytes whose length depends on their sum alone (`packed_length`).
+def pack_counts(counts: NDArray[np.int64], total: int) -> NDArray[np.uint8]:
+    """Histograms (n, 32) that each sum to `total` as bytes (n, `packed_length(total)`).
 
     Elias-Fano code (Elias 1974, Fano 1971) of the 31 running totals: the `low_bits` low bits of each, then the high
     bits in unary, lowest bit of the first byte first.
     """
-    total = sum(counts)
     low = _low_bits(total)
-    mask = (1 << low) - 1
-    bits, running = 0, 0
-    for position, count in enumerate(counts[:-1]):
-        running += count
-        bits |= (running & mask) << (low * position)
-        bits |= 1 << (EDGES * low + (running >> low) + position)
-    return bits.to_bytes(packed_length(total), "little")
+    running = np.cumsum(counts[:, :-1], axis=1)
+    bits = np.zeros((len(counts), 8 * packed_length(total)), np.uint8)
+    bits[:, : EDGES * low] = (running[:, :, np.newaxis] >> np.arange(low) & 1).reshape(len(counts), -1)
+    marks = EDGES * low + (running >> low) + np.arange(EDGES)
+    bits[np.arange(len(counts))[:, np.newaxis], marks] = 1
+    return np.packbits(bits, axis=1, bitorder="little")
 
 
-def unpack_counts(data: bytes, total: int) -> list[int]:
-    """The 32 counts of `pack_counts`, given their sum.
+def unpack_counts(data: NDArray[np.uint8], total: int) -> tuple[NDArray[np.int64], NDArray[np.bool_]]:
+    """The histograms (n, 32) of `pack_counts` from bytes (n, `packed_length(total)`), and which of them are ones.
 
-    Raises:
-        MessageError: the bytes are no code of counts with this sum.
+    Bytes that no counts of this sum pack to give a histogram that means nothing.
     """
-    if len(data) != packed_length(total):
-        raise MessageError(f"{len(data)} bytes of bin counts for {total} rows, expected {packed_length(total)}")
     low = _low_bits(total)
-    bits = int.from_bytes(data, "little")
-    mask = (1 << low) - 1
-    high = bits >> (EDGES * low)
-    if high.bit_count() != EDGES:
-        raise MessageError(f"bin counts with {high.bit_count()} of {EDGES} marks")
-    counts, before = [], 0
-    for position in range(EDGES):
-        mark = (high & -high).bit_length() - 1
-        high &= high - 1
-        running = (mark - position) << low | (bits >> (low * position)) & mask
-        counts.append(running - before)
-        before = running
-    counts.append(total - before)
-    if min(counts) < 0:
-        raise MessageError(f"bin counts below zero: {min(counts)}")
-    return counts
+    bits = np.unpackbits(data, axis=1, bitorder="little")
+    # In float32, which is exact for these and quicker than a product of integers.
+    weights = np.ldexp(np.float32(1), np.arange(low))
+    lows = bits[:, : EDGES * low].reshape(len(data), EDGES, low).astype(np.float32) @ weights
+    high = bits[:, EDGES * low :]
+    good = np.add.reduce(high, axis=1) == EDGES
+    marks = np.flatnonzero(high[good]).reshape(-1, EDGES)
+    marks -= np.arange(0, len(marks) * high.shape[1], high.shape[1])[:, np.newaxis] + np.arange(EDGES)
+    running = np.zeros((len(data), EDGES), np.int64)
+    running[good] = (marks << low) + lows[good].astype(np.int64)
+    counts = np.empty((len(data), HISTOGRAM_BINS), np.int64)
+    counts[:, 0] = running[:, 0]
+    np.subtract(running[:, 1:], running[:, :-1], out=counts[:, 1:-1])
+    np.subtract(total, running[:, -1], out=counts[:, -1])
+    return counts, good & (counts.min(axis=1) >= 0)
 
 
 def packed_length(total: int) -> int:

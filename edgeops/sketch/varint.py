@@ -2,7 +2,8 @@
 
 from edgeops.errors import MessageError
 
-_MAX_VARINT_BYTES = 9
+#: Of the ninth byte.
+_LAST_SHIFT = 7 * 8
 
 
 def zigzag(value: int) -> int:
@@ -50,16 +51,21 @@ class Reader:
         Raises:
             MessageError: it is cut off, longer than needed, or more than `most`.
         """
-        value = 0
-        for position in range(_MAX_VARINT_BYTES):
-            (byte,) = self.take(1)
-            value |= (byte & 0x7F) << (7 * position)
-            if byte < 0x80:
-                break
-        else:
-            raise MessageError("a sketch with a number of more than 63 bits")
-        if value > most or (byte == 0 and position > 0):
+        data, at = self._data, self._at
+        try:
+            byte = data[at]
+            value, shift = byte & 0x7F, 0
+            while byte >= 0x80:
+                at, shift = at + 1, shift + 7
+                byte = data[at]
+                value |= (byte & 0x7F) << shift
+                if shift == _LAST_SHIFT and byte >= 0x80:
+                    raise MessageError("a sketch with a number of more than 63 bits")
+        except IndexError:
+            raise MessageError(f"a sketch ends at byte {len(data)} inside a number") from None
+        if value > most or (byte == 0 and shift):
             raise MessageError(f"a sketch with {value} where at most {most} is possible")
+        self._at = at + 1
         return value
 
     def finish(self) -> None:

@@ -4,8 +4,9 @@
 
 It reads one `Ask` from stdin, has the parent fetch what it needs (or fetches over HTTP with `--url`),
 and ends with one `Result` (exit 0) or one `Failure` (exit 1); `edgeops.trust.frames` has the frames.
-It trusts only the chain of roots that begins at `FOLDER/root.json`. What a listed target means, and
-whether a model may run because of it, is decided elsewhere.
+It trusts only the chain of roots that begins at `FOLDER/root.json`, and follows the delegations of targets
+until the end that the targets key gave them. What a listed target means, and whether a model may run because of
+it, is decided elsewhere.
 """
 
 import argparse
@@ -18,11 +19,11 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import BinaryIO
+from typing import BinaryIO, cast
 from urllib.parse import unquote, urlsplit
 
 from tuf.api import exceptions
-from tuf.api.metadata import TargetFile  # type: ignore[attr-defined]  # python-tuf fills __all__ at run time
+from tuf.api.metadata import Root, Snapshot, TargetFile, Targets, Timestamp  # type: ignore[attr-defined]  # python-tuf fills __all__ at run time
 from tuf.ngclient.config import UpdaterConfig
 from tuf.ngclient.fetcher import FetcherInterface
 from tuf.ngclient.updater import Updater
@@ -30,11 +31,13 @@ from tuf.ngclient.updater import Updater
 from edgeops.digest import write_atomically
 from edgeops.errors import ConfigError, TrustError
 from edgeops.limits import MAX_DETAIL_LENGTH, MAX_METADATA_BYTES, TRUST_TIMEOUT
+from edgeops.trust.delegation import delegated_to, end_of, within
 from edgeops.trust.frames import Answer, Ask, Failure, FailureKind, Result, Said, read_frame, write_frame
 
 _PINNED_ROOT = "root.json"
 _PIECE_BYTES = 64 * 1024
 _NOT_FOUND = 404
+_TOP_LEVEL = (Root.type, Timestamp.type, Snapshot.type, Targets.type)
 
 #: The narrowest class that fits comes first.
 _KINDS: tuple[tuple[type[Exception], FailureKind], ...] = (
@@ -80,7 +83,7 @@ def verify(state: Path, ask: Ask, *, fetcher: FetcherInterface, now: datetime) -
     try:
         with _alone(state):
             return _Verification(state, ask, fetcher, now).run()
-    except (exceptions.RepositoryError, exceptions.DownloadError, OSError) as error:
+    except (exceptions.RepositoryError, exceptions.DownloadError, TrustError, OSError) as error:
         return Failure(kind=_kind(error), detail=(str(error) or type(error).__name__)[:MAX_DETAIL_LENGTH])
 
 
@@ -159,15 +162,32 @@ class _Verification:
 
     def run(self) -> Result:
         self._updater.refresh()
-        listed = self._trusted.targets.targets
+        targets = {path: self._content(self._find(path)) for path in self._ask.targets}
+        top = self._trusted.targets
+        delegated = [name for name in delegated_to(top) if self._trusted.contains(name, Targets.type)]
+        listed = dict(top.targets)
+        for name in delegated:
+            listed.update(within(top, name, cast("Targets", self._trusted[name])))
         self._forget_unlisted(set(listed))
-        roles = {signed.type: signed for signed in self._trusted}
+        roles = {role: self._trusted[role] for role in (*_TOP_LEVEL, *delegated)}
         return Result(
-            targets={path: self._content(self._updater.get_targetinfo(path)) for path in self._ask.targets},
+            targets=targets,
             listed={path: target.length for path, target in listed.items()},
             versions={role: signed.version for role, signed in roles.items()},
             expires={role: int(signed.expires.timestamp()) for role, signed in roles.items()},
         )
+
+    def _find(self, path: str) -> TargetFile | None:
+        """What targets lists as `path`, or a role that it delegates to and that has not ended.
+
+        python-tuf asks for the expiry that the delegated role signed itself; the end of the delegation is signed
+        by targets.
+        """
+        if path not in self._trusted.targets.targets:
+            end = end_of(self._trusted.targets, path)
+            if end is not None and end <= self._trusted.reference_time:
+                raise exceptions.ExpiredMetadataError(f"the delegation that covers {path} ended at {end.isoformat()}")
+        return self._updater.get_targetinfo(path)
 
     def _content(self, target: TargetFile | None) -> bytes | None:
         if target is None:
@@ -180,7 +200,7 @@ class _Verification:
         return Path(path).read_bytes()
 
     def _forget_unlisted(self, listed: set[str]) -> None:
-        """Withdrawn targets leave the cache; files are named by the quoted target path."""
+        """What no role vouches for in this answer leaves the cache; files are named by the quoted target path."""
         for file in self._cache.iterdir():
             if unquote(file.name) not in listed:
                 file.unlink()

@@ -72,7 +72,7 @@ class Result(Frame, frozen=True, kw_only=True):
 
     #: Content of each asked target; None = not listed.
     targets: dict[str, bytes | None]
-    #: Length of every listed target: what may run.
+    #: Length of every listed target: what may run. Of delegated ones those of the roles that were asked.
     listed: dict[str, int]
     #: Role -> version.
     versions: dict[str, int]

@@ -1,14 +1,13 @@
 """The TUF repository of a fleet: what may run is what its current metadata lists.
 
-Writes metadata and target files below one folder, with consistent snapshots, so that a reader never
-sees half a change and a crash leaves the state before or after it. It does not decide what deserves
-to be listed, and it fetches nothing; the four roles may sign on different machines.
+Signs metadata with consistent snapshots and writes it in an order (`edgeops.trust.storage`) in which a reader never
+sees half a change and a crash leaves the state before or after it. Targets below `models/<model>/auto/` are
+signed by that model's delegated key, all others by the targets key. It does not decide what deserves
+to be listed, and it fetches nothing; the roles may sign on different machines.
 """
 
-import fcntl
 import re
-from collections.abc import Collection, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -16,7 +15,6 @@ from typing import Any, Self
 
 from cryptography.hazmat.primitives.serialization import load_pem_private_key
 from securesystemslib.signer import CryptoSigner, Signer
-from tuf.api.exceptions import RepositoryError
 from tuf.api.metadata import (  # type: ignore[attr-defined]  # python-tuf fills __all__ at run time
     Metadata,
     MetaFile,
@@ -28,9 +26,11 @@ from tuf.api.metadata import (  # type: ignore[attr-defined]  # python-tuf fills
 )
 
 from edgeops import limits
-from edgeops.digest import sync_folder, write_atomically
-from edgeops.errors import ConfigError, InputError, TrustError
+from edgeops.artifact.manifest import auto_model
+from edgeops.errors import ConfigError, InputError
 from edgeops.protocol.keys import SigningKey, read_private_key, write_private_key
+from edgeops.trust.delegation import ROLE_PREFIX, Delegation, delegate, delegations_in, role_of, undelegate, within
+from edgeops.trust.storage import Current, Storage
 
 ROLES = (Root.type, Targets.type, Snapshot.type, Timestamp.type)
 
@@ -40,10 +40,7 @@ _LIFE: dict[str, timedelta] = {
     Snapshot.type: limits.SNAPSHOT_LIFE,
     Timestamp.type: limits.TIMESTAMP_LIFE,
 }
-#: A reader that began with an older snapshot can still end its refresh.
-_KEPT_VERSIONS = 16
 _TARGET_PATH = re.compile(r"[a-z0-9][a-z0-9._-]*(/[a-z0-9][a-z0-9._-]*)*")
-_VERSIONED = re.compile(r"([1-9][0-9]*)\.(targets|snapshot)\.json")
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,22 +53,29 @@ class Listed:
 
 
 @dataclass(frozen=True, slots=True)
-class _Current:
-    """The metadata that `timestamp.json` leads to."""
+class RoleKey:
+    """A key that may sign for one role."""
 
-    targets: Metadata[Targets]
-    snapshot: Metadata[Snapshot]
-    timestamp: Metadata[Timestamp]
+    role: str
+    #: Of a delegated role: whose versions it signs.
+    model: str | None
+    #: TUF key id, and the 64 hex characters of the public half.
+    key_id: str
+    public_hex: str
+    #: When what it signed last must be signed again; of a delegated role, when its delegation ends.
+    expires: datetime
+    #: Whether the private half is among the signers.
+    at_hand: bool
 
 
 class Repository:
     """One repository folder and the signers that are at hand, by role."""
 
-    def __init__(self, folder: Path, signers: Mapping[str, Signer]) -> None:
-        self._metadata = folder / "metadata"
-        self._targets = folder / "targets"
-        self._lock_file = folder / ".lock"
-        self._signers = signers
+    def __init__(self, folder: Path, signers: Mapping[str, Signer], *, new_keys: Path) -> None:
+        """`new_keys` is the folder where the key of a new delegation is put."""
+        self._storage = Storage(folder)
+        self._signers = dict(signers)
+        self._new_keys = new_keys
 
     @classmethod
     def create(cls, folder: Path, keys_folder: Path, now: datetime) -> Self:
@@ -79,28 +83,29 @@ class Repository:
 
         Keys are `root.pem`, `targets.pem`, `snapshot.pem` and `timestamp.pem` in `keys_folder`.
         """
-        for part in (folder / "metadata", folder / "targets", keys_folder):
-            part.mkdir(parents=True, exist_ok=True)
+        Storage(folder).make()
+        keys_folder.mkdir(parents=True, exist_ok=True)
         keys_folder.chmod(0o700)
         for role in ROLES:
             path = keys_folder / f"{role}.pem"
             if not path.exists():
                 write_private_key(path, SigningKey.generate())
-        repository = cls(folder, signers_in(keys_folder))
-        with repository._alone():
-            if not repository._timestamp_path.exists():
+        repository = cls(folder, signers_in(keys_folder), new_keys=keys_folder)
+        with repository._storage.alone():
+            if not repository._storage.is_begun():
                 repository._write_first(now)
         return repository
 
     @classmethod
-    def open(cls, folder: Path, keys_folder: Path) -> Self:
-        """Use an existing repository with whatever keys `keys_folder` holds.
+    def open(cls, folder: Path, keys_folder: Path, *, offline: Path | None = None) -> Self:
+        """Use an existing repository with whatever keys `keys_folder` and, for a moment, `offline` hold.
 
         Raises:
-            ConfigError: there is no repository in `folder`.
+            ConfigError: there is no repository in `folder`, or a key file that cannot be read.
         """
-        repository = cls(folder, signers_in(keys_folder))
-        if not repository._timestamp_path.exists():
+        signers = signers_in(keys_folder) | (signers_in(offline) if offline is not None else {})
+        repository = cls(folder, signers, new_keys=keys_folder)
+        if not repository._storage.is_begun():
             raise ConfigError(f"no TUF repository in {folder}; run edgeops-server init for this data folder")
         return repository
 
@@ -109,21 +114,26 @@ class Repository:
 
         Raises:
             InputError: a path that is no target path.
-            ConfigError: the key of a role is not on this machine.
+            ConfigError: the key of a role is not on this machine, or a delegation is missing or has ended.
         """
         for path in targets:
             if _TARGET_PATH.fullmatch(path) is None:
                 raise InputError(f"not a target path: {path[:120]!r}; use lower-case names, digits and . _ - /")
         files = {path: TargetFile.from_data(path, content, ["sha256"]) for path, content in targets.items()}
-        with self._alone():
-            current = self._load()
-            changed = {path: file for path, file in files.items() if current.targets.signed.targets.get(path) != file}
+        with self._storage.alone():
+            current = self._storage.load()
+            changed: dict[str, dict[str, TargetFile]] = {}
+            for path, file in files.items():
+                role = self._role_for(current, path, now)
+                if current.listing(role).signed.targets.get(path) != file:
+                    changed.setdefault(role, {})[path] = file
             if not changed:
                 return
-            for path, file in changed.items():
-                self._write_target(file, targets[path])
-            current.targets.signed.targets.update(changed)
-            self._write_from_targets(current, now)
+            for path, file in ((path, file) for part in changed.values() for path, file in part.items()):
+                self._storage.write_target(file, targets[path])
+            for role, part in changed.items():
+                current.listing(role).signed.targets.update(part)
+            self._write_listings(current, changed, now)
 
     def withdraw(self, paths: Collection[str], now: datetime) -> tuple[str, ...]:
         """Stop listing `paths`, and return those that were listed; harmless to repeat.
@@ -133,67 +143,181 @@ class Repository:
         Raises:
             ConfigError: the key of a role is not on this machine.
         """
-        with self._alone():
-            current = self._load()
-            listed = current.targets.signed.targets
-            removed = tuple(sorted(set(paths) & set(listed)))
-            for path in removed:
-                del listed[path]
-            if removed:
-                self._write_from_targets(current, now)
-        return removed
+        with self._storage.alone():
+            current = self._storage.load()
+            changed: dict[str, set[str]] = {}
+            for role in (Targets.type, *current.delegated):
+                removed = set(paths) & set(current.listing(role).signed.targets)
+                for path in removed:
+                    del current.listing(role).signed.targets[path]
+                if removed:
+                    changed[role] = removed
+            if changed:
+                self._write_listings(current, changed, now)
+        return tuple(sorted(path for removed in changed.values() for path in removed))
+
+    def delegate(self, model: str, now: datetime, *, alongside: Mapping[str, bytes] | None = None) -> Delegation:
+        """Let a new key, put into the keys folder, sign `models/<model>/auto/*` for DELEGATION_LIFE.
+
+        What the model's key before it listed stays listed. `alongside` (path -> content) is listed by the
+        targets key in the same change.
+
+        Raises:
+            InputError: no model can have this name.
+            ConfigError: the key of a role is not on this machine.
+        """
+        role = role_of(model)
+        files = {path: TargetFile.from_data(path, content, ["sha256"]) for path, content in (alongside or {}).items()}
+        with self._storage.alone():
+            current = self._storage.load()
+            self._require(current, (Targets.type, Snapshot.type, Timestamp.type))
+            key = SigningKey.generate()
+            write_private_key(self._new_keys / f"{role}.pem", key)
+            self._signers[role] = _signer_of(key)
+            expires = (now.astimezone(UTC) + limits.DELEGATION_LIFE).replace(microsecond=0)
+            delegate(current.targets.signed, model, self._signers[role].public_key, expires=expires)
+            current.delegations.update(delegations_in(current.targets.signed))
+            current.delegated.setdefault(role, _new_listing(current, role))
+            for path, file in files.items():
+                self._storage.write_target(file, (alongside or {})[path])
+            current.targets.signed.targets.update(files)
+            self._write_listings(current, (role, Targets.type), now)
+            return current.delegations[model]
+
+    def undelegate(self, model: str, now: datetime, *, alongside: Collection[str] = ()) -> tuple[str, ...]:
+        """End a delegation: its targets are listed no longer, and its key is deleted; harmless to repeat.
+
+        `alongside` are targets of the targets key that go in the same change. The answer are the paths that the
+        delegated key had listed.
+
+        Raises:
+            InputError: no model can have this name.
+            ConfigError: the targets key is not on this machine.
+        """
+        role = role_of(model)
+        with self._storage.alone():
+            current = self._storage.load()
+            if model not in current.delegations:
+                return ()
+            undelegate(current.targets.signed, model)
+            for path in alongside:
+                current.targets.signed.targets.pop(path, None)
+            # The snapshot keeps its entry: none may disappear from it (TUF specification, 5.5.5).
+            self._write_listings(current, (Targets.type,), now)
+            self._signers.pop(role, None)
+            (self._new_keys / f"{role}.pem").unlink(missing_ok=True)
+        return tuple(sorted(current.delegated[role].signed.targets))
+
+    def delegations(self) -> dict[str, Delegation]:
+        """By model; those that have ended stand here until they are renewed or removed."""
+        return self._storage.load().delegations
+
+    def can_sign(self, path: str, now: datetime) -> bool:
+        """Whether the key that may list this target now is at hand."""
+        current = self._storage.load()
+        try:
+            return self._holds(current, self._role_for(current, path, now))
+        except ConfigError:
+            return False
 
     def refresh(self, now: datetime, *, force: bool = False) -> bool:
         """Sign again what has less than half of its life left; True when something was written.
 
-        Snapshot and timestamp always can; targets only where its key is. `force` signs snapshot and
-        timestamp in any case.
+        Snapshot and timestamp always can; targets only where its key is. What a delegated key signed lives as
+        long as its delegation, so there is nothing to sign again. `force` signs snapshot and timestamp in any case.
         """
-        with self._alone():
-            current = self._load()
-            if Targets.type in self._signers and _is_half_over(current.targets, now):
-                self._write_from_targets(current, now)
+        with self._storage.alone():
+            current = self._storage.load()
+            if self._holds(current, Targets.type) and _is_half_over(current.targets, now):
+                self._write_listings(current, (Targets.type,), now)
             elif force or _is_half_over(current.snapshot, now) or _is_half_over(current.timestamp, now):
                 self._write_from_snapshot(current, now)
             else:
                 return False
         return True
 
-    def listed(self) -> dict[str, Listed]:
-        """Every target that may be used now, by path."""
-        targets = self._load().targets.signed.targets
-        return {path: Listed(file.length, file.hashes["sha256"]) for path, file in targets.items()}
+    def renew(self, now: datetime) -> None:
+        """Sign targets, snapshot and timestamp for the whole of their lives, before the targets key goes away.
+
+        Raises:
+            ConfigError: the key of a role is not on this machine.
+        """
+        with self._storage.alone():
+            self._write_listings(self._storage.load(), (Targets.type,), now)
+
+    def listed(self, *, at: datetime | None = None) -> dict[str, Listed]:
+        """Every target by path; with `at`, only what may be used then: not what an ended delegation listed."""
+        current = self._storage.load()
+        files = dict(current.targets.signed.targets)
+        for one in current.delegations.values():
+            if at is None or at < one.expires:
+                files.update(within(current.targets.signed, one.role, current.delegated[one.role].signed))
+        return {path: Listed(file.length, file.hashes["sha256"]) for path, file in files.items()}
+
+    def role_keys(self) -> tuple[RoleKey, ...]:
+        """The keys of all roles, delegated ones last."""
+        current = self._storage.load()
+        metadata: dict[str, Metadata[Any]] = {
+            Root.type: current.root,
+            Targets.type: current.targets,
+            Snapshot.type: current.snapshot,
+            Timestamp.type: current.timestamp,
+        }
+        top = [
+            (role, None, key_id, current.root.signed.keys[key_id].keyval["public"], metadata[role].signed.expires)
+            for role in ROLES
+            for key_id in current.root.signed.roles[role].keyids
+        ]
+        delegated = [
+            (one.role, one.model, one.key_id, one.public_hex, one.expires) for one in current.delegations.values()
+        ]
+        return tuple(
+            RoleKey(role, model, key_id, public, expires, at_hand=self._holds(current, role, key_id))
+            for role, model, key_id, public, expires in (*top, *delegated)
+        )
 
     def trusted_root(self) -> bytes:
         """The newest root, to be handed to a device at its enrolment."""
-        versions = [int(path.name.split(".")[0]) for path in self._metadata.glob("*.root.json")]
-        return (self._metadata / f"{max(versions)}.root.json").read_bytes()
+        return self._storage.trusted_root()
 
-    @property
-    def _timestamp_path(self) -> Path:
-        return self._metadata / "timestamp.json"
+    def _role_for(self, current: Current, path: str, now: datetime) -> str:
+        """Who signs this target.
 
-    @contextmanager
-    def _alone(self) -> Iterator[None]:
-        """One writer at a time, over processes."""
-        with self._lock_file.open("wb") as lock:
-            fcntl.flock(lock, fcntl.LOCK_EX)
-            yield
-
-    def _load(self) -> _Current:
-        """Follow timestamp -> snapshot -> targets, so that files of an interrupted change do not count."""
-        try:
-            timestamp: Metadata[Timestamp] = Metadata.from_file(str(self._timestamp_path))
-            snapshot: Metadata[Snapshot] = Metadata.from_file(
-                str(self._metadata / f"{timestamp.signed.snapshot_meta.version}.snapshot.json")
+        Raises:
+            ConfigError: nobody is allowed to.
+        """
+        model = auto_model(path)
+        if model is None:
+            return Targets.type
+        delegation = current.delegations.get(model)
+        if delegation is None:
+            raise ConfigError(
+                f"no key may sign {path}: {model} has no delegation; give it one: edgeops key delegate {model}"
             )
-            version = snapshot.signed.meta["targets.json"].version
-            targets: Metadata[Targets] = Metadata.from_file(str(self._metadata / f"{version}.targets.json"))
-        except (RepositoryError, OSError, KeyError) as error:
-            raise TrustError(
-                f"the TUF repository in {self._metadata.parent} is damaged: {error}; restore it from a backup"
-            ) from error
-        return _Current(targets, snapshot, timestamp)
+        if delegation.expires <= now:
+            ended = delegation.expires.isoformat()
+            raise ConfigError(f"the delegation of {model} ended at {ended}; renew it: edgeops key delegate {model}")
+        return delegation.role
+
+    def _holds(self, current: Current, role: str, key_id: str | None = None) -> bool:
+        """Whether the key that may sign for `role` is at hand; a file of its name may hold another one."""
+        signer = self._signers.get(role)
+        ids = current.key_ids(role) if key_id is None else {key_id}
+        return signer is not None and signer.public_key.keyid in ids
+
+    def _require(self, current: Current, roles: Iterable[str]) -> None:
+        """A missing or wrong key is told before anything is written.
+
+        Raises:
+            ConfigError: the key of a role is not on this machine, or is another one than the fleet's.
+        """
+        for role in roles:
+            self._signer(role)
+            if not self._holds(current, role):
+                known = ", ".join(sorted(current.key_ids(role)))
+                raise ConfigError(
+                    f"the {role}.pem at hand is another key than the fleet's ({known}); bring the right one"
+                )
 
     def _write_first(self, now: datetime) -> None:
         root = Root(consistent_snapshot=True)
@@ -206,16 +330,21 @@ class Repository:
         timestamp = Timestamp(snapshot_meta=MetaFile.from_data(1, written, ["sha256"]))
         self._sign_and_write(Metadata(timestamp), "timestamp.json", now)
 
-    def _write_from_targets(self, current: _Current, now: datetime) -> None:
-        for role in (Snapshot.type, Timestamp.type):
-            self._signer(role)  # a missing key is told before anything is written
-        targets = current.targets
-        targets.signed.version += 1
-        written = self._sign_and_write(targets, f"{targets.signed.version}.targets.json", now)
-        current.snapshot.signed.meta["targets.json"] = MetaFile.from_data(targets.signed.version, written, ["sha256"])
+    def _write_listings(self, current: Current, roles: Collection[str], now: datetime) -> None:
+        """Sign what `roles` list; delegated ones first, so that targets never lead to what is not there."""
+        self._require(current, (*roles, Snapshot.type, Timestamp.type))
+        for role in sorted(roles, key=lambda role: role == Targets.type):
+            metadata = current.listing(role)
+            metadata.signed.version += 1
+            delegation = current.delegations.get(role.removeprefix(ROLE_PREFIX))
+            expires = None if role == Targets.type or delegation is None else delegation.expires
+            name = f"{metadata.signed.version}.{role}.json"
+            written = self._sign_and_write(metadata, name, now, role=role, expires=expires)
+            file = MetaFile.from_data(metadata.signed.version, written, ["sha256"])
+            current.snapshot.signed.meta[f"{role}.json"] = file
         self._write_from_snapshot(current, now)
 
-    def _write_from_snapshot(self, current: _Current, now: datetime) -> None:
+    def _write_from_snapshot(self, current: Current, now: datetime) -> None:
         """The timestamp comes last: until it is there, readers see the state before."""
         snapshot, timestamp = current.snapshot, current.timestamp
         snapshot.signed.version += 1
@@ -223,11 +352,19 @@ class Repository:
         timestamp.signed.version += 1
         timestamp.signed.snapshot_meta = MetaFile.from_data(snapshot.signed.version, written, ["sha256"])
         self._sign_and_write(timestamp, "timestamp.json", now)
-        self._forget_before({"targets": current.targets.signed.version, "snapshot": snapshot.signed.version})
+        self._storage.forget_before(current.versions())
 
-    def _sign_and_write(self, metadata: Metadata[Any], name: str, now: datetime) -> bytes:
-        role = metadata.signed.type
-        metadata.signed.expires = now.astimezone(UTC) + _LIFE[role]
+    def _sign_and_write(
+        self,
+        metadata: Metadata[Any],
+        name: str,
+        now: datetime,
+        *,
+        role: str | None = None,
+        expires: datetime | None = None,
+    ) -> bytes:
+        role = role or metadata.signed.type
+        metadata.signed.expires = expires or now.astimezone(UTC) + _LIFE[role]
         metadata.sign(self._signer(role))
         data = metadata.to_bytes()
         if len(data) > limits.MAX_METADATA_BYTES:
@@ -235,22 +372,8 @@ class Repository:
                 f"{name} would have {len(data)} bytes, devices accept {limits.MAX_METADATA_BYTES};"
                 " withdraw models that are no longer needed"
             )
-        write_atomically(self._metadata / name, data)
+        self._storage.write_metadata(name, data)
         return data
-
-    def _write_target(self, file: TargetFile, content: bytes) -> None:
-        path = self._targets / file.get_prefixed_paths()[0]
-        for folder in reversed([parent for parent in path.parents if parent.is_relative_to(self._targets)]):
-            if not folder.exists():
-                folder.mkdir(exist_ok=True)
-                sync_folder(folder.parent)
-        write_atomically(path, content)
-
-    def _forget_before(self, newest: Mapping[str, int]) -> None:
-        for path in self._metadata.iterdir():
-            match = _VERSIONED.fullmatch(path.name)
-            if match and int(match[1]) <= newest[match[2]] - _KEPT_VERSIONS:
-                path.unlink()
 
     def _signer(self, role: str) -> Signer:
         try:
@@ -262,9 +385,17 @@ class Repository:
 
 
 def signers_in(keys_folder: Path) -> dict[str, Signer]:
-    """The signers of all roles whose private key lies in `keys_folder`."""
-    paths = {role: keys_folder / f"{role}.pem" for role in ROLES}
-    return {role: _signer_of(read_private_key(path)) for role, path in paths.items() if path.exists()}
+    """The signers of all roles, delegated ones too, whose private key lies in `keys_folder`."""
+    paths = [keys_folder / f"{role}.pem" for role in ROLES] + sorted(keys_folder.glob(f"{ROLE_PREFIX}*.pem"))
+    return {path.stem: _signer_of(read_private_key(path)) for path in paths if path.exists()}
+
+
+def _new_listing(current: Current, role: str) -> Metadata[Targets]:
+    """Empty, and as old as what an earlier delegation to the same role wrote last."""
+    before = current.snapshot.signed.meta.get(f"{role}.json")
+    listing = Metadata(Targets())
+    listing.signed.version = 0 if before is None else before.version
+    return listing
 
 
 def _signer_of(key: SigningKey) -> Signer:

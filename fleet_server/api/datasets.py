@@ -67,6 +67,7 @@ async def import_dataset(server: ServerOf, caller: Operator, request: Request) -
             where=wanted.where,
             hold_out=wanted.hold_out,
             seed=wanted.seed,
+            in_time_order=wanted.in_time_order,
         )
     return await run_in_threadpool(_queue_import, server, caller, job)
 

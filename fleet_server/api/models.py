@@ -1,17 +1,19 @@
 """Models: their versions, and which artifacts devices may run."""
 
+from collections.abc import Mapping
 from typing import Annotated
 
-from fastapi import APIRouter, Path
+from fastapi import APIRouter, Path, Response
+from fastapi.responses import FileResponse
 
 from edgeops.api.shapes import Artifact, Job, Model, Page, PublishRequest, Version, WithdrawRequest
 from edgeops.artifact.manifest import Variant
-from edgeops.errors import NotFoundError
+from edgeops.errors import ConflictError, NotFoundError
 from fleet_server.api.callers import VIEWER, Operator
 from fleet_server.api.jobs import queue_job
 from fleet_server.api.pages import PagingOf
 from fleet_server.api.server import Server, ServerOf
-from fleet_server.db import models
+from fleet_server.db import aliases, models
 from fleet_server.db.jobs import Publish, Withdraw
 
 router = APIRouter(prefix="/models", tags=["models"])
@@ -24,8 +26,13 @@ def list_models(server: ServerOf, paging: PagingOf) -> Page[Model]:
     """All models, by name."""
     with server.database.read() as connection:
         rows = models.page(connection, paging.after(str), paging.wanted)
-        latest = models.latest_versions(connection, [row.name for row in rows])
-    return paging.page(rows, key=lambda row: row.name, shape=lambda row: _model(row, latest.get(row.name)))
+        names = [row.name for row in rows]
+        latest, holders = models.latest_versions(connection, names), aliases.holders(connection, names)
+    return paging.page(
+        rows,
+        key=lambda row: row.name,
+        shape=lambda row: _model(row, latest.get(row.name), holders.get(row.name, {})),
+    )
 
 
 @router.get("/{name}", dependencies=[VIEWER])
@@ -37,7 +44,8 @@ def read_model(server: ServerOf, name: str) -> Model:
             raise NotFoundError(f"no model {name[:80]!r}; list them with: edgeops model list")
         artifacts = models.artifacts_by_version(connection, name)
         versions = [_version(row, artifacts[row.version]) for row in models.list_versions(connection, name)]
-    return _model(model, versions[0].version if versions else None, tuple(versions))
+        holders = aliases.holders(connection, [name]).get(name, {})
+    return _model(model, versions[0].version if versions else None, holders, tuple(versions))
 
 
 @router.get("/{name}/versions/{version}", dependencies=[VIEWER])
@@ -76,6 +84,31 @@ def withdraw_version(
     return queue_job(server, caller, Withdraw(model=name, version=version, variant=variant))
 
 
+@router.get("/{name}/versions/{version}/artifacts/{variant}", dependencies=[VIEWER], response_class=FileResponse)
+def read_artifact(server: ServerOf, name: str, version: VersionNumber, variant: str) -> FileResponse:
+    """The file of one variant, as devices get it."""
+    artifact = _known_artifact(server, name, version, variant)
+    path = server.blobs.path(artifact.digest)
+    if not path.is_file():
+        raise ConflictError(f"the file of {artifact.target} ({artifact.digest}) is gone; train the version again")
+    return FileResponse(path, media_type="application/octet-stream", filename=f"{name}-{version}-{variant}.tflite")
+
+
+@router.get("/{name}/versions/{version}/artifacts/{variant}/descriptor", dependencies=[VIEWER], response_class=Response)
+def read_descriptor(server: ServerOf, name: str, version: VersionNumber, variant: str) -> Response:
+    """The exact bytes that TUF signs for one variant."""
+    artifact = _known_artifact(server, name, version, variant)
+    return Response(artifact.descriptor, media_type="application/json")
+
+
+def _known_artifact(server: Server, name: str, version: int, variant: str) -> models.Artifact:
+    _, artifacts = _known(server, name, version)
+    found = next((artifact for artifact in artifacts if artifact.variant == variant), None)
+    if found is None:
+        raise _no_variant(name, version, variant, artifacts)
+    return found
+
+
 def _known(server: Server, name: str, version: int) -> tuple[models.Version, list[models.Artifact]]:
     with server.database.read() as connection:
         row = models.get_version(connection, name, version)
@@ -87,20 +120,29 @@ def _known(server: Server, name: str, version: int) -> tuple[models.Version, lis
 
 def _known_variant(server: Server, name: str, version: int, variant: str | None) -> Variant | None:
     _, artifacts = _known(server, name, version)
-    variants = {artifact.variant for artifact in artifacts}
-    if variant is not None and variant not in variants:
-        raise NotFoundError(
-            f"{name}@{version} has no {variant} artifact; it has {', '.join(sorted(variants)) or 'none'}"
-        )
+    if variant is not None and variant not in {artifact.variant for artifact in artifacts}:
+        raise _no_variant(name, version, variant, artifacts)
     return None if variant is None else Variant(variant)
 
 
-def _model(model: models.Model, latest_version: int | None, versions: tuple[Version, ...] | None = None) -> Model:
+def _no_variant(name: str, version: int, variant: str, artifacts: list[models.Artifact]) -> NotFoundError:
+    known = ", ".join(sorted(artifact.variant for artifact in artifacts)) or "none"
+    return NotFoundError(f"{name}@{version} has no {variant[:40]} artifact; it has {known}")
+
+
+def _model(
+    model: models.Model,
+    latest_version: int | None,
+    holders: Mapping[aliases.Alias, int],
+    versions: tuple[Version, ...] | None = None,
+) -> Model:
     return Model(
         name=model.name,
         task=model.task,
         created_at=model.created_at,
         latest_version=latest_version,
+        champion=holders.get(aliases.Alias.CHAMPION),
+        challenger=holders.get(aliases.Alias.CHALLENGER),
         versions=versions,
     )
 
@@ -123,11 +165,13 @@ def _artifact(artifact: models.Artifact) -> Artifact:
         size_bytes=artifact.size_bytes,
         tflite_bytes=artifact.tflite_bytes,
         target=artifact.target,
+        standing=artifact.standing,
         metrics=descriptor.manifest.metrics,
         latency_p50_ms=descriptor.latency_p50_ms,
         latency_p95_ms=descriptor.latency_p95_ms,
         memory_bytes=descriptor.memory_bytes,
         created_at=artifact.created_at,
+        awaiting_signature_at=artifact.awaiting_signature_at,
         published_at=artifact.published_at,
         withdrawn_at=artifact.withdrawn_at,
     )

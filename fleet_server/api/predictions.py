@@ -5,11 +5,11 @@ from typing import Annotated
 from fastapi import APIRouter, Query
 
 from edgeops.api.shapes import Digest, Page, Prediction, shape_of
-from fleet_server.api.artifacts import Artifacts
 from fleet_server.api.callers import VIEWER
 from fleet_server.api.devices import known_device, require_deployment
 from fleet_server.api.pages import PagingOf
 from fleet_server.api.server import ServerOf
+from fleet_server.artifacts import Artifacts
 from fleet_server.db import telemetry
 
 router = APIRouter(prefix="/devices/{device_id}/predictions", tags=["devices"], dependencies=[VIEWER])

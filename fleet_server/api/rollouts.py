@@ -19,8 +19,7 @@ router = APIRouter(prefix="/rollouts", tags=["rollouts"])
 @router.post("", status_code=201)
 def create_rollout(server: ServerOf, caller: Operator, wanted: RolloutRequest) -> Rollout:
     """Begin to bring a published artifact to the devices that `to` selects, wave by wave."""
-    rollout_id = engine.create_rollout(
-        server.database,
+    order = engine.Order(
         model=wanted.model,
         version=wanted.version,
         variant=wanted.variant,
@@ -29,9 +28,8 @@ def create_rollout(server: ServerOf, caller: Operator, wanted: RolloutRequest) -
         waves=wanted.waves,
         intent=wanted.intent,
         created_by=caller.name,
-        now=server.now(),
     )
-    return _read(server, rollout_id)
+    return _read(server, engine.create_rollout(server.database, order, server.now()))
 
 
 @router.get("", dependencies=[VIEWER])

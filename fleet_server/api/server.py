@@ -9,7 +9,8 @@ from typing import Annotated
 from fastapi import Depends, Request
 
 from fleet_server.access import Access
-from fleet_server.api.artifacts import Artifacts
+from fleet_server.api.feed import EventFeed
+from fleet_server.artifacts import Artifacts
 from fleet_server.blobs import Blobs
 from fleet_server.config import ServerConfig
 from fleet_server.db.database import Database
@@ -26,6 +27,7 @@ class Server:
     access: Access
     #: The present moment, aware UTC.
     now: Callable[[], datetime]
+    feed: EventFeed
     #: Held while rows of a snapshot are written out: one at a time.
     exporting: Lock = field(default_factory=Lock)
 

@@ -16,7 +16,15 @@ from edgeops.digest import digest_file
 from edgeops.errors import DatasetError
 from fleet_server.datasets.csv_file import read_csv
 from fleet_server.datasets.npz_file import read_npz
-from fleet_server.datasets.snapshot import FORMAT, ColumnStatistics, Rows, Schema, SnapshotFile
+from fleet_server.datasets.snapshot import (
+    FORMAT,
+    IMPORTED,
+    Rows,
+    Schema,
+    SnapshotFile,
+    split_rows_of,
+    statistics_of,
+)
 from fleet_server.datasets.splits import Split, split_rows
 from fleet_server.datasets.table import Selection, Table, parse_conditions
 
@@ -31,6 +39,7 @@ def import_file(
     where: tuple[str, ...] = (),
     hold_out: float = 0.2,
     seed: int = 0,
+    in_time_order: bool = False,
 ) -> SnapshotFile:
     """Read a CSV or npz file into a snapshot.
 
@@ -43,6 +52,7 @@ def import_file(
         where: filters such as `batch=1,2`.
         hold_out: share of each class that only judges.
         seed: of the split.
+        in_time_order: the file's rows are consecutive rows of one source, oldest first.
 
     Raises:
         DatasetError: names what is wrong and where.
@@ -52,7 +62,8 @@ def import_file(
     table = read(path, selection, file_name=file_name)
     names, classes = _classes(table, file_name, label)
     splits = split_rows(classes, hold_out=hold_out, seed=seed)
-    statistics = _statistics(table, table.values[splits == Split.TRAIN], file_name)
+    train = table.values[splits == Split.TRAIN]
+    _refuse_empty_columns(table, train, file_name)
     schema = Schema(
         format=FORMAT,
         label=label,
@@ -60,15 +71,18 @@ def import_file(
         shape=table.shape,
         classes=names,
         rows=len(classes),
-        split_rows=_split_rows(splits),
+        split_rows=split_rows_of(splits),
         class_rows=tuple(int(count) for count in np.bincount(classes, minlength=len(names))),
-        statistics=statistics,
+        statistics=statistics_of(train),
         source=digest_file(path),
         where=where,
         hold_out=hold_out,
         seed=seed,
+        ordered=in_time_order,
     )
-    return SnapshotFile(schema=schema, rows=Rows(ids=table.ids, values=table.values, classes=classes), splits=splits)
+    origins = np.full(len(classes), IMPORTED, dtype=np.int64)
+    rows = Rows(ids=table.ids, values=table.values, classes=classes, origins=origins)
+    return SnapshotFile(schema=schema, rows=rows, splits=splits)
 
 
 def _classes(table: Table, file_name: str, label: str) -> tuple[tuple[str, ...], NDArray[np.int64]]:
@@ -93,11 +107,6 @@ def _classes(table: Table, file_name: str, label: str) -> tuple[tuple[str, ...],
     return names, np.array([index[text] for text in table.labels], dtype=np.int64)
 
 
-def _split_rows(splits: NDArray[np.uint8]) -> tuple[int, int, int]:
-    train, validation, evaluation = (int((splits == split).sum()) for split in Split)
-    return train, validation, evaluation
-
-
 def _natural(name: str) -> tuple[int, float, str]:
     """Numbers by value, before text by alphabet."""
     try:
@@ -106,24 +115,10 @@ def _natural(name: str) -> tuple[int, float, str]:
         return (1, 0.0, name)
 
 
-def _statistics(table: Table, train: NDArray[np.float32], file_name: str) -> tuple[ColumnStatistics, ...]:
-    missing = np.isnan(train).sum(axis=0)
-    empty = np.flatnonzero(missing == len(train))
+def _refuse_empty_columns(table: Table, train: NDArray[np.float32], file_name: str) -> None:
+    empty = np.flatnonzero(np.isnan(train).all(axis=0))
     if len(empty):
         raise DatasetError(
             f"{file_name}: column {table.columns[empty[0]]!r} has no value in any training row; "
             "leave it out with exclude"
         )
-    values = train.astype(np.float64)
-    low, high = np.nanmin(values, axis=0), np.nanmax(values, axis=0)
-    mean, std = np.nanmean(values, axis=0), np.nanstd(values, axis=0)
-    return tuple(
-        ColumnStatistics(
-            minimum=float(low[place]),
-            maximum=float(high[place]),
-            mean=float(mean[place]),
-            std=float(std[place]),
-            missing=int(missing[place]),
-        )
-        for place in range(len(table.columns))
-    )

@@ -1,7 +1,8 @@
 """The immutable form of a dataset: rows, classes, splits and a schema in one content-addressed blob.
 
-The blob is an npz archive written so that the same content gives the same bytes (fixed dates, no
-compression). `numpy.load` opens it. What the rows mean to a model is not decided here.
+Rows were imported from a file, or bought: nominated by a device and labelled, which `purchases` tells of each. The
+blob is an npz archive written so that the same content gives the same bytes (fixed dates, no compression).
+`numpy.load` opens it. What the rows mean to a model, and which rows are bought, is not decided here.
 """
 
 import io
@@ -15,11 +16,15 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edgeops.errors import DatasetError
-from edgeops.protocol.messages import Digest
+from edgeops.learning.labels import LabelSource
+from edgeops.protocol.messages import Digest, Id
 from fleet_server.datasets.splits import Split
 
 FORMAT = 1
+#: The origin of a row that came from a file.
+IMPORTED = -1
 _SCHEMA_MEMBER = "schema.json"
+_PURCHASES_MEMBER = "purchases.json"
 #: The oldest date a zip can hold.
 _ZIP_DATE = (1980, 1, 1, 0, 0, 0)
 
@@ -32,6 +37,14 @@ class ColumnStatistics(msgspec.Struct, frozen=True, kw_only=True):
     mean: float
     std: float
     missing: int
+
+
+class Purchase(msgspec.Struct, frozen=True, kw_only=True):
+    """Where a bought row and its label came from."""
+
+    sample: str
+    device: Id
+    source: LabelSource
 
 
 class Schema(msgspec.Struct, frozen=True, kw_only=True):
@@ -53,21 +66,40 @@ class Schema(msgspec.Struct, frozen=True, kw_only=True):
     where: tuple[str, ...]
     hold_out: float
     seed: int
+    #: Whether the file's rows are consecutive rows of one source, oldest first.
+    ordered: bool = False
+    #: The snapshot that this one extends.
+    parent: Digest | None = None
+    #: Devices that rows were bought from: what `origin` points into.
+    devices: tuple[Id, ...] = ()
+    #: Devices left out, with all that descends from them.
+    without: tuple[Id, ...] = ()
+    #: Bought rows, and how many of them the parent did not have; these are the last rows.
+    bought_rows: int = 0
+    fresh_rows: int = 0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Rows:
-    """Some rows of a snapshot, in the order of the file they came from."""
+    """Some rows of a snapshot: imported ones in the order of their file, then bought ones."""
 
-    #: Row number in that file, int64 (rows,).
+    #: Row number in that file, int64 (rows,); of bought rows -1 - place among the purchases.
     ids: NDArray[np.int64]
     #: float32 (rows, columns); NaN = missing.
     values: NDArray[np.float32]
     #: Class index, int64 (rows,).
     classes: NDArray[np.int64]
+    #: Which of the schema's devices the row was bought from, int64 (rows,); IMPORTED = none.
+    origins: NDArray[np.int64]
 
     def __len__(self) -> int:
         return len(self.ids)
+
+    def only(self, rows: NDArray[Any]) -> "Rows":
+        """Some of them: a mask or indexes."""
+        return Rows(
+            ids=self.ids[rows], values=self.values[rows], classes=self.classes[rows], origins=self.origins[rows]
+        )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -77,18 +109,22 @@ class SnapshotFile:
     schema: Schema
     rows: Rows
     splits: NDArray[np.uint8]
+    purchases: tuple[Purchase, ...] = ()
 
     def only(self, split: Split) -> Rows:
         """The rows of one split."""
-        chosen = self.splits == split
-        return Rows(ids=self.rows.ids[chosen], values=self.rows.values[chosen], classes=self.rows.classes[chosen])
+        return self.rows.only(self.splits == split)
 
 
 def encode_snapshot(snapshot: SnapshotFile) -> bytes:
     """The blob: the same content gives the same bytes."""
+    rows = snapshot.rows
     return _archive(
-        {"id": snapshot.rows.ids, "X": snapshot.rows.values, "y": snapshot.rows.classes, "split": snapshot.splits},
-        extra={_SCHEMA_MEMBER: msgspec.json.encode(snapshot.schema, order="sorted")},
+        {"id": rows.ids, "X": rows.values, "y": rows.classes, "origin": rows.origins, "split": snapshot.splits},
+        extra={
+            _SCHEMA_MEMBER: msgspec.json.encode(snapshot.schema, order="sorted"),
+            _PURCHASES_MEMBER: msgspec.json.encode(snapshot.purchases, order="sorted"),
+        },
     )
 
 
@@ -101,14 +137,39 @@ def read_snapshot(path: Path) -> SnapshotFile:
     try:
         with zipfile.ZipFile(path) as archive:
             schema = msgspec.json.decode(archive.read(_SCHEMA_MEMBER), type=Schema)
+            purchases = msgspec.json.decode(archive.read(_PURCHASES_MEMBER), type=tuple[Purchase, ...])
         with np.load(path, allow_pickle=False) as arrays:
-            rows = Rows(ids=arrays["id"], values=arrays["X"], classes=arrays["y"])
+            rows = Rows(ids=arrays["id"], values=arrays["X"], classes=arrays["y"], origins=arrays["origin"])
             splits = arrays["split"]
     except (zipfile.BadZipFile, KeyError, ValueError, EOFError, msgspec.DecodeError) as error:
         raise DatasetError(f"{path.name} is no snapshot, or damaged: {error}; import the dataset again") from error
     if schema.format != FORMAT:
         raise DatasetError(f"snapshot format {schema.format}, this version reads {FORMAT}; import the dataset again")
-    return SnapshotFile(schema=schema, rows=rows, splits=splits)
+    return SnapshotFile(schema=schema, rows=rows, splits=splits, purchases=purchases)
+
+
+def statistics_of(values: NDArray[np.float32]) -> tuple[ColumnStatistics, ...]:
+    """Per column of training rows (n, columns); every column has a value somewhere."""
+    wide = values.astype(np.float64)
+    low, high = np.nanmin(wide, axis=0), np.nanmax(wide, axis=0)
+    mean, std = np.nanmean(wide, axis=0), np.nanstd(wide, axis=0)
+    missing = np.isnan(wide).sum(axis=0)
+    return tuple(
+        ColumnStatistics(
+            minimum=float(low[place]),
+            maximum=float(high[place]),
+            mean=float(mean[place]),
+            std=float(std[place]),
+            missing=int(missing[place]),
+        )
+        for place in range(wide.shape[1])
+    )
+
+
+def split_rows_of(splits: NDArray[np.uint8]) -> tuple[int, int, int]:
+    """Rows per split, in the order of `Split`."""
+    train, validation, evaluation = (int((splits == split).sum()) for split in Split)
+    return train, validation, evaluation
 
 
 def export_rows(snapshot: SnapshotFile, split: Split) -> bytes:
@@ -129,8 +190,7 @@ def export_labels(snapshot: SnapshotFile, split: Split) -> bytes:
 def _shuffled(snapshot: SnapshotFile, split: Split) -> Rows:
     """In file order many datasets are sorted by class, which no sensor is."""
     rows = snapshot.only(split)
-    order = np.random.default_rng(snapshot.schema.seed).permutation(len(rows))
-    return Rows(ids=rows.ids[order], values=rows.values[order], classes=rows.classes[order])
+    return rows.only(np.random.default_rng(snapshot.schema.seed).permutation(len(rows)))
 
 
 def _quoted(text: str) -> str:

@@ -46,20 +46,24 @@ def add_snapshot(
     if dataset is None:
         connection.execute(datasets.insert().values(name=name, created_at=now, created_by=created_by, head=None))
     parent = None if dataset is None else dataset.head
-    known = get_snapshot(connection, digest)
-    if known is None:
-        connection.execute(
-            snapshots.insert().values(
-                digest=digest,
-                dataset=name,
-                parent=parent,
-                created_at=now,
-                rows=schema.rows,
-                size_bytes=size_bytes,
-                schema=msgspec.to_builtins(schema),
-            )
-        )
+    if get_snapshot(connection, digest) is None:
+        _insert(connection, name, digest, parent=parent, size_bytes=size_bytes, schema=schema, now=now)
     connection.execute(update(datasets).where(datasets.c.name == name).values(head=digest))
+    snapshot = get_snapshot(connection, digest)
+    assert snapshot is not None
+    return snapshot
+
+
+def add_branch(
+    connection: Connection, name: str, digest: str, *, parent: str, size_bytes: int, schema: Schema, now: datetime
+) -> Snapshot:
+    """Add a snapshot of dataset `name` that extends another one; harmless to repeat.
+
+    The dataset's newest snapshot stays what a person imported: what a device taught is learnt from by the model that
+    it was bought for, and by what descends from that.
+    """
+    if get_snapshot(connection, digest) is None:
+        _insert(connection, name, digest, parent=parent, size_bytes=size_bytes, schema=schema, now=now)
     snapshot = get_snapshot(connection, digest)
     assert snapshot is not None
     return snapshot
@@ -101,6 +105,29 @@ def page_snapshots(connection: Connection, name: str) -> list[Snapshot]:
     """All snapshots of a dataset, oldest first."""
     query = select(snapshots).where(snapshots.c.dataset == name).order_by(snapshots.c.created_at, snapshots.c.digest)
     return [_snapshot(row) for row in connection.execute(query)]
+
+
+def _insert(
+    connection: Connection,
+    name: str,
+    digest: str,
+    *,
+    parent: str | None,
+    size_bytes: int,
+    schema: Schema,
+    now: datetime,
+) -> None:
+    connection.execute(
+        snapshots.insert().values(
+            digest=digest,
+            dataset=name,
+            parent=parent,
+            created_at=now,
+            rows=schema.rows,
+            size_bytes=size_bytes,
+            schema=msgspec.to_builtins(schema),
+        )
+    )
 
 
 def _dataset(row: Row[Any]) -> Dataset:

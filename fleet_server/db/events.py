@@ -10,7 +10,7 @@ from datetime import datetime
 from enum import StrEnum
 from typing import Any
 
-from sqlalchemy import Connection, func, select
+from sqlalchemy import Connection, func, or_, select
 
 from fleet_server.db.tables import events
 
@@ -86,6 +86,18 @@ def after(
     query = select(events).where(events.c.id > last_id).order_by(events.c.id).limit(limit)
     if kinds is not None:
         query = query.where(events.c.kind.in_(list(kinds)))
+    return tuple(Event(row.id, row.at, row.kind, row.subject, row.data) for row in connection.execute(query))
+
+
+def page(
+    connection: Connection, *, kinds: Collection[str] = (), subject: str | None = None, after: int = 0, limit: int
+) -> tuple[Event, ...]:
+    """The next events after an id, oldest first, of the kinds that begin so (none = all) and of one subject."""
+    query = select(events).where(events.c.id > after).order_by(events.c.id).limit(limit)
+    if kinds:
+        query = query.where(or_(*(events.c.kind.startswith(kind, autoescape=True) for kind in kinds)))
+    if subject is not None:
+        query = query.where(events.c.subject == subject)
     return tuple(Event(row.id, row.at, row.kind, row.subject, row.data) for row in connection.execute(query))
 
 

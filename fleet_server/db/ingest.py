@@ -9,13 +9,20 @@ from collections.abc import Collection, Iterable, Sequence
 from datetime import datetime
 from typing import TypedDict
 
-from sqlalchemy import Connection, Table, bindparam, delete, func, select, update
+from sqlalchemy import Connection, Table, bindparam, delete, func, select, tuple_, update
+from sqlalchemy.exc import IntegrityError
 
 from edgeops import limits
 from edgeops.protocol.envelope import Mark, Session
 from fleet_server.db.many import insert_many
 from fleet_server.db.tables import marks, predictions, quarantine, spools, windows
 from fleet_server.db.upsert import insert
+
+#: (device, spool, seq)
+WindowKey = tuple[str, bytes, int]
+
+#: Keys in one IN (...): three values each.
+_IN_KEYS = 1_000
 
 
 class WindowRow(TypedDict):
@@ -120,10 +127,32 @@ def spool_ids(connection: Connection, device_id: str, *, limit: int) -> tuple[by
 # -- one batch --------------------------------------------------------------------------
 
 
-def add_windows(connection: Connection, rows: Sequence[WindowRow]) -> None:
-    """Store windows; one that is there already stays as it is."""
-    if rows:
-        insert_many(connection, insert(connection, windows).on_conflict_do_nothing(), rows)
+def add_windows(connection: Connection, rows: Sequence[WindowRow]) -> list[WindowRow]:
+    """Store windows; one that is there already stays as it is. Which ones are new, in the order given."""
+    by_key = {(row["device_id"], row["spool"], row["seq"]): row for row in rows}
+    new = list(by_key.values())
+    if not new:
+        return []
+    try:
+        # The caller's ledgers keep almost every repetition away; asking first would cost more than the windows.
+        with connection.begin_nested():
+            insert_many(connection, windows.insert(), new)
+    except IntegrityError:
+        known = _known_windows(connection, list(by_key))
+        new = [row for key, row in by_key.items() if key not in known]
+        if new:
+            insert_many(connection, windows.insert(), new)
+    return new
+
+
+def _known_windows(connection: Connection, keys: Sequence[WindowKey]) -> set[WindowKey]:
+    """Those of these windows that are there."""
+    known: set[WindowKey] = set()
+    columns = (windows.c.device_id, windows.c.spool, windows.c.seq)
+    for start in range(0, len(keys), _IN_KEYS):
+        query = select(*columns).where(tuple_(*columns).in_(keys[start : start + _IN_KEYS]))
+        known.update((row.device_id, row.spool, row.seq) for row in connection.execute(query))
+    return known
 
 
 def put_predictions(connection: Connection, rows: Sequence[PredictionRow]) -> None:

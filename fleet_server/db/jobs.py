@@ -57,6 +57,8 @@ class ImportDataset(msgspec.Struct, frozen=True, kw_only=True, tag="dataset"):
     #: Share of rows frozen as evaluation set.
     hold_out: Annotated[float, msgspec.Meta(gt=0.0, lt=1.0)] = 0.2
     seed: Seed = 0
+    #: The rows are consecutive rows of one source, oldest first.
+    in_time_order: bool = False
 
 
 class Train(msgspec.Struct, frozen=True, kw_only=True, tag="train"):
@@ -69,6 +71,28 @@ class Train(msgspec.Struct, frozen=True, kw_only=True, tag="train"):
     epochs: Annotated[int, msgspec.Meta(ge=1, le=10_000)] | None = None
     #: What the recipe takes beside that, by name.
     options: dict[str, float | str] = {}
+
+
+class Retrain(msgspec.Struct, frozen=True, kw_only=True, tag="retrain"):
+    """Heal a model that drifted: learn from its snapshot and all labels bought since, and judge the result."""
+
+    #: The retraining that this is a step of.
+    retraining: Id
+    model: Id
+    #: The artifact that drifted, and where it runs.
+    digest: Digest
+    deployment: Id
+    #: Windows closed from then on show the inputs that it is healed on; None = all there are.
+    since: datetime | None = None
+    #: Devices left out, with all that ever came from them.
+    without_devices: tuple[Id, ...] = ()
+    seed: Seed = 0
+    #: None = as the drifted model was trained.
+    epochs: Annotated[int, msgspec.Meta(ge=1, le=10_000)] | None = None
+    #: How much one bought row counts against an imported one.
+    label_weight: Annotated[float, msgspec.Meta(gt=0.0, le=1_000.0)] = 5.0
+    #: Sign it with the model's delegated key when it passed its gate; else it waits for a person.
+    sign: bool = False
 
 
 class Publish(msgspec.Struct, frozen=True, kw_only=True, tag="publish"):
@@ -87,7 +111,7 @@ class Withdraw(msgspec.Struct, frozen=True, kw_only=True, tag="withdraw"):
     variant: Variant | None = None
 
 
-Request = ImportDataset | Train | Publish | Withdraw
+Request = ImportDataset | Train | Retrain | Publish | Withdraw
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

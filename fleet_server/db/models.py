@@ -8,6 +8,7 @@ from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from enum import StrEnum
 from typing import Any
 
 from sqlalchemy import Connection, Row, func, select, update
@@ -37,6 +38,19 @@ class Version:
     created_at: datetime
 
 
+class Standing(StrEnum):
+    """Whether a variant may run, and what it lacks."""
+
+    #: Nobody asked for it to be published.
+    NOT_PUBLISHED = "not-published"
+    #: Somebody did; the key that it needs is not on this server.
+    AWAITING_SIGNATURE = "awaiting-signature"
+    #: TUF lists it.
+    PUBLISHED = "published"
+    #: Taken back.
+    WITHDRAWN = "withdrawn"
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Artifact:
     """One variant of one version."""
@@ -47,11 +61,12 @@ class Artifact:
     variant: Variant
     size_bytes: int
     tflite_bytes: int
-    #: Its TUF target path.
+    #: Its TUF target path: where it is listed or, before that, where it would be with a person's signature.
     target: str
     #: The exact bytes that TUF signs.
     descriptor: bytes
     created_at: datetime
+    awaiting_signature_at: datetime | None = None
     published_at: datetime | None
     withdrawn_at: datetime | None
 
@@ -59,6 +74,15 @@ class Artifact:
     def is_published(self) -> bool:
         """Whether TUF listed it and nobody withdrew it since."""
         return self.published_at is not None and self.withdrawn_at is None
+
+    @property
+    def standing(self) -> Standing:
+        """The moments in one word."""
+        if self.is_published:
+            return Standing.PUBLISHED
+        if self.awaiting_signature_at is not None:
+            return Standing.AWAITING_SIGNATURE
+        return Standing.NOT_PUBLISHED if self.withdrawn_at is None else Standing.WITHDRAWN
 
     def describe(self) -> Descriptor:
         """The descriptor as a value."""
@@ -97,23 +121,29 @@ def add_artifact(connection: Connection, artifact: Artifact) -> None:
             target=artifact.target,
             descriptor=artifact.descriptor,
             created_at=artifact.created_at,
+            awaiting_signature_at=artifact.awaiting_signature_at,
             published_at=artifact.published_at,
             withdrawn_at=artifact.withdrawn_at,
         )
     )
 
 
-def mark_published(connection: Connection, artifact: Artifact, now: datetime) -> None:
-    """Mirror that TUF lists it now."""
-    connection.execute(
-        update(artifacts).where(artifacts.c.digest == artifact.digest).values(published_at=now, withdrawn_at=None)
-    )
+def mark_published(connection: Connection, artifact: Artifact, now: datetime, *, target: str) -> None:
+    """Mirror that TUF lists it now as `target`."""
+    _change(connection, artifact, target=target, published_at=now, withdrawn_at=None, awaiting_signature_at=None)
     _announce(connection, EventKind.MODEL_PUBLISHED, artifact, now)
 
 
+def mark_awaiting_signature(connection: Connection, artifact: Artifact, now: datetime) -> None:
+    """It shall be published, and the key for that is not here; so it is not listed either, whatever was before."""
+    withdrawn_at = now if artifact.is_published else artifact.withdrawn_at
+    _change(connection, artifact, awaiting_signature_at=now, withdrawn_at=withdrawn_at)
+    _announce(connection, EventKind.MODEL_AWAITS_SIGNATURE, artifact, now)
+
+
 def mark_withdrawn(connection: Connection, artifact: Artifact, now: datetime) -> None:
-    """Mirror that TUF no longer lists it."""
-    connection.execute(update(artifacts).where(artifacts.c.digest == artifact.digest).values(withdrawn_at=now))
+    """Mirror that TUF no longer lists it, and that it waits for no signature."""
+    _change(connection, artifact, withdrawn_at=now, awaiting_signature_at=None)
     _announce(connection, EventKind.MODEL_WITHDRAWN, artifact, now)
 
 
@@ -136,6 +166,12 @@ def get_version(connection: Connection, model: str, version: int) -> Version | N
     row = connection.execute(
         select(versions).where(versions.c.model == model, versions.c.version == version)
     ).one_or_none()
+    return None if row is None else _version(row)
+
+
+def version_of_run(connection: Connection, run_id: str) -> Version | None:
+    """What one run produced, or None."""
+    row = connection.execute(select(versions).where(versions.c.run_id == run_id)).one_or_none()
     return None if row is None else _version(row)
 
 
@@ -163,6 +199,16 @@ def artifacts_by_version(connection: Connection, model: str) -> dict[int, list[A
     return found
 
 
+def published_artifacts(connection: Connection) -> list[Artifact]:
+    """Every artifact that TUF listed when this database was told last."""
+    query = (
+        select(artifacts)
+        .where(artifacts.c.published_at.is_not(None), artifacts.c.withdrawn_at.is_(None))
+        .order_by(artifacts.c.model, artifacts.c.version, artifacts.c.variant)
+    )
+    return [_artifact(row) for row in connection.execute(query)]
+
+
 def get_artifact(connection: Connection, model: str, version: int, variant: str) -> Artifact | None:
     """One variant of one version, or None."""
     query = select(artifacts).where(
@@ -176,6 +222,10 @@ def artifact_by_digest(connection: Connection, digest: str) -> Artifact | None:
     """The artifact that has this digest, or None."""
     row = connection.execute(select(artifacts).where(artifacts.c.digest == digest)).one_or_none()
     return None if row is None else _artifact(row)
+
+
+def _change(connection: Connection, artifact: Artifact, **values: object) -> None:
+    connection.execute(update(artifacts).where(artifacts.c.digest == artifact.digest).values(**values))
 
 
 def _announce(connection: Connection, kind: EventKind, artifact: Artifact, now: datetime) -> None:
@@ -202,6 +252,7 @@ def _artifact(row: Row[Any]) -> Artifact:
         target=row.target,
         descriptor=row.descriptor,
         created_at=row.created_at,
+        awaiting_signature_at=row.awaiting_signature_at,
         published_at=row.published_at,
         withdrawn_at=row.withdrawn_at,
     )

@@ -1,23 +1,23 @@
-"""Lets go of what is beyond its bound: old windows, predictions, events and ledgers.
+"""Lets go of what is beyond its bound: old windows, their hourly sums, predictions, samples, events and ledgers.
 
 Each transaction drops about RETENTION_BATCH rows, so that nobody waits long for the write lock. Only what a
-bound in `edgeops.limits` names is dropped; decisions, runs and models stay.
+bound in `edgeops.limits` names is dropped; decisions, runs, models and labelled samples stay.
 """
 
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from datetime import datetime
 from functools import partial
 from typing import Any
 
-from sqlalchemy import Column, Connection, Table, delete, func, select, tuple_
+from sqlalchemy import Column, Connection, Table, delete, func, select, tuple_, union
 
 from edgeops import limits
-from fleet_server.db import settings
+from fleet_server.db import samples, settings
 from fleet_server.db.database import Database
-from fleet_server.db.tables import events, predictions, spools, windows
+from fleet_server.db.tables import events, label_queue, labels, predictions, rollups, spools, windows
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,6 +49,8 @@ def drop_old(database: Database, now: datetime, stop: threading.Event | None = N
                 before=now - limits.TELEMETRY_LIFE,
             )
             dropped += _exhaust(drop, database.write_telemetry, stop)
+    dropped += _exhaust(partial(drop_rollups, before=now - limits.ROLLUP_LIFE), database.write_telemetry, stop)
+    dropped += _drop_samples(database, now - limits.SAMPLE_LIFE, stop)
     return dropped + _exhaust(drop_spools, database.write_telemetry, stop)
 
 
@@ -76,6 +78,13 @@ def drop_from_series(
     return connection.execute(delete(table).where(batch)).rowcount
 
 
+def drop_rollups(connection: Connection, *, before: datetime) -> int:
+    """Drop the oldest hours that began before that moment."""
+    key = (rollups.c.device_id, rollups.c.deployment, rollups.c.digest, rollups.c.hour)
+    oldest = select(*key).where(rollups.c.hour < before).order_by(rollups.c.hour).limit(limits.RETENTION_BATCH)
+    return connection.execute(delete(rollups).where(tuple_(*key).in_(oldest))).rowcount
+
+
 def drop_spools(connection: Connection) -> int:
     """Drop the ledgers of spools that a device wrote from before its latest SPOOLS_KEPT ones."""
     rank = func.row_number().over(partition_by=spools.c.device_id, order_by=spools.c.updated_at.desc())
@@ -83,6 +92,32 @@ def drop_spools(connection: Connection) -> int:
     beyond = select(ranked.c.device_id, ranked.c.spool).where(ranked.c.rank > limits.SPOOLS_KEPT)
     batch = beyond.limit(limits.RETENTION_BATCH)
     return connection.execute(delete(spools).where(tuple_(spools.c.device_id, spools.c.spool).in_(batch))).rowcount
+
+
+def _drop_samples(database: Database, before: datetime, stop: threading.Event) -> int:
+    """Drop the samples that came before that moment, unless they have a label or wait for one; how many went."""
+    dropped = 0
+    after: tuple[datetime, str] | None = None
+    while not stop.is_set():
+        with database.read_telemetry() as connection:
+            keys = samples.keys_before(connection, before, after=after, limit=limits.RETENTION_BATCH)
+        if not keys:
+            break
+        after = keys[-1]
+        ids = [sample_id for _, sample_id in keys]
+        with database.read() as connection:
+            kept = _labelled_or_asked_for(connection, ids)
+        with database.write_telemetry() as connection:
+            dropped += samples.drop(connection, set(ids) - kept)
+    return dropped
+
+
+def _labelled_or_asked_for(connection: Connection, sample_ids: Collection[str]) -> set[str]:
+    labelled = select(labels.c.sample_id).where(labels.c.sample_id.in_(sample_ids))
+    asked_for = select(label_queue.c.sample_id).where(
+        label_queue.c.sample_id.in_(sample_ids), label_queue.c.closed_at.is_(None)
+    )
+    return set(connection.execute(union(labelled, asked_for)).scalars())
 
 
 def _places(database: Database, table: Table) -> Iterator[tuple[str, str]]:

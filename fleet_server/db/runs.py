@@ -32,7 +32,7 @@ class Run:
     recipe: str
     seed: int
     parameters: dict[str, Any]
-    #: Library versions, host and commit.
+    #: Library versions, host and commit, and what a person should know of the data.
     environment: dict[str, Any]
     #: By variant: what the judge measured.
     metrics: dict[str, dict[str, float]]
@@ -97,6 +97,13 @@ def fail_unfinished(connection: Connection, job_id: str, *, error: str, now: dat
 def get(connection: Connection, run_id: str) -> Run | None:
     """One run, or None."""
     row = connection.execute(select(runs).where(runs.c.id == run_id)).one_or_none()
+    return None if row is None else _run(row)
+
+
+def succeeded_of(connection: Connection, job_id: str) -> Run | None:
+    """The run of a job that became a version, or None."""
+    query = select(runs).where(runs.c.job_id == job_id, runs.c.state == RunState.SUCCEEDED)
+    row = connection.execute(query).one_or_none()
     return None if row is None else _run(row)
 
 

@@ -244,6 +244,8 @@ artifacts = Table(
     #: The exact descriptor bytes that TUF signs.
     Column("descriptor", LargeBinary, nullable=False),
     Column("created_at", Instant, nullable=False),
+    #: Since when it waits for a key that is not on this server.
+    Column("awaiting_signature_at", Instant),
     Column("published_at", Instant),
     Column("withdrawn_at", Instant),
     Index("ix_artifacts_version", "model", "version", "variant", unique=True),
@@ -314,14 +316,16 @@ retrainings = Table(
     Column("digest", Text, nullable=False),
     Column("trigger", Text, nullable=False),
     Column("evidence", Json, nullable=False),
-    #: run, propose or suppressed, and why.
+    #: run, propose or suppressed; of a suppressed one the rule; why, in words.
     Column("decision", Text, nullable=False),
+    Column("cause", Text, nullable=False, default=""),
     Column("reason", Text, nullable=False, default=""),
     #: The policy as it was when the trigger fired.
     Column("policy", Json, nullable=False),
     #: Devices whose samples and labels are left out.
     Column("without_devices", Json, nullable=False),
     Column("state", Text, nullable=False),
+    Column("entered_at", Instant, nullable=False),
     Column("detail", Text, nullable=False, default=""),
     Column("labels_wanted", Integer, nullable=False, default=0),
     Column("job_id", Text),
@@ -345,9 +349,12 @@ nominations = Table(
     Column("device_id", Text, ForeignKey("devices.id"), nullable=False),
     Column("count", Integer, nullable=False),
     Column("asked_at", Instant, nullable=False),
-    #: When the last asked again; when its last record was taken in.
+    #: When it was asked for last; when all its records were there.
     Column("repeated_at", Instant, nullable=False),
     Column("answered_at", Instant),
+    #: Places of the records that are there, and how many there are; None = the last one has not come.
+    Column("parts", Json, nullable=False),
+    Column("parts_expected", Integer),
     Column("samples", Integer, nullable=False, default=0),
     Column("detail", Text, nullable=False, default=""),
     Index("ix_nominations_retraining", "retraining_id"),
@@ -482,7 +489,9 @@ windows = Table(
     Column("record_bytes", Integer, nullable=False),
     Column("sketch", LargeBinary, nullable=False),
     Index("ix_windows_time", "device_id", "deployment", "closed_at"),
-    Index("ix_windows_digest", "digest", "closed_at"),
+    Index("ix_windows_digest", "digest", "received_at"),
+    #: Windows in the order of arrival, which is that of commits.
+    Index("ix_windows_received", "received_at", "device_id", "spool", "seq"),
 )
 
 predictions = Table(
@@ -518,9 +527,11 @@ rollups = Table(
     Column("latency_p50_us", BigInteger, nullable=False),
     Column("latency_p95_us", BigInteger, nullable=False),
     Column("record_bytes", BigInteger, nullable=False),
-    #: The windows' sketches merged, packed.
+    #: The windows' sketches merged, packed; empty when there is none.
     Column("sketch", LargeBinary, nullable=False),
-    Index("ix_rollups_hour", "hour"),
+    #: Windows whose sketch is not in it: of other channels, or one too many.
+    Column("unsketched", BigInteger, nullable=False),
+    Index("ix_rollups_hour", "hour", "deployment", "digest"),
 )
 
 samples = Table(
@@ -545,6 +556,8 @@ samples = Table(
     Column("by_chance", Boolean, nullable=False),
     Index("ix_samples_nomination", "nomination"),
     Index("ix_samples_input", "device_id", "deployment", "input_id"),
+    Index("ix_samples_digest", "digest", "received_at", "id"),
+    Index("ix_samples_received", "received_at", "id"),
 )
 
 spools = Table(

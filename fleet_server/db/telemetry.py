@@ -9,10 +9,12 @@ from datetime import datetime
 from itertools import chain
 from typing import Any
 
-from sqlalchemy import Connection, Row, Table, func, select, tuple_
+from sqlalchemy import Connection, Row, Select, Table, func, select, tuple_
 
 from edgeops.protocol.messages import Phase
 from fleet_server.db.tables import predictions, quarantine, windows
+
+_ARRIVAL = (windows.c.received_at, windows.c.device_id, windows.c.spool, windows.c.seq)
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,6 +44,11 @@ class Window:
     def key(self) -> tuple[datetime, bytes, int]:
         """Its place in a page."""
         return self.closed_at, self.spool, self.seq
+
+    @property
+    def arrival_key(self) -> tuple[datetime, str, bytes, int]:
+        """Its place in a page in order of arrival."""
+        return self.received_at, self.device_id, self.spool, self.seq
 
 
 @dataclass(frozen=True, slots=True)
@@ -116,6 +123,64 @@ def window_page(
     return tuple(_window(row) for row in connection.execute(query.order_by(*order).limit(limit)))
 
 
+def last_received(connection: Connection, digest: str) -> datetime | None:
+    """When the newest window of an artifact came, from any device."""
+    return connection.execute(select(func.max(windows.c.received_at)).where(windows.c.digest == digest)).scalar()
+
+
+def live_windows(
+    connection: Connection, digest: str, deployment: str, *, received_from: datetime, limit: int
+) -> tuple[Window, ...]:
+    """LIVE windows of one artifact that came at this moment or later, from any device, in the order they came."""
+    query = select(windows).where(
+        windows.c.digest == digest,
+        windows.c.received_at >= received_from,
+        windows.c.deployment == deployment,
+        windows.c.phase == Phase.LIVE,
+    )
+    return tuple(_window(row) for row in connection.execute(query.order_by(windows.c.received_at).limit(limit)))
+
+
+def latest_live_windows(
+    connection: Connection, device_id: str, digest: str, deployment: str, *, closed_from: datetime, limit: int
+) -> tuple[Window, ...]:
+    """The newest LIVE windows of one artifact on one device, the newest first."""
+    query = select(windows).where(
+        windows.c.device_id == device_id,
+        windows.c.deployment == deployment,
+        windows.c.closed_at >= closed_from,
+        windows.c.digest == digest,
+        windows.c.phase == Phase.LIVE,
+    )
+    return tuple(_window(row) for row in connection.execute(query.order_by(windows.c.closed_at.desc()).limit(limit)))
+
+
+def arrival_page(
+    connection: Connection,
+    *,
+    device_id: str | None = None,
+    deployment: str | None = None,
+    since: datetime | None = None,
+    after: tuple[datetime, str, bytes, int] | None = None,
+    limit: int,
+) -> tuple[Window, ...]:
+    """Windows of all devices in the order of arrival, those received at `since` or later and after the key `after`."""
+    query = _of(device_id, deployment)
+    if since is not None:
+        query = query.where(windows.c.received_at >= since)
+    if after is not None:
+        query = query.where(tuple_(*_ARRIVAL) > after)
+    return tuple(_window(row) for row in connection.execute(query.order_by(*_ARRIVAL).limit(limit)))
+
+
+def latest_arrivals(
+    connection: Connection, *, device_id: str | None = None, deployment: str | None = None, limit: int
+) -> tuple[Window, ...]:
+    """The `limit` windows that arrived last, in the order of arrival."""
+    newest_first = _of(device_id, deployment).order_by(*(column.desc() for column in _ARRIVAL)).limit(limit)
+    return tuple(_window(row) for row in reversed(connection.execute(newest_first).all()))
+
+
 def received(connection: Connection, device_id: str, deployment: str) -> Received:
     """What the database holds of one deployment on one device, summed."""
     sums = [func.coalesce(func.sum(column), 0) for column in (windows.c.rows, windows.c.source_rows)]
@@ -171,6 +236,14 @@ def quarantine_page(
     if after is not None:
         query = query.where(quarantine.c.id < after)
     return tuple(Quarantined(**row._mapping) for row in connection.execute(query))  # noqa: SLF001 - SQLAlchemy's public name
+
+
+def _of(device_id: str | None, deployment: str | None) -> Select[Any]:
+    """Windows of one device or all, one deployment or all."""
+    query = select(windows)
+    if device_id is not None:
+        query = query.where(windows.c.device_id == device_id)
+    return query if deployment is None else query.where(windows.c.deployment == deployment)
 
 
 def _deployments(connection: Connection, table: Table, device_id: str) -> Iterator[str]:

@@ -8,7 +8,9 @@ from dataclasses import dataclass
 from datetime import datetime
 
 from edgeops.protocol.messages import Reported, Status
+from edgeops.sketch.window import Sketch
 from fleet_server.db.ingest import MarkRow, PredictionRow, QuarantineRow, WindowRow
+from fleet_server.db.samples import SampleRow
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,6 +55,19 @@ class ReportTold:
 
 
 @dataclass(frozen=True, slots=True)
+class NomineesTold:
+    """One record of the answer to a nomination."""
+
+    device_id: str
+    nomination: str
+    part: int
+    last: bool
+    samples: int
+    detail: str
+    at: datetime
+
+
+@dataclass(frozen=True, slots=True)
 class CloneSeen:
     """Two live sessions under one id."""
 
@@ -81,7 +96,7 @@ class Heard:
     at: datetime
 
 
-ControlEntry = PresenceTold | ReportedTold | ReportTold | CloneSeen | Alerted | Heard
+ControlEntry = PresenceTold | ReportedTold | ReportTold | NomineesTold | CloneSeen | Alerted | Heard
 
 
 # -- for `telemetry` --------------------------------------------------------------------
@@ -93,6 +108,8 @@ class WindowStored:
 
     place: Place
     row: WindowRow
+    #: Of `row["sketch"]`; None when the window has none.
+    sketch: Sketch | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,6 +118,14 @@ class PredictionsStored:
 
     place: Place
     rows: list[PredictionRow]
+
+
+@dataclass(frozen=True, slots=True)
+class SamplesStored:
+    """Nominated inputs."""
+
+    place: Place
+    rows: list[SampleRow]
 
 
 @dataclass(frozen=True, slots=True)
@@ -132,4 +157,4 @@ class SetAside:
     row: QuarantineRow
 
 
-TelemetryEntry = WindowStored | PredictionsStored | Taken | Advanced | Repeated | SetAside
+TelemetryEntry = WindowStored | PredictionsStored | SamplesStored | Taken | Advanced | Repeated | SetAside

@@ -19,6 +19,7 @@ from edgeops.protocol.messages import SpoolAck
 from edgeops.protocol.topics import Down, DownKind
 from fleet_server.db import devices, ingest
 from fleet_server.db.database import Database, is_outage
+from fleet_server.link.catalog import Catalog
 from fleet_server.link.entries import Alerted, CloneSeen, ControlEntry, Heard
 from fleet_server.link.keyring import Keyring, Opened, Refusal, Refused
 from fleet_server.link.mqtt import Broker, Delivery
@@ -53,6 +54,7 @@ class Ingestion:
         self._send_desired = send_desired
         self._stopping = stopping
         self._standing = Standing(database)
+        self._catalog = Catalog(database)
         self._writer = Writer(database, self._standing)
         self._news = _News()
         self._queue: SimpleQueue[Delivery | None] = SimpleQueue()
@@ -124,7 +126,7 @@ class Ingestion:
     def _commit(self, batch: Sequence[Delivery]) -> Reading:
         now = datetime.now(UTC)
         self._keyring.refresh_when_old()
-        reading = Reading(self._standing, is_quarantined=self._keyring.is_quarantined)
+        reading = Reading(self._standing, self._catalog, is_quarantined=self._keyring.is_quarantined)
         for message in self._open(batch):
             reading.take(message)
         reading.finish()

@@ -1,70 +1,45 @@
 """Decides what a batch of verified messages means: entries for the database, births, spools to answer for.
 
 Pure: reads where devices stand, changes nothing, knows no clock but the times of arrival. A message
-that is not acceptable becomes an entry for the quarantine, and so does a single record among good ones.
+that is not acceptable becomes an entry for the quarantine. What spool records become is decided in
+`fleet_server.link.spooled`.
 """
 
-import math
 from collections.abc import Callable
-from datetime import UTC, datetime, timedelta
 from typing import assert_never
 
-import msgspec
-
-from edgeops import limits
-from edgeops.digest import digest_from_raw
 from edgeops.errors import MessageError
 from edgeops.protocol.envelope import Envelope, Freshness, Mark, Session, freshness
-from edgeops.protocol.messages import (
-    Predictions,
-    Presence,
-    Record,
-    Records,
-    Report,
-    Reported,
-    Response,
-    Status,
-    Window,
-    Wish,
-    decode,
-)
+from edgeops.protocol.messages import Presence, Records, Reported, Response, Status, Wish, decode
 from edgeops.protocol.topics import SPOOLED, UpKind
-from fleet_server.db.ingest import MarkRow, PredictionRow, QuarantineRow, WindowRow
+from fleet_server.db.ingest import MarkRow
+from fleet_server.link.aside import Aside
+from fleet_server.link.catalog import Catalog
 from fleet_server.link.entries import (
     Advanced,
     CloneSeen,
     ControlEntry,
-    Place,
-    PredictionsStored,
     PresenceTold,
     Repeated,
     ReportedTold,
-    ReportTold,
-    SetAside,
-    Taken,
     TelemetryEntry,
-    WindowStored,
 )
 from fleet_server.link.keyring import Opened, Refusal, Refused
+from fleet_server.link.spooled import Spooled
 from fleet_server.link.standing import SpoolKey, Standing
-
-_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
-_MAX_AGE_MS = limits.MAX_RECORD_AGE // timedelta(milliseconds=1)
 
 
 class Reading:
     """One batch, message by message, in the order of arrival."""
 
-    def __init__(self, standing: Standing, *, is_quarantined: Callable[[str], bool]) -> None:
+    def __init__(self, standing: Standing, catalog: Catalog, *, is_quarantined: Callable[[str], bool]) -> None:
         self.control: list[ControlEntry] = []
         self.telemetry: list[TelemetryEntry] = []
         #: Devices that began a session.
         self.born: set[str] = set()
-        #: Spools of which something arrived, new or not.
-        self.touched: set[SpoolKey] = set()
-        #: How many messages were put aside, and the first one's detail, by device and reason.
-        self.refusals: dict[tuple[str, Refusal], tuple[int, str]] = {}
         self._standing = standing
+        self._aside = Aside(self.telemetry)
+        self._spooled = Spooled(standing, catalog, control=self.control, telemetry=self.telemetry, aside=self._aside)
         self._is_quarantined = is_quarantined
         self._marks: dict[tuple[str, str], Mark] = {}
         self._sessions: dict[str, Session] = {}
@@ -78,7 +53,7 @@ class Reading:
             case Refused():
                 # The broker's memory of a device that left the fleet is no attack either.
                 if not (message.delivery.retained and message.reason is Refusal.UNKNOWN_DEVICE):
-                    self._put_aside(message)
+                    self._aside.put(message)
             case Opened():
                 if not (self._is_quarantined(message.topic.device) or message.topic.device in self._cloned):
                     self._judge(message)
@@ -86,7 +61,8 @@ class Reading:
                 assert_never(message)
 
     def finish(self) -> None:
-        """Add what is said once per batch: marks, and who was heard when."""
+        """Add what is said once per batch: windows, and how far everybody came."""
+        self._spooled.finish()
         for (device_id, kind), mark in self._marks.items():
             session = mark.session
             row = MarkRow(
@@ -103,6 +79,16 @@ class Reading:
         """Devices with an acceptable message in this batch."""
         return frozenset(self._heard)
 
+    @property
+    def touched(self) -> set[SpoolKey]:
+        """Spools of which something arrived, new or not."""
+        return self._spooled.touched
+
+    @property
+    def refusals(self) -> dict[tuple[str, Refusal], tuple[int, str]]:
+        """How many messages and records were put aside, and the first one's detail, by device and reason."""
+        return self._aside.refusals
+
     def _judge(self, message: Opened) -> None:
         device_id, envelope = message.topic.device, message.envelope
         match self._freshness(device_id, envelope):
@@ -116,12 +102,12 @@ class Reading:
                 if not (message.delivery.retained or _is_last_will(envelope)):
                     newest = self._session(device_id)
                     detail = f"session {envelope.session.counter} came after session {newest and newest.counter}"
-                    self._put_aside(Refused(message.delivery, device_id, Refusal.OLD_SESSION, detail))
+                    self._aside.put(Refused(message.delivery, device_id, Refusal.OLD_SESSION, detail))
             case Freshness.CLONED_SESSION:
                 detail = f"two speakers in session {envelope.session.counter}"
                 self._cloned.add(device_id)
                 self.control.append(CloneSeen(device_id, detail, message.delivery.received_at))
-                self._put_aside(Refused(message.delivery, device_id, Refusal.CLONED_SESSION, detail))
+                self._aside.put(Refused(message.delivery, device_id, Refusal.CLONED_SESSION, detail))
             case verdict:
                 assert_never(verdict)
 
@@ -142,12 +128,12 @@ class Reading:
         self._heard.add(device_id)
         try:
             if kind in SPOOLED:
-                self._take_records(message, decode(message.envelope.body, Records))
+                self._spooled.take(message, decode(message.envelope.body, Records))
             else:
                 starts = before is None or before.session != message.envelope.session
                 self._take_state(message, starts=starts)
         except MessageError as error:
-            self._put_aside(Refused(message.delivery, device_id, Refusal.BODY, str(error)))
+            self._aside.put(Refused(message.delivery, device_id, Refusal.BODY, str(error)))
 
     def _take_state(self, message: Opened, *, starts: bool) -> None:
         device_id, body, at = message.topic.device, message.envelope.body, message.delivery.received_at
@@ -181,79 +167,21 @@ class Reading:
         self._reported[told.device_id] = told
         self.control.append(told)
 
-    def _take_records(self, message: Opened, records: Records) -> None:
-        key = (message.topic.device, records.spool)
-        self.touched.add(key)
-        ledger = self._standing.ledger(key)
-        for record in records.records:
-            if ledger.holds(record.seq):
-                continue
-            place = Place(*key, record.seq, record.absorbed)
-            try:
-                self._take_record(message, place, record)
-            except MessageError as error:
-                self.telemetry.append(Taken(place))
-                detail = f"record {record.seq}: {error}"
-                self._put_aside(Refused(message.delivery, place.device_id, Refusal.RECORD, detail), record.data)
-
-    def _take_record(self, message: Opened, place: Place, record: Record) -> None:
-        received_at = message.delivery.received_at
-        match message.topic.kind:
-            case UpKind.TELEMETRY:
-                row = _window_row(place, record, decode(record.data, Window), received_at)
-                self.telemetry.append(WindowStored(place, row))
-            case UpKind.PREDICTIONS:
-                rows = _prediction_rows(place, record, decode(record.data, Predictions), received_at)
-                self.telemetry.append(PredictionsStored(place, rows))
-            case UpKind.REPORTS:
-                data = _report_data(decode(record.data, Report))
-                self.control.append(ReportTold(place.device_id, data, received_at))
-                self.telemetry.append(Taken(place))
-            case kind:
-                raise MessageError(f"this server takes no {kind} records; update it")
-
     def _repeat(self, message: Opened) -> None:
         device_id, kind = message.topic.device, message.topic.kind
         if not message.delivery.retained:
             self.telemetry.append(Repeated(device_id, kind))
         if kind in SPOOLED:
             try:
-                self.touched.add((device_id, decode(message.envelope.body, Records).spool))
+                self._spooled.touched.add((device_id, decode(message.envelope.body, Records).spool))
             except MessageError:
                 return  # it was put aside when it came first
-
-    def _put_aside(self, refused: Refused, payload: bytes | None = None) -> None:
-        delivery = refused.delivery
-        row = QuarantineRow(
-            at=delivery.received_at,
-            device_id=refused.device_id,
-            topic=delivery.topic,
-            reason=refused.reason,
-            detail=refused.detail[: limits.MAX_DETAIL_LENGTH],
-            payload=(delivery.payload if payload is None else payload)[: limits.QUARANTINE_BYTES],
-        )
-        count, detail = self.refusals.get((refused.device_id, refused.reason), (0, refused.detail))
-        if count < limits.QUARANTINE_PER_BATCH:
-            # The rest is counted: a flood of one device neither fills the disk nor drives out the others' rows.
-            self.telemetry.append(SetAside(row))
-        self.refusals[refused.device_id, refused.reason] = count + 1, detail
 
     def _mark(self, device_id: str, kind: str) -> Mark | None:
         return self._marks.get((device_id, kind)) or self._standing.marks(device_id).get(kind)
 
     def _session(self, device_id: str) -> Session | None:
         return self._sessions.get(device_id) or self._standing.session(device_id)
-
-
-def made_at(record: Record, received_at: datetime) -> datetime:
-    """When a record was made: by the server's clock minus its age, else by a plausible device clock."""
-    if 0 <= record.age_ms <= _MAX_AGE_MS:
-        return received_at - timedelta(milliseconds=record.age_ms)
-    arrived_ms = (received_at - _EPOCH) // timedelta(milliseconds=1)
-    ahead_ms = limits.MAX_CLOCK_AHEAD // timedelta(milliseconds=1)
-    if arrived_ms - _MAX_AGE_MS <= record.at_ms <= arrived_ms + ahead_ms:
-        return min(_EPOCH + timedelta(milliseconds=record.at_ms), received_at)
-    return received_at
 
 
 def _is_last_will(envelope: Envelope) -> bool:
@@ -263,60 +191,3 @@ def _is_last_will(envelope: Envelope) -> bool:
         return decode(envelope.body, Status).presence is Presence.OFFLINE
     except MessageError:
         return False
-
-
-def _window_row(place: Place, record: Record, window: Window, received_at: datetime) -> WindowRow:
-    return WindowRow(
-        device_id=place.device_id,
-        spool=place.spool,
-        seq=place.seq,
-        deployment=window.deployment,
-        digest=digest_from_raw(window.digest),
-        phase=window.phase,
-        closed_at=made_at(record, received_at),
-        received_at=received_at,
-        duration_ms=window.duration_ms,
-        rows=window.rows,
-        source_rows=window.source_rows,
-        errors=window.errors,
-        dropped=window.dropped,
-        latency_p50_us=window.latency_p50_us,
-        latency_p95_us=window.latency_p95_us,
-        record_bytes=len(record.data),
-        sketch=window.sketch,
-    )
-
-
-def _prediction_rows(place: Place, record: Record, batch: Predictions, received_at: datetime) -> list[PredictionRow]:
-    digest = digest_from_raw(batch.digest)
-    made = made_at(record, received_at)
-    rows: list[PredictionRow] = []
-    for prediction in batch.predictions:
-        if not (math.isfinite(prediction.answer) and math.isfinite(prediction.confidence)):
-            raise MessageError(f"the answer to input {prediction.input_id!r} is not a finite number")
-        row = PredictionRow(
-            device_id=place.device_id,
-            deployment=batch.deployment,
-            digest=digest,
-            input_id=prediction.input_id,
-            phase=batch.phase,
-            answer=prediction.answer,
-            confidence=prediction.confidence,
-            answered_at=made - timedelta(milliseconds=min(prediction.age_ms, _MAX_AGE_MS)),
-            received_at=received_at,
-        )
-        rows.append(row)
-    return rows
-
-
-def _report_data(report: Report) -> dict[str, object]:
-    """A report as event data: plain JSON, the digest as text."""
-    return {
-        "installation": report.installation,
-        "deployment": report.deployment,
-        "digest": digest_from_raw(report.digest),
-        "state": report.state,
-        "reason": report.reason,
-        "detail": report.detail,
-        "evidence": None if report.evidence is None else msgspec.structs.asdict(report.evidence),
-    }

@@ -1,13 +1,17 @@
-"""Where every device stands, as committed: marks and ledgers, cached in front of the database.
+"""Where every device stands, as committed: marks, ledgers and hourly sums, cached in front of the database.
 
 Changed only after a commit, by the one ingestion thread, so it never says more than the database.
 """
 
-from collections.abc import Mapping
+from collections import OrderedDict
+from collections.abc import Collection, Mapping
 
+from edgeops import limits
 from edgeops.protocol.envelope import Mark, Session
-from fleet_server.db import ingest
+from fleet_server.db import ingest, rollups, samples
 from fleet_server.db.database import Database
+from fleet_server.db.rollups import RollupKey
+from fleet_server.link.hours import Hour, from_row
 from fleet_server.link.ledger import Ledger
 
 #: Beyond this the ledgers are forgotten and read again as needed.
@@ -17,12 +21,13 @@ SpoolKey = tuple[str, bytes]
 
 
 class Standing:
-    """Committed marks by device and kind, committed ledgers by device and spool."""
+    """Committed marks by device and kind, ledgers by device and spool, sums by device, deployment, digest and hour."""
 
     def __init__(self, database: Database) -> None:
         self._database = database
         self._marks: dict[str, dict[str, Mark]] = {}
         self._ledgers: dict[SpoolKey, Ledger] = {}
+        self._hours: OrderedDict[RollupKey, Hour] = OrderedDict()
 
     def marks(self, device_id: str) -> Mapping[str, Mark]:
         """The last accepted mark of a device by kind."""
@@ -46,6 +51,22 @@ class Standing:
             self.commit_ledger(key, known)
         return known
 
+    def samples_of(self, nomination_id: str) -> frozenset[str]:
+        """The ids of the samples that answer a nomination."""
+        with self._database.read_telemetry() as connection:
+            return samples.ids_of_nomination(connection, nomination_id)
+
+    def hours(self, keys: Collection[RollupKey]) -> dict[RollupKey, Hour]:
+        """The sums of those of these hours that have any."""
+        missing = [key for key in keys if key not in self._hours]
+        if missing:
+            with self._database.read_telemetry() as connection:
+                rows = rollups.some(connection, missing)
+            read = {key: from_row(row) for key, row in rows.items()}
+        else:
+            read = {}
+        return read | {key: self._hours[key] for key in keys if key in self._hours}
+
     def commit_mark(self, device_id: str, kind: str, mark: Mark) -> None:
         """Take in a mark that was committed."""
         self._marks.setdefault(device_id, {})[kind] = mark
@@ -55,3 +76,11 @@ class Standing:
         if len(self._ledgers) >= _CACHED_LEDGERS:
             self._ledgers.clear()
         self._ledgers[key] = ledger
+
+    def commit_hours(self, hours: Mapping[RollupKey, Hour]) -> None:
+        """Take in sums that were committed; the ones that changed last are kept."""
+        for key, hour in hours.items():
+            self._hours[key] = hour
+            self._hours.move_to_end(key)
+        while len(self._hours) > limits.ROLLUPS_CACHED:
+            self._hours.popitem(last=False)

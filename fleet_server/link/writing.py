@@ -12,27 +12,33 @@ from typing import TypeVar, assert_never
 
 from edgeops import limits
 from edgeops.protocol.envelope import Mark, Session
-from fleet_server.db import devices, events, ingest
+from edgeops.sketch.window import Sketch
+from fleet_server.db import devices, events, ingest, nominations, rollups, samples
 from fleet_server.db.database import Database, is_outage
 from fleet_server.db.events import EventKind
 from fleet_server.db.ingest import MarkRow, PredictionRow, QuarantineRow, SpoolRow, WindowRow
+from fleet_server.db.rollups import RollupKey
+from fleet_server.db.samples import SampleRow
 from fleet_server.link.entries import (
     Advanced,
     Alerted,
     CloneSeen,
     ControlEntry,
     Heard,
+    NomineesTold,
     Place,
     PredictionsStored,
     PresenceTold,
     Repeated,
     ReportedTold,
     ReportTold,
+    SamplesStored,
     SetAside,
     Taken,
     TelemetryEntry,
     WindowStored,
 )
+from fleet_server.link.hours import Hour, sum_by_hour, to_row, together
 from fleet_server.link.keyring import Refusal
 from fleet_server.link.ledger import Ledger
 from fleet_server.link.standing import SpoolKey, Standing
@@ -110,6 +116,10 @@ class Writer:
                         devices.set_reported(connection, device_id, reported, now=at)
                     case ReportTold(device_id, data, at):
                         events.append(connection, EventKind.REPORT_RECEIVED, device_id, data, at)
+                    case NomineesTold(_, nomination, part, last, count, detail, at):
+                        nominations.answered(
+                            connection, nomination, part=part, last=last, samples=count, detail=detail, now=at
+                        )
                     case CloneSeen(device_id, detail, at):
                         devices.quarantine(connection, device_id, reason=detail, now=at)
                     case Alerted(device_id, reason, count, detail, at):
@@ -125,8 +135,11 @@ class Writer:
         ledgers = self._grown(rows.places)
         pruned = self._prunable(rows.predictions)
         with self._database.write_telemetry() as connection:
-            ingest.add_windows(connection, rows.windows)
+            new = ingest.add_windows(connection, [row for row, _ in rows.windows])
+            hours = self._summed(rows.windows, new)
+            rollups.put(connection, [to_row(key, hour) for key, hour in hours.items()])
             ingest.put_predictions(connection, rows.predictions)
+            samples.add(connection, rows.samples)
             ingest.put_spools(connection, [_spool_row(key, ledger, now) for key, ledger in ledgers.items()])
             ingest.put_marks(connection, rows.marks)
             ingest.count_repeated(connection, [(*key, count) for key, count in rows.repeated.items()])
@@ -138,6 +151,7 @@ class Writer:
         for row in rows.marks:
             mark = Mark(Session(row["session_counter"], row["session_nonce"]), row["seq"])
             self._standing.commit_mark(row["device_id"], row["kind"], mark)
+        self._standing.commit_hours(hours)
         for deployment_key in pruned:
             del self._unpruned[deployment_key]
 
@@ -150,6 +164,15 @@ class Writer:
             grown[key] = ledger.add(place.seq, *place.absorbed)
         return grown
 
+    def _summed(
+        self, windows: Sequence[tuple[WindowRow, Sketch | None]], new: Sequence[WindowRow]
+    ) -> dict[RollupKey, Hour]:
+        """The hours of the windows that are new, with what they held before."""
+        sketches = {id(row): sketch for row, sketch in windows}
+        added = sum_by_hour((row, sketches[id(row)]) for row in new)
+        before = self._standing.hours(added.keys())
+        return {key: together(before[key], hour) if key in before else hour for key, hour in added.items()}
+
     def _prunable(self, rows: Sequence[PredictionRow]) -> list[tuple[str, str]]:
         """Count new answers; the deployments that have enough of them to prune."""
         fresh = Counter((row["device_id"], row["deployment"]) for row in rows)
@@ -161,19 +184,23 @@ class _Rows:
     """Entries sorted by the table they go to."""
 
     def __init__(self, entries: Sequence[TelemetryEntry]) -> None:
-        self.windows: list[WindowRow] = []
+        self.windows: list[tuple[WindowRow, Sketch | None]] = []
         self.predictions: list[PredictionRow] = []
+        self.samples: list[SampleRow] = []
         self.places: list[Place] = []
         self.marks: list[MarkRow] = []
         self.repeated: Counter[tuple[str, str]] = Counter()
         self.aside: list[QuarantineRow] = []
         for entry in entries:
             match entry:
-                case WindowStored(place, row):
-                    self.windows.append(row)
+                case WindowStored(place, row, sketch):
+                    self.windows.append((row, sketch))
                     self.places.append(place)
                 case PredictionsStored(place, rows):
                     self.predictions.extend(rows)
+                    self.places.append(place)
+                case SamplesStored(place, nominees):
+                    self.samples.extend(nominees)
                     self.places.append(place)
                 case Taken(place):
                     self.places.append(place)
@@ -204,14 +231,14 @@ def _put_aside(entry: ControlEntry | TelemetryEntry, error: Exception, now: date
         payload=repr(entry).encode(errors="replace")[: limits.QUARANTINE_BYTES],
     )
     aside: list[TelemetryEntry] = [SetAside(row)]
-    if isinstance(entry, WindowStored | PredictionsStored | Taken):
+    if isinstance(entry, WindowStored | PredictionsStored | SamplesStored | Taken):
         aside.insert(0, Taken(entry.place))
     return aside
 
 
 def _device_of(entry: ControlEntry | TelemetryEntry) -> str:
     match entry:
-        case WindowStored() | PredictionsStored() | Taken():
+        case WindowStored() | PredictionsStored() | SamplesStored() | Taken():
             return entry.place.device_id
         case Advanced() | SetAside():
             return entry.row["device_id"]

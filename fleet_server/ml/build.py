@@ -1,12 +1,10 @@
 """From a snapshot to artifacts: plan, train, convert, judge, describe; one artifact per variant.
 
-Inside an artifact is only what a rebuild repeats, so the same snapshot, recipe, seed and libraries give
-the same digest. Judging, reference profile and golden vectors all go through `Model.predict` of the very
-file that ships. Nothing is stored or published here.
+The same snapshot, recipe, seed and libraries give the same digest. A healed model keeps the channels of the one that
+it replaces, is trained again without each fold of the labels bought since, and is put together with what those folds
+say. Nothing is stored or published here.
 """
 
-import os
-import tempfile
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from importlib import metadata
@@ -17,63 +15,51 @@ import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
-from edgeops.artifact.manifest import (
-    FORMAT,
-    Channel,
-    ChannelKind,
-    InputWindow,
-    Lineage,
-    Manifest,
-    Output,
-    Requirements,
-    Task,
-    Variant,
-    encode_value,
-)
-from edgeops.artifact.package import describe, package
-from edgeops.digest import digest_bytes
-from edgeops.errors import InputError
-from edgeops.model.golden import make_golden
+from edgeops.artifact.manifest import Channel, Variant
 from edgeops.model.model import Model
 from edgeops.model.preprocess import transform_rows
-from edgeops.sketch.reference import build_reference, encode_reference
-from fleet_server.datasets.snapshot import Rows, Schema, read_snapshot
+from edgeops.sketch.window import unpack
+from fleet_server.datasets.snapshot import IMPORTED, Rows, SnapshotFile, read_snapshot
 from fleet_server.datasets.splits import Split
-from fleet_server.ml.card import write_card
-from fleet_server.ml.conversion import Converted, convert
-from fleet_server.ml.frames import Build, Built, BuiltVariant
+from fleet_server.ml.assembly import Assembled, Healed, Trained, assemble, bare_model
+from fleet_server.ml.conversion import convert
+from fleet_server.ml.folds import Trainings, cross_judge
+from fleet_server.ml.frames import Build, Built, Healing, Nominated
 from fleet_server.ml.framework import load_tensorflow
-from fleet_server.ml.judging import Judgement, judge
-from fleet_server.ml.promotion import promote
-from fleet_server.ml.recipes.catalog import Recipe, find_recipe
+from fleet_server.ml.recipes.catalog import find_recipe
 from fleet_server.ml.recipes.plan import Plan
-from fleet_server.ml.training import Labelled, Learned, fit
+from fleet_server.ml.training import Fitted, Labelled, Trainer
 from fleet_server.ml.watching import image_channels, table_channels
 
 #: Tells a step's name and the share done.
 Report = Callable[[str, float], None]
 
 _CALIBRATION_ROWS = 300
-_GOLDEN_ROWS = 16
-#: Rows of the reference profile; more would not move a quantile that anybody could tell.
-_REFERENCE_ROWS = 20_000
 _LIBRARIES = ("tensorflow", "tensorflow-cpu", "keras", "numpy", "ai-edge-litert")
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class _Trained:
-    """What all variants share."""
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class _Lesson:
+    """What is learnt from, and by what."""
 
-    task: Build
-    schema: Schema
-    train: Rows
-    evaluation: Rows
-    plan: Plan
-    learned: Learned
-    channels: tuple[Channel, ...]
-    #: Preprocessed rows for int8.
-    calibration: NDArray[np.float32]
-    libraries: dict[str, str]
+    tf: Any
+    trainer: Trainer
+    #: Training rows as they are, and preprocessed.
+    rows: Rows
+    train: Labelled
+    validation: Labelled
+    seed: int
+
+    def fit(self, *, report: Callable[[float], None]) -> Fitted:
+        """The training that ships."""
+        return self.trainer.fit(self.train, self.validation, seed=self.seed, report=report)
+
+    def fit_without(self, left_out: NDArray[np.bool_]) -> Fitted:
+        """The same without some rows."""
+        kept = ~left_out
+        weights = None if self.train.weights is None else self.train.weights[kept]
+        rest = Labelled(inputs=self.train.inputs[kept], classes=self.train.classes[kept], weights=weights)
+        return self.trainer.fit(rest, self.validation, seed=self.seed)
 
 
 def build(task: Build, report: Report) -> Built:
@@ -81,182 +67,135 @@ def build(task: Build, report: Report) -> Built:
 
     Raises:
         InputError: the dataset or an option does not fit the recipe.
+        ArtifactError: the model that is to be healed cannot be read.
     """
     report("reading rows", 0.0)
     snapshot = read_snapshot(Path(task.snapshot))
     recipe = find_recipe(task.recipe)
-    train, validation = snapshot.only(Split.TRAIN), snapshot.only(Split.VALIDATION)
-    plan = recipe.plan(snapshot.schema, train.values, task.options)
+    rows = snapshot.only(Split.TRAIN)
+    plan = recipe.plan(snapshot.schema, rows.values, task.options)
     if task.epochs is not None:
         plan = replace(plan, epochs=task.epochs)
     report("loading TensorFlow", 0.05)
     tf = load_tensorflow()
     report("training", 0.15)
-    ready = _prepared(train, plan)
-    network, learned = _train(
-        tf, recipe, plan, task, train=ready, validation=_prepared(validation, plan), snapshot=snapshot.schema,
-        report=lambda share: report("training", 0.15 + 0.5 * share),
-    )  # fmt: skip
-    trained = _Trained(
-        task=task,
-        schema=snapshot.schema,
-        train=train,
-        evaluation=snapshot.only(Split.EVALUATION),
-        plan=plan,
-        learned=learned,
-        channels=image_channels()
-        if plan.is_image
-        else table_channels(snapshot.schema.columns, ready.inputs, train.classes),
-        calibration=_calibration(ready.inputs, task.seed),
-        libraries=_libraries(),
+    lesson = _Lesson(
+        tf=tf,
+        trainer=Trainer(tf, recipe, plan, len(snapshot.schema.classes)),
+        rows=rows,
+        train=_prepared(rows, plan, weights=_weights(rows, task.healing)),
+        validation=_prepared(snapshot.only(Split.VALIDATION), plan),
+        seed=task.seed,
     )
-    variants: list[BuiltVariant] = []
-    float32: Judgement | None = None
+    fitted = lesson.fit(report=lambda share: report("training", 0.15 + 0.2 * share))
+    champions = {} if task.healing is None else _champions(task.healing)
+    trained = Trained(
+        task=task,
+        snapshot=snapshot,
+        plan=plan,
+        learned=fitted.learned,
+        channels=_channels(champions, snapshot, plan, lesson.train),
+        calibration=_calibration(lesson, task.seed),
+        libraries=_libraries(),
+        healed=None,
+    )
+    if task.healing is not None:
+        report("training without each fold", 0.35)
+        healed = _healed(task.healing, champions, trained, lesson, report=report)
+        trained = replace(trained, healed=healed)
+    assembled: list[Assembled] = []
     for place, variant in enumerate(Variant):
         share = 0.65 + 0.35 * place / len(Variant)
         report(f"converting {variant}", share)
-        converted = convert(tf, network, variant, calibration=trained.calibration)
+        converted = convert(tf, lesson.trainer.network(fitted), variant, calibration=trained.calibration)
         report(f"judging {variant}", share + 0.1)
-        built, judgement = _finish(trained, variant, converted, float32)
-        float32 = float32 or judgement
-        variants.append(built)
-    return Built(variants=tuple(variants), libraries=trained.libraries)
+        float32 = assembled[0].judgement if assembled else None
+        assembled.append(assemble(trained, variant, converted, float32=float32))
+    for champion in champions.values():
+        champion.close()
+    return Built(
+        variants=tuple(one.built for one in assembled),
+        libraries=trained.libraries,
+        warnings=tuple(dict.fromkeys(warning for one in assembled for warning in one.warnings)),
+    )
 
 
-def _prepared(rows: Rows, plan: Plan) -> Labelled:
+def _prepared(rows: Rows, plan: Plan, *, weights: NDArray[np.float32] | None = None) -> Labelled:
     inputs = transform_rows(rows.values, plan.preprocess, missing=plan.missing)
-    return Labelled(inputs=inputs.reshape(len(rows), *plan.input_shape), classes=rows.classes)
+    return Labelled(inputs=inputs.reshape(len(rows), *plan.input_shape), classes=rows.classes, weights=weights)
 
 
-def _train(
-    tf: Any,
-    recipe: Recipe,
-    plan: Plan,
-    task: Build,
-    *,
-    train: Labelled,
-    validation: Labelled,
-    snapshot: Schema,
-    report: Callable[[float], None],
-) -> tuple[Any, Learned]:
-    """A trained network whose batch size is 1, as converting wants it."""
-    tf.keras.backend.clear_session()
-    classes = len(snapshot.classes)
-    network = recipe.network(tf, plan, classes, task.seed, None)
-    learned = fit(tf, network, plan, train=train, validation=validation, seed=task.seed, report=report)
-    single = recipe.network(tf, plan, classes, task.seed, 1)
-    single.set_weights(network.get_weights())
-    return single, learned
+def _weights(rows: Rows, healing: Healing | None) -> NDArray[np.float32] | None:
+    """What each row counts; None = all the same, for none was bought."""
+    is_bought = rows.origins != IMPORTED
+    if healing is None or not is_bought.any():
+        return None
+    return np.where(is_bought, np.float32(healing.label_weight), np.float32(1.0))
 
 
-def _finish(
-    trained: _Trained, variant: Variant, converted: Converted, float32: Judgement | None
-) -> tuple[BuiltVariant, Judgement]:
-    """Judge the file, put in what was learnt from judging it, and describe the result."""
-    task, schema = trained.task, trained.schema
-    draft = _manifest(trained, variant, converted, metrics={})
-    before = _resident_bytes()
-    model = _load(package(converted.data, draft, reference=b"", golden=b"", card=""))
-    judgement = judge(model, trained.evaluation, classes=len(schema.classes))
-    memory = max(_resident_bytes() - before, len(converted.data))
-    manifest = msgspec.structs.replace(draft, metrics=judgement.metrics(schema.classes))
-    data = package(
-        converted.data,
-        manifest,
-        reference=_reference(model, trained),
-        golden=make_golden(model, _golden_windows(trained)),
-        card=write_card(manifest, schema, judgement, trained.learned),
-    )
-    model.close()
-    promotion = promote(judgement, float32=float32 or judgement)
-    descriptor = describe(
-        data,
-        manifest,
-        run=task.run,
-        built_at=task.built_at,
-        host=task.host,
-        latency_p50_ms=round(float(np.percentile(judgement.latencies_ms, 50)), 4),
-        latency_p95_ms=round(float(np.percentile(judgement.latencies_ms, 95)), 4),
-        memory_bytes=memory,
-        promotion=promotion,
-    )
-    file = Path(task.destination) / f"{variant}.tflite"
-    file.write_bytes(data)
-    built = BuiltVariant(
-        variant=variant,
-        file=str(file),
-        tflite_bytes=len(converted.data),
-        descriptor=encode_value(descriptor),
-        metrics=manifest.metrics,
-    )
-    return built, judgement
+def _channels(
+    champions: dict[Variant, Model], snapshot: SnapshotFile, plan: Plan, train: Labelled
+) -> tuple[Channel, ...]:
+    """A healed model is watched as its champion was, so that windows of both can be compared."""
+    for champion in champions.values():
+        return champion.manifest.channels
+    return image_channels() if plan.is_image else table_channels(snapshot.schema.columns, train.inputs, train.classes)
 
 
-def _manifest(trained: _Trained, variant: Variant, converted: Converted, *, metrics: dict[str, float]) -> Manifest:
-    task, plan = trained.task, trained.plan
-    return Manifest(
-        format=FORMAT,
-        name=task.model,
-        version=str(task.version),
-        variant=variant,
-        task=Task.CLASSIFICATION,
-        inputs=converted.inputs,
-        outputs=converted.outputs,
-        window=InputWindow(columns=trained.schema.columns),
-        preprocess=plan.preprocess,
-        missing=plan.missing,
-        channels=trained.channels,
-        output=Output(
-            answer=converted.answer,
-            embedding=converted.embedding,
-            labels=trained.schema.classes,
+def _calibration(lesson: _Lesson, seed: int) -> NDArray[np.float32]:
+    """Rows that int8 takes its ranges from: chosen by chance; of bought rows up to half, for they reach furthest."""
+    random = np.random.default_rng(seed)
+    is_bought = lesson.rows.origins != IMPORTED
+    bought = random.permutation(np.flatnonzero(is_bought))[: _CALIBRATION_ROWS // 2]
+    imported = random.permutation(np.flatnonzero(~is_bought))[: _CALIBRATION_ROWS - len(bought)]
+    return np.ascontiguousarray(lesson.train.inputs[np.concatenate([imported, bought])])
+
+
+# -- healing ----------------------------------------------------------------------------
+
+
+def _champions(healing: Healing) -> dict[Variant, Model]:
+    """The models that are replaced; one stands in for a variant that was never built."""
+    loaded = {variant: Model.load(Path(file)) for variant, file in healing.champion.items()}
+    return {variant: loaded[variant if variant in loaded else next(iter(loaded))] for variant in Variant}
+
+
+def _healed(
+    healing: Healing, champions: dict[Variant, Model], trained: Trained, lesson: _Lesson, *, report: Report
+) -> Healed:
+    schema = trained.snapshot.schema
+
+    def quantize(fitted: Fitted) -> Model:
+        network = lesson.trainer.network(fitted)
+        converted = convert(lesson.tf, network, Variant.INT8, calibration=trained.calibration)
+        return bare_model(trained, Variant.INT8, converted)
+
+    unseen, left_out = cross_judge(
+        Trainings(
+            fit_without=lesson.fit_without,
+            answers=lambda fitted, places: lesson.trainer.answers(fitted, lesson.train.inputs[places]),
+            quantize=quantize,
+            report=lambda share: report("training without each fold", 0.35 + 0.3 * share),
         ),
-        budgets=plan.budgets,
-        requirements=Requirements(ops=converted.ops),
-        metrics=metrics,
-        lineage=Lineage(
-            snapshot=task.snapshot_digest,
-            recipe=task.recipe,
-            recipe_digest=plan.digest(),
-            seed=task.seed,
-            commit=task.commit,
-            libraries=trained.libraries,
-            calibration=digest_bytes(trained.calibration.tobytes()) if variant is Variant.INT8 else None,
-        ),
+        lesson.rows,
+        fresh=schema.fresh_rows,
+        devices=schema.devices,
+        classes=len(schema.classes),
+        seed=lesson.seed,
     )
-
-
-def _load(data: bytes) -> Model:
-    """The runtime maps a file; it may be gone once it is open."""
-    with tempfile.NamedTemporaryFile(suffix=".tflite") as file:
-        file.write(data)
-        file.flush()
-        return Model.load(Path(file.name))
-
-
-def _reference(model: Model, trained: _Trained) -> bytes:
-    """Channel values of training rows in their file's order, as this variant computes them."""
-    values = []
-    for row in trained.train.values[:_REFERENCE_ROWS]:
-        try:
-            values.append(model.predict(row[np.newaxis]).channels)
-        except InputError:  # a row that a device would refuse is no part of what is normal
-            continue
-    names = [channel.name for channel in trained.channels]
-    discrete = [channel.name for channel in trained.channels if channel.kind is ChannelKind.ANSWER]
-    return encode_reference(build_reference(np.array(values, dtype=np.float32), names, discrete=discrete))
-
-
-def _golden_windows(trained: _Trained) -> list[NDArray[np.float32]]:
-    """Whole rows, spread over the training rows."""
-    whole = trained.train.values[~np.isnan(trained.train.values).any(axis=1)]
-    places = np.linspace(0, len(whole) - 1, num=min(_GOLDEN_ROWS, len(whole)), dtype=np.int64)
-    return [row[np.newaxis] for row in whole[places]]
-
-
-def _calibration(inputs: NDArray[np.float32], seed: int) -> NDArray[np.float32]:
-    chosen = np.random.default_rng(seed).permutation(len(inputs))[:_CALIBRATION_ROWS]
-    return np.ascontiguousarray(inputs[chosen])
+    nominated = msgspec.msgpack.decode(Path(healing.nominated).read_bytes(), type=list[Nominated])
+    fitting = [one for one in nominated if len(one.values) == 4 * len(schema.columns)]
+    return Healed(
+        champions=champions,
+        fresh=lesson.rows.only(np.arange(len(lesson.rows) - schema.fresh_rows, len(lesson.rows))),
+        unseen=unseen,
+        left_out=left_out,
+        inputs=unpack(healing.inputs) if healing.inputs else None,
+        nominated=np.array([np.frombuffer(one.values, "<f4") for one in fitting], dtype=np.float32).reshape(
+            len(fitting), len(schema.columns)
+        ),
+        weights=np.array([one.weight for one in fitting], dtype=np.float64),
+    )
 
 
 def _libraries() -> dict[str, str]:
@@ -267,8 +206,3 @@ def _libraries() -> dict[str, str]:
         except metadata.PackageNotFoundError:
             continue
     return versions
-
-
-def _resident_bytes() -> int:
-    pages = int(Path("/proc/self/statm").read_text().split()[1])
-    return pages * os.sysconf("SC_PAGE_SIZE")

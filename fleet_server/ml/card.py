@@ -6,20 +6,20 @@ Only what a rebuild repeats is in it: no times, hosts or latencies.
 import numpy as np
 
 from edgeops.artifact.manifest import Manifest, Transform
+from edgeops.learning.metrics import Answers
 from fleet_server.datasets.snapshot import Schema
-from fleet_server.ml.judging import Judgement
 from fleet_server.ml.training import Learned
 
 _CONFUSIONS_SHOWN = 5
 
 
-def write_card(manifest: Manifest, schema: Schema, judgement: Judgement, learned: Learned) -> str:
+def write_card(manifest: Manifest, schema: Schema, judged: Answers, learned: Learned) -> str:
     """The card as Markdown."""
     sections = (
         _title(manifest, schema),
         _data(manifest, schema),
         _training(manifest, learned),
-        _worth(judgement, schema.classes),
+        _worth(judged, schema.classes),
         _limits(manifest, schema),
     )
     return "\n\n".join(sections) + "\n"
@@ -48,8 +48,19 @@ def _data(manifest: Manifest, schema: Schema) -> str:
     return f"""## Data
 
 - snapshot `{manifest.lineage.snapshot}`, from the file `{schema.source}`{chosen}
-- {train} rows to learn from, {validation} to stop on, {evaluation} held out to judge (stratified, seed {schema.seed})
+- {train} rows to learn from, {validation} to stop on, {evaluation} held out to judge (stratified, seed {schema.seed})\
+{_bought(schema)}
 - rows per class: {counts}"""
+
+
+def _bought(schema: Schema) -> str:
+    """Of a healed model: what was bought, and who was left out."""
+    if schema.parent is None:
+        return ""
+    without = f", without {', '.join(schema.without)}" if schema.without else ""
+    return f"""
+- extends `{schema.parent}`: {schema.bought_rows} of the rows to learn from were nominated by devices and labelled
+  ({len(schema.devices)} devices{without}), {schema.fresh_rows} of them since"""
 
 
 def _training(manifest: Manifest, learned: Learned) -> str:
@@ -66,33 +77,33 @@ def _training(manifest: Manifest, learned: Learned) -> str:
 - {libraries}{f"; commit {lineage.commit}" if lineage.commit else ""}"""
 
 
-def _worth(judgement: Judgement, classes: tuple[str, ...]) -> str:
+def _worth(judged: Answers, classes: tuple[str, ...]) -> str:
     rows = [
         f"| {name} | {precision:.3f} | {recall:.3f} | {f1:.3f} | {count} |"
         for name, precision, recall, f1, count in zip(
             classes,
-            judgement.precision,
-            judgement.recall,
-            judgement.f1,
-            judgement.confusion.sum(axis=1),
+            judged.precision,
+            judged.recall,
+            judged.f1,
+            judged.confusion.sum(axis=1),
             strict=True,
         )
     ]
     table = "\n".join(["| class | precision | recall | F1 | rows |", "|---|---|---|---|---|", *rows])
     return f"""## What it is worth
 
-Judged on this very file, through the same code that a device runs, on {judgement.rows} rows it never saw:
-accuracy {judgement.accuracy:.4f}, macro F1 {float(judgement.f1.mean()):.4f}; always answering the most frequent class
-scores {judgement.majority:.4f}.
+Judged on this very file, through the same code that a device runs, on {len(judged)} rows it never saw:
+accuracy {judged.accuracy:.4f}, macro F1 {float(judged.f1.mean()):.4f}; always answering the most frequent class
+scores {judged.majority:.4f}.
 
 {table}
 
-{_confusions(judgement, classes)}"""
+{_confusions(judged, classes)}"""
 
 
-def _confusions(judgement: Judgement, classes: tuple[str, ...]) -> str:
+def _confusions(judged: Answers, classes: tuple[str, ...]) -> str:
     """The mistakes that happen most."""
-    wrong = judgement.confusion[:, : len(classes)].copy()
+    wrong = judged.confusion[:, : len(classes)].copy()
     np.fill_diagonal(wrong, 0)
     worst = [divmod(int(place), len(classes)) for place in np.argsort(-wrong, axis=None, kind="stable")]
     shown = [

@@ -32,8 +32,43 @@ class Import(Frame, frozen=True, kw_only=True):
     where: tuple[str, ...]
     hold_out: float
     seed: int
+    in_time_order: bool = False
     #: Where the snapshot goes.
     destination: str
+
+
+class Extend(Frame, frozen=True, kw_only=True):
+    """Write a snapshot of another one and of bought rows."""
+
+    parent: str
+    parent_digest: str
+    #: File of `fleet_server.datasets.buying.Bought`, a MessagePack list.
+    bought: str
+    without: tuple[str, ...]
+    #: Where the snapshot goes.
+    destination: str
+
+
+class Nominated(msgspec.Struct, frozen=True, array_like=True):
+    """A row that a device nominated, labelled or not."""
+
+    #: Raw readings, float32 little-endian.
+    values: bytes
+    #: Rows of its device that it stands for.
+    weight: float
+
+
+class Healing(msgspec.Struct, frozen=True, kw_only=True):
+    """What a healed model is made of beside its snapshot, and what it is compared with."""
+
+    #: Files of the champion's artifacts, by variant.
+    champion: dict[Variant, str]
+    #: How much one bought row counts against an imported one.
+    label_weight: float
+    #: `edgeops.sketch.window` packed: the inputs it is healed on, no device counting more than its share; empty = none.
+    inputs: bytes
+    #: File of `Nominated`, a MessagePack list.
+    nominated: str
 
 
 class Build(Frame, frozen=True, kw_only=True):
@@ -54,13 +89,17 @@ class Build(Frame, frozen=True, kw_only=True):
     host: str
     #: Folder the artifacts go into.
     destination: str
+    #: None = a first training.
+    healing: Healing | None = None
 
 
 class Warm(Frame, frozen=True, kw_only=True):
     """Import TensorFlow now, so that the first training need not wait for it; there is no answer."""
 
 
-Task = Import | Build | Warm
+#: What has an ending.
+Work = Import | Extend | Build
+Task = Work | Warm
 
 
 class Progress(Frame, frozen=True, kw_only=True):
@@ -71,7 +110,7 @@ class Progress(Frame, frozen=True, kw_only=True):
 
 
 class Imported(Frame, frozen=True, kw_only=True):
-    """The snapshot is written."""
+    """The snapshot of an `Import` or `Extend` is written."""
 
     schema: Schema
 
@@ -92,6 +131,8 @@ class Built(Frame, frozen=True, kw_only=True):
 
     variants: tuple[BuiltVariant, ...]
     libraries: dict[str, str]
+    #: What a person should know of the data, in words.
+    warnings: tuple[str, ...] = ()
 
 
 class Refused(Frame, frozen=True, kw_only=True):

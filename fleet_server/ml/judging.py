@@ -1,7 +1,6 @@
-"""Judges a model on rows it never saw, through `Model.predict` alone: the way a device answers.
+"""Lets a model answer labelled rows through `Model.predict` alone: the way a device answers.
 
-A row that the model refuses counts as a wrong answer. Whether the result is good enough, `promotion`
-decides.
+What the answers are worth, `edgeops.learning.metrics` says; whether that is good enough, `promotion`.
 """
 
 import time
@@ -11,84 +10,62 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edgeops.errors import InputError
+from edgeops.learning.metrics import REFUSED, Answers
 from edgeops.model.model import Model
 from fleet_server.datasets.snapshot import Rows
 
-_REFUSED = -1
 _WARM_UP = 20
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class Judgement:
-    """What a model did on labelled rows."""
+    """What a model did on labelled rows (n)."""
 
-    #: confusion[truth, answer]; the last column counts refused rows.
-    confusion: NDArray[np.int64]
+    answers: Answers
+    #: How sure it was of each, float32; NaN where it refused.
+    confidence: NDArray[np.float32]
     #: Milliseconds of each `predict` after the warm-up.
     latencies_ms: NDArray[np.float64]
 
-    @property
-    def rows(self) -> int:
-        """Rows judged."""
-        return int(self.confusion.sum())
-
-    @property
-    def accuracy(self) -> float:
-        """Share of right answers."""
-        return float(np.trace(self.confusion)) / self.rows
-
-    @property
-    def majority(self) -> float:
-        """What always answering the most frequent class would score."""
-        return float(self.confusion.sum(axis=1).max()) / self.rows
-
-    @property
-    def recall(self) -> NDArray[np.float64]:
-        """Per class, share of its rows that were found."""
-        right = np.diagonal(self.confusion)
-        return np.asarray(right / np.maximum(self.confusion.sum(axis=1), 1))
-
-    @property
-    def precision(self) -> NDArray[np.float64]:
-        """Per class, share of its answers that were right."""
-        right = np.diagonal(self.confusion)
-        return np.asarray(right / np.maximum(self.confusion[:, : len(right)].sum(axis=0), 1))
-
-    @property
-    def f1(self) -> NDArray[np.float64]:
-        """Per class, harmonic mean of precision and recall."""
-        total = self.precision + self.recall
-        return 2 * self.precision * self.recall / np.where(total > 0, total, 1.0)
-
-    def metrics(self, classes: tuple[str, ...]) -> dict[str, float]:
-        """The figures that go into the manifest."""
-        figures = {
-            "accuracy": self.accuracy,
-            "macro-f1": float(self.f1.mean()),
-            "majority": self.majority,
-            "rows": float(self.rows),
-        }
-        figures |= {f"recall.{name}": float(value) for name, value in zip(classes, self.recall, strict=True)}
-        return {name: round(value, 6) for name, value in figures.items()}
+    def percentile_ms(self, percent: float) -> float:
+        """A percentile of the latencies, in milliseconds."""
+        return round(float(np.percentile(self.latencies_ms, percent)), 4)
 
 
 def judge(model: Model, rows: Rows, *, classes: int) -> Judgement:
-    """Answer every row once and count."""
+    """Answer every row once; a row that the model refuses is a wrong answer."""
     for values in rows.values[:_WARM_UP]:
         _answer(model, values)
-    confusion = np.zeros((classes, classes + 1), dtype=np.int64)
-    latencies = np.empty(len(rows))
-    for place, (values, truth) in enumerate(zip(rows.values, rows.classes, strict=True)):
+    answers = np.full(len(rows), REFUSED, dtype=np.int64)
+    confidence = np.full(len(rows), np.nan, dtype=np.float32)
+    latencies = np.zeros(len(rows))
+    for place, values in enumerate(rows.values):
         started = time.perf_counter()
-        answer = _answer(model, values)
+        answers[place], confidence[place] = _answer(model, values)
         latencies[place] = (time.perf_counter() - started) * 1000
-        confusion[truth, answer] += 1
-    return Judgement(confusion=confusion, latencies_ms=latencies)
+    return Judgement(
+        answers=Answers(truths=rows.classes, answers=answers, classes=classes),
+        confidence=confidence,
+        latencies_ms=latencies,
+    )
 
 
-def _answer(model: Model, values: NDArray[np.float32]) -> int:
-    """The class index; the last column of the confusion when the model refuses the row."""
+def channels_of(model: Model, rows: NDArray[np.float32]) -> tuple[NDArray[np.float32], NDArray[np.bool_]]:
+    """Channel values (m, channels) of those rows (n, columns) that the model answers, and which those are (n)."""
+    values, is_answered = [], np.zeros(len(rows), dtype=np.bool_)
+    for place, row in enumerate(rows):
+        try:
+            values.append(model.predict(row[np.newaxis]).channels)
+        except InputError:  # a row that a device would refuse is no part of what is normal
+            continue
+        is_answered[place] = True
+    return np.array(values, dtype=np.float32).reshape(len(values), len(model.manifest.channels)), is_answered
+
+
+def _answer(model: Model, values: NDArray[np.float32]) -> tuple[int, float]:
+    """Class index and confidence."""
     try:
-        return int(model.predict(values[np.newaxis]).answer)
+        prediction = model.predict(values[np.newaxis])
     except InputError:
-        return _REFUSED
+        return REFUSED, np.nan
+    return int(prediction.answer), prediction.confidence

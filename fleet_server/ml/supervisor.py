@@ -73,7 +73,7 @@ class Worker:
             frames.write_frame(self._process.stdin, frames.Warm())  # type: ignore[arg-type]  # typeshed: IO[bytes]
 
     def run(
-        self, task: frames.Import | frames.Build, *, timeout: timedelta, on_progress: Callable[[frames.Progress], None]
+        self, task: frames.Work, *, timeout: timedelta, on_progress: Callable[[frames.Progress], None]
     ) -> frames.Ending:
         """Do one task. A worker that dies or takes too long ends as `Crashed`, and the next task gets a new one.
 

@@ -1,9 +1,12 @@
-"""Fits a network: one compiled graph per epoch, Adam with cosine decay, stops on the validation loss.
+"""Fits networks of one shape: one compiled graph per epoch, Adam with cosine decay.
 
-All randomness comes from one seed, so the same rows, plan and seed give the same weights on the same
-libraries. What the result is worth is judged elsewhere, on rows that are not seen here.
+Tracing the graph costs more than training on a small table, so it happens once per shape and process, and every
+training starts from fresh weights and a fresh optimizer. All randomness comes from one seed: the same rows, plan and
+seed give the same weights on the same libraries, whatever was trained before. What the result is worth is judged
+elsewhere, on rows that are not seen here.
 """
 
+import functools
 import math
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -12,6 +15,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from fleet_server.ml.recipes.catalog import Recipe
 from fleet_server.ml.recipes.plan import Plan
 
 Floats = NDArray[np.float32]
@@ -20,6 +24,8 @@ Indexes = NDArray[np.int32]
 Report = Callable[[float], None]
 
 _NO_SHIFT_SHARE = 0.5
+#: Shapes whose graphs are kept; a worker serves few models.
+_GRAPHS = 8
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -32,44 +38,84 @@ class Learned:
     validation_accuracy: float
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class Labelled:
     """Preprocessed inputs (n, *input shape) and class indexes (n,)."""
 
     inputs: Floats
     classes: NDArray[np.int64]
+    #: How much each row counts (n,), 0 or more; None = all the same, and no row was bought.
+    weights: Floats | None = None
 
 
-def fit(
-    tf: Any, network: Any, plan: Plan, *, train: Labelled, validation: Labelled, seed: int, report: Report
-) -> Learned:
-    """Change the weights of `network` to those of the epoch with the lowest validation loss."""
-    random = np.random.default_rng(seed)
-    variables = network.trainable_variables
-    optimizer = tf.keras.optimizers.Adam(plan.learning_rate, global_clipnorm=1.0)
-    optimizer.build(variables)
-    run_epoch = _epoch(tf, network, optimizer, plan, train=train, validation=validation)
-    best, best_weights, learned = (
-        math.inf,
-        network.get_weights(),
-        Learned(epochs=0, best_epoch=0, validation_loss=math.inf, validation_accuracy=0.0),
-    )
-    for epoch in range(1, plan.epochs + 1):
-        optimizer.learning_rate.assign(plan.learning_rate * 0.5 * (1 + math.cos(math.pi * (epoch - 1) / plan.epochs)))
-        order, shifts = _shuffle(random, len(train.inputs), plan)
-        loss, accuracy = (float(value) for value in run_epoch(tf.constant(order), tf.constant(shifts)))
-        if loss < best:
-            best, best_weights = loss, network.get_weights()
-            learned = Learned(epochs=epoch, best_epoch=epoch, validation_loss=loss, validation_accuracy=accuracy)
-        report(epoch / plan.epochs)
-        if epoch - learned.best_epoch >= plan.patience:
-            break
-    network.set_weights(best_weights)
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class Fitted:
+    """What one training ended with."""
+
+    learned: Learned
+    #: In the order of Keras.
+    weights: list[Floats]
+
+
+class Trainer:
+    """Trains networks of one recipe, plan and number of classes, one after the other; use it from one thread."""
+
+    def __init__(self, tf: Any, recipe: Recipe, plan: Plan, classes: int) -> None:
+        """Traces nothing yet: the first `fit` of a shape does."""
+        self._tf, self._plan = tf, plan
+        self._network = functools.partial(recipe.network, tf, plan.input_shape, classes)
+        self._graph = _graph(tf, recipe, plan.input_shape, classes, plan.shift_pixels)
+
+    def fit(self, train: Labelled, validation: Labelled, *, seed: int, report: Report = lambda _share: None) -> Fitted:
+        """Train from scratch; warm weights were measured and are no better (bench/gas.py).
+
+        Without weights, training stops when the validation loss has not improved for the plan's patience, and the
+        result is the epoch with the lowest. With weights, some rows were bought after the world has changed, and
+        validation rows only know the world before: the loss on them grows while a model heals, and stopping on it
+        costs 0.5 to 2 points on the changed rows (and gains nothing on the old ones). Holding bought rows back to
+        validate on would cost more than it could tell. So such a training takes its whole course, which the learning
+        rate ends at nearly 0, and its result is the last epoch; what the validation rows say is noted only.
+
+        Args:
+            train: at least one row that counts.
+            validation: at least one row; never bought ones.
+            seed: of the first weights, the order of rows and the shifts of images.
+            report: is told the share done after each epoch.
+        """
+        plan, run = self._plan, self._graph.begin(self._network(seed, None).get_weights(), train, validation)
+        random = np.random.default_rng(seed)
+        may_stop = train.weights is None
+        best = Learned(epochs=0, best_epoch=0, validation_loss=math.inf, validation_accuracy=0.0)
+        weights: list[Floats] = []
+        for epoch in range(1, plan.epochs + 1):
+            rate = plan.learning_rate * 0.5 * (1 + math.cos(math.pi * (epoch - 1) / plan.epochs))
+            loss, accuracy = run(rate, *_shuffle(random, len(train.inputs), plan))
+            if (loss < best.validation_loss) if may_stop else (epoch == plan.epochs):
+                best = Learned(epochs=epoch, best_epoch=epoch, validation_loss=loss, validation_accuracy=accuracy)
+                weights = self._graph.weights()
+            report(epoch / plan.epochs)
+            if may_stop and epoch - best.best_epoch >= plan.patience:
+                break
+        assert weights, "a training whose loss is never a number"
+        return Fitted(learned=_after(best, epochs=epoch), weights=weights)
+
+    def answers(self, fitted: Fitted, inputs: Floats) -> NDArray[np.int64]:
+        """Class indexes (n,) that the float network gives: what tells two trainings apart without converting either."""
+        return self._graph.answers(fitted.weights, inputs)
+
+    def network(self, fitted: Fitted) -> Any:
+        """A Keras network whose batch size is 1, as `convert` wants it."""
+        network = self._network(0, 1)
+        network.set_weights(fitted.weights)
+        return network
+
+
+def _after(best: Learned, *, epochs: int) -> Learned:
     return Learned(
-        epochs=epoch,
-        best_epoch=learned.best_epoch,
-        validation_loss=learned.validation_loss,
-        validation_accuracy=learned.validation_accuracy,
+        epochs=epochs,
+        best_epoch=best.best_epoch,
+        validation_loss=best.validation_loss,
+        validation_accuracy=best.validation_accuracy,
     )
 
 
@@ -83,36 +129,89 @@ def _shuffle(random: np.random.Generator, rows: int, plan: Plan) -> tuple[Indexe
     return order, shifts
 
 
-def _epoch(tf: Any, network: Any, optimizer: Any, plan: Plan, *, train: Labelled, validation: Labelled) -> Any:
-    """A graph that takes one pass over the rows, then judges the validation rows: (loss, accuracy)."""
-    pad = plan.shift_pixels
-    border = ((0, 0), (pad, pad), (pad, pad), (0, 0)) if pad else ((0, 0),) * train.inputs.ndim
-    inputs = tf.constant(np.pad(train.inputs, border))
-    classes = tf.constant(train.classes, tf.int32)
-    check_inputs = tf.constant(validation.inputs)
-    check_classes = tf.constant(validation.classes, tf.int32)
-    variables = network.trainable_variables
+class _Graph:
+    """A network, its optimizer and the compiled pass over the rows; state is overwritten by each training."""
 
-    def cut(rows: Any, shift: Any) -> Any:
+    def __init__(self, tf: Any, network: Any, shift_pixels: int) -> None:
+        self._tf, self._network = tf, network
+        self._optimizer = tf.keras.optimizers.Adam(global_clipnorm=1.0)
+        self._optimizer.build(network.trainable_variables)
+        self._pass = _pass(tf, network, self._optimizer, shift_pixels)
+
+    def begin(
+        self, weights: list[Floats], train: Labelled, validation: Labelled
+    ) -> Callable[[float, Indexes, Indexes], tuple[float, float]]:
+        """Forget everything before; returns one epoch: (rate, order, shifts) -> (validation loss, accuracy)."""
+        tf = self._tf
+        self._network.set_weights(weights)
+        for variable in self._optimizer.variables:
+            variable.assign(tf.zeros_like(variable))
+        counts = np.ones(len(train.inputs), np.float32) if train.weights is None else train.weights
+        rows = (
+            *(tf.constant(train.inputs), tf.constant(train.classes, tf.int32), tf.constant(counts, tf.float32)),
+            *(tf.constant(validation.inputs), tf.constant(validation.classes, tf.int32)),
+        )
+
+        def epoch(rate: float, order: Indexes, shifts: Indexes) -> tuple[float, float]:
+            self._optimizer.learning_rate.assign(rate)
+            loss, accuracy = self._pass(*rows, tf.constant(order), tf.constant(shifts))
+            return float(loss), float(accuracy)
+
+        return epoch
+
+    def weights(self) -> list[Floats]:
+        weights: list[Floats] = self._network.get_weights()
+        return weights
+
+    def answers(self, weights: list[Floats], inputs: Floats) -> NDArray[np.int64]:
+        self._network.set_weights(weights)
+        answer, _ = self._network(self._tf.constant(inputs), training=False)
+        return np.asarray(answer.numpy().argmax(axis=1), np.int64)
+
+
+@functools.lru_cache(maxsize=_GRAPHS)
+def _graph(tf: Any, recipe: Recipe, input_shape: tuple[int, ...], classes: int, shift_pixels: int) -> _Graph:
+    return _Graph(tf, recipe.network(tf, input_shape, classes, 0, None), shift_pixels)
+
+
+def _pass(tf: Any, network: Any, optimizer: Any, pad: int) -> Any:
+    """A graph for any number of rows that takes one pass over them, then judges the validation rows."""
+    shape = network.inputs[0].shape[1:]
+    variables = network.trainable_variables
+    inputs_spec, classes_spec = tf.TensorSpec((None, *shape), tf.float32), tf.TensorSpec((None,), tf.int32)
+    order_spec, shifts_spec = tf.TensorSpec((None, None), tf.int32), tf.TensorSpec((None, 2), tf.int32)
+
+    def cut(inputs: Any, rows: Any, shift: Any) -> Any:
         batch = tf.gather(inputs, rows)
         if not pad:
             return batch
-        height, width, colours = plan.input_shape
+        height, width, _ = shape
         batch = batch[:, shift[0] : shift[0] + height, shift[1] : shift[1] + width, :]
-        return tf.ensure_shape(batch, (None, height, width, colours))
+        return tf.ensure_shape(batch, (None, *shape))
 
-    def loss_of(truth: Any, answer: Any) -> Any:
-        return tf.reduce_mean(tf.keras.losses.sparse_categorical_crossentropy(truth, answer))
+    def losses(truth: Any, answer: Any) -> Any:
+        return tf.keras.losses.sparse_categorical_crossentropy(truth, answer)
 
-    @tf.function  # type: ignore[untyped-decorator]
-    def run(order: Any, shifts: Any) -> Any:
+    @tf.function(  # type: ignore[untyped-decorator]
+        input_signature=(
+            *(inputs_spec, classes_spec, tf.TensorSpec((None,), tf.float32), inputs_spec, classes_spec),
+            *(order_spec, shifts_spec),
+        )
+    )
+    def run(
+        inputs: Any, classes: Any, counts: Any, check_inputs: Any, check_classes: Any, order: Any, shifts: Any
+    ) -> Any:
+        padded = tf.pad(inputs, ((0, 0), (pad, pad), (pad, pad), (0, 0))) if pad else inputs
         for step in tf.range(tf.shape(order)[0]):
             with tf.GradientTape() as tape:
-                answer, _ = network(cut(order[step], shifts[step]), training=True)
-                loss = loss_of(tf.gather(classes, order[step]), answer)
-            optimizer.apply(tape.gradient(loss, variables), variables)
+                answer, _ = network(cut(padded, order[step], shifts[step]), training=True)
+                count = tf.gather(counts, order[step])
+                loss = losses(tf.gather(classes, order[step]), answer)
+                # A batch may hold none that counts.
+                mean = tf.math.divide_no_nan(tf.reduce_sum(count * loss), tf.reduce_sum(count))
+            optimizer.apply(tape.gradient(mean, variables), variables)
         answer, _ = network(check_inputs, training=False)
         right = tf.equal(tf.argmax(answer, axis=1, output_type=tf.int32), check_classes)
-        return loss_of(check_classes, answer), tf.reduce_mean(tf.cast(right, tf.float32))
+        return tf.reduce_mean(losses(check_classes, answer)), tf.reduce_mean(tf.cast(right, tf.float32))
 
     return run

@@ -13,9 +13,12 @@ from contextlib import suppress
 from pathlib import Path
 from typing import BinaryIO, assert_never
 
+import msgspec
+
 from edgeops.errors import InputError, PlatformError
+from fleet_server.datasets.buying import Bought, extend
 from fleet_server.datasets.importing import import_file
-from fleet_server.datasets.snapshot import encode_snapshot
+from fleet_server.datasets.snapshot import encode_snapshot, read_snapshot
 from fleet_server.ml import frames
 
 #: prctl(2): the signal this process gets when its parent dies.
@@ -48,7 +51,7 @@ def _warm() -> None:
         load_tensorflow()
 
 
-def _end(task: frames.Import | frames.Build, reports: BinaryIO) -> frames.Ending:
+def _end(task: frames.Work, reports: BinaryIO) -> frames.Ending:
     try:
         return _do(task, reports)
     except (InputError, PlatformError) as error:
@@ -60,7 +63,7 @@ def _end(task: frames.Import | frames.Build, reports: BinaryIO) -> frames.Ending
         return frames.Crashed(reason=f"{type(error).__name__}: {error}")
 
 
-def _do(task: frames.Import | frames.Build, reports: BinaryIO) -> frames.Ending:
+def _do(task: frames.Work, reports: BinaryIO) -> frames.Ending:
     def report(step: str, share: float) -> None:
         frames.write_frame(reports, frames.Progress(step=step, share=share))
 
@@ -76,8 +79,16 @@ def _do(task: frames.Import | frames.Build, reports: BinaryIO) -> frames.Ending:
                 where=task.where,
                 hold_out=task.hold_out,
                 seed=task.seed,
+                in_time_order=task.in_time_order,
             )
             report("writing the snapshot", 0.8)
+            Path(task.destination).write_bytes(encode_snapshot(snapshot))
+            return frames.Imported(schema=snapshot.schema)
+        case frames.Extend():
+            report("joining the bought rows", 0.1)
+            parent = read_snapshot(Path(task.parent))
+            bought = msgspec.msgpack.decode(Path(task.bought).read_bytes(), type=list[Bought])
+            snapshot = extend(parent, bought, parent_digest=task.parent_digest, without=task.without)
             Path(task.destination).write_bytes(encode_snapshot(snapshot))
             return frames.Imported(schema=snapshot.schema)
         case frames.Build():

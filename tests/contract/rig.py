@@ -55,7 +55,13 @@ class ApiRig:
 
     def request(self, method, path, *, role=None, **content):
         headers = {"Authorization": f"Bearer {self.tokens[role]}"} if role else {}
-        return self.http.request(method, path, headers=headers | content.pop("headers", {}), **content)
+        request = self.http.build_request(method, path, headers=headers | content.pop("headers", {}), **content)
+        answer = self.http.send(request, stream=True)
+        if answer.headers.get("content-type", "").startswith("text/event-stream"):
+            answer.close()  # it has no end
+        else:
+            answer.read()
+        return answer
 
     def operations(self):
         """Every (method, path template) that the OpenAPI document names."""

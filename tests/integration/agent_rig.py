@@ -173,6 +173,12 @@ class Server:
             item.input_id: item for batch in batches if batch.deployment == deployment for item in batch.predictions
         }
 
+    def samples(self, nomination):
+        """The records of the answer to a nomination, in order, once the last one is here."""
+        records = [messages.decode(data, messages.Samples) for kind, data in self._all() if kind is UpKind.SAMPLES]
+        own = sorted((record for record in records if record.nomination == nomination), key=lambda one: one.part)
+        return own if own and own[-1].last and len(own) == own[-1].part + 1 else []
+
     def rows(self, deployment=DEPLOYMENT):
         return sum(window.source_rows for window in self.windows() if window.deployment == deployment)
 

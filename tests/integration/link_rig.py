@@ -232,7 +232,7 @@ def window(rows=500, **values):
         "duration_ms": 1000,
         "latency_p50_us": 10,
         "latency_p95_us": 20,
-        "sketch": b"s" * 64,
+        "sketch": b"",
     }
     return messages.Window(**(fields | values))
 

@@ -119,16 +119,6 @@ def test_a_forged_desired_state_changes_nothing_and_is_counted(rig):
     eventually(lambda: rig.committed(digest), what="an honest one is carried out")
 
 
-def test_an_unknown_command_is_answered_with_no(rig):
-    rig.start_agent()
-    eventually(lambda: rig.server.reported, what="the agent reports")
-    rig.server.say(DownKind.COMMAND, messages.Command(command="cmd-1", name="self-destruct"))
-    eventually(lambda: rig.server.responses, what="an answer")
-    (response,) = rig.server.responses
-    assert (response.command, response.ok) == ("cmd-1", False)
-    assert "self-destruct" in response.detail
-
-
 def test_a_new_fleet_key_is_learnt_through_tuf_and_the_message_is_not_lost(rig):
     digest, target = rig.server.publish_model()
     rig.play(20)

@@ -34,7 +34,7 @@ def device(tmp_path, server):
     device.close()
 
 
-def passes(_path) -> ProbeVerdict:
+def passes(_path, _set) -> ProbeVerdict:
     """Where the probe is not what a test is about."""
     return ProbeVerdict(reason=Reason.NONE, detail="")
 
@@ -250,7 +250,7 @@ def test_what_is_on_disk_of_a_download_needs_no_room_again(tmp_path, server, art
 
 
 def test_models_that_never_ran_do_not_pile_up(tmp_path, server):
-    def fails(_path) -> ProbeVerdict:
+    def fails(_path, _set) -> ProbeVerdict:
         return ProbeVerdict(reason=Reason.PROBE, detail="too slow")
 
     device = Device(tmp_path, server, probe=fails)

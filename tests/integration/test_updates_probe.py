@@ -16,25 +16,25 @@ def artifact(tmp_path):
 
 
 def test_a_sound_artifact_passes_with_its_latency(artifact):
-    verdict = run_probe(artifact)
+    verdict = run_probe(artifact, None)
     assert (verdict.reason, verdict.detail) == (Reason.NONE, "")
     assert verdict.latency_p95_us >= verdict.latency_p50_us > 0
 
 
 def test_a_truncated_artifact_does_not_load(artifact):
     artifact.write_bytes(artifact.read_bytes()[:-100])
-    verdict = run_probe(artifact)
+    verdict = run_probe(artifact, None)
     assert verdict.reason is Reason.GOLDEN
     assert "truncated" in verdict.detail
 
 
 def test_a_child_that_exceeds_its_memory_is_a_failed_probe(artifact, monkeypatch):
     monkeypatch.setattr(limits, "PROBE_MEMORY_BYTES", 64 * 2**20)
-    assert run_probe(artifact).reason is Reason.PROBE
+    assert run_probe(artifact, None).reason is Reason.PROBE
 
 
 def test_a_child_that_hangs_is_a_failed_probe(artifact, monkeypatch):
     monkeypatch.setattr(limits, "PROBE_TIMEOUT", limits.PROBE_TIMEOUT / 6000)
-    verdict = run_probe(artifact)
+    verdict = run_probe(artifact, None)
     assert verdict.reason is Reason.PROBE
     assert "hung" in verdict.detail

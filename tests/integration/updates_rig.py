@@ -58,10 +58,10 @@ class Server:
         self.subscribed: set[Block] = set()
         self.sent_blocks: list[int] = []
 
-    def publish(self, artifact: bytes) -> Descriptor:
+    def publish(self, artifact: bytes, *, auto: bool = False) -> Descriptor:
         descriptor = tiny_descriptor(artifact)
         self.blobs[descriptor.digest] = artifact
-        self.repository.publish({target_path(descriptor.manifest): encode_value(descriptor)}, NOW)
+        self.repository.publish({target_path(descriptor.manifest, auto=auto): encode_value(descriptor)}, NOW)
         return descriptor
 
     def withdraw(self, descriptor: Descriptor) -> None:
@@ -127,7 +127,7 @@ class Device:
         folder: Path,
         server: Server,
         *,
-        probe: Callable[[Path], ProbeVerdict] = run_probe,
+        probe: Callable[[Path, Path | None], ProbeVerdict] = run_probe,
         facts: Callable[[Path], DeviceFacts] = device_facts,
     ) -> None:
         self.now = 0.0
@@ -169,12 +169,18 @@ class Device:
         return self.now
 
     def desire(
-        self, descriptor: Descriptor | None, *, revision: int, digest: str | None = None, installation: str = "inst-1"
+        self,
+        descriptor: Descriptor | None,
+        *,
+        revision: int,
+        digest: str | None = None,
+        installation: str = "inst-1",
+        auto: bool = False,
     ) -> None:
         self.updates.desire(
             DesiredDeployment(
                 deployment=DEPLOYMENT,
-                target=target_path(descriptor.manifest) if descriptor else None,
+                target=target_path(descriptor.manifest, auto=auto) if descriptor else None,
                 digest=digest or (descriptor.digest if descriptor else None),
                 installation=installation,
                 trial_inferences=5,
@@ -269,7 +275,7 @@ def install(folder: Path, ending: Ending) -> None:
         artifact = (folder / f"artifact-{version}").read_bytes()
         server.blobs[digest_bytes(artifact)] = artifact
     slow = ProbeVerdict(reason=Reason.PROBE, detail="too slow")
-    device = Device(folder, server, probe=(lambda _path: slow) if ending is Ending.FAILED else run_probe)
+    device = Device(folder, server, probe=(lambda _path, _set: slow) if ending is Ending.FAILED else run_probe)
     device.desire(first, revision=1, digest=digest_bytes(b"smuggled") if ending is Ending.REJECTED else None)
     if ending is Ending.SUPERSEDED:
         device.desire(second, revision=2, installation="inst-2")

@@ -24,7 +24,7 @@ from fleet_server.config import ServerConfig
 from fleet_server.db import devices, events, models, rollouts, tables
 from fleet_server.db.database import Database
 from fleet_server.db.events import EventKind
-from fleet_server.engine import Engine, abort_rollout, create_rollout
+from fleet_server.engine import Engine, Order, abort_rollout, create_rollout
 
 START = datetime(2026, 11, 23, 12, tzinfo=UTC)
 FACTS = DeviceFacts(
@@ -125,7 +125,7 @@ class Fleet:
             models.add_version(connection, "gas", version, task=Task.CLASSIFICATION, run_id="run-1", now=START)
             models.add_artifact(connection, artifact)
             if published:
-                models.mark_published(connection, artifact, START)
+                models.mark_published(connection, artifact, START, target=artifact.target)
 
     def withdraw(self, version: int) -> None:
         with self.database.write() as connection:
@@ -144,10 +144,9 @@ class Fleet:
             "waves": ("1", "100%"),
             "intent": "improve",
             "created_by": "me",
-            "now": self.now,
             **changes,
         }
-        rollout_id = create_rollout(self.database, **wanted)
+        rollout_id = create_rollout(self.database, Order(**wanted), self.now)
         self.run()
         return rollout_id
 

@@ -23,7 +23,7 @@ def serving(folder, answer):
 
 
 def test_a_request_is_answered_also_below_a_long_path(folder):
-    server = serving(folder, lambda request: {"heard": request["do"]})
+    server = serving(folder, lambda request, _: {"heard": request["do"]})
     assert ask(folder / "agent.sock", {"do": "status"}) == {"heard": "status"}
     assert ask(folder / "agent.sock", {"do": "more"}) == {"heard": "more"}
     assert stat.S_IMODE((folder / "agent.sock").stat().st_mode) == 0o600
@@ -32,7 +32,7 @@ def test_a_request_is_answered_also_below_a_long_path(folder):
 
 
 def test_a_refused_request_says_why_and_the_next_one_is_answered(folder):
-    def answer(request):
+    def answer(request, _connection):
         if request.get("do") == "bad":
             raise MessageError("no such thing")
         return {"ok": True}
@@ -50,8 +50,8 @@ def test_without_an_agent_the_error_says_what_to_start(folder):
 
 
 def test_a_socket_left_by_a_dead_agent_is_taken_over(folder):
-    first = ControlServer(folder / "agent.sock", lambda _: {"agent": 1})
-    second = serving(folder, lambda _: {"agent": 2})
+    first = ControlServer(folder / "agent.sock", lambda *_: {"agent": 1})
+    second = serving(folder, lambda *_: {"agent": 2})
     assert ask(folder / "agent.sock", {}) == {"agent": 2}
     second.close()
     first.start()

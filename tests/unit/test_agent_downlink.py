@@ -3,13 +3,15 @@
 import pytest
 
 from device_agent.downlink import Downlink, Refused, UnknownKey
+from edgeops.digest import digest_bytes
 from edgeops.protocol import messages
 from edgeops.protocol.envelope import Session, Speaker, seal
 from edgeops.protocol.keys import SigningKey
-from edgeops.protocol.messages import Ack, Command, Credit, Desired
+from edgeops.protocol.messages import Ack, Command, Credit, Desired, Nominate
 from edgeops.protocol.topics import DownKind
 
 DEVICE = "meter-one"
+REQUEST = Nominate(deployment="gas", digest=digest_bytes(b"a"), count=3, random_share=0.2, seed=1)
 
 
 class Fleet:
@@ -91,8 +93,8 @@ def test_an_older_session_of_the_fleet_is_refused_also_after_a_restart(ear, flee
 
 
 def test_a_command_is_never_carried_out_twice_across_a_restart(ear, fleet, tmp_path):
-    fleet.say(DownKind.COMMAND, Command(command="cmd-1", name="x"))
-    payload = fleet.say(DownKind.COMMAND, Command(command="cmd-2", name="x"))
+    fleet.say(DownKind.COMMAND, Command(command="cmd-1", request=REQUEST))
+    payload = fleet.say(DownKind.COMMAND, Command(command="cmd-2", request=REQUEST))
     ear.hear(DownKind.COMMAND, payload, fleet.keys)
     again = Downlink(DEVICE, tmp_path / "marks.json")
     assert again.hear(DownKind.COMMAND, payload, fleet.keys).name == "envelope.repeated"

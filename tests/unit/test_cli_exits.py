@@ -29,7 +29,7 @@ def test_an_error_ends_with_its_code(error, code):
 def test_the_numbers_are_what_scripts_rely_on():
     assert {code.name: int(code) for code in Exit} == {
         "OK": 0, "FAILED": 1, "USAGE": 2, "NOT_FOUND": 3, "ACCESS": 4,
-        "UNREACHABLE": 5, "CONFLICT": 6, "ROLLOUT": 7, "GATE": 8, "TIMEOUT": 9,
+        "UNREACHABLE": 5, "CONFLICT": 6, "ROLLOUT": 7, "GATE": 8, "TIMEOUT": 9, "EVIDENCE": 10,
     }  # fmt: skip
 
 

@@ -11,6 +11,7 @@ from edgeops.protocol.envelope import Envelope, Session
 from edgeops.protocol.topics import Up, UpKind
 from fleet_server.db.database import Database
 from fleet_server.db.migrate import upgrade
+from fleet_server.link.catalog import Catalog
 from fleet_server.link.entries import ReportedTold, SetAside
 from fleet_server.link.keyring import Opened, Refusal, Refused
 from fleet_server.link.mqtt import Delivery
@@ -28,7 +29,7 @@ FACTS = messages.DeviceFacts(
 def reading(tmp_path):
     database = Database.in_folder(tmp_path)
     upgrade(database)
-    yield Reading(Standing(database), is_quarantined=lambda _: False)
+    yield Reading(Standing(database), Catalog(database), is_quarantined=lambda _: False)
     database.close()
 
 

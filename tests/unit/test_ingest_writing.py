@@ -11,7 +11,7 @@ from edgeops.protocol.messages import Record
 from fleet_server.db import ingest, telemetry
 from fleet_server.db.database import Database
 from fleet_server.db.migrate import upgrade
-from fleet_server.link.reading import made_at
+from fleet_server.link.records import made_at
 from fleet_server.link.writing import commit_divided
 
 NOW = datetime(2026, 11, 1, tzinfo=UTC)

@@ -19,7 +19,7 @@ SECOND = 1_000_000_000
 
 
 def answer(value: float = 1.0, confidence: float = 0.5) -> Prediction:
-    return Prediction(value, confidence, None, np.zeros(0, np.float32), None)
+    return Prediction(value, confidence, 0.0, None, np.zeros(0, np.float32), None)
 
 
 class Tray:

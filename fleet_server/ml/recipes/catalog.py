@@ -25,8 +25,8 @@ class Recipe:
 
     #: (schema, training rows with NaN for missing, options by name) -> plan.
     plan: Callable[[Schema, NDArray[np.float32], Options], Plan]
-    #: (TensorFlow, plan, classes, seed, batch size or None) -> Keras model with outputs [answer, embedding].
-    network: Callable[[Any, Plan, int, int, int | None], Any]
+    #: (TensorFlow, input shape, classes, seed, batch size or None) -> Keras model with outputs [answer, embedding].
+    network: Callable[[Any, tuple[int, ...], int, int, int | None], Any]
 
 
 def find_recipe(name: RecipeName) -> Recipe:

@@ -48,7 +48,7 @@ def plan(schema: Schema, rows: NDArray[np.float32], options: Mapping[str, float 
     )
 
 
-def network(tf: Any, plan: Plan, classes: int, seed: int, batch: int | None) -> Any:
+def network(tf: Any, input_shape: tuple[int, ...], classes: int, seed: int, batch: int | None) -> Any:
     """Layer names are given, for generated ones count up and would change the file."""
     keras = tf.keras
     layers = keras.layers
@@ -58,9 +58,9 @@ def network(tf: Any, plan: Plan, classes: int, seed: int, batch: int | None) -> 
     def he() -> Any:
         return keras.initializers.HeNormal(seed=next(seeds))
 
-    inputs = keras.Input(batch_shape=(batch, *plan.input_shape), name="input")
+    inputs = keras.Input(batch_shape=(batch, *input_shape), name="input")
     tensor = layers.Conv2D(_STEM, 3, padding="same", activation="relu", kernel_initializer=he(), name="stem")(inputs)
-    for block, (filters, stride) in enumerate(_blocks(plan.input_shape)):
+    for block, (filters, stride) in enumerate(_blocks(input_shape)):
         tensor = layers.DepthwiseConv2D(
             3, strides=stride, padding="same", depthwise_initializer=he(), name=f"depth{block}"
         )(tensor)

@@ -59,11 +59,11 @@ def plan(schema: Schema, rows: NDArray[np.float32], options: Mapping[str, float 
     )
 
 
-def network(tf: Any, plan: Plan, classes: int, seed: int, batch: int | None) -> Any:
+def network(tf: Any, input_shape: tuple[int, ...], classes: int, seed: int, batch: int | None) -> Any:
     """Layer names are given, for generated ones count up and would change the file."""
     keras = tf.keras
     layers, initializers = keras.layers, keras.initializers
-    inputs = keras.Input(batch_shape=(batch, *plan.input_shape), name="input")
+    inputs = keras.Input(batch_shape=(batch, *input_shape), name="input")
     hidden = layers.Dense(
         _HIDDEN, activation="relu", kernel_initializer=initializers.HeNormal(seed=seed), name="hidden"
     )(inputs)

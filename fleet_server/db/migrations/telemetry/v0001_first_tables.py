@@ -62,9 +62,10 @@ def upgrade() -> None:
         sa.Column("latency_p95_us", sa.BigInteger(), nullable=False),
         sa.Column("record_bytes", sa.BigInteger(), nullable=False),
         sa.Column("sketch", sa.LargeBinary(), nullable=False),
+        sa.Column("unsketched", sa.BigInteger(), nullable=False),
         sa.PrimaryKeyConstraint("device_id", "deployment", "digest", "hour"),
     )
-    op.create_index("ix_rollups_hour", "rollups", ["hour"], unique=False)
+    op.create_index("ix_rollups_hour", "rollups", ["hour", "deployment", "digest"], unique=False)
     op.create_table(
         "samples",
         sa.Column("id", sa.Text(), nullable=False),
@@ -84,8 +85,10 @@ def upgrade() -> None:
         sa.Column("by_chance", sa.Boolean(), nullable=False),
         sa.PrimaryKeyConstraint("id"),
     )
+    op.create_index("ix_samples_digest", "samples", ["digest", "received_at", "id"], unique=False)
     op.create_index("ix_samples_input", "samples", ["device_id", "deployment", "input_id"], unique=False)
     op.create_index("ix_samples_nomination", "samples", ["nomination"], unique=False)
+    op.create_index("ix_samples_received", "samples", ["received_at", "id"], unique=False)
     op.create_table(
         "spools",
         sa.Column("device_id", sa.Text(), nullable=False),
@@ -116,5 +119,6 @@ def upgrade() -> None:
         sa.Column("sketch", sa.LargeBinary(), nullable=False),
         sa.PrimaryKeyConstraint("device_id", "spool", "seq"),
     )
-    op.create_index("ix_windows_digest", "windows", ["digest", "closed_at"], unique=False)
+    op.create_index("ix_windows_digest", "windows", ["digest", "received_at"], unique=False)
+    op.create_index("ix_windows_received", "windows", ["received_at", "device_id", "spool", "seq"], unique=False)
     op.create_index("ix_windows_time", "windows", ["device_id", "deployment", "closed_at"], unique=False)

@@ -1,0 +1,80 @@
+"""The reference as verdicts use it: arrays, made once per judgement.
+
+What a reference does by itself raises the floor: a process with a cycle shows windows that differ significantly and
+yet mean nothing. Blocks of an autocorrelated reference differ too, but no more than its few independent rows explain;
+those leave the floor alone.
+"""
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from edgeops.drift.statistics import cumulative, effective_rows, ks_p_value
+from edgeops.sketch.reference import ReferenceProfile
+
+Floats = NDArray[np.float64]
+
+#: A block distance that chance shows so rarely is the process's own doing (over all blocks of one length).
+_WANDER_ALPHA = 0.01
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Baseline:
+    """One entry per channel."""
+
+    names: tuple[str, ...]
+    #: (channels, 32)
+    counts: NDArray[np.int64]
+    cumulative: Floats
+    rows: Floats
+    #: Of rows in time order; 0 where unknown.
+    lag1: Floats
+    #: Whether rows came from a stream, so that its autocorrelation makes them worth less.
+    is_stream: NDArray[np.bool_]
+    #: Had one value only, on the reference's own grid.
+    is_constant: NDArray[np.bool_]
+    #: (lengths,) rows of a block, ascending, and the floor for windows of that length, (lengths, channels).
+    lengths: NDArray[np.int64]
+    floors: Floats
+
+    def effective(self, autocorrelation: Floats) -> Floats:
+        """Independent rows of the reference (..., channels) if the stream behind it has this autocorrelation."""
+        r = np.where(self.is_stream, np.maximum(self.lag1, autocorrelation), 0.0)
+        return effective_rows(self.rows, r)
+
+    def floor(self, rows: Floats) -> Floats:
+        """What windows of so many rows of one source (..., channels) show without drift; 0 = nothing special."""
+        if not len(self.lengths):
+            return np.zeros(np.shape(rows))
+        place = np.maximum(np.searchsorted(self.lengths, rows, side="right") - 1, 0)
+        return np.asarray(np.take_along_axis(self.floors, place.reshape(-1, len(self.names)), axis=0)).reshape(
+            np.shape(rows)
+        )
+
+
+def baseline_of(profile: ReferenceProfile) -> Baseline:
+    """The arrays of a profile."""
+    summary = profile.summary()
+    rows = np.array([channel.effective_rows for channel in profile.channels])
+    lag = np.array([channel.lag1 for channel in profile.channels])
+    lengths = np.array(profile.block_rows, np.int64)
+    return Baseline(
+        names=profile.names,
+        counts=summary.counts,
+        cumulative=cumulative(summary.counts.astype(np.float64)),
+        rows=rows,
+        lag1=np.maximum(lag, 0),
+        is_stream=summary.pairs > 0,
+        is_constant=(summary.present > 0) & (summary.low == summary.high),
+        lengths=lengths,
+        floors=_floors(profile.wander(), lengths.astype(np.float64), rows, lag),
+    )
+
+
+def _floors(wander: Floats, lengths: Floats, rows: Floats, lag: Floats) -> Floats:
+    """(lengths, channels): the block distances that chance does not explain, 0 elsewhere."""
+    lengths = lengths[:, np.newaxis]
+    blocks = np.maximum(rows / lengths, 1)
+    chance = ks_p_value(wander, effective_rows(lengths, lag), effective_rows(np.maximum(rows - lengths, 0), lag))
+    return np.asarray(np.where(chance * blocks <= _WANDER_ALPHA, wander, 0.0))

@@ -1,0 +1,94 @@
+"""Windows of many streams side by side, added up from the newest backwards.
+
+All streams and channels are worked on at once. Nothing is compared with a reference here.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, fields
+
+import numpy as np
+from numpy.typing import NDArray
+
+from edgeops.drift.statistics import lag1
+from edgeops.sketch.window import Sketch, empty_sketch
+
+Floats = NDArray[np.float64]
+#: Ages of windows: 0 = the newest.
+Ages = NDArray[np.intp]
+
+#: Of the age of something that does not exist.
+NEVER = -1
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Moments:
+    """Sums over rows, (..., streams, channels), in double: streams may report more together than 63 bits hold."""
+
+    present: Floats
+    missing: Floats
+    total: Floats
+    squares: Floats
+    pairs: Floats
+    steps: Floats
+
+    def lag1(self) -> Floats:
+        """Lag-1 autocorrelation of the rows behind the sums."""
+        return lag1(self.present, self.total, self.squares, pairs=self.pairs, steps=self.steps)
+
+    def minus(self, other: "Moments") -> "Moments":
+        """What is left without the rows of `other`."""
+        return Moments(*(getattr(self, name.name) - getattr(other, name.name) for name in fields(self)))
+
+
+class History:
+    """The last windows of each stream: those of one age belong together.
+
+    Attributes:
+        length: windows of the longest stream, at most `most`.
+        running: (length, streams, channels) sums over the windows of each age and all newer ones.
+    """
+
+    def __init__(self, streams: Sequence[Sequence[Sketch]], *, channels: int, most: int) -> None:
+        """`streams` hold their windows oldest first."""
+        self.length = min(most, max((len(windows) for windows in streams), default=0))
+        nothing = empty_sketch(channels)
+        self._windows = [
+            [windows[-1 - age] if age < len(windows) else nothing for windows in streams] for age in range(self.length)
+        ]
+        self._shape = (self.length, len(streams), channels)
+        present = self._stacked([[window.present for window in row] for row in self._windows])
+        rows = np.array([[window.rows for window in row] for row in self._windows], np.float64)
+        others = ("total", "squares", "pairs", "steps")
+        sums = [
+            present,
+            rows.reshape(*self._shape[:2], 1) - present,
+            *(self._stacked([[getattr(window, name) for window in row] for row in self._windows]) for name in others),
+        ]
+        self.running = Moments(*(np.cumsum(part, axis=0) for part in sums))
+
+    def moments(self, upto: Ages, after: Ages) -> Moments:
+        """Sums over the windows older than `after` (streams, channels), `upto` included; 0 where `upto` is NEVER."""
+        return self._at(upto).minus(self._at(np.where(upto == NEVER, NEVER, after)))
+
+    def counts(self, ages: Ages) -> Floats:
+        """Histograms (n, streams, channels, 32) over the windows of `ages` (n, streams, channels) and all newer."""
+        taken = np.zeros((*ages.shape, 32))
+        running = np.zeros((*self._shape[1:], 32))
+        for age, row in enumerate(self._windows):
+            running = running + np.array([window.counts for window in row], np.float64)
+            wanted = ages == age
+            if wanted.any():
+                place, stream, channel = np.nonzero(wanted)
+                taken[place, stream, channel] = running[stream, channel]
+        return taken
+
+    def _at(self, ages: Ages) -> Moments:
+        place = np.maximum(ages, 0)[np.newaxis]
+
+        def pick(sums: Floats) -> Floats:
+            return np.asarray(np.where(ages == NEVER, 0.0, np.take_along_axis(sums, place, axis=0)[0]))
+
+        return Moments(*(pick(getattr(self.running, name.name)) for name in fields(Moments)))
+
+    def _stacked(self, parts: list[list[NDArray[np.int64]]]) -> Floats:
+        return np.array(parts, np.float64).reshape(self._shape)

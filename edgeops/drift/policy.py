@@ -1,0 +1,22 @@
+"""When a difference between windows and reference counts."""
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DriftPolicy:
+    """Chosen by measurement: see docs/drift.md and `make bench`."""
+
+    #: Of one judged window, over all channels (Holm); two of the last three must reach it ...
+    alpha: float = 0.05
+    #: ... or one merged window this.
+    merged_alpha: float = 0.001
+    #: The least D that matters.
+    floor: float = 0.08
+    #: The least a judged window holds: rows, and independent rows.
+    min_rows: int = 50
+    min_effective_rows: float = 20.0
+    #: Judged windows are also tried this many times larger: a slow process needs them.
+    widening: float = 5.0
+    #: Windows that may merge: how far back a judgement looks.
+    horizon_windows: int = 128

@@ -1,0 +1,190 @@
+"""Puts the windows of several devices side by side, so that what was seen together is judged together.
+
+Devices close windows at different times and with different numbers of rows. A slot is one round of a group: it opens
+with the first window behind the last slot and closes
+
+* when every device of the group has contributed, or
+* when more than half of the devices have gone round twice: the others are slower and contribute when they come, or
+* by age: a device is waited for `SETTLE` at least, and for twice its own rhythm after its last window, `PATIENCE` at
+  most; so a device that fell silent holds a slot up once, never for ever.
+
+By age a slot closes only if half of the devices heard within `QUORUM_SPAN` are in it: one device that talks while the
+others sleep does not become the fleet. Windows are sorted by when they closed, not by when they came, so a backlog
+falls where it belongs, and the same windows give the same slots. This module judges nothing.
+"""
+
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from operator import attrgetter
+
+from edgeops import limits
+from edgeops.sketch.window import Sketch, empty_sketch, merge_all
+
+#: What any device gets to join a slot: a source that went idle closes its window after `limits.WINDOW_IDLE`.
+SETTLE = limits.WINDOW_IDLE + timedelta(seconds=3)
+#: The longest that a slot waits for a device.
+PATIENCE = 2 * limits.WINDOW_AGE
+#: A device that said nothing for this long does not count in the quorum.
+QUORUM_SPAN = timedelta(days=1)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DeviceWindow:
+    """One window of one device."""
+
+    device_id: str
+    closed_at: datetime
+    #: How long it was open.
+    duration: timedelta
+    sketch: Sketch
+
+
+@dataclass(frozen=True, slots=True)
+class Slot:
+    """One round of a group."""
+
+    #: When its first window closed.
+    opened_at: datetime
+    #: Windows by device, oldest first.
+    windows: Mapping[str, Sequence[DeviceWindow]]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Alignment:
+    """All rounds of a group, oldest first."""
+
+    closed: tuple[Slot, ...]
+    #: The round that goes on.
+    open: Slot | None
+    #: When `open` closes if nothing more comes; None = it waits for more devices, or there is none.
+    closes_at: datetime | None
+    #: Devices that are not in `open` yet.
+    missing: tuple[str, ...]
+
+
+def align(windows: Iterable[DeviceWindow], members: Collection[str], *, now: datetime) -> Alignment:
+    """Slots of the windows of `members`, the devices of the group; windows of other devices are left out."""
+    group = _Group(frozenset(members))
+    own = (window for window in windows if window.device_id in group.members)
+    closed: list[Slot] = []
+    current: _Round | None = None
+    for window in sorted(own, key=attrgetter("closed_at", "device_id")):
+        if current is not None and current.has_ended(window.closed_at):
+            closed.append(current.slot())
+            current = None
+        current = current or _Round(group, window.closed_at)
+        current.take(window)
+        if current.is_full(window.closed_at):
+            closed.append(current.slot())
+            current = None
+    if current is not None and current.has_ended(now):
+        closed.append(current.slot())
+        current = None
+    return Alignment(
+        closed=tuple(closed),
+        open=None if current is None else current.slot(),
+        closes_at=None if current is None else current.ends_at(),
+        missing=() if current is None else tuple(sorted(current.missing)),
+    )
+
+
+def per_device(slots: Sequence[Slot], members: Iterable[str], *, channels: int) -> dict[str, list[Sketch]]:
+    """Of every member one sketch per slot, oldest first; an empty one where it did not contribute.
+
+    Raises:
+        MessageError: sketches of other than `channels` channels, or too many rows in one slot.
+    """
+    nothing = empty_sketch(channels)
+    return {one: [_merged(slot.windows.get(one, ()), nothing) for slot in slots] for one in sorted(members)}
+
+
+def _merged(windows: Sequence[DeviceWindow], nothing: Sketch) -> Sketch:
+    match windows:
+        case [one] if one.sketch.channels == nothing.channels:
+            return one.sketch
+        case []:
+            return nothing
+        case _:
+            return merge_all((one.sketch for one in windows), channels=nothing.channels)
+
+
+class _Group:
+    """Who belongs together, and how each was heard so far."""
+
+    def __init__(self, members: frozenset[str]) -> None:
+        self.members = members
+        self.last: dict[str, datetime] = {}
+        self._rhythm: dict[str, timedelta] = {}
+
+    def hear(self, window: DeviceWindow) -> None:
+        """Take in the next window."""
+        at = window.closed_at
+        pause = at - self.last.get(window.device_id, at)
+        # Who comes back after a long silence is not known to be that slow.
+        self._rhythm[window.device_id] = max(window.duration, pause if pause <= PATIENCE else timedelta(0))
+        self.last[window.device_id] = at
+
+    def awaited_until(self, device_id: str, opened_at: datetime) -> datetime:
+        """How long a slot that opened then waits for a device that is not in it."""
+        settled = opened_at + SETTLE
+        last = self.last.get(device_id)
+        if last is None:
+            return settled
+        due = last + min(2 * self._rhythm[device_id], PATIENCE)
+        return min(max(settled, due), opened_at + PATIENCE)
+
+
+class _Round:
+    """A slot in the making."""
+
+    def __init__(self, group: _Group, opened_at: datetime) -> None:
+        self._group = group
+        self._opened_at = opened_at
+        self._windows: dict[str, list[DeviceWindow]] = {}
+        self.missing = set(group.members)
+        #: Devices that count in the quorum: heard lately, or here.
+        self._counted = {one for one, last in group.last.items() if opened_at - last <= QUORUM_SPAN}
+        self._twice = 0
+        #: One that is still waited for, so that the others need not be looked at.
+        self._awaited: str | None = None
+
+    def take(self, window: DeviceWindow) -> None:
+        """Add a window."""
+        device_id = window.device_id
+        self._group.hear(window)
+        own = self._windows.setdefault(device_id, [])
+        own.append(window)
+        self._twice += len(own) == 2
+        self.missing.discard(device_id)
+        self._counted.add(device_id)
+
+    def is_full(self, now: datetime) -> bool:
+        """Whether nobody is missing, or only slower devices."""
+        if not self.missing:
+            return True
+        return now >= self._opened_at + SETTLE and 2 * self._twice > len(self._counted)
+
+    def has_ended(self, now: datetime) -> bool:
+        """Whether it closed by age at `now` or before."""
+        if now < self._opened_at + SETTLE or not self._has_quorum():
+            return False
+        if self._awaited not in self.missing or self._until(self._awaited) <= now:
+            self._awaited = next((one for one in self.missing if self._until(one) > now), None)
+        return self._awaited is None
+
+    def ends_at(self) -> datetime | None:
+        """When it closes by age; None while too few devices are in it."""
+        if not self._has_quorum():
+            return None
+        return max((self._until(one) for one in self.missing), default=self._opened_at)
+
+    def slot(self) -> Slot:
+        """What it is so far."""
+        return Slot(self._opened_at, self._windows)
+
+    def _has_quorum(self) -> bool:
+        return 2 * len(self._windows) >= len(self._counted)
+
+    def _until(self, device_id: str) -> datetime:
+        return self._group.awaited_until(device_id, self._opened_at)

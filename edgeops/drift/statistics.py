@@ -1,0 +1,99 @@
+"""The statistics that verdicts stand on; no policy here.
+
+Distances are between histograms over the reference's bins, so D is at most that of the raw values and p-values err on
+the safe side.
+"""
+
+import numpy as np
+from numpy.typing import NDArray
+
+Floats = NDArray[np.float64]
+
+#: Terms of Kolmogorov's series; the next one is below 1e-16 wherever the series is used.
+_TERMS = np.arange(1, 11)
+#: Below this the probability is 1 to seven digits and the series converges slowly.
+_SMALLEST = 0.3
+
+
+def lag1(present: Floats, total: Floats, squares: Floats, *, pairs: Floats, steps: Floats) -> Floats:
+    """Lag-1 autocorrelation from sums of values, of their squares, and of squared steps over `pairs` steps.
+
+    von Neumann's ratio (1941): r = 1 - mean squared step / (2 variance). 0 where it cannot be told.
+    """
+    count = np.maximum(present, 1)
+    variance = squares / count - np.square(total / count)
+    known = (pairs > 0) & (variance > 0)
+    mean_step = steps / np.maximum(pairs, 1)
+    halves = np.divide(mean_step, 2 * variance, out=np.ones(np.shape(known)), where=known)
+    return np.asarray(np.clip(1 - halves, -1, 1))
+
+
+def effective_rows(rows: Floats, autocorrelation: Floats) -> Floats:
+    """How many independent rows are worth as much as `rows` of an AR(1) process: n (1 - r) / (1 + r).
+
+    r is clipped at 0: a process that alternates is not credited with more rows than it sent (Bartlett 1946).
+    """
+    r = np.clip(autocorrelation, 0, 1)
+    return np.asarray(rows * (1 - r) / (1 + r))
+
+
+def cumulative(counts: Floats) -> Floats:
+    """Histograms (..., 32) as cumulative shares; 0 everywhere for an empty one."""
+    totals = counts.sum(axis=-1, keepdims=True)
+    return np.asarray(np.cumsum(counts, axis=-1) / np.where(totals > 0, totals, 1))
+
+
+def ks_distance(first: Floats, second: Floats) -> Floats:
+    """D, the largest distance of two cumulative histograms (..., 32)."""
+    return np.asarray(np.abs(first - second).max(axis=-1))
+
+
+def ks_p_value(distance: Floats, n: Floats, m: Floats) -> Floats:
+    """Probability of such a distance between samples of n and m independent rows of one distribution.
+
+    Kolmogorov's series at D sqrt(nm / (n + m)) (Smirnov 1948); 1 where a sample is empty.
+    """
+    total = n + m
+    size = np.divide(n * m, total, out=np.zeros(np.shape(total)), where=total > 0)
+    x = np.asarray(distance * np.sqrt(size))
+    exponents = -2 * np.square(np.multiply.outer(np.maximum(x, _SMALLEST), _TERMS))
+    series = 2 * ((-1.0) ** (_TERMS - 1) * np.exp(exponents)).sum(axis=-1)
+    return np.asarray(np.where(x <= _SMALLEST, 1.0, np.clip(series, 0, 1)))
+
+
+def rank_shift(cumulative_of: Floats, reference: Floats) -> Floats:
+    """How far the mean rank under the reference moved, -1/2 (all below) .. 1/2 (all above).
+
+    That is the chance that a value exceeds one of the reference, less the reverse, halved (Mann and Whitney 1947).
+
+    Args:
+        cumulative_of: (..., 32) shares.
+        reference: the reference's, of a shape that broadcasts.
+    """
+    shares = np.diff(cumulative_of, axis=-1, prepend=0)
+    middle = reference - np.diff(reference, axis=-1, prepend=0) / 2
+    total = shares.sum(axis=-1)
+    return np.asarray((shares * middle).sum(axis=-1) - total / 2)
+
+
+def rank_p_value(shift: Floats, n: Floats, m: Floats) -> Floats:
+    """Probability of such a shift of the mean rank between n and m independent rows of one distribution.
+
+    Normal with variance (1/n + 1/m) / 12; ties make the true one smaller. An upper bound of the tail (Sampford 1953).
+    """
+    total = n + m
+    size = np.divide(n * m, total, out=np.zeros(np.shape(total)), where=total > 0)
+    z = np.abs(shift) * np.sqrt(12 * size)
+    density = np.exp(-np.square(z) / 2) / np.sqrt(2 * np.pi)
+    return np.asarray(np.minimum(8 * density / (3 * z + np.sqrt(np.square(z) + 8)), 1))
+
+
+def holm(p_values: Floats) -> Floats:
+    """Adjusted p-values (..., tests) that hold for all tests together (Holm 1979)."""
+    order = np.argsort(p_values, axis=-1)
+    tests = p_values.shape[-1]
+    raised = np.take_along_axis(p_values, order, axis=-1) * np.arange(tests, 0, -1)
+    adjusted = np.minimum(np.maximum.accumulate(raised, axis=-1), 1)
+    out = np.empty_like(adjusted)
+    np.put_along_axis(out, order, adjusted, axis=-1)
+    return out

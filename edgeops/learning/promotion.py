@@ -1,0 +1,244 @@
+"""The promotion gate: whether one variant of a new version may be signed without a person, and why.
+
+A pure function of judgements. All of them are answers of a file through `Model.predict`, the way a device answers,
+to rows that the file (or the fold's, for bought labels) never learnt from; where that is not so, a rule says it. A
+row that a model refuses counts as a wrong answer.
+
+A first version is only compared with guessing and with its own float sibling. A healed one must also be no worse on
+the frozen evaluation set, where the world is as it was; better on the labels bought since, where it has changed; and
+owe nothing to a device that teaches all others wrong.
+"""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+from edgeops import limits
+from edgeops.artifact.manifest import Budgets, Promotion
+from edgeops.learning.metrics import Answers, Paired, compare, loss_bound
+
+#: A difference with a smaller chance than this is not put down to luck.
+ALPHA = 0.05
+#: Accuracy on the evaluation set that a healed model may lose although it is certain that it does: what a world that
+#: is gone may cost. More is a failure if it is significant ...
+TOLERATED_LOSS = 0.01
+#: ... and this much in any case: a small set proves nothing, but two rows of thirty are no accident to ship on.
+HARD_LOSS = 0.05
+#: A class has collapsed when it loses more than this share of its rows significantly, or more than half of what the
+#: champion found, if that were at least so many rows.
+SLICE_LOSS = 0.10
+SLICE_ROWS = 3
+#: Of fewer bought labels each costs a fold a part of what there is to know, and a model judged without them is worse
+#: than the one that ships: then it must only not be proven worse.
+FEW_LABELS = 20
+#: What quantizing may cost: the loss itself, or what it is at most with 95 % certainty.
+QUANTIZATION_LOSS = 0.01
+QUANTIZATION_BOUND = 0.02
+#: By how much the others' labels must be answered better without a device before it is suspected.
+SUSPECT_GAIN = 0.05
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Recent:
+    """The labels bought since the champion was trained; the same rows answered three times."""
+
+    champion: Answers
+    #: By models each trained without the rows it answers.
+    unseen: Answers
+    #: By the very file, which learnt from these rows.
+    file: Answers
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LeftOut:
+    """What one device's labels do to all others'; out of fold, so neither model learnt from the rows it answers."""
+
+    device: str
+    labels: int
+    #: The others' labels, answered with and without what this device taught.
+    kept: Answers
+    without: Answers
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Measured:
+    """What the file costs where it was built."""
+
+    size_bytes: int
+    memory_bytes: int
+    p95_latency_ms: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Candidate:
+    """All that is known about one variant that wants to be promoted."""
+
+    classes: tuple[str, ...]
+    #: The frozen evaluation set, answered by this file and by its unquantized sibling.
+    evaluation: Answers
+    float32: Answers
+    #: The same by the version it shall replace; None = it is the first.
+    champion: Answers | None
+    #: None = no label was bought since.
+    recent: Recent | None
+    #: Of devices that gave labels; empty = fewer than three did.
+    left_out: tuple[LeftOut, ...]
+    measured: Measured
+    budgets: Budgets
+
+
+@dataclass(frozen=True, slots=True)
+class Ruling:
+    """What one rule says."""
+
+    passed: bool
+    #: Figures, what they are compared with, and where it failed what to do.
+    reason: str
+
+    def __str__(self) -> str:
+        return f"{'passed' if self.passed else 'failed'}: {self.reason}"
+
+
+def promote(candidate: Candidate) -> Promotion:
+    """Put a candidate before every rule; it passes if it passes all."""
+    rulings = [rule(candidate) for rule in RULES]
+    unseen = len(candidate.evaluation) + (len(candidate.recent.unseen) if candidate.recent else 0)
+    return Promotion(
+        passed=all(ruling.passed for ruling in rulings),
+        reasons=tuple(str(ruling) for ruling in rulings),
+        unseen_rows=unseen,
+    )
+
+
+# -- the rules --------------------------------------------------------------------------
+
+
+def keeps_what_it_knew(candidate: Candidate) -> Ruling:
+    """No worse than the champion on the frozen evaluation set; without one, better than guessing."""
+    evaluation = candidate.evaluation
+    on = f"on the {len(evaluation)} rows of the evaluation set, which it never saw"
+    if candidate.champion is None:
+        return Ruling(
+            evaluation.accuracy > evaluation.majority,
+            f"accuracy {evaluation.accuracy:.4f} against {evaluation.majority:.4f} for the most frequent class, {on}",
+        )
+    pair = compare(candidate.champion, evaluation)
+    is_worse = pair.loss > TOLERATED_LOSS and pair.p_worse < ALPHA
+    return Ruling(
+        not is_worse and pair.loss <= HARD_LOSS,
+        f"accuracy {evaluation.accuracy:.4f} against the champion's {candidate.champion.accuracy:.4f} {on} "
+        f"(lost {pair.lost}, won {pair.won}, p {pair.p_worse:.3f}; {_points(TOLERATED_LOSS)} may be lost, "
+        f"{_points(HARD_LOSS)} if that may be luck)",
+    )
+
+
+def heals(candidate: Candidate) -> Ruling:
+    """Better than the champion on the labels bought since, out of fold and in the file itself."""
+    recent = candidate.recent
+    if recent is None:
+        return Ruling(passed=True, reason="no labels were bought since the champion, so none to be better at")
+    rows, champion = len(recent.unseen), int(recent.champion.right.sum())
+    unseen, own = compare(recent.champion, recent.unseen), compare(recent.champion, recent.file)
+    is_healed = all(_is_better(pair, champion) for pair in (unseen, own))
+    few = f" ({rows} labels are few: it must only not be proven worse)" if rows < FEW_LABELS else ""
+    return Ruling(
+        is_healed,
+        f"of {rows} labels bought since, {int(recent.unseen.right.sum())} are answered rightly by models that never "
+        f"saw them, {int(recent.file.right.sum())} by the file, which did, {champion} by the champion{few}",
+    )
+
+
+def has_no_collapsed_class(candidate: Candidate) -> Ruling:
+    """Every class of the evaluation set is still found."""
+    champion, evaluation = candidate.champion, candidate.evaluation
+    collapsed = []
+    for index, name in enumerate(candidate.classes):
+        rows = evaluation.truths == index
+        own = evaluation.only(rows)
+        if not len(own):
+            continue
+        if champion is None:
+            if len(own) >= SLICE_ROWS and not own.right.any():
+                collapsed.append(f"{name} (none of {len(own)} rows found)")
+            continue
+        pair = compare(champion.only(rows), own)
+        found = int(champion.only(rows).right.sum())
+        halved = pair.lost - pair.won >= SLICE_ROWS and pair.lost - pair.won > found / 2
+        if halved or (pair.loss > SLICE_LOSS and pair.p_worse < ALPHA):
+            collapsed.append(f"{name} ({int(own.right.sum())} of {len(own)} rows found, the champion {found})")
+    worst = min(zip(evaluation.recall, candidate.classes, strict=True))
+    if collapsed:
+        return Ruling(passed=False, reason=f"classes that collapsed: {', '.join(collapsed)}")
+    return Ruling(passed=True, reason=f"no class collapsed; the hardest is {worst[1]}, recall {worst[0]:.3f}")
+
+
+def survives_quantizing(candidate: Candidate) -> Ruling:
+    """The file answers as its float sibling does."""
+    pair = compare(candidate.float32, candidate.evaluation)
+    bound = loss_bound(pair)
+    return Ruling(
+        pair.loss <= QUANTIZATION_LOSS or bound <= QUANTIZATION_BOUND,
+        f"accuracy lost against float32: {100 * pair.loss:.2f} points, with 95 % certainty at most "
+        f"{100 * bound:.2f} ({_points(QUANTIZATION_LOSS)}, or certainly {_points(QUANTIZATION_BOUND)}, may be lost)",
+    )
+
+
+def keeps_its_budgets(candidate: Candidate) -> Ruling:
+    """Latency, memory and size within what the manifest promises."""
+    measured, budgets = candidate.measured, candidate.budgets
+    return Ruling(
+        measured.p95_latency_ms <= budgets.p95_latency_ms
+        and measured.memory_bytes <= budgets.memory_bytes
+        and measured.size_bytes <= limits.MAX_ARTIFACT_BYTES,
+        f"p95 {measured.p95_latency_ms:.3f} of {budgets.p95_latency_ms:g} ms, memory {_mib(measured.memory_bytes)} of "
+        f"{_mib(budgets.memory_bytes)}, file {_mib(measured.size_bytes)} of {_mib(limits.MAX_ARTIFACT_BYTES)}",
+    )
+
+
+def owes_nothing_to_a_liar(candidate: Candidate) -> Ruling:
+    """No device's labels make the others' worse answered."""
+    if not candidate.left_out:
+        return Ruling(passed=True, reason="fewer than three devices gave labels: none can be told from the others")
+    suspects = []
+    for one in candidate.left_out:
+        pair = compare(one.kept, one.without)
+        # Every device is a chance to be accused by luck (Bonferroni).
+        if -pair.loss >= SUSPECT_GAIN and pair.p_better < ALPHA / len(candidate.left_out):
+            suspects.append(
+                f"without the {one.labels} labels of {one.device}, {int(one.without.right.sum())} of the others' "
+                f"{pair.rows} are answered rightly, with them {int(one.kept.right.sum())}"
+            )
+    if suspects:
+        return Ruling(
+            passed=False,
+            reason=f"{'; '.join(suspects)}; look at its labels, or leave it out: edgeops retrain run --without",
+        )
+    named = ", ".join(one.device for one in candidate.left_out)
+    return Ruling(passed=True, reason=f"no device makes the others' labels worse answered: {named}")
+
+
+Rule = Callable[[Candidate], Ruling]
+#: In the order in which they are told.
+RULES: Sequence[Rule] = (
+    keeps_what_it_knew,
+    heals,
+    has_no_collapsed_class,
+    survives_quantizing,
+    keeps_its_budgets,
+    owes_nothing_to_a_liar,
+)
+
+
+def _is_better(pair: Paired, champion: int) -> bool:
+    if pair.rows < FEW_LABELS:
+        return pair.p_worse >= ALPHA
+    # Who answers all of them rightly cannot be beaten.
+    return pair.won > pair.lost or (champion == pair.rows and pair.lost == 0)
+
+
+def _points(share: float) -> str:
+    number = 100 * share
+    return f"{number:g} point{'' if number == 1 else 's'}"
+
+
+def _mib(size_bytes: int) -> str:
+    return f"{size_bytes / 2**20:.2f} MiB"

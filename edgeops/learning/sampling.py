@@ -1,0 +1,168 @@
+"""Decides which samples are worth a label, in two stages: each device nominates, the server chooses.
+
+Diverse first. Both stages walk from sample to sample, always to the one that lies farthest from all taken so far
+(Gonzalez 1985: the taken ones are the centres of clusters, at most twice as wide as clusters can be made), where a
+distance counts more the less certain the model is: within a cluster the most uncertain is met first. Beside it goes a
+share drawn by chance, for estimates that must not be biased by the choice. A row drawn by chance is only ever taken by
+chance, so the flag tells which labels may be averaged.
+
+On ageing gas sensors (bench/gas.py) 30 labels chosen so do more than 60 drawn at random; k-means with the most
+uncertain of each cluster is half a point behind, distance alone and uncertainty alone are far behind.
+
+This module knows no samples, labels or budgets, only arrays. What a device claims is not checked here: the server
+should compute embeddings and uncertainty again from the nominated inputs. A device that nominates at most three times
+its share cannot take more of the labels than that.
+"""
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+Floats = NDArray[np.float32] | NDArray[np.float64]
+Indexes = NDArray[np.int64]
+
+#: score = distance * uncertainty ** this; between 0 (distance alone) and 1 a quarter did best.
+_UNCERTAINTY_EXPONENT = 0.25
+#: A certain sample far from all others is still worth something.
+_LEAST_UNCERTAINTY = 1e-6
+#: Closer than this share of the typical distance from the middle is a near-duplicate; int8 embeddings of one and the
+#: same thing differ by a step of 1/255 of their range here and there.
+_NEAR = 0.02
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Nominee:
+    """One row of a device's pool that it offers for labelling."""
+
+    index: int
+    #: Rows of the pool for which it is the nearest nominee, itself included.
+    weight: int
+    #: Drawn uniformly from the pool.
+    by_chance: bool
+
+
+def nominate(
+    embeddings: Floats, uncertainty: Floats, count: int, *, random_share: float, random: np.random.Generator
+) -> tuple[Nominee, ...]:
+    """A device's stage: rows of its recent inputs, the ones by chance first.
+
+    The cost is rows x dimensions x `count` multiplications: some 0.1 s on a Raspberry Pi for 2,000 x 32 x 100.
+
+    Args:
+        embeddings: (n, dimensions) what the model makes of each row of the pool, or its preprocessed inputs if it has
+            no embedding. A value that is not finite counts as the column's median.
+        uncertainty: (n,) 0 to 1; 1 - margin for a classifier. What is not finite counts as 1.
+        count: at most so many; fewer when the pool has fewer rows, or fewer that are no near-duplicates.
+        random_share: share of `count`, rounded up, that is drawn uniformly from the pool.
+        random: seeded by the caller; the same state gives the same nominees.
+    """
+    points, doubt = _usable(embeddings), _doubt(uncertainty)
+    count = min(count, len(points))
+    by_chance = random.choice(len(points), size=_share(count, random_share), replace=False).astype(np.int64)
+    spread = _spread(points, doubt, count - len(by_chance), taken=by_chance, allowed=np.ones(len(points), np.bool_))
+    indexes = np.concatenate((by_chance, spread))
+    return tuple(
+        Nominee(index=int(index), weight=int(weight), by_chance=place < len(by_chance))
+        for place, (index, weight) in enumerate(zip(indexes, _cells(points, indexes), strict=True))
+    )
+
+
+def choose(
+    embeddings: Floats,
+    uncertainty: Floats,
+    by_chance: NDArray[np.bool_],
+    count: int,
+    *,
+    random_share: float,
+    random: np.random.Generator,
+) -> Indexes:
+    """The server's stage: which nominations to buy labels for, the ones by chance first.
+
+    Rows nominated by chance are uniform over a device's pool; over the fleet they are when each device draws in
+    proportion to its pool.
+
+    Args:
+        embeddings: (n, dimensions) of all nominations, from one and the same model.
+        uncertainty: (n,) as for `nominate`.
+        by_chance: (n,) which were nominated by chance.
+        count: at most so many. Near-duplicates are not bought; what is missing then is drawn by chance, and there are
+            fewer only when those run out too.
+        random_share: share of `count`, rounded up, that is drawn from those nominated by chance.
+        random: seeded by the caller.
+    """
+    points, doubt = _usable(embeddings), _doubt(uncertainty)
+    count = min(count, len(points))
+    drawn = random.permutation(np.flatnonzero(by_chance))
+    share = min(_share(count, random_share), len(drawn))
+    spread = _spread(points, doubt, count - share, taken=drawn[:share], allowed=~by_chance)
+    return np.concatenate((drawn[: count - len(spread)], spread))
+
+
+def _share(count: int, share: float) -> int:
+    return int(np.ceil(round(count * share, 6)))
+
+
+def _usable(embeddings: Floats) -> NDArray[np.float64]:
+    """Without what is not finite; distances in double do not overflow for any float32."""
+    points = np.array(embeddings, np.float64)
+    missing = ~np.isfinite(points)
+    for column in np.flatnonzero(missing.any(axis=0)):
+        whole = points[~missing[:, column], column]
+        points[missing[:, column], column] = np.median(whole) if len(whole) else 0.0
+    return points
+
+
+def _doubt(uncertainty: Floats) -> NDArray[np.float64]:
+    known = np.where(np.isfinite(uncertainty), uncertainty, 1.0)
+    return np.asarray(np.clip(known, _LEAST_UNCERTAINTY, 1.0) ** _UNCERTAINTY_EXPONENT)
+
+
+def _spread(
+    points: NDArray[np.float64],
+    doubt: NDArray[np.float64],
+    count: int,
+    *,
+    taken: Indexes,
+    allowed: NDArray[np.bool_],
+) -> Indexes:
+    """Up to `count` of the allowed rows, far from each other and from the taken ones; the most uncertain first."""
+    near = _near(points)
+    nearest = np.full(len(points), np.inf)
+    for index in taken:
+        nearest = np.minimum(nearest, _distances(points, index))
+    # Before anything is taken all distances are the same.
+    score_of = doubt if not len(taken) else nearest * doubt
+    chosen: list[int] = []
+    while len(chosen) < count:
+        score = np.where(allowed & (nearest > near), score_of, -1.0)
+        best = int(np.argmax(score)) if len(score) else -1
+        if best < 0 or score[best] < 0:
+            break
+        chosen.append(best)
+        nearest = np.minimum(nearest, _distances(points, best))
+        score_of = nearest * doubt
+    return np.array(chosen, np.int64)
+
+
+def _near(points: NDArray[np.float64]) -> float:
+    """Medians, so that one row far out does not make near-duplicates of all others."""
+    if not len(points):
+        return 0.0
+    return _NEAR * float(np.median(np.sqrt(((points - np.median(points, axis=0)) ** 2).sum(axis=1))))
+
+
+def _distances(points: NDArray[np.float64], index: int) -> NDArray[np.float64]:
+    difference = points - points[index]
+    return np.asarray(np.sqrt(np.einsum("ij,ij->i", difference, difference)))
+
+
+def _cells(points: NDArray[np.float64], indexes: Indexes) -> Indexes:
+    """Rows for which each of the indexed points is the nearest; a point is always its own."""
+    owner, nearest = np.zeros(len(points), np.int64), np.full(len(points), np.inf)
+    for place, index in enumerate(indexes):
+        distances = _distances(points, index)
+        closer = distances < nearest
+        owner[closer], nearest[closer] = place, distances[closer]
+    owner[indexes] = np.arange(len(indexes))
+    return np.bincount(owner, minlength=len(indexes)) if len(indexes) else np.zeros(0, np.int64)

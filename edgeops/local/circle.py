@@ -1,0 +1,271 @@
+"""The whole circle, once per stage: the world changes, the fleet sees it, asks for a few labels, and heals.
+
+For each stage of a scenario the first half of its rows is played to the agents. What happens then is the server's
+doing: its verdict from sketches, its nominations, its choice of samples, its retraining, gate, signature and rollout.
+This module only plays the world, which goes on sending rows, and the lab, which answers the label requests that the
+public API shows. The second half, which nobody saw before, then measures what the healed fleet answers. What older
+models would have answered on the same rows is asked of `edgeops-agent batch`.
+"""
+
+import csv
+import json
+import subprocess
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import datetime
+from pathlib import Path
+from shutil import copyfile
+
+from edgeops.api.shapes import DriftFinding, Retraining
+from edgeops.errors import ServerError, WaitTimeoutError
+from edgeops.local import processes
+from edgeops.local.demo import committed_by, score
+from edgeops.local.playing import Replay, play, stop, wait, wait_for_answers, wait_for_windows, write_rows
+from edgeops.local.scenarios.scenario import Rows, Scenario, Stage
+from edgeops.local.score import total
+from edgeops.local.up import Site
+
+_VERDICT_TIMEOUT_S = 20.0
+_HEAL_TIMEOUT_S = 180.0
+_BATCH_TIMEOUT_S = 60.0
+#: What the sensors send while a healed model is tried on the devices.
+_TRIAL_RATE_HZ = 50.0
+
+_DRIFT = "drift"
+_STABLE = "stable"
+_ROLLING_OUT = "rolling-out"
+_HEALED = "healed"
+_UNDER_WAY = frozenset({"nominating", "labelling", "training", _ROLLING_OUT})
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StageFigures:
+    """What one stage came to; shares between 0 and 1, times from the server."""
+
+    stage: int | str
+    rows: int
+    #: On the held-out half: the first model, the model before this stage, and what the healed fleet published.
+    static: float
+    before: float
+    after: float | None
+    #: The first fleet-wide verdict on this stage, its words, and the channels that moved.
+    drift: bool
+    reason: str
+    channels: tuple[str, ...]
+    drift_at: datetime | None
+    first_label_at: datetime | None
+    labels: int
+    #: How the retraining ended; empty when there was none.
+    retraining: str
+    version: int | None
+    #: Whether the held-out half is STABLE under the healed model.
+    stable_after: bool | None
+    windows: int
+    telemetry_bytes: int
+    #: Per device: sent up as telemetry, and fetched as updates.
+    telemetry_bytes_per_device: float
+    update_bytes_per_device: float
+    seconds: float
+
+    def in_words(self) -> str:
+        """One line."""
+        if not self.drift:
+            return f"no drift, {self.before:.1%} right"
+        after = "not healed" if self.after is None else f"{self.after:.1%}"
+        return f"drift seen, {self.labels} labels bought, right answers {self.before:.1%} -> {after}"
+
+
+@dataclass(frozen=True, slots=True)
+class Control:
+    """What happened while nothing had changed."""
+
+    windows: int
+    #: Verdicts of drift, fleet-wide or local, and retrainings.
+    alarms: int
+
+
+@dataclass(slots=True, kw_only=True)
+class Circle:
+    """A site on which the first model runs, and what is asked of it."""
+
+    site: Site
+    scenario: Scenario
+    #: Labels that may be bought per stage, and the share of them drawn at random.
+    labels: int
+    random_share: float
+    seed: int
+    #: Copies of the artifacts by digest, as the devices received them.
+    folder: Path
+    first: str
+    active: str
+    rollouts: int = 1
+    _artifacts: dict[str, Path] = field(default_factory=dict)
+
+    def begin(self) -> None:
+        """Let the server heal this model by itself: a delegated key, an acceptance set, and a policy."""
+        name = self.scenario.name
+        command = processes.python("edgeops.cli.entry", "key", "delegate", name, "--data", self.site.data, "--yes")
+        processes.wait_until_done(
+            processes.start("delegate", command, logs=self.site.logs),
+            timeout_s=_BATCH_TIMEOUT_S,
+            meanwhile=self.site.require_server,
+        )
+        self.site.client.set_retrain_policy(
+            name, mode="auto", labels=self.labels, random_share=self.random_share, cooldown_s=0, seed=self.seed,
+            retrainings_per_week=100, labels_per_month=100_000,
+        )  # fmt: skip
+        self._keep(self.active)
+
+    def live_through(self, stage: Stage) -> StageFigures:
+        """One stage, to its end.
+
+        Raises:
+            ServerError: a retraining was begun and did not heal the fleet.
+            WaitTimeoutError: something did not happen in time.
+        """
+        started = time.monotonic()
+        first_half, held_out = stage.rows.halves()
+        older = {digest: self._judged(digest, held_out, stage) for digest in {self.first, self.active}}
+        before = self.active
+        replay = play(self.site, first_half, deployment=self.scenario.name, predictions="latest")
+        if not wait_for_windows(self.site, replay):
+            raise WaitTimeoutError(f"the server did not count all rows of {stage.name} in time")
+        finding = self._verdict()
+        retraining = self._heal(first_half, replay) if finding.verdict == _DRIFT else None
+        replay_after = play(self.site, held_out, deployment=self.scenario.name)
+        if not wait_for_answers(self.site, replay_after, self.active):
+            raise WaitTimeoutError(f"the devices did not answer all held-out rows of {stage.name} in time")
+        after = None
+        if retraining is not None and retraining.rollout_id is not None:
+            truth = dict(zip(held_out.ids, held_out.labels, strict=True))
+            committed = committed_by(self.site.client, retraining.rollout_id)
+            after = total(score(self.site.client, replay_after, truth, committed).values()).accuracy
+        ended = self._verdict()
+        windows = self._windows(replay)
+        devices = len(self.site.agents)
+        labelled = [] if retraining is None else self._labels_of(retraining)
+        return StageFigures(
+            stage=stage.name,
+            rows=len(stage.rows),
+            static=older[self.first].accuracy(),
+            before=older[before].accuracy(),
+            after=after,
+            drift=finding.verdict == _DRIFT,
+            reason=finding.reason,
+            channels=tuple(one.name for one in finding.channels if one.drifted),
+            drift_at=finding.first_at if finding.verdict == _DRIFT else None,
+            first_label_at=min(labelled, default=None),
+            labels=len(labelled),
+            retraining="" if retraining is None else retraining.state,
+            version=None if retraining is None else retraining.version,
+            stable_after=ended.verdict == _STABLE,
+            windows=len(windows),
+            telemetry_bytes=sum(windows),
+            telemetry_bytes_per_device=sum(windows) / devices,
+            update_bytes_per_device=0.0 if self.active == before else self._artifacts[self.active].stat().st_size,
+            seconds=time.monotonic() - started,
+        )
+
+    def control(self) -> Control:
+        """What the server has made of everything so far, in which nothing had changed."""
+        client, name = self.site.client, self.scenario.name
+        self._verdict()
+        windows = sum(len(list(client.telemetry(agent.device_id, deployment=name))) for agent in self.site.agents)
+        alarms = sum(one.verdict == _DRIFT for one in client.drift_history(name))
+        return Control(windows, alarms + len(list(client.retrainings(name))))
+
+    # -- the world and the lab
+
+    def _heal(self, rows: Rows, replay: Replay) -> Retraining:
+        """Answer label requests and go on sending rows until the retraining has ended."""
+        client, name = self.site.client, self.scenario.name
+        truth = dict(zip(rows.ids, rows.labels, strict=True))
+        retraining: Retraining | None = None
+        sends = False
+
+        def has_ended() -> bool:
+            nonlocal retraining, sends
+            retraining = next((one for one in client.retrainings(name) if one.created_at >= replay.since), None)
+            if retraining is None:
+                return False
+            asked = [(one.sample_id, truth[one.input_id]) for one in client.label_queue(name) if one.input_id in truth]
+            if asked:
+                client.add_labels(dict(asked))
+            if retraining.state == _ROLLING_OUT and not sends:
+                sends = True
+                play(self.site, rows, deployment=name, loop=True, rate_hz=_TRIAL_RATE_HZ, predictions="latest")
+            return retraining.state not in _UNDER_WAY
+
+        if not wait(self.site, has_ended, timeout_s=_HEAL_TIMEOUT_S):
+            state = "none was begun" if retraining is None else f"it is {retraining.state}: {retraining.detail}"
+            raise WaitTimeoutError(f"no retraining ended within {_HEAL_TIMEOUT_S:g} s; {state}")
+        assert retraining is not None, "it ended"
+        stop(self.site, name)
+        if retraining.state != _HEALED or retraining.rollout_id is None:
+            raise ServerError(f"retraining {retraining.id} is {retraining.state}: {retraining.detail}")
+        self.rollouts += 1
+        self.active = client.rollout(retraining.rollout_id).digest
+        self._keep(self.active)
+        return retraining
+
+    def _verdict(self) -> DriftFinding:
+        """The newest fleet-wide judgement of the model that runs, made of all that has arrived."""
+        findings = self.site.client.check_drift(self.scenario.name, deployment=self.scenario.name)
+        fleet = [one for one in findings if one.digest == self.active and not one.device_id]
+        if not fleet:
+            raise ServerError(f"the server has no verdict on {self.scenario.name}, though windows arrived")
+        return fleet[0]
+
+    def _labels_of(self, retraining: Retraining) -> list[datetime]:
+        """When each label arrived that was bought for this retraining."""
+        labels = self.site.client.labels(self.scenario.name)
+        return [one.at for one in labels if one.retraining_id == retraining.id]
+
+    def _windows(self, replay: Replay) -> list[int]:
+        """Bytes of each window that closed since the stage began."""
+        client = self.site.client
+        return [
+            window.record_bytes
+            for device in replay.shares
+            for window in client.telemetry(device, deployment=replay.deployment, since=replay.since)
+        ]
+
+    # -- older models on the same rows
+
+    def _keep(self, digest: str) -> None:
+        """Copy an artifact out of a device's slots, which hold the last two only."""
+        slots = self.site.agents[0].state / "deployments" / self.scenario.name / "slots"
+        copy = self.folder / f"{digest.removeprefix('sha256:')[:12]}.tflite"
+        copyfile(slots / digest.removeprefix("sha256:") / "artifact.tflite", copy)
+        self._artifacts[digest] = copy
+
+    def _judged(self, digest: str, rows: Rows, stage: Stage) -> "_Batch":
+        path, labels = self.folder / f"{stage.name}.npz", self.folder / f"{stage.name}.csv"
+        write_rows(path, rows)
+        _write_labels(labels, rows)
+        command = processes.python(
+            "device_agent.cli", "batch", self._artifacts[digest], path, "--labels", labels, "--json"
+        )
+        return _Batch(subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL))
+
+
+class _Batch:
+    """`edgeops-agent batch`, under way beside the rest."""
+
+    def __init__(self, process: subprocess.Popen[bytes]) -> None:
+        self._process = process
+
+    def accuracy(self) -> float:
+        out, _ = self._process.communicate(timeout=_BATCH_TIMEOUT_S)
+        if self._process.returncode:
+            raise ServerError(f"edgeops-agent batch ended with exit code {self._process.returncode}")
+        document: Mapping[str, float] = json.loads(out)
+        return float(document["accuracy"])
+
+
+def _write_labels(path: Path, rows: Rows) -> None:
+    with path.open("w", newline="") as file:
+        writer = csv.writer(file)
+        writer.writerow(("id", "label"))
+        writer.writerows(zip(rows.ids, rows.labels, strict=True))

@@ -1,0 +1,53 @@
+"""The job that reads an uploaded file into an immutable snapshot."""
+
+from fleet_server.db import datasets, jobs
+from fleet_server.db.jobs import ImportDataset, Job
+from fleet_server.ml import frames
+from fleet_server.workshop import Workshop, now
+
+
+def import_dataset(shop: Workshop, job: Job, request: ImportDataset) -> None:
+    """See an import through.
+
+    Raises:
+        DatasetError: the file cannot be learnt from; the message says what is wrong and where.
+    """
+    with shop.workplace() as folder:
+        file = folder / "snapshot.npz"
+        task = frames.Import(
+            source=str(shop.blobs.path(request.upload)),
+            file_name=request.file_name,
+            label=request.label,
+            features=request.features,
+            exclude=request.exclude,
+            where=request.where,
+            hold_out=request.hold_out,
+            seed=request.seed,
+            in_time_order=request.in_time_order,
+            destination=str(file),
+        )
+        ending = shop.work(job, task)
+        assert isinstance(ending, frames.Imported), ending
+        digest, size_bytes = shop.keep_snapshot(file)
+    with shop.database.write() as connection:
+        snapshot = datasets.add_snapshot(
+            connection,
+            request.name,
+            digest,
+            size_bytes=size_bytes,
+            schema=ending.schema,
+            created_by=job.created_by,
+            now=now(),
+        )
+        schema = snapshot.schema
+        result = {
+            "dataset": request.name,
+            "snapshot": digest,
+            "rows": schema.rows,
+            "columns": len(schema.columns),
+            "classes": list(schema.classes),
+            "train_rows": schema.split_rows[0],
+            "validation_rows": schema.split_rows[1],
+            "evaluation_rows": schema.split_rows[2],
+        }
+        jobs.succeed(connection, job.id, result=result, now=now())

@@ -1,0 +1,68 @@
+"""What devices refer to, as the control database knows it: artifacts by digest, nominations by id.
+
+Artifacts never change, so they are read once; one that is unknown is asked for again after
+ARTIFACTS_REFRESH_INTERVAL. Used by the ingestion thread alone.
+"""
+
+import math
+import time
+from dataclasses import dataclass
+
+from edgeops import limits
+from edgeops.artifact.manifest import Manifest
+from fleet_server.db import models, nominations
+from fleet_server.db.database import Database
+from fleet_server.db.nominations import Nomination
+
+#: Beyond this everything is forgotten and read again as needed.
+_CACHED = 10_000
+
+
+@dataclass(frozen=True, slots=True)
+class Expected:
+    """What records about one artifact must look like."""
+
+    #: Watched channels.
+    channels: int
+    #: Values of one input window.
+    readings: int
+    #: Values of the embedding; 0 = none, or more than a sample may hold.
+    embedding: int
+
+    @classmethod
+    def of(cls, manifest: Manifest) -> "Expected":
+        """By the manifest."""
+        output = manifest.output.embedding
+        values = 0 if output is None else math.prod(manifest.outputs[output].shape)
+        return cls(
+            channels=len(manifest.channels),
+            readings=manifest.window.rows * len(manifest.window.columns),
+            embedding=values if 2 * values <= limits.MAX_EMBEDDING_BYTES else 0,
+        )
+
+
+class Catalog:
+    """Answers from memory where it can."""
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+        #: None is an unknown artifact; the float is when it was looked for.
+        self._artifacts: dict[str, tuple[Expected | None, float]] = {}
+
+    def artifact(self, digest: str) -> Expected | None:
+        """What is known of an artifact; None when this server has none of this digest."""
+        now = time.monotonic()
+        expected, read_at = self._artifacts.get(digest, (None, -math.inf))
+        if expected is None and now - read_at >= limits.ARTIFACTS_REFRESH_INTERVAL.total_seconds():
+            with self._database.read() as connection:
+                row = models.artifact_by_digest(connection, digest)
+            expected = None if row is None else Expected.of(row.describe().manifest)
+            if len(self._artifacts) >= _CACHED:
+                self._artifacts.clear()
+            self._artifacts[digest] = expected, now
+        return expected
+
+    def nomination(self, nomination_id: str) -> Nomination | None:
+        """One nomination, or None."""
+        with self._database.read() as connection:
+            return nominations.get(connection, nomination_id)

@@ -1,0 +1,223 @@
+"""Monitoring: turns stored windows into findings of drift.
+
+For each model file and deployment that devices run it keeps their newest windows, puts them side by side
+(`edgeops.drift.slots`), lets `edgeops.drift` judge the group and each device against its siblings, and writes down what
+is new (`fleet_server.db.findings`). Only LIVE windows count: in TRIAL a model answers a handful of inputs to prove that
+it runs, and until it commits it is not what the fleet relies on. Removed and quarantined devices are left out, and so
+is a device as soon as it reports another model.
+
+What was judged is in the database; this module remembers only what it need not read twice, so it may be killed
+anywhere. It starts no retraining: that is `fleet_server.retraining`, which hears of findings by their events.
+"""
+
+import logging
+from collections import defaultdict
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+
+from edgeops import limits
+from edgeops.artifact.manifest import Manifest
+from edgeops.drift.finding import Finding, FleetFinding
+from edgeops.drift.slots import Slot, align, per_device
+from edgeops.drift.spells import Step, next_step
+from edgeops.drift.verdict import DriftPolicy, judge_fleet
+from edgeops.sketch.reference import ReferenceProfile
+from fleet_server.artifacts import Artifacts
+from fleet_server.db import devices, events, findings, models
+from fleet_server.db.database import Connection, Database, is_outage
+from fleet_server.db.findings import FLEET, Stream
+from fleet_server.live_windows import LiveWindows
+
+#: Who runs what is read again after this, although `events` has nothing new.
+_ROSTER_LIFE = timedelta(minutes=1)
+#: Everything is read again after this, whatever the clock did meanwhile.
+_MEMORY_LIFE = timedelta(minutes=10)
+
+_log = logging.getLogger(__name__)
+
+
+def running_streams(connection: Connection) -> dict[Stream, frozenset[str]]:
+    """What the fleet runs now, and the devices that do: believed ones, by what they reported last.
+
+    Left out are models that were never published here.
+    """
+    members: dict[tuple[str, str], set[str]] = defaultdict(set)
+    after: str | None = None
+    while page := devices.page(connection, after=after, limit=1_000):
+        after = page[-1].id
+        for device in page:
+            if device.quarantined or device.reported is None:
+                continue
+            for one in device.reported.deployments:
+                if one.active is not None:
+                    members[one.active, one.deployment].add(device.id)
+    streams: dict[Stream, frozenset[str]] = {}
+    for digest, deployment in sorted(members):
+        artifact = models.artifact_by_digest(connection, digest)
+        if artifact is not None and artifact.published_at is not None:
+            stream = Stream(artifact.model, artifact.version, digest, deployment)
+            streams[stream] = frozenset(members[digest, deployment])
+    return streams
+
+
+class Monitoring:
+    """Call `run_once` again and again, from one thread of one process."""
+
+    def __init__(self, database: Database, artifacts: Artifacts, policy: DriftPolicy | None = None) -> None:
+        self._database = database
+        self._artifacts = artifacts
+        self._policy = policy or DriftPolicy()
+        self._roster = _Roster(datetime.min.replace(tzinfo=UTC), -1, {})
+        self._remembers_since: datetime | None = None
+        self._groups: dict[Stream, _Group] = {}
+
+    def run_once(self, now: datetime) -> int:
+        """Judge every stream in which something new is to be judged; how many were."""
+        since = self._remembers_since
+        if since is None or not since <= now < since + _MEMORY_LIFE:
+            self._groups.clear()
+            self._remembers_since = now
+        streams = self._running(now)
+        for stream in self._groups.keys() - streams.keys():
+            del self._groups[stream]
+        return sum(self._judge(stream, members, now) for stream, members in streams.items())
+
+    def judge_model(self, model: str, now: datetime) -> int:
+        """Judge every window of one model that came, without waiting for more; how many streams could be."""
+        streams = self._running(now)
+        own = {stream: members for stream, members in streams.items() if stream.model == model}
+        return sum(self._judge(stream, members, now, wait=False) for stream, members in own.items())
+
+    def _running(self, now: datetime) -> Mapping[Stream, frozenset[str]]:
+        roster = self._roster
+        with self._database.read() as connection:
+            last_event = events.last_id(connection)
+            if roster.last_event != last_event or not roster.read_at <= now < roster.read_at + _ROSTER_LIFE:
+                self._roster = _Roster(now, last_event, running_streams(connection))
+        return self._roster.streams
+
+    def _judge(self, stream: Stream, members: frozenset[str], now: datetime, *, wait: bool = True) -> bool:
+        group = self._groups.get(stream) or self._open(stream)
+        if group is None:
+            return False
+        try:
+            with self._database.read_telemetry() as connection:
+                found = group.judge(connection, members, now, wait=wait)
+            if found is not None:
+                self._record(stream, found, now, heard_at=group.heard_at)
+        except Exception as error:
+            if is_outage(error):
+                # What was not read or written down is judged again, from the beginning.
+                self._groups.pop(stream, None)
+                raise
+            # What one model's windows do must not end the turn of the others.
+            _log.exception("monitoring.stream-failed model=%s deployment=%s", stream.model, stream.deployment)
+            return False
+        return found is not None
+
+    def _open(self, stream: Stream) -> "_Group | None":
+        """A group that remembers nothing yet; None where the model watches nothing, or lies on another server."""
+        artifact = self._artifacts.get(stream.digest)
+        if artifact is None or artifact.reference is None:
+            return None
+        with self._database.read() as connection:
+            row = models.artifact_by_digest(connection, stream.digest)
+        assert row is not None, "a stream is made of an artifact that is known here"
+        windows = LiveWindows(stream, since=row.created_at, channels=len(artifact.reference.channels))
+        self._groups[stream] = group = _Group(windows, artifact.reference, artifact.manifest, self._policy)
+        return group
+
+    def _record(self, stream: Stream, found: FleetFinding, now: datetime, *, heard_at: datetime | None) -> None:
+        """Write down what is news; what a restart judges again is not."""
+        judgements = {FLEET: found.fleet, **found.local}
+        with self._database.read() as connection:
+            running = {one.device_id: one.spell for one in findings.newest_of_all(connection, stream)}
+        news: dict[str, Finding] = {}
+        for device_id, judgement in judgements.items():
+            spell = running.get(device_id)
+            step = next_step(spell, judgement, is_local=device_id != FLEET, now=now)
+            is_older = spell is not None and heard_at is not None and heard_at < spell.last_at
+            if step is Step.BEGIN or (step is Step.REFRESH and not is_older):
+                news[device_id] = judgement
+        if not news:
+            return
+        with self._database.write() as connection:
+            for device_id, judgement in news.items():
+                began = findings.record(connection, stream, device_id, judgement, now)
+                if began is not None:
+                    _log.info("drift.judged %s %s device=%s", began.id, judgement.verdict, device_id or "all")
+
+
+@dataclass(frozen=True, slots=True)
+class _Roster:
+    """Who ran what at a moment."""
+
+    read_at: datetime
+    last_event: int
+    streams: Mapping[Stream, frozenset[str]]
+
+
+class _Group:
+    """One stream's windows, and up to where they were judged."""
+
+    def __init__(
+        self, windows: LiveWindows, reference: ReferenceProfile, manifest: Manifest, policy: DriftPolicy
+    ) -> None:
+        self._windows = windows
+        self._reference = reference
+        self._channels = manifest.channels
+        self._policy = policy
+        #: What was judged last, and when.
+        self._judged: list[tuple[datetime, int]] = []
+        self._judged_at: datetime | None = None
+        #: When there is something to look at although no window came; None = never.
+        self._look_at: datetime | None = None
+
+    @property
+    def heard_at(self) -> datetime | None:
+        """When the newest window came that a judgement can rest on."""
+        return self._windows.heard_at
+
+    def judge(
+        self, connection: Connection, members: frozenset[str], now: datetime, *, wait: bool
+    ) -> FleetFinding | None:
+        """What the slots say; None when that was said already, or there are none.
+
+        The open slot counts when it need not `wait` for those that are missing, if only half of the devices are in it.
+
+        Raises:
+            MessageError: sketches that do not fit together.
+        """
+        changed = self._windows.catch_up(connection, members, now)
+        if not changed and (self._look_at is None or now < self._look_at):
+            return None
+        alignment = align(self._windows.windows, members, now=now)
+        self._look_at = alignment.closes_at
+        slots = alignment.closed
+        if not wait and alignment.open is not None and alignment.closes_at is not None:
+            slots = (*slots, alignment.open)
+        slots = slots[-self._policy.horizon_windows :]
+        if not self._are_due(slots, now):
+            return None
+        self._judged, self._judged_at = _contents(slots), now
+        heard = {device_id for slot in slots for device_id in slot.windows}
+        sketches = per_device(slots, heard, channels=len(self._reference.channels))
+        return judge_fleet(self._reference, sketches, self._policy, channels=self._channels)
+
+    def _are_due(self, slots: Sequence[Slot], now: datetime) -> bool:
+        """Whether they hold something new; windows that come late change older slots, which has a moment's time."""
+        contents = _contents(slots)
+        if not slots or contents == self._judged:
+            return False
+        if self._judged_at is None or not self._judged or contents[-1] != self._judged[-1]:
+            return True
+        again_at = self._judged_at + limits.FINDING_REFRESH_AFTER
+        if now < again_at:
+            self._look_at = again_at if self._look_at is None else min(self._look_at, again_at)
+        return now >= again_at
+
+
+def _contents(slots: Iterable[Slot]) -> list[tuple[datetime, int]]:
+    """Enough of the slots to tell whether one changed."""
+    return [(slot.opened_at, sum(map(len, slot.windows.values()))) for slot in slots]

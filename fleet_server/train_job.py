@@ -1,0 +1,159 @@
+"""The job that trains a model, and what every training has in common with a healing one.
+
+The version is written down together with the end of its run, so that a crash leaves no half of it.
+"""
+
+import platform
+import subprocess
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from edgeops.errors import NotFoundError
+from fleet_server.db import datasets, jobs, models, runs
+from fleet_server.db.database import Connection
+from fleet_server.db.identifiers import new_id
+from fleet_server.db.jobs import Job, Train
+from fleet_server.ml import frames
+from fleet_server.ml.recipes.names import RecipeName
+from fleet_server.workshop import Workshop, figures, now
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Course:
+    """What is trained on what, and how."""
+
+    model: str
+    snapshot: str
+    recipe: RecipeName
+    seed: int
+    epochs: int | None
+    options: dict[str, float | str]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Trained:
+    """What came of it; not written down yet."""
+
+    run: str
+    model: str
+    version: int
+    built: frames.Built
+    artifacts: tuple[models.Artifact, ...]
+    #: Library versions, host, commit, and what a person should know of the data.
+    environment: dict[str, Any]
+
+
+def train(shop: Workshop, job: Job, request: Train) -> None:
+    """See a training through.
+
+    Raises:
+        NotFoundError: no such dataset.
+        DatasetError: the rows or an option do not fit the recipe.
+    """
+    with shop.database.read() as connection:
+        snapshot = datasets.head(connection, request.dataset)
+    if snapshot is None:
+        raise NotFoundError(f"no dataset {request.dataset!r}; import one first")
+    course = Course(
+        model=request.model,
+        snapshot=snapshot.digest,
+        recipe=request.recipe,
+        seed=request.seed,
+        epochs=request.epochs,
+        options=request.options,
+    )
+    trained = train_on(shop, job, course)
+    with shop.database.write() as connection:
+        write_down(connection, trained)
+        # With the version in one transaction: after a crash it would be trained once more, as another one.
+        jobs.succeed(connection, job.id, result=result_of(connection, trained.run), now=now())
+
+
+def train_on(shop: Workshop, job: Job, course: Course, *, healing: frames.Healing | None = None) -> Trained:
+    """Begin a run, let the worker build all variants, and keep their files.
+
+    Raises:
+        DatasetError: the rows or an option do not fit the recipe.
+    """
+    with shop.database.write() as connection:
+        version = models.next_version(connection, course.model)
+        run = new_id("run", now())
+        runs.start(
+            connection,
+            run,
+            job_id=job.id,
+            model=course.model,
+            snapshot=course.snapshot,
+            recipe=course.recipe,
+            seed=course.seed,
+            parameters={"epochs": course.epochs, **course.options},
+            now=now(),
+        )
+    commit, host = _commit(), platform.node()
+    with shop.workplace() as folder:
+        task = frames.Build(
+            snapshot=str(shop.blobs.path(course.snapshot)),
+            snapshot_digest=course.snapshot,
+            model=course.model,
+            version=version,
+            run=run,
+            recipe=course.recipe,
+            seed=course.seed,
+            epochs=course.epochs,
+            options=course.options,
+            commit=commit,
+            built_at=now().isoformat(timespec="seconds"),
+            host=host,
+            destination=str(folder),
+            healing=healing,
+        )
+        ending = shop.work(job, task)
+        assert isinstance(ending, frames.Built), ending
+        artifacts = tuple(shop.keep_artifact(course.model, version, built) for built in ending.variants)
+    return Trained(
+        run=run,
+        model=course.model,
+        version=version,
+        built=ending,
+        artifacts=artifacts,
+        environment={
+            "libraries": ending.libraries,
+            "host": host,
+            "commit": commit,
+            "warnings": list(ending.warnings),
+        },
+    )
+
+
+def write_down(connection: Connection, trained: Trained) -> None:
+    """End the run, add the version with its artifacts."""
+    metrics = {built.variant.value: built.metrics for built in trained.built.variants}
+    runs.succeed(connection, trained.run, metrics=metrics, environment=trained.environment, now=now())
+    task = trained.artifacts[0].describe().manifest.task
+    models.add_version(connection, trained.model, trained.version, task=task, run_id=trained.run, now=now())
+    for artifact in trained.artifacts:
+        models.add_artifact(connection, artifact)
+
+
+def result_of(connection: Connection, run_id: str) -> dict[str, Any]:
+    """What a job tells of the version that its run became."""
+    run, version = runs.get(connection, run_id), models.version_of_run(connection, run_id)
+    assert run is not None and version is not None, "it was written down"  # noqa: PT018 - for the type checker
+    artifacts = models.list_artifacts(connection, version.model, version.version)
+    return {
+        "run": run.id,
+        "model": version.model,
+        "version": version.version,
+        "artifacts": {artifact.variant.value: figures(artifact) for artifact in artifacts},
+        "warnings": run.environment["warnings"],
+    }
+
+
+def _commit() -> str:
+    """The commit of the code that trains, when it runs from a checkout."""
+    root = Path(__file__).parent.parent
+    if not (root / ".git").exists():
+        return ""
+    asked = subprocess.run(["git", "-C", str(root), "rev-parse", "HEAD"], capture_output=True, text=True, check=False)
+    return asked.stdout.strip() if asked.returncode == 0 else ""
