@@ -114,12 +114,13 @@ def _replay(options: argparse.Namespace) -> int:
 
 
 def _feed(options: argparse.Namespace) -> int:
+    from device_agent.control import ask  # noqa: PLC0415
     from device_agent.feeding import Lines, feed  # noqa: PLC0415 - only this command talks for long
 
     state, name = _state(options), options.deployment
     read_device(state)
     write_deployment(state, name, _choices(state, options))
-    _tell(state, "reload", name)
+    ask(state.socket, {"do": "reload", "deployment": name})
     lines = Lines(sys.stdin.fileno())
     header = None
     first_line = 1

@@ -95,7 +95,7 @@ def _choose(pooled: Pooled, count: int, request: Nominate) -> Sequence[Sample]:
         Sample(
             input_id=entry.input_id,
             age_ms=max(0, pooled.now_ns - entry.at_ns) // 1_000_000,
-            values=pooled.windows[nominee.index].astype("<f4", copy=False).tobytes(),
+            values=_readings(pooled.windows[nominee.index]),
             embedding=b"" if embeddings is None else embeddings[nominee.index].tobytes(),
             answer=entry.answer,
             confidence=entry.confidence,
@@ -106,6 +106,11 @@ def _choose(pooled: Pooled, count: int, request: Nominate) -> Sequence[Sample]:
         for nominee in nominees
         for entry in (pooled.entries[nominee.index],)
     ]
+
+
+def _readings(window: NDArray[np.float32]) -> bytes:
+    """As they travel: what is infinite is as missing as it was to the model."""
+    return np.where(np.isinf(window), np.float32("nan"), window).astype("<f4").tobytes()
 
 
 def _places(pooled: Pooled) -> NDArray[np.float32]:

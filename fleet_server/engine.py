@@ -218,7 +218,7 @@ def _published(connection: Connection, model: str, version: int, variant: str) -
         reference = f"{model}@{version}"
         if artifact.standing is Standing.AWAITING_SIGNATURE:
             raise ConflictError(
-                f"{reference} {variant} awaits its signature; a person gives it: edgeops model sign {reference} --keys DIR"
+                f"{reference} {variant} awaits its signature: edgeops model sign {reference} --keys DIR"
             )
         what = "was withdrawn" if artifact.withdrawn_at else "is not published"
         raise ConflictError(

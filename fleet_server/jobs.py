@@ -1,7 +1,8 @@
 """The jobs process: sees queued jobs through, and turns beside them what must turn all the time.
 
 Beside are the engine of rollouts, the monitoring of drift, retraining, the freshness of TUF metadata and what it
-lists, and the retention of old rows; each in a thread of its own, none of which a failure ends. One such process per data folder.
+lists, and the retention of old rows; each in a thread of its own, none of which a failure ends. One such process per
+data folder.
 """
 
 import logging

@@ -55,10 +55,11 @@ def take_labels(
             known = {one.id: one for one in samples.some(connection, list(batch))}
         taken.unknown += [sample_id for sample_id in batch if sample_id not in known]
         with database.write() as connection:
+            classes = {digest: _classes(connection, digest) for digest in {one.digest for one in known.values()}}
             fitting = []
             for sample_id, sample in known.items():
                 one = batch[sample_id]
-                of = _classes(connection, sample)
+                of = classes[sample.digest]
                 reason = _objection(of, one.label, model)
                 if of is None or reason is not None:
                     taken.refused.append(Refused(sample_id, reason or ""))
@@ -82,7 +83,7 @@ def take_feedback(
     with database.read_telemetry() as connection:
         sample = samples.by_input(connection, device_id, deployment, input_id)
     with database.write() as connection:
-        of = None if sample is None else _classes(connection, sample)
+        of = None if sample is None else _classes(connection, sample.digest)
         if sample is None or of is None or of.model != model:
             raise NotFoundError(
                 f"no sample of input {input_id!r} of {device_id} that {model} answered; only nominated inputs are kept"
@@ -103,8 +104,8 @@ def _objection(of: _Classes | None, label: str, model: str | None) -> str | None
     return check(label, of.classes)
 
 
-def _classes(connection: Connection, sample: Sample) -> _Classes | None:
-    artifact = models.artifact_by_digest(connection, sample.digest)
+def _classes(connection: Connection, digest: str) -> _Classes | None:
+    artifact = models.artifact_by_digest(connection, digest)
     if artifact is None:
         return None
     return _Classes(artifact.model, artifact.describe().manifest.output.labels)

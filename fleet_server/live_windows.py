@@ -62,12 +62,10 @@ class LiveWindows:
         most = self._most_per_device(len(members))
         horizon = max(now - limits.DRIFT_HORIZON, self._since)
         last = telemetry.last_received(connection, self._stream.digest)
-        came = False
-        if last is not None:
-            came = self._take(self._rows(connection, new, last, horizon=horizon, most=most), horizon)
-            self._read_to = last
-        for device_id in new:
-            self._kept.setdefault(device_id, {})
+        if last is None:
+            return bool(gone)
+        came = self._take(self._rows(connection, new, last, horizon=horizon, most=most), horizon)
+        self._read_to = last
         if came:
             for kept in self._kept.values():
                 _forget(kept, horizon=horizon, most=most)

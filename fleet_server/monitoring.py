@@ -29,7 +29,9 @@ from fleet_server.db.database import Connection, Database, is_outage
 from fleet_server.db.findings import FLEET, Stream
 from fleet_server.live_windows import LiveWindows
 
-#: Who runs what is read again after this, although `events` has nothing new.
+#: Who runs what is read again when `events` has news, which large fleets always make, so not at every turn; and after
+#: the second span in any case.
+_ROSTER_REST = timedelta(seconds=2)
 _ROSTER_LIFE = timedelta(minutes=1)
 #: Everything is read again after this, whatever the clock did meanwhile.
 _MEMORY_LIFE = timedelta(minutes=10)
@@ -91,10 +93,11 @@ class Monitoring:
 
     def _running(self, now: datetime) -> Mapping[Stream, frozenset[str]]:
         roster = self._roster
-        with self._database.read() as connection:
-            last_event = events.last_id(connection)
-            if roster.last_event != last_event or not roster.read_at <= now < roster.read_at + _ROSTER_LIFE:
-                self._roster = _Roster(now, last_event, running_streams(connection))
+        if not roster.read_at <= now < roster.read_at + _ROSTER_REST:
+            with self._database.read() as connection:
+                last_event = events.last_id(connection)
+                if roster.last_event != last_event or not roster.read_at <= now < roster.read_at + _ROSTER_LIFE:
+                    self._roster = _Roster(now, last_event, running_streams(connection))
         return self._roster.streams
 
     def _judge(self, stream: Stream, members: frozenset[str], now: datetime, *, wait: bool = True) -> bool:
@@ -137,7 +140,7 @@ class Monitoring:
         for device_id, judgement in judgements.items():
             spell = running.get(device_id)
             step = next_step(spell, judgement, is_local=device_id != FLEET, now=now)
-            is_older = spell is not None and heard_at is not None and heard_at < spell.last_at
+            is_older = spell is not None and heard_at is not None and heard_at <= spell.last_at
             if step is Step.BEGIN or (step is Step.REFRESH and not is_older):
                 news[device_id] = judgement
         if not news:

@@ -160,6 +160,9 @@ def _sign(shop: Workshop, job: Job, request: Retrain, champion: _Champion) -> No
             now=now(),
         )
         signed = all(one.is_published for one in listed)
+    elif gate["passed"] and judged.standing is models.Standing.NOT_PUBLISHED:
+        with shop.database.write() as connection:
+            models.mark_awaiting_signature(connection, judged, now())
     bought = {"snapshot": snapshot.digest, "bought": snapshot.schema.bought_rows, "fresh": snapshot.schema.fresh_rows}
     shop.succeed(job, {**result, **bought, "promotion": gate, "signed": signed})
 

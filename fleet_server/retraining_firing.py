@@ -6,7 +6,7 @@ is missed while this process was down. What a firing comes to is decided in `edg
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 
 from edgeops.drift.finding import Kind
 from edgeops.learning import retraining as machine
@@ -57,7 +57,8 @@ def fire(connection: Connection, now: datetime) -> int:
     count = 0
     while (found := next(_undecided(connection, now), None)) is not None:
         firing, decision, policy = found
-        begin(connection, firing, decision, policy, created_by=POLICY, now=now)
+        # Ids sort by time, and these share one: each gets a microsecond of its own.
+        begin(connection, firing, decision, policy, created_by=POLICY, now=now + timedelta(microseconds=count))
         count += 1
     return count
 
@@ -132,6 +133,7 @@ def of_drift(one: Drifting) -> Firing:
         digest=one.stream.digest,
         deployment=one.stream.deployment,
         why=f"{kinds} drift on {one.stream.deployment}",
+        finding=one.finding,
         device_id=one.device_id,
         bad_quality=Kind.QUALITY in one.kinds,
     )

@@ -112,8 +112,9 @@ class StreamSource:
         return Rows(table, ids, self._position, [line.at_s for line in lines])
 
     def close(self, reason: str) -> None:
-        """Tell the writer how it ended, and give back the connection; what was not read is lost."""
-        self._connection.settimeout(_FAREWELL_S)
+        """Tell the writer how it ended, and give back the connection; what was not read is lost. Harmless to repeat."""
+        with suppress(OSError):
+            self._connection.settimeout(_FAREWELL_S)
         self._tell({"ended": reason, "rows": self._position, "refused": self.refused})
         self._connection.close()
 

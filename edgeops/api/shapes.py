@@ -578,6 +578,16 @@ class Run(Answer):
     finished_at: AwareDatetime | None = None
 
 
+class Promotion(Answer):
+    """What the promotion gate said of one variant."""
+
+    passed: bool
+    #: Each begins with `passed:` or `failed:`.
+    reasons: tuple[str, ...] = ()
+    #: Rows it was judged on that it never learnt from.
+    unseen_rows: int = 0
+
+
 class Artifact(Answer):
     """One variant of one version: an immutable file."""
 
@@ -591,6 +601,7 @@ class Artifact(Answer):
     #: `not-published`, `awaiting-signature`, `published` or `withdrawn`.
     standing: str = "not-published"
     metrics: dict[str, float] = {}
+    promotion: Promotion
     latency_p50_ms: float
     latency_p95_ms: float
     memory_bytes: int

@@ -12,7 +12,7 @@ import typer
 from edgeops import limits
 from edgeops.api.shapes import Key
 from edgeops.cli.connection import Data, Token, Url, connect, local_url
-from edgeops.cli.live import say
+from edgeops.cli.live import confirm, say
 from edgeops.cli.options import AsJson, Keys
 from edgeops.cli.output import print_facts, print_json, print_table
 from edgeops.local.endpoints import default_data, keys_folder
@@ -65,6 +65,7 @@ def delegate(
         str | None, typer.Option(help="Whose evaluation rows are taken.  [default: the one it was trained on]")
     ] = None,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Show the acceptance set and sign nothing.")] = False,
+    yes: Annotated[bool, typer.Option("--yes", help="Do not ask; needed where nobody can answer.")] = False,
     keys: Keys = None,
     url: Url = None,
     token: Token = None,
@@ -79,12 +80,15 @@ def delegate(
         proposal = signing.propose_acceptance(
             client, model, version=version, dataset=dataset, floor=floor, class_floor=class_floor
         )
+    if not as_json:
+        _print_proposal(proposal)
+    if not (dry_run or yes):
+        confirm(f"Sign this, and let the server sign versions of {model} for {limits.DELEGATION_LIFE.days} days?")
     delegation = None if dry_run else signing.delegate(repository, proposal, datetime.now(UTC))
     if as_json:
         signed = None if delegation is None else {"key_id": delegation.key_id, "expires_at": _text(delegation.expires)}
         print_json({"model": model, "delegation": signed, "acceptance": _acceptance(proposal)})
         return
-    _print_proposal(proposal)
     if delegation is None:
         say("nothing is signed")
     else:

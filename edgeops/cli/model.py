@@ -200,6 +200,10 @@ def print_version(version: Version) -> None:
             for one in version.artifacts
         ],
     )
+    for one in version.artifacts:
+        for reason in one.promotion.reasons:
+            if reason.startswith("failed"):
+                print(f"{one.variant}, promotion gate: {reason}")
 
 
 def _standing(artifact: Artifact) -> str:

@@ -30,6 +30,8 @@ def publish(
         return
     version = client.version(model.model, model.version)
     print_version(version)
+    for warning in (job.result or {}).get("warnings", ()):
+        say(f"warning: {warning}")
     if any(one.awaiting_signature_at for one in version.artifacts):
         say(f"the targets key is not on the server; sign it: edgeops model sign {model} --keys DIR")
         return

@@ -3,7 +3,7 @@
 import time
 from collections.abc import Iterator
 from datetime import datetime
-from itertools import islice
+from itertools import islice, takewhile
 from typing import Annotated
 
 import typer
@@ -97,8 +97,9 @@ def follow(
     before = client.latest_arrivals(max(last, 1), device=device, deployment=deployment)
     yield from before[len(before) - last :]
     since = before[-1].received_at if before else None
-    # Arrivals are asked for from the last one on, so those of its moment come again.
-    shown = {_key(one) for one in before if one.received_at == since}
+    # Arrivals are asked for from the last one's moment on, so those of that moment come again.
+    again = () if since is None else client.arrivals(since=since, device=device, deployment=deployment)
+    shown = {_key(one) for one in takewhile(lambda one: one.received_at == since, again)}
     answered: dict[str, Prediction] = {}
     while True:
         for window in client.arrivals(since=since, device=device, deployment=deployment):

@@ -39,6 +39,8 @@ def train(
         return
     version = int((job.result or {})["version"])
     print_version(client.version(name, version))
+    for warning in (job.result or {}).get("warnings", ()):
+        say(f"warning: {warning}")
     say(f"next: edgeops publish {name}@{version}")
 
 

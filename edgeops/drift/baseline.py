@@ -27,13 +27,26 @@ class Baseline:
     #: (channels, 32)
     counts: NDArray[np.int64]
     cumulative: Floats
+    shares: Floats
+    #: Values present, the share of missing ones, and the range on the reference's grid.
+    present: Floats
+    missing: Floats
+    low: Floats
+    high: Floats
+    #: The grid: value = centre + step * z.
+    centre: Floats
+    step: Floats
+    #: Rows that the counts are worth, before autocorrelation.
     rows: Floats
     #: Of rows in time order; 0 where unknown.
     lag1: Floats
     #: Whether rows came from a stream, so that its autocorrelation makes them worth less.
     is_stream: NDArray[np.bool_]
+    #: Whether rows were in time order, so that `lag1` is known.
+    is_ordered: bool
     #: Had one value only, on the reference's own grid.
     is_constant: NDArray[np.bool_]
+    is_discrete: NDArray[np.bool_]
     #: (lengths,) rows of a block, ascending, and the floor for windows of that length, (lengths, channels).
     lengths: NDArray[np.int64]
     floors: Floats
@@ -42,6 +55,16 @@ class Baseline:
         """Independent rows of the reference (..., channels) if the stream behind it has this autocorrelation."""
         r = np.where(self.is_stream, np.maximum(self.lag1, autocorrelation), 0.0)
         return effective_rows(self.rows, r)
+
+    @property
+    def is_watchable(self) -> NDArray[np.bool_]:
+        """Whether there is a distribution to compare with."""
+        return np.asarray((self.present > 0) & ~self.is_constant)
+
+    def range_of(self, channel: int) -> tuple[float, float]:
+        """Smallest and largest value, in the channel's own units."""
+        ends = self.centre + self.step * self.low, self.centre + self.step * self.high
+        return float(ends[0][channel]), float(ends[1][channel])
 
     def floor(self, rows: Floats) -> Floats:
         """What windows of so many rows of one source (..., channels) show without drift; 0 = nothing special."""
@@ -55,7 +78,7 @@ class Baseline:
 
 def baseline_of(profile: ReferenceProfile) -> Baseline:
     """The arrays of a profile."""
-    summary = profile.summary()
+    summary, grid = profile.summary(), profile.grid
     rows = np.array([channel.effective_rows for channel in profile.channels])
     lag = np.array([channel.lag1 for channel in profile.channels])
     lengths = np.array(profile.block_rows, np.int64)
@@ -63,10 +86,19 @@ def baseline_of(profile: ReferenceProfile) -> Baseline:
         names=profile.names,
         counts=summary.counts,
         cumulative=cumulative(summary.counts.astype(np.float64)),
+        shares=np.diff(cumulative(summary.counts.astype(np.float64)), prepend=0),
+        present=summary.present.astype(np.float64),
+        missing=summary.missing / max(summary.rows, 1),
+        low=summary.low.astype(np.float64),
+        high=summary.high.astype(np.float64),
+        centre=grid.centre,
+        step=grid.step,
         rows=rows,
         lag1=np.maximum(lag, 0),
         is_stream=summary.pairs > 0,
+        is_ordered=profile.ordered,
         is_constant=(summary.present > 0) & (summary.low == summary.high),
+        is_discrete=np.array([channel.discrete for channel in profile.channels]),
         lengths=lengths,
         floors=_floors(profile.wander(), lengths.astype(np.float64), rows, lag),
     )

@@ -17,7 +17,16 @@ from numpy.typing import NDArray
 from edgeops.drift.baseline import Baseline
 from edgeops.drift.history import NEVER, Ages, History, Moments
 from edgeops.drift.policy import DriftPolicy
-from edgeops.drift.statistics import effective_rows, holm, ks_distance, ks_p_value, rank_p_value, rank_shift
+from edgeops.drift.statistics import (
+    cumulative,
+    effective_rows,
+    holm,
+    ks_distance,
+    ks_p_value,
+    rank_p_value,
+    rank_shift,
+)
+from edgeops.drift.views import capped_rows, typical_lag, typical_rows, view_of
 
 Floats = NDArray[np.float64]
 Flags = NDArray[np.bool_]
@@ -42,15 +51,27 @@ class Spans:
 
 
 @dataclass(frozen=True, slots=True, eq=False)
+class Seen:
+    """What streams showed in their spans, (spans, streams, channels) each."""
+
+    #: (spans, streams, channels, 32) cumulative shares.
+    cumulative: Floats
+    #: Of the mean rank under the reference.
+    shift: Floats
+    #: Rows, and independent rows to test with.
+    rows: Floats
+    effective: Floats
+
+
+@dataclass(frozen=True, slots=True, eq=False)
 class Evidence:
     """(spans, streams, channels) each, in the order of the spans."""
 
     exists: Flags
-    cumulative: Floats
+    seen: Seen
     distance: Floats
     #: Corrected over channels.
     p_value: Floats
-    effective: Floats
     floor: Floats
     #: (streams, channels): what it comes to, and the span that shows it best.
     drifted: Flags
@@ -71,6 +92,44 @@ def worth_alone(moments: Moments, baseline: Baseline) -> Worth:
     """Each stream by itself."""
     lag = np.maximum(moments.lag1(), baseline.lag1)
     return Worth(moments.present, moments.present, effective_rows(moments.present, lag), lag)
+
+
+def worth_together(moments: Moments, baseline: Baseline) -> Worth:
+    """The streams as one group, each up to its cap; a group's rows lie beside each other in time."""
+    capped = capped_rows(moments.present)
+    rows = capped.sum(axis=-2, keepdims=True)
+    lag = np.maximum(typical_lag(moments.lag1(), moments.present)[..., np.newaxis, :], baseline.lag1)
+    return Worth(rows, typical_rows(moments.present)[..., np.newaxis, :], effective_rows(rows, lag), lag)
+
+
+def seen_alone(spans: Spans, counts: Floats, baseline: Baseline) -> Seen:
+    """Of streams by themselves, from the counts (spans, streams, channels, 32) of their spans."""
+    shares = cumulative(counts)
+    shift = rank_shift(shares, baseline.cumulative)
+    return Seen(cumulative=shares, shift=shift, rows=counts.sum(axis=-1), effective=spans.effective)
+
+
+def seen_together(spans: Spans, counts: Floats, baseline: Baseline) -> Seen:
+    """Of a group: `spans` of one stream, `counts` (spans, devices, channels, 32) of its devices in them."""
+    views = [view_of(of_span) for of_span in counts]
+    shift = [view.typical(rank_shift(view.voices, baseline.cumulative)) for view in views]
+    worth = np.array([view.worth for view in views])[:, np.newaxis]
+    return Seen(
+        cumulative=np.array([view.cumulative for view in views])[:, np.newaxis],
+        shift=np.array(shift)[:, np.newaxis],
+        rows=np.array([view.rows for view in views])[:, np.newaxis],
+        effective=effective_rows(worth, spans.lag1),
+    )
+
+
+def counts_in(spans: Spans, history: History) -> Floats:
+    """Counts (spans, devices, channels, 32) of every device; `spans` of each, or of their group."""
+    shape = (len(spans.upto), *history.running.present.shape[1:])
+    until = history.counts(np.broadcast_to(spans.upto, shape))
+    older = np.zeros_like(until)
+    for first in (0, _JUDGED):
+        older[first + 1 : first + _JUDGED] = until[first : first + _JUDGED - 1]
+    return np.where((spans.upto != NEVER)[..., np.newaxis], until - older, 0.0)
 
 
 def find_spans(
@@ -116,41 +175,38 @@ def find_spans(
     )
 
 
-def weigh(
-    spans: Spans, cumulative: Floats, effective: Floats, baseline: Baseline, policy: DriftPolicy, *, together: bool
-) -> Evidence:
+def weigh(spans: Spans, seen: Seen, baseline: Baseline, policy: DriftPolicy, *, together: bool) -> Evidence:
     """Test every span.
 
     Args:
         spans: of the streams.
-        cumulative: (spans, streams, channels, 32) histograms of the spans.
-        effective: (spans, streams, channels) independent rows to test with.
+        seen: in the spans.
         baseline: the reference.
         policy: the levels.
         together: correct over streams as well as over channels.
     """
-    exists = (spans.upto != NEVER) & ~baseline.is_constant
-    distance = np.where(exists, ks_distance(cumulative, baseline.cumulative), 0.0)
+    exists = (spans.upto != NEVER) & baseline.is_watchable
+    distance = np.where(exists, ks_distance(seen.cumulative, baseline.cumulative), 0.0)
     m = baseline.effective(spans.lag1)
-    shift = rank_shift(cumulative, baseline.cumulative)
-    both = np.stack((ks_p_value(distance, effective, m), rank_p_value(shift, effective, m)), axis=-1)
+    n = seen.effective
+    both = np.stack((ks_p_value(distance, n, m), rank_p_value(seen.shift, n, m)), axis=-1)
     raw = np.where(exists[..., np.newaxis], both, 1.0)
     tests = raw.reshape((len(raw), -1) if together else (*raw.shape[:2], -1))
     corrected = holm(tests).reshape(raw.shape).min(axis=-1)
     floor = np.maximum(policy.floor, baseline.floor(spans.source_rows))
     is_material = exists & (distance >= floor)
     hits = is_material & (corrected <= policy.alpha)
-    alone = is_material & spans.is_merged & (corrected <= policy.merged_alpha)
+    may_decide = spans.is_merged & (spans.effective >= policy.merged_effective_rows)
+    alone = is_material & may_decide & (corrected <= policy.merged_alpha)
     again = [hits[first : first + _JUDGED].sum(axis=0) >= _NEEDED for first in (0, _JUDGED)]
     twice = again[0] | again[1]
     # The newest judged window is shown unless another span is what decides.
     decides = np.where(twice, hits & (np.arange(len(raw)) < 2 * _JUDGED).reshape(-1, 1, 1), alone)
     return Evidence(
         exists=exists,
-        cumulative=cumulative,
+        seen=seen,
         distance=distance,
         p_value=corrected,
-        effective=effective,
         floor=floor,
         drifted=twice | alone.any(axis=0),
         telling=np.asarray(np.where(decides, corrected, 2.0).argmin(axis=0)),
@@ -159,9 +215,7 @@ def weigh(
 
 def _enough(value: Worth, baseline: Baseline, policy: DriftPolicy, least: float) -> Flags:
     of_reference = baseline.effective(value.lag1) >= policy.min_effective_rows
-    return np.asarray(
-        (value.rows >= policy.min_rows) & (value.effective >= least) & of_reference
-    )
+    return np.asarray((value.rows >= policy.min_rows) & (value.effective >= least) & of_reference)
 
 
 def _at(value: Worth, upto: Ages) -> Worth:

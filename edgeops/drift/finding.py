@@ -58,7 +58,8 @@ class ChannelFinding:
     kind: Kind
     #: D, the largest distance between the cumulative histograms of window and reference, 0..1.
     distance: float
-    #: Of that distance without drift, corrected over channels (Holm).
+    #: Chance of as much without drift: of D or of the shift of the mean rank, whichever says more, corrected over both
+    #: tests and all channels (Holm).
     p_value: float
     #: Independent rows that the window's rows are worth.
     effective_rows: float
@@ -86,7 +87,7 @@ class Finding:
     #: Rows and windows that were looked at.
     rows: int
     windows: int
-    #: More rows that a verdict needs, about; None unless NOT_ENOUGH_EVIDENCE.
+    #: More rows that a verdict needs, about; None unless NOT_ENOUGH_EVIDENCE, or where more rows would not help.
     rows_needed: int | None
     #: Expected accuracy on the latest judged window (CBPE); None without calibration.
     estimated_accuracy: float | None

@@ -16,7 +16,9 @@ class DriftPolicy:
     #: The least a judged window holds: rows, and independent rows.
     min_rows: int = 50
     min_effective_rows: float = 20.0
+    #: The least independent rows of a merged window that decides alone.
+    merged_effective_rows: float = 40.0
     #: Judged windows are also tried this many times larger: a slow process needs them.
-    widening: float = 5.0
+    widening: float = 4.0
     #: Windows that may merge: how far back a judgement looks.
     horizon_windows: int = 128

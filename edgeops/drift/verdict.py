@@ -1,100 +1,69 @@
-"""Judges drift: thin first version."""
+"""Judges whether windows still look like the reference: one stream, or a group and each device in it.
+
+A judgement looks at what callers hand over and keeps no state. The group is seen as `edgeops.drift.views` sees it, so
+that no single device decides; a device is held against the reference and against its siblings. Which windows are held
+against the reference, and when a difference counts, is in `edgeops.drift.evidence`. What follows from a finding is not
+decided here.
+
+Projections of the embedding count as predictions: they are the model's, and change with it.
+"""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
+from numpy.typing import NDArray
 
 from edgeops.artifact.manifest import Channel, ChannelKind
-from edgeops.drift.finding import (
-    ChannelFinding,
-    Fault,
-    Finding,
-    FleetFinding,
-    Kind,
-    QualityIssue,
-    Verdict,
+from edgeops.drift import words
+from edgeops.drift.baseline import Baseline, baseline_of
+from edgeops.drift.evidence import (
+    Evidence,
+    Seen,
+    Spans,
+    counts_in,
+    find_spans,
+    seen_alone,
+    seen_together,
+    weigh,
+    worth_alone,
+    worth_together,
 )
-from edgeops.drift.statistics import effective_rows, holm, ks_distance, ks_p_value
-from edgeops.sketch.reference import ReferenceProfile, autocorrelation
-from edgeops.sketch.window import Sketch, merge_all
+from edgeops.drift.finding import ChannelFinding, Finding, FleetFinding, Kind, QualityIssue, Verdict
+from edgeops.drift.history import NEVER, History
+from edgeops.drift.mix import is_class_mix_only
+from edgeops.drift.performance import Estimate, estimate
+from edgeops.drift.policy import DriftPolicy
+from edgeops.drift.quality import Faults, find_faults, issues
+from edgeops.drift.siblings import differ_from_siblings
+from edgeops.errors import ArtifactError
+from edgeops.sketch.reference import ReferenceProfile
+from edgeops.sketch.window import Sketch
 
-__all__ = [
-    "ChannelFinding",
-    "DriftPolicy",
-    "Fault",
-    "Finding",
-    "FleetFinding",
-    "Kind",
-    "QualityIssue",
-    "Verdict",
-    "judge",
-    "judge_fleet",
-]
+__all__ = ["DriftPolicy", "judge", "judge_fleet"]
 
+Floats = NDArray[np.float64]
+Flags = NDArray[np.bool_]
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class DriftPolicy:
-    """When a difference counts."""
-
-    #: Of one judged window, over all channels (Holm); two of the last three must reach it ...
-    alpha: float = 0.05
-    #: ... or one merged window this.
-    merged_alpha: float = 0.001
-    #: The least D that matters.
-    floor: float = 0.08
-    #: The least a judged window holds.
-    min_rows: int = 50
-    min_effective_rows: float = 20.0
-    #: Windows that may merge, and how far back a judgement looks; callers hand over at most this many.
-    horizon_windows: int = 48
+_OF_THE_MODEL = (ChannelKind.ANSWER, ChannelKind.CONFIDENCE, ChannelKind.MARGIN, ChannelKind.PROJECTION)
 
 
 def judge(
     reference: ReferenceProfile, windows: Sequence[Sketch], policy: DriftPolicy, *, channels: Sequence[Channel]
 ) -> Finding:
-    """Judge one stream."""
-    whole = merge_all(windows[-policy.horizon_windows :], channels=len(reference.channels))
-    summary = reference.summary()
-    lag = np.maximum(autocorrelation(whole), autocorrelation(summary) if reference.ordered else 0)
-    n = effective_rows(whole.present.astype(np.float64), lag)
-    distance = ks_distance(whole.counts, summary.counts)
-    p = holm(ks_p_value(distance, n, effective_rows(summary.present.astype(np.float64), lag)))
-    drifted = (p <= policy.merged_alpha) & (distance >= policy.floor)
-    enough = whole.rows >= policy.min_rows
-    verdict = Verdict.NOT_ENOUGH_EVIDENCE if not enough else Verdict.DRIFT if drifted.any() else Verdict.STABLE
-    kinds = [
-        Kind.PREDICTION
-        if c.kind in (ChannelKind.ANSWER, ChannelKind.CONFIDENCE, ChannelKind.MARGIN, ChannelKind.PROJECTION)
-        else Kind.DATA
-        for c in channels
-    ]
-    found = tuple(
-        ChannelFinding(
-            name=channel.name,
-            kind=kinds[i],
-            distance=float(distance[i]),
-            p_value=float(p[i]),
-            effective_rows=float(n[i]),
-            floor=policy.floor,
-            drifted=bool(drifted[i]),
-            reference_histogram=tuple(summary.counts[i].tolist()),
-            window_histogram=tuple(whole.counts[i].tolist()),
-        )
-        for i, channel in enumerate(reference.channels)
-    )
-    return Finding(
-        verdict=verdict,
-        kinds=tuple(sorted({c.kind for c in found if c.drifted})) if verdict is Verdict.DRIFT else (),
-        reason=f"{verdict}",
-        channels=found,
-        class_mix_only=False,
-        rows=whole.rows,
-        windows=len(windows),
-        rows_needed=None if enough else policy.min_rows - whole.rows,
-        estimated_accuracy=None,
-        quality=(),
-    )
+    """Judge one stream, a device or anything else that came from one source.
+
+    Args:
+        reference: of the model that ran.
+        windows: oldest first; at most the last `policy.horizon_windows` are looked at.
+        policy: when a difference counts.
+        channels: of the model's manifest.
+
+    Raises:
+        ArtifactError: reference and manifest have other channels.
+        MessageError: a window has other channels than the reference.
+    """
+    return judge_fleet(reference, {"": windows}, policy, channels=channels).fleet
 
 
 def judge_fleet(
@@ -104,9 +73,23 @@ def judge_fleet(
     *,
     channels: Sequence[Channel],
 ) -> FleetFinding:
-    """Judge a group: windows of each device oldest first, aligned at the newest."""
-    everything = [window for windows in per_device.values() for window in windows]
-    return FleetFinding(
-        fleet=judge(reference, everything, policy, channels=channels),
-        local={device: judge(reference, windows, policy, channels=channels) for device, windows in per_device.items()},
-    )
+    """Judge a group of devices, and each device against its siblings.
+
+    Args:
+        reference: of the model that they ran.
+        per_device: windows of each device, oldest first; the last ones of all devices belong together, and so on.
+        policy: when a difference counts.
+        channels: of the model's manifest.
+
+    Raises:
+        ArtifactError: reference and manifest have other channels.
+        MessageError: a window has other channels than the reference.
+    """
+    if tuple(channel.name for channel in channels) != reference.names:
+        raise ArtifactError("the manifest's channels are not those of the reference; use the two of one artifact")
+    devices = sorted(per_device)
+    history = History([per_device[device] for device in devices], channels=len(channels), most=policy.horizon_windows)
+    if not history.length:
+        nothing = _nothing()
+        return FleetFinding(fleet=nothing, local=dict.fromkeys(devices, nothing))
+    return _Judgement(reference, history, policy, channels).fleet_finding(devices)

@@ -33,7 +33,7 @@ _WORTH = {3: (1, 0.85), 4: (1, 0.8), 5: (2, 0.7)}
 
 @dataclass(frozen=True, slots=True, eq=False)
 class GroupView:
-    """A group's histogram per channel."""
+    """A group's histogram per channel, and what is behind it."""
 
     #: (channels, 32) cumulative shares.
     cumulative: Floats
@@ -41,6 +41,13 @@ class GroupView:
     worth: Floats
     #: (channels,) capped rows behind it.
     rows: Floats
+    #: (voices, channels, 32) cumulative shares, and whether each has a say, (voices, channels).
+    voices: Floats
+    is_heard: NDArray[np.bool_]
+
+    def typical(self, of_voices: Floats) -> Floats:
+        """The median of what was computed from each voice, (voices, channels) -> (channels,)."""
+        return _median(of_voices, self.is_heard)
 
 
 def typical_rows(present: Floats) -> Floats:
@@ -48,9 +55,16 @@ def typical_rows(present: Floats) -> Floats:
 
     The lower one, so that of two devices the larger is capped.
     """
-    sent = np.sort(np.where(present > 0, present, np.inf), axis=-2)
-    middle = np.maximum((present > 0).sum(axis=-2) - 1, 0) // 2
-    typical = np.take_along_axis(sent, middle[..., np.newaxis, :], axis=-2)[..., 0, :]
+    typical = _pick(present, present > 0, upper=False)
+    return np.asarray(np.where(np.isfinite(typical), typical, 0.0))
+
+
+def typical_lag(lag1: Floats, present: Floats) -> Floats:
+    """The upper median of autocorrelations over devices (..., devices, channels) that have a say.
+
+    What one device tells of its moments could claim any; the upper one errs towards fewer independent rows.
+    """
+    typical = _pick(lag1, capped_rows(present) > 0, upper=True)
     return np.asarray(np.where(np.isfinite(typical), typical, 0.0))
 
 
@@ -70,16 +84,21 @@ def view_of(counts: Floats) -> GroupView:
     present = counts.sum(axis=-1)
     capped = capped_rows(present)
     weighted = counts * np.divide(capped, present, out=np.zeros(present.shape), where=present > 0)[..., np.newaxis]
-    voices = np.stack([weighted[list(members)].sum(axis=0) for members in _voices(capped.max(axis=1))])
+    members = _voices(capped.max(axis=1))
+    voices = np.stack([weighted[list(devices)].sum(axis=0) for devices in members])
     rows = voices.sum(axis=-1)
-    speaking = (rows > 0).sum(axis=0)
-    merged = cumulative(voices.sum(axis=0))
-    median = _median(cumulative(voices), rows)
-    outvotes = speaking >= _FEWEST_VOICES
+    # A channel that only one or two voices know is their sum.
+    outvotes = (rows > 0).sum(axis=0) >= _FEWEST_VOICES
+    merged = voices.sum(axis=0)
+    voices = np.where(outvotes[:, np.newaxis], voices, merged)
+    is_heard = voices.sum(axis=-1) > 0
+    shares = cumulative(voices)
     return GroupView(
-        cumulative=np.where(outvotes[:, np.newaxis], median, merged),
-        worth=np.where(outvotes, _worth(rows, speaking), rows.sum(axis=0)),
+        cumulative=_median(shares, np.broadcast_to(is_heard[..., np.newaxis], shares.shape)),
+        worth=np.where(outvotes, _worth(rows), rows.sum(axis=0)),
         rows=rows.sum(axis=0),
+        voices=shares,
+        is_heard=is_heard,
     )
 
 
@@ -96,18 +115,32 @@ def _voices(rows: Floats) -> list[tuple[int, ...]]:
     return [members for _, _, members in sorted(heap, key=lambda entry: entry[1])]
 
 
-def _median(shares: Floats, rows: Floats) -> Floats:
-    """Of the voices (voices, channels, 32) that have rows (voices, channels)."""
-    heard = np.where(rows[..., np.newaxis] > 0, shares, np.nan)
-    heard[:, (rows <= 0).all(axis=0)] = 0
-    return np.asarray(np.nanmedian(heard, axis=0))
+def _median(values: Floats, is_heard: NDArray[np.bool_]) -> Floats:
+    """Over the first axis, of those that are heard; 0 where none is."""
+    ascending = np.sort(np.where(is_heard, values, np.inf), axis=0)
+    count = is_heard.sum(axis=0)
+    middle = [
+        np.take_along_axis(ascending, np.maximum(place, 0)[np.newaxis], axis=0)[0]
+        for place in ((count - 1) // 2, count // 2)
+    ]
+    return np.asarray(np.where(count > 0, (middle[0] + middle[1]) / 2, 0.0))
 
 
-def _worth(rows: Floats, speaking: NDArray[np.intp]) -> Floats:
-    """(channels,): see `_WORTH`."""
+def _worth(rows: Floats) -> Floats:
+    """Of voices (voices, channels), per channel: see `_WORTH`."""
     ascending = np.sort(np.where(rows > 0, rows, np.inf), axis=0)
+    speaking = (rows > 0).sum(axis=0)
     worth = np.zeros(rows.shape[1])
     for voices, (smallest, factor) in _WORTH.items():
         if voices <= len(rows):
             worth = np.where(speaking == voices, factor * ascending[:smallest].sum(axis=0), worth)
     return np.asarray(worth)
+
+
+def _pick(values: Floats, counts: NDArray[np.bool_], *, upper: bool) -> Floats:
+    """The lower or upper median over the devices that count; inf where none does."""
+    ascending = np.sort(np.where(counts, values, np.inf), axis=-2)
+    number = counts.sum(axis=-2)
+    middle = number // 2 if upper else np.maximum(number - 1, 0) // 2
+    middle = np.minimum(middle, np.maximum(number - 1, 0))
+    return np.asarray(np.take_along_axis(ascending, middle[..., np.newaxis, :], axis=-2)[..., 0, :])

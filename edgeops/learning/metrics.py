@@ -132,12 +132,24 @@ def mcnemar_p(lost: int, won: int) -> float:
     each model would win half if both were equally good, so the count is binomial with p = 1/2.
     """
     differing = lost + won
-    logarithm = math.lgamma(differing + 1) - differing * math.log(2)
-    terms = (
-        math.exp(logarithm - math.lgamma(count + 1) - math.lgamma(differing - count + 1))
-        for count in range(lost, differing + 1)
-    )
+    halves = differing * math.log(2)
+    terms = (math.exp(_log_binomial(differing, count) - halves) for count in range(lost, differing + 1))
     return min(math.fsum(terms), 1.0)
+
+
+def fisher_p(first: Answers, second: Answers) -> float:
+    """One-sided exact test: the chance that the first rows have so few right answers if both were as easy.
+
+    Fisher 1922: given how many of all rows are right, those among the first are hypergeometric.
+    """
+    right, rows = int(first.right.sum()) + int(second.right.sum()), len(first) + len(second)
+
+    def ways(chosen: int) -> float:
+        return _log_binomial(len(first), chosen) + _log_binomial(len(second), right - chosen)
+
+    fewest = max(0, right - len(second))
+    whole = _log_binomial(rows, right)
+    return min(math.fsum(math.exp(ways(one) - whole) for one in range(fewest, int(first.right.sum()) + 1)), 1.0)
 
 
 def loss_bound(pair: Paired) -> float:
@@ -150,3 +162,7 @@ def loss_bound(pair: Paired) -> float:
     difference = (lost - won) / rows
     variance = (lost + won - (lost - won) ** 2 / rows) / rows**2
     return difference + _Z_95 * math.sqrt(variance)
+
+
+def _log_binomial(rows: int, chosen: int) -> float:
+    return math.lgamma(rows + 1) - math.lgamma(chosen + 1) - math.lgamma(rows - chosen + 1)

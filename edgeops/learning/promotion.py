@@ -14,7 +14,7 @@ from dataclasses import dataclass
 
 from edgeops import limits
 from edgeops.artifact.manifest import Budgets, Promotion
-from edgeops.learning.metrics import Answers, Paired, compare, loss_bound
+from edgeops.learning.metrics import Answers, compare, fisher_p, loss_bound
 
 #: A difference with a smaller chance than this is not put down to luck.
 ALPHA = 0.05
@@ -27,14 +27,19 @@ HARD_LOSS = 0.05
 #: champion found, if that were at least so many rows.
 SLICE_LOSS = 0.10
 SLICE_ROWS = 3
-#: Of fewer bought labels each costs a fold a part of what there is to know, and a model judged without them is worse
-#: than the one that ships: then it must only not be proven worse.
+#: Fewer bought labels than this, each the only one of its kind, are missed by the folds that hold them out; and who
+#: answers as many as this rightly can hardly be beaten. Then the new model must only not be proven worse.
 FEW_LABELS = 20
+GOOD_ENOUGH = 0.9
 #: What quantizing may cost: the loss itself, or what it is at most with 95 % certainty.
 QUANTIZATION_LOSS = 0.01
 QUANTIZATION_BOUND = 0.02
-#: By how much the others' labels must be answered better without a device before it is suspected.
+#: A device is suspected when the others' labels are answered better without what it taught, by this much ...
 SUSPECT_GAIN = 0.05
+#: ... or when its own labels are answered so much worse than the others', although what it teaches was learnt for the
+#: former and not for the latter; a device with a hard life is left alone.
+SUSPECT_GAP = 0.30
+SUSPECT_ALPHA = 0.01
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -53,10 +58,14 @@ class LeftOut:
     """What one device's labels do to all others'; out of fold, so neither model learnt from the rows it answers."""
 
     device: str
+    #: All that it ever gave.
     labels: int
-    #: The others' labels, answered with and without what this device taught.
+    #: Its fresh labels.
+    own: Answers
+    #: The others' fresh labels, answered with and without what this device taught; None = whatever came of it could
+    #: not speak against the device, so it was not tried (`may_be_suspect`).
     kept: Answers
-    without: Answers
+    without: Answers | None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -98,6 +107,15 @@ class Ruling:
         return f"{'passed' if self.passed else 'failed'}: {self.reason}"
 
 
+def may_be_suspect(own: Answers, kept: Answers) -> bool:
+    """Whether leaving a device out could speak against it at all: else the trainings can be saved.
+
+    Where the others' labels are answered nearly all rightly there is no harm to be found; where its own are, no
+    contradiction.
+    """
+    return 1 - kept.accuracy >= SUSPECT_GAIN or 1 - own.accuracy >= SUSPECT_GAP
+
+
 def promote(candidate: Candidate) -> Promotion:
     """Put a candidate before every rule; it passes if it passes all."""
     rulings = [rule(candidate) for rule in RULES]
@@ -132,18 +150,21 @@ def keeps_what_it_knew(candidate: Candidate) -> Ruling:
 
 
 def heals(candidate: Candidate) -> Ruling:
-    """Better than the champion on the labels bought since, out of fold and in the file itself."""
+    """Better than the champion on the labels bought since, out of fold and in the file itself.
+
+    The file learnt from these labels, so its own answers cannot prove that it heals; they can prove that it does not.
+    """
     recent = candidate.recent
     if recent is None:
         return Ruling(passed=True, reason="no labels were bought since the champion, so none to be better at")
     rows, champion = len(recent.unseen), int(recent.champion.right.sum())
-    unseen, own = compare(recent.champion, recent.unseen), compare(recent.champion, recent.file)
-    is_healed = all(_is_better(pair, champion) for pair in (unseen, own))
-    few = f" ({rows} labels are few: it must only not be proven worse)" if rows < FEW_LABELS else ""
+    must_be_better = rows >= FEW_LABELS and recent.champion.accuracy < GOOD_ENOUGH
+    pairs = [compare(recent.champion, answers) for answers in (recent.unseen, recent.file)]
     return Ruling(
-        is_healed,
+        all(pair.won > pair.lost if must_be_better else pair.p_worse >= ALPHA for pair in pairs),
         f"of {rows} labels bought since, {int(recent.unseen.right.sum())} are answered rightly by models that never "
-        f"saw them, {int(recent.file.right.sum())} by the file, which did, {champion} by the champion{few}",
+        f"saw them, {int(recent.file.right.sum())} by the file, which did, {champion} by the champion "
+        f"({'more is asked for' if must_be_better else 'clearly fewer would be too few'})",
     )
 
 
@@ -195,25 +216,39 @@ def keeps_its_budgets(candidate: Candidate) -> Ruling:
 
 
 def owes_nothing_to_a_liar(candidate: Candidate) -> Ruling:
-    """No device's labels make the others' worse answered."""
+    """No device's labels make the others' worse answered, or contradict all that is known.
+
+    A device that labels at random contradicts; one that lies consistently teaches its lie and harms the others. Both
+    figures are out of fold.
+    """
     if not candidate.left_out:
         return Ruling(passed=True, reason="fewer than three devices gave labels: none can be told from the others")
-    suspects = []
-    for one in candidate.left_out:
-        pair = compare(one.kept, one.without)
-        # Every device is a chance to be accused by luck (Bonferroni).
-        if -pair.loss >= SUSPECT_GAIN and pair.p_better < ALPHA / len(candidate.left_out):
-            suspects.append(
-                f"without the {one.labels} labels of {one.device}, {int(one.without.right.sum())} of the others' "
-                f"{pair.rows} are answered rightly, with them {int(one.kept.right.sum())}"
-            )
-    if suspects:
-        return Ruling(
-            passed=False,
-            reason=f"{'; '.join(suspects)}; look at its labels, or leave it out: edgeops retrain run --without",
+    suspicions = [_suspicion(one, devices=len(candidate.left_out)) for one in candidate.left_out]
+    told = [suspicion for suspicion in suspicions if suspicion]
+    if told:
+        advice = "look at its labels and its sensor, or leave it out: edgeops retrain run MODEL --without DEVICE"
+        return Ruling(passed=False, reason=f"{'; '.join(told)}; {advice}")
+    named = ", ".join(sorted(one.device for one in candidate.left_out))
+    return Ruling(passed=True, reason=f"no device contradicts or harms the others: {named} gave labels")
+
+
+def _suspicion(one: LeftOut, *, devices: int) -> str | None:
+    """What speaks against a device, in words; every device is a chance to be accused by luck (Bonferroni)."""
+    if one.without is None:
+        return None
+    pair = compare(one.kept, one.without)
+    if -pair.loss >= SUSPECT_GAIN and pair.p_better < ALPHA / devices:
+        return (
+            f"without the {one.labels} labels of {one.device}, {int(one.without.right.sum())} of the others' "
+            f"{pair.rows} are answered rightly, with them {int(one.kept.right.sum())}"
         )
-    named = ", ".join(one.device for one in candidate.left_out)
-    return Ruling(passed=True, reason=f"no device makes the others' labels worse answered: {named}")
+    gap = one.without.accuracy - one.own.accuracy
+    if gap >= SUSPECT_GAP and fisher_p(one.own, one.without) < SUSPECT_ALPHA / devices:
+        return (
+            f"{one.device} contradicts the others: {int(one.own.right.sum())} of its {len(one.own)} labels are "
+            f"answered rightly, of the others' {len(one.without)} it is {int(one.without.right.sum())}"
+        )
+    return None
 
 
 Rule = Callable[[Candidate], Ruling]
@@ -226,13 +261,6 @@ RULES: Sequence[Rule] = (
     keeps_its_budgets,
     owes_nothing_to_a_liar,
 )
-
-
-def _is_better(pair: Paired, champion: int) -> bool:
-    if pair.rows < FEW_LABELS:
-        return pair.p_worse >= ALPHA
-    # Who answers all of them rightly cannot be beaten.
-    return pair.won > pair.lost or (champion == pair.rows and pair.lost == 0)
 
 
 def _points(share: float) -> str:

@@ -26,9 +26,12 @@ Indexes = NDArray[np.int64]
 _UNCERTAINTY_EXPONENT = 0.25
 #: A certain sample far from all others is still worth something.
 _LEAST_UNCERTAINTY = 1e-6
-#: Closer than this share of the typical distance from the middle is a near-duplicate; int8 embeddings of one and the
-#: same thing differ by a step of 1/255 of their range here and there.
+#: Closer than this share of the pool's extent is a near-duplicate; int8 embeddings of one and the same thing differ by
+#: a step of 1/255 of their range here and there.
 _NEAR = 0.02
+#: A pool's extent is the distance from its middle of this percentage of rows: a few that lie far out do not make
+#: near-duplicates of all others, and most being alike does not make others of the rest.
+_EXTENT_PERCENT = 90
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -146,10 +149,11 @@ def _spread(
 
 
 def _near(points: NDArray[np.float64]) -> float:
-    """Medians, so that one row far out does not make near-duplicates of all others."""
     if not len(points):
         return 0.0
-    return _NEAR * float(np.median(np.sqrt(((points - np.median(points, axis=0)) ** 2).sum(axis=1))))
+    difference = points - np.median(points, axis=0)
+    distances = np.sqrt(np.einsum("ij,ij->i", difference, difference))
+    return _NEAR * float(np.percentile(distances, _EXTENT_PERCENT))
 
 
 def _distances(points: NDArray[np.float64], index: int) -> NDArray[np.float64]:

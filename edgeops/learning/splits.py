@@ -1,5 +1,4 @@
-"""Decides which labels a judging model must not have seen: every row is in one fold, and judged by what its fold did
-not teach.
+"""Decides which labels a judging model must not have seen: each row is in one fold, and judged without it.
 
 A label that was learnt from says nothing about the model that learnt it. Which models are trained, and whose labels are
 left out beside, is not decided here.

@@ -65,13 +65,13 @@ class RetrainPolicy(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fi
 
 
 def read_policy(values: object) -> RetrainPolicy:
-    """A policy from plain values (durations in ISO 8601); what is not named is the default.
+    """A policy from plain values (durations in ISO 8601 or seconds); what is not named is the default.
 
     Raises:
         InputError: a value is out of its bounds, or contradicts another.
     """
     try:
-        policy = msgspec.convert(values, RetrainPolicy)
+        policy = msgspec.convert(values, RetrainPolicy, strict=False)
     except msgspec.ValidationError as error:
         raise InputError(f"not a retraining policy: {error}") from error
     parse_waves(policy.waves)
@@ -105,7 +105,8 @@ class Trigger:
     deployment: str
     #: In words: what the firing stands on.
     why: str
-    #: The one device that differs from its siblings; empty = the fleet.
+    #: Of drift: the finding, and the one device that differs from its siblings; empty = the fleet.
+    finding: str | None = None
     device_id: str = ""
     #: Of drift: data quality is part of what was found.
     bad_quality: bool = False
@@ -158,6 +159,7 @@ class Past:
     kind: TriggerKind
     digest: str
     deployment: str
+    finding: str | None
     device_id: str
     answer: Answer
     cause: Cause
@@ -178,7 +180,13 @@ def decide(trigger: Trigger, policy: RetrainPolicy, history: Sequence[Past], now
 
 
 def is_news(trigger: Trigger, decision: Decision, history: Sequence[Past]) -> bool:
-    """Whether a decision is written down: not the same suppression of what has stood since the last real one."""
+    """Whether a decision is written down.
+
+    Not news is a finding whose retraining goes on, and the same suppression of what has stood since the last firing
+    that was not suppressed.
+    """
+    if trigger.finding is not None and any(one.finding == trigger.finding and one.state in OPEN for one in history):
+        return False
     if decision.answer is not Answer.SUPPRESSED:
         return True
     since = max((one.id for one in history if one.answer is not Answer.SUPPRESSED), default="")

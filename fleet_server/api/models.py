@@ -6,7 +6,17 @@ from typing import Annotated
 from fastapi import APIRouter, Path, Response
 from fastapi.responses import FileResponse
 
-from edgeops.api.shapes import Artifact, Job, Model, Page, PublishRequest, Version, WithdrawRequest
+from edgeops.api.shapes import (
+    Artifact,
+    Job,
+    Model,
+    Page,
+    Promotion,
+    PublishRequest,
+    Version,
+    WithdrawRequest,
+    shape_of,
+)
 from edgeops.artifact.manifest import Variant
 from edgeops.errors import ConflictError, NotFoundError
 from fleet_server.api.callers import VIEWER, Operator
@@ -167,6 +177,7 @@ def _artifact(artifact: models.Artifact) -> Artifact:
         target=artifact.target,
         standing=artifact.standing,
         metrics=descriptor.manifest.metrics,
+        promotion=shape_of(Promotion, descriptor.promotion),
         latency_p50_ms=descriptor.latency_p50_ms,
         latency_p95_ms=descriptor.latency_p95_ms,
         memory_bytes=descriptor.memory_bytes,

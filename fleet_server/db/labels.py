@@ -63,8 +63,10 @@ class NewLabel:
 
 def add(connection: Connection, new: Sequence[NewLabel], now: datetime) -> dict[str, Agreed | Disputed]:
     """Keep labels, close their places in the queue, and say so; what each sample's labels now amount to."""
-    for one in new:
-        connection.execute(labels.insert().values({name: getattr(one, name) for name in one.__slots__}, at=now))
+    if not new:
+        return {}
+    rows = [{**{name: getattr(one, name) for name in one.__slots__}, "at": now} for one in new]
+    connection.execute(labels.insert(), rows)
     spoken = of_samples(connection, [one.sample_id for one in new])
     outcomes: dict[str, Agreed | Disputed] = {}
     for one in new:

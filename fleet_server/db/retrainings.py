@@ -139,6 +139,7 @@ def history(connection: Connection, model: str, *, since: datetime) -> tuple[Pas
             kind=one.trigger,
             digest=one.digest,
             deployment=one.deployment,
+            finding=one.evidence.finding,
             device_id=one.evidence.device_id,
             answer=one.decision,
             cause=one.cause,

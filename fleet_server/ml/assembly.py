@@ -108,7 +108,10 @@ class Assembled:
 
 
 def assemble(trained: Trained, variant: Variant, converted: Converted, *, float32: Judgement | None) -> Assembled:
-    """Make an artifact of a converted network; `float32` is how its unquantized sibling was judged, None = it is one."""
+    """Make an artifact of a converted network.
+
+    `float32` is how its unquantized sibling was judged; None = it is that.
+    """
     task, schema = trained.task, trained.snapshot.schema
     draft = _manifest(trained, variant, converted, metrics={})
     before = _resident_bytes()

@@ -7,13 +7,13 @@ saves the conversions. What follows from the answers, `edgeops.learning.promotio
 """
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
 
-from edgeops.learning.metrics import Answers
-from edgeops.learning.promotion import LeftOut
+from edgeops.learning.metrics import REFUSED, Answers
+from edgeops.learning.promotion import LeftOut, may_be_suspect
 from edgeops.learning.splits import fold_of
 from edgeops.model.model import Model
 from fleet_server.datasets.snapshot import IMPORTED, Rows
@@ -24,6 +24,8 @@ Integers = NDArray[np.int64]
 
 #: A training and a conversion each.
 FOLDS = 3
+#: Of fewer fresh rows none can be held out.
+_FEWEST_ROWS = 2
 #: Fewer devices cannot be told from one another.
 _FEWEST_DEVICES = 3
 #: Devices that are left out in turn: those with the most labels, for they can do the most harm. A training each, per
@@ -50,55 +52,84 @@ def cross_judge(
 ) -> tuple[Judgement | None, tuple[LeftOut, ...]]:
     """Answers to the last `fresh` training rows, and what each device's labels do to the others'.
 
+    A device is left out only if that could speak against it, which saves most trainings in an honest fleet.
+
     Args:
         trainings: how.
         rows: all training rows (n), bought ones last and fresh ones last of these.
-        fresh: how many; of fewer than two none can be held out, and there are no answers.
+        fresh: how many; of fewer than two there are no answers.
         devices: what the rows' origins point into.
         classes: how many.
         seed: of the folds.
     """
+    if fresh < _FEWEST_ROWS:
+        return None, ()
     places = np.arange(len(rows) - fresh, len(rows))
     bought = rows.only(places)
-    folds = min(FOLDS, fresh)
-    if folds < 2:
-        return None, ()
-    fold = fold_of(bought.classes, folds=folds, random=np.random.default_rng(seed))
-    suspects = _suspects(rows)
-    answers, float_answers = np.empty((2, fresh), dtype=np.int64)
-    without = np.empty((len(suspects), fresh), dtype=np.int64)
-    confidence, latencies = np.empty(fresh, dtype=np.float32), np.empty(fresh)
-    total, done = folds * (1 + len(suspects)), 0
-    for number in range(folds):
-        held = np.flatnonzero(fold == number)
-        is_held = np.isin(np.arange(len(rows)), places[held])
-        fitted = trainings.fit_without(is_held)
-        float_answers[held] = trainings.answers(fitted, places[held])
-        model = trainings.quantize(fitted)
-        judgement = judge(model, bought.only(held), classes=classes)
-        model.close()
-        answers[held], confidence[held] = judgement.answers.answers, judgement.confidence
-        latencies[held] = judgement.latencies_ms
-        trainings.report((done := done + 1) / total)
-        for place, suspect in enumerate(suspects):
-            fitted = trainings.fit_without(is_held | (rows.origins == suspect))
-            without[place, held] = trainings.answers(fitted, places[held])
-            trainings.report((done := done + 1) / total)
-    judged = Judgement(
-        answers=Answers(truths=bought.classes, answers=answers, classes=classes),
-        confidence=confidence,
-        latencies_ms=latencies,
-    )
-    return judged, tuple(
-        _left_out(
-            devices[suspect],
-            labels=int((rows.origins == suspect).sum()),
-            others=bought.origins != suspect,
-            kept=Answers(truths=bought.classes, answers=float_answers, classes=classes),
-            without=Answers(truths=bought.classes, answers=without[place], classes=classes),
-        )
-        for place, suspect in enumerate(suspects)
-    )
+    fold = fold_of(bought.classes, folds=min(FOLDS, fresh), random=np.random.default_rng(seed))
+    folds = _Folds(trainings=trainings, rows=rows, places=places, bought=bought, fold=fold, classes=classes)
+    judgement, answers = folds.judge()
+    suspects, left_out = _suspects(rows), list[LeftOut]()
+    for suspect in suspects:
+        others = bought.origins != suspect
+        own, kept = answers.only(~others), answers.only(others)
+        without = folds.answers_without(suspect).only(others) if may_be_suspect(own, kept) else None
+        labels = int((rows.origins == suspect).sum())
+        left_out.append(LeftOut(device=devices[suspect], labels=labels, own=own, kept=kept, without=without))
+        trainings.report(0.5 + 0.5 * len(left_out) / len(suspects))
+    return judgement, tuple(left_out)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class _Folds:
+    """The fresh rows, dealt to folds."""
+
+    trainings: Trainings
+    #: All training rows; which of them are fresh, and these.
+    rows: Rows
+    places: Integers
+    bought: Rows
+    #: Per fresh row.
+    fold: Integers
+    classes: int
+
+    def judge(self) -> tuple[Judgement, Answers]:
+        """What int8 files answer, and what their float networks do."""
+        whole = self._answers()
+        given, confidence = np.empty(len(self.bought), dtype=np.int64), np.empty(len(self.bought), dtype=np.float32)
+        latencies = np.empty(len(self.bought))
+        parts = self._held()
+        for number, held in enumerate(parts):
+            fitted = self.trainings.fit_without(self._is_among(held))
+            whole.answers[held] = self.trainings.answers(fitted, self.places[held])
+            model = self.trainings.quantize(fitted)
+            judgement = judge(model, self.bought.only(held), classes=self.classes)
+            model.close()
+            given[held], confidence[held] = judgement.answers.answers, judgement.confidence
+            latencies[held] = judgement.latencies_ms
+            self.trainings.report(0.5 * (number + 1) / len(parts))
+        return Judgement(answers=replace(whole, answers=given), confidence=confidence, latencies_ms=latencies), whole
+
+    def answers_without(self, device: int) -> Answers:
+        """What float networks answer that learnt nothing from a device."""
+        whole = self._answers()
+        for held in self._held():
+            fitted = self.trainings.fit_without(self._is_among(held) | (self.rows.origins == device))
+            whole.answers[held] = self.trainings.answers(fitted, self.places[held])
+        return whole
+
+    def _held(self) -> list[NDArray[np.bool_]]:
+        """Per fold, which of the fresh rows it holds out."""
+        return [self.fold == number for number in range(self.fold.max() + 1)]
+
+    def _is_among(self, held: NDArray[np.bool_]) -> NDArray[np.bool_]:
+        """Which of all rows these are."""
+        return np.isin(np.arange(len(self.rows)), self.places[held])
+
+    def _answers(self) -> Answers:
+        """Room for answers to the fresh rows."""
+        nothing = np.full(len(self.bought), REFUSED, dtype=np.int64)
+        return Answers(truths=self.bought.classes, answers=nothing, classes=self.classes)
 
 
 def _suspects(rows: Rows) -> list[int]:
@@ -106,7 +137,3 @@ def _suspects(rows: Rows) -> list[int]:
     counts = np.bincount(rows.origins[rows.origins != IMPORTED])
     giving = [int(device) for device in np.argsort(-counts, kind="stable") if counts[device]]
     return giving[:_MOST_DEVICES] if len(giving) >= _FEWEST_DEVICES else []
-
-
-def _left_out(device: str, *, labels: int, others: NDArray[np.bool_], kept: Answers, without: Answers) -> LeftOut:
-    return LeftOut(device=device, labels=labels, kept=kept.only(others), without=without.only(others))

@@ -198,7 +198,7 @@ def _pass(tf: Any, network: Any, optimizer: Any, pad: int) -> Any:
             *(order_spec, shifts_spec),
         )
     )
-    def run(
+    def run(  # noqa: PLR0917 - tensors come in the order of the signature
         inputs: Any, classes: Any, counts: Any, check_inputs: Any, check_classes: Any, order: Any, shifts: Any
     ) -> Any:
         padded = tf.pad(inputs, ((0, 0), (pad, pad), (pad, pad), (0, 0))) if pad else inputs

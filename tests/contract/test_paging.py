@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from edgeops.api.shapes import Role
 from edgeops.digest import digest_bytes
 from edgeops.protocol.messages import Phase
-from fleet_server.db import ingest, jobs, tokens
+from fleet_server.db import ingest, jobs, rollups, tokens
 from tests.contract.rig import START, ApiRig, assert_problem
 
 ROWS = 23
@@ -30,6 +30,7 @@ def rig(tmp_path_factory):
             tokens.add_api_token(connection, tokens.ApiToken(f"token{number:04}", "me", Role.VIEWER, "hash", START))
     with rig.database.write_telemetry() as connection:
         ingest.add_windows(connection, [window(number) for number in range(ROWS)])
+        rollups.put(connection, [rollup(number) for number in range(ROWS)])
         ingest.put_predictions(connection, [prediction(number) for number in range(ROWS)])
         ingest.put_aside(connection, [aside(number) for number in range(ROWS)])
     yield rig
@@ -55,6 +56,26 @@ def window(number):
         "latency_p95_us": 1,
         "record_bytes": 1,
         "sketch": b"",
+    }
+
+
+def rollup(number):
+    return {
+        "device_id": DEVICE,
+        "deployment": f"camera-{number % 2}",
+        "digest": digest_bytes(bytes([number % 3])),
+        "hour": START + timedelta(hours=number // 4),
+        "windows": 1,
+        "duration_ms": 1,
+        "rows": 1,
+        "source_rows": 1,
+        "errors": 0,
+        "dropped": 0,
+        "latency_p50_us": 1,
+        "latency_p95_us": 1,
+        "record_bytes": 1,
+        "sketch": b"",
+        "unsketched": 0,
     }
 
 
@@ -90,6 +111,8 @@ LISTS = [
     ("/api/v1/tokens", ("id",), 1 + len(Role)),
     ("/api/v1/quarantine", ("id",), 0),
     (f"/api/v1/devices/{DEVICE}/telemetry", ("rows",), 0),
+    ("/api/v1/fleet/telemetry", ("hour", "deployment", "digest"), 0),
+    ("/api/v1/fleet/windows", ("id",), 0),
     (f"/api/v1/devices/{DEVICE}/predictions", ("deployment", "digest", "input_id"), 0),
 ]
 

@@ -16,12 +16,19 @@ UNKNOWN = [key for key in LEAST_ROLE if "{" in key[1]]
 PAGES = [
     f"/api/v1/{noun}" for noun in ("devices", "quarantine", "datasets", "runs", "models", "jobs", "rollouts", "tokens")
 ]
-PAGES += ["/api/v1/devices/{device_id}/telemetry", "/api/v1/devices/{device_id}/predictions"]
+PAGES += ["/api/v1/retrainings", "/api/v1/devices/{device_id}/telemetry", "/api/v1/devices/{device_id}/predictions"]
 JSON_BODIES = sorted(
     path
     for method, path in LEAST_ROLE
-    if method == "POST" and path != "/api/v1/datasets" and not path.endswith(("/abort", "/release", "/drift/check"))
+    if method == "POST"
+    and path not in {"/api/v1/datasets", "/api/v1/labels/csv"}
+    and not path.endswith(("/abort", "/cancel", "/release", "/drift/check"))
 )
+#: What is looked at before the thing that it is about.
+NEEDED_BODIES = {
+    "/api/v1/models/{name}/feedback": {"device_id": "dev-1", "deployment": "gas", "input_id": "1", "label": "red"},
+    "/api/v1/models/{name}/retraining/policy": {},
+}
 
 
 @pytest.fixture(scope="module")
@@ -35,7 +42,8 @@ def example(path):
 
 @pytest.mark.parametrize(("method", "path"), UNKNOWN)
 def test_an_unknown_thing_is_a_404_that_says_which(rig, method, path):
-    problem = assert_problem(rig.request(method, example(path), role=Role.ADMIN), 404)
+    body = None if method == "GET" else NEEDED_BODIES.get(path)
+    problem = assert_problem(rig.request(method, example(path), role=Role.ADMIN, json=body), 404)
     assert "7" in problem["detail"]
 
 

@@ -77,7 +77,7 @@ def site(tmp_path, capsys):
 
 def test_a_delegation_comes_with_an_acceptance_set_from_frozen_rows_and_floors_below_todays_model(site):
     site.run("publish", "tiny@1")
-    answer = site.answer("key", "delegate", MODEL)
+    answer = site.answer("key", "delegate", MODEL, "--yes")
 
     shown = answer["acceptance"]
     assert (shown["dataset"], shown["version"]) == (DATASET, 1)
@@ -94,7 +94,7 @@ def test_a_delegation_comes_with_an_acceptance_set_from_frozen_rows_and_floors_b
 
 
 def test_the_acceptance_set_is_shown_to_a_person(site):
-    shown = site.run("key", "delegate", MODEL, "--version", "1", "--floor", "0.8", "--class-floor", "0.5")
+    shown = site.run("key", "delegate", MODEL, "--yes", "--version", "1", "--floor", "0.8", "--class-floor", "0.5")
     assert "120 evaluation rows of tiny-rows" in shown.out
     assert "80.0%" in shown.out
     for label in LABELS:
@@ -108,19 +108,26 @@ def test_a_dry_run_signs_nothing(site):
     assert acceptance_path(MODEL) not in site.repository.listed()
 
 
+def test_nobody_signs_unasked(site):
+    shown = site.run("key", "delegate", MODEL, "--version", "1", code=Exit.USAGE)
+    assert "--yes" in shown.err
+    assert "120 evaluation rows" in shown.out, "what the question is about"
+    assert site.repository.delegations() == {}
+
+
 def test_a_floor_that_todays_model_does_not_reach_is_refused(site):
-    shown = site.run("key", "delegate", MODEL, "--version", "1", "--class-floor", "1.0", code=Exit.FAILED)
+    shown = site.run("key", "delegate", MODEL, "--yes", "--version", "1", "--class-floor", "1.0", code=Exit.FAILED)
     assert "the model of today would fail" in shown.err
     assert site.repository.delegations() == {}
 
 
 def test_before_a_version_is_published_no_model_of_today_exists(site):
-    shown = site.run("key", "delegate", MODEL, code=Exit.CONFLICT)
+    shown = site.run("key", "delegate", MODEL, "--yes", code=Exit.CONFLICT)
     assert "edgeops publish tiny@VERSION" in shown.err
 
 
 def test_undelegating_names_what_is_listed_no_longer(site):
-    site.run("key", "delegate", MODEL, "--version", "1")
+    site.run("key", "delegate", MODEL, "--yes", "--version", "1")
     site.repository.publish({AUTO: b"{}"}, site.rig.now)
     assert site.answer("key", "undelegate", MODEL) == {"model": MODEL, "unlisted": [AUTO]}
     assert acceptance_path(MODEL) not in site.repository.listed()
@@ -144,15 +151,15 @@ def test_after_the_keys_moved_a_version_waits_until_a_person_signs_it(site):
 
 def test_after_the_keys_moved_a_delegation_is_signed_with_them_and_its_key_stays_on_the_server(site):
     site.run("key", "move-offline", str(site.stick))
-    refused = site.run("key", "delegate", MODEL, "--version", "1", code=Exit.USAGE)
+    refused = site.run("key", "delegate", MODEL, "--yes", "--version", "1", code=Exit.USAGE)
     assert "the targets key is not on this machine" in refused.err
-    site.run("key", "delegate", MODEL, "--version", "1", "--keys", str(site.stick))
+    site.run("key", "delegate", MODEL, "--yes", "--version", "1", "--keys", str(site.stick))
     assert (site.config.keys / "auto-tiny.pem").exists()
     assert site.repository.can_sign(AUTO, site.rig.now)
 
 
 def test_the_list_of_keys_says_where_each_lies_and_until_when(site):
-    site.run("key", "delegate", MODEL, "--version", "1")
+    site.run("key", "delegate", MODEL, "--yes", "--version", "1")
     site.run("key", "move-offline", str(site.stick))
     keys = site.answer("key", "list")
     where = {key["model"] or key["role"]: key["private"] for key in keys}

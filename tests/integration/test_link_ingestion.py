@@ -2,7 +2,9 @@
 
 import secrets
 import signal
+from datetime import UTC, datetime
 
+import msgspec
 import pytest
 
 from edgeops.digest import digest_bytes, digest_raw
@@ -10,7 +12,10 @@ from edgeops.protocol import messages
 from edgeops.protocol.envelope import Session
 from edgeops.protocol.keys import SigningKey
 from edgeops.protocol.topics import DownKind, UpKind
+from fleet_server.db import nominations
 from tests.integration.link_rig import Rig, eventually, predictions, record, reported, window
+from tests.unit.loop_rows import add_retraining
+from tests.unit.sketches import packed
 
 pytestmark = pytest.mark.slow
 
@@ -287,3 +292,63 @@ def test_a_device_that_reports_is_online_though_it_was_given_up(rig):
         connection.exec_driver_sql("UPDATE devices SET presence = 'offline'")
     device.send(UpKind.REPORTED, reported())
     eventually(lambda: rig.control_rows("SELECT 1 FROM devices WHERE presence = 'online'"), what="a sign of life")
+
+
+def test_nominated_samples_arrive_once_in_any_order_and_one_event_says_that_all_are_there(rig):
+    device = rig.device()
+    with rig.database.write() as connection:
+        add_retraining(connection, "retrain-1", now=datetime.now(UTC), digest=digest_bytes(b"model"))
+        nomination = nominations.add(
+            connection, retraining_id="retrain-1", device_id=device.id, count=4, now=datetime.now(UTC)
+        )
+
+    def part(number, *input_ids, last=False):
+        return messages.encode(
+            messages.Samples(
+                deployment="digits",
+                digest=digest_raw(digest_bytes(b"model")),
+                nomination=nomination.id,
+                pool=9,
+                last=last,
+                part=number,
+                samples=tuple(
+                    messages.Sample(
+                        input_id=input_id,
+                        age_ms=0,
+                        values=bytes(16),
+                        embedding=b"",
+                        answer=1.0,
+                        confidence=0.5,
+                        uncertainty=0.5,
+                        weight=3.0,
+                        by_chance=False,
+                    )
+                    for input_id in input_ids
+                ),
+            )
+        )
+
+    last, first, greedy = part(1, "c", last=True), part(0, "a", "b"), part(2, "d", "e")
+    device.send(UpKind.SAMPLES, device.records((1, last)))
+    eventually(lambda: rig.rows("SELECT 1 FROM samples"), what="the last record")
+    assert rig.control_rows("SELECT 1 FROM events WHERE kind = 'nomination.answered'") == []
+    rig.end_link(signal.SIGKILL)
+    rig.start_link()
+    for _ in range(2):
+        device.send(UpKind.SAMPLES, device.records((1, last), (0, first), (2, greedy)))
+    eventually(lambda: device.acked_through() == 2, what="the ack of all records")
+    assert rig.rows("SELECT input_id FROM samples ORDER BY input_id") == [("a",), ("b",), ("c",)]
+    (event,) = rig.control_rows("SELECT subject, data FROM events WHERE kind = 'nomination.answered'")
+    assert event.subject == device.id
+    assert msgspec.json.decode(event.data) == {"retraining": "retrain-1", "nomination": nomination.id, "samples": 3}
+    assert "more samples" in quarantined(rig, "record")[0].detail
+
+
+def test_a_window_with_a_damaged_sketch_is_put_aside_and_the_hour_knows_only_the_others(rig):
+    device = rig.device()
+    entries = [window(10, sketch=packed(10)), window(10, sketch=packed(10)[:-1]), window(11, sketch=packed(10))]
+    device.send(UpKind.TELEMETRY, device.records(*enumerate(messages.encode(one) for one in entries)))
+    eventually(lambda: device.acked_through() == 2, what="the ack of all three records")
+    assert rig.rows("SELECT seq FROM windows") == [(0,)]
+    assert rig.rows("SELECT windows, rows, unsketched, sketch FROM rollups") == [(1, 10, 0, packed(10))]
+    assert len(quarantined(rig, "record")) == 2

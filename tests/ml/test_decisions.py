@@ -1,4 +1,4 @@
-"""What is decided around a training, without training: plans, channels, judgements, the promotion gate."""
+"""What is decided around a training, without training: plans and channels."""
 
 from pathlib import Path
 
@@ -10,8 +10,6 @@ from edgeops.errors import ConfigError
 from fleet_server.datasets.importing import import_file
 from fleet_server.datasets.snapshot import SnapshotFile
 from fleet_server.datasets.splits import Split
-from fleet_server.ml.judging import Judgement
-from fleet_server.ml.promotion import promote
 from fleet_server.ml.recipes import cnn, dense
 from fleet_server.ml.watching import anova_f, image_channels, table_channels
 
@@ -22,10 +20,6 @@ def snapshot(folder: Path, values: np.ndarray) -> SnapshotFile:
     path = folder / "data.npz"
     np.savez(path, X=values.astype(np.float32), y=np.arange(len(values)) % 2)
     return import_file(path, file_name="data.npz", label="y")
-
-
-def judged(*rows: tuple[int, ...]) -> Judgement:
-    return Judgement(confusion=np.array(rows), latencies_ms=np.ones(3))
 
 
 # -- plans
@@ -139,38 +133,3 @@ def test_a_column_called_as_an_output_gets_a_name_of_its_own() -> None:
 
 def test_an_image_has_sixteen_channels() -> None:
     assert len(image_channels()) == 16
-
-
-# -- judgement and gate
-
-
-def test_figures_of_a_judgement_are_those_of_its_confusion() -> None:
-    judgement = judged((8, 2, 0), (1, 4, 5))
-    assert judgement.accuracy == pytest.approx(12 / 20)
-    assert judgement.majority == pytest.approx(0.5)
-    assert judgement.recall.tolist() == pytest.approx([0.8, 0.4])
-    assert judgement.precision.tolist() == pytest.approx([8 / 9, 4 / 6])
-    assert judgement.metrics(("a", "b"))["recall.b"] == pytest.approx(0.4)
-
-
-def test_a_model_better_than_guessing_passes() -> None:
-    good = judged((9, 1, 0), (1, 9, 0))
-    assert promote(good, float32=good).passed
-
-
-def test_a_model_that_only_guesses_the_majority_fails_with_its_figures() -> None:
-    guess = judged((15, 0, 0), (5, 0, 0))
-    verdict = promote(guess, float32=guess)
-    assert not verdict.passed
-    assert verdict.reasons[0].startswith("failed: accuracy 0.7500 against 0.7500")
-
-
-def test_a_variant_that_quantizing_harmed_fails() -> None:
-    float32, int8 = judged((100, 0, 0), (0, 100, 0)), judged((97, 3, 0), (0, 100, 0))
-    verdict = promote(int8, float32=float32)
-    assert not verdict.passed
-    assert "failed: accuracy lost against float32: 1.50 points of 1 allowed" in verdict.reasons
-
-
-def test_a_refused_row_counts_as_wrong() -> None:
-    assert judged((5, 0, 5), (0, 10, 0)).accuracy == pytest.approx(0.75)

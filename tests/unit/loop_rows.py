@@ -1,9 +1,11 @@
 """Rows that the stores of the loop hang on, without the engine that makes them."""
 
+import numpy as np
+
 from edgeops.digest import digest_bytes
 from edgeops.protocol.keys import SigningKey
-from fleet_server.db import devices
-from fleet_server.db.tables import retrainings
+from fleet_server.db import devices, rollups, samples
+from fleet_server.db.tables import label_queue, labels, retrainings
 
 DIGEST = digest_bytes(b"model")
 
@@ -33,3 +35,57 @@ def add_retraining(connection, retraining_id, *, now, deployment="digits", diges
             entered_at=now,
         )
     )
+
+
+def add_to_queue(connection, sample_id, *, now, closed=False):
+    connection.execute(
+        label_queue.insert().values(
+            sample_id=sample_id,
+            model="digits",
+            retraining_id="retrain-1",
+            device_id="cam-1",
+            deployment="digits",
+            input_id="0",
+            position=0,
+            by_chance=False,
+            requested_at=now,
+            state="dropped" if closed else "open",
+            closed_at=now if closed else None,
+        )
+    )
+
+
+def label(connection, sample_id, *, now):
+    connection.execute(
+        labels.insert().values(
+            sample_id=sample_id, model="digits", device_id="cam-1", label="3", source="person", author="ann", at=now
+        )
+    )
+
+
+def sample_row(number, received_at):
+    return samples.SampleRow(
+        id=f"sample-{number}",
+        device_id="cam-1",
+        deployment="digits",
+        digest=DIGEST,
+        nomination="nominate-1",
+        input_id=str(number),
+        answered_at=received_at,
+        received_at=received_at,
+        readings=np.array([1.5, np.nan], "<f4").tobytes(),
+        embedding=b"",
+        answer=1.0,
+        confidence=0.5,
+        uncertainty=0.5,
+        weight=3.0,
+        by_chance=True,
+    )
+
+
+def rollup(hour):
+    return rollups.RollupRow(
+        device_id="cam-1", deployment="digits", digest=DIGEST, hour=hour, windows=1, duration_ms=1, rows=1,
+        source_rows=1, errors=0, dropped=0, latency_p50_us=1, latency_p95_us=1, record_bytes=1, sketch=b"",
+        unsketched=0,
+    )  # fmt: skip

@@ -2,10 +2,12 @@
 
 import logging
 from datetime import timedelta
+from functools import cache
 from pathlib import Path
 
 import numpy as np
 
+from edgeops.artifact.manifest import encode_value
 from edgeops.drift.finding import Finding, Kind, Verdict
 from edgeops.learning.labels import LabelSource
 from edgeops.learning.triggers import RetrainPolicy, read_policy
@@ -27,9 +29,31 @@ from fleet_server.db import (
 from fleet_server.db.findings import Stream
 from fleet_server.retraining import Retrainer
 from fleet_server.retraining_orders import cancel_retraining, start_retraining
+from tests.golden.tiny import tiny_artifact, tiny_descriptor
 from tests.unit.engine_rig import Fleet, digest_of
 
 GAS = Stream("gas", 1, digest_of(1), "gas")
+
+
+@cache
+def _descriptor() -> bytes:
+    return encode_value(tiny_descriptor(tiny_artifact("gas")))
+
+
+def said(verdict: Verdict = Verdict.DRIFT, kinds=(Kind.DATA,)) -> Finding:
+    """A judgement without its channels."""
+    return Finding(
+        verdict=verdict,
+        kinds=tuple(kinds) if verdict is Verdict.DRIFT else (),
+        reason="x1 reads higher than in training",
+        channels=(),
+        class_mix_only=False,
+        rows=100,
+        windows=3,
+        rows_needed=None,
+        estimated_accuracy=None,
+        quality=(),
+    )
 
 
 class Loop(Fleet):
@@ -45,6 +69,13 @@ class Loop(Fleet):
             self.runs(device_id, 1)
         if policy is not None:
             self.allow(**policy)
+
+    def train(self, version: int, *, published: bool) -> None:
+        """With a descriptor that names the classes red, green and blue."""
+        super().train(version, published=published)
+        with self.database.write() as connection:
+            own = tables.artifacts.c.digest == digest_of(version)
+            connection.execute(tables.artifacts.update().where(own).values(descriptor=_descriptor()))
 
     def close(self) -> None:
         for name in ("retraining", "engine"):
@@ -78,7 +109,7 @@ class Loop(Fleet):
         cancel_retraining(self.database, retraining_id, cancelled_by="me", now=self.now)
         self.run()
 
-    def label(self, *sample_ids: str, label: str = "ethanol", author: str = "lab", source=LabelSource.PERSON) -> None:
+    def label(self, *sample_ids: str, label: str = "red", author: str = "lab", source=LabelSource.PERSON) -> None:
         with self.database.write() as connection:
             new = [
                 labels.NewLabel(
@@ -151,20 +182,9 @@ class Loop(Fleet):
         self, verdict: Verdict = Verdict.DRIFT, *, device_id: str = "", kinds=(Kind.DATA,), stream: Stream = GAS
     ) -> None:
         """What monitoring says now."""
-        said = Finding(
-            verdict=verdict,
-            kinds=tuple(kinds) if verdict is Verdict.DRIFT else (),
-            reason="x1 reads higher than in training",
-            channels=(),
-            class_mix_only=False,
-            rows=100,
-            windows=3,
-            rows_needed=None,
-            estimated_accuracy=None,
-            quality=(),
-        )
+        self.now += timedelta(milliseconds=1)
         with self.database.write() as connection:
-            findings.record(connection, stream, device_id, said, self.now)
+            findings.record(connection, stream, device_id, said(verdict, kinds), self.now)
         self.run()
 
     def end_job(self, *, passed: bool = True, signed: bool = False, error: str | None = None) -> None:

@@ -161,6 +161,25 @@ def test_stop_takes_the_source_away_and_keeps_the_rest(state, rows):
     assert read_deployment(state, "gas").predictions is PredictionMode.OFF
 
 
+def test_what_an_owner_chose_about_samples_stays_until_it_is_changed(state, rows):
+    common = ["--state", str(state.path)]
+    replay = [*common, "replay", str(rows), "--deployment", "gas"]
+    main(replay)
+    assert read_deployment(state, "gas").samples
+    main([*replay, "--no-samples"])
+    main(replay)
+    assert not read_deployment(state, "gas").samples
+    main([*common, "stop", "--deployment", "gas"])
+    assert not read_deployment(state, "gas").samples
+    main([*replay, "--samples"])
+    assert read_deployment(state, "gas").samples
+
+
+def test_a_feed_without_an_agent_says_what_to_start_before_it_reads_a_row(state, capsys):
+    assert main(["--state", str(state.path), "feed", "--deployment", "gas", "--columns", "a,b"]) == 5
+    assert capsys.readouterr().err.count("run") == 1
+
+
 def test_a_missing_file_cannot_be_replayed(state, tmp_path, capsys):
     arguments = ["--state", str(state.path), "replay", str(tmp_path / "gone.csv"), "--deployment", "gas"]
     assert main(arguments) == 3
@@ -193,6 +212,9 @@ def test_without_enrolment_every_command_says_how_to_enrol(command, tmp_path, ca
         ["replay", "x.csv", "--deployment", "gas", "--rate", "0"],
         ["replay", "x.csv", "--deployment", "gas", "--rate", "fast"],
         ["replay", "x.csv", "--deployment", "gas", "--predictions", "some"],
+        ["feed"],
+        ["feed", "--deployment", "gas", "--columns", "a,,b"],
+        ["feed", "--deployment", "gas", "--format", "xml"],
         ["run", "--broker", "nowhere"],
         ["enrol", "http://127.0.0.1"],
     ],

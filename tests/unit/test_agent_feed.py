@@ -1,5 +1,7 @@
 """One deployment's thread: it follows what shall run and what is configured, and survives its source."""
 
+import json
+import socket
 import time
 from collections.abc import Callable
 
@@ -9,11 +11,13 @@ import pytest
 from device_agent.config import Deployment, Replay
 from device_agent.feed import Checkpoint, Feed, Wiring
 from device_agent.sources.replay import ReplaySource
+from device_agent.sources.stream import StreamSource
 from device_agent.store.slots import Slot
 from device_agent.store.spool import Spool
 from device_agent.updates import Running
+from edgeops import limits
 from edgeops.digest import digest_bytes
-from edgeops.errors import DatasetError
+from edgeops.errors import ConflictError, DatasetError
 from edgeops.protocol.messages import Phase, Window, decode
 from tests.golden.tiny import COLUMNS, tiny_artifact, tiny_rows
 
@@ -227,3 +231,138 @@ def test_a_candidate_is_tried_although_the_active_model_does_not_load(house):
     feed = house.start()
     until(lambda: feed.source_state == "ended")
     assert house.shelf.told == [(True, "")] * 200
+
+
+class Stream:
+    """Both ends of a live source."""
+
+    def __init__(self) -> None:
+        self.writer, reader = socket.socketpair()
+        self.source = StreamSource(reader, run="run-1", header=COLUMNS, line=2)
+
+    def write(self, rows: int) -> None:
+        values, _ = tiny_rows(rows)
+        self.writer.sendall("".join(",".join(map(str, row)) + "\n" for row in values.tolist()).encode())
+
+    def end(self) -> None:
+        self.writer.shutdown(socket.SHUT_WR)
+
+    def told(self) -> list[dict]:
+        """What the writer hears until its stream is closed."""
+        self.writer.settimeout(DEADLINE_S)
+        with self.writer.makefile("rb") as file:
+            return [json.loads(line) for line in file]
+
+
+@pytest.fixture
+def stream():
+    stream = Stream()
+    yield stream
+    stream.writer.close()
+    stream.source.close("")
+
+
+def fed(house, stream):
+    """A feed with a model that takes its rows from the stream."""
+    house.shelf.now = Running(active=house.slot(tiny_artifact()), candidate=None)
+    feed = house.start()
+    feed.attach(stream.source, run="run-1")
+    return feed
+
+
+def test_a_live_source_is_played_to_its_end_whatever_waits_for_the_server(house, stream, monkeypatch):
+    monkeypatch.setattr(limits, "MAX_REPLAY_PENDING", -1)
+    feed = fed(house, stream)
+    stream.write(700)
+    stream.end()
+    until(lambda: feed.source_state == "ended")
+    assert sum(window.source_rows for window in house.windows()) == 700
+    assert stream.told() == [{"ended": "", "rows": 700, "refused": 0}]
+
+
+def test_a_live_source_goes_on_with_the_next_model_without_losing_a_row(house, stream):
+    feed = fed(house, stream)
+    stream.write(400)
+    until(lambda: feed.core.source_rows > 5)
+    house.shelf.now = Running(active=house.slot(tiny_artifact(version=2)), candidate=None)
+    feed.look_again()
+    stream.write(300)
+    stream.end()
+    until(lambda: feed.source_state == "ended")
+    assert sum(window.source_rows for window in house.windows()) == 700
+
+
+def test_a_second_source_is_refused_and_after_the_end_of_the_first_one_taken(house, stream):
+    feed = fed(house, stream)
+    other = Stream()
+    with pytest.raises(ConflictError, match="one source at a time"):
+        feed.attach(other.source, run="run-2")
+    stream.end()
+    until(lambda: feed.source_state == "ended")
+    feed.attach(other.source, run="run-2")
+    other.write(3)
+    other.end()
+    assert other.told()[-1]["rows"] == 3
+    other.writer.close()
+
+
+def test_a_replay_ends_a_live_source_and_says_so(house, stream):
+    feed = fed(house, stream)
+    stream.write(20)
+    until(lambda: feed.core.source_rows == 20)
+    house.configuration = Deployment(source=Replay(file=house.csv(30), run="a"))
+    feed.look_again()
+    assert "is replayed now" in stream.told()[-1]["ended"]
+    until(lambda: feed.source_state == "ended")
+    assert sum(window.source_rows for window in house.windows()) == 50
+    with pytest.raises(ConflictError, match="edgeops-agent stop"):
+        feed.attach(stream.source, run="run-2")
+
+
+def test_an_agent_that_stops_tells_whoever_feeds_it(house, stream):
+    feed = fed(house, stream)
+    stream.write(20)
+    until(lambda: feed.core.source_rows == 20)
+    house.stop()
+    assert stream.told() == [{"ended": "the agent stopped", "rows": 20, "refused": 0}]
+
+
+def test_refused_lines_of_all_streams_are_counted(house, stream):
+    feed = fed(house, stream)
+    stream.writer.sendall(b"bad\nworse\n")
+    until(lambda: feed.refused_lines == 2)
+    stream.end()
+    until(lambda: feed.source_state == "ended")
+    assert feed.refused_lines == 2
+
+
+def test_the_pool_is_asked_for_from_another_thread_while_rows_come(house):
+    slot = house.slot(tiny_artifact())
+    house.shelf.now = Running(active=slot, candidate=None)
+    house.configuration = Deployment(source=Replay(file=house.csv(200), run="a", loop=True))
+    feed = house.start()
+    until(lambda: feed.core.source_rows > 50)
+    for _ in range(20):
+        pooled = feed.pooled(slot.digest, within_ns=None, timeout_s=DEADLINE_S)
+        times = [entry.at_ns for entry in pooled.entries]
+        assert times == sorted(times)
+    assert len(times) > 50
+
+
+def test_a_question_that_comes_too_late_is_not_waited_for_for_ever(house):
+    feed = house.start()
+    house.stop()
+    with pytest.raises(TimeoutError):
+        feed.pooled("sha256:" + "0" * 64, within_ns=None, timeout_s=0.05)
+
+
+def test_an_owner_who_forbids_samples_is_obeyed_at_once(house):
+    slot = house.slot(tiny_artifact())
+    house.shelf.now = Running(active=slot, candidate=None)
+    house.configuration = Deployment(source=Replay(file=house.csv(60), run="a"))
+    feed = house.start()
+    until(lambda: feed.source_state == "ended")
+    assert len(feed.pooled(slot.digest, within_ns=None, timeout_s=DEADLINE_S).entries) == 60
+    house.configuration = Deployment(source=house.configuration.source, samples=False)
+    feed.look_again()
+    assert "forbids" in feed.pooled(slot.digest, within_ns=None, timeout_s=DEADLINE_S).reason

@@ -6,10 +6,11 @@ from datetime import UTC, datetime, timedelta
 import pytest
 
 from edgeops import limits
-from fleet_server.db import events, ingest, retention, settings, telemetry
+from fleet_server.db import events, ingest, retention, rollups, samples, settings, telemetry
 from fleet_server.db.database import Database
 from fleet_server.db.migrate import upgrade
 from fleet_server.db.retention import drop_old
+from tests.unit.loop_rows import add_retraining, add_to_queue, label, rollup, sample_row
 from tests.unit.test_ingest_writing import answer, window
 
 NOW = datetime(2026, 11, 1, tzinfo=UTC)
@@ -87,6 +88,34 @@ def test_only_the_ledgers_of_the_latest_spools_are_kept(database, monkeypatch):
     assert drop_old(database, NOW) == 3
     with database.read_telemetry() as connection:
         assert ingest.spool_ids(connection, "cam-1", limit=9) == (b"\4" * 8, b"\3" * 8)
+
+
+def test_hours_outlive_their_windows_but_not_for_ever(database, monkeypatch):
+    monkeypatch.setattr(limits, "RETENTION_BATCH", 2)
+    old = NOW - limits.ROLLUP_LIFE
+    with database.write_telemetry() as connection:
+        rollups.put(connection, [rollup(old + timedelta(hours=hour)) for hour in range(-5, 2)])
+    assert drop_old(database, NOW) == 5
+    with database.read_telemetry() as connection:
+        kept = rollups.device_page(connection, "cam-1", limit=9)
+    assert [row["hour"] for row in kept] == [old, old + timedelta(hours=1)]
+
+
+def test_old_samples_go_unless_they_have_a_label_or_wait_for_one(database, monkeypatch):
+    monkeypatch.setattr(limits, "RETENTION_BATCH", 2)
+    old = NOW - limits.SAMPLE_LIFE
+    with database.write_telemetry() as connection:
+        samples.add(connection, [sample_row(number, old + timedelta(days=number - 6)) for number in range(9)])
+    with database.write() as connection:
+        add_retraining(connection, "retrain-1", now=NOW)
+        add_to_queue(connection, "sample-1", now=NOW)
+        add_to_queue(connection, "sample-3", now=NOW, closed=True)
+        label(connection, "sample-2", now=NOW)
+    assert drop_old(database, NOW) == 4
+    assert drop_old(database, NOW) == 0
+    with database.read_telemetry() as connection:
+        kept = samples.of_nominations(connection, ["nominate-1"])
+    assert [one.id for one in kept] == ["sample-1", "sample-2", "sample-6", "sample-7", "sample-8"]
 
 
 def test_a_stop_ends_the_dropping(database):

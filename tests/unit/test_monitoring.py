@@ -123,7 +123,8 @@ def test_windows_of_removed_and_quarantined_devices_are_left_out(rig):
     with rig.database.write() as connection:
         devices.remove(connection, "edge-2", now=rig.now)
         devices.quarantine(connection, "edge-3", reason="two", now=rig.now)
-    rig.wait(1)
+    rig.wait(10)
+    rig.wait(10, turn=False)
     rig.round(200, of=("edge-1",))
     assert rig.fleet().judgement.verdict is Verdict.STABLE
     assert rig.fleet().judgement.rows == 800

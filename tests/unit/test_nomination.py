@@ -99,6 +99,16 @@ def test_readings_stand_in_for_a_missing_embedding_also_with_gaps(device):
     assert {sample.embedding for sample in answer.samples} == {b""}
 
 
+def test_an_infinite_reading_travels_as_missing(device):
+    pooled = pool(10)
+    pooled.windows[:, 0, 1] = np.inf
+    device.nominations.answer("nom-1", request(), pooled)
+    (answer,) = device.answers()
+    values = np.array([np.frombuffer(sample.values, "<f4") for sample in answer.samples])
+    assert np.isnan(values[:, 1]).all()
+    assert np.isfinite(values[:, [0, 2, 3]]).all()
+
+
 def test_an_embedding_too_large_to_travel_is_left_out_and_one_beyond_half_precision_is_cut(device):
     device.nominations.answer("nom-1", request(), pool(embedding=257))
     huge = pool(embedding=4)

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from device_agent.store.spool import Spool
+from device_agent.store.spool import Spent, Spool
 from device_agent.store.spoolfile import Clock
 from edgeops import limits
 from edgeops.errors import MessageError, PlatformError
@@ -152,6 +152,26 @@ def test_a_record_named_once_is_stored_once(tmp_path, spool, time):
     assert spool.pending == 1
     assert spool.append(UpKind.REPORTS, b"y", once="gas/1.8/final") != seq
     spool.close()
+
+
+def test_several_records_named_once_are_stored_together_or_not_at_all(tmp_path, spool, time):
+    records = [(UpKind.SAMPLES, b"one"), (UpKind.SAMPLES, b"two")]
+    spent = Spent("gas", "2026-11-01", 60)
+    assert not spool.knows("command nom-1")
+    assert spool.append_all(records, once="command nom-1", spent=spent) == [0, 1]
+    spool = reopened(spool, tmp_path / "spool.db", time.clock)
+    assert spool.knows("command nom-1")
+    assert spool.append_all(records, once="command nom-1", spent=Spent("gas", "2026-11-01", 999)) == []
+    assert spool.pending == 2
+    assert spool.spent_bytes("gas", "2026-11-01") == 60
+    spool.close()
+
+
+def test_what_a_day_cost_is_forgotten_with_the_next_day(spool):
+    for day, size in (("2026-11-01", 60), ("2026-11-02", 7)):
+        spool.append_all([(UpKind.SAMPLES, b"s")], once=day, spent=Spent("gas", day, size))
+    assert spool.spent_bytes("gas", "2026-11-02") == 7
+    assert spool.spent_bytes("gas", "2026-11-01") == spool.spent_bytes("water", "2026-11-02") == 0
 
 
 def test_a_record_tells_its_age_within_one_start_of_the_machine(tmp_path, spool, time):

@@ -1,0 +1,233 @@
+"""The promotion gate: for every rule a model that fails it, and one that barely passes."""
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from edgeops import limits
+from edgeops.artifact.manifest import Budgets
+from edgeops.learning.metrics import Answers
+from edgeops.learning.promotion import Candidate, LeftOut, Measured, Recent, may_be_suspect, promote
+
+CLASSES = ("idle", "on", "worn")
+MEASURED = Measured(size_bytes=60_000, memory_bytes=2**20, p95_latency_ms=0.1)
+BUDGETS = Budgets(p95_latency_ms=10.0, memory_bytes=2**25)
+
+
+def answers(wrong=(), *, rows=300):
+    """All right but the rows of these numbers; classes alternate."""
+    truths = np.arange(rows) % 3
+    given = truths.copy()
+    given[list(wrong)] = (given[list(wrong)] + 1) % 3
+    return Answers(truths=truths, answers=given, classes=3)
+
+
+def recent(*, champion, unseen, file, rows=60):
+    """So many wrong answers each; who makes fewer makes the same ones."""
+    return Recent(
+        champion=answers(range(champion), rows=rows),
+        unseen=answers(range(unseen), rows=rows),
+        file=answers(range(file), rows=rows),
+    )
+
+
+def left_out(device, *, own=0, kept=0, without=0, rows=40, own_rows=20):
+    return LeftOut(
+        device=device,
+        labels=own_rows,
+        own=answers(range(own), rows=own_rows),
+        kept=answers(range(kept), rows=rows),
+        without=answers(range(without), rows=rows),
+    )
+
+
+HEALED = Candidate(
+    classes=CLASSES,
+    evaluation=answers(range(6)),
+    float32=answers(range(6)),
+    champion=answers(range(6)),
+    recent=recent(champion=20, unseen=4, file=0),
+    left_out=(left_out("edge-1"), left_out("edge-2"), left_out("edge-3")),
+    measured=MEASURED,
+    budgets=BUDGETS,
+)
+FIRST = replace(HEALED, champion=None, recent=None, left_out=())
+
+
+def failures(candidate):
+    promotion = promote(candidate)
+    failed = [reason for reason in promotion.reasons if reason.startswith("failed: ")]
+    assert promotion.passed is not bool(failed)
+    return failed
+
+
+def test_a_healed_model_passes_and_says_how_much_of_it_was_judged_blind():
+    promotion = promote(HEALED)
+    assert promotion.passed, promotion.reasons
+    assert promotion.unseen_rows == 300 + 60
+    assert len(promotion.reasons) == 6
+    assert all(reason.startswith("passed: ") for reason in promotion.reasons)
+
+
+def test_a_first_model_is_compared_with_guessing():
+    assert promote(FIRST).passed
+    assert promote(FIRST).unseen_rows == 300
+    guess = Answers(truths=np.repeat([0, 1], [15, 5]), answers=np.zeros(20, np.int64), classes=3)
+    failed = failures(replace(FIRST, evaluation=guess, float32=guess))
+    assert failed[0].startswith("failed: accuracy 0.7500 against 0.7500 for the most frequent class")
+
+
+# -- what it knew
+
+
+def test_a_model_that_forgot_what_it_knew_fails():
+    forgetful = answers(range(6 + 11))
+    [failed] = failures(replace(HEALED, evaluation=forgetful, float32=forgetful))
+    assert "against the champion's 0.9800" in failed
+    assert "lost 11, won 0" in failed
+
+
+def test_a_loss_that_is_certain_but_within_a_point_passes():
+    evaluation = answers(range(6 + 3))
+    assert not failures(replace(HEALED, evaluation=evaluation, float32=evaluation))
+
+
+def test_a_loss_beyond_a_point_that_may_be_luck_passes():
+    evaluation = answers([*range(4), *range(100, 107)])  # two rows won, seven lost: p .09
+    assert not failures(replace(HEALED, evaluation=evaluation, float32=evaluation))
+
+
+def test_a_loss_of_more_than_five_points_fails_however_few_rows_there_are():
+    few = {"rows": 30}
+    evaluation, champion = answers(range(2), **few), answers(**few)
+    [failed] = failures(replace(HEALED, evaluation=evaluation, float32=evaluation, champion=champion))
+    assert "p 0.250" in failed
+
+
+# -- what it shall heal
+
+
+def test_a_model_no_better_on_recent_labels_fails():
+    for unseen in (20, 25):
+        [failed] = failures(replace(HEALED, recent=recent(champion=20, unseen=unseen, file=0)))
+        assert f"of 60 labels bought since, {60 - unseen} are answered rightly" in failed
+
+
+def test_a_file_that_does_not_heal_what_its_folds_did_fails():
+    assert failures(replace(HEALED, recent=recent(champion=20, unseen=4, file=20)))
+
+
+def test_a_champion_that_answers_nine_of_ten_rightly_need_not_be_beaten():
+    assert not failures(replace(HEALED, recent=recent(champion=2, unseen=3, file=0)))
+    assert failures(replace(HEALED, recent=recent(champion=2, unseen=12, file=0)))
+
+
+def test_of_few_labels_a_model_must_not_be_proven_worse():
+    assert not failures(replace(HEALED, recent=recent(champion=2, unseen=4, file=0, rows=10)))
+    assert failures(replace(HEALED, recent=recent(champion=2, unseen=9, file=0, rows=10)))
+
+
+# -- slices
+
+
+def test_a_class_that_collapsed_fails_although_the_whole_looks_fair():
+    rare = np.array([0] * 200 + [1] * 190 + [2] * 10)
+    champion = Answers(truths=rare, answers=rare.copy(), classes=3)
+    collapsed = Answers(truths=rare, answers=np.where(np.arange(400) >= 396, 0, rare), classes=3)
+    assert not failures(replace(HEALED, evaluation=collapsed, float32=collapsed, champion=champion))
+    collapsed = Answers(truths=rare, answers=np.where(np.arange(400) >= 394, 0, rare), classes=3)
+    failed = failures(replace(HEALED, evaluation=collapsed, float32=collapsed, champion=champion))
+    assert "failed: classes that collapsed: worn (4 of 10 rows found, the champion 10)" in failed
+
+
+def test_a_first_model_that_never_finds_a_class_fails():
+    truths = np.arange(300) % 3
+    blind = Answers(truths=truths, answers=np.where(truths == 2, 0, truths), classes=3)
+    failed = failures(replace(FIRST, evaluation=blind, float32=blind))
+    assert failed == ["failed: classes that collapsed: worn (none of 100 rows found)"]
+
+
+def test_a_class_without_a_row_says_nothing():
+    truths = np.arange(300) % 2
+    seen = Answers(truths=truths, answers=truths, classes=3)
+    assert promote(replace(FIRST, evaluation=seen, float32=seen)).passed
+
+
+# -- the file
+
+
+def test_a_file_that_quantizing_harmed_fails():
+    lossy = answers(range(6 + 6))
+    failed = failures(replace(FIRST, evaluation=lossy, float32=answers(range(6))))
+    assert failed[0].startswith("failed: accuracy lost against float32: 2.00 points")
+
+
+def test_a_loss_that_is_certainly_small_passes():
+    rows = 20_000
+    lossy = answers(range(240), rows=rows)
+    assert not failures(replace(FIRST, evaluation=lossy, float32=answers(rows=rows)))
+
+
+@pytest.mark.parametrize(
+    "measured",
+    [
+        replace(MEASURED, p95_latency_ms=10.1),
+        replace(MEASURED, memory_bytes=2**25 + 1),
+        replace(MEASURED, size_bytes=limits.MAX_ARTIFACT_BYTES + 1),
+    ],
+)
+def test_a_file_beyond_its_budgets_fails(measured):
+    [failed] = failures(replace(HEALED, measured=measured))
+    assert "p95" in failed
+
+
+# -- devices
+
+
+def test_a_device_that_harms_the_others_fails_the_model_and_is_named():
+    liar = left_out("edge-2", kept=12, without=1)
+    [failed] = failures(replace(HEALED, left_out=(HEALED.left_out[0], liar, HEALED.left_out[2])))
+    assert "without the 20 labels of edge-2, 39 of the others' 40 are answered rightly, with them 28" in failed
+    assert "--without" in failed
+
+
+def test_a_device_that_contradicts_the_others_fails_the_model_and_is_named():
+    liar = left_out("edge-3", own=18, kept=3, without=3)
+    [failed] = failures(replace(HEALED, left_out=(*HEALED.left_out[:2], liar)))
+    assert (
+        "edge-3 contradicts the others: 2 of its 20 labels are answered rightly, of the others' 40 it is 37" in failed
+    )
+
+
+def test_a_device_with_a_hard_life_is_left_alone():
+    assert not failures(replace(HEALED, left_out=(left_out("edge-1", own=7, kept=4, without=3), *HEALED.left_out[1:])))
+
+
+def test_three_labels_are_not_enough_to_accuse_a_device():
+    small = left_out("edge-1", own=3, own_rows=3, kept=1, without=1, rows=7)
+    assert not failures(replace(HEALED, left_out=(small, *HEALED.left_out[1:])))
+
+
+def test_two_devices_cannot_be_told_apart():
+    promotion = promote(replace(HEALED, left_out=()))
+    assert promotion.passed
+    assert "fewer than three devices" in promotion.reasons[-1]
+
+
+def test_a_device_is_left_out_only_where_that_could_speak_against_it():
+    nearly_all = answers(range(1), rows=40)
+    assert not may_be_suspect(nearly_all, nearly_all)
+    assert may_be_suspect(nearly_all, answers(range(2), rows=40))
+    assert may_be_suspect(answers(range(12), rows=40), nearly_all)
+    spared = replace(left_out("edge-1"), without=None)
+    assert not failures(replace(HEALED, left_out=(spared, *HEALED.left_out[1:])))
+
+
+@given(st.integers(0, 20), st.integers(0, 40), st.integers(0, 40))
+def test_who_was_spared_could_not_have_been_accused(own, kept, without):
+    one = left_out("edge-1", own=own, kept=kept, without=without)
+    if not may_be_suspect(one.own, one.kept):
+        assert not failures(replace(HEALED, left_out=(one, *HEALED.left_out[1:])))
