@@ -19,6 +19,7 @@ import msgspec
 
 from device_agent.config import Deployment, Replay
 from device_agent.core import Charge, DeploymentCore
+from device_agent.pacing import Backoff, Pacer
 from device_agent.pool import Pooled
 from device_agent.sinks.sink import Sink
 from device_agent.sources.source import Rows, Source
@@ -88,7 +89,7 @@ class Feed:
         self._stopping = False
         self._models: dict[str, Model] = {}
         #: When the active model is loaded again; None = it is loaded, or there is none.
-        self._reload: _Backoff | None = None
+        self._reload: Backoff | None = None
         self._configuration: Deployment | None = None
         self._source: Source | None = None
         #: A live source that waits to be turned to, and why the present one shall end.
@@ -96,8 +97,8 @@ class Feed:
         self._detached: str | None = None
         self._questions: SimpleQueue[_Question] = SimpleQueue()
         self._selected: tuple[str, ...] | None = None
-        self._pacer = _Pacer(None)
-        self._retry = _Backoff()
+        self._pacer = Pacer(None)
+        self._retry = Backoff()
         self._thread = Thread(target=self._run, name=f"feed-{deployment}", daemon=True)
 
     def start(self) -> None:
@@ -234,8 +235,8 @@ class Feed:
         self._let_go(reason)
         self._source = source
         self._selected = None
-        self._pacer = _Pacer(rate_hz)
-        self._retry = _Backoff()
+        self._pacer = Pacer(rate_hz)
+        self._retry = Backoff()
         self.source_state = "waiting for a model" if source is not None else "none"
 
     def _is_fed(self) -> bool:
@@ -253,13 +254,13 @@ class Feed:
         if incumbent is not None or running.active is None:
             self._reload = None
         else:
-            self._reload = self._reload or _Backoff()
+            self._reload = self._reload or Backoff()
             self._reload.failed()
         candidate = self._charge(running.candidate, Phase.TRIAL)
         charge = candidate if candidate is not None else incumbent
         if charge != self.core.charge:
             self.core.put_in_charge(charge, incumbent=incumbent if candidate is not None else None)
-            self._retry = _Backoff()
+            self._retry = Backoff()
             _log.info("model.in-charge", extra={"deployment": self._deployment, **_described(charge)})
         wanted = {entry.digest for entry in (incumbent, candidate) if entry is not None}
         for digest in [digest for digest in self._models if digest not in wanted]:
@@ -347,54 +348,3 @@ class Feed:
 
 def _described(charge: Charge | None) -> dict[str, str]:
     return {} if charge is None else {"digest": charge.digest, "phase": charge.phase}
-
-
-class _Pacer:
-    """How many rows are due at a rate."""
-
-    def __init__(self, rate_hz: float | None) -> None:
-        self._rate_hz = rate_hz
-        self._since = time.monotonic()
-        self._played = 0
-
-    @property
-    def unpaced(self) -> bool:
-        return self._rate_hz is None
-
-    def restart(self) -> None:
-        """Rows that could not be played in time are not made up for."""
-        self._since, self._played = time.monotonic(), 0
-
-    def played(self, rows: int) -> None:
-        self._played += rows
-
-    def due(self, limit: int) -> int:
-        if self._rate_hz is None:
-            return limit
-        due = int((time.monotonic() - self._since) * self._rate_hz) + 1 - self._played
-        if due > limit + self._rate_hz:
-            self.restart()
-            due = 1
-        return max(0, min(due, limit))
-
-    def wait_s(self) -> float:
-        if self._rate_hz is None:
-            return 0.0
-        return max(0.0, self._since + self._played / self._rate_hz - time.monotonic())
-
-
-class _Backoff:
-    """A pause that doubles with every failure."""
-
-    def __init__(self) -> None:
-        self._pause_s = limits.RETRY_MIN.total_seconds()
-        self._until = 0.0
-
-    def failed(self) -> float:
-        pause_s = self._pause_s
-        self._until = time.monotonic() + pause_s
-        self._pause_s = min(2 * pause_s, limits.RETRY_MAX.total_seconds())
-        return pause_s
-
-    def wait_s(self) -> float:
-        return max(0.0, self._until - time.monotonic())

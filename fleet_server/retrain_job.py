@@ -5,7 +5,6 @@ one version at most. Which labels count, whether the result is good enough and w
 """
 
 from dataclasses import dataclass
-from typing import Any
 
 import msgspec
 
@@ -13,6 +12,7 @@ from edgeops.errors import DatasetError, NotFoundError
 from fleet_server import gathering
 from fleet_server.artifacts import Artifacts
 from fleet_server.datasets.buying import Bought
+from fleet_server.datasets.snapshot import Schema
 from fleet_server.db import aliases, datasets, models, runs
 from fleet_server.db.aliases import Alias
 from fleet_server.db.database import Connection
@@ -46,6 +46,9 @@ def retrain(shop: Workshop, job: Job, request: Retrain) -> None:
     with shop.database.read() as connection:
         champion = _champion(connection, request)
         done = runs.succeeded_of(connection, job.id)
+    # Who was left out of the champion is left out of what descends from it.
+    left_out = tuple(sorted({*request.without_devices, *champion.snapshot.schema.without}))
+    request = msgspec.structs.replace(request, without_devices=left_out)
     if done is None:
         _heal(shop, job, request, champion)
     _sign(shop, job, request, champion)
@@ -59,33 +62,24 @@ def _heal(shop: Workshop, job: Job, request: Retrain, champion: _Champion) -> No
     known = Artifacts(shop.blobs).get(champion.artifact.digest)
     if known is None:
         raise NotFoundError(f"the file of {champion.artifact.target} is gone; train a new version by hand")
-    stream = Stream(request.model, champion.artifact.version, request.digest, request.deployment)
+    inputs = gathering.inputs(
+        shop.database,
+        request,
+        Stream(request.model, champion.artifact.version, request.digest, request.deployment),
+        since=champion.artifact.created_at,
+        channels=len(known.manifest.channels),
+        now=now(),
+    )
     with shop.workplace() as folder:
         nominated = folder / "nominated"
         nominated.write_bytes(msgspec.msgpack.encode(gathering.nominated(shop.database, request)))
         healing = frames.Healing(
             champion={one.variant: str(shop.blobs.path(one.digest)) for one in champion.variants},
             label_weight=request.label_weight,
-            inputs=gathering.inputs(
-                shop.database,
-                request,
-                stream,
-                since=champion.artifact.created_at,
-                channels=len(known.manifest.channels),
-                now=now(),
-            ),
+            inputs=inputs,
             nominated=str(nominated),
         )
-        epochs, options = _parameters(champion.run)
-        course = Course(
-            model=request.model,
-            snapshot=snapshot.digest,
-            recipe=RecipeName(champion.run.recipe),
-            seed=request.seed,
-            epochs=request.epochs or epochs,
-            options=options,
-        )
-        trained = train_on(shop, job, course, healing=healing)
+        trained = train_on(shop, job, _course(request, champion, snapshot), healing=healing)
     with shop.database.write() as connection:
         write_down(connection, trained)
         judged = next(one for one in trained.artifacts if one.variant is champion.artifact.variant)
@@ -116,12 +110,11 @@ def _extend(shop: Workshop, job: Job, request: Retrain, champion: _Champion, bou
         )
         ending = shop.work(job, task)
         assert isinstance(ending, frames.Imported), ending
-        is_new = ending.schema.fresh_rows > 0 or ending.schema.without != parent.schema.without
-        if not is_new:
+        if not _is_new(ending.schema, parent.schema):
             raise DatasetError(
-                f"no sample of {request.model} was labelled since version {champion.artifact.version} was trained, and "
-                "nobody new is left out: there is nothing to learn; see the queue with: edgeops label queue "
-                f"{request.model}"
+                f"no sample of {request.model} was labelled since version {champion.artifact.version} was trained, no "
+                "label was corrected and nobody new is left out: there is nothing to learn; see the queue with: "
+                f"edgeops label queue {request.model}"
             )
         digest, size_bytes = shop.keep_snapshot(file)
     with shop.database.write() as connection:
@@ -134,6 +127,13 @@ def _extend(shop: Workshop, job: Job, request: Retrain, champion: _Champion, bou
             schema=ending.schema,
             now=now(),
         )
+
+
+def _is_new(child: Schema, parent: Schema) -> bool:
+    """Whether anything but the name of the parent differs."""
+    return child.fresh_rows > 0 or any(
+        getattr(child, part) != getattr(parent, part) for part in ("without", "bought_rows", "class_rows")
+    )
 
 
 def _sign(shop: Workshop, job: Job, request: Retrain, champion: _Champion) -> None:
@@ -185,7 +185,15 @@ def _champion(connection: Connection, request: Retrain) -> _Champion:
     )
 
 
-def _parameters(run: runs.Run) -> tuple[int | None, dict[str, Any]]:
-    """Epochs (None = the recipe's own) and the recipe's options."""
-    options = dict(run.parameters)
-    return options.pop("epochs", None), options
+def _course(request: Retrain, champion: _Champion, snapshot: datasets.Snapshot) -> Course:
+    """As the champion was trained, where the request says nothing else."""
+    options = dict(champion.run.parameters)
+    epochs = options.pop("epochs", None)
+    return Course(
+        model=request.model,
+        snapshot=snapshot.digest,
+        recipe=RecipeName(champion.run.recipe),
+        seed=request.seed,
+        epochs=request.epochs or epochs,
+        options=options,
+    )

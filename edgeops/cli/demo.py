@@ -5,6 +5,7 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import asdict
+from datetime import UTC, datetime
 from enum import StrEnum
 from pathlib import Path
 from shutil import rmtree
@@ -142,12 +143,18 @@ def _live(circle: "Circle", world: "Scenario", *, seed: int, control: bool, watc
     with watch.phase("delegate"):
         circle.begin()
     figures = []
-    calm = None if control else circle.control()
+    since = datetime.now(UTC)
+    if not control:
+        with watch.phase("control") as note:
+            calm = circle.stay(world.control(seed))
+            note(f"{calm.windows} windows, {calm.alarms} alarms")
     for stage in world.control(seed).parts(_CONTROL_STAGES) if control else world.stages(seed):
         with watch.phase(str(stage.name) if isinstance(stage.name, str) else f"batch {stage.name}") as note:
             figures.append(circle.live_through(stage))
             note(figures[-1].in_words())
-    return Course(stages=() if control else tuple(figures), control=calm or circle.control())
+    if control:
+        return Course(stages=(), control=circle.control(since))
+    return Course(stages=tuple(figures), control=calm)
 
 
 @contextmanager

@@ -18,6 +18,7 @@ from edgeops.drift.baseline import Baseline
 from edgeops.drift.history import NEVER, Ages, History, Moments
 from edgeops.drift.policy import DriftPolicy
 from edgeops.drift.statistics import (
+    beyond_chance,
     cumulative,
     effective_rows,
     holm,
@@ -25,8 +26,9 @@ from edgeops.drift.statistics import (
     ks_p_value,
     rank_p_value,
     rank_shift,
+    without_the_strongest,
 )
-from edgeops.drift.views import capped_rows, typical_lag, typical_rows, view_of
+from edgeops.drift.views import GroupView, capped_rows, group_view, typical_lag, typical_rows
 
 Floats = NDArray[np.float64]
 Flags = NDArray[np.bool_]
@@ -56,11 +58,12 @@ class Seen:
 
     #: (spans, streams, channels, 32) cumulative shares.
     cumulative: Floats
-    #: Of the mean rank under the reference.
-    shift: Floats
-    #: Rows, and independent rows to test with.
+    #: Rows, and independent ones.
     rows: Floats
     effective: Floats
+    #: (spans, streams, channels, tests) p-values, each by itself; `guarded` ones rest on no single device.
+    p_values: Floats
+    guarded: Floats
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -73,8 +76,9 @@ class Evidence:
     #: Corrected over channels.
     p_value: Floats
     floor: Floats
-    #: (streams, channels): what it comes to, and the span that shows it best.
+    #: (streams, channels): what it comes to, whether because it was seen again, and the span that shows it best.
     drifted: Flags
+    again: Flags
     telling: NDArray[np.intp]
 
 
@@ -90,7 +94,7 @@ class Worth:
 
 def worth_alone(moments: Moments, baseline: Baseline) -> Worth:
     """Each stream by itself."""
-    lag = np.maximum(moments.lag1(), baseline.lag1)
+    lag = np.maximum(beyond_chance(moments.lag1(), moments.present), baseline.lag1)
     return Worth(moments.present, moments.present, effective_rows(moments.present, lag), lag)
 
 
@@ -98,27 +102,33 @@ def worth_together(moments: Moments, baseline: Baseline) -> Worth:
     """The streams as one group, each up to its cap; a group's rows lie beside each other in time."""
     capped = capped_rows(moments.present)
     rows = capped.sum(axis=-2, keepdims=True)
-    lag = np.maximum(typical_lag(moments.lag1(), moments.present)[..., np.newaxis, :], baseline.lag1)
+    lag = typical_lag(moments.lag1(), moments.present)[..., np.newaxis, :]
+    lag = np.maximum(beyond_chance(lag, rows), baseline.lag1)
     return Worth(rows, typical_rows(moments.present)[..., np.newaxis, :], effective_rows(rows, lag), lag)
 
 
 def seen_alone(spans: Spans, counts: Floats, baseline: Baseline) -> Seen:
     """Of streams by themselves, from the counts (spans, streams, channels, 32) of their spans."""
     shares = cumulative(counts)
-    shift = rank_shift(shares, baseline.cumulative)
-    return Seen(cumulative=shares, shift=shift, rows=counts.sum(axis=-1), effective=spans.effective)
+    p_values = _p_values(shares, spans.effective, spans.lag1, baseline)
+    return Seen(
+        cumulative=shares, rows=counts.sum(axis=-1), effective=spans.effective, p_values=p_values, guarded=p_values
+    )
 
 
 def seen_together(spans: Spans, counts: Floats, baseline: Baseline) -> Seen:
     """Of a group: `spans` of one stream, `counts` (spans, devices, channels, 32) of its devices in them."""
-    views = [view_of(of_span) for of_span in counts]
-    shift = [view.typical(rank_shift(view.voices, baseline.cumulative)) for view in views]
+    views = [group_view(of_span) for of_span in counts]
+    rows = np.array([view.rows.sum(axis=0) for view in views])[:, np.newaxis]
+    shares = np.array([view.cumulative for view in views])[:, np.newaxis]
     worth = np.array([view.worth for view in views])[:, np.newaxis]
+    guarded = [_guarded(view, lag[0], baseline) for view, lag in zip(views, spans.lag1, strict=True)]
     return Seen(
-        cumulative=np.array([view.cumulative for view in views])[:, np.newaxis],
-        shift=np.array(shift)[:, np.newaxis],
-        rows=np.array([view.rows for view in views])[:, np.newaxis],
-        effective=effective_rows(worth, spans.lag1),
+        cumulative=shares,
+        rows=rows,
+        effective=effective_rows(rows, spans.lag1),
+        p_values=_p_values(shares, effective_rows(worth, spans.lag1), spans.lag1, baseline),
+        guarded=np.array(guarded)[:, np.newaxis],
     )
 
 
@@ -187,30 +197,59 @@ def weigh(spans: Spans, seen: Seen, baseline: Baseline, policy: DriftPolicy, *, 
     """
     exists = (spans.upto != NEVER) & baseline.is_watchable
     distance = np.where(exists, ks_distance(seen.cumulative, baseline.cumulative), 0.0)
-    m = baseline.effective(spans.lag1)
-    n = seen.effective
-    both = np.stack((ks_p_value(distance, n, m), rank_p_value(seen.shift, n, m)), axis=-1)
-    raw = np.where(exists[..., np.newaxis], both, 1.0)
-    tests = raw.reshape((len(raw), -1) if together else (*raw.shape[:2], -1))
-    corrected = holm(tests).reshape(raw.shape).min(axis=-1)
+    corrected, guarded = (
+        _corrected(np.where(exists[..., np.newaxis], p_values, 1.0), together=together)
+        for p_values in (seen.p_values, seen.guarded)
+    )
     floor = np.maximum(policy.floor, baseline.floor(spans.source_rows))
     is_material = exists & (distance >= floor)
-    hits = is_material & (corrected <= policy.alpha)
+    hits = is_material & (corrected <= policy.alpha) & (guarded <= policy.alpha)
     may_decide = spans.is_merged & (spans.effective >= policy.merged_effective_rows)
-    alone = is_material & may_decide & (corrected <= policy.merged_alpha)
-    again = [hits[first : first + _JUDGED].sum(axis=0) >= _NEEDED for first in (0, _JUDGED)]
-    twice = again[0] | again[1]
+    alone = is_material & may_decide & (corrected <= policy.merged_alpha) & (guarded <= policy.guarded_alpha)
+    narrow, wide = (hits[first : first + _JUDGED].sum(axis=0) >= _NEEDED for first in (0, _JUDGED))
+    again = narrow | wide
     # The newest judged window is shown unless another span is what decides.
-    decides = np.where(twice, hits & (np.arange(len(raw)) < 2 * _JUDGED).reshape(-1, 1, 1), alone)
+    decides = np.where(again, hits & (np.arange(len(exists)) < 2 * _JUDGED).reshape(-1, 1, 1), alone)
     return Evidence(
         exists=exists,
         seen=seen,
         distance=distance,
         p_value=corrected,
         floor=floor,
-        drifted=twice | alone.any(axis=0),
+        drifted=again | alone.any(axis=0),
+        again=again,
         telling=np.asarray(np.where(decides, corrected, 2.0).argmin(axis=0)),
     )
+
+
+def _p_values(shares: Floats, n: Floats, lag1: Floats, baseline: Baseline) -> Floats:
+    """(..., channels, 2): of the distance of the histograms (..., channels, 32), and of the shift of the mean rank."""
+    m = baseline.effective(lag1)
+    distance = ks_distance(shares, baseline.cumulative)
+    shift = rank_shift(shares, baseline.cumulative)
+    return np.stack((ks_p_value(distance, n, m), rank_p_value(shift, n, m)), axis=-1)
+
+
+def _guarded(view: GroupView, lag1: Floats, baseline: Baseline) -> Floats:
+    """(channels, tests): p-values that hold although one voice lies.
+
+    Of the sum of all voices but one, the worst choice of that one; and of all voices but the strongest, one by one,
+    which is weaker but cannot be talked away: in a sum a liar cancels what an honest voice says.
+    """
+    n = effective_rows(view.rows, lag1)
+    counts = np.diff(view.voices, axis=-1, prepend=0) * view.rows[..., np.newaxis]
+    of_voices = np.where(view.rows[..., np.newaxis] > 0, _p_values(view.voices, n, lag1, baseline), 1.0)
+    of_others = _p_values(cumulative(counts.sum(axis=0) - counts), n.sum(axis=0) - n, lag1, baseline)
+    mean, m = n.mean(axis=0), baseline.effective(lag1)
+    shared = np.divide(mean, mean + m, out=np.zeros(mean.shape), where=mean + m > 0)
+    tests = np.concatenate((of_others.max(axis=0), without_the_strongest(of_voices, shared[:, np.newaxis])), axis=-1)
+    return np.where(view.outvotes[:, np.newaxis], tests, np.tile(of_voices[0], 2))
+
+
+def _corrected(p_values: Floats, *, together: bool) -> Floats:
+    """(spans, streams, channels) of (..., tests): over tests and channels, and `together` over streams."""
+    tests = p_values.reshape((len(p_values), -1) if together else (*p_values.shape[:2], -1))
+    return np.asarray(holm(tests).reshape(p_values.shape).min(axis=-1))
 
 
 def _enough(value: Worth, baseline: Baseline, policy: DriftPolicy, least: float) -> Flags:

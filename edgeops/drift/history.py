@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edgeops.drift.statistics import lag1
+from edgeops.errors import MessageError
 from edgeops.sketch.window import Sketch, empty_sketch
 
 Floats = NDArray[np.float64]
@@ -45,17 +46,27 @@ class History:
 
     Attributes:
         length: windows of the longest stream, at most `most`.
+        streams: how many.
         running: (length, streams, channels) sums over the windows of each age and all newer ones.
     """
 
     def __init__(self, streams: Sequence[Sequence[Sketch]], *, channels: int, most: int) -> None:
-        """`streams` hold their windows oldest first."""
-        self.length = min(most, max((len(windows) for windows in streams), default=0))
+        """`streams`, one at least, hold their windows oldest first.
+
+        Raises:
+            MessageError: a window has other channels.
+        """
+        strangers = {window.channels for windows in streams for window in windows} - {channels}
+        if strangers:
+            raise MessageError(f"windows of {sorted(strangers)} channels, the reference has {channels}")
+        # No window at all is one without rows.
+        self.length = max(min(most, max(len(windows) for windows in streams)), 1)
+        self.streams = len(streams)
         nothing = empty_sketch(channels)
         self._windows = [
             [windows[-1 - age] if age < len(windows) else nothing for windows in streams] for age in range(self.length)
         ]
-        self._shape = (self.length, len(streams), channels)
+        self._shape = (self.length, self.streams, channels)
         present = self._stacked([[window.present for window in row] for row in self._windows])
         rows = np.array([[window.rows for window in row] for row in self._windows], np.float64)
         others = ("total", "squares", "pairs", "steps")
@@ -65,6 +76,18 @@ class History:
             *(self._stacked([[getattr(window, name) for window in row] for row in self._windows]) for name in others),
         ]
         self.running = Moments(*(np.cumsum(part, axis=0) for part in sums))
+
+    def sums(self) -> Moments:
+        """(streams, channels): over all windows."""
+        return Moments(*(getattr(self.running, name.name)[-1] for name in fields(Moments)))
+
+    def rows(self) -> Floats:
+        """(streams,): rows of all windows."""
+        return np.asarray((self.running.present + self.running.missing)[-1, :, 0])
+
+    def whole(self) -> Floats:
+        """Histograms (streams, channels, 32) of all windows."""
+        return np.asarray(self.counts(np.full((1, *self._shape[1:]), self.length - 1))[0])
 
     def moments(self, upto: Ages, after: Ages) -> Moments:
         """Sums over the windows older than `after` (streams, channels), `upto` included; 0 where `upto` is NEVER."""

@@ -11,6 +11,8 @@ class DriftPolicy:
     alpha: float = 0.05
     #: ... or one merged window this.
     merged_alpha: float = 0.001
+    #: What that window's evidence must reach without any single device.
+    guarded_alpha: float = 0.01
     #: The least D that matters.
     floor: float = 0.08
     #: The least a judged window holds: rows, and independent rows.

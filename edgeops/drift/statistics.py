@@ -13,6 +13,9 @@ Floats = NDArray[np.float64]
 _TERMS = np.arange(1, 11)
 #: Below this the probability is 1 to seven digits and the series converges slowly.
 _SMALLEST = 0.3
+_ERRORS = 2.0
+#: Keeps logarithms finite.
+_LEAST_P = 1e-300
 
 
 def lag1(present: Floats, total: Floats, squares: Floats, *, pairs: Floats, steps: Floats) -> Floats:
@@ -35,6 +38,11 @@ def effective_rows(rows: Floats, autocorrelation: Floats) -> Floats:
     """
     r = np.clip(autocorrelation, 0, 1)
     return np.asarray(rows * (1 - r) / (1 + r))
+
+
+def beyond_chance(lag1: Floats, rows: Floats) -> Floats:
+    """Autocorrelations of so many rows, 0 where rows without any would show as much (two standard errors)."""
+    return np.asarray(np.where(np.square(lag1) * rows >= _ERRORS**2, lag1, 0.0))
 
 
 def cumulative(counts: Floats) -> Floats:
@@ -86,6 +94,26 @@ def rank_p_value(shift: Floats, n: Floats, m: Floats) -> Floats:
     z = np.abs(shift) * np.sqrt(12 * size)
     density = np.exp(-np.square(z) / 2) / np.sqrt(2 * np.pi)
     return np.asarray(np.minimum(8 * density / (3 * z + np.sqrt(np.square(z) + 8)), 1))
+
+
+def without_the_strongest(p_values: Floats, correlation: Floats) -> Floats:
+    """The evidence of several voices (voices, ...) that does not rest on any single one, as one p-value (...).
+
+    The smallest p-value is left out and the others are combined (partial conjunction: Benjamini and Heller 2008, with
+    Fisher's sum of logarithms). So it holds although one voice lies, and a voice that lies to hide something takes away
+    no more than its own part and the strongest. All are compared with the same reference, hence correlated; the sum
+    counts as one of so many fewer voices (Brown 1975, rounded to the safe side).
+    """
+    others = np.sort(p_values, axis=0)[1:]
+    number = len(others)
+    evidence = -np.log(np.maximum(others, _LEAST_P)).sum(axis=0)
+    independent = number / (1 + (number - 1) * correlation)
+    x = evidence * independent / max(number, 1)
+    # The tail of a gamma distribution with whole shape: e^-x (1 + x + x^2/2 + ...).
+    terms = np.arange(number).reshape(-1, *[1] * x.ndim)
+    factorials = np.cumprod(np.maximum(terms, 1), axis=0)
+    series = np.where(terms < np.ceil(independent), x**terms / factorials, 0.0).sum(axis=0)
+    return np.asarray(np.minimum(np.exp(-x) * series, 1))
 
 
 def holm(p_values: Floats) -> Floats:

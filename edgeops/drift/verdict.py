@@ -9,17 +9,11 @@ Projections of the embedding count as predictions: they are the model's, and cha
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 
-import numpy as np
-from numpy.typing import NDArray
-
-from edgeops.artifact.manifest import Channel, ChannelKind
-from edgeops.drift import words
-from edgeops.drift.baseline import Baseline, baseline_of
+from edgeops.artifact.manifest import Channel
+from edgeops.drift.conclusion import Stream, Watched, conclude
 from edgeops.drift.evidence import (
     Evidence,
-    Seen,
     Spans,
     counts_in,
     find_spans,
@@ -29,23 +23,16 @@ from edgeops.drift.evidence import (
     worth_alone,
     worth_together,
 )
-from edgeops.drift.finding import ChannelFinding, Finding, FleetFinding, Kind, QualityIssue, Verdict
-from edgeops.drift.history import NEVER, History
-from edgeops.drift.mix import is_class_mix_only
-from edgeops.drift.performance import Estimate, estimate
+from edgeops.drift.finding import Finding, FleetFinding
+from edgeops.drift.history import History
 from edgeops.drift.policy import DriftPolicy
-from edgeops.drift.quality import Faults, find_faults, issues
+from edgeops.drift.quality import find_faults, issues
 from edgeops.drift.siblings import differ_from_siblings
 from edgeops.errors import ArtifactError
 from edgeops.sketch.reference import ReferenceProfile
 from edgeops.sketch.window import Sketch
 
 __all__ = ["DriftPolicy", "judge", "judge_fleet"]
-
-Floats = NDArray[np.float64]
-Flags = NDArray[np.bool_]
-
-_OF_THE_MODEL = (ChannelKind.ANSWER, ChannelKind.CONFIDENCE, ChannelKind.MARGIN, ChannelKind.PROJECTION)
 
 
 def judge(
@@ -87,9 +74,68 @@ def judge_fleet(
     """
     if tuple(channel.name for channel in channels) != reference.names:
         raise ArtifactError("the manifest's channels are not those of the reference; use the two of one artifact")
+    if not per_device:
+        return FleetFinding(fleet=judge(reference, [], policy, channels=channels), local={})
     devices = sorted(per_device)
     history = History([per_device[device] for device in devices], channels=len(channels), most=policy.horizon_windows)
-    if not history.length:
-        nothing = _nothing()
-        return FleetFinding(fleet=nothing, local=dict.fromkeys(devices, nothing))
-    return _Judgement(reference, history, policy, channels).fleet_finding(devices)
+    watched = Watched(reference, channels, policy)
+    spans, evidence = _each_alone(watched, history)
+    group_spans, group_evidence = (spans, evidence) if len(devices) == 1 else _together(watched, history)
+    apart = differ_from_siblings(evidence, group_evidence, policy)
+    faults = find_faults(history, watched.baseline, policy, is_input=watched.is_input)
+    rows, counts = history.rows(), history.whole()
+    worth = worth_together if len(devices) > 1 else worth_alone
+    fleet = Stream(
+        place=0,
+        evidence=group_evidence,
+        spans=group_spans,
+        moved=group_evidence.drifted[0],
+        worth=worth(history.sums(), watched.baseline),
+        counts=counts.sum(axis=0),
+        rows=int(rows.sum()),
+        windows=history.length,
+        issues=issues(faults, watched.baseline, range(len(devices))),
+        is_local=False,
+    )
+    each = worth_alone(history.sums(), watched.baseline)
+    local = {
+        device: Stream(
+            place=place,
+            evidence=evidence,
+            spans=spans,
+            moved=apart[place],
+            worth=each,
+            counts=counts[place],
+            rows=int(rows[place]),
+            windows=history.length,
+            issues=issues(faults, watched.baseline, [place]),
+            is_local=True,
+        )
+        for place, device in enumerate(devices)
+    }
+    return FleetFinding(
+        fleet=conclude(watched, fleet), local={device: conclude(watched, stream) for device, stream in local.items()}
+    )
+
+
+def _each_alone(watched: Watched, history: History) -> tuple[Spans, Evidence]:
+    baseline, policy = watched.baseline, watched.policy
+    spans = find_spans(
+        history,
+        baseline,
+        policy,
+        worth=lambda sums: worth_alone(sums, baseline),
+        streams=history.streams,
+        is_merged=False,
+    )
+    seen = seen_alone(spans, counts_in(spans, history), baseline)
+    return spans, weigh(spans, seen, baseline, policy, together=True)
+
+
+def _together(watched: Watched, history: History) -> tuple[Spans, Evidence]:
+    baseline, policy = watched.baseline, watched.policy
+    spans = find_spans(
+        history, baseline, policy, worth=lambda sums: worth_together(sums, baseline), streams=1, is_merged=True
+    )
+    seen = seen_together(spans, counts_in(spans, history), baseline)
+    return spans, weigh(spans, seen, baseline, policy, together=False)

@@ -23,6 +23,8 @@ class Lack:
     #: More rows, and windows as they came so far; None = more than the horizon holds.
     rows: int | None
     windows: int | None
+    #: It is the reference that is not worth enough.
+    of_the_reference: bool
 
 
 def of_quality(issues: Sequence[QualityIssue], *, local: bool) -> str:
@@ -33,7 +35,7 @@ def of_quality(issues: Sequence[QualityIssue], *, local: bool) -> str:
     return f"Readings cannot be trusted: {told}{more}. Look at {where}; nothing is learnt from these rows until then."
 
 
-def of_drift(channels: Sequence[ChannelFinding], *, spans: str, local: bool) -> str:
+def of_drift(channels: Sequence[ChannelFinding], *, again: bool, local: bool) -> str:
     """Channels that moved; the clearest first."""
     found = sorted((one for one in channels if one.drifted), key=lambda one: one.floor - one.distance)
     names = ", ".join(one.name for one in found[:_NAMED])
@@ -41,31 +43,32 @@ def of_drift(channels: Sequence[ChannelFinding], *, spans: str, local: bool) -> 
     first = found[0]
     evidence = (
         f"{first.name} by D = {first.distance:.2f}, where {first.floor:.2f} would matter and chance shows as much in "
-        f"{_chance(first.p_value)} ({first.effective_rows:.0f} independent rows, {spans})"
+        f"{_chance(first.p_value)} ({first.effective_rows:.0f} independent rows, {_seen(again=again)})"
     )
     have = "has" if len(found) == 1 else "have"
     if local:
         return (
-            f"This device sees another world than its siblings and the reference: {names}{more} {have} moved, {evidence}. "
-            "Look at its sensors and its place; if what it sees is right, label samples of this device."
+            f"This device sees another world than its siblings and the reference: {names}{more} {have} moved, "
+            f"{evidence}. Look at its sensors and its place; if what it sees is right, label samples of this device."
         )
     return f"{names}{more} {have} moved: {evidence}. Label the nominated samples and retrain."
 
 
-def of_class_mix(channels: Sequence[ChannelFinding], *, spans: str, local: bool) -> str:
+def of_class_mix(channels: Sequence[ChannelFinding], *, again: bool, local: bool) -> str:
     """Answers that come in another mix, and nothing else."""
     answers = next(one for one in channels if one.drifted)
     who = "this device" if local else "the fleet"
     return (
-        f"The answers of {who} come in another mix (D = {answers.distance:.2f}, {spans}), and that alone explains what "
-        "moved in the inputs: given the answer they look as in the reference. If the mix is plausible, nothing needs to "
-        "be retrained."
+        f"The answers of {who} come in another mix (D = {answers.distance:.2f}, {_seen(again=again)}), and that alone "
+        "explains what moved in the inputs: given the answer they look as in the reference. If the mix is plausible, "
+        "nothing needs to be retrained."
     )
 
 
-def of_stability(*, judged: int, unjudged: Sequence[str], rows: int) -> str:
+def of_stability(*, judged: int, unjudged: Sequence[str], rows: int, local: bool) -> str:
     """Nothing moved."""
-    text = f"Nothing that matters has moved on {judged} channels over {rows} rows."
+    what = "This device sees what its siblings see" if local else "Nothing that matters has moved"
+    text = f"{what} on {judged} channels over {rows} rows."
     if unjudged:
         names = ", ".join(unjudged[:_NAMED]) + (" and more" if len(unjudged) > _NAMED else "")
         text += f" Not judged yet, for they change too slowly: {names}."
@@ -82,10 +85,10 @@ def of_lack(lack: Lack | None, *, rows: int) -> str:
             f", on {lack.channel} worth {_few(lack.effective_rows)} independent ones, for each is much like the one "
             f"before (lag-1 autocorrelation {lack.lag1:.4f})"
         )
-    if lack.rows is None and lack.reference_rows < lack.effective_rows:
+    if lack.of_the_reference:
         need = (
-            f"the reference itself is worth {_few(lack.reference_rows)} independent rows there: only a reference over a "
-            "longer time can tell drift from the weather"
+            f"the reference itself is worth {_few(lack.reference_rows)} independent rows there, so a verdict needs a "
+            "reference over a longer time"
         )
     elif lack.rows is None or lack.windows is None:
         need = "a verdict needs more than the horizon of a judgement holds: send fewer rows, further apart"
@@ -103,8 +106,12 @@ def of_performance(estimate: Estimate) -> str:
     )
 
 
+def _seen(*, again: bool) -> str:
+    return "in two of the last three windows" if again else "in one merged window"
+
+
 def _chance(p_value: float) -> str:
-    if p_value < 1e-12:  # noqa: PLR2004 - beyond this the number says nothing more
+    if p_value < 1e-12:
         return "less than one of 10^12 cases"
     return f"one of {round(1 / p_value):,} cases" if p_value < 1 else "every case"
 

@@ -11,12 +11,13 @@ import csv
 import json
 import subprocess
 import time
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
 from pathlib import Path
 from shutil import copyfile
 
+from edgeops.api.client import Client
 from edgeops.api.shapes import DriftFinding, Retraining
 from edgeops.errors import ServerError, WaitTimeoutError
 from edgeops.local import processes
@@ -36,6 +37,7 @@ _DRIFT = "drift"
 _STABLE = "stable"
 _ROLLING_OUT = "rolling-out"
 _HEALED = "healed"
+_SUPPRESSED = "suppressed"
 _UNDER_WAY = frozenset({"nominating", "labelling", "training", _ROLLING_OUT})
 
 
@@ -101,6 +103,8 @@ class Circle:
     active: str
     rollouts: int = 1
     _artifacts: dict[str, Path] = field(default_factory=dict)
+    #: What the lab can tell: input id -> label of everything that was shown until now.
+    _truth: dict[str, str] = field(default_factory=dict)
 
     def begin(self) -> None:
         """Let the server heal this model by itself: a delegated key, an acceptance set, and a policy."""
@@ -111,10 +115,16 @@ class Circle:
             timeout_s=_BATCH_TIMEOUT_S,
             meanwhile=self.site.require_server,
         )
-        self.site.client.set_retrain_policy(
-            name, mode="auto", labels=self.labels, random_share=self.random_share, cooldown_s=0, seed=self.seed,
-            retrainings_per_week=100, labels_per_month=100_000,
-        )  # fmt: skip
+        policy = {
+            "mode": "auto",
+            "labels": self.labels,
+            "random_share": self.random_share,
+            "cooldown": 0,
+            "seed": self.seed,
+            "retrainings_per_week": 100,
+            "labels_per_month": 100_000,
+        }
+        self.site.client.set_retraining_policy(name, policy)
         self._keep(self.active)
 
     def live_through(self, stage: Stage) -> StageFigures:
@@ -128,19 +138,18 @@ class Circle:
         first_half, held_out = stage.rows.halves()
         older = {digest: self._judged(digest, held_out, stage) for digest in {self.first, self.active}}
         before = self.active
-        replay = play(self.site, first_half, deployment=self.scenario.name, predictions="latest")
+        replay = self._show(first_half)
         if not wait_for_windows(self.site, replay):
             raise WaitTimeoutError(f"the server did not count all rows of {stage.name} in time")
         finding = self._verdict()
         retraining = self._heal(first_half, replay) if finding.verdict == _DRIFT else None
-        replay_after = play(self.site, held_out, deployment=self.scenario.name)
+        replay_after = self._show(held_out, predictions="all")
         if not wait_for_answers(self.site, replay_after, self.active):
             raise WaitTimeoutError(f"the devices did not answer all held-out rows of {stage.name} in time")
         after = None
         if retraining is not None and retraining.rollout_id is not None:
-            truth = dict(zip(held_out.ids, held_out.labels, strict=True))
             committed = committed_by(self.site.client, retraining.rollout_id)
-            after = total(score(self.site.client, replay_after, truth, committed).values()).accuracy
+            after = total(score(self.site.client, replay_after, self._truth, committed).values()).accuracy
         ended = self._verdict()
         windows = self._windows(replay)
         devices = len(self.site.agents)
@@ -153,7 +162,7 @@ class Circle:
             after=after,
             drift=finding.verdict == _DRIFT,
             reason=finding.reason,
-            channels=tuple(one.name for one in finding.channels if one.drifted),
+            channels=finding.drifted,
             drift_at=finding.first_at if finding.verdict == _DRIFT else None,
             first_label_at=min(labelled, default=None),
             labels=len(labelled),
@@ -167,31 +176,44 @@ class Circle:
             seconds=time.monotonic() - started,
         )
 
-    def control(self) -> Control:
-        """What the server has made of everything so far, in which nothing had changed."""
-        client, name = self.site.client, self.scenario.name
+    def stay(self, stage: Stage) -> Control:
+        """A stage in which nothing has changed."""
+        replay = self._show(stage.rows)
+        if not wait_for_windows(self.site, replay):
+            raise WaitTimeoutError(f"the server did not count all rows of {stage.name} in time")
         self._verdict()
-        windows = sum(len(list(client.telemetry(agent.device_id, deployment=name))) for agent in self.site.agents)
-        alarms = sum(one.verdict == _DRIFT for one in client.drift_history(name))
-        return Control(windows, alarms + len(list(client.retrainings(name))))
+        return self.control(replay.since)
+
+    def control(self, since: datetime) -> Control:
+        """What the server has made of everything since then, in which nothing had changed."""
+        client, name = self.site.client, self.scenario.name
+        windows = sum(
+            len(list(client.telemetry(one.device_id, deployment=name, since=since))) for one in self.site.agents
+        )
+        alarms = sum(one.verdict == _DRIFT and one.first_at >= since for one in client.drift_history(name))
+        return Control(windows, alarms + sum(one.created_at >= since for one in client.retrainings(name)))
 
     # -- the world and the lab
+
+    def _show(self, rows: Rows, *, predictions: str = "latest") -> Replay:
+        """Play rows once, as fast as the devices answer."""
+        self._truth.update(zip(rows.ids, rows.labels, strict=True))
+        return play(self.site, rows, deployment=self.scenario.name, predictions=predictions)
 
     def _heal(self, rows: Rows, replay: Replay) -> Retraining:
         """Answer label requests and go on sending rows until the retraining has ended."""
         client, name = self.site.client, self.scenario.name
-        truth = dict(zip(rows.ids, rows.labels, strict=True))
         retraining: Retraining | None = None
         sends = False
 
         def has_ended() -> bool:
             nonlocal retraining, sends
-            retraining = next((one for one in client.retrainings(name) if one.created_at >= replay.since), None)
+            retraining = next(_begun(client, name, since=replay.since), None)
             if retraining is None:
                 return False
-            asked = [(one.sample_id, truth[one.input_id]) for one in client.label_queue(name) if one.input_id in truth]
+            asked = {one.sample_id: self._truth[one.input_id] for one in client.label_queue(name)}
             if asked:
-                client.add_labels(dict(asked))
+                client.add_labels(asked, source="api")
             if retraining.state == _ROLLING_OUT and not sends:
                 sends = True
                 play(self.site, rows, deployment=name, loop=True, rate_hz=_TRIAL_RATE_HZ, predictions="latest")
@@ -211,8 +233,8 @@ class Circle:
 
     def _verdict(self) -> DriftFinding:
         """The newest fleet-wide judgement of the model that runs, made of all that has arrived."""
-        findings = self.site.client.check_drift(self.scenario.name, deployment=self.scenario.name)
-        fleet = [one for one in findings if one.digest == self.active and not one.device_id]
+        drift = self.site.client.check_drift(self.scenario.name, deployment=self.scenario.name)
+        fleet = [one for one in drift.findings if one.digest == self.active and not one.device_id]
         if not fleet:
             raise ServerError(f"the server has no verdict on {self.scenario.name}, though windows arrived")
         return fleet[0]
@@ -248,6 +270,11 @@ class Circle:
             "device_agent.cli", "batch", self._artifacts[digest], path, "--labels", labels, "--json"
         )
         return _Batch(subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL))
+
+
+def _begun(client: Client, model: str, *, since: datetime) -> Iterator[Retraining]:
+    """Retrainings that a trigger began, the newest first; what was suppressed comes to nothing."""
+    return (one for one in client.retrainings(model) if one.created_at >= since and one.state != _SUPPRESSED)
 
 
 class _Batch:

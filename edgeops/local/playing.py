@@ -69,7 +69,16 @@ def play(
         path = agent.state / f"{deployment}-{number}.npz"
         write_rows(path, share)
         rate = "max" if rate_hz is None else f"{rate_hz:g}"
-        arguments = ["replay", path, "--deployment", deployment, "--rate", rate, "--predictions", predictions]
+        arguments: list[str | Path] = [
+            "replay",
+            path,
+            "--deployment",
+            deployment,
+            "--rate",
+            rate,
+            "--predictions",
+            predictions,
+        ]
         command = processes.python(
             "device_agent.cli", "--state", agent.state, *arguments, *([] if loop else ["--once"])
         )

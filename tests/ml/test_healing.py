@@ -40,7 +40,7 @@ def loop(desk: Desk, tmp_path: Path) -> Loop:
     with desk.database.read() as connection:
         name = f"table-{len(models.page(connection, None, 100)) + 1}"
     desk.load(write_world(tmp_path / "table.npz", rows=600), name, label="y")
-    desk.train(name, RecipeName.DENSE)
+    desk.train(name, RecipeName.DENSE, epochs=20)
     return Loop(desk, name)
 
 

@@ -172,6 +172,38 @@ def test_publishing_lists_the_descriptor_and_withdrawing_takes_it_out(desk: Desk
     assert published == {"float32": True, "int8": False}
 
 
+def test_rows_in_time_order_are_summed_up_as_such_and_what_they_lack_is_told(desk: Desk, tmp_path: Path) -> None:
+    random = np.random.default_rng(0)
+    rows = np.arange(600)
+    day = np.sin(2 * np.pi * rows / 900)
+    values = np.stack([day + 0.1 * random.normal(size=600), random.normal(size=600), np.full(600, 7.0)], axis=1)
+    np.savez(tmp_path / "day.npz", X=values.astype(np.float32), y=(values[:, 1] > 0).astype(int))
+    for name, in_time_order in (("ordered", True), ("shuffled", False)):
+        desk.load(tmp_path / "day.npz", name, label="y", in_time_order=in_time_order)
+        job = desk.train(name, RecipeName.DENSE, epochs=2)
+        assert job.result is not None
+        warnings = job.result["warnings"]
+        reference = Model.load(desk.blobs.path(desk.artifacts(job)["int8"].digest)).reference
+        assert reference is not None
+        assert reference.ordered is in_time_order
+        assert reference.summary().rows == (600 if in_time_order else 432), "held-out rows lie between the others"
+        assert any("X2" in warning for warning in warnings), "a constant channel"
+        assert any("X0" in warning for warning in warnings) is in_time_order, "a cycle longer than the reference"
+
+
+def test_a_person_may_publish_what_its_gate_refused_and_is_told(desk: Desk, tmp_path: Path) -> None:
+    random = np.random.default_rng(3)
+    np.savez(tmp_path / "noise.npz", X=random.normal(size=(300, 3)), y=np.arange(300) % 10 < 1)
+    desk.load(tmp_path / "noise.npz", "noise", label="y")
+    artifacts = desk.artifacts(desk.train("noise", RecipeName.DENSE, epochs=1))
+    assert not artifacts["int8"].describe().promotion.passed
+    job = desk.succeed(Publish(model="noise", version=1, variant=Variant.INT8))
+    assert job.result is not None
+    [warning] = job.result["warnings"]
+    assert warning.startswith("int8 did not pass its promotion gate: accuracy")
+    assert desk.artifacts(desk.read(job))["int8"].is_published
+
+
 def test_what_cannot_be_done_fails_with_its_reason(desk: Desk, table: Job) -> None:
     assert table.state is JobState.SUCCEEDED
     for request, reason in (

@@ -9,7 +9,8 @@ from edgeops.errors import ConflictError, InputError, NotFoundError
 from edgeops.protocol.messages import DeploymentState, Reason, UpdateState
 from edgeops.rollout.installation import InstallationState
 from edgeops.rollout.rollout import RolloutState
-from fleet_server.db import audit, devices, events
+from fleet_server.db import aliases, audit, devices, events
+from fleet_server.db.aliases import Alias
 from fleet_server.db.events import EventKind
 from tests.unit.engine_rig import ENOUGH, Fleet, digest_of, target_of
 
@@ -62,6 +63,39 @@ def test_a_rollout_finishes_with_its_proof_in_words(fleet):
     assert ended.reason == "proof: installed and running: 2 of 2 devices committed after 20 inferences each"
     assert ended.finished_at == fleet.now
     assert fleet.installations(rollout)["dev-2"].evidence.inferences == 20
+
+
+def test_what_was_rolled_out_to_the_end_is_champion_and_challenger_no_longer(fleet):
+    with fleet.database.write() as connection:
+        aliases.assign(connection, "gas", Alias.CHALLENGER, 1, fleet.now, actor="job-1")
+    rollout = fleet.roll_out()
+    fleet.commit("dev-0")
+    with fleet.database.read() as connection:
+        assert aliases.holders(connection, ["gas"]) == {"gas": {Alias.CHALLENGER: 1}}
+
+    for device_id in fleet.ids[1:]:
+        fleet.commit(device_id)
+
+    with fleet.database.read() as connection:
+        assert aliases.holders(connection, ["gas"]) == {"gas": {Alias.CHAMPION: 1}}
+        told = [one.data["alias"] for one in events.after(connection, 0, [EventKind.ALIAS_CHANGED])]
+        history = aliases.page(connection, "gas", None, 10)
+    assert told == ["challenger", "champion", "challenger"]
+    assert [(one.alias, one.version, one.actor) for one in reversed(history)] == [
+        ("challenger", 1, "job-1"),
+        ("champion", 1, rollout),
+        ("challenger", None, rollout),
+    ]
+
+
+def test_another_challenger_goes_on_waiting(fleet):
+    with fleet.database.write() as connection:
+        aliases.assign(connection, "gas", Alias.CHALLENGER, 2, fleet.now, actor="job-1")
+    fleet.roll_out()
+    for device_id in fleet.ids:
+        fleet.commit(device_id)
+    with fleet.database.read() as connection:
+        assert aliases.holders(connection, ["gas"]) == {"gas": {Alias.CHAMPION: 1, Alias.CHALLENGER: 2}}
 
 
 def test_a_commit_without_proof_does_not_pass_until_the_proof_comes(fleet):

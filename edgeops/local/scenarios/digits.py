@@ -39,7 +39,7 @@ class Digits:
         """
         images, truth, later = _load(seed)
         path = folder / f"{self.name}.npz"
-        np.savez_compressed(path, X=images[~later], **{self.label: truth[~later]})
+        np.savez_compressed(path, allow_pickle=False, X=images[~later], **{self.label: truth[~later]})
         return path
 
     def stages(self, seed: int) -> Iterator[Stage]:

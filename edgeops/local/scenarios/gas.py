@@ -54,7 +54,7 @@ class Gas:
         """Write the rows of batches 1 and 2: `X` float32 (1689, 128), `gas` int64."""
         known = np.isin(self._batches, _KNOWN)
         path = folder / f"{self.name}.npz"
-        np.savez_compressed(path, X=self._values[known], **{self.label: self._gases[known]})
+        np.savez_compressed(path, allow_pickle=False, X=self._values[known], **{self.label: self._gases[known]})
         return path
 
     def stages(self, seed: int) -> Iterator[Stage]:

@@ -1,0 +1,225 @@
+"""Turns the evidence on one stream into a finding: verdict, kinds, channels, what is lacking, and the words for it."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cached_property
+
+import numpy as np
+from numpy.typing import NDArray
+
+from edgeops.artifact.manifest import Channel, ChannelKind
+from edgeops.drift import words
+from edgeops.drift.baseline import Baseline, baseline_of
+from edgeops.drift.evidence import Evidence, Spans, Worth
+from edgeops.drift.finding import ChannelFinding, Finding, Kind, QualityIssue, Verdict
+from edgeops.drift.mix import is_class_mix_only
+from edgeops.drift.performance import Estimate, estimate
+from edgeops.drift.policy import DriftPolicy
+from edgeops.sketch.reference import ReferenceProfile
+
+Floats = NDArray[np.float64]
+Flags = NDArray[np.bool_]
+
+_OF_THE_MODEL = (ChannelKind.ANSWER, ChannelKind.CONFIDENCE, ChannelKind.MARGIN, ChannelKind.PROJECTION)
+
+
+class Watched:
+    """What a model is held against: its reference, the kinds of its channels, and the policy."""
+
+    def __init__(self, reference: ReferenceProfile, channels: Sequence[Channel], policy: DriftPolicy) -> None:
+        self.reference = reference
+        self.baseline: Baseline = baseline_of(reference)
+        self.policy = policy
+        self.kinds = [Kind.PREDICTION if one.kind in _OF_THE_MODEL else Kind.DATA for one in channels]
+        self.is_input: Flags = np.array([kind is Kind.DATA for kind in self.kinds])
+        places = (place for place, one in enumerate(channels) if one.kind is ChannelKind.CONFIDENCE)
+        self.confidence = next(places, None)
+
+    @cached_property
+    def histograms(self) -> list[tuple[int, ...]]:
+        """The reference's counts, made once for the findings of all streams."""
+        return [tuple(counts) for counts in self.baseline.counts.tolist()]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class Stream:
+    """One stream of those that were weighed together."""
+
+    place: int
+    evidence: Evidence
+    spans: Spans
+    #: (channels,) what counts as moved.
+    moved: Flags
+    #: (streams, channels) sums over all its windows, and their counts (channels, 32).
+    worth: Worth
+    counts: Floats
+    rows: int
+    windows: int
+    issues: tuple[QualityIssue, ...]
+    #: Whether it is one device of a group, judged against its siblings.
+    is_local: bool
+
+
+def conclude(watched: Watched, stream: Stream) -> Finding:
+    """What there is to say of one stream."""
+    faulty = {issue.channel for issue in stream.issues}
+    is_sound = np.array([name not in faulty for name in watched.baseline.names])
+    drifted = stream.moved & is_sound
+    channels = _channel_findings(watched, stream, drifted)
+    estimated = _estimate(watched, stream)
+    # That a whole fleet is less sure is no finding about each of its devices.
+    says_estimate = estimated is not None and estimated.has_fallen and not (stream.is_local and not drifted.any())
+    judged = stream.evidence.exists[0, stream.place] | drifted
+    watchable = watched.baseline.is_watchable
+    is_mix = bool(drifted.any()) and _is_mix(watched, stream, drifted)
+    kinds = _kinds(watched, drifted, is_mix=is_mix, has_issues=bool(stream.issues), less_sure=says_estimate)
+    lack = None
+    if drifted.any() or stream.issues:
+        verdict = Verdict.DRIFT
+        reason = _told(stream, channels, is_mix=is_mix)
+    elif watchable.any() and 2 * (judged & watchable).sum() >= watchable.sum():
+        verdict = Verdict.STABLE
+        unjudged = [watched.baseline.names[place] for place in np.flatnonzero(watchable & ~judged)]
+        reason = words.of_stability(
+            judged=int((judged & watchable).sum()), unjudged=unjudged, rows=stream.rows, local=stream.is_local
+        )
+    else:
+        verdict = Verdict.NOT_ENOUGH_EVIDENCE
+        lack = _lack(watched, stream, judged)
+        reason = words.of_lack(lack, rows=stream.rows)
+    if estimated is not None and says_estimate:
+        reason += words.of_performance(estimated)
+    return Finding(
+        verdict=verdict,
+        kinds=kinds,
+        reason=reason,
+        channels=channels,
+        class_mix_only=is_mix and not stream.issues,
+        rows=stream.rows,
+        windows=stream.windows,
+        rows_needed=lack.rows if lack else None,
+        estimated_accuracy=estimated.accuracy if estimated else None,
+        quality=stream.issues,
+    )
+
+
+def _channel_findings(watched: Watched, stream: Stream, drifted: Flags) -> tuple[ChannelFinding, ...]:
+    evidence, place = stream.evidence, stream.place
+    pick = evidence.telling[place], place, np.arange(len(drifted))
+    exists = evidence.exists[pick]
+    shares = np.diff(evidence.seen.cumulative[pick], prepend=0)
+    seen = np.rint(shares * evidence.seen.rows[pick][:, np.newaxis])
+    histograms = np.where(exists[:, np.newaxis], seen, stream.counts).astype(np.int64).tolist()
+    columns = zip(
+        watched.baseline.names,
+        watched.kinds,
+        evidence.distance[pick].tolist(),
+        evidence.p_value[pick].tolist(),
+        np.where(exists, evidence.seen.effective[pick], stream.worth.effective[place]).tolist(),
+        evidence.floor[pick].tolist(),
+        drifted.tolist(),
+        watched.histograms,
+        histograms,
+        strict=True,
+    )
+    return tuple(
+        ChannelFinding(
+            name=name,
+            kind=kind,
+            distance=distance,
+            p_value=p_value,
+            effective_rows=effective,
+            floor=floor,
+            drifted=is_drifted,
+            reference_histogram=reference,
+            window_histogram=tuple(window),
+        )
+        for name, kind, distance, p_value, effective, floor, is_drifted, reference, window in columns
+    )
+
+
+def _kinds(watched: Watched, drifted: Flags, *, is_mix: bool, has_issues: bool, less_sure: bool) -> tuple[Kind, ...]:
+    found = {watched.kinds[place] for place in np.flatnonzero(drifted)}
+    if is_mix:
+        found = {Kind.PREDICTION}
+    if has_issues:
+        found.add(Kind.QUALITY)
+    if less_sure:
+        found.add(Kind.PERFORMANCE)
+    return tuple(kind for kind in Kind if kind in found)
+
+
+def _told(stream: Stream, channels: tuple[ChannelFinding, ...], *, is_mix: bool) -> str:
+    sentences = []
+    if stream.issues:
+        sentences.append(words.of_quality(stream.issues, local=stream.is_local))
+    moved = [one for one in channels if one.drifted]
+    if moved:
+        first = max(range(len(channels)), key=lambda place: (channels[place].drifted, channels[place].distance))
+        seen_again = bool(stream.evidence.again[stream.place, first])
+        told = words.of_class_mix if is_mix else words.of_drift
+        sentences.append(told(channels, again=seen_again, local=stream.is_local))
+    return " ".join(sentences)
+
+
+def _is_mix(watched: Watched, stream: Stream, drifted: Flags) -> bool:
+    by_class = watched.reference.by_class
+    if by_class is None:
+        return False
+    evidence, place = stream.evidence, stream.place
+    span = int(evidence.telling[place, by_class.answer])
+    exists = evidence.exists[span, place]
+    return is_class_mix_only(
+        by_class,
+        evidence.seen.cumulative[span, place],
+        drifted=drifted,
+        n=np.where(exists, evidence.seen.effective[span, place], 0.0),
+        m=watched.baseline.effective(stream.spans.lag1[span, place]),
+        baseline=watched.baseline,
+        policy=watched.policy,
+    )
+
+
+def _estimate(watched: Watched, stream: Stream) -> Estimate | None:
+    worth, channel = watched.reference.expected_accuracy(), watched.confidence
+    if worth is None or channel is None:
+        return None
+    evidence, newest = stream.evidence, 0
+    if not evidence.exists[newest, stream.place, channel]:
+        return None
+    return estimate(
+        worth,
+        np.diff(evidence.seen.cumulative[newest, stream.place, channel], prepend=0),
+        watched.baseline.shares[channel],
+        effective_rows=float(evidence.seen.effective[newest, stream.place, channel]),
+    )
+
+
+def _lack(watched: Watched, stream: Stream, judged: Flags) -> words.Lack | None:
+    """What the channel needs that half of the channels wait for."""
+    baseline, policy, place = watched.baseline, watched.policy, stream.place
+    waiting = np.flatnonzero(baseline.is_watchable & ~judged)
+    if not len(waiting) or not stream.rows:
+        return None
+    lag = np.clip(stream.worth.lag1[place], 0, 1)
+    rows, effective = stream.worth.rows[place], stream.worth.effective[place]
+    of_reference = baseline.effective(lag)
+    missing = np.maximum(policy.min_effective_rows - effective, 0)
+    per_row = (1 - lag) / (1 + lag)
+    wanted = np.divide(missing, per_row, out=np.full(len(lag), np.inf), where=per_row > 0)
+    wanted = np.maximum(wanted, policy.min_rows - rows)
+    wanted[of_reference < policy.min_effective_rows] = np.inf
+    enough = -(-int(baseline.is_watchable.sum()) // 2) - int((judged & baseline.is_watchable).sum())
+    channel = int(waiting[np.argsort(wanted[waiting], kind="stable")][max(enough, 1) - 1])
+    more = float(wanted[channel])
+    per_window = max(stream.rows / stream.windows, 1.0)
+    is_within = np.isfinite(more) and more <= (policy.horizon_windows - stream.windows) * per_window
+    return words.Lack(
+        channel=baseline.names[channel],
+        effective_rows=float(effective[channel]),
+        lag1=float(lag[channel]),
+        reference_rows=float(of_reference[channel]),
+        rows=max(1, int(np.ceil(more))) if is_within else None,
+        windows=max(1, int(np.ceil(more / per_window))) if is_within else None,
+        of_the_reference=bool(of_reference[channel] < policy.min_effective_rows),
+    )
