@@ -14,10 +14,10 @@ import pytest
 from edgeops.cli.app import run
 from edgeops.errors import UnreachableError
 from edgeops.local import demo, processes
+from edgeops.local.part import Part
 from edgeops.local.playing import wait_for_answers
 from edgeops.local.scenarios.digits import Digits
 from edgeops.local.stopwatch import Stopwatch
-from edgeops.local.part import Part
 from edgeops.local.up import Site
 
 pytestmark = pytest.mark.slow
