@@ -1,7 +1,7 @@
 """`edgeops drift`: whether the world still looks like what a model learnt from, in words and pictures for people."""
 
 import sys
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from itertools import islice
 from typing import Annotated
 
@@ -157,12 +157,15 @@ def _print_finding(finding: DriftFinding, *, every_channel: bool) -> None:
         _say(f"expected accuracy now: {finding.estimated_accuracy:.1%} (an estimate from the model's own certainty)")
     for issue in finding.quality:
         _say(f"channel {issue.channel}: {issue.fault}: {issue.detail}")
-    _print_channels(finding.channels or (), every_channel=every_channel)
-    for line in _next_steps(finding, verdict):
+    _print_channels(finding.channels or (), verdict, every_channel=every_channel)
+    steps = _next_steps(finding, verdict)
+    if steps:
+        print()
+    for line in steps:
         _say(line)
 
 
-def _print_channels(channels: Sequence[ChannelDrift], *, every_channel: bool) -> None:
+def _print_channels(channels: Sequence[ChannelDrift], verdict: Verdict, *, every_channel: bool) -> None:
     """Sorted by D; those that did not move only as far as they help to compare."""
     ordered = sorted(channels, key=lambda one: (not one.drifted, -one.distance))
     moved = sum(one.drifted for one in ordered)
@@ -175,22 +178,29 @@ def _print_channels(channels: Sequence[ChannelDrift], *, every_channel: bool) ->
         [
             (
                 one.name,
-                f"{one.distance:.2f}",
-                f"{one.floor:.2f}",
-                _chance(one.p_value),
+                *_numbers(one, verdict),
                 *_sparks(one.reference_histogram, one.window_histogram),
-                _says(one),
+                _says(one, verdict),
             )
             for one in shown
         ],
     )
     if len(shown) < len(ordered):
-        _say(f"... and {len(ordered) - len(shown)} more that did not move; see them with --all")
-    print()
+        _say(f"... and {len(ordered) - len(shown)} more; see them with --all")
 
 
-def _says(channel: ChannelDrift) -> str:
-    return _SAYS.get(Movement(channel.movement), "moved") if channel.drifted else "as in training"
+def _numbers(channel: ChannelDrift, verdict: Verdict) -> tuple[str | None, str, str | None]:
+    """D, the D that matters, and how often chance shows as much; without a judgement there is nothing to tell."""
+    floor = f"{channel.floor:.2f}"
+    if verdict is Verdict.NOT_ENOUGH_EVIDENCE:
+        return None, floor, None
+    return f"{channel.distance:.2f}", floor, _chance(channel.p_value)
+
+
+def _says(channel: ChannelDrift, verdict: Verdict) -> str:
+    if channel.drifted:
+        return _SAYS.get(Movement(channel.movement), "moved")
+    return "too little to say" if verdict is Verdict.NOT_ENOUGH_EVIDENCE else "as in training"
 
 
 def _chance(p_value: float) -> str:
@@ -201,8 +211,9 @@ def _chance(p_value: float) -> str:
 
 
 def _sparks(reference: Sequence[int], window: Sequence[int]) -> tuple[str, str]:
-    """Both histograms as text, on one scale."""
-    shares = [_coarse(counts) for counts in (reference, window)]
+    """Both histograms as text, on one scale; bins behind the last one in use are left out."""
+    used = max((place + 1 for place, pair in enumerate(zip(reference, window, strict=True)) if any(pair)), default=0)
+    shares = [_coarse(counts[:used]) for counts in (reference, window)]
     top = max((share for each in shares for share in each), default=0.0)
     bars = _BARS if _can_show(_BARS) else _ASCII_BARS
     first, second = ("".join(bars[round(share / top * 7)] if top else bars[0] for share in each) for each in shares)
@@ -210,9 +221,9 @@ def _sparks(reference: Sequence[int], window: Sequence[int]) -> tuple[str, str]:
 
 
 def _coarse(counts: Sequence[int]) -> list[float]:
-    """Shares of neighbouring bins taken together."""
+    """Shares, with neighbouring bins taken together where there are many."""
     total = sum(counts) or 1
-    width = max(1, len(counts) // _SPARK_WIDTH)
+    width = -(-len(counts) // _SPARK_WIDTH) or 1
     return [sum(counts[start : start + width]) / total for start in range(0, len(counts), width)]
 
 
@@ -224,16 +235,18 @@ def _can_show(text: str) -> bool:
     return True
 
 
-def _next_steps(finding: DriftFinding, verdict: Verdict) -> Iterable[str]:
+def _next_steps(finding: DriftFinding, verdict: Verdict) -> tuple[str, ...]:
     if Kind.QUALITY in finding.kinds:
-        yield "next: look at that sensor first; nothing is learnt from readings that cannot be trusted"
-    elif verdict is Verdict.DRIFT and finding.device_id is not None:
-        channel = next((one for one in finding.drifted), None)
-        option = f" --channel {channel}" if channel else ""
-        yield f"next: look at the device: edgeops devices telemetry {finding.device_id}{option}"
-    elif verdict is Verdict.DRIFT:
-        yield f"next: see what the loop does about it: edgeops retrain history {finding.model}"
-        yield f"      or start it yourself: edgeops retrain run {finding.model}"
+        return ("next: look at that sensor first; nothing is learnt from readings that cannot be trusted",)
+    if verdict is not Verdict.DRIFT:
+        return ()
+    if finding.device_id is not None:
+        option = f" --channel {finding.drifted[0]}" if finding.drifted else ""
+        return (f"next: look at the device: edgeops devices telemetry {finding.device_id}{option}",)
+    return (
+        f"next: see what the loop does about it: edgeops retrain history {finding.model}",
+        f"      or start it yourself: edgeops retrain run {finding.model}",
+    )
 
 
 def _say(text: str) -> None:

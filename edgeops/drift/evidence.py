@@ -21,6 +21,7 @@ from edgeops.drift.statistics import (
     beyond_chance,
     cumulative,
     effective_rows,
+    harmonic_mean,
     holm,
     ks_distance,
     ks_p_value,
@@ -61,8 +62,9 @@ class Seen:
     #: Rows, and independent ones.
     rows: Floats
     effective: Floats
-    #: (spans, streams, channels, tests) p-values, each by itself; `guarded` ones rest on no single device.
+    #: (spans, streams, channels, tests) p-values, each by itself.
     p_values: Floats
+    #: (spans, streams) p-value of all together that does not rest on any single device; 0 where there is only one.
     guarded: Floats
 
 
@@ -112,7 +114,11 @@ def seen_alone(spans: Spans, counts: Floats, baseline: Baseline) -> Seen:
     shares = cumulative(counts)
     p_values = _p_values(shares, spans.effective, spans.lag1, baseline)
     return Seen(
-        cumulative=shares, rows=counts.sum(axis=-1), effective=spans.effective, p_values=p_values, guarded=p_values
+        cumulative=shares,
+        rows=counts.sum(axis=-1),
+        effective=spans.effective,
+        p_values=p_values,
+        guarded=np.zeros(shares.shape[:2]),
     )
 
 
@@ -122,12 +128,21 @@ def seen_together(spans: Spans, counts: Floats, baseline: Baseline) -> Seen:
     rows = np.array([view.rows.sum(axis=0) for view in views])[:, np.newaxis]
     shares = np.array([view.cumulative for view in views])[:, np.newaxis]
     worth = np.array([view.worth for view in views])[:, np.newaxis]
+    sums = np.array([view.capped_sum for view in views])[:, np.newaxis]
+    effective = effective_rows(rows, spans.lag1)
     guarded = [_guarded(view, lag[0], baseline) for view, lag in zip(views, spans.lag1, strict=True)]
     return Seen(
         cumulative=shares,
         rows=rows,
-        effective=effective_rows(rows, spans.lag1),
-        p_values=_p_values(shares, effective_rows(worth, spans.lag1), spans.lag1, baseline),
+        effective=effective,
+        # The sum says more, the median cannot be talked down.
+        p_values=np.concatenate(
+            (
+                _p_values(shares, effective_rows(worth, spans.lag1), spans.lag1, baseline),
+                _p_values(sums, effective, spans.lag1, baseline),
+            ),
+            axis=-1,
+        ),
         guarded=np.array(guarded)[:, np.newaxis],
     )
 
@@ -197,10 +212,8 @@ def weigh(spans: Spans, seen: Seen, baseline: Baseline, policy: DriftPolicy, *, 
     """
     exists = (spans.upto != NEVER) & baseline.is_watchable
     distance = np.where(exists, ks_distance(seen.cumulative, baseline.cumulative), 0.0)
-    corrected, guarded = (
-        _corrected(np.where(exists[..., np.newaxis], p_values, 1.0), together=together)
-        for p_values in (seen.p_values, seen.guarded)
-    )
+    corrected = _corrected(np.where(exists[..., np.newaxis], seen.p_values, 1.0), together=together)
+    guarded = seen.guarded[..., np.newaxis]
     floor = np.maximum(policy.floor, baseline.floor(spans.source_rows))
     is_material = exists & (distance >= floor)
     hits = is_material & (corrected <= policy.alpha) & (guarded <= policy.alpha)
@@ -231,10 +244,10 @@ def _p_values(shares: Floats, n: Floats, lag1: Floats, baseline: Baseline) -> Fl
 
 
 def _guarded(view: GroupView, lag1: Floats, baseline: Baseline) -> Floats:
-    """(channels, tests): p-values that hold although one voice lies.
+    """The p-value of all channels that holds although one voice lies.
 
-    Of the sum of all voices but one, the worst choice of that one; and of all voices but the strongest, one by one,
-    which is weaker but cannot be talked away: in a sum a liar cancels what an honest voice says.
+    From those of the sum of all voices but one, the worst choice of that one; and of all voices but the strongest, one
+    by one, which are weaker but cannot be talked away: in a sum a liar cancels what an honest voice says.
     """
     n = effective_rows(view.rows, lag1)
     counts = np.diff(view.voices, axis=-1, prepend=0) * view.rows[..., np.newaxis]
@@ -243,7 +256,7 @@ def _guarded(view: GroupView, lag1: Floats, baseline: Baseline) -> Floats:
     mean, m = n.mean(axis=0), baseline.effective(lag1)
     shared = np.divide(mean, mean + m, out=np.zeros(mean.shape), where=mean + m > 0)
     tests = np.concatenate((of_others.max(axis=0), without_the_strongest(of_voices, shared[:, np.newaxis])), axis=-1)
-    return np.where(view.outvotes[:, np.newaxis], tests, np.tile(of_voices[0], 2))
+    return harmonic_mean(np.where(view.outvotes[:, np.newaxis], tests, np.tile(of_voices[0], 2)).ravel())
 
 
 def _corrected(p_values: Floats, *, together: bool) -> Floats:

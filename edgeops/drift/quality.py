@@ -22,7 +22,7 @@ Flags = NDArray[np.bool_]
 #: Missing values beyond the reference's share, and in standard errors.
 _MORE_MISSING = 0.1
 _LEAST_ERRORS = 4.0
-#: A mean that lies further outside the reference's range than the range is wide.
+#: A mean that lies further outside the reference's range than the range is wide, with most rows in the outermost bin.
 _RANGES_AWAY = 1.0
 #: Surprise, in nats, at which a value that does not change is stuck: about one in a million.
 _STUCK_SURPRISE = 14.0
@@ -64,13 +64,14 @@ def find_faults(history: History, baseline: Baseline, policy: DriftPolicy, *, is
     ages = np.broadcast_to(np.where(looked_at, is_enough.argmax(axis=0), NEVER)[:, np.newaxis], shape)
     newest = history.moments(ages, np.full(shape, NEVER))
     counts = history.counts(ages[np.newaxis])[0]
-    known = looked_at[:, np.newaxis] & (baseline.present > 0)
+    # Answers and projections are no readings: where they move, the model met something new.
+    known = looked_at[:, np.newaxis] & (baseline.present > 0) & is_input
     present = np.maximum(newest.present, 1)
     mean = newest.total / present
     return Faults(
         was_looked_at=looked_at,
         missing=known & _are_missing(newest, baseline),
-        stuck=known & is_input & _are_stuck(newest, counts, baseline, policy),
+        stuck=known & _are_stuck(newest, counts, baseline, policy),
         out_of_range=known & _are_out_of_range(newest, counts, mean, baseline, policy),
         missing_share=newest.missing / np.maximum(newest.present + newest.missing, 1),
         mean=mean,
@@ -131,8 +132,11 @@ def _are_stuck(newest: Moments, counts: Floats, baseline: Baseline, policy: Drif
 
 def _are_out_of_range(newest: Moments, counts: Floats, mean: Floats, baseline: Baseline, policy: DriftPolicy) -> Flags:
     wide = (baseline.high - baseline.low) * _RANGES_AWAY
-    away = (mean > baseline.high + wide) | (mean < baseline.low - wide)
     present = np.maximum(newest.present, 1)
+    # One wild reading moves a mean anywhere: most of the rows must lie at the edge.
+    above = (mean > baseline.high + wide) & (2 * counts[..., -1] > present)
+    below = (mean < baseline.low - wide) & (2 * counts[..., 0] > present)
+    away = above | below
     elsewhere = np.where(baseline.shares == 0, counts, 0).sum(axis=-1) / present
     restless = (elsewhere >= _RESTLESS) & (newest.squares >= present)
     enough = newest.present >= policy.min_rows

@@ -39,6 +39,11 @@ class GroupView:
     #: (channels,) rows that the view is worth if they were independent.
     worth: Floats
 
+    @property
+    def capped_sum(self) -> Floats:
+        """(channels, 32) cumulative shares of all capped rows."""
+        return cumulative((np.diff(self.voices, axis=-1, prepend=0) * self.rows[..., np.newaxis]).sum(axis=0))
+
 
 def typical_rows(present: Floats) -> Floats:
     """The lower median over devices (..., devices, channels) that sent any, (..., channels); 0 if none did.

@@ -6,8 +6,8 @@ distance counts more the less certain the model is: within a cluster the most un
 share drawn by chance, for estimates that must not be biased by the choice. A row drawn by chance is only ever taken by
 chance, so the flag tells which labels may be averaged.
 
-On ageing gas sensors (bench/gas.py) 30 labels chosen so do more than 60 drawn at random; k-means with the most
-uncertain of each cluster is half a point behind, distance alone and uncertainty alone are far behind.
+On ageing gas sensors 30 labels chosen so do more than 60 drawn at random, and uncertainty alone does less than chance
+(bench/gas.py); k-means with the most uncertain of each cluster was half a point behind, distance alone a point or more.
 
 This module knows no samples, labels or budgets, only arrays. What a device claims is not checked here: the server
 should compute embeddings and uncertainty again from the nominated inputs. A device that nominates at most three times

@@ -151,6 +151,9 @@ class Circle:
             committed = committed_by(self.site.client, retraining.rollout_id)
             after = total(score(self.site.client, replay_after, self._truth, committed).values()).accuracy
         ended = self._verdict()
+        if retraining is None and ended.verdict == _DRIFT:
+            # Seen too late for this stage, whose held-out rows are spent; the next one begins with a healed fleet.
+            self._heal(held_out, replay_after)
         windows = self._windows(replay)
         devices = len(self.site.agents)
         labelled = [] if retraining is None else self._labels_of(retraining)

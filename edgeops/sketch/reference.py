@@ -31,6 +31,11 @@ FORMAT = 1
 _STEPS_PER_DEVIATION = 32
 #: Grid steps in the magnitude of a channel that never changed.
 _STEPS_PER_CONSTANT = 1024
+#: D between a quarter of ordered rows and the rest, from which a person is warned; and independent rows, up to which.
+_WANDERS = 0.25
+_LEAST_INDEPENDENT = 50.0
+#: Channels that a warning names.
+_NAMED = 5
 #: Far below what float32 readings can differ by; keeps the arithmetic finite.
 _LEAST_STEP = 1e-100
 #: A weighted channel is measured by so many of its rows at most.
@@ -474,15 +479,53 @@ def _side_by_side(columns: Sequence[Sketch]) -> Sketch:
 
 
 def _constant_warning(profile: ReferenceProfile, summary: Sketch) -> str:
-    return ""
+    constant = [
+        channel.name
+        for channel, low, high, present in zip(
+            profile.channels, summary.low.tolist(), summary.high.tolist(), summary.present.tolist(), strict=True
+        )
+        if not channel.discrete and (low == high or present == 0)
+    ]
+    if not constant:
+        return ""
+    return (
+        f"{_named(constant)} never changed in these rows: no distribution can be compared with theirs, only that they"
+        " begin to change; leave them out, or bring rows in which they move"
+    )
 
 
 def _wandering_warning(profile: ReferenceProfile) -> str:
-    return ""
+    """The longest blocks still differ: a cycle or trend that the rows do not cover several times."""
+    wandering = [
+        channel.name
+        for channel in profile.channels
+        if len(channel.wander) and np.frombuffer(channel.wander, "<f4")[-1] >= _WANDERS
+    ]
+    if not wandering:
+        return ""
+    return (
+        f"{_named(wandering)} differ between the quarters of these rows: they are shorter than the process's cycle, or"
+        " follow a trend; drift of that size will not be told; bring rows of several cycles"
+    )
 
 
 def _slow_warning(profile: ReferenceProfile, summary: Sketch) -> str:
-    return ""
+    slow = [
+        channel.name
+        for channel, present in zip(profile.channels, summary.present.tolist(), strict=True)
+        if present and present * (1 - max(channel.lag1, 0.0)) / (1 + max(channel.lag1, 0.0)) < _LEAST_INDEPENDENT
+    ]
+    if not slow:
+        return ""
+    return (
+        f"{_named(slow)} change so slowly that these rows are worth fewer than {_LEAST_INDEPENDENT:g} independent ones:"
+        " expect NOT_ENOUGH_EVIDENCE; bring rows of a longer time"
+    )
+
+
+def _named(names: Sequence[str]) -> str:
+    more = len(names) - _NAMED
+    return ", ".join(names[:_NAMED]) + (f" and {more} more" if more > 0 else "")
 
 
 # -- reading ---------------------------------------------------------------------------------------

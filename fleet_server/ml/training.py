@@ -67,7 +67,7 @@ class Trainer:
         self._graph = _graph(tf, recipe, plan.input_shape, classes, plan.shift_pixels)
 
     def fit(self, train: Labelled, validation: Labelled, *, seed: int, report: Report = lambda _share: None) -> Fitted:
-        """Train from scratch; warm weights were measured and are no better (bench/gas.py).
+        """Train from scratch: weights that go on from the model before heal no better.
 
         Without weights, training stops when the validation loss has not improved for the plan's patience, and the
         result is the epoch with the lowest. With weights, some rows were bought after the world has changed, and

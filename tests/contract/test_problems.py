@@ -28,6 +28,7 @@ JSON_BODIES = sorted(
 NEEDED_BODIES = {
     "/api/v1/models/{name}/feedback": {"device_id": "dev-1", "deployment": "gas", "input_id": "1", "label": "red"},
     "/api/v1/models/{name}/retraining/policy": {},
+    "/api/v1/models/{name}/aliases/{alias}": {"version": 7},
 }
 
 
@@ -37,6 +38,7 @@ def device(rig):
 
 
 def example(path):
+    path = path.replace("{alias}", "champion")
     return re.sub(r"\{[a-z_]+\}", "7", path)
 
 

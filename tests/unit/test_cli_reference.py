@@ -34,12 +34,12 @@ def test_a_moment_has_an_offset_or_is_local():
         parse_moment("yesterday")
 
 
-@pytest.mark.parametrize(("text", "seconds"), [("90", 90), ("90s", 90), ("1.5m", 90), ("2h", 7200)])
+@pytest.mark.parametrize(("text", "seconds"), [("90", 90), ("90s", 90), ("1.5m", 90), ("2h", 7200), ("1d", 86_400)])
 def test_a_duration_has_a_unit_or_is_seconds(text, seconds):
     assert parse_span(text) == timedelta(seconds=seconds)
 
 
-@pytest.mark.parametrize("text", ["", "s", "0", "-1s", "1d", "nan", "inf", "1e300h"])
+@pytest.mark.parametrize("text", ["", "s", "0", "-1s", "1w", "nan", "inf", "1e300h"])
 def test_a_duration_that_is_none_is_refused(text):
     with pytest.raises(typer.BadParameter, match="15m"):
         parse_span(text)
