@@ -240,6 +240,8 @@ def _next_steps(finding: DriftFinding, verdict: Verdict) -> tuple[str, ...]:
         return ("next: look at that sensor first; nothing is learnt from readings that cannot be trusted",)
     if verdict is not Verdict.DRIFT:
         return ()
+    if finding.class_mix_only:
+        return ("next: if you expected another mix of answers, do nothing; else look at what the devices see",)
     if finding.device_id is not None:
         option = f" --channel {finding.drifted[0]}" if finding.drifted else ""
         return (f"next: look at the device: edgeops devices telemetry {finding.device_id}{option}",)

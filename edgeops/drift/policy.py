@@ -12,7 +12,7 @@ class DriftPolicy:
     #: ... or one merged window this.
     merged_alpha: float = 0.001
     #: What that window's evidence must reach without any single device.
-    guarded_alpha: float = 0.01
+    guarded_alpha: float = 0.05
     #: The least D that matters.
     floor: float = 0.08
     #: The least a judged window holds: rows, and independent rows.

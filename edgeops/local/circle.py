@@ -31,7 +31,7 @@ _VERDICT_TIMEOUT_S = 20.0
 _HEAL_TIMEOUT_S = 180.0
 _BATCH_TIMEOUT_S = 60.0
 #: What the sensors send while a healed model is tried on the devices.
-_TRIAL_RATE_HZ = 50.0
+_TRIAL_RATE_HZ = 25.0
 
 _DRIFT = "drift"
 _STABLE = "stable"
@@ -207,26 +207,31 @@ class Circle:
         """Answer label requests and go on sending rows until the retraining has ended."""
         client, name = self.site.client, self.scenario.name
         retraining: Retraining | None = None
-        sends = False
+        sending: set[str] | None = None
 
         def has_ended() -> bool:
-            nonlocal retraining, sends
+            nonlocal retraining, sending
             retraining = next(_begun(client, name, since=replay.since), None)
             if retraining is None:
                 return False
             asked = {one.sample_id: self._truth[one.input_id] for one in client.label_queue(name)}
             if asked:
                 client.add_labels(asked, source="api")
-            if retraining.state == _ROLLING_OUT and not sends:
-                sends = True
+            if retraining.state == _ROLLING_OUT and sending is None:
                 play(self.site, rows, deployment=name, loop=True, rate_hz=_TRIAL_RATE_HZ, predictions="latest")
+                sending = {agent.device_id for agent in self.site.agents}
+            if sending and retraining.rollout_id is not None:
+                # The same rows again and again are no evidence: a device that has committed gets no more of them.
+                done = sending & committed_by(client, retraining.rollout_id).keys()
+                stop(self.site, name, [agent for agent in self.site.agents if agent.device_id in done])
+                sending -= done
             return retraining.state not in _UNDER_WAY
 
         if not wait(self.site, has_ended, timeout_s=_HEAL_TIMEOUT_S):
             state = "none was begun" if retraining is None else f"it is {retraining.state}: {retraining.detail}"
             raise WaitTimeoutError(f"no retraining ended within {_HEAL_TIMEOUT_S:g} s; {state}")
         assert retraining is not None, "it ended"
-        stop(self.site, name)
+        stop(self.site, name, self.site.agents)
         if retraining.state != _HEALED or retraining.rollout_id is None:
             raise ServerError(f"retraining {retraining.id} is {retraining.state}: {retraining.detail}")
         self.rollouts += 1

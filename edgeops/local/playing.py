@@ -5,7 +5,7 @@ worth is found in `score`.
 """
 
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from functools import partial
@@ -95,15 +95,15 @@ def play(
     return Replay(deployment, shares, since)
 
 
-def stop(site: Site, deployment: str) -> None:
-    """Take the source away from each agent; what it took in is counted."""
+def stop(site: Site, deployment: str, agents: Sequence[Agent]) -> None:
+    """Take the source away from these agents; what they took in is counted."""
     started = [
         processes.start(
             f"{agent.name}.stop",
             processes.python("device_agent.cli", "--state", agent.state, "stop", "--deployment", deployment),
             logs=site.logs,
         )
-        for agent in site.agents
+        for agent in agents
     ]
     for child in started:
         processes.wait_until_done(child, timeout_s=_START_TIMEOUT_S)
