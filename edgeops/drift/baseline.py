@@ -67,13 +67,18 @@ class Baseline:
         return float(ends[0][channel]), float(ends[1][channel])
 
     def floor(self, rows: Floats) -> Floats:
-        """What windows of so many rows of one source (..., channels) show without drift; 0 = nothing special."""
-        if not len(self.lengths):
-            return np.zeros(np.shape(rows))
-        place = np.maximum(np.searchsorted(self.lengths, rows, side="right") - 1, 0)
-        return np.asarray(np.take_along_axis(self.floors, place.reshape(-1, len(self.names)), axis=0)).reshape(
-            np.shape(rows)
-        )
+        """What windows of so many rows of one source (..., channels) may show without drift; 0 = nothing special.
+
+        A window is at most as far away as the blocks it can be cut into, each by its share of the rows.
+        """
+        left, distance = rows.copy(), np.zeros(rows.shape)
+        for length, floor in zip(self.lengths[::-1].tolist(), self.floors[::-1], strict=True):
+            blocks = np.floor(left / length)
+            distance += blocks * length * floor
+            left -= blocks * length
+        if len(self.lengths):
+            distance += left * self.floors[0]
+        return np.asarray(np.divide(distance, rows, out=np.zeros(rows.shape), where=rows > 0))
 
 
 def baseline_of(profile: ReferenceProfile) -> Baseline:
@@ -105,8 +110,9 @@ def baseline_of(profile: ReferenceProfile) -> Baseline:
 
 
 def _floors(wander: Floats, lengths: Floats, rows: Floats, lag: Floats) -> Floats:
-    """(lengths, channels): the block distances that chance does not explain, 0 elsewhere."""
+    """(lengths, channels): the block distances that chance does not explain; shorter blocks wander at least as far."""
     lengths = lengths[:, np.newaxis]
     blocks = np.maximum(rows / lengths, 1)
     chance = ks_p_value(wander, effective_rows(lengths, lag), effective_rows(np.maximum(rows - lengths, 0), lag))
-    return np.asarray(np.where(chance * blocks <= _WANDER_ALPHA, wander, 0.0))
+    proven = np.where(chance * blocks <= _WANDER_ALPHA, wander, 0.0)
+    return np.asarray(np.maximum.accumulate(proven[::-1], axis=0)[::-1])

@@ -36,6 +36,8 @@ Flags = NDArray[np.bool_]
 
 _JUDGED = 3
 _NEEDED = 2
+#: Of a share near one half.
+_ERRORS = 2.0
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -214,7 +216,7 @@ def weigh(spans: Spans, seen: Seen, baseline: Baseline, policy: DriftPolicy, *, 
     distance = np.where(exists, ks_distance(seen.cumulative, baseline.cumulative), 0.0)
     corrected = _corrected(np.where(exists[..., np.newaxis], seen.p_values, 1.0), together=together)
     guarded = seen.guarded[..., np.newaxis]
-    floor = np.maximum(policy.floor, baseline.floor(spans.source_rows))
+    floor = np.maximum(policy.floor, _wander(spans, seen, baseline))
     is_material = exists & (distance >= floor)
     hits = is_material & (corrected <= policy.alpha) & (guarded <= policy.alpha)
     may_decide = spans.is_merged & (spans.effective >= policy.merged_effective_rows)
@@ -257,6 +259,13 @@ def _guarded(view: GroupView, lag1: Floats, baseline: Baseline) -> Floats:
     shared = np.divide(mean, mean + m, out=np.zeros(mean.shape), where=mean + m > 0)
     tests = np.concatenate((of_others.max(axis=0), without_the_strongest(of_voices, shared[:, np.newaxis])), axis=-1)
     return harmonic_mean(np.where(view.outvotes[:, np.newaxis], tests, np.tile(of_voices[0], 2)).ravel())
+
+
+def _wander(spans: Spans, seen: Seen, baseline: Baseline) -> Floats:
+    """The distance up to which the process's own wandering explains a span, two standard errors included."""
+    by_itself = baseline.floor(spans.source_rows)
+    error = np.divide(0.5, np.sqrt(seen.effective), out=np.ones(by_itself.shape), where=seen.effective > 0)
+    return np.where(by_itself > 0, by_itself + _ERRORS * error, 0.0)
 
 
 def _corrected(p_values: Floats, *, together: bool) -> Floats:

@@ -66,7 +66,10 @@ def next_step(running: Spell | None, finding: Finding, *, is_local: bool, now: d
     if present.drifted != running.drifted:
         # While evidence grows the set grows with it; that is one story.
         return Step.BEGIN if age >= limits.FINDING_SETTLES_AFTER else Step.REFRESH
-    if is_local and not says_something(finding.verdict, finding.kinds):
+    if not is_local and finding.verdict is Verdict.STABLE:
+        # When a fleet was last found stable decides which rows a healing learns from: that must be exact.
+        return Step.REFRESH
+    if not says_something(finding.verdict, finding.kinds):
         return Step.LEAVE
     return Step.REFRESH if now - running.last_at >= limits.FINDING_REFRESH_AFTER else Step.LEAVE
 

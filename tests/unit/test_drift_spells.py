@@ -59,6 +59,10 @@ def test_the_same_again_is_refreshed_now_and_then():
     assert step(DRIFT, DRIFT, now=LATER) is Step.REFRESH
 
 
+def test_when_a_fleet_was_last_stable_is_always_written_down():
+    assert step(finding(), finding()) is Step.REFRESH
+
+
 def test_more_channels_are_the_same_story_at_first_and_another_one_later():
     more = finding(Verdict.DRIFT, Kind.DATA, drifted=("x1", "x2"))
     assert step(DRIFT, more) is Step.REFRESH
