@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from datetime import datetime
 from typing import Any
 
 from edgeops.errors import ServerError
@@ -54,8 +55,8 @@ class Course:
                     "before": one.before,
                     "after": one.after,
                     "drift": one.drift,
-                    "drift_at": one.drift_at,
-                    "first_label_at": one.first_label_at,
+                    "drift_at": _rfc3339(one.drift_at),
+                    "first_label_at": _rfc3339(one.first_label_at),
                     "labels": one.labels,
                     "stable_after": one.stable_after,
                     "channels": list(one.channels),
@@ -71,6 +72,10 @@ class Course:
                 "int8_accuracy": quantized.accuracy,
             },
         }
+
+
+def _rfc3339(moment: datetime | None) -> str | None:
+    return None if moment is None else moment.isoformat()
 
 
 def _mean(values: Sequence[float]) -> float | None:
