@@ -2,7 +2,7 @@
 
 1,797 images of 8 x 8 pixels, values 0 to 16, which come with scikit-learn (UCI "Optical Recognition of Handwritten
 Digits", Alpaydin & Kaynak 1998), so that the demo needs no network. Four hundred of them are kept for what the camera
-sees after the first model was trained; the dirt is made of stains, haze and noise, from the seed.
+sees after the first model was trained; the dirt is made of stains and noise, from the seed.
 """
 
 from collections.abc import Iterator
@@ -17,8 +17,8 @@ from edgeops.local.scenarios.scenario import Stage, shuffled
 #: Images that no training sees unless a label of them is bought.
 _LATER = 400
 _FULL_SCALE = 16.0
-#: What is left of the contrast, how bright the haze is, and how strong the noise.
-_CONTRAST, _HAZE, _NOISE = 0.55, 3.0, 1.2
+#: What is left of the contrast, and how strong the noise is.
+_CONTRAST, _NOISE = 0.55, 0.8
 #: Pixels that stains cover, and what they let through.
 _STAINED_SHARE, _THROUGH_STAIN = 0.2, 0.25
 
@@ -74,7 +74,7 @@ def _load(seed: int) -> tuple[NDArray[np.float32], NDArray[np.int64], NDArray[np
 
 
 def _through_dirt(images: NDArray[np.float32], random: np.random.Generator) -> NDArray[np.float32]:
-    """The same stains on every image, less contrast, haze, and noise."""
+    """The same stains on every image, less contrast, and noise."""
     stains = np.where(random.random(images.shape[1:]) < _STAINED_SHARE, _THROUGH_STAIN, 1.0)
-    seen = images * stains * _CONTRAST + _HAZE + random.normal(0.0, _NOISE, images.shape)
+    seen = images * stains * _CONTRAST + random.normal(0.0, _NOISE, images.shape)
     return np.clip(np.round(seen), 0.0, _FULL_SCALE).astype(np.float32)
