@@ -3,11 +3,17 @@
 Drawn by matplotlib, as SVG and PNG.
 """
 
+import os
+import tempfile
 from collections.abc import Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from edgeops.errors import PlatformError
 from edgeops.local.circle import StageFigures
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
 
 #: Colour-blind safe (Okabe & Ito).
 _STATIC, _BEFORE, _AFTER = "#999999", "#E69F00", "#0072B2"
@@ -22,13 +28,11 @@ def draw(stages: Sequence[StageFigures], *, title: str, stem: Path) -> tuple[Pat
         PlatformError: matplotlib is not installed, or a file cannot be written.
     """
     try:
-        # Half a second to import, for the last second of a demo only.
-        from matplotlib.figure import Figure  # noqa: PLC0415
+        figure = _empty_figure()
     except ModuleNotFoundError as error:
         raise PlatformError(
             f"the picture needs matplotlib ({error}); install it: pip install 'edgeops[demo]'"
         ) from error
-    figure = Figure(figsize=_INCHES, layout="constrained")
     axes = figure.subplots()
     places = range(len(stages))
     lines: tuple[tuple[str, list[float | None], str], ...] = (
@@ -61,6 +65,16 @@ def draw(stages: Sequence[StageFigures], *, title: str, stem: Path) -> tuple[Pat
             f"cannot write the picture to {stem}: {error}; name another place with --picture"
         ) from error
     return paths
+
+
+def _empty_figure() -> "Figure":
+    """Imports matplotlib, for the last second of a demo only; what it caches goes with this process."""
+    with tempfile.TemporaryDirectory(prefix="matplotlib-") as folder:
+        os.environ.setdefault("MPLCONFIGDIR", folder)
+        from matplotlib import font_manager  # noqa: F401, PLC0415 - it writes its cache when it is imported
+        from matplotlib.figure import Figure  # noqa: PLC0415
+
+        return Figure(figsize=_INCHES, layout="constrained")
 
 
 def _name(stage: int | str) -> str:

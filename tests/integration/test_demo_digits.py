@@ -161,10 +161,11 @@ def test_another_seed_gives_other_figures_and_a_stopped_agent_leaves_its_rows_mi
     assert figures != {name: (one.digest, one.accuracy) for name, one in report.artifacts.items()}
 
 
-def test_the_command_prints_exactly_one_document_and_leaves_nothing_behind(tmp_path):
+def test_the_command_heals_prints_exactly_one_document_and_leaves_nothing_behind(tmp_path, tmp_path_factory):
+    picture = tmp_path_factory.mktemp("picture") / "demo"
     ended = subprocess.run(
-        [sys.executable, "-m", "edgeops.cli.entry", "demo", "--seed", "3", "--json"],
-        capture_output=True, text=True, check=False, timeout=200,
+        [sys.executable, "-m", "edgeops.cli.entry", "demo", "--seed", "3", "--json", "--picture", str(picture)],
+        capture_output=True, text=True, check=False, timeout=400,
         env={**os.environ, "HOME": str(tmp_path), "TMPDIR": str(tmp_path)},
     )  # fmt: skip
     assert ended.returncode == 0, ended.stderr
@@ -173,4 +174,13 @@ def test_the_command_prints_exactly_one_document_and_leaves_nothing_behind(tmp_p
     assert document["joined"] >= 0.99 * document["rows"]
     assert len({one["pid"] for one in document["devices"]}) == 3
     assert document["seconds"] <= 120
+    loop = document["loop"]
+    assert loop["control"]["alarms"] == 0
+    [change] = loop["batches"]
+    assert change["drift"]
+    assert change["drift_at"] < change["first_label_at"]
+    assert 0 < change["labels"] <= 30
+    assert change["after"] > change["before"]
+    assert picture.with_suffix(".svg").stat().st_size > 0
+    assert picture.with_suffix(".png").stat().st_size > 0
     assert list(tmp_path.iterdir()) == []
