@@ -280,7 +280,8 @@ def test_a_broker_that_lost_everything_gets_it_again(rig):
 def test_a_command_is_sent_once_and_not_retained(rig):
     rig.start_linked()
     device = rig.device()
-    body = messages.encode(messages.Command(command="cmd-1", name="ping"))
+    request = messages.Nominate(deployment="gas", digest=digest_bytes(b"a"), count=3, random_share=0.2, seed=1)
+    body = messages.encode(messages.Command(command="cmd-1", request=request))
     with rig.database.write() as connection:
         outbox.post(connection, device.id, DownKind.COMMAND, body=body, now=datetime.now(UTC))
     eventually(lambda: device.told(DownKind.COMMAND, messages.Command), what="the command")
