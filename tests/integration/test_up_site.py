@@ -223,7 +223,7 @@ def test_a_port_that_another_program_took_is_told_and_another_one_taken(tmp_path
             assert read_endpoints(tmp_path) == running.endpoints
 
 
-@pytest.mark.parametrize("command", ["up", "demo"])
+@pytest.mark.parametrize("command", [("up", "--data"), ("demo", "--site")], ids=["up", "demo"])
 @pytest.mark.parametrize(
     ("wrong", "code", "line"),
     [
@@ -246,7 +246,7 @@ def test_a_start_that_cannot_be_is_one_line(tmp_path, command, wrong, code, line
         data.mkdir()
         (data / "run").touch()
     ended = subprocess.run(
-        [sys.executable, "-m", "edgeops.cli.entry", command, "--data", str(data)],
+        [sys.executable, "-m", "edgeops.cli.entry", *command, str(data)],
         capture_output=True, text=True, check=False, env=environment,
     )  # fmt: skip
     told = [one for one in ended.stderr.splitlines() if not one.startswith("scenario ")]
