@@ -60,8 +60,9 @@ class Worker:
                 [sys.executable, "-m", "fleet_server.ml.worker", str(os.getpid())],
                 stdin=subprocess.PIPE,
                 stdout=subprocess.PIPE,
-                # TensorFlow leaves generated code among the temporary files, Keras its settings in the home folder.
-                env={**os.environ, "TMPDIR": self._scratch.name, "KERAS_HOME": self._scratch.name},
+                # TensorFlow leaves generated code among the temporary files, Keras its settings in the home folder, and
+                # so does matplotlib, which Keras imports where it finds it.
+                env={**os.environ, **dict.fromkeys(("TMPDIR", "KERAS_HOME", "MPLCONFIGDIR"), self._scratch.name)},
             )
         return self._process.pid
 
