@@ -67,5 +67,13 @@ def end_on_signals() -> None:
         signal.signal(number, _interrupt)
 
 
+class _Interrupted(KeyboardInterrupt):
+    """A KeyboardInterrupt of our own.
+
+    One of Python's own class that passes through `exec`, which importing a dataclass runs, makes the interpreter end by
+    SIGINT although it was caught (CPython, `run_eval_code_obj`).
+    """
+
+
 def _interrupt(_signal: int, _frame: FrameType | None) -> None:
-    raise KeyboardInterrupt
+    raise _Interrupted
