@@ -122,7 +122,9 @@ def _are_missing(newest: Moments, baseline: Baseline) -> Flags:
 def _are_stuck(newest: Moments, counts: Floats, baseline: Baseline, policy: DriftPolicy) -> Flags:
     present = newest.present
     variance = newest.squares / np.maximum(present, 1) - np.square(newest.total / np.maximum(present, 1))
-    stays = (present >= policy.min_rows) & (newest.steps == 0) & (newest.pairs > 0) & (variance < _HALF_A_STEP)
+    # The grid may be coarse where the reference had a wild value; one value falls into one bin.
+    is_one_value = (newest.steps == 0) & (variance < _HALF_A_STEP) & (counts.max(axis=-1) == present)
+    stays = (present >= policy.min_rows) & (newest.pairs > 0) & is_one_value
     usual = np.take_along_axis(baseline.shares[np.newaxis], counts.argmax(axis=-1)[..., np.newaxis], axis=-1)[..., 0]
     worth = effective_rows(present, baseline.lag1) * (1.0 if baseline.is_ordered else _UNORDERED_WORTH)
     surprise = -worth * np.log(np.clip(usual, 1 / np.maximum(baseline.present, 1), 1))

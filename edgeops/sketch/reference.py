@@ -27,8 +27,11 @@ from edgeops.sketch.window import LIMIT, MAX_ROWS, Sketch, Sketcher, pack, unpac
 
 FORMAT = 1
 
-#: Grid steps in one standard deviation of the reference.
+#: Grid steps in one standard deviation of the reference, and of its middle half where that is less.
 _STEPS_PER_DEVIATION = 32
+_QUARTILES_APART = 1.349
+#: The reference's own values reach no further than this share of the grid.
+_REACH = 0.5
 #: Grid steps in the magnitude of a channel that never changed.
 _STEPS_PER_CONSTANT = 1024
 #: D between a quarter of ordered rows and the rest, from which a person is warned; and independent rows, up to which.
@@ -325,10 +328,7 @@ def _channel(name: str, column: NDArray[np.float32], *, discrete: bool, effectiv
         edges = quantile_edges(present)
         wide = present.astype(np.float64)
         centre = float(wide.mean()) if len(wide) else 0.0
-        deviation = float(wide.std()) if len(wide) else 0.0
-        # A constant's deviation is rounding noise, not zero.
-        is_constant = deviation <= 1e-9 * abs(centre) or not len(wide)
-        step = (max(abs(centre), 1.0) / _STEPS_PER_CONSTANT) if is_constant else deviation / _STEPS_PER_DEVIATION
+        step = _grid_step(wide, centre)
     return ReferenceChannel(
         name=name,
         discrete=discrete,
@@ -339,6 +339,18 @@ def _channel(name: str, column: NDArray[np.float32], *, discrete: bool, effectiv
         lag1=0.0,
         wander=b"",
     )
+
+
+def _grid_step(values: NDArray[np.float64], centre: float) -> float:
+    """A 32nd of the deviation; one wild value must not make the grid too coarse to see the others move."""
+    deviation = float(values.std()) if len(values) else 0.0
+    # A constant's deviation is rounding noise, not zero.
+    if deviation <= 1e-9 * abs(centre):
+        return max(abs(centre), 1.0) / _STEPS_PER_CONSTANT
+    lower, upper = np.quantile(values, (0.25, 0.75))
+    middle = float(upper - lower) / _QUARTILES_APART
+    finest = float(np.abs(values - centre).max()) / (_REACH * LIMIT)
+    return max(min(deviation, middle or deviation) / _STEPS_PER_DEVIATION, finest)
 
 
 def _sketch_of(profile: ReferenceProfile, values: NDArray[np.float32]) -> Sketch:

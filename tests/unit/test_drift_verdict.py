@@ -153,6 +153,16 @@ def test_one_wild_reading_is_no_broken_sensor(reference):
     assert not found.quality
 
 
+def test_a_sensor_whose_reference_had_one_wild_reading_is_not_stuck():
+    """It makes the reference's grid coarse, not its bins."""
+    learnt = series(5_000, seed=7)
+    learnt[100, 5] = 1e9
+    coarse = build_reference(learnt, NAMES, discrete=(), ordered=True)
+    found = judge(coarse, windows(coarse, series(2 * W, seed=8)), POLICY, channels=CHANNELS)
+    assert not found.quality
+    assert found.verdict is Verdict.STABLE
+
+
 def test_a_device_that_sent_nothing_yet_changes_nothing(reference):
     devices = fleet(reference, 3)
     devices["device-99"] = [empty_sketch(16)] * 4

@@ -259,6 +259,16 @@ def test_blocks_of_an_ordered_reference_show_how_much_it_wanders():
     assert wandering.channels[0].lag1 > 0.9
 
 
+def test_one_wild_row_leaves_the_grid_fine_enough_to_see_the_others_move():
+    """3,450 deviations away, as in a real set of gas sensors; yet its own size can still be told."""
+    values = normal(2_000, 1)
+    values[7] = 16_242
+    reference = reference_of(values)
+    summary = summarize(sketch_of(normal(500, 1, seed=2), reference), reference)[0]
+    assert summary.std == pytest.approx(1, abs=0.15)
+    assert summarize(sketch_of(values, reference), reference)[0].max == pytest.approx(16_242, rel=1e-3)
+
+
 def test_a_constant_and_an_absent_channel_have_a_reference():
     values = np.stack([np.full(100, 20.5), np.full(100, np.nan)], axis=1).astype(np.float32)
     reference = decode_reference(encode_reference(reference_of(values)))
