@@ -228,8 +228,9 @@ class Circle:
             return retraining.state not in _UNDER_WAY
 
         if not wait(self.site, has_ended, timeout_s=_HEAL_TIMEOUT_S):
-            state = "none was begun" if retraining is None else f"it is {retraining.state}: {retraining.detail}"
-            raise WaitTimeoutError(f"no retraining ended within {_HEAL_TIMEOUT_S:g} s; {state}")
+            raise WaitTimeoutError(
+                f"no retraining ended within {_HEAL_TIMEOUT_S:g} s; {self._why_not(retraining, since=replay.since)}"
+            )
         assert retraining is not None, "it ended"
         stop(self.site, name, self.site.agents)
         if retraining.state != _HEALED or retraining.rollout_id is None:
@@ -238,6 +239,14 @@ class Circle:
         self.active = client.rollout(retraining.rollout_id).digest
         self._keep(self.active)
         return retraining
+
+    def _why_not(self, retraining: Retraining | None, *, since: datetime) -> str:
+        """What holds a retraining up that should have ended by now."""
+        if retraining is not None:
+            return f"{retraining.id} is {retraining.state}: {retraining.detail}"
+        retrainings = self.site.client.retrainings(self.scenario.name)
+        suppressed = next((one for one in retrainings if one.created_at >= since), None)
+        return "nothing fired" if suppressed is None else f"{suppressed.id} was suppressed: {suppressed.reason}"
 
     def _verdict(self) -> DriftFinding:
         """The newest fleet-wide judgement of the model that runs, made of all that has arrived."""
