@@ -18,15 +18,13 @@ from device_agent.pool import Pooled
 from device_agent.store.spool import Spent, Spool
 from edgeops import limits
 from edgeops.digest import digest_raw
-from edgeops.learning.sampling import nominate
+from edgeops.learning.sampling import nominate, places
 from edgeops.protocol.messages import Nominate, Sample, Samples, encode
 from edgeops.protocol.topics import UpKind
 
-#: The most that one sample takes on the wire beside its readings, embedding and id, and a record beside its samples.
+#: The most that one sample takes on the wire beside its readings and id, and a record beside its samples.
 _SAMPLE_OVERHEAD_BYTES = 64
 _RECORD_OVERHEAD_BYTES = 256 + limits.MAX_DETAIL_LENGTH
-#: The largest number of 16 bits (IEEE 754 binary16).
-_MAX_FLOAT16 = 65504.0
 
 
 class Nominations:
@@ -82,24 +80,20 @@ def _name(command: str) -> str:
 def _choose(pooled: Pooled, count: int, request: Nominate) -> Sequence[Sample]:
     if count == 0:
         return ()
-    uncertainty = np.clip([1.0 - entry.margin for entry in pooled.entries], 0.0, 1.0)
     nominees = nominate(
-        _places(pooled),
-        uncertainty,
+        places(pooled.windows, pooled.embeddings),
+        np.array([1.0 - entry.margin for entry in pooled.entries]),
         count,
         random_share=request.random_share,
         random=np.random.default_rng(request.seed),
     )
-    embeddings = _half(pooled.embeddings)
     return [
         Sample(
             input_id=entry.input_id,
             age_ms=max(0, pooled.now_ns - entry.at_ns) // 1_000_000,
             values=_readings(pooled.windows[nominee.index]),
-            embedding=b"" if embeddings is None else embeddings[nominee.index].tobytes(),
             answer=entry.answer,
             confidence=entry.confidence,
-            uncertainty=float(uncertainty[nominee.index]),
             weight=float(nominee.weight),
             by_chance=nominee.by_chance,
         )
@@ -113,31 +107,10 @@ def _readings(window: NDArray[np.float32]) -> bytes:
     return np.where(np.isinf(window), np.float32("nan"), window).astype("<f4").tobytes()
 
 
-def _places(pooled: Pooled) -> NDArray[np.float32]:
-    """Where each input lies, (n, e): its embedding, else its readings in standard deviations, missing ones as 0."""
-    if pooled.embeddings is not None:
-        return pooled.embeddings
-    readings = pooled.windows.reshape(len(pooled.entries), -1).astype(np.float64)
-    known = np.isfinite(readings)
-    present = np.maximum(known.sum(axis=0), 1)
-    readings -= readings.sum(axis=0, where=known) / present
-    spread = np.sqrt(np.square(readings).sum(axis=0, where=known) / present)
-    np.divide(readings, spread, out=readings, where=spread > 0)
-    return np.where(known, readings, 0.0).astype(np.float32)
-
-
-def _half(embeddings: NDArray[np.float32] | None) -> NDArray[np.float16] | None:
-    """As they travel; None also where one takes more than a sample may hold, for then the readings must do."""
-    if embeddings is None or 2 * embeddings.shape[1] > limits.MAX_EMBEDDING_BYTES:
-        return None
-    return np.clip(np.nan_to_num(embeddings), -_MAX_FLOAT16, _MAX_FLOAT16).astype("<f2")
-
-
 def _sample_bytes(pooled: Pooled) -> int:
     """What one sample of this pool takes at most."""
-    embedding = 0 if pooled.embeddings is None else min(2 * pooled.embeddings.shape[1], limits.MAX_EMBEDDING_BYTES)
     longest = max((len(entry.input_id.encode()) for entry in pooled.entries), default=0)
-    return 4 * int(np.prod(pooled.windows.shape[1:])) + embedding + longest + _SAMPLE_OVERHEAD_BYTES
+    return 4 * int(np.prod(pooled.windows.shape[1:])) + longest + _SAMPLE_OVERHEAD_BYTES
 
 
 def _records(

@@ -21,9 +21,8 @@ MAX_RECORDS_PER_MESSAGE = 16
 MAX_RECORD_BYTES = 16 * 1024
 #: Predictions in one record.
 MAX_PREDICTIONS_PER_RECORD = 200
-#: One nominated input: its raw readings, its embedding (float16), and how many are asked for and travel at once.
+#: One nominated input: its raw readings, and how many are asked for and travel at once.
 MAX_SAMPLE_BYTES = 12 * 1024
-MAX_EMBEDDING_BYTES = 2 * 256
 MAX_NOMINEES = 1_000
 MAX_SAMPLES_PER_RECORD = 64
 #: Named deployments on one device.

@@ -1,6 +1,7 @@
 """The server's choice among what devices nominated: which samples are worth a label.
 
-Turns stored samples into arrays and lets `edgeops.learning.sampling` choose.
+What a device says of its samples decides nothing here: the model that answered them answers them again, and by that
+`edgeops.learning.sampling` chooses.
 """
 
 from collections.abc import Sequence
@@ -8,36 +9,42 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from edgeops.learning.sampling import choose
+from edgeops.errors import InputError
+from edgeops.learning.sampling import choose, places
+from edgeops.model.model import Model
+from edgeops.model.postprocess import Prediction
 from fleet_server.db.samples import Sample
 
 
-def choose_samples(samples: Sequence[Sample], count: int, *, random_share: float, seed: int) -> list[Sample]:
-    """At most `count` of the samples, in the order in which their labels help; the same for the same seed."""
-    if not samples:
+def choose_samples(
+    model: Model, samples: Sequence[Sample], count: int, *, random_share: float, seed: int
+) -> list[Sample]:
+    """At most `count` of the samples, in the order in which their labels help; the same for the same seed.
+
+    Left out is what the model refuses: readings of another shape, or missing ones that it does not take.
+    """
+    seen = [(sample, prediction) for sample in samples if (prediction := _answer(model, sample)) is not None]
+    if not seen:
         return []
+    embeddings = [prediction.embedding for _, prediction in seen if prediction.embedding is not None]
     indexes = choose(
-        features(samples),
-        np.array([one.uncertainty for one in samples]),
-        np.array([one.by_chance for one in samples]),
+        places(np.stack([_window(model, sample) for sample, _ in seen]), np.stack(embeddings) if embeddings else None),
+        np.array([1.0 - prediction.margin for _, prediction in seen]),
+        np.array([sample.by_chance for sample, _ in seen]),
         count,
         random_share=random_share,
         random=np.random.default_rng(seed),
     )
-    return [samples[int(index)] for index in indexes]
+    return [seen[int(index)][0] for index in indexes]
 
 
-def features(samples: Sequence[Sample]) -> NDArray[np.float32]:
-    """Where samples lie (n, e): their embeddings, or, of a model that has none, their readings standardised."""
-    embeddings = [np.frombuffer(one.embedding, "<f2").astype(np.float32) for one in samples]
-    if len({len(one) for one in embeddings}) == 1 and len(embeddings[0]):
-        return np.stack(embeddings)
-    readings = [np.frombuffer(one.readings, "<f4").astype(np.float32) for one in samples]
-    width = min(len(one) for one in readings)
-    table = np.stack([one[:width] for one in readings])
-    missing = ~np.isfinite(table)
-    # What is not there counts as ordinary; what is infinite too.
-    center = np.where(missing, 0.0, table).sum(axis=0) / np.maximum(1, (~missing).sum(axis=0))
-    table = np.where(missing, center, table)
-    spread = table.std(axis=0)
-    return np.asarray((table - center) / np.where(spread > 0, spread, 1.0), np.float32)
+def _answer(model: Model, sample: Sample) -> Prediction | None:
+    try:
+        return model.predict(_window(model, sample))
+    except (InputError, ValueError):  # numpy's, of readings that make no window
+        return None
+
+
+def _window(model: Model, sample: Sample) -> NDArray[np.float32]:
+    window = model.manifest.window
+    return np.frombuffer(sample.readings, "<f4").astype(np.float32).reshape(window.rows, len(window.columns))

@@ -62,12 +62,13 @@ def _serve(config: ServerConfig, database: Database, stop: threading.Event, *, w
 
     keep_fresh(_now())
     engine = Engine(database)
-    monitoring = Monitoring(database, Artifacts(Blobs(config)))
+    blobs = Blobs(config)
+    monitoring = Monitoring(database, Artifacts(blobs))
     desk = JobDesk(config, database, stop)
     beside = [
         _thread("engine", engine.run_once, _ENGINE_INTERVAL, stop),
         _thread("monitoring", monitoring.run_once, limits.DRIFT_INTERVAL, stop),
-        _thread("retraining", Retrainer(database).run_once, _RETRAINING_INTERVAL, stop),
+        _thread("retraining", Retrainer(database, blobs).run_once, _RETRAINING_INTERVAL, stop),
         _thread("freshness", keep_fresh, _FRESHNESS_INTERVAL, stop),
         _thread("listing", Listing(config, database).follow, _LISTING_INTERVAL, stop),
         _thread("retention", lambda now: drop_old(database, now, stop), limits.RETENTION_INTERVAL, stop),

@@ -14,8 +14,11 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 
 from edgeops import limits
+from edgeops.errors import ArtifactError, NotFoundError, PlatformError
 from edgeops.learning.retraining import OPEN, RESUME, Happened, RetrainingEvent, RetrainingState
 from edgeops.learning.triggers import Answer
+from edgeops.model.model import Model
+from fleet_server.blobs import Blobs
 from fleet_server.choosing import choose_samples
 from fleet_server.db import events, nominations, policies, retrainings, samples
 from fleet_server.db.database import Connection, Database, is_outage
@@ -57,8 +60,9 @@ class _Due:
 class Retrainer:
     """Call `run_once` again and again, from one thread of one process."""
 
-    def __init__(self, database: Database) -> None:
+    def __init__(self, database: Database, blobs: Blobs) -> None:
         self._database = database
+        self._blobs = blobs
         self._seen = 0
         self._next_tick: datetime | None = None
 
@@ -117,11 +121,19 @@ class Retrainer:
         missing = any(counts[one.id] < one.samples for one in asked)
         if missing and now < asked[0].asked_at + limits.NOMINATION_TIMEOUT:
             return None
-        if not found:
-            happened = Happened(RetrainingEvent.NOTHING_NOMINATED, "the nominated samples did not arrive")
-        policy = retraining.policy
-        wanted = retraining.labels_wanted
-        chosen = choose_samples(found, wanted, random_share=policy.random_share, seed=policy.seed)
+        policy, chosen = retraining.policy, list[Sample]()
+        try:
+            model = Model.load(self._blobs.path(retraining.digest))
+        except (ArtifactError, NotFoundError, PlatformError) as error:
+            nothing = f"the model cannot be asked about the nominated samples: {error}"
+        else:
+            nothing = "of the nominated samples none arrived that the model can answer"
+            chosen = choose_samples(
+                model, found, retraining.labels_wanted, random_share=policy.random_share, seed=policy.seed
+            )
+            model.close()
+        if not chosen:
+            happened = Happened(RetrainingEvent.NOTHING_NOMINATED, nothing)
         return _Due(retraining, happened, due.words, chosen)
 
 

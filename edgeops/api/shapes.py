@@ -414,8 +414,6 @@ class Sample(Answer):
     #: The answer's label, for classifiers whose artifact the server knows.
     label: str | None = None
     confidence: Number
-    #: 1 - (highest probability - second highest).
-    uncertainty: float
     #: Inputs of the device's pool that it stands for.
     weight: float
     #: Drawn at random, not chosen.

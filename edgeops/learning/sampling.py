@@ -9,9 +9,9 @@ chance, so the flag tells which labels may be averaged.
 On ageing gas sensors 30 labels chosen so do more than 60 drawn at random, and uncertainty alone does less than chance
 (bench/gas.py); k-means with the most uncertain of each cluster was half a point behind, distance alone a point or more.
 
-This module knows no samples, labels or budgets, only arrays. What a device claims is not checked here: the server
-should compute embeddings and uncertainty again from the nominated inputs. A device that nominates at most three times
-its share cannot take more of the labels than that.
+This module knows no samples, labels or budgets, only arrays. Each stage hands over what the model makes of the inputs
+on its own machine: what a device claims of them decides nothing. A device that nominates at most three times its share
+cannot take more of the labels than that.
 """
 
 from dataclasses import dataclass
@@ -100,6 +100,25 @@ def choose(
     share = min(_share(count, random_share), len(drawn))
     spread = _spread(points, doubt, count - share, taken=drawn[:share], allowed=~by_chance)
     return np.concatenate((drawn[: count - len(spread)], spread))
+
+
+def places(windows: Floats, embeddings: Floats | None) -> NDArray[np.float32]:
+    """Where inputs lie (n, dimensions): their embeddings, or, of a model without one, their readings.
+
+    Args:
+        windows: (n, rows, columns) raw readings; each is measured in standard deviations of these n, and one that is
+            missing or infinite is an ordinary one.
+        embeddings: (n, dimensions), or None.
+    """
+    if embeddings is not None:
+        return np.asarray(embeddings, np.float32)
+    readings = windows.reshape(len(windows), -1).astype(np.float64)
+    known = np.isfinite(readings)
+    present = np.maximum(known.sum(axis=0), 1)
+    readings -= readings.sum(axis=0, where=known) / present
+    spread = np.sqrt(np.square(readings).sum(axis=0, where=known) / present)
+    np.divide(readings, spread, out=readings, where=spread > 0)
+    return np.where(known, readings, 0.0).astype(np.float32)
 
 
 def _share(count: int, share: float) -> int:

@@ -228,12 +228,9 @@ class Sample(Body, frozen=True, kw_only=True):
     age_ms: Count
     #: The input window's raw readings, float32 little-endian, row by row.
     values: Annotated[bytes, msgspec.Meta(max_length=limits.MAX_SAMPLE_BYTES)]
-    #: float16 little-endian; empty when the model has none.
-    embedding: Annotated[bytes, msgspec.Meta(max_length=limits.MAX_EMBEDDING_BYTES)]
+    #: For people who label; the server asks the model itself before it chooses.
     answer: float
     confidence: float
-    #: 1 - (highest probability - second highest).
-    uncertainty: Annotated[float, msgspec.Meta(ge=0.0, le=1.0)]
     #: Inputs of the device's pool that it stands for; those of one nomination sum to the pool.
     weight: Annotated[float, msgspec.Meta(ge=0.0, le=1e9)]
     #: Drawn at random, not chosen: what unbiased estimates are made of.
@@ -372,7 +369,7 @@ class Nominate(Body, frozen=True, kw_only=True, tag="nominate"):
     """Ask one deployment for inputs worth a label; answered with `Samples` through the spool."""
 
     deployment: Id
-    #: The model whose embedding and uncertainty count: inputs that another one answered are not meant.
+    #: The model whose answers count: inputs that another one answered are not meant.
     digest: Digest
     count: Annotated[int, msgspec.Meta(ge=1, le=limits.MAX_NOMINEES)]
     #: Of `count`, the share drawn at random.

@@ -70,7 +70,6 @@ def _sample(row: samples.Sample, artifacts: Artifacts) -> Sample:
         answer=row.answer,
         label=labels[int(row.answer)] if is_named else None,
         confidence=row.confidence,
-        uncertainty=row.uncertainty,
         weight=row.weight,
         by_chance=row.by_chance,
         columns=() if artifact is None else artifact.manifest.window.columns,

@@ -31,11 +31,8 @@ class SampleRow(TypedDict):
     received_at: datetime
     #: float32 little-endian, row by row.
     readings: bytes
-    #: float16 little-endian; empty = none.
-    embedding: bytes
     answer: float
     confidence: float
-    uncertainty: float
     weight: float
     by_chance: bool
 
@@ -54,10 +51,8 @@ class Sample:
     answered_at: datetime
     received_at: datetime
     readings: bytes
-    embedding: bytes
     answer: float
     confidence: float
-    uncertainty: float
     weight: float
     by_chance: bool
 

@@ -546,12 +546,10 @@ samples = Table(
     Column("input_id", Text, nullable=False),
     Column("answered_at", Instant, nullable=False),
     Column("received_at", Instant, nullable=False),
-    #: Raw readings, float32 little-endian; embedding, float16 little-endian.
+    #: Raw readings, float32 little-endian.
     Column("readings", LargeBinary, nullable=False),
-    Column("embedding", LargeBinary, nullable=False),
     Column("answer", Float, nullable=False),
     Column("confidence", Float, nullable=False),
-    Column("uncertainty", Float, nullable=False),
     Column("weight", Float, nullable=False),
     Column("by_chance", Boolean, nullable=False),
     Index("ix_samples_nomination", "nomination"),

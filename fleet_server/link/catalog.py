@@ -26,19 +26,11 @@ class Expected:
     channels: int
     #: Values of one input window.
     readings: int
-    #: Values of the embedding; 0 = none, or more than a sample may hold.
-    embedding: int
 
     @classmethod
     def of(cls, manifest: Manifest) -> "Expected":
         """By the manifest."""
-        output = manifest.output.embedding
-        values = 0 if output is None else math.prod(manifest.outputs[output].shape)
-        return cls(
-            channels=len(manifest.channels),
-            readings=manifest.window.rows * len(manifest.window.columns),
-            embedding=values if 2 * values <= limits.MAX_EMBEDDING_BYTES else 0,
-        )
+        return cls(channels=len(manifest.channels), readings=manifest.window.rows * len(manifest.window.columns))
 
 
 class Catalog:

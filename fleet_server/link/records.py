@@ -141,10 +141,8 @@ def sample_rows(
             answered_at=_answered_at(made, sample.age_ms),
             received_at=received_at,
             readings=sample.values,
-            embedding=sample.embedding,
             answer=sample.answer,
             confidence=sample.confidence,
-            uncertainty=sample.uncertainty,
             weight=sample.weight,
             by_chance=sample.by_chance,
         )
@@ -167,20 +165,13 @@ def report_data(report: Report) -> dict[str, object]:
 
 def _check_sample(sample: Sample, expected: Expected | None) -> None:
     name = repr(sample.input_id)
-    if not all(map(math.isfinite, (sample.answer, sample.confidence, sample.uncertainty, sample.weight))):
+    if not all(map(math.isfinite, (sample.answer, sample.confidence, sample.weight))):
         raise MessageError(f"sample {name} has a number that is not finite")
     if not sample.values or len(sample.values) % 4 or np.isinf(np.frombuffer(sample.values, "<f4")).any():
         raise MessageError(f"sample {name} has {len(sample.values)} bytes of readings that are no float32 values")
-    if len(sample.embedding) % 2 or not np.isfinite(np.frombuffer(sample.embedding, "<f2")).all():
-        raise MessageError(f"sample {name} has {len(sample.embedding)} bytes of embedding that are no float16 values")
-    if expected is None:
-        return
-    readings, embedding = len(sample.values) // 4, len(sample.embedding) // 2
-    if (readings, embedding) != (expected.readings, expected.embedding):
-        raise MessageError(
-            f"sample {name} has {readings} readings and {embedding} values of embedding; its model takes "
-            f"{expected.readings} and gives {expected.embedding}"
-        )
+    readings = len(sample.values) // 4
+    if expected is not None and readings != expected.readings:
+        raise MessageError(f"sample {name} has {readings} readings; its model takes {expected.readings}")
 
 
 def _sample_id(place: Place, number: int) -> str:

@@ -8,6 +8,7 @@ from edgeops.api.shapes import Role
 from edgeops.artifact.manifest import encode_value
 from edgeops.cli.app import run
 from edgeops.protocol.messages import Presence
+from fleet_server.blobs import Blobs
 from fleet_server.db import devices, nominations, samples, tables
 from fleet_server.retraining import Retrainer
 from tests.contract.rig import ApiRig
@@ -29,7 +30,7 @@ class LoopRig(ApiRig):
             connection.execute(tables.artifacts.update().values(descriptor=described))
             for device_id in DEVICES:
                 devices.set_presence(connection, device_id, presence=Presence.ONLINE, session_counter=9, now=self.now)
-        self.retrainer = Retrainer(self.database)
+        self.retrainer = Retrainer(self.database, Blobs(self.config))
         self.operator = self.client(Role.OPERATOR)
         self.second = self.client(Role.ADMIN)
 
@@ -53,10 +54,8 @@ class LoopRig(ApiRig):
                 answered_at=self.now,
                 received_at=self.now,
                 readings=np.asarray(rows[number], "<f4").tobytes(),
-                embedding=b"",
                 answer=float(classes[number]),
                 confidence=0.75,
-                uncertainty=0.5,
                 weight=1.0,
                 by_chance=number == 0,
             )

@@ -316,10 +316,8 @@ def test_nominated_samples_arrive_once_in_any_order_and_one_event_says_that_all_
                         input_id=input_id,
                         age_ms=0,
                         values=bytes(16),
-                        embedding=b"",
                         answer=1.0,
                         confidence=0.5,
-                        uncertainty=0.5,
                         weight=3.0,
                         by_chance=False,
                     )

@@ -5,7 +5,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays
 
-from edgeops.learning.sampling import choose, nominate
+from edgeops.learning.sampling import choose, nominate, places
 from edgeops.learning.splits import fold_of
 
 _VALUES = st.floats(width=32, allow_nan=True, allow_infinity=True)
@@ -59,6 +59,17 @@ def test_the_server_chooses_nominations_once_and_the_same_for_the_same_seed(pool
     assert drawn >= min(np.floor(min(count, rows) * share), by_chance.sum())
     if count <= by_chance.sum():
         assert len(first) == count
+
+
+@settings(max_examples=200, deadline=None)
+@given(arrays.arrays(np.float32, st.tuples(st.integers(1, 20), st.integers(1, 3), st.integers(1, 3)), elements=_VALUES))
+def test_readings_place_an_input_whatever_is_missing_of_it(windows):
+    placed = places(windows, None)
+    assert placed.shape == (len(windows), windows[0].size)
+    assert np.isfinite(placed).all()
+    gaps = ~np.isfinite(windows.reshape(len(windows), -1))
+    assert (placed[gaps] == 0).all()
+    assert (np.abs(placed) <= np.sqrt(len(windows)) * 1.001).all()
 
 
 @given(arrays.arrays(np.int64, st.integers(0, 80), elements=st.integers(0, 5)), st.integers(1, 9), _SEEDS)

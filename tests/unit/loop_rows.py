@@ -74,10 +74,8 @@ def sample_row(number, received_at):
         answered_at=received_at,
         received_at=received_at,
         readings=np.array([1.5, np.nan], "<f4").tobytes(),
-        embedding=b"",
         answer=1.0,
         confidence=0.5,
-        uncertainty=0.5,
         weight=3.0,
         by_chance=True,
     )

@@ -13,6 +13,8 @@ from edgeops.learning.labels import LabelSource
 from edgeops.learning.triggers import RetrainPolicy, read_policy
 from edgeops.protocol.messages import Command, DeploymentState, UpdateState, decode
 from edgeops.protocol.topics import DownKind
+from fleet_server.blobs import Blobs
+from fleet_server.config import ServerConfig
 from fleet_server.db import (
     findings,
     jobs,
@@ -40,6 +42,20 @@ def _descriptor() -> bytes:
     return encode_value(tiny_descriptor(tiny_artifact("gas")))
 
 
+def _blobs_with_gas_1(folder: Path) -> Blobs:
+    """The file that a retraining asks about samples, under the digest that the rows of this rig name."""
+    config = ServerConfig(folder)
+    path = config.blob_path(digest_of(1))
+    path.parent.mkdir(parents=True)
+    path.write_bytes(_gas_1())
+    return Blobs(config)
+
+
+@cache
+def _gas_1() -> bytes:
+    return tiny_artifact("gas", embedding=True)
+
+
 def said(verdict: Verdict = Verdict.DRIFT, kinds=(Kind.DATA,)) -> Finding:
     """A judgement without its channels."""
     return Finding(
@@ -64,7 +80,8 @@ class Loop(Fleet):
         tables.telemetry.create_all(self.database.telemetry)
         for name in ("retraining", "engine"):
             logging.getLogger(f"fleet_server.{name}").addHandler(self.bugs)
-        self.retrainer = Retrainer(self.database)
+        self._blobs = _blobs_with_gas_1(folder)
+        self.retrainer = Retrainer(self.database, self._blobs)
         for device_id in self.ids:
             self.runs(device_id, 1)
         if policy is not None:
@@ -90,7 +107,10 @@ class Loop(Fleet):
 
     def restart(self) -> None:
         """A new process, which remembers nothing."""
-        self.retrainer = Retrainer(self.database)
+        self.retrainer = self.new_retrainer()
+
+    def new_retrainer(self) -> Retrainer:
+        return Retrainer(self.database, self._blobs)
 
     # -- people
 
@@ -164,10 +184,8 @@ class Loop(Fleet):
                 answered_at=self.now,
                 received_at=self.now,
                 readings=rng.normal(size=4).astype("<f4").tobytes(),
-                embedding=rng.normal(size=8).astype("<f2").tobytes(),
                 answer=1.0,
                 confidence=0.5,
-                uncertainty=float(rng.uniform()),
                 weight=1.0,
                 by_chance=place % 5 == 0,
             )

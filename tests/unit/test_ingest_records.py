@@ -54,10 +54,8 @@ def sample(input_id="0", **values):
         "input_id": input_id,
         "age_ms": 1000,
         "values": np.array([1, 2, np.nan, 4], "<f4").tobytes(),
-        "embedding": np.array([0.5, -1], "<f2").tobytes(),
         "answer": 3.0,
         "confidence": 0.9,
-        "uncertainty": 0.2,
         "weight": 7.0,
         "by_chance": False,
     }
@@ -169,7 +167,7 @@ def test_where_the_artifact_is_known_the_channels_must_be_its_own(sketch, channe
     row = window_row(0) | {"sketch": sketch}
     (found,) = read_sketches([row])
     with pytest.raises(MessageError, match=f"its model watches {channels}"):
-        check_sketch(row, found, Expected(channels=channels, readings=4, embedding=0))
+        check_sketch(row, found, Expected(channels=channels, readings=4))
 
 
 def test_an_unknown_artifact_is_no_fault():
@@ -241,8 +239,6 @@ def test_an_answer_to_another_question_is_put_aside(database, values, reason):
         ({"values": b""}, "readings"),
         ({"values": bytes(15)}, "readings"),
         ({"values": np.array([1, 2, np.inf, 4], "<f4").tobytes()}, "readings"),
-        ({"embedding": bytes(3)}, "embedding"),
-        ({"embedding": np.array([np.nan], "<f2").tobytes()}, "embedding"),
         ({"answer": float("nan")}, "not finite"),
         ({"confidence": float("inf")}, "not finite"),
     ],
@@ -266,11 +262,11 @@ def test_a_device_that_sends_more_than_it_was_asked_for_does_not_fill_the_disk(d
     assert len(stored(database, nomination)) == 2
 
 
-@pytest.mark.parametrize(("values", "fits"), [({}, True), ({"values": bytes(8)}, False), ({"embedding": b""}, False)])
+@pytest.mark.parametrize(("values", "fits"), [({}, True), ({"values": bytes(8)}, False)])
 def test_samples_of_a_known_artifact_have_its_size(database, values, fits):
     nomination = ask(database)
-    expected = Expected(channels=0, readings=COLUMNS, embedding=2)
+    expected = Expected(channels=0, readings=COLUMNS)
     place, record = Place("cam-1", b"s" * 8, 0), messages.Record(seq=0, age_ms=0, at_ms=0, data=b"")
     body = answer(nomination, sample(**values))
-    with nullcontext() if fits else pytest.raises(MessageError, match="its model takes 4 and gives 2"):
+    with nullcontext() if fits else pytest.raises(MessageError, match="its model takes 4"):
         sample_rows(place, record, body, asked=nomination, expected=expected, received_at=NOW)

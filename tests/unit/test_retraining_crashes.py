@@ -8,7 +8,6 @@ from sqlalchemy import event
 from edgeops.learning.retraining import OPEN, RetrainingState
 from fleet_server.db import retrainings, rollouts
 from fleet_server.db.events import EventKind
-from fleet_server.retraining import Retrainer
 from tests.unit.retraining_rig import Loop
 
 S = RetrainingState
@@ -36,7 +35,7 @@ def die_everywhere(loop, moment):
         for engine in engines:
             event.listen(engine, moment, kill)
         try:
-            Retrainer(loop.database).run_once(loop.now)
+            loop.new_retrainer().run_once(loop.now)
         except KilledError:
             continue
         finally:
