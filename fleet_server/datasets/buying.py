@@ -1,7 +1,8 @@
 """Makes a snapshot of another one and of rows that were bought since: the set a healed model learns from.
 
-Bought rows train, and nothing else: validation and evaluation rows stay those that were imported. Which labels
-count is decided elsewhere; here a device that is left out is left out with every row that ever came from it.
+Bought rows train: validation and evaluation rows stay those that were imported. The fresh ones that people labelled
+also judge, out of fold; what a device says of itself judges nothing. Which labels count is decided elsewhere; here a
+device that is left out is left out with every row that ever came from it.
 """
 
 from collections.abc import Collection, Iterable, Sequence
@@ -46,7 +47,7 @@ class _Row:
 def extend(
     parent: SnapshotFile, bought: Iterable[Bought], *, parent_digest: Digest, without: Collection[str] = ()
 ) -> SnapshotFile:
-    """The parent's imported rows, and the bought ones: first those that it had, then those that are fresh.
+    """The parent's imported rows, and the bought ones: those that it had, what devices said since, and the fresh ones.
 
     Args:
         parent: what is extended.
@@ -62,8 +63,10 @@ def extend(
     known = _readings(parent)
     counting = sorted((one for one in bought if one.device not in without), key=lambda one: one.sample)
     old = [one for one in counting if one.sample in known]
-    fresh = [one for one in counting if one.sample not in known]
-    rows = [_row(one, parent, known.get(one.sample)) for one in old + fresh]
+    new = [one for one in counting if one.sample not in known]
+    told = [one for one in new if one.source is LabelSource.FEEDBACK]
+    fresh = [one for one in new if one.source is not LabelSource.FEEDBACK]
+    rows = [_row(one, parent, known.get(one.sample)) for one in old + told + fresh]
     return _snapshot(parent, rows, parent_digest=parent_digest, without=without, fresh=len(fresh))
 
 

@@ -74,7 +74,7 @@ class Schema(msgspec.Struct, frozen=True, kw_only=True):
     devices: tuple[Id, ...] = ()
     #: Devices left out, with all that descends from them.
     without: tuple[Id, ...] = ()
-    #: Bought rows, and how many of them the parent did not have; these are the last rows.
+    #: Bought rows, and how many of them people labelled and the parent did not have; these are the last rows.
     bought_rows: int = 0
     fresh_rows: int = 0
 

@@ -60,7 +60,7 @@ def _bought(schema: Schema) -> str:
     without = f", without {', '.join(schema.without)}" if schema.without else ""
     return f"""
 - extends `{schema.parent}`: {schema.bought_rows} of the rows to learn from were nominated by devices and labelled
-  ({len(schema.devices)} devices{without}), {schema.fresh_rows} of them since"""
+  ({len(schema.devices)} devices{without}), {schema.fresh_rows} of them since by people"""
 
 
 def _training(manifest: Manifest, learned: Learned) -> str:

@@ -42,9 +42,17 @@ def test_bought_rows_train_and_nothing_else(parent: SnapshotFile) -> None:
     assert held_out(child) == held_out(parent)
     assert child.schema.split_rows[Split.TRAIN] == parent.schema.split_rows[Split.TRAIN] + 2
     assert child.schema.split_rows[1:] == parent.schema.split_rows[1:]
-    fresh = child.only(Split.TRAIN).only(slice(-2, None))
-    assert fresh.classes.tolist() == [0, 1]
-    assert (fresh.values == 9.0).all()
+    added = child.only(Split.TRAIN).only(slice(-2, None))
+    assert sorted(added.classes.tolist()) == [0, 1]
+    assert (added.values == 9.0).all()
+
+
+def test_what_a_device_says_of_itself_is_learnt_and_never_judged_on(parent: SnapshotFile) -> None:
+    told = [bought(f"s-{number}", "edge-2", source=LabelSource.FEEDBACK) for number in (1, 4)]
+    child = extend(parent, [*told, bought("s-2"), bought("s-3", "edge-2")], parent_digest=PARENT)
+    assert (child.schema.bought_rows, child.schema.fresh_rows) == (4, 2)
+    # The fresh rows, which judge, are the last ones.
+    assert [one.sample for one in child.purchases] == ["s-1", "s-4", "s-2", "s-3"]
 
 
 def test_every_bought_row_tells_where_it_came_from(parent: SnapshotFile) -> None:
@@ -55,8 +63,8 @@ def test_every_bought_row_tells_where_it_came_from(parent: SnapshotFile) -> None
         (child.purchases[-1 - one].sample, child.schema.devices[origin], child.purchases[-1 - one].source)
         for one, origin in zip(rows.ids, rows.origins, strict=True)
     ]
-    assert told == [("s-1", "edge-9", "person"), ("s-2", "edge-2", "feedback")]
-    assert (child.schema.parent, child.schema.bought_rows, child.schema.fresh_rows) == (PARENT, 2, 2)
+    assert told == [("s-2", "edge-2", "feedback"), ("s-1", "edge-9", "person")]
+    assert (child.schema.parent, child.schema.bought_rows, child.schema.fresh_rows) == (PARENT, 2, 1)
 
 
 def test_the_order_of_labels_changes_no_byte(parent: SnapshotFile) -> None:
