@@ -56,17 +56,17 @@ def data_path() -> Path:
 def _by_fleet(random_share: float) -> Choice:
     def choice(embeddings: Array, uncertainty: Array, labels: int, random: Random) -> Array:
         """Five devices nominate over what they hold, the server chooses among all nominations."""
-        asked = int(np.ceil(limits.NOMINATION_SURPLUS * labels / DEVICES))
+        asked = int(np.ceil(max(limits.NOMINATION_SURPLUS * labels, limits.LEAST_NOMINEES) / DEVICES))
         nominees = [
-            (rows[nominee.index], nominee.by_chance)
-            for rows in np.array_split(np.arange(len(embeddings)), DEVICES)
+            (rows[nominee.index], nominee.by_chance, device)
+            for device, rows in enumerate(np.array_split(np.arange(len(embeddings)), DEVICES))
             for nominee in nominate(
                 embeddings[rows], uncertainty[rows], asked, random_share=random_share, random=random
             )
         ]
-        rows, by_chance = (np.array(column) for column in zip(*nominees, strict=True))
+        rows, by_chance, devices = (np.array(column) for column in zip(*nominees, strict=True))
         chosen = choose(
-            embeddings[rows], uncertainty[rows], by_chance, labels, random_share=random_share, random=random
+            embeddings[rows], uncertainty[rows], by_chance, devices, labels, random_share=random_share, random=random
         )
         return np.asarray(rows[chosen])
 

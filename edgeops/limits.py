@@ -210,6 +210,8 @@ FINDING_SETTLES_AFTER = timedelta(minutes=1)
 FINDINGS_KEPT = 500
 #: Devices nominate this many times their share of the labels, so that the server can choose.
 NOMINATION_SURPLUS = 2.5
+#: So many together at least: the reference of what a healed model answers is made of them.
+LEAST_NOMINEES = 120
 #: A nomination is asked for again after this, and is complete without the silent after that.
 NOMINATION_RETRY_AFTER = timedelta(seconds=10)
 NOMINATION_TIMEOUT = timedelta(minutes=10)

@@ -31,6 +31,7 @@ def choose_samples(
         places(np.stack([_window(model, sample) for sample, _ in seen]), np.stack(embeddings) if embeddings else None),
         np.array([1.0 - prediction.margin for _, prediction in seen]),
         np.array([sample.by_chance for sample, _ in seen]),
+        np.unique([sample.device_id for sample, _ in seen], return_inverse=True)[1],
         count,
         random_share=random_share,
         random=np.random.default_rng(seed),

@@ -6,7 +6,7 @@ whether it counts, is decided in `edgeops.learning.labels`.
 
 from collections import defaultdict
 from collections.abc import Iterable, Mapping
-from datetime import datetime
+from datetime import datetime, timedelta
 from operator import attrgetter
 
 import numpy as np
@@ -23,6 +23,8 @@ from fleet_server.live_windows import LiveWindows
 from fleet_server.ml.frames import Nominated
 from fleet_server.monitoring import running_streams
 
+#: What closed at a moment is not what closed after it.
+_TICK = timedelta(microseconds=1)
 #: Samples that stand for what devices see, where none was nominated for this retraining.
 _SAMPLES = 1_000
 
@@ -71,13 +73,14 @@ def inputs(
         database: of windows.
         request: names the devices that are left out, and the moment from which windows count.
         stream: whose windows.
-        since: when the model file was made; no window of it is older.
+        since: when the model file was made; no window of it is older. What closed until `request.since` is the world
+            before.
         channels: how many the model watches.
         now: the newest windows count up to then.
     """
     with database.read() as connection:
         members = running_streams(connection).get(stream, frozenset()) - set(request.without_devices)
-    seen = LiveWindows(stream, since=max(since, request.since or since), channels=channels)
+    seen = LiveWindows(stream, since=max(since, (request.since or since) + _TICK), channels=channels)
     with database.read_telemetry() as connection:
         seen.catch_up(connection, members, now)
     merged = merge_all((window.sketch for window in _fair(seen.windows)), channels=channels)

@@ -108,7 +108,7 @@ class Monitoring:
             with self._database.read_telemetry() as connection:
                 found = group.judge(connection, members, now, wait=wait)
             if found is not None:
-                self._record(stream, found, now, heard_at=group.heard_at)
+                self._record(stream, found, now, group)
         except Exception as error:
             if is_outage(error):
                 # What was not read or written down is judged again, from the beginning.
@@ -131,8 +131,10 @@ class Monitoring:
         self._groups[stream] = group = _Group(windows, artifact.reference, artifact.manifest, self._policy)
         return group
 
-    def _record(self, stream: Stream, found: FleetFinding, now: datetime, *, heard_at: datetime | None) -> None:
+    def _record(self, stream: Stream, found: FleetFinding, now: datetime, group: "_Group") -> None:
         """Write down what is news; what a restart judges again is not."""
+        heard_at, seen_until = group.heard_at, group.seen_until
+        assert seen_until is not None, "a judgement rests on windows"
         judgements = {FLEET: found.fleet, **found.local}
         with self._database.read() as connection:
             running = {one.device_id: one.spell for one in findings.newest_of_all(connection, stream)}
@@ -147,7 +149,7 @@ class Monitoring:
             return
         with self._database.write() as connection:
             for device_id, judgement in news.items():
-                began = findings.record(connection, stream, device_id, judgement, now)
+                began = findings.record(connection, stream, device_id, judgement, now, seen_until=seen_until)
                 if began is not None:
                     _log.info("drift.judged %s %s device=%s", began.id, judgement.verdict, device_id or "all")
 
@@ -174,6 +176,8 @@ class _Group:
         #: What was judged last, and when.
         self._judged: list[tuple[datetime, int]] = []
         self._judged_at: datetime | None = None
+        #: When the newest window closed that was judged.
+        self.seen_until: datetime | None = None
         #: When there is something to look at although no window came; None = never.
         self._look_at: datetime | None = None
 
@@ -204,6 +208,7 @@ class _Group:
         if not self._are_due(slots, now):
             return None
         self._judged, self._judged_at = _contents(slots), now
+        self.seen_until = max(own[-1].closed_at for slot in slots for own in slot.windows.values())
         heard = {device_id for slot in slots for device_id in slot.windows}
         sketches = per_device(slots, heard, channels=len(self._reference.channels))
         return judge_fleet(self._reference, sketches, self._policy, channels=self._channels)

@@ -142,7 +142,7 @@ def of_drift(one: Drifting) -> Firing:
         finding=one.finding,
         kinds=tuple(sorted(one.kinds)),
         device_id=one.device_id,
-        since=one.stable_at,
+        since=one.stable_until,
     )
     return Firing(one.stream.model, trigger, evidence, one.last_at)
 

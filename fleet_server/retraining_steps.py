@@ -122,12 +122,13 @@ def whom_to_ask(connection: Connection, retraining: Retraining, now: datetime) -
     online = {device.id for device in running if device.presence is Presence.ONLINE}
     asked = {one.device_id for one in nominations.of_retraining(connection, retraining.id)}
     silent = nominations.unanswered(connection, retraining.id, asked_before=now - limits.NOMINATION_RETRY_AFTER)
-    share = math.ceil(retraining.labels_wanted * limits.NOMINATION_SURPLUS / max(1, len(online | asked)))
+    wanted = max(retraining.labels_wanted * limits.NOMINATION_SURPLUS, limits.LEAST_NOMINEES)
+    share = math.ceil(wanted / max(1, len(online | asked)))
     return Asking(
         running=len(running),
         fresh=tuple(sorted(online - asked)),
         again=tuple(one for one in silent if one.device_id in online),
-        share=min(max(share, 1), limits.MAX_NOMINEES),
+        share=min(share, limits.MAX_NOMINEES),
     )
 
 

@@ -10,8 +10,8 @@ On ageing gas sensors 30 labels chosen so do more than 60 drawn at random, and u
 (bench/gas.py); k-means with the most uncertain of each cluster was half a point behind, distance alone a point or more.
 
 This module knows no samples, labels or budgets, only arrays. Each stage hands over what the model makes of the inputs
-on its own machine: what a device claims of them decides nothing. A device that nominates at most three times its share
-cannot take more of the labels than that.
+on its own machine: what a device claims of them decides nothing, and none takes more than three times its share of the
+labels.
 """
 
 from dataclasses import dataclass
@@ -29,6 +29,8 @@ _LEAST_UNCERTAINTY = 1e-6
 #: Closer than this share of the pool's extent is a near-duplicate; int8 embeddings of one and the same thing differ by
 #: a step of 1/255 of their range here and there.
 _NEAR = 0.02
+#: Of the labels that would be a device's if all had as many.
+_MOST_SHARES = 3
 #: A pool's extent is the distance from its middle of this percentage of rows: a few that lie far out do not make
 #: near-duplicates of all others, and most being alike does not make others of the rest.
 _EXTENT_PERCENT = 90
@@ -63,7 +65,8 @@ def nominate(
     points, doubt = _usable(embeddings), _doubt(uncertainty)
     count = min(count, len(points))
     by_chance = random.choice(len(points), size=_share(count, random_share), replace=False).astype(np.int64)
-    spread = _spread(points, doubt, count - len(by_chance), taken=by_chance, allowed=np.ones(len(points), np.bool_))
+    own = np.zeros(len(points), np.int64)
+    spread = _spread(points, doubt, count - len(by_chance), taken=by_chance, owners=own, most=count)
     indexes = np.concatenate((by_chance, spread))
     return tuple(
         Nominee(index=int(index), weight=int(weight), by_chance=place < len(by_chance))
@@ -75,6 +78,7 @@ def choose(
     embeddings: Floats,
     uncertainty: Floats,
     by_chance: NDArray[np.bool_],
+    devices: Indexes,
     count: int,
     *,
     random_share: float,
@@ -89,6 +93,7 @@ def choose(
         embeddings: (n, dimensions) of all nominations, from one and the same model.
         uncertainty: (n,) as for `nominate`.
         by_chance: (n,) which were nominated by chance.
+        devices: (n,) whose nomination each is, 0 and up.
         count: at most so many. Near-duplicates are not bought; what is missing then is drawn by chance, and there are
             fewer only when those run out too.
         random_share: share of `count`, rounded up, that is drawn from those nominated by chance.
@@ -98,7 +103,10 @@ def choose(
     count = min(count, len(points))
     drawn = random.permutation(np.flatnonzero(by_chance))
     share = min(_share(count, random_share), len(drawn))
-    spread = _spread(points, doubt, count - share, taken=drawn[:share], allowed=~by_chance)
+    # A row drawn by chance belongs to nobody who could choose it.
+    owners = np.where(by_chance, -1, devices)
+    most = int(np.ceil(_MOST_SHARES * count / max(len(np.unique(devices)), 1)))
+    spread = _spread(points, doubt, count - share, taken=drawn[:share], owners=owners, most=most)
     return np.concatenate((drawn[: count - len(spread)], spread))
 
 
@@ -146,10 +154,15 @@ def _spread(
     count: int,
     *,
     taken: Indexes,
-    allowed: NDArray[np.bool_],
+    owners: Indexes,
+    most: int,
 ) -> Indexes:
-    """Up to `count` of the allowed rows, far from each other and from the taken ones; the most uncertain first."""
+    """Up to `count` rows, `most` of each owner, far from each other and from the taken ones; the most uncertain first.
+
+    Rows whose owner is negative are not taken.
+    """
     near = _near(points)
+    left = np.full(int(owners.max(initial=0)) + 1, most)
     nearest = np.full(len(points), np.inf)
     for index in taken:
         nearest = np.minimum(nearest, _distances(points, index))
@@ -157,11 +170,12 @@ def _spread(
     score_of = doubt if not len(taken) else nearest * doubt
     chosen: list[int] = []
     while len(chosen) < count:
-        score = np.where(allowed & (nearest > near), score_of, -1.0)
+        score = np.where((owners >= 0) & (left[owners] > 0) & (nearest > near), score_of, -1.0)
         best = int(np.argmax(score)) if len(score) else -1
         if best < 0 or score[best] < 0:
             break
         chosen.append(best)
+        left[owners[best]] -= 1
         nearest = np.minimum(nearest, _distances(points, best))
         score_of = nearest * doubt
     return np.array(chosen, np.int64)

@@ -74,11 +74,22 @@ def read_policy(values: object) -> RetrainPolicy:
         policy = msgspec.convert(values, RetrainPolicy, strict=False)
     except msgspec.ValidationError as error:
         raise InputError(f"not a retraining policy: {error}") from error
-    parse_waves(policy.waves)
+    _require_all_devices(policy.waves)
     parse_selector(policy.selector)
     if policy.label_timeout <= timedelta(0) or policy.cooldown < timedelta(0):
         raise InputError("label_timeout must be longer than nothing, and cooldown not negative")
     return policy
+
+
+def _require_all_devices(waves: Sequence[str]) -> None:
+    """How many devices there will be is not known yet, and no healing is to fail when its labels were bought."""
+    specs = parse_waves(waves)
+    if str(specs[-1]) != "100%":
+        raise InputError(f"the waves end at {specs[-1]}, not at 100%: every device is to be healed; add 100%")
+    for same in (True, False):
+        amounts = [spec.amount for spec in specs if spec.percent is same]
+        if amounts != sorted(amounts):
+            raise InputError(f"waves are cumulative and must grow, not {', '.join(map(str, specs))}")
 
 
 # -- what fires ---------------------------------------------------------------------------

@@ -31,7 +31,7 @@ def set_alias(server: ServerOf, caller: Operator, name: str, alias: Alias, wante
             raise _unknown(name)
         if wanted.version is not None and models.get_version(connection, name, wanted.version) is None:
             raise NotFoundError(
-                f"no version {wanted.version} of a model {name[:80]!r}; list them with: edgeops model show"
+                f"no version {wanted.version} of a model {name[:80]!r}; list them with: edgeops model show {name}"
             )
         kind = aliases.Alias(alias)
         is_new = aliases.assign(

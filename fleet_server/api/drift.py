@@ -39,7 +39,7 @@ def read_drift(
 ) -> Drift:
     """What was found last, in each deployment in which a model runs now: of the fleet, and of single devices."""
     with server.database.read() as connection:
-        _require(connection, name, device)
+        _require(connection, name, version, device)
         places = _places(connection, name, version=version, deployment=deployment, device=device)
     return _drift(name, places, server.artifacts)
 
@@ -50,7 +50,7 @@ def check_drift(
 ) -> Drift:
     """Judge every window that came until now, and answer what was found."""
     with server.database.read() as connection:
-        _require(connection, name, device)
+        _require(connection, name, version, device)
     Monitoring(server.database, server.artifacts).judge_model(name, server.now())
     return read_drift(server, name, version=version, deployment=deployment, device=device)
 
@@ -69,7 +69,7 @@ def list_findings(
 ) -> Page[DriftFinding]:
     """Everything that was ever found, the latest first; a finding lasts while judgements say the same."""
     with server.database.read() as connection:
-        _require(connection, name, None)
+        _require(connection, name, version, None)
         rows = findings.page(
             connection,
             name,
@@ -94,9 +94,11 @@ class _Place:
     local: Sequence[findings.Finding]
 
 
-def _require(connection: Connection, name: str, device: str | None) -> None:
+def _require(connection: Connection, name: str, version: int | None, device: str | None) -> None:
     if models.get(connection, name) is None:
         raise NotFoundError(f"no model {name[:80]!r}; list them with: edgeops model list")
+    if version is not None and models.get_version(connection, name, version) is None:
+        raise NotFoundError(f"no version {version} of a model {name!r}; list them with: edgeops model show {name}")
     if device:
         roster.known(connection, device)
 

@@ -125,7 +125,8 @@ def _import(server: Server, author: str, content: bytes, model: str | None) -> L
     try:
         text = content.decode()
     except UnicodeDecodeError as error:
-        raise FieldError(FieldProblem(pointer="#", detail=f"not UTF-8 text: {error.reason}")) from error
+        detail = f"not UTF-8 text: {error.reason} at byte {error.start}; save it as UTF-8"
+        raise FieldError(FieldProblem(pointer="#", detail=detail)) from error
     given, unreadable = read_csv(text)
     if len(given) > limits.MAX_LABELS_PER_REQUEST:
         detail = f"{len(given)} labels; at most {limits.MAX_LABELS_PER_REQUEST} at a time"

@@ -22,8 +22,8 @@ class Drifting:
     #: In words: what, how sure, what to do.
     reason: str
     last_at: datetime
-    #: When it was last found stable; None = never.
-    stable_at: datetime | None
+    #: When the newest window closed with which it was still found stable; None = it never was.
+    stable_until: datetime | None
 
 
 def standing(connection: Connection, *, model: str | None = None) -> tuple[Drifting, ...]:
@@ -39,9 +39,9 @@ def standing(connection: Connection, *, model: str | None = None) -> tuple[Drift
         and_(newer.c.first_at == findings.c.first_at, newer.c.id > findings.c.id),
     )
     was_stable = own & (newer.c.verdict == Verdict.STABLE)
-    stable_at = select(func.max(newer.c.last_at)).where(was_stable).scalar_subquery().label("stable_at")
+    stable_until = select(func.max(newer.c.seen_until)).where(was_stable).scalar_subquery().label("stable_until")
     shown = (column for column in findings.c if column is not findings.c.evidence)
-    query = select(*shown, stable_at).where(
+    query = select(*shown, stable_until).where(
         findings.c.verdict == Verdict.DRIFT, ~select(newer.c.id).where(own & later).exists()
     )
     if model is not None:
@@ -55,7 +55,7 @@ def standing(connection: Connection, *, model: str | None = None) -> tuple[Drift
             kinds=frozenset(Kind(kind) for kind in row.kinds),
             reason=row.reason,
             last_at=row.last_at,
-            stable_at=row.stable_at,
+            stable_until=row.stable_until,
         )
         for row in rows
     )

@@ -46,6 +46,8 @@ class Finding:
     judgement: judged.Finding
     first_at: datetime
     last_at: datetime
+    #: When the newest window closed that the latest judgement rests on.
+    seen_until: datetime
 
     @property
     def spell(self) -> Spell:
@@ -59,19 +61,28 @@ class Finding:
 
 
 def record(
-    connection: Connection, stream: Stream, device_id: str, judgement: judged.Finding, now: datetime
+    connection: Connection,
+    stream: Stream,
+    device_id: str,
+    judgement: judged.Finding,
+    now: datetime,
+    *,
+    seen_until: datetime,
 ) -> Finding | None:
-    """Take in a judgement: begin a spell, refresh the one that runs, or leave it; the finding if it began."""
+    """Take in a judgement: begin a spell, refresh the one that runs, or leave it; the finding if it began.
+
+    `seen_until` is when the newest window closed that it rests on.
+    """
     running = newest(connection, stream, device_id)
     spell = None if running is None else running.spell
     match next_step(spell, judgement, is_local=device_id != FLEET, now=now):
         case Step.BEGIN:
             # The newest spell is the one that runs, also when the clock was set back.
             first_at = now if running is None else max(now, running.first_at + timedelta(microseconds=1))
-            return _begin(connection, stream, device_id, judgement, first_at)
+            return _begin(connection, stream, device_id, judgement, first_at, seen_until=seen_until)
         case Step.REFRESH:
             assert running is not None, "only a spell that runs is refreshed"
-            fresh = {**_columns(judgement), "last_at": now}
+            fresh = {**_columns(judgement), "last_at": now, "seen_until": seen_until}
             connection.execute(update(findings).where(findings.c.id == running.id).values(fresh))
         case Step.LEAVE:
             pass
@@ -136,7 +147,15 @@ def page(
     return [_finding(row) for row in connection.execute(newest_first)]
 
 
-def _begin(connection: Connection, stream: Stream, device_id: str, judgement: judged.Finding, now: datetime) -> Finding:
+def _begin(
+    connection: Connection,
+    stream: Stream,
+    device_id: str,
+    judgement: judged.Finding,
+    now: datetime,
+    *,
+    seen_until: datetime,
+) -> Finding:
     began = Finding(
         id=new_id("finding", now),
         stream=stream,
@@ -144,6 +163,7 @@ def _begin(connection: Connection, stream: Stream, device_id: str, judgement: ju
         judgement=judgement,
         first_at=now,
         last_at=now,
+        seen_until=seen_until,
     )
     place = {
         "model": stream.model,
@@ -152,7 +172,8 @@ def _begin(connection: Connection, stream: Stream, device_id: str, judgement: ju
         "deployment": stream.deployment,
         "device_id": device_id,
     }
-    values = {**place, **_columns(judgement), "id": began.id, "first_at": now, "last_at": now}
+    moments = {"first_at": now, "last_at": now, "seen_until": seen_until}
+    values = {**place, **_columns(judgement), **moments, "id": began.id}
     connection.execute(findings.insert().values(values))
     _prune(connection, stream, device_id)
     data = {"finding": began.id, **place, "verdict": judgement.verdict, "kinds": list(judgement.kinds)}
@@ -195,4 +216,5 @@ def _finding(row: Row[Any]) -> Finding:
         judgement=msgspec.convert(row.evidence, judged.Finding),
         first_at=row.first_at,
         last_at=row.last_at,
+        seen_until=row.seen_until,
     )

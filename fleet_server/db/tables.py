@@ -291,6 +291,8 @@ findings = Table(
     Column("rows", BigInteger, nullable=False),
     Column("first_at", Instant, nullable=False),
     Column("last_at", Instant, nullable=False),
+    #: When the newest window closed that the latest judgement rests on.
+    Column("seen_until", Instant, nullable=False),
     Index("ix_findings_model", "model", "first_at"),
     Index("ix_findings_stream", "digest", "deployment", "device_id", "first_at"),
 )

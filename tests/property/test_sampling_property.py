@@ -47,9 +47,10 @@ def test_nominees_are_rows_of_the_pool_named_once_that_stand_for_all_of_it(pool,
 def test_the_server_chooses_nominations_once_and_the_same_for_the_same_seed(pool, data, count, share, seed):
     rows = len(pool[0])
     by_chance = data.draw(arrays.arrays(np.bool_, rows))
+    devices = data.draw(arrays.arrays(np.int64, rows, elements=st.integers(0, 4)))
 
     def chosen():
-        return choose(*pool, by_chance, count, random_share=share, random=np.random.default_rng(seed)).tolist()
+        return choose(*pool, by_chance, devices, count, random_share=share, random=np.random.default_rng(seed)).tolist()
 
     first = chosen()
     assert len(first) == len(set(first)) <= min(count, rows)
@@ -59,6 +60,8 @@ def test_the_server_chooses_nominations_once_and_the_same_for_the_same_seed(pool
     assert drawn >= min(np.floor(min(count, rows) * share), by_chance.sum())
     if count <= by_chance.sum():
         assert len(first) == count
+    chosen_of = np.bincount(devices[[one for one in first if not by_chance[one]]], minlength=5)
+    assert (chosen_of <= np.ceil(3 * min(count, rows) / max(len(np.unique(devices)), 1))).all()
 
 
 @settings(max_examples=200, deadline=None)

@@ -202,7 +202,7 @@ class Loop(Fleet):
         """What monitoring says now."""
         self.now += timedelta(milliseconds=1)
         with self.database.write() as connection:
-            findings.record(connection, stream, device_id, said(verdict, kinds), self.now)
+            findings.record(connection, stream, device_id, said(verdict, kinds), self.now, seen_until=self.now)
         self.run()
 
     def end_job(self, *, passed: bool = True, signed: bool = False, error: str | None = None) -> None:

@@ -8,6 +8,8 @@ import pytest
 from edgeops.learning.sampling import choose, nominate
 
 CERTAIN, DOUBTFUL = 0.05, 0.9
+#: Nominated by one and the same device.
+ONE = np.zeros(1_000, np.int64)
 
 
 def generator(seed=0):
@@ -72,7 +74,7 @@ def test_a_small_pool_gives_what_it_has(count):
 def test_an_empty_pool_gives_nothing():
     empty = np.empty((0, 8), np.float32)
     assert nominate(empty, np.empty(0), 10, random_share=0.2, random=generator()) == ()
-    assert len(choose(empty, np.empty(0), np.empty(0, bool), 10, random_share=0.2, random=generator())) == 0
+    assert len(choose(empty, np.empty(0), np.empty(0, bool), ONE[:0], 10, random_share=0.2, random=generator())) == 0
 
 
 def test_without_dimensions_only_chance_tells_rows_apart():
@@ -114,7 +116,7 @@ def test_the_random_share_is_uniform_over_the_pool_however_lopsided_it_is():
 
 def test_the_server_takes_every_heap_over_all_devices():
     rows, heap = heaps(40, 40, 2, 1)
-    chosen = choose(rows, np.full(83, 0.5), np.zeros(83, bool), 4, random_share=0.0, random=generator())
+    chosen = choose(rows, np.full(83, 0.5), np.zeros(83, bool), ONE[:83], 4, random_share=0.0, random=generator())
     assert sorted(heap[chosen]) == [0, 1, 2, 3]
 
 
@@ -122,7 +124,7 @@ def test_the_server_takes_rows_nominated_by_chance_by_chance_only():
     rows, _ = heaps(60, 40, spread=1.0)
     by_chance = np.arange(100) % 5 == 0
     uncertainty = np.where(by_chance, DOUBTFUL, CERTAIN)
-    chosen = choose(rows, uncertainty, by_chance, 30, random_share=0.2, random=generator())
+    chosen = choose(rows, uncertainty, by_chance, ONE[: len(rows)], 30, random_share=0.2, random=generator())
     assert by_chance[chosen].tolist() == [True] * 6 + [False] * 24
 
 
@@ -131,7 +133,7 @@ def test_the_servers_random_share_is_uniform_over_what_chance_nominated():
     by_chance = np.arange(100) % 5 == 0
     random, counts = generator(5), np.zeros(100)
     for _ in range(2_000):
-        chosen = choose(rows, np.full(100, 0.5), by_chance, 10, random_share=0.5, random=random)
+        chosen = choose(rows, np.full(100, 0.5), by_chance, ONE[:100], 10, random_share=0.5, random=random)
         counts[chosen[:5]] += 1
     drawn, expected = counts[by_chance], 2_000 * 5 / 20
     assert counts[~by_chance].sum() == 0
@@ -141,20 +143,20 @@ def test_the_servers_random_share_is_uniform_over_what_chance_nominated():
 def test_the_server_fills_up_by_chance_rather_than_buy_near_duplicates():
     rows = np.concatenate([np.zeros((50, 3)), np.ones((50, 3))])
     by_chance = np.arange(100) < 30
-    chosen = choose(rows, np.full(100, 0.5), by_chance, 10, random_share=0.2, random=generator())
+    chosen = choose(rows, np.full(100, 0.5), by_chance, ONE[:100], 10, random_share=0.2, random=generator())
     assert len(set(chosen.tolist())) == 10
     assert by_chance[chosen].sum() == 9, "two are drawn in any case, then one far from them, then seven to fill up"
 
 
 def test_without_rows_by_chance_all_are_chosen_by_distance():
     rows, _ = heaps(30, 30, spread=1.0)
-    chosen = choose(rows, np.full(60, 0.5), np.zeros(60, bool), 20, random_share=0.2, random=generator())
+    chosen = choose(rows, np.full(60, 0.5), np.zeros(60, bool), ONE[:60], 20, random_share=0.2, random=generator())
     assert len(set(chosen.tolist())) == 20
 
 
 def test_what_was_drawn_by_chance_is_not_bought_again_beside_it():
     rows = np.array([[0.0], [0.0], [5.0]], np.float32)
-    chosen = choose(rows, np.ones(3), np.array([True, False, False]), 2, random_share=0.5, random=generator())
+    chosen = choose(rows, np.ones(3), np.array([True, False, False]), ONE[:3], 2, random_share=0.5, random=generator())
     assert chosen.tolist() == [0, 2]
 
 
@@ -168,3 +170,13 @@ def test_a_device_chooses_a_hundred_of_two_thousand_in_a_tenth_of_a_second():
         spent.append(time.process_time() - started)
     print(f"nominate 100 of 2,000 x 32: {1000 * min(spent):.1f} ms")
     assert min(spent) < 0.2, "a Raspberry Pi takes about five times as long"
+
+
+def test_a_device_whose_nominations_all_look_best_takes_three_shares_of_the_labels_at_most():
+    """Ten devices; the last one makes its inputs up, far from all others and from each other."""
+    devices = np.repeat(np.arange(10), 30)
+    rows = generator().normal(size=(300, 4)).astype(np.float32)
+    rows[devices == 9] *= 50
+    chosen = choose(rows, np.full(300, 0.5), np.zeros(300, bool), devices, 40, random_share=0.2, random=generator())
+    assert len(chosen) == 40
+    assert (devices[chosen] == 9).sum() == 12

@@ -7,7 +7,7 @@ import pytest
 
 from edgeops import limits
 from edgeops.drift.finding import Kind, Verdict
-from fleet_server.db import devices
+from fleet_server.db import devices, drifting
 from tests.unit.drift_rig import CHANNELS, DriftRig
 
 
@@ -35,6 +35,22 @@ def test_a_change_is_found_with_its_first_round_however_long_the_fleet_was_stabl
     assert finding.judgement.verdict is Verdict.DRIFT
     assert Kind.DATA in finding.judgement.kinds
     assert [one.name for one in finding.judgement.channels if one.drifted] == ["x2"]
+
+
+def test_a_fleet_was_last_stable_when_its_newest_window_closed_not_when_that_was_judged(rig):
+    """What devices answer before a late judgement is of the world after it."""
+    for _ in range(4):
+        rig.round()
+    for device_id in ("edge-1", "edge-2"):
+        rig.send(device_id, rig.weather.rows(100))
+    closed_at = rig.now
+    rig.wait(60)
+    assert rig.fleet().last_at == rig.now
+    assert rig.fleet().seen_until == closed_at
+    rig.round(shift=2.0)
+    with rig.database.read() as connection:
+        (found,) = drifting.standing(connection)
+    assert found.stable_until == closed_at
 
 
 def test_windows_of_27_rows_of_three_devices_are_judged_together(rig):

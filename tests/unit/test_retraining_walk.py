@@ -83,9 +83,15 @@ def test_drift_becomes_a_healed_fleet_without_a_person_but_the_labels(loop):
 
 
 def test_each_device_is_asked_for_its_share_of_what_the_server_wants_to_choose_from(loop):
+    loop.allow(mode="auto", labels=100, cooldown=0)
     loop.judge()
-    assert [command.request.count for _, command in loop.asked()] == [4] * 3  # 4 x 2.5 / 3, rounded up
+    assert [command.request.count for _, command in loop.asked()] == [84] * 3  # 100 x 2.5 / 3, rounded up
     assert {command.request.digest for _, command in loop.asked()} == {digest_of(1)}
+
+
+def test_a_few_labels_need_as_many_samples_as_a_reference_can_be_made_of(loop):
+    loop.judge()
+    assert [command.request.count for _, command in loop.asked()] == [40] * 3
 
 
 def test_nothing_is_asked_of_a_device_that_runs_another_model_or_is_left_out(loop):
