@@ -199,7 +199,7 @@ def _lack(watched: Watched, stream: Stream, judged: Flags) -> words.Lack | None:
     """What the channel needs that half of the channels wait for."""
     baseline, policy, place = watched.baseline, watched.policy, stream.place
     waiting = np.flatnonzero(baseline.is_watchable & ~judged)
-    if not len(waiting) or not stream.rows:
+    if not len(waiting):
         return None
     lag = np.clip(stream.worth.lag1[place], 0, 1)
     rows, effective = stream.worth.rows[place], stream.worth.effective[place]
@@ -212,8 +212,11 @@ def _lack(watched: Watched, stream: Stream, judged: Flags) -> words.Lack | None:
     enough = -(-int(baseline.is_watchable.sum()) // 2) - int((judged & baseline.is_watchable).sum())
     channel = int(waiting[np.argsort(wanted[waiting], kind="stable")][max(enough, 1) - 1])
     more = float(wanted[channel])
-    per_window = max(stream.rows / stream.windows, 1.0)
-    is_within = np.isfinite(more) and more <= (policy.horizon_windows - stream.windows) * per_window
+    # As they came so far; where none came, one window may hold any number.
+    per_window = max(stream.rows / stream.windows, 1.0) if stream.rows else more
+    is_within = np.isfinite(more) and (
+        not stream.rows or more <= (policy.horizon_windows - stream.windows) * per_window
+    )
     return words.Lack(
         channel=baseline.names[channel],
         effective_rows=float(effective[channel]),

@@ -124,9 +124,12 @@ def seen_alone(spans: Spans, counts: Floats, baseline: Baseline) -> Seen:
     )
 
 
-def seen_together(spans: Spans, counts: Floats, baseline: Baseline) -> Seen:
-    """Of a group: `spans` of one stream, `counts` (spans, devices, channels, 32) of its devices in them."""
-    views = [group_view(of_span) for of_span in counts]
+def seen_together(spans: Spans, counts: Floats, baseline: Baseline, *, outvotes: bool) -> Seen:
+    """Of a group: `spans` of one stream, `counts` (spans, devices, channels, 32) of its devices in them.
+
+    `outvotes` as in `edgeops.drift.views.group_view`.
+    """
+    views = [group_view(of_span, outvotes=outvotes) for of_span in counts]
     rows = np.array([view.rows.sum(axis=0) for view in views])[:, np.newaxis]
     shares = np.array([view.cumulative for view in views])[:, np.newaxis]
     worth = np.array([view.worth for view in views])[:, np.newaxis]
@@ -218,9 +221,10 @@ def weigh(spans: Spans, seen: Seen, baseline: Baseline, policy: DriftPolicy, *, 
     guarded = seen.guarded[..., np.newaxis]
     floor = np.maximum(policy.floor, _wander(spans, seen, baseline))
     is_material = exists & (distance >= floor)
-    hits = is_material & (corrected <= policy.alpha) & (guarded <= policy.alpha)
+    hits = is_material & (corrected <= policy.alpha) & (guarded <= policy.guarded_alpha)
     may_decide = spans.is_merged & (spans.effective >= policy.merged_effective_rows)
-    alone = is_material & may_decide & (corrected <= policy.merged_alpha) & (guarded <= policy.guarded_alpha)
+    alone = is_material & may_decide & (corrected <= policy.merged_alpha)
+    alone &= guarded <= policy.guarded_merged_alpha
     narrow, wide = (hits[first : first + _JUDGED].sum(axis=0) >= _NEEDED for first in (0, _JUDGED))
     again = narrow | wide
     # The newest judged window is shown unless another span is what decides.
@@ -246,11 +250,13 @@ def _p_values(shares: Floats, n: Floats, lag1: Floats, baseline: Baseline) -> Fl
 
 
 def _guarded(view: GroupView, lag1: Floats, baseline: Baseline) -> Floats:
-    """The p-value of all channels that holds although one voice lies.
+    """The p-value of all channels that holds although one voice lies; 0 where one voice speaks for all.
 
     From those of the sum of all voices but one, the worst choice of that one; and of all voices but the strongest, one
     by one, which are weaker but cannot be talked away: in a sum a liar cancels what an honest voice says.
     """
+    if len(view.voices) == 1:
+        return np.zeros(())
     n = effective_rows(view.rows, lag1)
     counts = np.diff(view.voices, axis=-1, prepend=0) * view.rows[..., np.newaxis]
     of_voices = np.where(view.rows[..., np.newaxis] > 0, _p_values(view.voices, n, lag1, baseline), 1.0)
@@ -258,7 +264,7 @@ def _guarded(view: GroupView, lag1: Floats, baseline: Baseline) -> Floats:
     mean, m = n.mean(axis=0), baseline.effective(lag1)
     shared = np.divide(mean, mean + m, out=np.zeros(mean.shape), where=mean + m > 0)
     tests = np.concatenate((of_others.max(axis=0), without_the_strongest(of_voices, shared[:, np.newaxis])), axis=-1)
-    return harmonic_mean(np.where(view.outvotes[:, np.newaxis], tests, np.tile(of_voices[0], 2)).ravel())
+    return harmonic_mean(tests.ravel())
 
 
 def _wander(spans: Spans, seen: Seen, baseline: Baseline) -> Floats:

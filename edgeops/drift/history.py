@@ -85,6 +85,17 @@ class History:
         """(streams,): rows of all windows."""
         return np.asarray((self.running.present + self.running.missing)[-1, :, 0])
 
+    @property
+    def speaking(self) -> int:
+        """Streams that sent rows at all."""
+        return int(np.count_nonzero(self.rows()))
+
+    def lengths(self) -> NDArray[np.intp]:
+        """(streams,): windows up to the oldest one with rows; 1 at least."""
+        rows = (self.running.present + self.running.missing)[..., 0]
+        has_rows = np.diff(rows, axis=0, prepend=0) > 0
+        return np.asarray(np.where(has_rows.any(axis=0), self.length - has_rows[::-1].argmax(axis=0), 1))
+
     def whole(self) -> Floats:
         """Histograms (streams, channels, 32) of all windows."""
         return np.asarray(self.counts(np.full((1, *self._shape[1:]), self.length - 1))[0])

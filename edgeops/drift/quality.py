@@ -40,7 +40,8 @@ _RESTLESS = 0.1
 class Faults:
     """(devices, channels) each; a device that sent too few rows has none."""
 
-    #: (devices,)
+    #: (devices,) whether they sent anything, and enough.
+    was_heard: Flags
     was_looked_at: Flags
     missing: Flags
     stuck: Flags
@@ -69,6 +70,7 @@ def find_faults(history: History, baseline: Baseline, policy: DriftPolicy, *, is
     present = np.maximum(newest.present, 1)
     mean = newest.total / present
     return Faults(
+        was_heard=history.rows() > 0,
         was_looked_at=looked_at,
         missing=known & _are_missing(newest, baseline),
         stuck=known & _are_stuck(newest, counts, baseline, policy),
@@ -79,8 +81,12 @@ def find_faults(history: History, baseline: Baseline, policy: DriftPolicy, *, is
 
 
 def issues(faults: Faults, baseline: Baseline, devices: Sequence[int]) -> tuple[QualityIssue, ...]:
-    """What more than half of these devices share, in words; of one device, what it has."""
+    """What more than half of these devices share, in words; of one device, what it has.
+
+    Where several were heard, one alone is not more than half of them, although the others sent too little to tell.
+    """
     looked_at = [device for device in devices if faults.was_looked_at[device]]
+    least = min(2, sum(bool(faults.was_heard[device]) for device in devices))
     found = []
     for fault, flags in (
         (Fault.MISSING, faults.missing),
@@ -88,7 +94,7 @@ def issues(faults: Faults, baseline: Baseline, devices: Sequence[int]) -> tuple[
         (Fault.OUT_OF_RANGE, faults.out_of_range),
     ):
         affected = flags[looked_at].sum(axis=0) if looked_at else np.zeros(len(baseline.names), np.intp)
-        for channel in np.flatnonzero(2 * affected > len(looked_at)).tolist():
+        for channel in np.flatnonzero((2 * affected > len(looked_at)) & (affected >= least)).tolist():
             whose = [device for device in looked_at if flags[device, channel]]
             detail = _detail(fault, faults, baseline, channel, whose)
             if len(devices) > 1:

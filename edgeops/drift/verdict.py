@@ -34,6 +34,9 @@ from edgeops.sketch.window import Sketch
 
 __all__ = ["DriftPolicy", "judge", "judge_fleet"]
 
+#: Of fewer devices none outvotes another.
+_OUTVOTING = 3
+
 
 def judge(
     reference: ReferenceProfile, windows: Sequence[Sketch], policy: DriftPolicy, *, channels: Sequence[Channel]
@@ -83,7 +86,7 @@ def judge_fleet(
     group_spans, group_evidence = (spans, evidence) if len(devices) == 1 else _together(watched, history)
     apart = differ_from_siblings(evidence, group_evidence, policy)
     faults = find_faults(history, watched.baseline, policy, is_input=watched.is_input)
-    rows, counts = history.rows(), history.whole()
+    rows, counts, windows = history.rows(), history.whole(), history.lengths()
     worth = worth_together if len(devices) > 1 else worth_alone
     fleet = Stream(
         place=0,
@@ -107,7 +110,7 @@ def judge_fleet(
             worth=each,
             counts=counts[place],
             rows=int(rows[place]),
-            windows=history.length,
+            windows=int(windows[place]),
             issues=issues(faults, watched.baseline, [place]),
             is_local=True,
         )
@@ -137,5 +140,5 @@ def _together(watched: Watched, history: History) -> tuple[Spans, Evidence]:
     spans = find_spans(
         history, baseline, policy, worth=lambda sums: worth_together(sums, baseline), streams=1, is_merged=True
     )
-    seen = seen_together(spans, counts_in(spans, history), baseline)
+    seen = seen_together(spans, counts_in(spans, history), baseline, outvotes=history.speaking >= _OUTVOTING)
     return spans, weigh(spans, seen, baseline, policy, together=False)

@@ -1,10 +1,11 @@
 """What a group of devices shows together, such that no single device decides it.
 
-Every device's rows are capped at three times the typical device's, once, from its sums. With three or more devices
-they are then dealt to up to five **voices** of about equal rows, and the group's cumulative histogram is the median of
-theirs, bin by bin (a median of means: Nemirovsky and Yudin 1983). One device, whatever it reports, speaks with one
-voice at most, and the others bound what it can do. With one or two devices there is nobody to outvote, and the view is
-their capped sum. A device with less than a quarter of the typical rows has no say yet.
+Every device's rows are capped at three times the typical device's, once, from its sums. In a group of three or more
+devices they are then dealt to up to five **voices** of about equal rows, and the group's cumulative histogram is the
+median of theirs, bin by bin (a median of means: Nemirovsky and Yudin 1983). One device, whatever it reports, speaks
+with one voice at most, and the others bound what it can do. Where two of the group speak and the others sleep, each
+has a voice. A group of one or two devices can outvote nobody, and the view is their capped sum; so it is where one of
+the group speaks alone. A device with less than a quarter of the typical rows has no say yet.
 """
 
 import heapq
@@ -19,8 +20,9 @@ Floats = NDArray[np.float64]
 
 CAP = 3.0
 _LEAST_SHARE = 0.25
-_FEWEST_VOICES = 3
 _MOST_VOICES = 5
+#: Odd, so that sums of multiples tell histograms apart.
+_SALT = np.arange(1, 64 * 32 + 1, dtype=np.uint64) * np.uint64(0x9E3779B97F4A7C15) | np.uint64(1)
 #: Of the median of so many equal voices, against their mean (normal order statistics).
 _EFFICIENCY = (0.0, 1.0, 1.0, 0.743, 0.838, 0.697)
 
@@ -34,8 +36,6 @@ class GroupView:
     #: (voices, channels, 32) cumulative shares, and capped rows, (voices, channels).
     voices: Floats
     rows: Floats
-    #: (channels,) whether enough voices speak that one cannot decide; elsewhere voice 0 speaks for all.
-    outvotes: NDArray[np.bool_]
     #: (channels,) rows that the view is worth if they were independent.
     worth: Floats
 
@@ -69,29 +69,31 @@ def capped_rows(present: Floats) -> Floats:
     return np.asarray(np.where(present >= _LEAST_SHARE * typical, np.minimum(present, CAP * typical), 0.0))
 
 
-def group_view(counts: Floats) -> GroupView:
-    """The view of histograms (devices, channels, 32)."""
+def group_view(counts: Floats, *, outvotes: bool) -> GroupView:
+    """The view of histograms (devices, channels, 32), whatever the order of the devices.
+
+    `outvotes` says that the group has three devices or more, whether they speak here or not.
+    """
+    counts = counts[_by_content(counts)]
     present = counts.sum(axis=-1)
     capped = capped_rows(present)
     weighted = counts * np.divide(capped, present, out=np.zeros(present.shape), where=present > 0)[..., np.newaxis]
-    members = _voices(capped.max(axis=1))
+    members = _voices(capped.max(axis=1), most=_MOST_VOICES if outvotes else 1)
     voices = np.stack([weighted[list(devices)].sum(axis=0) for devices in members])
-    outvotes = (voices.sum(axis=-1) > 0).sum(axis=0) >= _FEWEST_VOICES
-    alone = np.zeros_like(voices)
-    alone[0] = voices.sum(axis=0)
-    voices = np.where(outvotes[:, np.newaxis], voices, alone)
     rows, shares = voices.sum(axis=-1), cumulative(voices)
-    return GroupView(
-        cumulative=_median(shares, rows > 0), voices=shares, rows=rows, outvotes=outvotes, worth=_worth(rows)
-    )
+    return GroupView(cumulative=_median(shares, rows > 0), voices=shares, rows=rows, worth=_worth(rows))
 
 
-def _voices(rows: Floats) -> list[tuple[int, ...]]:
+def _by_content(counts: Floats) -> NDArray[np.intp]:
+    """An order of the devices that hangs on nothing but what they counted."""
+    flat = counts.reshape(len(counts), -1).astype(np.uint64)
+    return np.argsort(flat @ _SALT[: flat.shape[1]], kind="stable")
+
+
+def _voices(rows: Floats, *, most: int) -> list[tuple[int, ...]]:
     """Devices (devices,) dealt to voices of about equal rows: the largest first, each to the voice that has least."""
     speaking = np.flatnonzero(rows > 0)
-    if len(speaking) < _FEWEST_VOICES:
-        return [tuple(speaking.tolist())]
-    count = min(_MOST_VOICES, len(speaking))
+    count = max(min(most, len(speaking)), 1)
     heap: list[tuple[float, int, tuple[int, ...]]] = [(0.0, voice, ()) for voice in range(count)]
     for device in speaking[np.argsort(-rows[speaking], kind="stable")].tolist():
         least, voice, members = heap[0]

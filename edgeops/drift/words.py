@@ -78,9 +78,9 @@ def of_stability(*, judged: int, unjudged: Sequence[str], rows: int, local: bool
 def of_lack(lack: Lack | None, *, rows: int) -> str:
     """Too little was seen."""
     if lack is None:
-        return "No rows came yet." if rows == 0 else "The model watches nothing that could be compared."
-    seen = f"{rows} rows came"
-    if lack.lag1 > 0:
+        return "Too little to say: the model watches nothing that could be compared."
+    seen = f"{rows} rows came" if rows else "no rows came yet"
+    if rows and lack.lag1 > 0:
         seen += (
             f", on {lack.channel} worth {_few(lack.effective_rows)} independent ones, for each is much like the one "
             f"before (lag-1 autocorrelation {lack.lag1:.4f})"

@@ -138,6 +138,70 @@ def test_one_liar_cannot_hide_a_verdict_of_the_fleet(reference, number, rows_fac
     assert judge_fleet(reference, devices, POLICY, channels=CHANNELS).fleet.verdict is Verdict.DRIFT
 
 
+NOTHING = empty_sketch(16)
+
+
+def test_a_liar_is_no_fleet_while_all_but_one_of_the_others_sleep(reference):
+    devices = fleet(reference, 4, seed=5, rounds=6)
+    for asleep in ("device-02", "device-03"):
+        devices[asleep][3:] = [NOTHING] * 3
+    devices["device-00"] = fleet(reference, 1, seed=6, rounds=6, shift=3.0)["device-00"]
+    found = judge_fleet(reference, devices, POLICY, channels=CHANNELS)
+    assert found.fleet.verdict is Verdict.STABLE
+    assert [name for name, one in found.local.items() if one.verdict is Verdict.DRIFT] == ["device-00"]
+
+
+def test_what_both_show_that_are_awake_is_the_fleets(reference):
+    devices = fleet(reference, 3, seed=7, rounds=6)
+    moved = fleet(reference, 2, seed=8, rounds=3, shift=0.5)
+    for name, windows_ in moved.items():
+        devices[name][3:] = windows_
+    devices["device-02"][3:] = [NOTHING] * 3
+    assert judge_fleet(reference, devices, POLICY, channels=CHANNELS).fleet.verdict is Verdict.DRIFT
+
+
+def test_where_one_device_alone_sent_enough_rows_its_fault_is_its_own(reference):
+    devices = {
+        "device-00": [sketch(reference, series(80, seed=1) + np.float32(40.0))],
+        "device-01": [sketch(reference, series(27, seed=2))],
+        "device-02": [sketch(reference, series(27, seed=3))],
+    }
+    found = judge_fleet(reference, devices, POLICY, channels=CHANNELS)
+    assert not found.fleet.quality
+    assert found.fleet.verdict is not Verdict.DRIFT
+    assert found.local["device-00"].quality
+
+
+def test_a_liar_that_waits_for_a_chance_among_small_windows_gets_none(reference):
+    """Of 27 rows each the others must say enough by themselves, and not once in twenty judgements by chance."""
+    lie = sketch(reference, np.full((27, 16), -4.0))
+    for seed in range(3):
+        others = {
+            f"device-{place}": windows(reference, series(40 * 27, seed=50 * seed + place), 27) for place in (1, 2)
+        }
+        for turn in range(1, 41):
+            devices = {name: own[:turn] for name, own in others.items()}
+            found = judge_fleet(reference, {"liar": [lie] * turn, **devices}, POLICY, channels=CHANNELS)
+            assert found.fleet.verdict is not Verdict.DRIFT
+
+
+def test_where_no_row_came_it_is_told_how_many_are_needed(reference):
+    for devices in ({}, {"device-00": []}, {**fleet(reference, 2), "device-99": []}):
+        found = judge_fleet(reference, devices, POLICY, channels=CHANNELS)
+        silent = found.local.get("device-99", found.fleet)
+        assert silent.verdict is Verdict.NOT_ENOUGH_EVIDENCE
+        assert silent.rows_needed == POLICY.min_rows
+        assert "no rows came yet" in silent.reason
+
+
+def test_a_device_that_joins_an_old_fleet_is_told_how_many_rows_it_needs(reference):
+    policy = DriftPolicy(horizon_windows=8)
+    devices = fleet(reference, 2, rounds=8)
+    devices["device-99"] = [sketch(reference, series(30))]
+    found = judge_fleet(reference, devices, policy, channels=CHANNELS).local["device-99"]
+    assert found.rows_needed == POLICY.min_rows - 30
+
+
 def test_a_stuck_sensor_is_data_quality_and_calls_for_a_person(reference):
     values = series(4 * W, seed=4)
     values[:, 2] = values[0, 2]
