@@ -667,6 +667,12 @@ def _parse(answer: httpx.Response, kind: type[_A]) -> _A:
         raise UnreachableError(f"{answer.url} answered: {error}; is another program listening there?") from error
 
 
+def _told(field: shapes.FieldProblem) -> str:
+    """What is wrong with one field, or with the whole body."""
+    name = field.pointer.removeprefix("#").removeprefix("/")
+    return f"{name}: {field.detail}" if name else field.detail
+
+
 def _error(url: str, answer: httpx.Response) -> Exception:
     """The error that a problem document stands for."""
     try:
@@ -675,7 +681,7 @@ def _error(url: str, answer: httpx.Response) -> Exception:
         return UnreachableError(
             f"{url} answered {answer.status_code} without a problem document; is another program listening there?"
         )
-    fields = "; ".join(f"{field.pointer.removeprefix('#/')}: {field.detail}" for field in problem.errors)
+    fields = "; ".join(_told(field) for field in problem.errors)
     text = fields or problem.detail or problem.title
     match problem.status:
         case 401 | 403:

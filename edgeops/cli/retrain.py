@@ -96,7 +96,9 @@ def policy(
     new_labels: Annotated[
         int | None, typer.Option(min=0, help="So many that come by themselves fire; 0: they never do.")
     ] = None,
-    label_weight: Annotated[float | None, typer.Option(help="What a bought row weighs against an old one.")] = None,
+    label_weight: Annotated[
+        float | None, typer.Option(min=0, max=1_000, help="What a bought row weighs against an old one.")
+    ] = None,
     waves: Annotated[str | None, typer.Option(help="Of the rollout: numbers or percentages.")] = None,
     to: Annotated[str | None, typer.Option(help="Of the rollout: which devices.")] = None,
     seed: Annotated[int | None, typer.Option(min=0, help="Of chance and training.")] = None,

@@ -137,6 +137,8 @@ def test_what_is_unknown_is_not_found(client, ask):
         getattr(client, ask)("nothing")
     with pytest.raises(NotFoundError, match="no device"):
         getattr(client, ask)("tiny", device="stranger")
+    with pytest.raises(NotFoundError, match="no version 7 of a model 'tiny'"):
+        getattr(client, ask)("tiny", version=7)
     with pytest.raises(InputError):
         getattr(client, ask)("tiny", version=0)
 
@@ -144,6 +146,8 @@ def test_what_is_unknown_is_not_found(client, ask):
 def test_the_history_of_an_unknown_model_is_not_found(client):
     with pytest.raises(NotFoundError):
         list(client.drift_history("nothing"))
+    with pytest.raises(NotFoundError, match="no version 7"):
+        list(client.drift_history("tiny", version=7))
 
 
 # -- the command line -----------------------------------------------------------------

@@ -118,7 +118,7 @@ def test_more_labels_than_a_request_may_have_are_refused_as_a_whole(rig):
 
 
 def test_a_file_that_is_no_text_is_told(rig):
-    with pytest.raises(InputError, match="not UTF-8 text"):
+    with pytest.raises(InputError, match=r"^not UTF-8 text.*save it as UTF-8$"):
         rig.operator.import_labels(b"\xff\xfe\x00")
 
 

@@ -168,6 +168,8 @@ def test_a_policy_is_read_with_its_defaults():
         ({"surprise": 1}, "surprise"),
         ({"waves": []}, "a rollout needs a wave"),
         ({"waves": ["half"]}, "not a wave"),
+        ({"waves": ["1"]}, "end at 1, not at 100%"),
+        ({"waves": ["50%", "20%", "100%"]}, "must grow"),
         ({"selector": "somebody"}, "not a selector"),
         ({"deployment": "G"}, r"\$\.deployment"),
         ({"label_timeout": 0}, "label_timeout"),
