@@ -179,8 +179,7 @@ def find_spans(
         before = np.full(shape, NEVER, np.intp)
         has_ended = np.zeros(shape, np.bool_)
         for _ in range(_JUDGED):
-            base = history.moments(before, np.full(shape, NEVER, np.intp))
-            value = worth(history.running.minus(base))
+            value = worth(history.running.minus(history.moments(before)))
             is_enough = _enough(value, baseline, policy, least) & (ages > before) & ~has_ended
             upto = np.where(is_enough.any(axis=0), is_enough.argmax(axis=0), NEVER)
             found.append((upto, before, _at(value, upto), is_merged | (upto - before > 1)))
@@ -286,9 +285,10 @@ def _enough(value: Worth, baseline: Baseline, policy: DriftPolicy, least: float)
 
 
 def _at(value: Worth, upto: Ages) -> Worth:
-    place = np.maximum(upto, 0)[np.newaxis]
+    streams, channels = upto.shape
+    places = np.maximum(upto, 0), np.arange(streams)[:, np.newaxis], np.arange(channels)
 
     def pick(part: Floats) -> Floats:
-        return np.asarray(np.where(upto == NEVER, 0.0, np.take_along_axis(part, place, axis=0)[0]))
+        return np.asarray(np.where(upto == NEVER, 0.0, part[places]))
 
     return Worth(pick(value.rows), pick(value.source_rows), pick(value.effective), pick(value.lag1))

@@ -75,11 +75,12 @@ class History:
             rows.reshape(*self._shape[:2], 1) - present,
             *(self._stacked([[getattr(window, name) for window in row] for row in self._windows]) for name in others),
         ]
-        self.running = Moments(*(np.cumsum(part, axis=0) for part in sums))
+        self._sums = np.cumsum(sums, axis=1)
+        self.running = Moments(*self._sums)
 
     def sums(self) -> Moments:
         """(streams, channels): over all windows."""
-        return Moments(*(getattr(self.running, name.name)[-1] for name in fields(Moments)))
+        return Moments(*self._sums[:, -1])
 
     def rows(self) -> Floats:
         """(streams,): rows of all windows."""
@@ -100,29 +101,23 @@ class History:
         """Histograms (streams, channels, 32) of all windows."""
         return np.asarray(self.counts(np.full((1, *self._shape[1:]), self.length - 1))[0])
 
-    def moments(self, upto: Ages, after: Ages) -> Moments:
-        """Sums over the windows older than `after` (streams, channels), `upto` included; 0 where `upto` is NEVER."""
-        return self._at(upto).minus(self._at(np.where(upto == NEVER, NEVER, after)))
+    def moments(self, ages: Ages) -> Moments:
+        """Sums over the windows of `ages` (streams or 1 for all, channels) and all newer; 0 where it is NEVER."""
+        _, streams, channels = self._shape
+        picked = self._sums[:, np.maximum(ages, 0), np.arange(streams)[:, np.newaxis], np.arange(channels)]
+        return Moments(*np.where(ages == NEVER, 0.0, picked))
 
     def counts(self, ages: Ages) -> Floats:
         """Histograms (n, streams, channels, 32) over the windows of `ages` (n, streams, channels) and all newer."""
         taken = np.zeros((*ages.shape, 32))
         running = np.zeros((*self._shape[1:], 32))
+        wanted = set(np.unique(ages).tolist())
         for age, row in enumerate(self._windows):
-            running = running + np.array([window.counts for window in row], np.float64)
-            wanted = ages == age
-            if wanted.any():
-                place, stream, channel = np.nonzero(wanted)
+            running += np.array([window.counts for window in row])
+            if age in wanted:
+                place, stream, channel = np.nonzero(ages == age)
                 taken[place, stream, channel] = running[stream, channel]
         return taken
-
-    def _at(self, ages: Ages) -> Moments:
-        place = np.maximum(ages, 0)[np.newaxis]
-
-        def pick(sums: Floats) -> Floats:
-            return np.asarray(np.where(ages == NEVER, 0.0, np.take_along_axis(sums, place, axis=0)[0]))
-
-        return Moments(*(pick(getattr(self.running, name.name)) for name in fields(Moments)))
 
     def _stacked(self, parts: list[list[NDArray[np.int64]]]) -> Floats:
         return np.array(parts, np.float64).reshape(self._shape)

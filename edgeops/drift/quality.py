@@ -63,7 +63,7 @@ def find_faults(history: History, baseline: Baseline, policy: DriftPolicy, *, is
     looked_at = np.asarray(is_enough.any(axis=0))
     shape = history.running.present.shape[1:]
     ages = np.broadcast_to(np.where(looked_at, is_enough.argmax(axis=0), NEVER)[:, np.newaxis], shape)
-    newest = history.moments(ages, np.full(shape, NEVER))
+    newest = history.moments(ages)
     counts = history.counts(ages[np.newaxis])[0]
     # Answers and projections are no readings: where they move, the model met something new.
     known = looked_at[:, np.newaxis] & (baseline.present > 0) & is_input
