@@ -4,12 +4,13 @@ Devices close windows at different times and with different numbers of rows. A s
 with the first window behind the last slot and closes
 
 * when every device of the group has contributed, or
+* before a window that was opened after all of its own had closed: that is another round, or
 * when more than half of the devices have gone round twice: the others are slower and contribute when they come, or
 * by age: a device is waited for `SETTLE` at least, and for twice its own rhythm after its last window, `PATIENCE` at
   most; so a device that fell silent holds a slot up once, never for ever.
 
-By age a slot closes only if half of the devices heard within `QUORUM_SPAN` are in it: one device that talks while the
-others sleep does not become the fleet. Windows are sorted by when they closed, not by when they came, so a backlog
+By age, or before another round, a slot closes only if half of the devices heard within `QUORUM_SPAN` are in it: one
+device that talks while the others sleep does not become the fleet. Windows are sorted by when they closed, not by when they came, so a backlog
 falls where it belongs, and the same windows give the same slots. This module judges nothing.
 """
 
@@ -25,6 +26,8 @@ from edgeops.sketch.window import Sketch, empty_sketch, merge_all
 SETTLE = limits.WINDOW_IDLE + timedelta(seconds=3)
 #: The longest that a slot waits for a device.
 PATIENCE = 2 * limits.WINDOW_AGE
+#: Windows of one burst of rows close by themselves on each device; so far apart they are of two.
+APART = timedelta(seconds=1)
 #: A device that said nothing for this long does not count in the quorum.
 QUORUM_SPAN = timedelta(days=1)
 
@@ -70,7 +73,7 @@ def align(windows: Iterable[DeviceWindow], members: Collection[str], *, now: dat
     closed: list[Slot] = []
     current: _Round | None = None
     for window in sorted(own, key=attrgetter("closed_at", "device_id")):
-        if current is not None and current.has_ended(window.closed_at):
+        if current is not None and (current.is_before(window) or current.has_ended(window.closed_at)):
             closed.append(current.slot())
             current = None
         current = current or _Round(group, window.closed_at)
@@ -141,6 +144,7 @@ class _Round:
     def __init__(self, group: _Group, opened_at: datetime) -> None:
         self._group = group
         self._opened_at = opened_at
+        self._last_closed_at = opened_at
         self._windows: dict[str, list[DeviceWindow]] = {}
         self.missing = set(group.members)
         #: Devices that count in the quorum: heard lately, or here.
@@ -153,11 +157,16 @@ class _Round:
         """Add a window."""
         device_id = window.device_id
         self._group.hear(window)
+        self._last_closed_at = window.closed_at
         own = self._windows.setdefault(device_id, [])
         own.append(window)
         self._twice += len(own) == 2
         self.missing.discard(device_id)
         self._counted.add(device_id)
+
+    def is_before(self, window: DeviceWindow) -> bool:
+        """Whether the next window is of another round."""
+        return self._has_quorum() and window.closed_at - window.duration >= self._last_closed_at + APART
 
     def is_full(self, now: datetime) -> bool:
         """Whether nobody is missing, or only slower devices."""

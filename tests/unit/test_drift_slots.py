@@ -49,6 +49,19 @@ def test_a_slot_closes_as_soon_as_every_device_is_in_it():
     assert alignment.open is None
 
 
+def test_a_device_that_missed_a_burst_does_not_mix_the_rounds_from_then_on():
+    """All three see three bursts, but for the second one, which one device was too late for."""
+    bursts = [(0, "abc"), (30, "ab"), (33, "cab"), (44, "cab")]
+    windows = [
+        window(device, second + 0.1 * place, duration_s=0.1)
+        for second, who in bursts
+        for place, device in enumerate(who)
+    ]
+    alignment = align(windows, THREE, now=at(45))
+    assert contents(alignment) == ["abc", "ab", "abc", "abc"]
+    assert [len(slot.windows["a"]) for slot in alignment.closed] == [1, 1, 1, 1]
+
+
 def test_a_device_that_nobody_heard_yet_is_waited_for_a_moment():
     windows = [window("a", 0), window("b", 1)]
     early = align(windows, THREE, now=at(2))
