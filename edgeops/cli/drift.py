@@ -157,7 +157,7 @@ def _print_finding(finding: DriftFinding, *, every_channel: bool) -> None:
         _say(f"expected accuracy now: {finding.estimated_accuracy:.1%} (an estimate from the model's own certainty)")
     for issue in finding.quality:
         _say(f"channel {issue.channel}: {issue.fault}: {issue.detail}")
-    _print_channels(finding.channels or (), verdict, every_channel=every_channel)
+    _print_channels(finding.channels or (), verdict, local=finding.device_id is not None, every_channel=every_channel)
     steps = _next_steps(finding, verdict)
     if steps:
         print()
@@ -165,7 +165,7 @@ def _print_finding(finding: DriftFinding, *, every_channel: bool) -> None:
         _say(line)
 
 
-def _print_channels(channels: Sequence[ChannelDrift], verdict: Verdict, *, every_channel: bool) -> None:
+def _print_channels(channels: Sequence[ChannelDrift], verdict: Verdict, *, local: bool, every_channel: bool) -> None:
     """Sorted by D; those that did not move only as far as they help to compare."""
     ordered = sorted(channels, key=lambda one: (not one.drifted, -one.distance))
     moved = sum(one.drifted for one in ordered)
@@ -180,7 +180,7 @@ def _print_channels(channels: Sequence[ChannelDrift], verdict: Verdict, *, every
                 one.name,
                 *_numbers(one, verdict),
                 *_sparks(one.reference_histogram, one.window_histogram),
-                _says(one, verdict),
+                _says(one, verdict, local=local),
             )
             for one in shown
         ],
@@ -197,10 +197,14 @@ def _numbers(channel: ChannelDrift, verdict: Verdict) -> tuple[str | None, str, 
     return f"{channel.distance:.2f}", floor, _chance(channel.p_value)
 
 
-def _says(channel: ChannelDrift, verdict: Verdict) -> str:
+def _says(channel: ChannelDrift, verdict: Verdict, *, local: bool) -> str:
     if channel.drifted:
         return _SAYS.get(Movement(channel.movement), "moved")
-    return "too little to say" if verdict is Verdict.NOT_ENOUGH_EVIDENCE else "as in training"
+    if verdict is Verdict.NOT_ENOUGH_EVIDENCE:
+        return "too little to say"
+    if channel.distance < channel.floor:
+        return "as in training"
+    return "not apart from its siblings" if local else "differs, not proven"
 
 
 def _chance(p_value: float) -> str:

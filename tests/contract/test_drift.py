@@ -5,8 +5,10 @@ from datetime import timedelta
 
 import pytest
 
-from edgeops.api.shapes import Role
+from edgeops.api.shapes import ChannelDrift, Role
 from edgeops.cli.app import run
+from edgeops.cli.drift import _says
+from edgeops.drift.finding import Verdict
 from edgeops.errors import InputError, NotFoundError
 from tests.contract.rig import ApiRig
 from tests.unit.drift_rig import CHANNELS, START, DriftRig, digest
@@ -197,6 +199,18 @@ def test_a_broken_sensor_of_one_device_names_the_device_and_what_to_look_at(rig,
     assert told.out.startswith("STABLE")
     assert "DRIFT of one device" in told.out
     assert "edge-5" in told.out
+
+
+@pytest.mark.parametrize(
+    ("distance", "local", "told"),
+    [(0.07, False, "as in training"), (0.3, False, "differs, not proven"), (0.9, True, "not apart from its siblings")],
+)
+def test_what_differs_without_a_verdict_is_not_called_as_in_training(distance, local, told):
+    channel = ChannelDrift(
+        name="x1", kind="data", distance=distance, floor=0.08, p_value=0.2, effective_rows=30, drifted=False,
+        movement="higher", edges=(), reference_histogram=(1, 1), window_histogram=(0, 2),
+    )  # fmt: skip
+    assert _says(channel, Verdict.DRIFT, local=local) == told
 
 
 def test_documents_are_the_resources(rig, edgeops):
