@@ -36,9 +36,9 @@ def draw(stages: Sequence[StageFigures], *, title: str, stem: Path) -> tuple[Pat
     axes = figure.subplots()
     places = range(len(stages))
     lines: tuple[tuple[str, list[float | None], str], ...] = (
-        ("first model, never healed", [one.static for one in stages], _STATIC),
-        ("before: the model that met the change", [one.before for one in stages], _BEFORE),
-        ("after: healed, as published by the devices", [one.after for one in stages], _AFTER),
+        ("never healed", [one.static for one in stages], _STATIC),
+        ("before: as the change was met", [one.before for one in stages], _BEFORE),
+        ("after: healed, as the devices published", [one.after for one in stages], _AFTER),
     )
     for label, values, colour in lines:
         shown = [float("nan") if value is None else 100 * value for value in values]
@@ -55,7 +55,7 @@ def draw(stages: Sequence[StageFigures], *, title: str, stem: Path) -> tuple[Pat
     axes.set_title(title)
     axes.grid(axis="y", alpha=0.3)
     axes.spines[["top", "right"]].set_visible(False)
-    axes.legend(loc="lower right", frameon=False)
+    figure.legend(loc="outside lower center", ncols=len(lines), frameon=False)
     paths = stem.with_suffix(".svg"), stem.with_suffix(".png")
     try:
         for path in paths:
