@@ -13,9 +13,13 @@ from edgeops.cli.live import follow, say
 from edgeops.cli.options import AsJson, Keys, Reference, Timeout
 from edgeops.cli.output import abridged, print_facts, print_json, print_table, size
 from edgeops.cli.reference import parse_model_version
+from edgeops.learning.retraining import RetrainingState
 from edgeops.local.endpoints import default_data
 
 app = typer.Typer(help="Trained models and their versions.", no_args_is_help=True)
+
+#: States of a retraining that a signature lets go on, or has let.
+_GOES_ON = frozenset({RetrainingState.AWAITING_SIGNATURE, RetrainingState.ROLLING_OUT})
 
 
 @app.command("list")
@@ -102,7 +106,12 @@ def sign(
             print_json(job)
             return
         print_version(client.version(model.model, model.version))
-    say(f"next: edgeops rollout create {model} --deployment NAME --to all --watch")
+        made = (one for one in client.retrainings(model.model) if one.version == model.version)
+        waits = next((one for one in made if one.state in _GOES_ON), None)
+    if waits is None:
+        say(f"next: edgeops rollout create {model} --deployment NAME --to all --watch")
+    else:
+        say(f"the retraining that made it rolls it out by itself: edgeops retrain show {waits.id} --follow")
 
 
 @app.command()

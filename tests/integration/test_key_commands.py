@@ -8,9 +8,11 @@ import pytest
 from edgeops.artifact.acceptance import acceptance_path, decode_acceptance
 from edgeops.cli.app import run
 from edgeops.cli.exits import Exit
+from edgeops.learning.triggers import RetrainPolicy
 from edgeops.local.endpoints import Endpoints, write_endpoints
 from edgeops.trust.repository import Repository
 from fleet_server.blobs import Blobs
+from fleet_server.db import tables
 from fleet_server.job_desk import JobDesk
 from tests.contract.rig import ApiRig
 from tests.contract.trained import DATASET, MODEL, add_dataset, add_version
@@ -51,6 +53,19 @@ class Site:
 
     def answer(self, *line):
         return json.loads(self.run(*line, "--json").out)
+
+    def await_signature(self):
+        """A retraining has made version 1 and waits for its signature."""
+        now = self.rig.now
+        with self.rig.database.write() as connection:
+            connection.execute(
+                tables.retrainings.insert().values(
+                    id="retrain-1", model=MODEL, deployment="bench", digest="sha256:" + "0" * 64, trigger="person",
+                    evidence={"why": "asked for"}, decision="run", policy=RetrainPolicy(), without_devices=[],
+                    state="awaiting-signature", version=1, created_by="me", created_at=now, updated_at=now,
+                    entered_at=now,
+                )
+            )  # fmt: skip
 
     @property
     def repository(self):
@@ -147,6 +162,13 @@ def test_after_the_keys_moved_a_version_waits_until_a_person_signs_it(site):
     assert site.standing == "published"
     assert SIGNED in site.repository.listed()
     assert {path.name for path in site.stick.iterdir()} == {"root.pem", "targets.pem"}
+
+
+def test_who_signs_what_a_retraining_waits_for_is_told_that_it_goes_on(site):
+    site.await_signature()
+    told = site.run("model", "sign", "tiny@1").err
+    assert "edgeops retrain show retrain-1 --follow" in told
+    assert "rollout create" not in told
 
 
 def test_after_the_keys_moved_a_delegation_is_signed_with_them_and_its_key_stays_on_the_server(site):
