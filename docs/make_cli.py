@@ -23,6 +23,8 @@ by default they use what `edgeops up` left in the data folder.
 
 #: Said once above, or the same everywhere.
 _COMMON = frozenset({"help", "url", "token_text", "token", "data"})
+#: What means something else with one command.
+_OWN = {"edgeops demo": {"data"}}
 
 
 def page() -> str:
@@ -35,7 +37,8 @@ def page() -> str:
 def _people(command: Any, path: str) -> Iterator[str]:
     children = getattr(command, "commands", None)
     if children is None:
-        yield _entry(path, command.help or "", [_parameter(one) for one in command.params if one.name not in _COMMON])
+        own = [one for one in command.params if one.name not in _COMMON or one.name in _OWN.get(path, ())]
+        yield _entry(path, command.help or "", [_parameter(one) for one in own])
         return
     for name in sorted(children):
         yield from _people(children[name], f"{path} {name}")
