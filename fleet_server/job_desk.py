@@ -156,7 +156,7 @@ def _listing(model: str, version: int, artifacts: list[models.Artifact]) -> dict
 
 
 def _warning(artifact: models.Artifact) -> str | None:
-    """What a person should know who signs a model that its gate did not let pass: they may, a job may not."""
+    """What a person should know who signs a model that its promotion gate did not let pass: they may, a job may not."""
     said = artifact.describe().promotion
     if said.passed:
         return None

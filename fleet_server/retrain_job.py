@@ -1,4 +1,4 @@
-"""The job that heals a model: gathers what was bought, trains, lets the gate judge, signs if it may.
+"""The job that heals a model: gathers what was bought, trains, lets the promotion gate judge, signs if it may.
 
 Killed before the version is written down, it trains anew; killed after that, it goes on with signing. So a job makes
 one version at most. Which labels count, whether the result is good enough and who may sign is decided elsewhere.

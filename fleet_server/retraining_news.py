@@ -26,7 +26,7 @@ class Trained(msgspec.Struct, frozen=True, kw_only=True):
     """What of a training's result decides how it goes on."""
 
     class Promotion(msgspec.Struct, frozen=True, kw_only=True):
-        """What the gate said."""
+        """What the promotion gate said."""
 
         passed: bool
         reasons: tuple[str, ...] = ()

@@ -63,7 +63,7 @@ def end_deserted(connection: Connection, rollout_ids: Iterable[str], *, reason: 
 
 
 def judge(connection: Connection, rollout: Rollout, now: datetime, *, not_before: datetime | None = None) -> None:
-    """Put the present wave before the gate, and act on its verdict.
+    """Put the present wave before the health gate, and act on its verdict.
 
     A wave that nobody answers is not given up `not_before` this.
     """

@@ -24,7 +24,7 @@ class RetrainingState(StrEnum):
     LABELLING = "labelling"
     #: A job learns and judges.
     TRAINING = "training"
-    #: Trained, passed its gate, and waits for a person with the offline key.
+    #: Trained, passed its promotion gate, and waits for a person with the offline key.
     AWAITING_SIGNATURE = "awaiting-signature"
     #: The new version is on its way to the devices.
     ROLLING_OUT = "rolling-out"

@@ -1,10 +1,10 @@
 """The whole circle, once per stage: the world changes, the fleet sees it, asks for a few labels, and heals.
 
 For each stage of a scenario the first half of its rows is played to the agents. What happens then is the server's
-doing: its verdict from sketches, its nominations, its choice of samples, its retraining, gate, signature and rollout.
-This module only plays the world, which goes on sending rows, and the lab, which answers the label requests that the
-public API shows. The second half, which nobody saw before, then measures what the healed fleet answers. What older
-models would have answered on the same rows is asked of `edgeops-agent batch`.
+doing: its verdict from sketches, its nominations, its choice of samples, its retraining, promotion gate, signature and
+rollout. This module only plays the world, which goes on sending rows, and the lab, which answers the label requests
+that the public API shows. The second half, which nobody saw before, then measures what the healed fleet answers. What
+older models would have answered on the same rows is asked of `edgeops-agent batch`.
 """
 
 import csv

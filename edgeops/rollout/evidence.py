@@ -1,4 +1,4 @@
-"""The gate before the next wave: what a wave has shown, and whether that is proof.
+"""The health gate before the next wave: what a wave has shown, and whether that is proof.
 
 Until the health gate exists, proof means installed and running: every device that was asked committed
 after its trial of N inferences without error. Missing evidence never passes: it is waited for, and when

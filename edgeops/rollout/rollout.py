@@ -32,13 +32,13 @@ class RolloutEvent(StrEnum):
 
     #: It was created, or devices of its wave came online.
     DEVICES_READY = "devices-ready"
-    #: The gate says pass, and there is a next wave.
+    #: The health gate says pass, and there is a next wave.
     WAVE_PASSED = "wave-passed"
-    #: The gate says pass, and this was the last wave.
+    #: The health gate says pass, and this was the last wave.
     LAST_WAVE_PASSED = "last-wave-passed"
-    #: The gate says fail.
+    #: The health gate says fail.
     WAVE_FAILED = "wave-failed"
-    #: The gate still says wait, and waiting is over.
+    #: The health gate still says wait, and waiting is over.
     EVIDENCE_MISSING = "evidence-missing"
     #: A person ended it.
     ABORT = "abort"
@@ -120,7 +120,7 @@ def allows(state: RolloutState, event: RolloutEvent) -> bool:
 
 
 def event_of(verdict: Verdict, rollout: Rollout, now: datetime) -> RolloutEvent | None:
-    """What the gate's verdict means for the rollout; None = go on waiting."""
+    """What the health gate's verdict means for the rollout; None = go on waiting."""
     match verdict:
         case Pass():
             last = rollout.wave + 1 == rollout.waves

@@ -1,4 +1,4 @@
-"""The store of aliases: which version of a model is champion, and which has passed its gate and waits.
+"""The store of aliases: which version of a model is champion, and which has passed its promotion gate and waits.
 
 Append-only: the newest row of a model and alias counts, and who gave it when and why stays readable. Who may
 give one is decided by the API, when one is given by the engine and the training job.

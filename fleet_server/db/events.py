@@ -47,7 +47,7 @@ class EventKind(StrEnum):
     #: A model version is allowed to run, or no longer.
     MODEL_PUBLISHED = "model.published"
     MODEL_WITHDRAWN = "model.withdrawn"
-    #: A version passed its gate and waits for a person with the offline key.
+    #: A version passed its promotion gate and waits for a person with the offline key.
     MODEL_AWAITS_SIGNATURE = "model.awaits-signature"
     #: A version became champion or challenger.
     ALIAS_CHANGED = "alias.changed"

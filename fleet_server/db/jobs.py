@@ -91,7 +91,7 @@ class Retrain(msgspec.Struct, frozen=True, kw_only=True, tag="retrain"):
     epochs: Annotated[int, msgspec.Meta(ge=1, le=10_000)] | None = None
     #: How much one bought row counts against an imported one.
     label_weight: Annotated[float, msgspec.Meta(gt=0.0, le=1_000.0)] = 5.0
-    #: Sign it with the model's delegated key when it passed its gate; else it waits for a person.
+    #: Sign it with the model's delegated key when it passed its promotion gate; else it waits for a person.
     sign: bool = False
 
 

@@ -265,7 +265,7 @@ def _reference_rows(snapshot: SnapshotFile) -> NDArray[np.float32]:
     return np.concatenate([rows[start : start + length] for start in starts])
 
 
-# -- the gate ---------------------------------------------------------------------------
+# -- the promotion gate -----------------------------------------------------------------
 
 
 def _promotion(
