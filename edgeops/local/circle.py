@@ -27,7 +27,6 @@ from edgeops.local.scenarios.scenario import Rows, Scenario, Stage
 from edgeops.local.score import total
 from edgeops.local.up import Site
 
-_VERDICT_TIMEOUT_S = 20.0
 _HEAL_TIMEOUT_S = 180.0
 _BATCH_TIMEOUT_S = 60.0
 #: What the sensors send while a healed model is tried on the devices.
@@ -61,14 +60,24 @@ class StageFigures:
     #: How the retraining ended; empty when there was none.
     retraining: str
     version: int | None
-    #: Whether the held-out half is STABLE under the healed model.
-    stable_after: bool | None
+    #: The fleet-wide verdict on the held-out half, under the model that then runs.
+    verdict_after: str
     windows: int
     telemetry_bytes: int
     #: Per device: sent up as telemetry, and fetched as updates.
     telemetry_bytes_per_device: float
     update_bytes_per_device: float
     seconds: float
+
+    @property
+    def stable_after(self) -> bool:
+        """Whether that verdict is STABLE."""
+        return self.verdict_after == _STABLE
+
+    @property
+    def drifted_after(self) -> bool:
+        """Whether it is DRIFT although the fleet was healed."""
+        return self.after is not None and self.verdict_after == _DRIFT
 
     def in_words(self) -> str:
         """One line."""
@@ -171,7 +180,7 @@ class Circle:
             labels=len(labelled),
             retraining="" if retraining is None else retraining.state,
             version=None if retraining is None else retraining.version,
-            stable_after=ended.verdict == _STABLE,
+            verdict_after=ended.verdict,
             windows=len(windows),
             telemetry_bytes=sum(windows),
             telemetry_bytes_per_device=sum(windows) / devices,

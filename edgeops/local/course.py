@@ -31,6 +31,8 @@ class Course:
                 raise ServerError(f"{one.stage}: the change was not seen: {one.reason}")
             if one.after is None:
                 raise ServerError(f"{one.stage}: the fleet was not healed ({one.retraining or 'no retraining'})")
+            if one.drifted_after:
+                raise ServerError(f"{one.stage}: the healed fleet was found drifted on the rows held out")
 
     def document(self, report: Report, circle: Circle, *, seconds: float) -> Mapping[str, Any]:
         """For scripts: shares between 0 and 1, times from the server, RFC 3339."""
