@@ -28,11 +28,12 @@ class Baseline:
     counts: NDArray[np.int64]
     cumulative: Floats
     shares: Floats
-    #: Values present, the share of missing ones, and the range on the reference's grid.
+    #: Values present, the share of missing ones, and range and variance on the reference's grid.
     present: Floats
     missing: Floats
     low: Floats
     high: Floats
+    variance: Floats
     #: The grid: value = centre + step * z.
     centre: Floats
     step: Floats
@@ -86,7 +87,7 @@ def baseline_of(profile: ReferenceProfile) -> Baseline:
     summary, grid = profile.summary(), profile.grid
     rows = np.array([channel.effective_rows for channel in profile.channels])
     lag = np.array([channel.lag1 for channel in profile.channels])
-    lengths = np.array(profile.block_rows, np.int64)
+    lengths, present = np.array(profile.block_rows, np.int64), np.maximum(summary.present, 1)
     return Baseline(
         names=profile.names,
         counts=summary.counts,
@@ -96,6 +97,7 @@ def baseline_of(profile: ReferenceProfile) -> Baseline:
         missing=summary.missing / max(summary.rows, 1),
         low=summary.low.astype(np.float64),
         high=summary.high.astype(np.float64),
+        variance=summary.squares / present - np.square(summary.total / present),
         centre=grid.centre,
         step=grid.step,
         rows=rows,

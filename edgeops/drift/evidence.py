@@ -98,7 +98,7 @@ class Worth:
 
 def worth_alone(moments: Moments, baseline: Baseline) -> Worth:
     """Each stream by itself."""
-    lag = np.maximum(beyond_chance(moments.lag1(), moments.present), baseline.lag1)
+    lag = np.maximum(beyond_chance(_lag1(moments, baseline), moments.present), baseline.lag1)
     return Worth(moments.present, moments.present, effective_rows(moments.present, lag), lag)
 
 
@@ -106,7 +106,7 @@ def worth_together(moments: Moments, baseline: Baseline) -> Worth:
     """The streams as one group, each up to its cap; a group's rows lie beside each other in time."""
     capped = capped_rows(moments.present)
     rows = capped.sum(axis=-2, keepdims=True)
-    lag = typical_lag(moments.lag1(), moments.present)[..., np.newaxis, :]
+    lag = typical_lag(_lag1(moments, baseline), moments.present)[..., np.newaxis, :]
     lag = np.maximum(beyond_chance(lag, rows), baseline.lag1)
     return Worth(rows, typical_rows(moments.present)[..., np.newaxis, :], effective_rows(rows, lag), lag)
 
@@ -238,6 +238,19 @@ def weigh(spans: Spans, seen: Seen, baseline: Baseline, policy: DriftPolicy, *, 
         again=again,
         telling=np.asarray(np.where(decides, corrected, 2.0).argmin(axis=0)),
     )
+
+
+def _lag1(moments: Moments, baseline: Baseline) -> Floats:
+    """Lag-1 autocorrelation of each stream.
+
+    A window of a process that wanders slowly shows a part of its range, and would tell of less autocorrelation than
+    there is. Where the reference's rows were not in time order, which would tell, its variance is the least.
+    """
+    own = moments.lag1()
+    if baseline.is_ordered:
+        return own
+    wanders = beyond_chance(own, moments.present) > 0
+    return np.asarray(np.where(wanders, moments.lag1(least_variance=baseline.variance), own))
 
 
 def _p_values(shares: Floats, n: Floats, lag1: Floats, baseline: Baseline) -> Floats:

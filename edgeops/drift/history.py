@@ -32,9 +32,16 @@ class Moments:
     pairs: Floats
     steps: Floats
 
-    def lag1(self) -> Floats:
-        """Lag-1 autocorrelation of the rows behind the sums."""
-        return lag1(self.present, self.total, self.squares, pairs=self.pairs, steps=self.steps)
+    def lag1(self, *, least_variance: Floats | float = 0.0) -> Floats:
+        """Lag-1 autocorrelation of the rows behind the sums, of a process of so much variance at least."""
+        return lag1(
+            self.present,
+            self.total,
+            self.squares,
+            pairs=self.pairs,
+            steps=self.steps,
+            least_variance=least_variance,
+        )
 
     def minus(self, other: "Moments") -> "Moments":
         """What is left without the rows of `other`."""

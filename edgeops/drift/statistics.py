@@ -18,13 +18,22 @@ _ERRORS = 2.0
 _LEAST_P = 1e-300
 
 
-def lag1(present: Floats, total: Floats, squares: Floats, *, pairs: Floats, steps: Floats) -> Floats:
+def lag1(
+    present: Floats,
+    total: Floats,
+    squares: Floats,
+    *,
+    pairs: Floats,
+    steps: Floats,
+    least_variance: Floats | float = 0.0,
+) -> Floats:
     """Lag-1 autocorrelation from sums of values, of their squares, and of squared steps over `pairs` steps.
 
-    von Neumann's ratio (1941): r = 1 - mean squared step / (2 variance). 0 where it cannot be told.
+    von Neumann's ratio (1941): r = 1 - mean squared step / (2 variance), where the variance is known to be
+    `least_variance` at least. 0 where it cannot be told.
     """
     count = np.maximum(present, 1)
-    variance = squares / count - np.square(total / count)
+    variance = np.maximum(squares / count - np.square(total / count), least_variance)
     known = (pairs > 0) & (variance > 0)
     mean_step = steps / np.maximum(pairs, 1)
     halves = np.divide(mean_step, 2 * variance, out=np.ones(np.shape(known)), where=known)

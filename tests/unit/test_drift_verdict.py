@@ -74,6 +74,16 @@ def test_a_slow_sensor_that_did_not_change_is_never_called_drift(rho):
         assert found.verdict is not Verdict.DRIFT
 
 
+def test_a_stretch_of_a_slow_sensor_is_no_drift_although_the_reference_was_shuffled():
+    """Each stretch shows a part of the range, and noise that makes its rows look more independent than they are."""
+    random = np.random.default_rng(7)
+    slow = (series(12_000, rho=0.9995, seed=7) + random.normal(size=(12_000, 16)) * 0.03).astype(np.float32)
+    shuffled = build_reference(random.permutation(slow[:8_000]), NAMES, discrete=(), ordered=False)
+    found = judge(shuffled, windows(shuffled, slow[8_000:]), POLICY, channels=CHANNELS)
+    assert found.verdict is Verdict.NOT_ENOUGH_EVIDENCE
+    assert "independent" in found.reason
+
+
 def test_too_few_independent_rows_are_not_enough_evidence_and_it_says_how_many_more():
     slow = reference_of(rho=0.99)
     found = judge(slow, windows(slow, series(W, rho=0.99, seed=1)), POLICY, channels=CHANNELS)
