@@ -46,6 +46,7 @@ _HEADLINES = {
     Verdict.DRIFT: "DRIFT: the world has changed",
     Verdict.NOT_ENOUGH_EVIDENCE: "NOT ENOUGH EVIDENCE: too little was seen to say whether the world has changed",
 }
+_QUALITY_HEADLINE = "DRIFT of data quality: readings cannot be trusted"
 _LOCAL_HEADLINE = "DRIFT of one device: it sees another world than its siblings"
 
 
@@ -148,9 +149,7 @@ def _print_finding(finding: DriftFinding, *, every_channel: bool) -> None:
     where = f"{finding.model}@{finding.version} in deployment {finding.deployment}"
     if finding.device_id is not None:
         where += f", device {finding.device_id}"
-        _say(_LOCAL_HEADLINE if verdict is Verdict.DRIFT else _HEADLINES[verdict])
-    else:
-        _say(_HEADLINES[verdict])
+    _say(_headline(finding, verdict))
     _say(f"{where}, since {finding.first_at.astimezone():%Y-%m-%d %H:%M:%S}")
     _say(finding.reason)
     if finding.estimated_accuracy is not None:
@@ -163,6 +162,14 @@ def _print_finding(finding: DriftFinding, *, every_channel: bool) -> None:
         print()
     for line in steps:
         _say(line)
+
+
+def _headline(finding: DriftFinding, verdict: Verdict) -> str:
+    if verdict is Verdict.DRIFT and not finding.drifted and finding.quality:
+        return _QUALITY_HEADLINE
+    if verdict is Verdict.DRIFT and finding.device_id is not None:
+        return _LOCAL_HEADLINE
+    return _HEADLINES[verdict]
 
 
 def _print_channels(channels: Sequence[ChannelDrift], verdict: Verdict, *, local: bool, every_channel: bool) -> None:

@@ -201,6 +201,20 @@ def test_a_broken_sensor_of_one_device_names_the_device_and_what_to_look_at(rig,
     assert "edge-5" in told.out
 
 
+def test_readings_that_cannot_be_trusted_are_no_new_world(rig, edgeops):
+    rig.fleet.round(200)
+    for device_id in ("edge-1", "edge-2", "edge-3"):
+        rows = rig.fleet.weather.rows(200)
+        rows[:, 1] = 1e6
+        rig.fleet.send(device_id, rows)
+    rig.fleet.wait(1)
+    _, told = edgeops("show", "tiny")
+    lines = told.out.splitlines()
+    assert lines[0] == "DRIFT of data quality: readings cannot be trusted"
+    assert "another world" not in told.out
+    assert "look at that sensor first" in told.out
+
+
 @pytest.mark.parametrize(
     ("distance", "local", "told"),
     [(0.07, False, "as in training"), (0.3, False, "differs, not proven"), (0.9, True, "not apart from its siblings")],
