@@ -259,9 +259,7 @@ class DeploymentCore:
         self._wake(now_ns)
         for sink in self._heard():
             self._guard_sink(sink, sink.tick, now_ns)
-        if self._source_rows and (
-            now_ns - self._opened_ns >= _WINDOW_AGE_NS or now_ns - self._last_row_ns >= _WINDOW_IDLE_NS
-        ):
+        if self._source_rows and (now_ns - self._opened_ns >= _WINDOW_AGE_NS or self._is_idle(now_ns)):
             self._try_close()
 
     def close_window(self) -> None:
@@ -301,6 +299,11 @@ class DeploymentCore:
         self._reset()
 
     # -- below ------------------------------------------------------------------------
+
+    def _is_idle(self, now_ns: int) -> bool:
+        """Whether the source pauses for longer than it usually does between two rows: a slow one is not idle."""
+        usual_ns = (self._last_row_ns - self._opened_ns) // self._source_rows
+        return now_ns - self._last_row_ns >= max(_WINDOW_IDLE_NS, limits.WINDOW_IDLE_ROWS * usual_ns)
 
     def _arrange(self, charge: Charge | None, incumbent: Charge | None) -> None:
         """Give every sink its voice: actuating ones never hear a candidate in TRIAL."""

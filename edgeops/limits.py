@@ -59,8 +59,10 @@ WINDOW_ROWS = 500
 WINDOW_AGE = timedelta(hours=1)
 #: What a replayed file plays at unless its owner says otherwise: like a sensor, not like a benchmark.
 REPLAY_RATE_HZ = 100.0
-#: A window without its idle source for this long closes early, so that rows are accounted for.
+#: A window whose source is silent for this long, and for so many times what it usually is between two rows, closes
+#: early, so that rows are accounted for.
 WINDOW_IDLE = timedelta(seconds=2)
+WINDOW_IDLE_ROWS = 3
 #: At most this many channels in a manifest.
 MAX_CHANNELS = 64
 #: More input columns than this: the most important ones plus projections of the embedding.
