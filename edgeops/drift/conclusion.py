@@ -12,7 +12,7 @@ from edgeops.drift import words
 from edgeops.drift.baseline import Baseline, baseline_of
 from edgeops.drift.evidence import Evidence, Spans, Worth
 from edgeops.drift.finding import ChannelFinding, Finding, Kind, QualityIssue, Verdict
-from edgeops.drift.mix import is_class_mix_only
+from edgeops.drift.mix import explaining_mix
 from edgeops.drift.performance import Estimate, estimate
 from edgeops.drift.policy import DriftPolicy
 from edgeops.sketch.reference import ReferenceProfile
@@ -71,12 +71,13 @@ def conclude(watched: Watched, stream: Stream) -> Finding:
     says_estimate = estimated is not None and estimated.has_fallen and not (stream.is_local and not drifted.any())
     judged = stream.evidence.exists[0, stream.place] | drifted
     watchable = watched.baseline.is_watchable
-    is_mix = bool(drifted.any()) and _is_mix(watched, stream, drifted)
+    swapped = _explaining_mix(watched, stream, drifted) if drifted.any() else None
+    is_mix = swapped is not None
     kinds = _kinds(watched, drifted, is_mix=is_mix, has_issues=bool(stream.issues), less_sure=says_estimate)
     lack = None
     if drifted.any() or stream.issues:
         verdict = Verdict.DRIFT
-        reason = _told(stream, channels, is_mix=is_mix)
+        reason = _told(stream, channels, swapped=swapped)
     elif watchable.any() and 2 * (judged & watchable).sum() >= watchable.sum():
         verdict = Verdict.STABLE
         unjudged = [watched.baseline.names[place] for place in np.flatnonzero(watchable & ~judged)]
@@ -149,7 +150,7 @@ def _kinds(watched: Watched, drifted: Flags, *, is_mix: bool, has_issues: bool, 
     return tuple(kind for kind in Kind if kind in found)
 
 
-def _told(stream: Stream, channels: tuple[ChannelFinding, ...], *, is_mix: bool) -> str:
+def _told(stream: Stream, channels: tuple[ChannelFinding, ...], *, swapped: float | None) -> str:
     sentences = []
     if stream.issues:
         sentences.append(words.of_quality(stream.issues, local=stream.is_local))
@@ -157,19 +158,23 @@ def _told(stream: Stream, channels: tuple[ChannelFinding, ...], *, is_mix: bool)
     if moved:
         first = max(range(len(channels)), key=lambda place: (channels[place].drifted, channels[place].distance))
         seen_again = bool(stream.evidence.again[stream.place, first])
-        told = words.of_class_mix if is_mix else words.of_drift
-        sentences.append(told(channels, again=seen_again, local=stream.is_local))
+        if swapped is None:
+            sentences.append(words.of_drift(channels, again=seen_again, local=stream.is_local))
+        else:
+            sentences.append(words.of_class_mix(swapped, again=seen_again, local=stream.is_local))
     return " ".join(sentences)
 
 
-def _is_mix(watched: Watched, stream: Stream, drifted: Flags) -> bool:
+def _explaining_mix(watched: Watched, stream: Stream, drifted: Flags) -> float | None:
+    """As `edgeops.drift.mix.explaining_mix`, in the span that shows the answers best, or else what moved most."""
     by_class = watched.reference.by_class
     if by_class is None:
-        return False
-    evidence, place = stream.evidence, stream.place
-    span = int(evidence.telling[place, by_class.answer])
+        return None
+    evidence, place, channels = stream.evidence, stream.place, np.arange(len(drifted))
+    farthest = np.where(drifted, evidence.distance[evidence.telling[place], place, channels], 0.0).argmax()
+    span = int(evidence.telling[place, by_class.answer if drifted[by_class.answer] else farthest])
     exists = evidence.exists[span, place]
-    return is_class_mix_only(
+    return explaining_mix(
         by_class,
         evidence.seen.cumulative[span, place],
         drifted=drifted,

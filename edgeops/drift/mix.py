@@ -16,12 +16,14 @@ from edgeops.sketch.by_class import ClassSketches
 
 Floats = NDArray[np.float64]
 
-#: Of a channel that moved, what may be left when the mix is taken into account.
+#: Of what moved, what may be left when the mix is taken into account: over all channels, and on one of them beyond
+#: what chance shows so rarely.
 _LEFT_OVER = 0.5
+_LEFT_ALPHA = 0.01
 
 
-def is_class_mix_only(
-    by_class: ClassSketches | None,
+def explaining_mix(
+    by_class: ClassSketches,
     cumulative: Floats,
     *,
     drifted: NDArray[np.bool_],
@@ -29,11 +31,11 @@ def is_class_mix_only(
     m: Floats,
     baseline: Baseline,
     policy: DriftPolicy,
-) -> bool:
-    """Whether the answers moved and their mix explains all that moved.
+) -> float | None:
+    """The share of answers that went to other classes, if that explains all that moved; None if it does not.
 
     Args:
-        by_class: what the reference knows of its classes; None = nothing can be said.
+        by_class: what the reference knows of its classes.
         cumulative: (channels, 32) shares of the window.
         drifted: (channels,)
         n: (channels,) independent rows of the window.
@@ -41,24 +43,39 @@ def is_class_mix_only(
         baseline: the reference.
         policy: the levels.
     """
-    if by_class is None or not drifted[by_class.answer]:
-        return False
-    mixed = remixed(by_class, np.diff(cumulative[by_class.answer], prepend=0))
+    mixed, worth = remixed(by_class, np.diff(cumulative[by_class.answer], prepend=0))
     left = np.where(n > 0, ks_distance(cumulative, mixed), 0.0)
-    p_values = np.where(n > 0, ks_p_value(left, n, m), 1.0)
+    p_values = np.where(n > 0, ks_p_value(left, n, m * worth), 1.0)
     others = np.arange(len(n)) != by_class.answer
     differs = (holm(p_values[others]) <= policy.alpha) & (left[others] >= policy.floor)
     moved = ks_distance(cumulative, baseline.cumulative)
-    is_left = drifted & (left > np.maximum(policy.floor, _LEFT_OVER * moved))
-    return not differs.any() and not is_left[others].any()
+    is_left = (left > np.maximum(policy.floor, _LEFT_OVER * moved)) & (p_values <= _LEFT_ALPHA)
+    tested = drifted & others
+    is_explained = left[tested].sum() <= _LEFT_OVER * moved[tested].sum()
+    swapped = _swapped(cumulative[by_class.answer], baseline.cumulative[by_class.answer])
+    if swapped < policy.floor or differs.any() or (is_left & tested).any() or not is_explained:
+        return None
+    return swapped
 
 
-def remixed(by_class: ClassSketches, answers: Floats) -> Floats:
-    """The reference's cumulative shares (channels, 32) if its answers came in these shares (32,)."""
+def remixed(by_class: ClassSketches, answers: Floats) -> tuple[Floats, float]:
+    """The reference as if its answers came in these shares (32,).
+
+    Returns:
+        Its cumulative shares (channels, 32), and what its rows are worth then, 0..1: rows of a rare class that
+        becomes frequent count often (Kish 1965).
+    """
     counts = by_class.counts().astype(np.float64)
     owner = np.frombuffer(by_class.owner, np.uint8)
-    wanted = np.bincount(owner, weights=answers, minlength=len(counts))
     rows = counts[:, by_class.answer].sum(axis=-1)
+    wanted = np.where(rows > 0, np.bincount(owner, weights=answers, minlength=len(counts)), 0.0)
     weights = np.divide(wanted, rows, out=np.zeros(len(counts)), where=rows > 0)
     mixed = np.cumsum(np.tensordot(weights, counts, axes=1), axis=-1)
-    return np.asarray(mixed / np.maximum(mixed[:, -1:], np.finfo(np.float64).tiny))
+    of_squares = rows.sum() * (weights * wanted).sum()
+    worth = float(wanted.sum() ** 2 / of_squares) if of_squares > 0 else 0.0
+    return np.asarray(mixed / np.maximum(mixed[:, -1:], np.finfo(np.float64).tiny)), worth
+
+
+def _swapped(first: Floats, second: Floats) -> float:
+    """The share of one histogram that lies in other bins than in the other; both cumulative (32,)."""
+    return float(np.abs(np.diff(first - second, prepend=0)).sum() / 2)

@@ -10,8 +10,8 @@ with the first window behind the last slot and closes
   most; so a device that fell silent holds a slot up once, never for ever.
 
 By age, or before another round, a slot closes only if half of the devices heard within `QUORUM_SPAN` are in it: one
-device that talks while the others sleep does not become the fleet. Windows are sorted by when they closed, not by when they came, so a backlog
-falls where it belongs, and the same windows give the same slots. This module judges nothing.
+device that talks while the others sleep does not become the fleet. Windows are sorted by when they closed, not by when
+they came, so a backlog falls where it belongs, and the same windows give the same slots. This module judges nothing.
 """
 
 from collections.abc import Collection, Iterable, Mapping, Sequence

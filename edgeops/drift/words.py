@@ -54,14 +54,13 @@ def of_drift(channels: Sequence[ChannelFinding], *, again: bool, local: bool) ->
     return f"{names}{more} {have} moved: {evidence}. Label the nominated samples and retrain."
 
 
-def of_class_mix(channels: Sequence[ChannelFinding], *, again: bool, local: bool) -> str:
-    """Answers that come in another mix, and nothing else."""
-    answers = next(one for one in channels if one.drifted)
+def of_class_mix(swapped: float, *, again: bool, local: bool) -> str:
+    """Answers that come in another mix, and nothing else; `swapped` is the share that went to other classes."""
     who = "this device" if local else "the fleet"
     return (
-        f"The answers of {who} come in another mix (D = {answers.distance:.2f}, {_seen(again=again)}), and that alone "
-        "explains what moved in the inputs: given the answer they look as in the reference. If the mix is plausible, "
-        "nothing needs to be retrained."
+        f"The answers of {who} come in another mix ({swapped:.0%} of them are of another class than in the reference, "
+        f"{_seen(again=again)}), and that alone explains what moved: given the answer, what it sees looks as in the "
+        "reference. If the mix is plausible, nothing needs to be retrained."
     )
 
 
