@@ -136,6 +136,7 @@ def of_drift(one: Drifting) -> Firing:
         finding=one.finding,
         device_id=one.device_id,
         bad_quality=Kind.QUALITY in one.kinds,
+        class_mix_only=one.class_mix_only,
     )
     evidence = Evidence(
         why=one.reason,

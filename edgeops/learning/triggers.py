@@ -119,8 +119,9 @@ class Trigger:
     #: Of drift: the finding, and the one device that differs from its siblings; empty = the fleet.
     finding: str | None = None
     device_id: str = ""
-    #: Of drift: data quality is part of what was found.
+    #: Of drift: data quality is part of what was found; another mix of answers is all that was.
     bad_quality: bool = False
+    class_mix_only: bool = False
 
 
 class Answer(StrEnum):
@@ -145,6 +146,8 @@ class Cause(StrEnum):
     LOCAL = "local"
     #: Readings are missing, stuck or out of range: a person looks at sensors first.
     DATA_QUALITY = "data-quality"
+    #: Answers come in another mix and nothing else has changed: the model is as right as before.
+    CLASS_MIX = "class-mix"
     #: A retraining of the model has not ended.
     IN_PROGRESS = "in-progress"
     #: The last one ended a short while ago.
@@ -218,6 +221,7 @@ def _objection(trigger: Trigger, policy: RetrainPolicy, history: Sequence[Past],
     rules = (
         (trigger.bad_quality, Cause.DATA_QUALITY, "readings are missing, stuck or out of range; look at the sensors"),
         (bool(trigger.device_id), Cause.LOCAL, f"{trigger.device_id} alone differs from its siblings; look at it"),
+        (trigger.class_mix_only, Cause.CLASS_MIX, "answers come in another mix, which needs no other model"),
         (policy.mode is Mode.OFF, Cause.OFF, "the policy is off"),
         (going is not None, Cause.IN_PROGRESS, f"{going.id if going else ''} has not ended"),
         (

@@ -19,6 +19,8 @@ class Drifting:
     #: The one device that differs from its siblings; empty = the fleet.
     device_id: str
     kinds: frozenset[Kind]
+    #: Answers come in another mix, and that alone explains what moved.
+    class_mix_only: bool
     #: In words: what, how sure, what to do.
     reason: str
     last_at: datetime
@@ -53,6 +55,7 @@ def standing(connection: Connection, *, model: str | None = None) -> tuple[Drift
             stream=Stream(row.model, row.version, row.digest, row.deployment),
             device_id=row.device_id,
             kinds=frozenset(Kind(kind) for kind in row.kinds),
+            class_mix_only=row.class_mix_only,
             reason=row.reason,
             last_at=row.last_at,
             stable_until=row.stable_until,

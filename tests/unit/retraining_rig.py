@@ -56,14 +56,14 @@ def _gas_1() -> bytes:
     return tiny_artifact("gas", embedding=True)
 
 
-def said(verdict: Verdict = Verdict.DRIFT, kinds=(Kind.DATA,)) -> Finding:
+def said(verdict: Verdict = Verdict.DRIFT, kinds=(Kind.DATA,), *, class_mix_only: bool = False) -> Finding:
     """A judgement without its channels."""
     return Finding(
         verdict=verdict,
         kinds=tuple(kinds) if verdict is Verdict.DRIFT else (),
         reason="x1 reads higher than in training",
         channels=(),
-        class_mix_only=False,
+        class_mix_only=class_mix_only,
         rows=100,
         windows=3,
         rows_needed=None,
@@ -197,12 +197,13 @@ class Loop(Fleet):
     # -- monitoring and jobs
 
     def judge(
-        self, verdict: Verdict = Verdict.DRIFT, *, device_id: str = "", kinds=(Kind.DATA,), stream: Stream = GAS
+        self, verdict: Verdict = Verdict.DRIFT, *, device_id: str = "", stream: Stream = GAS, **judgement: object
     ) -> None:
-        """What monitoring says now."""
+        """What monitoring says now; `judgement` as in `said`."""
         self.now += timedelta(milliseconds=1)
+        judged = said(verdict, **judgement)
         with self.database.write() as connection:
-            findings.record(connection, stream, device_id, said(verdict, kinds), self.now, seen_until=self.now)
+            findings.record(connection, stream, device_id, judged, self.now, seen_until=self.now)
         self.run()
 
     def end_job(self, *, passed: bool = True, signed: bool = False, error: str | None = None) -> None:

@@ -75,6 +75,12 @@ def test_bad_readings_call_a_person_whoever_has_them():
     assert cause(changed(DRIFT, bad_quality=True), RetrainPolicy(mode=Mode.OFF)) is Cause.DATA_QUALITY
 
 
+def test_more_apples_and_fewer_pears_are_no_reason_to_retrain_unless_a_person_wants_it():
+    assert cause(changed(DRIFT, class_mix_only=True)) is Cause.CLASS_MIX
+    assert cause(changed(DRIFT, class_mix_only=True), RetrainPolicy()) is Cause.CLASS_MIX
+    assert cause(changed(PERSON, class_mix_only=True)) is Cause.NONE
+
+
 @pytest.mark.parametrize("state", [RetrainingState.PROPOSED, RetrainingState.LABELLING])
 def test_there_is_one_at_a_time(state):
     going = past(state=state, ago=90 * DAY)

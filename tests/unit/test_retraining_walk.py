@@ -318,6 +318,7 @@ def test_a_proposal_ends_when_no_device_runs_the_model_any_more(tmp_path):
         ({"mode": "off"}, {}, Cause.OFF),
         (AUTO, {"device_id": "dev-1"}, Cause.LOCAL),
         (AUTO, {"kinds": (Kind.DATA, Kind.QUALITY)}, Cause.DATA_QUALITY),
+        (AUTO, {"kinds": (Kind.PREDICTION,), "class_mix_only": True}, Cause.CLASS_MIX),
         ({**AUTO, "retrainings_per_week": 0}, {}, Cause.BUDGET),
         ({**AUTO, "labels_per_month": 3}, {}, Cause.BUDGET),
     ],
