@@ -264,8 +264,9 @@ def _p_values(shares: Floats, n: Floats, lag1: Floats, baseline: Baseline) -> Fl
 def _guarded(view: GroupView, lag1: Floats, baseline: Baseline) -> Floats:
     """The p-value of all channels that holds although one voice lies; 0 where one voice speaks for all.
 
-    From those of the sum of all voices but one, the worst choice of that one; and of all voices but the strongest, one
-    by one, which are weaker but cannot be talked away: in a sum a liar cancels what an honest voice says.
+    From the sum of all voices but one, the worst choice of that one; and from all voices but the strongest, one by one,
+    over all channels and channel by channel, which are weaker but cannot be talked away: in a sum a liar cancels what
+    an honest voice says.
     """
     if len(view.voices) == 1:
         return np.zeros(())
@@ -275,8 +276,14 @@ def _guarded(view: GroupView, lag1: Floats, baseline: Baseline) -> Floats:
     of_others = _p_values(cumulative(counts.sum(axis=0) - counts), n.sum(axis=0) - n, lag1, baseline)
     mean, m = n.mean(axis=0), baseline.effective(lag1)
     shared = np.divide(mean, mean + m, out=np.zeros(mean.shape), where=mean + m > 0)
-    tests = np.concatenate((of_others.max(axis=0), without_the_strongest(of_voices, shared[:, np.newaxis])), axis=-1)
-    return harmonic_mean(tests.ravel())
+    each = np.array((_of_all(of_others).max(), without_the_strongest(_of_all(of_voices), shared.max())))
+    by_channel = harmonic_mean(without_the_strongest(of_voices, shared[:, np.newaxis]).ravel())
+    return harmonic_mean(np.append(each, by_channel))
+
+
+def _of_all(p_values: Floats) -> Floats:
+    """One for each voice (voices,) of those of its channels (voices, channels, tests)."""
+    return harmonic_mean(p_values.reshape(len(p_values), -1))
 
 
 def _wander(spans: Spans, seen: Seen, baseline: Baseline) -> Floats:

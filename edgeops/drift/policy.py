@@ -15,7 +15,7 @@ class DriftPolicy:
     guarded_alpha: float = 0.01
     #: ... or in the merged one. A device that lies all the time has as many tries as there are judgements: the levels
     #: are those at which it gets through in few whole horizons (`bench.drift_liar`).
-    guarded_merged_alpha: float = 0.0001
+    guarded_merged_alpha: float = 0.0002
     #: The least D that matters.
     floor: float = 0.08
     #: The least a judged window holds: rows, and independent rows.
