@@ -225,6 +225,7 @@ class DeploymentCore:
         clock_ns = self._clock_ns
         if self._guard is not None:
             self._guarded(self._guard, row, input_id, at_s)
+        window = None
         try:
             window = lane.push(row if lane.picks is None else row[lane.picks], at_s)
             if window is None:
@@ -234,7 +235,7 @@ class DeploymentCore:
             prediction = lane.predict(window)
             now_ns = clock_ns()
         except Exception as error:  # noqa: BLE001 - a model is foreign code: whatever it raises, the next row gets its chance
-            self._failed(lane, error)
+            self._failed(lane, error, window)
             return
         self._last_row_ns = now_ns
         latencies = self._latencies
@@ -380,8 +381,10 @@ class DeploymentCore:
             except Exception as error:  # noqa: BLE001 - as in `take`
                 self._rest(sink, error, now_ns)
 
-    def _failed(self, lane: _Lane, error: Exception) -> None:
+    def _failed(self, lane: _Lane, error: Exception, window: NDArray[np.float32] | None) -> None:
         self._errors += 1
+        if window is not None and lane.sketcher is not None:
+            lane.sketcher.push(lane.charge.model.unanswered(window))
         self._last_row_ns = self._clock_ns()
         self.totals.errors += 1
         self.totals.detail = f"{type(error).__name__}: {error}"[: limits.MAX_DETAIL_LENGTH]

@@ -64,7 +64,10 @@ class Channels:
     def __call__(
         self, window: Floats, embedding: Floats | None, *, answer: float, confidence: float, margin: float
     ) -> Floats:
-        """A new array with one value per channel, in the manifest's order."""
+        """A new array with one value per channel, in the manifest's order.
+
+        Without an embedding, what is projected from it is missing.
+        """
         for fill, part in self._groups:
             fill(window, embedding, part)
         values, first = self._values, self._answers
@@ -145,7 +148,9 @@ def _projection_fill(channels: list[Channel], embedding_size: int) -> _Fill:
     wide, sums = np.empty(embedding_size), np.empty(len(channels))
 
     def fill(_window: Floats, embedding: Floats | None, out: Floats) -> None:
-        assert embedding is not None, "a model with projections answers with its embedding"
+        if embedding is None:
+            out[:] = np.nan
+            return
         wide[:] = embedding
         np.dot(matrix, wide, out=sums)
         np.multiply(sums, scale, out=sums)

@@ -80,6 +80,13 @@ class Model:
         )
         return Prediction(answer.answer, answer.confidence, answer.margin, answer.probabilities, channels, embedding)
 
+    def unanswered(self, window: NDArray[np.float32]) -> NDArray[np.float32]:
+        """The channels of a window, float32 (rows, columns), that was not answered: its readings show, the rest is NaN.
+
+        So that a sensor that went dead is seen although the model refuses what it sends.
+        """
+        return self._channels(window, None, answer=np.nan, confidence=np.nan, margin=np.nan)
+
     def outputs(self, window: NDArray[np.float32]) -> tuple[NDArray[Any], ...]:
         """The stored output tensors for one window, in the file's order: what golden vectors compare.
 

@@ -135,6 +135,19 @@ def test_an_idle_source_closes_the_window_early(bench):
     assert bench.windows() == []
 
 
+def test_a_row_that_the_model_refused_is_sketched_as_it_was_read(bench):
+    """A sensor that went dead must show: no answer comes of its rows, and the sketch says what is missing."""
+    bench.core.put_in_charge(bench.charge(missing=MissingPolicy.REFUSE))
+    bench.rows[10:40, 2] = np.nan
+    bench.play(50)
+    bench.core.close_window()
+    (window,) = bench.windows()
+    assert (window.rows, window.errors) == (20, 30)
+    sketch = unpack(window.sketch)
+    assert sketch.rows == 50
+    assert sketch.missing[:5].tolist() == [0, 0, 30, 0, 30], "columns x1 to x4, then the answer"
+
+
 @pytest.mark.parametrize("seconds", [1, 5, 60, 600])
 def test_a_slow_source_is_not_idle_between_its_rows(bench, seconds):
     """A window a row would cost the device its bytes and a judgement its horizon."""

@@ -145,6 +145,7 @@ def known(database, nomination):
         (window(sketch=packed(10)[:-1]), "ends"),
         (window(rows=11, sketch=packed(10)), "11 rows with a sketch of 10"),
         (window(rows=0, sketch=packed(10)), "0 rows with a sketch of 10"),
+        (window(rows=3, errors=6, sketch=packed(10)), "3 rows and 6 errors with a sketch of 10"),
     ],
 )
 def test_a_window_with_an_impossible_sketch_is_put_aside_alone_and_counts_as_received(database, body, reason):
@@ -155,6 +156,12 @@ def test_a_window_with_an_impossible_sketch_is_put_aside_alone_and_counts_as_rec
     assert detail.startswith("record 1: ")
     assert reason in detail
     assert reading.refusals["cam-1", Refusal.RECORD][0] == 1
+
+
+def test_a_sketch_may_hold_what_the_model_refused(database):
+    body = window(rows=3, errors=7, source_rows=10, sketch=packed(10))
+    reading = read(database, opened(body, kind=UpKind.TELEMETRY))
+    assert [entry.sketch.rows for entry in of(reading, WindowStored)] == [10]
 
 
 def test_a_window_of_a_model_that_watches_nothing_needs_no_sketch(database):

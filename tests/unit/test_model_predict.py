@@ -59,6 +59,14 @@ def test_a_prediction_stays_as_it_was_when_the_next_is_made(load):
     assert [array.tobytes() for array in (first.probabilities, first.channels, first.embedding)] == before
 
 
+def test_what_a_model_refuses_still_shows_its_readings(load):
+    row = np.array([[np.nan, 2, -2, 1]], np.float32)
+    model = load(tiny_artifact(missing=MissingPolicy.REFUSE))
+    told = dict(zip([channel.name for channel in model.manifest.channels], model.unanswered(row), strict=True))
+    assert [name for name, value in told.items() if np.isfinite(value)] == ["x2", "x3", "x4"]
+    assert (told["x2"], told["x3"], told["x4"]) == (2, -2, 1)
+
+
 def test_missing_values_follow_the_manifests_policy(load):
     row = np.array([[np.nan, 2, -2, 1]], np.float32)
     assert load(tiny_artifact()).predict(row).answer == 1.0
