@@ -3,15 +3,17 @@
 Devices close windows at different times and with different numbers of rows. A slot is one round of a group: it opens
 with the first window behind the last slot and closes
 
-* when every device of the group has contributed, or
+* when every device of the group has contributed; what closes right after that, within `APART`, is still of it; or
+* before the second window of a device, `SETTLE` after the first: the others are slower or late and contribute when they
+  come, or
 * before a window that was opened after all of its own had closed: that is another round, or
-* when more than half of the devices have gone round twice: the others are slower and contribute when they come, or
 * by age: a device is waited for `SETTLE` at least, and for twice its own rhythm after its last window, `PATIENCE` at
   most; so a device that fell silent holds a slot up once, never for ever.
 
-By age, or before another round, a slot closes only if half of the devices heard within `QUORUM_SPAN` are in it: one
-device that talks while the others sleep does not become the fleet. Windows are sorted by when they closed, not by when
-they came, so a backlog falls where it belongs, and the same windows give the same slots. This module judges nothing.
+Before it is full, a slot closes only if half of the devices are in it that were heard within `QUORUM_SPAN`, or not yet:
+one device that talks while the others sleep does not become the fleet. Windows are sorted by when they closed, not by
+when they came, so a backlog falls where it belongs, and the same windows give the same slots. This module judges
+nothing.
 """
 
 from collections.abc import Collection, Iterable, Mapping, Sequence
@@ -73,15 +75,12 @@ def align(windows: Iterable[DeviceWindow], members: Collection[str], *, now: dat
     closed: list[Slot] = []
     current: _Round | None = None
     for window in sorted(own, key=attrgetter("closed_at", "device_id")):
-        if current is not None and (current.is_before(window) or current.has_ended(window.closed_at)):
+        if current is not None and current.is_before(window):
             closed.append(current.slot())
             current = None
         current = current or _Round(group, window.closed_at)
         current.take(window)
-        if current.is_full(window.closed_at):
-            closed.append(current.slot())
-            current = None
-    if current is not None and current.has_ended(now):
+    if current is not None and (not current.missing or current.has_ended(now)):
         closed.append(current.slot())
         current = None
     return Alignment(
@@ -118,15 +117,22 @@ class _Group:
     def __init__(self, members: frozenset[str]) -> None:
         self.members = members
         self.last: dict[str, datetime] = {}
+        self._first: datetime | None = None
         self._rhythm: dict[str, timedelta] = {}
 
     def hear(self, window: DeviceWindow) -> None:
         """Take in the next window."""
         at = window.closed_at
+        self._first = self._first or at
         pause = at - self.last.get(window.device_id, at)
         # Who comes back after a long silence is not known to be that slow.
         self._rhythm[window.device_id] = max(window.duration, pause if pause <= PATIENCE else timedelta(0))
         self.last[window.device_id] = at
+
+    def counted(self, at: datetime) -> set[str]:
+        """Devices that count in the quorum: heard lately, or not yet."""
+        first = self._first or at
+        return {one for one in self.members if at - self.last.get(one, first) <= QUORUM_SPAN}
 
     def awaited_until(self, device_id: str, opened_at: datetime) -> datetime:
         """How long a slot that opened then waits for a device that is not in it."""
@@ -147,9 +153,7 @@ class _Round:
         self._last_closed_at = opened_at
         self._windows: dict[str, list[DeviceWindow]] = {}
         self.missing = set(group.members)
-        #: Devices that count in the quorum: heard lately, or here.
-        self._counted = {one for one, last in group.last.items() if opened_at - last <= QUORUM_SPAN}
-        self._twice = 0
+        self._counted = group.counted(opened_at)
         #: One that is still waited for, so that the others need not be looked at.
         self._awaited: str | None = None
 
@@ -158,21 +162,19 @@ class _Round:
         device_id = window.device_id
         self._group.hear(window)
         self._last_closed_at = window.closed_at
-        own = self._windows.setdefault(device_id, [])
-        own.append(window)
-        self._twice += len(own) == 2
+        self._windows.setdefault(device_id, []).append(window)
         self.missing.discard(device_id)
         self._counted.add(device_id)
 
     def is_before(self, window: DeviceWindow) -> bool:
         """Whether the next window is of another round."""
-        return self._has_quorum() and window.closed_at - window.duration >= self._last_closed_at + APART
-
-    def is_full(self, now: datetime) -> bool:
-        """Whether nobody is missing, or only slower devices."""
+        at, is_settled = window.closed_at, window.closed_at >= self._opened_at + SETTLE
         if not self.missing:
-            return True
-        return now >= self._opened_at + SETTLE and 2 * self._twice > len(self._counted)
+            # A burst may fill several windows of a device; those that follow at once are of this round.
+            return is_settled or at > self._last_closed_at + APART
+        is_apart = at - window.duration >= self._last_closed_at + APART
+        is_second = is_settled and window.device_id in self._windows
+        return (self._has_quorum() and (is_apart or is_second)) or self.has_ended(at)
 
     def has_ended(self, now: datetime) -> bool:
         """Whether it closed by age at `now` or before."""

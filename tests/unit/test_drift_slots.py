@@ -62,6 +62,35 @@ def test_a_device_that_missed_a_burst_does_not_mix_the_rounds_from_then_on():
     assert [len(slot.windows["a"]) for slot in alignment.closed] == [1, 1, 1, 1]
 
 
+def test_a_window_that_one_device_never_had_shifts_no_round():
+    """As a device that came too late for the end of a stretch: its next window is of the others' next round."""
+    stretches = [(0, "ab"), (0.9, "bac"), (3.0, "cba"), (8.0, "abc")]
+    windows = [
+        window(device, second + 0.02 * place, duration_s=0.01)
+        for second, who in stretches
+        for place, device in enumerate(who)
+    ]
+    alignment = align(windows, THREE, now=at(9))
+    assert contents(alignment) == ["abc", "abc", "abc"]
+    assert [len(slot.windows["a"]) for slot in alignment.closed] == [2, 1, 1]
+    assert [len(slot.windows["c"]) for slot in alignment.closed] == [1, 1, 1]
+
+
+def test_a_burst_that_fills_two_windows_of_each_device_is_one_round():
+    order = ["b", "b", "a", "c", "a", "c"]
+    burst = [window(device, 0.1 * place, duration_s=0.05) for place, device in enumerate(order)]
+    alignment = align([*burst, *(window(device, 4) for device in "cab")], THREE, now=at(5))
+    assert contents(alignment) == ["abc", "abc"]
+    assert [len(slot.windows["b"]) for slot in alignment.closed] == [2, 1]
+
+
+def test_half_of_the_fleet_counts_also_those_that_were_never_heard():
+    early = align([window("a", 0), window("a", 60)], THREE, now=at(600))
+    assert contents(early) == []
+    assert early.open is not None
+    assert early.closes_at is None
+
+
 def test_a_device_that_nobody_heard_yet_is_waited_for_a_moment():
     windows = [window("a", 0), window("b", 1)]
     early = align(windows, THREE, now=at(2))
@@ -78,8 +107,8 @@ def test_devices_of_different_hours_meet_in_one_slot():
         for place, device in enumerate("abc")
     ]
     alignment = align(hourly, THREE, now=at(4 * 3600))
-    # The first hears nobody else in time; from then on each is waited for.
-    assert contents(alignment)[0] == "a"
+    # One that was never heard is not waited for; from then on each is.
+    assert contents(alignment)[0] == "ab"
     assert set(contents(alignment)[1:]) == {"abc"}
 
 
