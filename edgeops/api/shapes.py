@@ -631,6 +631,10 @@ class Version(Answer):
     ] = None
     columns: Annotated[tuple[str, ...] | None, Field(description=f"Input columns in order; {_ABRIDGED}.")] = None
     channels: Annotated[tuple[str, ...] | None, Field(description=f"Watched channels in order; {_ABRIDGED}.")] = None
+    warnings: Annotated[
+        tuple[str, ...] | None,
+        Field(description=f"What a person should know of the rows that windows are compared with; {_ABRIDGED}."),
+    ] = None
 
 
 class Model(Answer):

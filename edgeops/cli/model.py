@@ -11,7 +11,7 @@ from edgeops.artifact.manifest import Variant
 from edgeops.cli.connection import Data, Token, Url, connect, connected
 from edgeops.cli.live import follow, say
 from edgeops.cli.options import AsJson, Keys, Reference, Timeout
-from edgeops.cli.output import abridged, print_facts, print_json, print_table, size
+from edgeops.cli.output import abridged, print_facts, print_json, print_table, printable, size
 from edgeops.cli.reference import parse_model_version
 from edgeops.learning.retraining import RetrainingState
 from edgeops.local.endpoints import default_data
@@ -213,6 +213,8 @@ def print_version(version: Version) -> None:
         for reason in one.promotion.reasons:
             if reason.startswith("failed"):
                 print(f"{one.variant}, promotion gate: {reason}")
+    for warning in version.warnings or ():
+        print(printable(f"warning: {warning}"))
 
 
 def _standing(artifact: Artifact) -> str:

@@ -39,8 +39,6 @@ def train(
         return
     version = int((job.result or {})["version"])
     print_version(client.version(name, version))
-    for warning in (job.result or {}).get("warnings", ()):
-        say(f"warning: {warning}")
     say(f"next: edgeops publish {name}@{version}")
 
 

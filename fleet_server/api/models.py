@@ -23,7 +23,7 @@ from fleet_server.api.callers import VIEWER, Operator
 from fleet_server.api.jobs import queue_job
 from fleet_server.api.pages import PagingOf
 from fleet_server.api.server import Server, ServerOf
-from fleet_server.db import aliases, models
+from fleet_server.db import aliases, models, runs
 from fleet_server.db.jobs import Publish, Withdraw
 
 router = APIRouter(prefix="/models", tags=["models"])
@@ -60,9 +60,13 @@ def read_model(server: ServerOf, name: str) -> Model:
 
 @router.get("/{name}/versions/{version}", dependencies=[VIEWER])
 def read_version(server: ServerOf, name: str, version: VersionNumber) -> Version:
-    """One version with its artifacts, labels, columns and channels."""
+    """One version with its artifacts, labels, columns and channels, and what to know about its reference."""
     row, artifacts = _known(server, name, version)
-    shown = _version(row, artifacts)
+    with server.database.read() as connection:
+        run = runs.get(connection, row.run_id)
+    # A run that did not train here, as that of the starter model, says nothing of them.
+    warnings = () if run is None else tuple(run.environment.get("warnings", ()))
+    shown = _version(row, artifacts).model_copy(update={"warnings": warnings})
     if not artifacts:
         return shown
     # Variants differ in their tensors and thresholds, never in what goes in and comes out.
