@@ -13,7 +13,7 @@ class DriftPolicy:
     #: ... or one merged window this.
     merged_alpha: float = 0.001
     #: What the evidence must reach without any single device, in each of the two judged windows ...
-    guarded_alpha: float = 0.01
+    guarded_alpha: float = 0.005
     #: ... or in the merged one. A device that lies all the time has as many tries as there are judgements: the levels
     #: are those at which it gets through in few whole horizons (`bench.drift_liar`).
     guarded_merged_alpha: float = 0.0002

@@ -12,8 +12,12 @@ import pytest
 
 from edgeops.artifact.manifest import MissingPolicy, Task, Transform, Variant
 from edgeops.artifact.package import open_artifact, tflite_part
+from edgeops.drift.finding import Finding, Kind, Verdict
+from edgeops.drift.policy import DriftPolicy
+from edgeops.drift.verdict import judge
 from edgeops.model.golden import check_golden
 from edgeops.model.model import Model
+from edgeops.sketch.window import Sketcher
 from edgeops.trust.repository import Repository
 from fleet_server.datasets.snapshot import SnapshotFile, read_snapshot
 from fleet_server.datasets.splits import Split
@@ -189,6 +193,34 @@ def test_rows_in_time_order_are_summed_up_as_such_and_what_they_lack_is_told(des
         assert reference.summary().rows == (600 if in_time_order else 432), "held-out rows lie between the others"
         assert any("X2" in warning for warning in warnings), "a constant channel"
         assert any("X0" in warning for warning in warnings) is in_time_order, "a cycle longer than the reference"
+
+
+def test_a_column_that_never_changed_is_no_drift_until_it_begins_to_and_then_it_is_told(
+    desk: Desk, tmp_path: Path
+) -> None:
+    random = np.random.default_rng(0)
+    values = random.normal(size=(600, 3)).astype(np.float32)
+    values[:, 2] = 7.0
+    np.savez(tmp_path / "dead.npz", X=values, y=(values[:, 1] > 0).astype(int))
+    desk.load(tmp_path / "dead.npz", "dead", label="y")
+    model = Model.load(desk.blobs.path(desk.artifacts(desk.train("dead", RecipeName.DENSE))["int8"].digest))
+    reference = model.reference
+    assert reference is not None
+
+    def judged(constant: float) -> Finding:
+        windows = []
+        for _ in range(3):
+            sketcher = Sketcher(reference)
+            for row in random.normal(size=(100, 3)).astype(np.float32):
+                row[2] = constant
+                sketcher.push(model.predict(row[np.newaxis]).channels)
+            windows.append(sketcher.sketch())
+        return judge(reference, windows, DriftPolicy(), channels=model.manifest.channels)
+
+    same, begun = judged(7.0), judged(9.0)
+    assert same.verdict is Verdict.STABLE, same.reason
+    assert begun.kinds == (Kind.QUALITY,), begun.reason
+    assert "X2 was 7 throughout the reference and is 9.00" in begun.reason
 
 
 def test_a_person_may_publish_what_its_gate_refused_and_is_told(desk: Desk, tmp_path: Path) -> None:

@@ -212,6 +212,56 @@ def test_a_device_that_joins_an_old_fleet_is_told_how_many_rows_it_needs(referen
     assert found.rows_needed == POLICY.min_rows - 30
 
 
+@pytest.fixture(scope="module")
+def half_dead():
+    """A reference in which x5 reads 7 and never changes."""
+    values = series(5_000, seed=100)
+    values[:, 5] = 7.0
+    return build_reference(values, NAMES, discrete=(), ordered=True)
+
+
+def dead_fleet(reference, value, *, number=3):
+    parts = {}
+    for place in range(number):
+        values = series(4 * W, seed=70 + place)
+        values[:, 5] = value
+        parts[f"device-{place}"] = windows(reference, values)
+    return parts
+
+
+@pytest.mark.parametrize("number", [1, 2, 3])
+def test_a_channel_that_never_changes_is_no_drift_and_is_told_when_it_begins_to(half_dead, number):
+    still = judge_fleet(half_dead, dead_fleet(half_dead, 7.0, number=number), POLICY, channels=CHANNELS)
+    for found in (still.fleet, *still.local.values()):
+        assert found.verdict is Verdict.STABLE, found.reason
+        assert not found.quality
+    begins = judge_fleet(half_dead, dead_fleet(half_dead, 9.0, number=number), POLICY, channels=CHANNELS).fleet
+    assert begins.kinds == (Kind.QUALITY,)
+    assert [issue.channel for issue in begins.quality] == ["x5"]
+    assert "was 7 throughout the reference and is 9.00" in begins.reason
+    assert not any(channel.drifted for channel in begins.channels)
+
+
+def test_what_rounding_does_to_a_channel_that_never_changes_is_no_beginning(half_dead):
+    around = np.float32(7.0) + np.float32(1e-6) * series(4 * W, seed=1)[:, 5]
+    found = judge_fleet(half_dead, dead_fleet(half_dead, around), POLICY, channels=CHANNELS).fleet
+    assert found.verdict is Verdict.STABLE
+    assert not found.quality
+
+
+def test_a_model_that_watches_constants_only_says_so(reference):
+    dead = build_reference(np.full((500, 16), 3.0, np.float32), NAMES, discrete=(), ordered=True)
+    same = [sketch(dead, np.full((W, 16), 3.0))] * 4
+    found = judge_fleet(dead, {"a": same, "b": same, "c": same}, POLICY, channels=CHANNELS)
+    for one in (found.fleet, *found.local.values()):
+        assert one.verdict is Verdict.NOT_ENOUGH_EVIDENCE
+        assert one.rows_needed is None
+        assert "nothing that could be compared" in one.reason
+    other = judge(dead, [sketch(dead, series(W))] * 4, POLICY, channels=CHANNELS)
+    assert other.kinds == (Kind.QUALITY,)
+    assert len(other.quality) == 16
+
+
 def test_a_stuck_sensor_is_data_quality_and_calls_for_a_person(reference):
     values = series(4 * W, seed=4)
     values[:, 2] = values[0, 2]
