@@ -12,11 +12,11 @@ class DriftPolicy:
     alpha: float = 0.025
     #: ... or one merged window this.
     merged_alpha: float = 0.001
-    #: What the evidence must reach without any single device, in each of the two judged windows ...
+    #: What the evidence must reach without any single device ...
     guarded_alpha: float = 0.005
-    #: ... or in the merged one. A device that lies all the time has as many tries as there are judgements: the levels
-    #: are those at which it gets through in few whole horizons (`bench.drift_liar`).
-    guarded_merged_alpha: float = 0.0002
+    #: ... and in a merged window while few devices moved by themselves: one that lies all the time has as many tries as
+    #: there are judgements, and this is the level at which it gets through in few whole horizons (`bench.drift_liar`).
+    strict_guarded_alpha: float = 0.0002
     #: The least D that matters.
     floor: float = 0.08
     #: The least a judged window holds: rows, and independent rows.

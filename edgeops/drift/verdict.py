@@ -83,7 +83,7 @@ def judge_fleet(
     history = History([per_device[device] for device in devices], channels=len(channels), most=policy.horizon_windows)
     watched = Watched(reference, channels, policy)
     spans, evidence = _each_alone(watched, history)
-    group_spans, group_evidence = (spans, evidence) if len(devices) == 1 else _together(watched, history)
+    group_spans, group_evidence = (spans, evidence) if len(devices) == 1 else _together(watched, history, evidence)
     apart = differ_from_siblings(evidence, group_evidence, policy)
     faults = find_faults(history, watched.baseline, policy, is_input=watched.is_input)
     rows, counts, windows = history.rows(), history.whole(), history.lengths()
@@ -135,10 +135,13 @@ def _each_alone(watched: Watched, history: History) -> tuple[Spans, Evidence]:
     return spans, weigh(spans, seen, baseline, policy, together=True)
 
 
-def _together(watched: Watched, history: History) -> tuple[Spans, Evidence]:
+def _together(watched: Watched, history: History, each: Evidence) -> tuple[Spans, Evidence]:
     baseline, policy = watched.baseline, watched.policy
     spans = find_spans(
         history, baseline, policy, worth=lambda sums: worth_together(sums, baseline), streams=1, is_merged=True
     )
     seen = seen_together(spans, counts_in(spans, history), baseline, outvotes=history.speaking >= _OUTVOTING)
-    return spans, weigh(spans, seen, baseline, policy, together=False)
+    moved = each.exists & (each.distance >= each.floor) & (each.p_value <= policy.merged_alpha)
+    moved_devices, heard = int(moved.any(axis=(0, 2)).sum()), int(each.exists.any(axis=(0, 2)).sum())
+    few = 0 < 2 * moved_devices < heard
+    return spans, weigh(spans, seen, baseline, policy, together=False, one_stands_out=few)
