@@ -205,7 +205,13 @@ def find_spans(
 
 
 def weigh(
-    spans: Spans, seen: Seen, baseline: Baseline, policy: DriftPolicy, *, together: bool, one_stands_out: bool = False
+    spans: Spans,
+    seen: Seen,
+    baseline: Baseline,
+    policy: DriftPolicy,
+    *,
+    together: bool,
+    do_some_stand_out: bool = False,
 ) -> Evidence:
     """Test every span.
 
@@ -215,7 +221,7 @@ def weigh(
         baseline: the reference.
         policy: the levels.
         together: correct over streams as well as over channels.
-        one_stands_out: of a group, whether few of its devices moved by themselves.
+        do_some_stand_out: of a group, whether some of its devices moved by themselves and others did not.
     """
     exists = (spans.upto != NEVER) & baseline.is_watchable
     distance = np.where(exists, ks_distance(seen.cumulative, baseline.cumulative), 0.0)
@@ -226,7 +232,7 @@ def weigh(
     hits = is_material & (corrected <= policy.alpha) & (guarded <= policy.guarded_alpha)
     may_decide = spans.is_merged & (spans.effective >= policy.merged_effective_rows)
     alone = is_material & may_decide & (corrected <= policy.merged_alpha)
-    alone &= guarded <= (policy.strict_guarded_alpha if one_stands_out else policy.guarded_alpha)
+    alone &= guarded <= (policy.strict_guarded_alpha if do_some_stand_out else policy.guarded_alpha)
     narrow, wide = (hits[first : first + _JUDGED].sum(axis=0) >= _NEEDED for first in (0, _JUDGED))
     again = narrow | wide
     # The newest judged window is shown unless another span is what decides.

@@ -14,8 +14,8 @@ class DriftPolicy:
     merged_alpha: float = 0.001
     #: What the evidence must reach without any single device ...
     guarded_alpha: float = 0.005
-    #: ... and in a merged window while few devices moved by themselves: one that lies all the time has as many tries as
-    #: there are judgements, and this is the level at which it gets through in few whole horizons (`bench.drift_liar`).
+    #: ... and in a merged window while some devices moved by themselves and others did not: one that lies all the time
+    #: has as many tries as there are judgements, and gets through in few whole horizons at this (`bench.drift_liar`).
     strict_guarded_alpha: float = 0.0002
     #: The least D that matters.
     floor: float = 0.08

@@ -142,6 +142,6 @@ def _together(watched: Watched, history: History, each: Evidence) -> tuple[Spans
     )
     seen = seen_together(spans, counts_in(spans, history), baseline, outvotes=history.speaking >= _OUTVOTING)
     moved = each.exists & (each.distance >= each.floor) & (each.p_value <= policy.merged_alpha)
-    moved_devices, heard = int(moved.any(axis=(0, 2)).sum()), int(each.exists.any(axis=(0, 2)).sum())
-    few = 0 < 2 * moved_devices < heard
-    return spans, weigh(spans, seen, baseline, policy, together=False, one_stands_out=few)
+    devices_moved, devices_heard = int(moved.any(axis=(0, 2)).sum()), int(each.exists.any(axis=(0, 2)).sum())
+    some = 0 < devices_moved < devices_heard
+    return spans, weigh(spans, seen, baseline, policy, together=False, do_some_stand_out=some)
