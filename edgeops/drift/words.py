@@ -70,7 +70,7 @@ def of_stability(*, judged: int, unjudged: Sequence[str], rows: int, local: bool
     text = f"{what} on {judged} channels over {rows} rows."
     if unjudged:
         names = ", ".join(unjudged[:_NAMED]) + (" and more" if len(unjudged) > _NAMED else "")
-        text += f" Not judged yet, for they change too slowly: {names}."
+        text += f" Not judged yet, for they or their reference are worth too few independent rows: {names}."
     return text
 
 

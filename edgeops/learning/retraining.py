@@ -234,7 +234,10 @@ def nominated(seen: Nominating, *, wanted: int, label_timeout: timedelta, now: d
         return None
     who = f"{seen.answered} of {seen.asked} devices answered"
     if not seen.samples:
-        return Happened(_E.NOTHING_NOMINATED, f"{who} and nominated nothing" + (f": {seen.detail}" * bool(seen.detail)))
+        why = f": {seen.detail}" if seen.detail else ""
+        return Happened(
+            _E.NOTHING_NOMINATED, f"{who} and nominated nothing{why}; let them answer inputs, then run it again"
+        )
     if seen.samples < wanted:
         return Happened(_E.NOMINATED, f"{who}; they nominated {seen.samples} samples, fewer than {wanted}")
     return Happened(_E.NOMINATED, f"{who}")
