@@ -109,7 +109,7 @@ def test_fewer_samples_than_labels_are_named():
 def test_nothing_nominated_names_why():
     empty = nominated(samples=0, detail="dev-1: the pool is empty")
     assert empty.event is E.NOTHING_NOMINATED
-    assert empty.reason.endswith("the pool is empty")
+    assert "nominated nothing: dev-1: the pool is empty; let them answer" in empty.reason
 
 
 def test_while_nobody_could_be_asked_the_longer_deadline_counts():
