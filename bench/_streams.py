@@ -15,8 +15,10 @@ from edgeops.artifact.manifest import Channel, ChannelKind
 from edgeops.drift.finding import Finding
 from edgeops.drift.policy import DriftPolicy
 from edgeops.drift.verdict import judge
-from edgeops.sketch.reference import ReferenceProfile, build_reference, decode_reference, encode_reference
-from edgeops.sketch.window import Sketch, Sketcher, pack, unpack
+from edgeops.sketch.learnt import build_reference
+from edgeops.sketch.packing import pack, unpack
+from edgeops.sketch.reference import ReferenceProfile, decode_reference, encode_reference
+from edgeops.sketch.window import Sketch, Sketcher
 
 CHANNELS = tuple(Channel(name=f"x{index}", kind=ChannelKind.COLUMN, index=index) for index in range(16))
 NAMES = tuple(channel.name for channel in CHANNELS)

@@ -20,7 +20,7 @@ from bench._streams import POLICY, WINDOW, windows
 from edgeops.artifact.manifest import Channel, ChannelKind
 from edgeops.drift.finding import Finding, Verdict
 from edgeops.drift.verdict import judge
-from edgeops.sketch.reference import build_reference
+from edgeops.sketch.learnt import build_reference
 
 PARTS = ("train", "test1", "test2")
 COLUMNS = ("Temperature", "Humidity", "CO2", "HumidityRatio")

@@ -10,7 +10,8 @@ from bench._streams import CHANNELS, POLICY, WINDOW, noise, reference_of, window
 from edgeops import limits
 from edgeops.drift.finding import Verdict
 from edgeops.drift.verdict import judge_fleet
-from edgeops.sketch.window import Sketch, pack, unpack_all
+from edgeops.sketch.packing import pack, unpack_all
+from edgeops.sketch.window import Sketch
 
 DEVICES = 1_000
 REPEATS = 5

@@ -5,7 +5,7 @@ from typing import Any
 
 import numpy as np
 
-from edgeops.sketch.reference import build_reference
+from edgeops.sketch.learnt import build_reference
 from edgeops.sketch.window import Sketcher
 
 CHANNELS = 16

@@ -9,8 +9,10 @@ from edgeops.protocol.envelope import Session, Speaker, seal
 from edgeops.protocol.keys import SigningKey
 from edgeops.protocol.messages import Phase, Record, Records, Window, encode
 from edgeops.protocol.topics import UpKind
-from edgeops.sketch.reference import build_reference, summarize
-from edgeops.sketch.window import Sketch, Sketcher, pack
+from edgeops.sketch.learnt import build_reference
+from edgeops.sketch.packing import pack
+from edgeops.sketch.summary import summarize
+from edgeops.sketch.window import Sketch, Sketcher
 
 CHANNELS = 16
 ROWS = 500

@@ -30,7 +30,8 @@ from edgeops.model.windowing import WindowBuffer
 from edgeops.protocol import messages
 from edgeops.protocol.messages import Phase
 from edgeops.protocol.topics import UpKind
-from edgeops.sketch.window import Sketcher, pack
+from edgeops.sketch.packing import pack
+from edgeops.sketch.window import Sketcher
 
 _WINDOW_AGE_NS = int(limits.WINDOW_AGE.total_seconds() * 1e9)
 _WINDOW_IDLE_NS = int(limits.WINDOW_IDLE.total_seconds() * 1e9)

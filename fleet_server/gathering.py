@@ -13,7 +13,8 @@ import numpy as np
 
 from edgeops.drift.slots import DeviceWindow
 from edgeops.drift.views import CAP, typical_rows
-from edgeops.sketch.window import merge_all, pack
+from edgeops.sketch.packing import pack
+from edgeops.sketch.window import merge_all
 from fleet_server.datasets.buying import Bought
 from fleet_server.db import labels, nominations, samples
 from fleet_server.db.database import Database

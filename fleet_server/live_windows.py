@@ -11,7 +11,8 @@ from datetime import datetime, timedelta
 from edgeops import limits
 from edgeops.drift.slots import DeviceWindow
 from edgeops.errors import MessageError
-from edgeops.sketch.window import Sketch, unpack_all
+from edgeops.sketch.packing import unpack_all
+from edgeops.sketch.window import Sketch
 from fleet_server.db import telemetry
 from fleet_server.db.database import Connection
 from fleet_server.db.findings import Stream

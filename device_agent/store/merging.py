@@ -10,7 +10,8 @@ from functools import reduce
 from edgeops import limits
 from edgeops.errors import MessageError
 from edgeops.protocol.messages import Phase, Window, decode, encode
-from edgeops.sketch.window import MAX_ROWS, merge, pack, unpack
+from edgeops.sketch.packing import pack, unpack
+from edgeops.sketch.window import MAX_ROWS, merge
 
 #: One spooled window: its seq, its bytes, the seqs it answers for already.
 Spooled = tuple[int, bytes, tuple[int, ...]]

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from edgeops.errors import MessageError
 from edgeops.limits import HISTOGRAM_BINS
-from edgeops.sketch.window import unpack
+from edgeops.sketch.packing import unpack
 
 #: Sketches; with 64 channels and all of them they take about 40 kB.
 MOST_CLASSES = 16

@@ -4,8 +4,8 @@ from collections.abc import Callable
 
 from edgeops.api.shapes import ChannelSummary, FieldProblem, Page, TelemetryHour, TelemetryWindow, shape_of
 from edgeops.errors import MessageError
-from edgeops.sketch.reference import summarize
-from edgeops.sketch.window import unpack
+from edgeops.sketch.packing import unpack
+from edgeops.sketch.summary import summarize
 from fleet_server.api.problems import FieldError
 from fleet_server.artifacts import Artifacts
 

@@ -9,7 +9,8 @@ from dataclasses import dataclass
 from datetime import datetime
 
 from edgeops.errors import MessageError
-from edgeops.sketch.window import Sketch, merge, pack, unpack
+from edgeops.sketch.packing import pack, unpack
+from edgeops.sketch.window import Sketch, merge
 from fleet_server.db.ingest import WindowRow
 from fleet_server.db.rollups import RollupKey, RollupRow
 

@@ -16,7 +16,8 @@ from edgeops import limits
 from edgeops.digest import digest_from_raw
 from edgeops.errors import MessageError
 from edgeops.protocol.messages import Predictions, Record, Report, Sample, Samples, Window
-from edgeops.sketch.window import Sketch, unpack_all
+from edgeops.sketch.packing import unpack_all
+from edgeops.sketch.window import Sketch
 from fleet_server.db.ingest import PredictionRow, WindowRow
 from fleet_server.db.nominations import Nomination
 from fleet_server.db.samples import SampleRow

@@ -34,13 +34,10 @@ from edgeops.learning.promotion import Candidate, LeftOut, Measured, Recent, pro
 from edgeops.model.golden import make_golden
 from edgeops.model.model import Model
 from edgeops.sketch.calibration import Calibration
-from edgeops.sketch.reference import (
-    ReferenceProfile,
-    build_reference,
-    encode_reference,
-    healed_reference,
-    reference_warnings,
-)
+from edgeops.sketch.caveats import reference_warnings
+from edgeops.sketch.healed import healed_reference
+from edgeops.sketch.learnt import build_reference
+from edgeops.sketch.reference import ReferenceProfile, encode_reference
 from edgeops.sketch.window import Sketch
 from fleet_server.datasets.snapshot import IMPORTED, Rows, SnapshotFile
 from fleet_server.datasets.splits import Split

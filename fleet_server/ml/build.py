@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 from edgeops.artifact.manifest import Channel, Variant
 from edgeops.model.model import Model
 from edgeops.model.preprocess import transform_rows
-from edgeops.sketch.window import unpack
+from edgeops.sketch.packing import unpack
 from fleet_server.datasets.snapshot import IMPORTED, Rows, SnapshotFile, read_snapshot
 from fleet_server.datasets.splits import Split
 from fleet_server.ml.assembly import Assembled, Healed, Trained, assemble, bare_model

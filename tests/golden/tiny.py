@@ -31,7 +31,8 @@ from edgeops.digest import digest_bytes
 from edgeops.model.golden import make_golden
 from edgeops.model.model import Model
 from edgeops.model.runtime import load_interpreter, tensors_of
-from edgeops.sketch.reference import build_reference, encode_reference
+from edgeops.sketch.learnt import build_reference
+from edgeops.sketch.reference import encode_reference
 
 HERE = Path(__file__).parent
 COLUMNS = ("x1", "x2", "x3", "x4")

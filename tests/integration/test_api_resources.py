@@ -21,8 +21,9 @@ from edgeops.protocol.messages import (
     Reported,
     UpdateState,
 )
+from edgeops.sketch.packing import pack
 from edgeops.sketch.reference import decode_reference
-from edgeops.sketch.window import Sketcher, pack
+from edgeops.sketch.window import Sketcher
 from fleet_server.blobs import Blobs
 from fleet_server.datasets.importing import import_file
 from fleet_server.datasets.snapshot import encode_snapshot

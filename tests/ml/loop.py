@@ -13,7 +13,8 @@ from edgeops.learning.labels import LabelSource
 from edgeops.model.model import Model
 from edgeops.protocol.keys import SigningKey
 from edgeops.protocol.messages import DeploymentState, DeviceFacts, Presence, Reported, UpdateState
-from edgeops.sketch.window import Sketcher, pack
+from edgeops.sketch.packing import pack
+from edgeops.sketch.window import Sketcher
 from fleet_server.db import devices, ingest, labels, models, nominations, samples
 from fleet_server.db.jobs import Job, Publish, Retrain
 from fleet_server.db.labels import NewLabel

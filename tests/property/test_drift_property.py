@@ -19,8 +19,9 @@ from edgeops.drift.policy import DriftPolicy
 from edgeops.drift.slots import DeviceWindow, align, per_device
 from edgeops.drift.verdict import judge, judge_fleet
 from edgeops.sketch.calibration import Calibration
-from edgeops.sketch.reference import build_reference
-from edgeops.sketch.window import LIMIT, MAX_ROWS, Sketch, empty_sketch, merge_all, pack, unpack
+from edgeops.sketch.learnt import build_reference
+from edgeops.sketch.packing import pack, unpack
+from edgeops.sketch.window import LIMIT, MAX_ROWS, Sketch, empty_sketch, merge_all
 
 CHANNELS = (
     Channel(name="slow", kind=ChannelKind.COLUMN, index=0),

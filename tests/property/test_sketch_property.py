@@ -7,8 +7,9 @@ from hypothesis.extra import numpy as npst
 
 from edgeops.errors import MessageError
 from edgeops.sketch.histogram import pack_counts, unpack_counts
-from edgeops.sketch.reference import build_reference
-from edgeops.sketch.window import Sketcher, merge, merge_all, pack, unpack
+from edgeops.sketch.learnt import build_reference
+from edgeops.sketch.packing import pack, unpack
+from edgeops.sketch.window import Sketcher, merge, merge_all
 
 CHANNELS = 2
 REFERENCE = build_reference(

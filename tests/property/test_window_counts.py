@@ -25,8 +25,9 @@ from edgeops import limits
 from edgeops.protocol.envelope import Envelope, Session
 from edgeops.protocol.messages import Phase, Prediction, Predictions, SpoolAck, Window, encode
 from edgeops.protocol.topics import Up, UpKind
-from edgeops.sketch.reference import build_reference
-from edgeops.sketch.window import Sketcher, merge_all, pack, unpack
+from edgeops.sketch.learnt import build_reference
+from edgeops.sketch.packing import pack, unpack
+from edgeops.sketch.window import Sketcher, merge_all
 from fleet_server.db.database import Database
 from fleet_server.db.migrate import upgrade
 from fleet_server.db.tables import rollups, windows

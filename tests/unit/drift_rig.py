@@ -14,8 +14,9 @@ from edgeops.digest import digest_bytes
 from edgeops.model.model import Model
 from edgeops.protocol.keys import SigningKey
 from edgeops.protocol.messages import DeploymentState, DeviceFacts, Presence, Reported, UpdateState
+from edgeops.sketch.packing import pack
 from edgeops.sketch.reference import decode_reference
-from edgeops.sketch.window import Sketcher, pack
+from edgeops.sketch.window import Sketcher
 from fleet_server.artifacts import Artifacts
 from fleet_server.blobs import Blobs
 from fleet_server.config import ServerConfig

@@ -2,8 +2,9 @@
 
 import numpy as np
 
-from edgeops.sketch.reference import build_reference
-from edgeops.sketch.window import Sketcher, pack
+from edgeops.sketch.learnt import build_reference
+from edgeops.sketch.packing import pack
+from edgeops.sketch.window import Sketcher
 
 CHANNELS = 3
 REFERENCE = build_reference(

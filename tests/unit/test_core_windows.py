@@ -13,7 +13,7 @@ from edgeops.artifact.manifest import MissingPolicy
 from edgeops.digest import digest_bytes, digest_from_raw
 from edgeops.model.model import Model
 from edgeops.protocol.messages import Phase, Window, decode
-from edgeops.sketch.window import unpack
+from edgeops.sketch.packing import unpack
 from tests.golden.tiny import tiny_artifact, tiny_rows
 
 SECOND = 1_000_000_000

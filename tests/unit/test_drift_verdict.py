@@ -9,7 +9,7 @@ from edgeops.artifact.manifest import Channel, ChannelKind
 from edgeops.drift.finding import Kind, Verdict
 from edgeops.drift.policy import DriftPolicy
 from edgeops.drift.verdict import judge, judge_fleet
-from edgeops.sketch.reference import build_reference
+from edgeops.sketch.learnt import build_reference
 from edgeops.sketch.window import Sketcher, empty_sketch
 
 CHANNELS = tuple(Channel(name=f"x{index}", kind=ChannelKind.COLUMN, index=index) for index in range(16))

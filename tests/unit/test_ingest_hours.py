@@ -7,7 +7,8 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from edgeops import limits
-from edgeops.sketch.window import merge_all, pack, unpack
+from edgeops.sketch.packing import pack, unpack
+from edgeops.sketch.window import merge_all
 from fleet_server.db import ingest, rollups
 from fleet_server.db.database import Database
 from fleet_server.db.migrate import upgrade

@@ -114,7 +114,8 @@ def test_a_device_that_talks_while_the_others_sleep_is_not_the_fleet(rig):
 
 
 def test_impossible_sketches_are_left_out_and_the_rest_is_judged(rig):
-    from edgeops.sketch.window import MAX_ROWS, empty_sketch, pack
+    from edgeops.sketch.packing import pack
+    from edgeops.sketch.window import MAX_ROWS, empty_sketch
 
     rig.round()
     rig.send("edge-3", [], sketch=b"\x01garbage")

@@ -6,14 +6,11 @@ import pytest
 from edgeops import limits
 from edgeops.errors import ArtifactError, MessageError
 from edgeops.sketch.histogram import class_edges, pack_counts, packed_length, quantile_edges, unpack_counts
-from edgeops.sketch.reference import (
-    autocorrelation,
-    build_reference,
-    decode_reference,
-    encode_reference,
-    summarize,
-)
-from edgeops.sketch.window import LIMIT, MAX_ROWS, Sketcher, empty_sketch, merge, merge_all, pack, unpack
+from edgeops.sketch.learnt import build_reference
+from edgeops.sketch.packing import pack, unpack
+from edgeops.sketch.reference import decode_reference, encode_reference
+from edgeops.sketch.summary import autocorrelation, summarize
+from edgeops.sketch.window import LIMIT, MAX_ROWS, Sketcher, empty_sketch, merge, merge_all
 
 
 def normal(rows, channels, *, seed=1):

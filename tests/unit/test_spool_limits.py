@@ -7,8 +7,9 @@ from device_agent.store.merging import merge_windows
 from device_agent.store.spool import Spool
 from edgeops.protocol.messages import Phase, SpoolAck, Window, decode, encode
 from edgeops.protocol.topics import UpKind
-from edgeops.sketch.reference import build_reference
-from edgeops.sketch.window import MAX_ROWS, Sketcher, merge, pack, unpack
+from edgeops.sketch.learnt import build_reference
+from edgeops.sketch.packing import pack, unpack
+from edgeops.sketch.window import MAX_ROWS, Sketcher, merge
 
 
 def window(
