@@ -1,4 +1,4 @@
-"""The reference as verdicts use it: arrays, made once per judgement.
+"""The reference as verdicts use it: arrays, made once for many judgements.
 
 What a reference does by itself raises the floor: a process with a cycle shows windows that differ significantly and
 yet mean nothing. Blocks of an autocorrelated reference differ too, but no more than its few independent rows explain;
@@ -6,6 +6,7 @@ those leave the floor alone.
 """
 
 from dataclasses import dataclass
+from functools import lru_cache
 
 import numpy as np
 from numpy.typing import NDArray
@@ -17,6 +18,10 @@ Floats = NDArray[np.float64]
 
 #: A block distance that chance shows so rarely is the process's own doing (over all blocks of one length).
 _WANDER_ALPHA = 0.01
+
+
+#: References whose arrays are kept: of the models that a server watches at a time, about.
+_KEPT = 32
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -82,6 +87,7 @@ class Baseline:
         return np.asarray(np.divide(distance, rows, out=np.zeros(rows.shape), where=rows > 0))
 
 
+@lru_cache(maxsize=_KEPT)
 def baseline_of(profile: ReferenceProfile) -> Baseline:
     """The arrays of a profile."""
     summary, grid = profile.summary(), profile.grid

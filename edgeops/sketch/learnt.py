@@ -10,7 +10,7 @@ from edgeops import limits
 from edgeops.errors import ArtifactError
 from edgeops.sketch.by_class import ClassSketches, owners
 from edgeops.sketch.calibration import Calibration, fit_calibration
-from edgeops.sketch.histogram import class_edges, quantile_edges
+from edgeops.sketch.histogram import bin_counts, class_edges, quantile_edges
 from edgeops.sketch.packing import pack
 from edgeops.sketch.reference import FORMAT, ReferenceChannel, ReferenceProfile
 from edgeops.sketch.summary import autocorrelation
@@ -132,12 +132,13 @@ def _with_order(profile: ReferenceProfile, values: NDArray[np.float32], lags: ND
     rows = cell_rows(len(values))
     whole_cells = len(values) // rows
     lengths = block_lengths(whole_cells)
-    pieces = [values[start * rows : (start + 1) * rows] for start in range(whole_cells)]
-    cells = np.array([_sketch_of(profile, piece).counts for piece in pieces]).reshape(whole_cells, len(lags), -1)
-    columns = wander(cells, lengths).T
+    edges, columns, finite = profile.grid.edges, np.ascontiguousarray(values.T), np.isfinite(values.T)
+    pieces = [slice(start * rows, (start + 1) * rows) for start in range(whole_cells)]
+    cells = np.array([bin_counts(columns[:, piece], edges, finite[:, piece]) for piece in pieces])
+    wandered = wander(cells.reshape(whole_cells, len(lags), -1), lengths).T
     channels = tuple(
         msgspec.structs.replace(channel, lag1=float(lag), wander=column.astype("<f4").tobytes())
-        for channel, lag, column in zip(profile.channels, lags, columns, strict=True)
+        for channel, lag, column in zip(profile.channels, lags, wandered, strict=True)
     )
     return msgspec.structs.replace(profile, channels=channels, block_rows=tuple(rows * length for length in lengths))
 
