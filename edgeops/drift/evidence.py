@@ -15,21 +15,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edgeops.drift.baseline import Baseline
+from edgeops.drift.guard import guarded_p_value
 from edgeops.drift.history import NEVER, Ages, History, Moments
 from edgeops.drift.policy import DriftPolicy
-from edgeops.drift.statistics import (
-    beyond_chance,
-    cumulative,
-    effective_rows,
-    harmonic_mean,
-    holm,
-    ks_distance,
-    ks_p_value,
-    rank_p_value,
-    rank_shift,
-    without_the_strongest,
-)
-from edgeops.drift.views import GroupView, capped_rows, group_view, typical_lag, typical_rows
+from edgeops.drift.statistics import beyond_chance, cumulative, effective_rows, holm, ks_distance, p_values
+from edgeops.drift.views import capped_rows, group_view, typical_lag, typical_rows
 
 Floats = NDArray[np.float64]
 Flags = NDArray[np.bool_]
@@ -114,12 +104,11 @@ def worth_together(moments: Moments, baseline: Baseline) -> Worth:
 def seen_alone(spans: Spans, counts: Floats, baseline: Baseline) -> Seen:
     """Of streams by themselves, from the counts (spans, streams, channels, 32) of their spans."""
     shares = cumulative(counts)
-    p_values = _p_values(shares, spans.effective, spans.lag1, baseline)
     return Seen(
         cumulative=shares,
         rows=counts.sum(axis=-1),
         effective=spans.effective,
-        p_values=p_values,
+        p_values=_p_values(shares, spans.effective, spans.lag1, baseline),
         guarded=np.zeros(shares.shape[:2]),
     )
 
@@ -135,7 +124,7 @@ def seen_together(spans: Spans, counts: Floats, baseline: Baseline, *, outvotes:
     worth = np.array([view.worth for view in views])[:, np.newaxis]
     sums = np.array([view.capped_sum for view in views])[:, np.newaxis]
     effective = effective_rows(rows, spans.lag1)
-    guarded = [_guarded(view, lag[0], baseline) for view, lag in zip(views, spans.lag1, strict=True)]
+    seen = list(zip(views, spans.lag1[:, 0], strict=True))
     return Seen(
         cumulative=shares,
         rows=rows,
@@ -148,7 +137,7 @@ def seen_together(spans: Spans, counts: Floats, baseline: Baseline, *, outvotes:
             ),
             axis=-1,
         ),
-        guarded=np.array(guarded)[:, np.newaxis],
+        guarded=np.array([[guarded_p_value(view, lag, baseline)] for view, lag in seen]),
     )
 
 
@@ -263,36 +252,8 @@ def _lag1(moments: Moments, baseline: Baseline) -> Floats:
 
 
 def _p_values(shares: Floats, n: Floats, lag1: Floats, baseline: Baseline) -> Floats:
-    """(..., channels, 2): of the distance of the histograms (..., channels, 32), and of the shift of the mean rank."""
-    m = baseline.effective(lag1)
-    distance = ks_distance(shares, baseline.cumulative)
-    shift = rank_shift(shares, baseline.cumulative)
-    return np.stack((ks_p_value(distance, n, m), rank_p_value(shift, n, m)), axis=-1)
-
-
-def _guarded(view: GroupView, lag1: Floats, baseline: Baseline) -> Floats:
-    """The p-value of all channels that holds although one voice lies; 0 where one voice speaks for all.
-
-    From the sum of all voices but one, the worst choice of that one; and from all voices but the strongest, one by one,
-    over all channels and channel by channel, which are weaker but cannot be talked away: in a sum a liar cancels what
-    an honest voice says.
-    """
-    if len(view.voices) == 1:
-        return np.zeros(())
-    n = effective_rows(view.rows, lag1)
-    counts = np.diff(view.voices, axis=-1, prepend=0) * view.rows[..., np.newaxis]
-    of_voices = np.where(view.rows[..., np.newaxis] > 0, _p_values(view.voices, n, lag1, baseline), 1.0)
-    of_others = _p_values(cumulative(counts.sum(axis=0) - counts), n.sum(axis=0) - n, lag1, baseline)
-    mean, m = n.mean(axis=0), baseline.effective(lag1)
-    shared = np.divide(mean, mean + m, out=np.zeros(mean.shape), where=mean + m > 0)
-    each = np.array((_of_all(of_others).max(), without_the_strongest(_of_all(of_voices), shared.max())))
-    by_channel = harmonic_mean(without_the_strongest(of_voices, shared[:, np.newaxis]).ravel())
-    return harmonic_mean(np.append(each, by_channel))
-
-
-def _of_all(p_values: Floats) -> Floats:
-    """One for each voice (voices,) of those of its channels (voices, channels, tests)."""
-    return harmonic_mean(p_values.reshape(len(p_values), -1))
+    """(..., channels, 2) of histograms (..., channels, 32) against the reference's."""
+    return p_values(shares, baseline.cumulative, n, baseline.effective(lag1))
 
 
 def _wander(spans: Spans, seen: Seen, baseline: Baseline) -> Floats:
@@ -302,10 +263,10 @@ def _wander(spans: Spans, seen: Seen, baseline: Baseline) -> Floats:
     return np.where(by_itself > 0, by_itself + _ERRORS * error, 0.0)
 
 
-def _corrected(p_values: Floats, *, together: bool) -> Floats:
+def _corrected(of_tests: Floats, *, together: bool) -> Floats:
     """(spans, streams, channels) of (..., tests): over tests and channels, and `together` over streams."""
-    tests = p_values.reshape((len(p_values), -1) if together else (*p_values.shape[:2], -1))
-    return np.asarray(holm(tests).reshape(p_values.shape).min(axis=-1))
+    tests = of_tests.reshape((len(of_tests), -1) if together else (*of_tests.shape[:2], -1))
+    return np.asarray(holm(tests).reshape(of_tests.shape).min(axis=-1))
 
 
 def _enough(value: Worth, baseline: Baseline, policy: DriftPolicy, least: float) -> Flags:

@@ -105,6 +105,12 @@ def rank_p_value(shift: Floats, n: Floats, m: Floats) -> Floats:
     return np.asarray(np.minimum(8 * density / (3 * z + np.sqrt(np.square(z) + 8)), 1))
 
 
+def p_values(shares: Floats, reference: Floats, n: Floats, m: Floats) -> Floats:
+    """(..., 2) of cumulative histograms (..., 32): by their distance, and by the shift of the mean rank; 1 if empty."""
+    distance, shift = ks_distance(shares, reference), rank_shift(shares, reference)
+    return np.stack((ks_p_value(distance, n, m), rank_p_value(shift, n, m)), axis=-1)
+
+
 def without_the_strongest(p_values: Floats, correlation: Floats) -> Floats:
     """The evidence of several voices (voices, ...) that does not rest on any single one, as one p-value (...).
 
