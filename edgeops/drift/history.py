@@ -70,18 +70,15 @@ class History:
         self.length = max(min(most, max(len(windows) for windows in streams)), 1)
         self.streams = len(streams)
         nothing = empty_sketch(channels)
-        self._windows = [
+        rounds = [
             [windows[-1 - age] if age < len(windows) else nothing for windows in streams] for age in range(self.length)
         ]
-        self._shape = (self.length, self.streams, channels)
-        present = self._stacked([[window.present for window in row] for row in self._windows])
-        rows = np.array([[window.rows for window in row] for row in self._windows], np.float64)
-        others = ("total", "squares", "pairs", "steps")
-        sums = [
-            present,
-            rows.reshape(*self._shape[:2], 1) - present,
-            *(self._stacked([[getattr(window, name) for window in row] for row in self._windows]) for name in others),
-        ]
+        counts = _stacked(rounds, "counts")
+        present = counts.sum(axis=-1)
+        rows = _stacked(rounds, "rows")
+        others = (_stacked(rounds, name) for name in ("total", "squares", "pairs", "steps"))
+        sums = [present, rows[..., np.newaxis] - present, *others]
+        self._counts = np.cumsum(counts, axis=0, out=counts)
         self._sums = np.cumsum(sums, axis=1)
         self.running = Moments(*self._sums)
 
@@ -106,25 +103,24 @@ class History:
 
     def whole(self) -> Floats:
         """Histograms (streams, channels, 32) of all windows."""
-        return np.asarray(self.counts(np.full((1, *self._shape[1:]), self.length - 1))[0])
+        return np.asarray(self._counts[-1])
 
     def moments(self, ages: Ages) -> Moments:
         """Sums over the windows of `ages` (streams or 1 for all, channels) and all newer; 0 where it is NEVER."""
-        _, streams, channels = self._shape
-        picked = self._sums[:, np.maximum(ages, 0), np.arange(streams)[:, np.newaxis], np.arange(channels)]
-        return Moments(*np.where(ages == NEVER, 0.0, picked))
+        age, stream, channel = self._places(ages)
+        return Moments(*np.where(ages == NEVER, 0.0, self._sums[:, age, stream, channel]))
 
     def counts(self, ages: Ages) -> Floats:
         """Histograms (n, streams, channels, 32) over the windows of `ages` (n, streams, channels) and all newer."""
-        taken = np.zeros((*ages.shape, 32))
-        running = np.zeros((*self._shape[1:], 32))
-        wanted = set(np.unique(ages).tolist())
-        for age, row in enumerate(self._windows):
-            running += np.array([window.counts for window in row])
-            if age in wanted:
-                place, stream, channel = np.nonzero(ages == age)
-                taken[place, stream, channel] = running[stream, channel]
-        return taken
+        picked = self._counts[self._places(ages)]
+        picked[ages == NEVER] = 0
+        return np.asarray(picked)
 
-    def _stacked(self, parts: list[list[NDArray[np.int64]]]) -> Floats:
-        return np.array(parts, np.float64).reshape(self._shape)
+    def _places(self, ages: Ages) -> tuple[Ages, Ages, Ages]:
+        _, streams, channels = self.running.present.shape
+        return np.maximum(ages, 0), np.arange(streams)[:, np.newaxis], np.arange(channels)
+
+
+def _stacked(rounds: list[list[Sketch]], name: str) -> Floats:
+    """(length, streams, ...): one field of all windows."""
+    return np.array([[getattr(window, name) for window in windows] for windows in rounds]).astype(np.float64)
