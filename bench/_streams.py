@@ -4,6 +4,7 @@ A stream is rows of one device in time order. `windows` sends it as a device wou
 """
 
 import multiprocessing
+import os
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from typing import Any, TypeVar
@@ -83,3 +84,8 @@ def in_processes(study: Callable[..., Result], *arguments: Iterable[Any]) -> lis
     spawn = multiprocessing.get_context("spawn")
     with ProcessPoolExecutor(_PROCESSES, mp_context=spawn) as pool:
         return list(pool.map(study, *zip(*tasks, strict=True), chunksize=_CHUNK))
+
+
+def cpu_seconds() -> float:
+    """Of this process and of those it started that have ended."""
+    return sum(os.times()[:4])
