@@ -214,8 +214,6 @@ FINDINGS_KEPT = 500
 NOMINATION_SURPLUS = 2.5
 #: So many together at least: the reference of what a healed model answers is made of them.
 LEAST_NOMINEES = 120
-#: How long a nomination is on its way: inputs answered so much before the moment that it names count too.
-NOMINATION_TRANSIT = timedelta(seconds=1)
 #: A nomination is asked for again after this, and is complete without the silent after that.
 NOMINATION_RETRY_AFTER = timedelta(seconds=10)
 NOMINATION_TIMEOUT = timedelta(minutes=10)

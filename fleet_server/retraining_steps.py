@@ -147,14 +147,13 @@ def _ask_devices(connection: Connection, retraining: Retraining, now: datetime) 
 
 def _post(connection: Connection, retraining: Retraining, nomination: Nomination, now: datetime) -> None:
     since = retraining.evidence.since
-    within = None if since is None else max(now - since, timedelta(0)) + limits.NOMINATION_TRANSIT
     request = Nominate(
         deployment=retraining.deployment,
         digest=retraining.digest,
         count=nomination.count,
         random_share=retraining.policy.random_share,
         seed=retraining.policy.seed,
-        within_ms=None if within is None else within // timedelta(milliseconds=1),
+        within_ms=None if since is None else max(now - since, timedelta(0)) // timedelta(milliseconds=1),
     )
     body = encode(Command(command=nomination.id, request=request))
     outbox.post(connection, nomination.device_id, DownKind.COMMAND, body=body, now=now)

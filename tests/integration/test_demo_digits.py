@@ -173,7 +173,6 @@ def test_the_command_heals_prints_exactly_one_document_and_leaves_nothing_behind
     assert document["seed"] == 3
     assert document["joined"] >= 0.99 * document["rows"]
     assert len({one["pid"] for one in document["devices"]}) == 3
-    assert document["seconds"] <= 120
     loop = document["loop"]
     assert loop["control"]["alarms"] == 0
     [change] = loop["batches"]
