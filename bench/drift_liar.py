@@ -1,7 +1,8 @@
 """How often one device that lies makes a verdict of a whole fleet, by trying again and again, or hides one.
 
 A fleet is judged after each of 128 windows, a whole horizon, and counts as fooled when any of these judgements says
-that it drifts. The honest devices stay in the world that the model learnt from. The liar knows what they send.
+that it drifts. The honest devices stay in the world that the model learnt from. No device can read what others send;
+what one could do that did is told beside the figure.
 """
 
 import multiprocessing
@@ -25,6 +26,8 @@ CHANNELS = tuple(Channel(name=f"x{index}", kind=ChannelKind.COLUMN, index=index)
 TURNS = 128
 #: Devices with the liar, rows of a window, fleets; every other one is also judged without a lie.
 FLEETS = ((3, 27, 18), (3, 500, 4), (5, 80, 4))
+#: Fleets of the first kind with a liar that knows what the others send.
+ALL_KNOWING = 10
 BAR = 0.05
 
 #: Fleets that have moved, by so many standard deviations on every channel; windows until they must be found.
@@ -33,7 +36,7 @@ SHIFTS = (0.25, 0.5, 1.0)
 MOVED_FLEETS = 10
 FOUND_BY = 4
 
-_FAR = 4.0
+_FAR, _NEAR = 4.0, 0.25
 _MORE = 50
 _PROCESSES = 2
 
@@ -50,6 +53,7 @@ def measure() -> dict[str, Any]:
     with ProcessPoolExecutor(_PROCESSES, mp_context=multiprocessing.get_context("spawn")) as pool:
         fooled = list(pool.map(_fooled, *zip(*tasks, strict=True), chunksize=1))
         found = list(pool.map(_found, *zip(*hiding, strict=True), chunksize=2))
+        known = sum(pool.map(_fooled_by_one_that_knows, range(ALL_KNOWING)))
     with_liar = float(np.mean([made for made, _ in fooled]))
     without = float(np.mean([made for _, made in fooled if made is not None]))
     return {
@@ -62,8 +66,9 @@ def measure() -> dict[str, Any]:
         "inside": (
             f"both: fleets of {len(CHANNELS)} channels that did not move, judged after each of {TURNS} windows; those "
             "count of which any judgement says fleet-wide drift. value: one device lies in every window (far away on "
-            f"all channels; so with {_MORE} times the rows; far away to the side to which the others lean), baseline: "
-            f"it does not. {_by_kind(tasks, fooled)}. Hiding: {_hidden(hiding, found)}. "
+            f"all channels; so with {_MORE} times the rows; {_NEAR:g} sigma away on all channels), baseline: it does "
+            f"not. {_by_kind(tasks, fooled)}; a liar that knew what the others send and leant {_NEAR:g} sigma to their "
+            f"side: {known} of {ALL_KNOWING} of the first. Hiding: {_hidden(hiding, found)}. "
             f"{time.monotonic() - began:.0f} s with {_PROCESSES} processes"
         ),
     }
@@ -72,11 +77,15 @@ def measure() -> dict[str, Any]:
 def _fooled(kind: tuple[int, int, int], seed: int) -> tuple[bool, bool | None]:
     """Whether a verdict was made, with the liar and without one; the latter of every other fleet only."""
     devices, rows, _ = kind
-    lies = tuple(_LIES.values())
-    made = _is_made(devices, rows, seed, lies[seed % len(lies)])
+    made = _is_made(devices, rows, seed, _LIES[seed % len(_LIES)])
     if seed % 2:
         return made, None
     return made, _is_made(devices, rows, seed, lambda _, random: _sketch(_drawn(random, rows)))
+
+
+def _fooled_by_one_that_knows(seed: int) -> bool:
+    devices, rows, _ = FLEETS[0]
+    return _is_made(devices, rows, seed, _lean)
 
 
 def _is_made(devices: int, rows: int, seed: int, lie: Lie) -> bool:
@@ -95,7 +104,7 @@ def _found(moved: tuple[int, int], seed: int) -> dict[float, dict[str, bool]]:
     ways: dict[str, Lie] = {
         "honest": lambda _, random: _sketch(_drawn(random, rows) + np.float32(shift)),
         "calm": lambda _, random: _many(_sketch(_drawn(random, rows))),
-        "against": lambda honest, _: _many(_sketch(np.full_like(honest[0], -_FAR))),
+        "contrary": lambda honest, random: _many(_far(honest, random)),
     }
     found: dict[float, dict[str, bool]] = {}
     for shift in SHIFTS:
@@ -146,16 +155,22 @@ def _many(window: Sketch) -> Sketch:
     return merge_all([window] * _MORE, channels=len(CHANNELS))
 
 
-def _away(honest: Rows, sides: Rows | float) -> Rows:
-    """Rows beyond all that the reference knows, on these sides (channels,)."""
-    return np.broadcast_to(_FAR * np.asarray(sides, np.float32), honest.shape[1:]).copy()
+def _far(honest: Rows, _: np.random.Generator) -> Sketch:
+    """Beyond all that the reference knows."""
+    return _sketch(np.full_like(honest[0], -_FAR))
 
 
-_LIES: dict[str, Lie] = {
-    "far": lambda honest, _: _sketch(_away(honest, -1.0)),
-    "far and many": lambda honest, _: _many(_sketch(_away(honest, -1.0))),
-    "leaning": lambda honest, _: _sketch(_away(honest, np.sign(honest.mean(axis=(0, 1))))),
-}
+def _near(honest: Rows, random: np.random.Generator) -> Sketch:
+    return _sketch(_drawn(random, honest.shape[1]) - np.float32(_NEAR))
+
+
+def _lean(honest: Rows, random: np.random.Generator) -> Sketch:
+    """On every channel to the side on which the others are by chance."""
+    sides = np.sign(honest.mean(axis=(0, 1)))
+    return _sketch(_drawn(random, honest.shape[1]) + np.float32(_NEAR) * sides)
+
+
+_LIES: tuple[Lie, ...] = (_far, lambda honest, random: _many(_far(honest, random)), _near)
 
 
 # -- what came of it -----------------------------------------------------------------------------------
