@@ -229,6 +229,18 @@ def test_neither_the_order_of_devices_nor_their_names_change_a_finding(reference
         assert again.local[f"device-{now}"] == first.local[f"device-{before}"]
 
 
+def test_devices_that_sent_as_much_with_the_same_mean_are_dealt_alike_in_any_order():
+    """Four of seven share a voice with another: which ones, must follow from what they sent, all of it."""
+    devices = []
+    for spread in range(0, 14, 2):
+        counts = np.zeros((len(CHANNELS), BINS), np.int64)
+        for place in (15 - spread, 15 + spread):
+            counts[:, place] += 15
+        devices.append([of_counts(30, counts)])
+    turned = devices[3:] + devices[:3]
+    assert judged(REFERENCES[0], named(turned)).fleet == judged(REFERENCES[0], named(devices)).fleet
+
+
 @some
 @given(references, any_fleet(), seeds)
 def test_windows_beyond_the_horizon_say_nothing(reference, devices, seed):
