@@ -11,7 +11,7 @@ from operator import attrgetter
 
 import numpy as np
 
-from edgeops.drift.slots import DeviceWindow
+from edgeops.drift.rounds import DeviceWindow
 from edgeops.drift.views import CAP, typical_rows
 from edgeops.sketch.packing import pack
 from edgeops.sketch.window import merge_all

@@ -9,7 +9,7 @@ from collections.abc import Iterable, Iterator
 from datetime import datetime, timedelta
 
 from edgeops import limits
-from edgeops.drift.slots import DeviceWindow
+from edgeops.drift.rounds import DeviceWindow
 from edgeops.errors import MessageError
 from edgeops.sketch.packing import unpack_all
 from edgeops.sketch.window import Sketch

@@ -1,10 +1,10 @@
 """Monitoring: turns stored windows into findings of drift.
 
 For each model file and deployment that devices run it keeps their newest windows, puts them side by side
-(`edgeops.drift.slots`), lets `edgeops.drift` judge the group and each device against its siblings, and writes down what
-is new (`fleet_server.db.findings`). Only LIVE windows count: in TRIAL a model answers a handful of inputs to prove that
-it runs, and until it commits it is not what the fleet relies on. Removed and quarantined devices are left out, and so
-is a device as soon as it reports another model.
+(`edgeops.drift.rounds`), lets `edgeops.drift` judge the group and each device against its siblings, and writes down
+what is new (`fleet_server.db.findings`). Only LIVE windows count: in TRIAL a model answers a handful of inputs to prove
+that it runs, and until it commits it is not what the fleet relies on. Removed and quarantined devices are left out, and
+so is a device as soon as it reports another model.
 
 What was judged is in the database; this module remembers only what it need not read twice, so it may be killed
 anywhere. It starts no retraining: that is `fleet_server.retraining`, which hears of findings by their events.
@@ -19,7 +19,7 @@ from datetime import UTC, datetime, timedelta
 from edgeops import limits
 from edgeops.artifact.manifest import Manifest
 from edgeops.drift.finding import Finding, FleetFinding
-from edgeops.drift.slots import Slot, align, per_device
+from edgeops.drift.rounds import Round, align, per_device
 from edgeops.drift.spells import Step, next_step
 from edgeops.drift.verdict import DriftPolicy, judge_fleet
 from edgeops.sketch.reference import ReferenceProfile
@@ -189,9 +189,9 @@ class _Group:
     def judge(
         self, connection: Connection, members: frozenset[str], now: datetime, *, wait: bool
     ) -> FleetFinding | None:
-        """What the slots say; None when that was said already, or there are none.
+        """What the rounds say; None when that was said already, or there are none.
 
-        The open slot counts when it need not `wait` for those that are missing, if only half of the devices are in it.
+        The open round counts when it need not `wait` for those that are missing, if only half of the devices are in it.
 
         Raises:
             MessageError: sketches that do not fit together.
@@ -201,22 +201,22 @@ class _Group:
             return None
         alignment = align(self._windows.windows, members, now=now)
         self._look_at = alignment.closes_at
-        slots = alignment.closed
+        rounds = alignment.closed
         if not wait and alignment.open is not None and alignment.closes_at is not None:
-            slots = (*slots, alignment.open)
-        slots = slots[-self._policy.horizon_windows :]
-        if not self._are_due(slots, now):
+            rounds = (*rounds, alignment.open)
+        rounds = rounds[-self._policy.horizon_windows :]
+        if not self._are_due(rounds, now):
             return None
-        self._judged, self._judged_at = _contents(slots), now
-        self.seen_until = max(own[-1].closed_at for slot in slots for own in slot.windows.values())
-        heard = {device_id for slot in slots for device_id in slot.windows}
-        sketches = per_device(slots, heard, channels=len(self._reference.channels))
+        self._judged, self._judged_at = _contents(rounds), now
+        self.seen_until = max(own[-1].closed_at for round_ in rounds for own in round_.windows.values())
+        heard = {device_id for round_ in rounds for device_id in round_.windows}
+        sketches = per_device(rounds, heard, channels=len(self._reference.channels))
         return judge_fleet(self._reference, sketches, self._policy, channels=self._channels)
 
-    def _are_due(self, slots: Sequence[Slot], now: datetime) -> bool:
-        """Whether they hold something new; windows that come late change older slots, which has a moment's time."""
-        contents = _contents(slots)
-        if not slots or contents == self._judged:
+    def _are_due(self, rounds: Sequence[Round], now: datetime) -> bool:
+        """Whether they hold something new; windows that come late change older rounds, which has a moment's time."""
+        contents = _contents(rounds)
+        if not rounds or contents == self._judged:
             return False
         if self._judged_at is None or not self._judged or contents[-1] != self._judged[-1]:
             return True
@@ -226,6 +226,6 @@ class _Group:
         return now >= again_at
 
 
-def _contents(slots: Iterable[Slot]) -> list[tuple[datetime, int]]:
-    """Enough of the slots to tell whether one changed."""
-    return [(slot.opened_at, sum(map(len, slot.windows.values()))) for slot in slots]
+def _contents(rounds: Iterable[Round]) -> list[tuple[datetime, int]]:
+    """Enough of the rounds to tell whether one changed."""
+    return [(round_.opened_at, sum(map(len, round_.windows.values()))) for round_ in rounds]

@@ -16,7 +16,7 @@ from edgeops import limits
 from edgeops.artifact.manifest import Channel, ChannelKind
 from edgeops.drift.finding import Finding, Kind, Verdict
 from edgeops.drift.policy import DriftPolicy
-from edgeops.drift.slots import DeviceWindow, align, per_device
+from edgeops.drift.rounds import DeviceWindow, align, per_device
 from edgeops.drift.verdict import judge, judge_fleet
 from edgeops.sketch.calibration import Calibration
 from edgeops.sketch.learnt import build_reference
@@ -251,7 +251,7 @@ def test_windows_beyond_the_horizon_say_nothing(reference, devices, seed):
     assert judged(reference, named(longer), policy) == judged(reference, named(within), policy)
 
 
-# -- windows and slots -------------------------------------------------------------------------------
+# -- windows and rounds -------------------------------------------------------------------------------
 
 
 def window(device, minute, sketch):
@@ -268,8 +268,8 @@ def test_the_order_of_arrival_changes_no_slot(drawn, data):
     now = START + timedelta(minutes=data.draw(st.integers(0, 900)))
     first, again = (align(one, frozenset("abc"), now=now) for one in (windows, arrived))
     assert again == first
-    slots = [*first.closed, *([first.open] if first.open else [])]
-    placed = [one for slot in slots for own in slot.windows.values() for one in own]
+    rounds = [*first.closed, *([first.open] if first.open else [])]
+    placed = [one for round_ in rounds for own in round_.windows.values() for one in own]
     assert sorted(map(id, placed)) == sorted(id(one) for one in windows if one.device_id in "abc")
 
 
@@ -281,7 +281,7 @@ def test_two_windows_in_one_slot_are_judged_as_their_merge(reference, devices, c
     whole, split = [], []
     for name, series in fleet.items():
         for turn, sketch in enumerate(series):
-            # It sorts first: all its windows of a turn come before the slot is full.
+            # It sorts first: all its windows of a turn come before the round is full.
             parts = [sketch] * cuts if name == first else [sketch]
             split += [window(name, 10 * turn, one) for one in parts]
             whole.append(window(name, 10 * turn, merge_all(parts, channels=len(CHANNELS))))
@@ -313,23 +313,23 @@ def test_the_cap_is_applied_once_to_what_a_device_sent_in_all(reference, devices
 
 @st.composite
 def slots_of(draw, honest, shares, *, least_awake):
-    """Windows (slots) of `honest` devices, some of which sleep through some slots, and of one liar, as judges get them.
+    """Windows (rounds) of `honest` devices, some of which sleep through some rounds, and of one liar, as judges get them.
 
-    Slots are made so that half of the group is in each; with `least_awake` of the honest ones.
+    Rounds are made so that half of the group is in each; with `least_awake` of the honest ones.
     """
     random = np.random.default_rng(draw(seeds))
-    slots = draw(st.integers(1, 5))
+    rounds = draw(st.integers(1, 5))
     rows = draw(st.sampled_from((60, 80, 500)))
     nothing = empty_sketch(len(CHANNELS))
-    series = [[honest_sketch(random, rows, shares) for _ in range(slots)] for _ in range(honest)]
-    for slot in range(slots):
+    series = [[honest_sketch(random, rows, shares) for _ in range(rounds)] for _ in range(honest)]
+    for round_ in range(rounds):
         awake = draw(st.sets(st.integers(0, honest - 1), min_size=least_awake))
         for place in set(range(honest)) - awake:
             # All were heard in the first.
-            if slot:
-                series[place][slot] = nothing
+            if round_:
+                series[place][round_] = nothing
     lies = st.sampled_from((lambda: any_sketch(random), lambda: all_in_one_bin(3 * rows, random.integers(BINS))))
-    liar = [draw(lies)() for _ in range(slots)] if draw(st.booleans()) else [draw(lies)()] * slots
+    liar = [draw(lies)() for _ in range(rounds)] if draw(st.booleans()) else [draw(lies)()] * rounds
     return {**named(series), draw(st.sampled_from(("a-liar", "the-liar"))): liar}
 
 

@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from edgeops import limits
-from edgeops.drift.slots import PATIENCE, QUORUM_SPAN, SETTLE, DeviceWindow, align, per_device
+from edgeops.drift.rounds import PATIENCE, QUORUM_SPAN, SETTLE, DeviceWindow, align, per_device
 from edgeops.sketch.window import LIMIT, Sketch
 
 START = datetime(2026, 11, 23, 12, tzinfo=UTC)
@@ -40,7 +40,7 @@ def at(seconds):
 
 
 def contents(alignment):
-    return ["".join(sorted(window for window in slot.windows)) for slot in alignment.closed]
+    return ["".join(sorted(window for window in round_.windows)) for round_ in alignment.closed]
 
 
 def test_a_slot_closes_as_soon_as_every_device_is_in_it():
@@ -59,7 +59,7 @@ def test_a_device_that_missed_a_burst_does_not_mix_the_rounds_from_then_on():
     ]
     alignment = align(windows, THREE, now=at(45))
     assert contents(alignment) == ["abc", "ab", "abc", "abc"]
-    assert [len(slot.windows["a"]) for slot in alignment.closed] == [1, 1, 1, 1]
+    assert [len(round_.windows["a"]) for round_ in alignment.closed] == [1, 1, 1, 1]
 
 
 def test_a_window_that_one_device_never_had_shifts_no_round():
@@ -72,8 +72,8 @@ def test_a_window_that_one_device_never_had_shifts_no_round():
     ]
     alignment = align(windows, THREE, now=at(9))
     assert contents(alignment) == ["abc", "abc", "abc"]
-    assert [len(slot.windows["a"]) for slot in alignment.closed] == [2, 1, 1]
-    assert [len(slot.windows["c"]) for slot in alignment.closed] == [1, 1, 1]
+    assert [len(round_.windows["a"]) for round_ in alignment.closed] == [2, 1, 1]
+    assert [len(round_.windows["c"]) for round_ in alignment.closed] == [1, 1, 1]
 
 
 def test_a_burst_that_fills_two_windows_of_each_device_is_one_round():
@@ -81,7 +81,7 @@ def test_a_burst_that_fills_two_windows_of_each_device_is_one_round():
     burst = [window(device, 0.1 * place, duration_s=0.05) for place, device in enumerate(order)]
     alignment = align([*burst, *(window(device, 4) for device in "cab")], THREE, now=at(5))
     assert contents(alignment) == ["abc", "abc"]
-    assert [len(slot.windows["b"]) for slot in alignment.closed] == [2, 1]
+    assert [len(round_.windows["b"]) for round_ in alignment.closed] == [2, 1]
 
 
 def test_half_of_the_fleet_counts_also_those_that_were_never_heard():
@@ -155,8 +155,8 @@ def test_what_comes_late_falls_where_it_belongs():
 
 
 def test_several_windows_of_one_device_in_a_slot_are_one_sketch_and_a_missing_device_is_an_empty_one():
-    slots = align([window("a", 0, rows=5), window("a", 1, rows=7), window("b", 2, rows=3)], THREE, now=at(60)).closed
-    sketches = per_device(slots, THREE, channels=1)
+    rounds = align([window("a", 0, rows=5), window("a", 1, rows=7), window("b", 2, rows=3)], THREE, now=at(60)).closed
+    sketches = per_device(rounds, THREE, channels=1)
     assert {device: [one.rows for one in series] for device, series in sketches.items()} == {
         "a": [12],
         "b": [3],
@@ -172,12 +172,12 @@ def test_every_window_is_in_exactly_one_slot_and_slots_follow_each_other(drawn, 
     windows = [window(device, second, duration_s=duration) for device, second, duration in drawn]
     now = at(max((second for _, second, _ in drawn), default=0) + later)
     alignment = align(windows, frozenset("abcd"), now=now)
-    slots = [*alignment.closed, *([] if alignment.open is None else [alignment.open])]
-    placed = [one for slot in slots for series in slot.windows.values() for one in series]
+    rounds = [*alignment.closed, *([] if alignment.open is None else [alignment.open])]
+    placed = [one for round_ in rounds for series in round_.windows.values() for one in series]
     assert sorted(map(id, placed)) == sorted(id(one) for one in windows if one.device_id in "abcd")
-    closings = [[one.closed_at for series in slot.windows.values() for one in series] for slot in slots]
+    closings = [[one.closed_at for series in round_.windows.values() for one in series] for round_ in rounds]
     assert all(max(first) <= min(second) for first, second in pairwise(closings))
-    # Half of the devices in a slot, and two of the longest hours passed: nothing is held back.
+    # Half of the devices in a round, and two of the longest hours passed: nothing is held back.
     if alignment.open is not None and alignment.closes_at is not None:
         assert now < alignment.closes_at <= alignment.open.opened_at + PATIENCE
 

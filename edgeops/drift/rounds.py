@@ -1,18 +1,18 @@
 """Puts the windows of several devices side by side, so that what was seen together is judged together.
 
-Devices close windows at different times and with different numbers of rows. A slot is one round of a group: it opens
-with the first window behind the last slot and closes
+Devices close windows at different times and with different numbers of rows. A round of a group opens
+with the first window behind the last one and closes
 
 * when every device of the group has contributed; what closes right after that, within `APART`, is still of it; or
 * before the second window of a device, `SETTLE` after the first: the others are slower or late and contribute when they
   come, or
 * before a window that was opened after all of its own had closed: that is another round, or
 * by age: a device is waited for `SETTLE` at least, and for twice its own rhythm after its last window, `PATIENCE` at
-  most; so a device that fell silent holds a slot up once, never for ever.
+  most; so a device that fell silent holds a round up once, never for ever.
 
-Before it is full, a slot closes only if half of the devices are in it that were heard within `QUORUM_SPAN`, or not yet:
-one device that talks while the others sleep does not become the fleet. Windows are sorted by when they closed, not by
-when they came, so a backlog falls where it belongs, and the same windows give the same slots. This module judges
+Before it is full, a round closes only if half of the devices are in it that were heard within `QUORUM_SPAN`, or not
+yet: one device that talks while the others sleep does not become the fleet. Windows are sorted by when they closed, not
+by when they came, so a backlog falls where it belongs, and the same windows give the same rounds. This module judges
 nothing.
 """
 
@@ -24,9 +24,9 @@ from operator import attrgetter
 from edgeops import limits
 from edgeops.sketch.window import Sketch, empty_sketch, merge_all
 
-#: What any device gets to join a slot: a source that went idle closes its window after `limits.WINDOW_IDLE`.
+#: What any device gets to join a round: a source that went idle closes its window after `limits.WINDOW_IDLE`.
 SETTLE = limits.WINDOW_IDLE + timedelta(seconds=3)
-#: The longest that a slot waits for a device.
+#: The longest that a round waits for a device.
 PATIENCE = 2 * limits.WINDOW_AGE
 #: Windows of one burst of rows close by themselves on each device; so far apart they are of two.
 APART = timedelta(seconds=1)
@@ -46,7 +46,7 @@ class DeviceWindow:
 
 
 @dataclass(frozen=True, slots=True)
-class Slot:
+class Round:
     """One round of a group."""
 
     #: When its first window closed.
@@ -59,9 +59,9 @@ class Slot:
 class Alignment:
     """All rounds of a group, oldest first."""
 
-    closed: tuple[Slot, ...]
+    closed: tuple[Round, ...]
     #: The round that goes on.
-    open: Slot | None
+    open: Round | None
     #: When `open` closes if nothing more comes; None = it waits for more devices, or there is none.
     closes_at: datetime | None
     #: Devices that are not in `open` yet.
@@ -69,36 +69,36 @@ class Alignment:
 
 
 def align(windows: Iterable[DeviceWindow], members: Collection[str], *, now: datetime) -> Alignment:
-    """Slots of the windows of `members`, the devices of the group; windows of other devices are left out."""
+    """Rounds of the windows of `members`, the devices of the group; windows of other devices are left out."""
     group = _Group(frozenset(members))
     own = (window for window in windows if window.device_id in group.members)
-    closed: list[Slot] = []
-    current: _Round | None = None
+    closed: list[Round] = []
+    current: _OpenRound | None = None
     for window in sorted(own, key=attrgetter("closed_at", "device_id")):
         if current is not None and current.is_before(window):
-            closed.append(current.slot())
+            closed.append(current.round())
             current = None
-        current = current or _Round(group, window.closed_at)
+        current = current or _OpenRound(group, window.closed_at)
         current.take(window)
     if current is not None and (not current.missing or current.has_ended(now)):
-        closed.append(current.slot())
+        closed.append(current.round())
         current = None
     return Alignment(
         closed=tuple(closed),
-        open=None if current is None else current.slot(),
+        open=None if current is None else current.round(),
         closes_at=None if current is None else current.ends_at(),
         missing=() if current is None else tuple(sorted(current.missing)),
     )
 
 
-def per_device(slots: Sequence[Slot], members: Iterable[str], *, channels: int) -> dict[str, list[Sketch]]:
-    """Of every member one sketch per slot, oldest first; an empty one where it did not contribute.
+def per_device(rounds: Sequence[Round], members: Iterable[str], *, channels: int) -> dict[str, list[Sketch]]:
+    """Of every member one sketch per round, oldest first; an empty one where it did not contribute.
 
     Raises:
-        MessageError: sketches of other than `channels` channels, or too many rows in one slot.
+        MessageError: sketches of other than `channels` channels, or too many rows in one round.
     """
     nothing = empty_sketch(channels)
-    return {one: [_merged(slot.windows.get(one, ()), nothing) for slot in slots] for one in sorted(members)}
+    return {one: [_merged(round_.windows.get(one, ()), nothing) for round_ in rounds] for one in sorted(members)}
 
 
 def _merged(windows: Sequence[DeviceWindow], nothing: Sketch) -> Sketch:
@@ -135,7 +135,7 @@ class _Group:
         return {one for one in self.members if at - self.last.get(one, first) <= QUORUM_SPAN}
 
     def awaited_until(self, device_id: str, opened_at: datetime) -> datetime:
-        """How long a slot that opened then waits for a device that is not in it."""
+        """How long a round that opened then waits for a device that is not in it."""
         settled = opened_at + SETTLE
         last = self.last.get(device_id)
         if last is None:
@@ -144,8 +144,8 @@ class _Group:
         return min(max(settled, due), opened_at + PATIENCE)
 
 
-class _Round:
-    """A slot in the making."""
+class _OpenRound:
+    """A round in the making."""
 
     def __init__(self, group: _Group, opened_at: datetime) -> None:
         self._group = group
@@ -190,9 +190,9 @@ class _Round:
             return None
         return max((self._until(one) for one in self.missing), default=self._opened_at)
 
-    def slot(self) -> Slot:
+    def round(self) -> Round:
         """What it is so far."""
-        return Slot(self._opened_at, self._windows)
+        return Round(self._opened_at, self._windows)
 
     def _has_quorum(self) -> bool:
         return 2 * len(self._windows) >= len(self._counted)
