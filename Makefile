@@ -4,7 +4,7 @@ export PATH := $(CURDIR)/.venv/bin:$(CURDIR)/.tools/bin:$(PATH)
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 SEED ?= 7
 
-.PHONY: demo up test test-data test-all check bench starter-model docs clean
+.PHONY: demo up test test-data test-all conformance check bench starter-model docs clean
 
 demo: ## one model from data to three devices and back, ends with a table
 	@.ci/setup demo
@@ -25,6 +25,10 @@ test-data: ## what needs the public research data (EDGEOPS_TEST_DATA or ../share
 test-all: ## all tests
 	@.ci/setup check
 	@python -m pytest -q
+
+conformance: ## the public TUF conformance suite, from a checkout: TUF_CONFORMANCE=DIR
+	@.ci/setup check
+	@.ci/conformance
 
 check: ## lint, types, module contracts, dependencies
 	@.ci/setup check

@@ -187,6 +187,12 @@ def _bench(options: argparse.Namespace) -> int:
     return bench(options.artifact, inferences=options.inferences, as_json=options.json)
 
 
+def _tuf(options: argparse.Namespace) -> int:
+    # Another program: nothing of the agent's imports tuf.
+    program = [sys.executable, "-P", "-m", "edgeops.trust.conformance", *options.arguments]
+    os.execv(program[0], program)  # noqa: S606 - its arguments are ours, and no shell is wanted
+
+
 # -- below -------------------------------------------------------------------------------
 
 
@@ -313,6 +319,12 @@ def parser() -> argparse.ArgumentParser:
     command.add_argument("--json", action="store_true")
     command.set_defaults(act=_status)
 
+    _add_artifact_commands(commands)
+    return root
+
+
+def _add_artifact_commands(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
+    """What needs no agent."""
     command = commands.add_parser("predict", help="an artifact's answer to every row of a file")
     command.add_argument("artifact", type=Path, metavar="ARTIFACT")
     command.add_argument("file", type=Path, metavar="FILE")
@@ -334,7 +346,12 @@ def parser() -> argparse.ArgumentParser:
     command.add_argument("--inferences", type=int, default=_BENCH_INFERENCES, metavar="N")
     command.add_argument("--json", action="store_true")
     command.set_defaults(act=_bench)
-    return root
+
+    command = commands.add_parser(
+        "tuf", help="the client of the public TUF conformance suite", add_help=False, prefix_chars="\0"
+    )
+    command.add_argument("arguments", nargs="*", metavar="ARGUMENT")
+    command.set_defaults(act=_tuf)
 
 
 def _add_choices(command: argparse.ArgumentParser) -> None:

@@ -9,6 +9,7 @@ import shutil
 import subprocess
 import sys
 import threading
+from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
 
 import pytest
@@ -270,20 +271,32 @@ def test_a_child_whose_parent_died_ends_by_itself(site):
 
 def test_enrolment_fetches_over_http(site):
     command = [sys.executable, "-m", "edgeops.trust.client", "--state", str(site.state), "--url"]
-    handler = functools.partial(_Quiet, directory=str(site.served))
-    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), handler) as server:
-        thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.05})
-        thread.start()
-        try:
-            reached = _run(command, f"http://127.0.0.1:{server.server_port}")
-        finally:
-            server.shutdown()
-            thread.join()
-    gone = _run(command, f"http://127.0.0.1:{server.server_port}")
+    with _served(site) as url:
+        reached = _run(command, url)
+    gone = _run(command, url)
 
     assert isinstance(reached, Result)
     assert reached.targets == {DESCRIPTOR: b'{"one": 1}'}
     assert kind_of(gone) is FailureKind.TRANSPORT
+
+
+def test_the_client_that_the_public_suite_tests_gets_what_is_listed_and_nothing_else(site, tmp_path):
+    root = tmp_path / "root.json"
+    root.write_bytes(site.repository.trusted_root())
+    client = ["edgeops-agent", "tuf", "--metadata-dir", str(tmp_path / "metadata")]
+    assert subprocess.run([*client, "init", root], check=False).returncode == 0
+    with _served(site) as url:
+        online = [*client, "--metadata-url", f"{url}/metadata"]
+        assert subprocess.run([*online, "refresh"], check=False).returncode == 0
+        places = ["--target-base-url", f"{url}/targets", "--target-dir", str(tmp_path / "targets")]
+        got = [
+            subprocess.run([*online, "--target-name", name, *places, "download"], check=False, capture_output=True)
+            for name in (DESCRIPTOR, "models/digits/9-int8.json")
+        ]
+    assert [one.returncode for one in got] == [0, 1]
+    assert b"does not list models/digits/9-int8.json" in got[1].stderr
+    assert [file.read_bytes() for file in (tmp_path / "targets").iterdir()] == [b'{"one": 1}']
+    assert subprocess.run([*online, "refresh"], check=False, capture_output=True).returncode == 1
 
 
 def test_an_address_that_is_no_web_address_is_refused(site):
@@ -291,6 +304,19 @@ def test_an_address_that_is_no_web_address_is_refused(site):
     outcome = _run(command, "file:///etc")
     assert kind_of(outcome) is FailureKind.OTHER
     assert "http" in outcome.detail
+
+
+@contextmanager
+def _served(site):
+    handler = functools.partial(_Quiet, directory=str(site.served))
+    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), handler) as server:
+        thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.05})
+        thread.start()
+        try:
+            yield f"http://127.0.0.1:{server.server_port}"
+        finally:
+            server.shutdown()
+            thread.join()
 
 
 class _Quiet(http.server.SimpleHTTPRequestHandler):
