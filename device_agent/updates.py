@@ -8,7 +8,6 @@ no input: `running()` says which model shall, `on_change` that this may have cha
 
 import logging
 import time
-from collections import deque
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -17,18 +16,18 @@ from pathlib import Path
 from threading import RLock
 from typing import assert_never
 
-from device_agent.facts import resident_bytes
 from device_agent.faultpoint import reach
 from device_agent.steps import Candidate, Steps, Surroundings
 from device_agent.store.slots import Slot, Slots
 from device_agent.store.state import DeploymentStore
+from device_agent.trial import Trial
 from edgeops import limits
 from edgeops.errors import PlatformError
-from edgeops.protocol.messages import DeploymentState, DesiredDeployment, Evidence, Reason, UpdateState, encode
+from edgeops.protocol.messages import DeploymentState, DesiredDeployment, Reason, UpdateState, encode
 from edgeops.protocol.topics import UpKind
 from edgeops.update import machine
 from edgeops.update.events import Acknowledged, Event, EvidenceSpooled, Failed, Lost, Reported, Settled, TrialFailed
-from edgeops.update.faults import did, saved
+from edgeops.update.faults import FailPoint, did, saved
 from edgeops.update.machine import Command
 from edgeops.update.update import RESTING, Update, Wanted, evidence_report, final_report, report_key
 
@@ -36,8 +35,6 @@ __all__ = ["Running", "Surroundings", "Updates"]
 
 _log = logging.getLogger(__name__)
 
-#: Latencies of a trial that its percentiles are taken from, the newest.
-_LATENCIES = 1_000
 #: What an unforeseen error in a slow step is reported as.
 _UNFORESEEN = {
     Command.FETCH: Reason.FETCH,
@@ -56,36 +53,6 @@ class Running:
     active: Slot | None
     #: In TRIAL: answers real inputs (Phase.TRIAL), and `trial_inference` is told about each.
     candidate: Slot | None
-
-
-class _Trial:
-    """What this process saw of a trial."""
-
-    def __init__(self, now: float) -> None:
-        #: When the last input came or, once the evidence is spooled, when it was.
-        self.since = now
-        self.detail = ""
-        self._inferences = 0
-        self._errors = 0
-        self._latencies_us: deque[int] = deque(maxlen=_LATENCIES)
-
-    def count(self, *, ok: bool, latency_us: int, detail: str) -> None:
-        self._inferences += 1
-        if ok:
-            self._latencies_us.append(latency_us)
-        else:
-            self._errors += 1
-            self.detail = detail
-
-    def evidence(self) -> Evidence:
-        ordered = sorted(self._latencies_us) or [0]
-        return Evidence(
-            inferences=self._inferences,
-            errors=self._errors,
-            latency_p50_us=ordered[len(ordered) // 2],
-            latency_p95_us=ordered[len(ordered) * 95 // 100],
-            memory_bytes=resident_bytes(),
-        )
 
 
 class Updates:
@@ -121,7 +88,7 @@ class Updates:
         #: Counts turns of the machine: a slow step whose turn is over is cancelled, its result dropped.
         self._turn = 0
         self._retry_at: float | None = None
-        self._trial = _Trial(monotonic())
+        self._trial = Trial(monotonic())
         self._closed = False
 
     # -- what the agent says ---------------------------------------------------------
@@ -260,19 +227,22 @@ class Updates:
                     "update.state deployment=%s state=%s reason=%s", self._deployment, update.state, update.reason
                 )
             self._update = update
-        reach(saved(update.state))
-        self._act(command)
+        self._act(command, passing=saved(update.state))
 
-    def _act(self, command: Command) -> None:
-        if command is Command.NONE:
-            return
-        self._turn += 1
-        self._retry_at = None
+    def _act(self, command: Command, *, passing: FailPoint | None = None) -> None:
+        """Carry out a command; what hinders it delays it, for the state is on disk and says what is to be done."""
         try:
-            self._carry_out(command)
+            if passing is not None:
+                reach(passing)
+            if command is not Command.NONE:
+                self._turn += 1
+                self._retry_at = None
+                self._carry_out(command)
         except (OSError, PlatformError) as error:
-            # The state is on disk; a full disk or spool delays the act.
             _log.warning("update.delayed deployment=%s command=%s error=%s", self._deployment, command, error)
+            self._wait()
+        except Exception:  # noqa: BLE001 - a task's border: callers answer inputs and talk to the server
+            _log.exception("update.unforeseen deployment=%s command=%s", self._deployment, command)
             self._wait()
 
     def _carry_out(self, command: Command) -> None:  # noqa: C901 - one case a command
@@ -311,7 +281,7 @@ class Updates:
     # -- quick commands ------------------------------------------------------------------------
 
     def _start_trial(self) -> None:
-        self._trial = _Trial(self._monotonic())
+        self._trial = Trial(self._monotonic())
         digest = Candidate.of(self._update).digest
         reach_after(Command.START_TRIAL)
         if not self._slots.holds(digest):
@@ -377,29 +347,33 @@ class Updates:
         def work() -> None:
             if cancelled():
                 return
-            event = self._step(command, self._update, cancelled)
-            reach_after(command)
-            self._finished(event, turn)
+            self._finished(self._step(command, self._update, cancelled), turn)
 
         if not self._closed:
             self._around.submit(work)
 
     def _step(self, command: Command, update: Update, cancelled: Callable[[], bool]) -> Event:
+        event: Event
         try:
-            match command:
-                case Command.FETCH:
-                    return self._steps.fetch(update, cancelled)
-                case Command.VERIFY:
-                    return self._steps.verify(update)
-                case Command.STAGE:
-                    return self._steps.stage(update)
-                case Command.PROBE:
-                    return self._steps.probe(update)
-                case _:
-                    return self._steps.check_listed(update, cancelled)
+            event = self._perform(command, update, cancelled)
+            reach_after(command)
         except Exception as error:  # noqa: BLE001 - a task's border: nobody would end an update whose task died
             _log.exception("update.unforeseen deployment=%s command=%s", self._deployment, command)
-            return Failed(_UNFORESEEN[command], f"{type(error).__name__}: {error}"[: limits.MAX_DETAIL_LENGTH])
+            event = Failed(_UNFORESEEN[command], f"{type(error).__name__}: {error}"[: limits.MAX_DETAIL_LENGTH])
+        return event
+
+    def _perform(self, command: Command, update: Update, cancelled: Callable[[], bool]) -> Event:
+        match command:
+            case Command.FETCH:
+                return self._steps.fetch(update, cancelled)
+            case Command.VERIFY:
+                return self._steps.verify(update)
+            case Command.STAGE:
+                return self._steps.stage(update)
+            case Command.PROBE:
+                return self._steps.probe(update)
+            case _:
+                return self._steps.check_listed(update, cancelled)
 
     def _finished(self, event: Event, turn: int) -> None:
         with self._changing():

@@ -35,6 +35,8 @@ _ROSTER_REST = timedelta(seconds=2)
 _ROSTER_LIFE = timedelta(minutes=1)
 #: Everything is read again after this, whatever the clock did meanwhile.
 _MEMORY_LIFE = timedelta(minutes=10)
+#: Of rounds that came at once so many are judged one by one, the newest.
+_CATCH_UP_ROUNDS = 8
 
 _log = logging.getLogger(__name__)
 
@@ -106,9 +108,9 @@ class Monitoring:
             return False
         try:
             with self._database.read_telemetry() as connection:
-                found = group.judge(connection, members, now, wait=wait)
-            if found is not None:
-                self._record(stream, found, now, group)
+                judgements = group.judge(connection, members, now, wait=wait)
+            if judgements:
+                self._record(stream, judgements, now, heard_at=group.heard_at)
         except Exception as error:
             if is_outage(error):
                 # What was not read or written down is judged again, from the beginning.
@@ -117,7 +119,7 @@ class Monitoring:
             # What one model's windows do must not end the turn of the others.
             _log.exception("monitoring.stream-failed model=%s deployment=%s", stream.model, stream.deployment)
             return False
-        return found is not None
+        return bool(judgements)
 
     def _open(self, stream: Stream) -> "_Group | None":
         """A group that remembers nothing yet; None where the model watches nothing, or lies on another server."""
@@ -126,32 +128,43 @@ class Monitoring:
             return None
         with self._database.read() as connection:
             row = models.artifact_by_digest(connection, stream.digest)
+            last = findings.newest(connection, stream)
         assert row is not None, "a stream is made of an artifact that is known here"
         windows = LiveWindows(stream, since=row.created_at, channels=len(artifact.reference.channels))
-        self._groups[stream] = group = _Group(windows, artifact.reference, artifact.manifest, self._policy)
+        self._groups[stream] = group = _Group(
+            windows,
+            artifact.reference,
+            artifact.manifest,
+            self._policy,
+            judged_until=None if last is None else last.seen_until,
+        )
         return group
 
-    def _record(self, stream: Stream, found: FleetFinding, now: datetime, group: "_Group") -> None:
+    def _record(
+        self, stream: Stream, judgements: Sequence["_Judgement"], now: datetime, *, heard_at: datetime | None
+    ) -> None:
         """Write down what is news; what a restart judges again is not."""
-        heard_at, seen_until = group.heard_at, group.seen_until
-        assert seen_until is not None, "a judgement rests on windows"
-        judgements = {FLEET: found.fleet, **found.local}
         with self._database.read() as connection:
             running = {one.device_id: one.spell for one in findings.newest_of_all(connection, stream)}
-        news: dict[str, Finding] = {}
-        for device_id, judgement in judgements.items():
-            spell = running.get(device_id)
-            step = next_step(spell, judgement, is_local=device_id != FLEET, now=now)
-            is_older = spell is not None and heard_at is not None and heard_at <= spell.last_at
-            if step is Step.BEGIN or (step is Step.REFRESH and not is_older):
-                news[device_id] = judgement
-        if not news:
-            return
-        with self._database.write() as connection:
-            for device_id, judgement in news.items():
-                began = findings.record(connection, stream, device_id, judgement, now, seen_until=seen_until)
-                if began is not None:
-                    _log.info("drift.judged %s %s device=%s", began.id, judgement.verdict, device_id or "all")
+        known = {
+            device_id for device_id, spell in running.items() if heard_at is not None and heard_at <= spell.last_at
+        }
+        for judgement in judgements:
+            news: dict[str, Finding] = {}
+            for device_id, finding in ({FLEET: judgement.found.fleet} | dict(judgement.found.local)).items():
+                step = next_step(running.get(device_id), finding, is_local=device_id != FLEET, now=now)
+                if step is Step.BEGIN or (step is Step.REFRESH and device_id not in known):
+                    news[device_id] = finding
+            if not news:
+                continue
+            with self._database.write() as connection:
+                for device_id, finding in news.items():
+                    began = findings.record(
+                        connection, stream, device_id, finding, now, seen_until=judgement.seen_until
+                    )
+                    if began is not None:
+                        running[device_id] = began.spell
+                        _log.info("drift.judged %s %s device=%s", began.id, finding.verdict, device_id or "all")
 
 
 @dataclass(frozen=True, slots=True)
@@ -163,21 +176,36 @@ class _Roster:
     streams: Mapping[Stream, frozenset[str]]
 
 
+@dataclass(frozen=True, slots=True)
+class _Judgement:
+    """What was found with one more round."""
+
+    found: FleetFinding
+    #: When the newest window closed that it rests on.
+    seen_until: datetime
+
+
 class _Group:
     """One stream's windows, and up to where they were judged."""
 
     def __init__(
-        self, windows: LiveWindows, reference: ReferenceProfile, manifest: Manifest, policy: DriftPolicy
+        self,
+        windows: LiveWindows,
+        reference: ReferenceProfile,
+        manifest: Manifest,
+        policy: DriftPolicy,
+        *,
+        judged_until: datetime | None,
     ) -> None:
+        """`judged_until` is when the newest window closed that was judged before this group was opened."""
         self._windows = windows
         self._reference = reference
         self._channels = manifest.channels
         self._policy = policy
+        self._judged_until = judged_until
         #: What was judged last, and when.
         self._judged: list[tuple[datetime, int]] = []
         self._judged_at: datetime | None = None
-        #: When the newest window closed that was judged.
-        self.seen_until: datetime | None = None
         #: When there is something to look at although no window came; None = never.
         self._look_at: datetime | None = None
 
@@ -188,17 +216,19 @@ class _Group:
 
     def judge(
         self, connection: Connection, members: frozenset[str], now: datetime, *, wait: bool
-    ) -> FleetFinding | None:
-        """What the rounds say; None when that was said already, or there are none.
+    ) -> Sequence[_Judgement]:
+        """What the rounds say, with each new one in turn; nothing when that was said already, or there are none.
 
-        The open round counts when it need not `wait` for those that are missing, if only half of the devices are in it.
+        Rounds that come at once are judged one after the other, so that a look that comes late finds the same as many
+        looks, above all where the world was last as it had been. The open round counts when it need not `wait` for
+        those that are missing, if only half of the devices are in it.
 
         Raises:
             MessageError: sketches that do not fit together.
         """
         changed = self._windows.catch_up(connection, members, now)
         if not changed and (self._look_at is None or now < self._look_at):
-            return None
+            return ()
         alignment = align(self._windows.windows, members, now=now)
         self._look_at = alignment.closes_at
         rounds = alignment.closed
@@ -206,12 +236,25 @@ class _Group:
             rounds = (*rounds, alignment.open)
         rounds = rounds[-self._policy.horizon_windows :]
         if not self._are_due(rounds, now):
-            return None
+            return ()
+        fresh = self._fresh(rounds)
         self._judged, self._judged_at = _contents(rounds), now
-        self.seen_until = max(own[-1].closed_at for round_ in rounds for own in round_.windows.values())
+        return [self._judge_to(rounds[: len(rounds) - later]) for later in reversed(range(fresh))]
+
+    def _judge_to(self, rounds: Sequence[Round]) -> _Judgement:
         heard = {device_id for round_ in rounds for device_id in round_.windows}
         sketches = per_device(rounds, heard, channels=len(self._reference.channels))
-        return judge_fleet(self._reference, sketches, self._policy, channels=self._channels)
+        found = judge_fleet(self._reference, sketches, self._policy, channels=self._channels)
+        return _Judgement(found, max(map(_closed_at, rounds)))
+
+    def _fresh(self, rounds: Sequence[Round]) -> int:
+        """How many rounds at the end are to be judged one by one: those behind the last one that was."""
+        if self._judged:
+            new = sum(round_.opened_at > self._judged[-1][0] for round_ in rounds)
+        else:
+            until = self._judged_until
+            new = sum(until is None or _closed_at(round_) > until for round_ in rounds)
+        return max(1, min(new, _CATCH_UP_ROUNDS))
 
     def _are_due(self, rounds: Sequence[Round], now: datetime) -> bool:
         """Whether they hold something new; windows that come late change older rounds, which has a moment's time."""
@@ -224,6 +267,11 @@ class _Group:
         if now < again_at:
             self._look_at = again_at if self._look_at is None else min(self._look_at, again_at)
         return now >= again_at
+
+
+def _closed_at(round_: Round) -> datetime:
+    """When its newest window closed."""
+    return max(own[-1].closed_at for own in round_.windows.values())
 
 
 def _contents(rounds: Iterable[Round]) -> list[tuple[datetime, int]]:

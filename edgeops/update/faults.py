@@ -1,15 +1,27 @@
-"""Where a device may be made to die, by name: every border between persisting and acting.
+"""Where a device may be made to die or to stand still, by name: every border between persisting and acting.
 
-Data only. `device_agent.faultpoint` does the dying, when the environment asks for it.
+Data only. `device_agent.faultpoint` does it, when the environment asks for it.
 """
 
+from dataclasses import dataclass
 from enum import StrEnum
 
 from edgeops.protocol.messages import UpdateState
 from edgeops.update.machine import Command
 
-#: `<fail point>[:<n>]`: die at the n-th time (1 = the first) that the point is reached.
+#: `<fail point>[:<n>][:<fault>]`: what happens at the n-th time (1 = the first) that the point is reached.
 VARIABLE = "EDGEOPS_FAIL_POINT"
+
+
+class Fault(StrEnum):
+    """What happens there."""
+
+    #: The process is gone, as in a power cut (SIGKILL).
+    KILL = "kill"
+    #: It stands still until somebody lets it go on (SIGSTOP): time for a change of the world, or for a kill.
+    STOP = "stop"
+    #: The code that passes raises an error that nobody foresaw.
+    ERROR = "error"
 
 
 class FailPoint(StrEnum):
@@ -58,9 +70,20 @@ def did(command: Command) -> FailPoint | None:
     return None if command in (Command.NONE, Command.WAIT) else FailPoint(f"did-{command}")
 
 
-def parse(text: str) -> tuple[FailPoint, int] | None:
-    """Read the variable: the point and at which time to die there; None = it names none of ours."""
-    name, _, count = text.partition(":")
-    if name not in set(FailPoint) or not (count or "1").isdecimal():
+@dataclass(frozen=True, slots=True)
+class Arming:
+    """What the variable asks for."""
+
+    point: FailPoint
+    time: int
+    fault: Fault
+
+
+def parse(text: str) -> Arming | None:
+    """Read the variable; None = it names none of ours."""
+    name, *rest = text.split(":")
+    time = rest.pop(0) if rest and rest[0] not in set(Fault) else "1"
+    fault = rest.pop(0) if rest else Fault.KILL
+    if name not in set(FailPoint) or not time.isdecimal() or fault not in set(Fault) or rest:
         return None
-    return FailPoint(name), max(1, int(count or "1"))
+    return Arming(FailPoint(name), max(1, int(time)), Fault(fault))

@@ -53,6 +53,22 @@ def test_a_fleet_was_last_stable_when_its_newest_window_closed_not_when_that_was
     assert found.stable_until == closed_at
 
 
+def test_rounds_that_come_at_once_are_judged_one_after_the_other(rig):
+    """A look that comes late finds the same border between two worlds as one that came in between."""
+    rig.round()
+    for shift in (0.0, 0.0, 2.0):
+        rig.wait(30, turn=False)
+        for device_id in ("edge-1", "edge-2", "edge-3"):
+            rig.send(device_id, rig.weather.rows(200, shift=shift))
+        if not shift:
+            border = rig.now
+    rig.monitoring.run_once(rig.now)
+    assert rig.fleet().judgement.verdict is Verdict.DRIFT
+    with rig.database.read() as connection:
+        (found,) = drifting.standing(connection)
+    assert found.stable_until == border
+
+
 def test_windows_of_27_rows_of_three_devices_are_judged_together(rig):
     rig.round(27, shift=2.5)
     finding = rig.fleet()
