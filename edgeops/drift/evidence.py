@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edgeops.drift.baseline import Baseline
-from edgeops.drift.guard import guarded_p_value
+from edgeops.drift.guard import guarded_p_value, is_split
 from edgeops.drift.history import NEVER, Ages, History, Moments
 from edgeops.drift.policy import DriftPolicy
 from edgeops.drift.statistics import beyond_chance, cumulative, effective_rows, holm, ks_distance, p_values
@@ -58,6 +58,8 @@ class Seen:
     p_values: Floats
     #: (spans, streams) p-value of all together that does not rest on any single device; 0 where there is only one.
     guarded: Floats
+    #: (spans, streams) whether voices of a group contradict each other.
+    split: NDArray[np.bool_]
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -110,10 +112,11 @@ def seen_alone(spans: Spans, counts: Floats, baseline: Baseline) -> Seen:
         effective=spans.effective,
         p_values=_p_values(shares, spans.effective, spans.lag1, baseline),
         guarded=np.zeros(shares.shape[:2]),
+        split=np.zeros(shares.shape[:2], np.bool_),
     )
 
 
-def seen_together(spans: Spans, counts: Floats, baseline: Baseline, *, outvotes: bool) -> Seen:
+def seen_together(spans: Spans, counts: Floats, baseline: Baseline, policy: DriftPolicy, *, outvotes: bool) -> Seen:
     """Of a group: `spans` of one stream, `counts` (spans, devices, channels, 32) of its devices in them.
 
     `outvotes` as in `edgeops.drift.views.group_view`.
@@ -138,6 +141,7 @@ def seen_together(spans: Spans, counts: Floats, baseline: Baseline, *, outvotes:
             axis=-1,
         ),
         guarded=np.array([[guarded_p_value(view, lag, baseline)] for view, lag in seen]),
+        split=np.array([[is_split(view, lag, baseline, policy)] for view, lag in seen]),
     )
 
 
@@ -215,13 +219,12 @@ def weigh(
     exists = (spans.upto != NEVER) & baseline.is_watchable
     distance = np.where(exists, ks_distance(seen.cumulative, baseline.cumulative), 0.0)
     corrected = _corrected(np.where(exists[..., np.newaxis], seen.p_values, 1.0), together=together)
-    guarded = seen.guarded[..., np.newaxis]
+    guard = np.where(seen.split | do_some_stand_out, policy.strict_guarded_alpha, policy.guarded_alpha)
     floor = np.maximum(policy.floor, _wander(spans, seen, baseline))
-    is_material = exists & (distance >= floor)
-    hits = is_material & (corrected <= policy.alpha) & (guarded <= policy.guarded_alpha)
+    is_sound = exists & (distance >= floor) & (seen.guarded <= guard)[..., np.newaxis]
+    hits = is_sound & (corrected <= policy.alpha)
     may_decide = spans.is_merged & (spans.effective >= policy.merged_effective_rows)
-    alone = is_material & may_decide & (corrected <= policy.merged_alpha)
-    alone &= guarded <= (policy.strict_guarded_alpha if do_some_stand_out else policy.guarded_alpha)
+    alone = is_sound & may_decide & (corrected <= policy.merged_alpha)
     narrow, wide = (hits[first : first + _JUDGED].sum(axis=0) >= _NEEDED for first in (0, _JUDGED))
     again = narrow | wide
     # The newest judged window is shown unless another span is what decides.

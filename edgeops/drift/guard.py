@@ -1,19 +1,22 @@
 """What a group's evidence is worth without any single one of its devices.
 
 One device may lie, all the time, and each judgement is another chance for it. How much must remain without it, is the
-policy's; that it must be more while some devices moved by themselves and others did not, is `edgeops.drift.verdict`'s.
-A test of whether the voices agree, in its place, was worse: a liar that is a third of a deviation away, which no such
-test sees in 27 rows, got through in 13 of 14 horizons.
+policy's; it must be more while some voices, or devices, moved by themselves and others did not at all, as is the case
+when one shouts. A test of whether the voices agree, in its place, was worse: a liar that is a third of a deviation
+away, which no such test sees in 27 rows, got through in 13 of 14 horizons.
 """
 
 import numpy as np
 from numpy.typing import NDArray
 
 from edgeops.drift.baseline import Baseline
-from edgeops.drift.statistics import cumulative, effective_rows, harmonic_mean, p_values, without_the_strongest
+from edgeops.drift.policy import DriftPolicy
+from edgeops.drift.statistics import cumulative, effective_rows, harmonic_mean, holm, p_values, without_the_strongest
 from edgeops.drift.views import GroupView
 
 Floats = NDArray[np.float64]
+
+_VOICES_TO_SPLIT = 2
 
 
 def guarded_p_value(view: GroupView, lag1: Floats, baseline: Baseline) -> float:
@@ -33,6 +36,17 @@ def guarded_p_value(view: GroupView, lag1: Floats, baseline: Baseline) -> float:
     each = np.array((_of_all(of_others).max(), without_the_strongest(_of_all(of_voices), shared.max())))
     by_channel = harmonic_mean(without_the_strongest(of_voices, shared[:, np.newaxis]).ravel())
     return float(harmonic_mean(np.append(each, by_channel)))
+
+
+def is_split(view: GroupView, lag1: Floats, baseline: Baseline, policy: DriftPolicy) -> bool:
+    """Whether one voice moved by itself and another, over all channels, not at all."""
+    n, m = effective_rows(view.rows, lag1), baseline.effective(lag1)
+    speaking = (view.rows > 0).any(axis=-1)
+    if speaking.sum() < _VOICES_TO_SPLIT:
+        return False
+    tests = p_values(view.voices, baseline.cumulative, n, m)[speaking]
+    most = holm(tests.reshape(len(tests), -1)).min()
+    return bool(most <= policy.merged_alpha and _of_all(tests).max() > policy.unmoved_p)
 
 
 def _without_each(view: GroupView) -> Floats:

@@ -13,10 +13,12 @@ class DriftPolicy:
     #: ... or one merged window this.
     merged_alpha: float = 0.001
     #: What the evidence must reach without any single device ...
-    guarded_alpha: float = 0.005
-    #: ... and in a merged window while some devices moved by themselves and others did not: one that lies all the time
-    #: has as many tries as there are judgements, and gets through in few whole horizons at this (`bench.drift_liar`).
+    guarded_alpha: float = 0.015
+    #: ... and while some voices or devices moved by themselves and others did not: one that lies all the time has as
+    #: many tries as there are judgements, and gets through in few whole horizons at this (`bench.drift_liar`).
     strict_guarded_alpha: float = 0.0002
+    #: A voice that says as little as this by chance more often did not move.
+    unmoved_p: float = 0.25
     #: The least D that matters.
     floor: float = 0.08
     #: The least a judged window holds: rows, and independent rows.

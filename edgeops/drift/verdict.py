@@ -140,7 +140,7 @@ def _together(watched: Watched, history: History, each: Evidence) -> tuple[Spans
     spans = find_spans(
         history, baseline, policy, worth=lambda sums: worth_together(sums, baseline), streams=1, is_merged=True
     )
-    seen = seen_together(spans, counts_in(spans, history), baseline, outvotes=history.speaking >= _OUTVOTING)
+    seen = seen_together(spans, counts_in(spans, history), baseline, policy, outvotes=history.speaking >= _OUTVOTING)
     moved = each.exists & (each.distance >= each.floor) & (each.p_value <= policy.merged_alpha)
     devices_moved, devices_heard = int(moved.any(axis=(0, 2)).sum()), int(each.exists.any(axis=(0, 2)).sum())
     some = 0 < devices_moved < devices_heard

@@ -27,10 +27,12 @@ HARD_LOSS = 0.05
 #: champion found, if that were at least so many rows.
 SLICE_LOSS = 0.10
 SLICE_ROWS = 3
-#: Fewer bought labels than this, each the only one of its kind, are missed by the folds that hold them out; and who
-#: answers as many as this rightly can hardly be beaten. Then the new model must only not be proven worse.
+#: Fewer bought labels than this, each the only one of its kind, are missed by the folds that hold them out; who answers
+#: as many as this rightly can hardly be beaten; and who errs on fewer than this cannot be beaten by more than luck,
+#: even if all of them are mended (1/2^5 < ALPHA < 1/2^4). Then the new model must only not be proven worse.
 FEW_LABELS = 20
 GOOD_ENOUGH = 0.9
+FEW_ERRORS = 5
 #: What quantizing may cost: the loss itself, or what it is at most with 95 % certainty.
 QUANTIZATION_LOSS = 0.01
 QUANTIZATION_BOUND = 0.02
@@ -158,7 +160,8 @@ def heals(candidate: Candidate) -> Ruling:
     if recent is None:
         return Ruling(passed=True, reason="no labels were bought since the champion, so none to be better at")
     rows, champion = len(recent.unseen), int(recent.champion.right.sum())
-    must_be_better = rows >= FEW_LABELS and recent.champion.accuracy < GOOD_ENOUGH
+    can_be_better = rows - champion >= FEW_ERRORS and recent.champion.accuracy < GOOD_ENOUGH
+    must_be_better = rows >= FEW_LABELS and can_be_better
     pairs = [compare(recent.champion, answers) for answers in (recent.unseen, recent.file)]
     return Ruling(
         all(pair.won > pair.lost if must_be_better else pair.p_worse >= ALPHA for pair in pairs),

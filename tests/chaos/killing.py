@@ -1,0 +1,164 @@
+"""Who is killed when, and what must hold however often: at least, an update ends as it would have, reported once.
+
+An agent is started with a fail point at which the whole process stands still right after a state was persisted. What
+the disk says is noted, the world is changed as the plot wants, and the process is killed by its pid. In between,
+agents, the link and the broker are killed at any moment.
+"""
+
+import random
+import time
+from collections import Counter
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+
+from edgeops.local.part import Part
+from edgeops.protocol.messages import Reason, UpdateState
+from edgeops.update.faults import VARIABLE, Fault, saved
+from edgeops.update.update import RESTING
+from tests.chaos.fleet import DEPLOYMENT, Device, Fleet, say
+from tests.chaos.plot import SPARE, Plot, plots
+from tests.chaos.system import is_stopped, kill
+
+_LOOK_S = 0.02
+#: Every so many kills of agents in a state: one of anything at any moment.
+_ANY_EVERY = 4
+#: A plot whose devices do not come to rest within this has hung something.
+_PLOT_S = 300.0
+
+
+@dataclass
+class Toll:
+    """What was done, and what was lost."""
+
+    #: Kills by what was killed.
+    kills: Counter[str] = field(default_factory=Counter)
+    #: Kills of agents by the state that their disk said.
+    hits: Counter[UpdateState] = field(default_factory=Counter)
+    #: Final states that were on a device's disk, reported: (device, installation, state).
+    ended: set[tuple[str, str, str]] = field(default_factory=set)
+    modelless: list[str] = field(default_factory=list)
+    unverified: list[str] = field(default_factory=list)
+
+
+class Killer:
+    """Goes through plots until enough were killed."""
+
+    def __init__(self, fleet: Fleet, *, seed: int, kills: int, hits: int) -> None:
+        self.toll = Toll()
+        self._fleet, self._kills, self._hits = fleet, kills, hits
+        self._random = random.Random(seed)
+        self._plots: Iterator[Plot] = plots()
+        self._had_model: set[str] = set()
+        self._signed = set(fleet.digests.values())
+
+    def run(self) -> None:
+        """Kill; at the end all agents run unarmed."""
+        plot = next(self._plots)
+        while not self._is_enough():
+            following = next(self._plots)
+            self._play(plot, following)
+            total = self.toll.kills.total()
+            say(f"{total:4} kills; {plot.name}: {', '.join(f'{state} {n}' for state, n in sorted(self.toll.hits.items()))}")
+            plot = following
+        for device in self._fleet.devices:
+            self._kill_agent(device)
+            self._start(device, {})
+
+    def note(self, device: Device) -> None:
+        """Look at a device's disk."""
+        pointer = device.pointer()
+        if pointer.active is None and device.id in self._had_model:
+            self.toll.modelless.append(f"{device.agent.name} after kill {self.toll.kills.total()}")
+        if pointer.active is not None:
+            self._had_model.add(device.id)
+            if not device.runs_what_was_signed(self._signed):
+                self.toll.unverified.append(f"{device.agent.name} runs {pointer.active}")
+        for deployment in (DEPLOYMENT, SPARE):
+            update = device.update(deployment)
+            if update and update.wanted and update.wanted.installation and update.reported:
+                if update.state in RESTING and update.state is not UpdateState.IDLE and update.wanted.digest:
+                    self.toll.ended.add((device.id, update.wanted.installation, update.state))
+
+    def _is_enough(self) -> bool:
+        return self.toll.kills.total() >= self._kills and all(self.toll.hits[one] >= self._hits for one in UpdateState)
+
+    def _play(self, plot: Plot, following: Plot) -> None:
+        plot.begin(self._fleet)
+        until_s, looked_s = time.monotonic() + _PLOT_S, 0.0
+        while True:
+            for device in self._fleet.devices:
+                if is_stopped(device.pid):
+                    self._strike(device, plot, following)
+            now_s = time.monotonic()
+            assert now_s < until_s, f"{plot.name} hangs: {self._standing(plot)}"
+            if now_s - looked_s > 1.0:
+                looked_s = now_s
+                for device in self._fleet.devices:
+                    self.note(device)
+                if plot.has_ended(self._fleet):
+                    break
+            time.sleep(_LOOK_S)
+        plot.end(self._fleet)
+
+    def _strike(self, device: Device, plot: Plot, following: Plot) -> None:
+        update = device.update(plot.deployment) or device.update()
+        assert update is not None, "it stands still behind a state that was persisted"
+        scene = plot.scenes.get(update.state)
+        self.note(device)
+        kill(device.pid, of=str(device.agent.state))
+        self._count(device, update.state)
+        if scene is not None:
+            scene(plot, self._fleet, device)
+        self._start(device, self._arming(update.state, plot, following))
+        if self.toll.kills.total() % _ANY_EVERY == 0:
+            self._strike_anywhere()
+
+    def _strike_anywhere(self) -> None:
+        link, broker = (self._part(name) for name in ("link", "broker"))
+        victim: Part | Device = self._random.choice([link, broker, *self._fleet.devices])
+        if isinstance(victim, Device):
+            if not is_stopped(victim.pid):
+                update = victim.update()
+                kill(victim.pid, of=str(victim.agent.state))
+                self._count(victim, update.state if update else None)
+                self.note(victim)
+                self._start(victim, self._armed(self._rarest(tuple(UpdateState))))
+            return
+        kill(victim.child.pid, of=str(self._fleet.site.data))
+        victim.child.process.wait()
+        self.toll.kills[victim.child.name] += 1
+        victim.child = victim.start()
+
+    def _kill_agent(self, device: Device) -> None:
+        update = device.update()
+        kill(device.pid, of=str(device.agent.state))
+        self._count(device, update.state if update else None)
+        self.note(device)
+
+    def _count(self, device: Device, state: UpdateState | None) -> None:
+        device.agent.child.process.wait()
+        self.toll.kills["agent"] += 1
+        if state is not None:
+            self.toll.hits[state] += 1
+
+    def _start(self, device: Device, environment: dict[str, str]) -> None:
+        self._fleet.site.start_agent(device.agent, environment=environment)
+
+    def _arming(self, state: UpdateState, plot: Plot, following: Plot) -> dict[str, str]:
+        """Where a device that was killed in `state` shall stand still next."""
+        scenes = list(plot.scenes)
+        ahead = scenes[scenes.index(state) + 1 :] if state in scenes else []
+        return self._armed(self._rarest(tuple(ahead) or tuple(following.scenes)))
+
+    def _rarest(self, states: tuple[UpdateState, ...]) -> UpdateState:
+        return min(states, key=lambda one: (self.toll.hits[one], self._random.random()))
+
+    def _armed(self, state: UpdateState) -> dict[str, str]:
+        return {VARIABLE: f"{saved(state)}:{Fault.STOP}"}
+
+    def _part(self, name: str) -> Part:
+        return next(part for part in self._fleet.site.server if part.child.name == name)
+
+    def _standing(self, plot: Plot) -> str:
+        updates = [(device.agent.name, device.update(plot.deployment)) for device in self._fleet.devices]
+        return ", ".join(f"{name} {one.state if one else None} {one.reason if one else Reason.NONE}" for name, one in updates)

@@ -1,0 +1,101 @@
+"""The rollouts that chaos goes through: each is a way for updates to end, so that every state comes to be.
+
+A plot says in which states its devices are made to stand still, and what is done to the world then; the kill comes
+after that.
+"""
+
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field
+from functools import partial
+from itertools import count
+
+from edgeops.errors import ConflictError
+from edgeops.protocol.messages import UpdateState as S
+from edgeops.rollout.installation import InstallationState, is_final
+from edgeops.update.update import RESTING
+from tests.chaos.fleet import DEPLOYMENT, FORGED, GOOD, MODEL, VARIANT, Device, Fleet
+
+#: Never has a source, so nothing commits there.
+SPARE = "spare"
+
+
+@dataclass
+class Plot:
+    """One rollout and what befalls it."""
+
+    name: str
+    version: int
+    scenes: "Mapping[S, Callable[[Plot, Fleet, Device], None]]"
+    deployment: str = DEPLOYMENT
+    rollout: str = ""
+    _done: set[str] = field(default_factory=set)
+
+    def begin(self, fleet: Fleet) -> None:
+        made = fleet.client.create_rollout(
+            MODEL, self.version, variant=VARIANT, deployment=self.deployment, waves=("100%",)
+        )
+        self.rollout = made.id
+
+    def has_ended(self, fleet: Fleet) -> bool:
+        """Whether the server expects nothing more of any device, and no device is still at it."""
+        states = [InstallationState(one.state) for one in fleet.installations(self.rollout)]
+        updates = [device.update(self.deployment) for device in fleet.devices]
+        return all(map(is_final, states)) and all(
+            one is None or (one.state in RESTING and one.reported and one.next is None) for one in updates
+        )
+
+    def end(self, fleet: Fleet) -> None:
+        """What the world gets back."""
+        fleet.mend_targets()
+
+    def once(self, what: str) -> bool:
+        """True the first time."""
+        is_new = what not in self._done
+        self._done.add(what)
+        return is_new
+
+
+def plots() -> Iterator[Plot]:
+    """For ever, one after the other."""
+    ways = (
+        partial(Plot, "abort", scenes={S.FETCHING: _abort, S.TRIAL: _abort, S.SUPERSEDED: _nothing}),
+        partial(Plot, "forgery", scenes={S.FETCHING: _forge, S.REJECTED: _nothing}),
+        partial(Plot, "damage before the probe", scenes={S.PROBING: _damage, S.FAILED: _nothing}),
+        partial(Plot, "damage in trial", scenes={S.TRIAL: _damage, S.ROLLED_BACK: _nothing}),
+        partial(Plot, "nothing left", scenes={S.PROBING: _abort, S.IDLE: _nothing}, deployment=SPARE),
+    )
+    for turn in count():
+        yield Plot("update", GOOD[turn % len(GOOD)], dict.fromkeys(_WAY, _nothing))
+        way = ways[turn % len(ways)]
+        yield way(version=FORGED if way.args == ("forgery",) else GOOD[(turn + 1) % len(GOOD)])
+
+
+#: The way of an update that ends well.
+_WAY = (S.FETCHING, S.VERIFYING, S.STAGED, S.PROBING, S.TRIAL, S.COMMITTED)
+
+
+def _nothing(_plot: Plot, _fleet: Fleet, _device: Device) -> None:
+    """Only the kill."""
+
+
+def _abort(plot: Plot, fleet: Fleet, _device: Device) -> None:
+    """Nobody is offered the model any more."""
+    if plot.once("abort"):
+        try:
+            fleet.client.abort_rollout(plot.rollout)
+        except ConflictError:
+            return  # it has failed meanwhile
+
+
+def _forge(plot: Plot, fleet: Fleet, device: Device) -> None:
+    """The server hands out a descriptor that nobody signed, and the device has no older copy."""
+    fleet.forge_target(plot.version)
+    device.forget_targets()
+
+
+def _damage(plot: Plot, fleet: Fleet, device: Device) -> None:
+    """The card turns a bit of the candidate."""
+    file = device.artifact(fleet.digests[plot.version])
+    content = bytearray(file.read_bytes())
+    content[len(content) // 3] ^= 0x10
+    file.write_bytes(content)
