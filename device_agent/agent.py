@@ -19,6 +19,7 @@ from queue import Empty, SimpleQueue
 from threading import Lock
 from typing import Any, assert_never
 
+from device_agent.clock import Clock
 from device_agent.config import Device, StateFolder, next_boot
 from device_agent.control import ControlServer
 from device_agent.deployments import Deployments
@@ -112,7 +113,8 @@ class Agent:
         self._worker = Worker("fleet-keys")
         self._meta = MetaFetch(self)
         self._blocks = BlockFetch(self)
-        self._trust = Trust(state.trust, self._meta)
+        self._clock = Clock(state.clock)
+        self._trust = Trust(state.trust, self._meta, self._clock)
         self._keys = FleetKeys(state.trust)
         self._keys_asked_s = -_KEYS_REFRESH_S
         #: The newest message per kind that waits for newer fleet keys.
@@ -327,6 +329,7 @@ class Agent:
                     self._deployments.acknowledged()
             case Credit():
                 self._credit = heard.records
+                self._clock.told(heard.at)
             case Command():
                 self._uplink.say(UpKind.RESPONSE, self._deployments.nominate(heard.command, heard.request))
             case _:

@@ -56,6 +56,11 @@ class StateFolder:
         return self.path / "marks.json"
 
     @property
+    def clock(self) -> Path:
+        """What time it is at least."""
+        return self.path / "clock.json"
+
+    @property
     def trust(self) -> Path:
         """The TUF client's folder."""
         return self.path / "trust"

@@ -15,6 +15,7 @@ from urllib.parse import urljoin, urlsplit
 import msgspec
 
 from device_agent import child
+from device_agent.clock import Clock
 from device_agent.config import Device, StateFolder, private_folder, write_device
 from device_agent.facts import hardware_id
 from device_agent.trust import FleetKeys
@@ -31,7 +32,7 @@ from edgeops.errors import (
 )
 from edgeops.protocol.keys import SigningKey, write_private_key
 from edgeops.protocol.messages import Id
-from edgeops.trust.frames import Ask, Failure, converse
+from edgeops.trust.frames import Ask, Failure, Result, converse
 from edgeops.trust.keyring import FLEET_KEYS_TARGET
 
 _TIMEOUT_S = 15.0
@@ -102,19 +103,22 @@ def enrol(state: StateFolder, url: str, *, token: str, name: str) -> Device:
 
 
 def _fetch_fleet_keys(state: StateFolder, device: Device) -> None:
-    ask = Ask(targets=(FLEET_KEYS_TARGET,), max_bytes=limits.MAX_METADATA_BYTES)
+    clock = Clock(state.clock)
+    ask = Ask(targets=(FLEET_KEYS_TARGET,), max_bytes=limits.MAX_METADATA_BYTES, now=int(clock.now().timestamp()))
     command = child.command("edgeops.trust.client", "--state", str(state.trust), "--url", device.tuf_url)
     with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as process:
         to_child, from_child = cast("BinaryIO", process.stdin), cast("BinaryIO", process.stdout)
         said = converse(to_child, from_child, ask=ask, fetch=lambda _path: None)
     keys = None if isinstance(said, Failure) else said.targets.get(FLEET_KEYS_TARGET)
     if keys is None:
-        reason = (
-            f"{said.kind}: {said.detail}" if isinstance(said, Failure) else f"TUF does not list {FLEET_KEYS_TARGET}"
-        )
+        reason = f"TUF does not list {FLEET_KEYS_TARGET}"
+        if isinstance(said, Failure):
+            reason = f"{said.kind}: {said.detail}; {clock}"
         raise TrustError(
             f"enrolled as {device.id}, but without the fleet's keys ({reason}); a running agent asks again"
         )
+    assert isinstance(said, Result), "only a result has keys"
+    clock.verified(said.expires)
     FleetKeys(state.trust).store(keys)
 
 

@@ -23,6 +23,7 @@ from edgeops.artifact.package import open_artifact
 from edgeops.digest import digest_file, digest_hex, write_atomically
 from edgeops.errors import ArtifactError
 from edgeops.protocol.messages import DeviceFacts, Reason
+from edgeops.trust.frames import FailureKind
 from edgeops.update.events import (
     Event,
     Failed,
@@ -38,6 +39,13 @@ from edgeops.update.events import (
 )
 from edgeops.update.machine import fetch_failure
 from edgeops.update.update import Update
+
+#: What TUF's refusal is reported as; all else is TRUST.
+_REASONS = {
+    FailureKind.EXPIRED: Reason.EXPIRED,
+    FailureKind.ROLLBACK: Reason.ROLLBACK,
+    FailureKind.LENGTH_OR_HASH: Reason.DIGEST,
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -181,7 +189,7 @@ class Steps:
             case Unreachable():
                 return NoContact()
             case TrustRefused(kind, detail):
-                return Refused(Reason.TRUST, f"{kind}: {detail}")
+                return Refused(_REASONS.get(kind, Reason.TRUST), f"{kind}: {detail}")
             case Listed(targets=targets):
                 vouched = _descriptor(candidate, targets.get(candidate.target), absent)
                 if model is None or isinstance(vouched, Refused):

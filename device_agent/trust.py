@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from device_agent.child import command
+from device_agent.clock import Clock
 from device_agent.fetch import MetaFetch, never
 from edgeops import limits
 from edgeops.digest import write_atomically
@@ -63,16 +64,16 @@ _PASSING = frozenset({FailureKind.TRANSPORT, FailureKind.MISSING, FailureKind.OT
 class Trust:
     """The trust folder of a device; one child per question, one question at a time."""
 
-    def __init__(self, folder: Path, meta: MetaFetch, *, floor: Callable[[], int] = int) -> None:
-        """`floor` tells Unix seconds that certainly have passed; 0 = only the clock is known."""
+    def __init__(self, folder: Path, meta: MetaFetch, clock: Clock) -> None:
+        """Expiry is judged by `clock`, and `clock` is told what was verified."""
         self._folder = folder
         self._meta = meta
-        self._floor = floor
+        self._clock = clock
         self._turn = threading.Lock()
 
     def check(self, targets: Sequence[str], *, cancelled: Callable[[], bool] = never) -> TrustOutcome:
         """Refresh the metadata and get `targets`; for a worker thread, takes TRUST_TIMEOUT or so when its turn came."""
-        ask = Ask(targets=tuple(targets), max_bytes=limits.MAX_METADATA_BYTES, floor=self._floor())
+        ask = Ask(targets=tuple(targets), max_bytes=limits.MAX_METADATA_BYTES, now=int(self._clock.now().timestamp()))
 
         def fetch(path: str) -> bytes | None:
             return self._meta.file(path, max_bytes=limits.MAX_METADATA_BYTES, cancelled=cancelled)
@@ -84,7 +85,10 @@ class Trust:
             return Unreachable(f"the trust child gave no answer: {error}")
         match answer:
             case Result():
+                self._clock.verified(answer.expires)
                 return Listed(targets=answer.targets, lengths=answer.listed)
+            case Failure(kind=FailureKind.EXPIRED, detail=detail):
+                return TrustRefused(FailureKind.EXPIRED, f"{detail}; {self._clock}")
             case Failure(kind=kind, detail=detail):
                 return Unreachable(detail) if kind in _PASSING else TrustRefused(kind, detail)
 

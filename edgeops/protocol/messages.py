@@ -4,6 +4,7 @@ A field is only ever appended, with a default, so that an older side reads a new
 `encode` and `decode` are the only way to and from bytes; `decode` checks every bound.
 """
 
+from datetime import datetime
 from enum import StrEnum
 from typing import Annotated, TypeVar
 
@@ -15,6 +16,7 @@ from edgeops.errors import MessageError
 Id = Annotated[str, msgspec.Meta(pattern=r"^[a-z0-9][a-z0-9-]{2,62}$")]
 Digest = Annotated[str, msgspec.Meta(pattern=r"^sha256:[0-9a-f]{64}$")]
 Count = Annotated[int, msgspec.Meta(ge=0, le=2**53)]
+Moment = Annotated[datetime, msgspec.Meta(tz=True)]
 #: A name or version of something on a device.
 Fact = Annotated[str, msgspec.Meta(max_length=limits.MAX_FACT_LENGTH)]
 Detail = Annotated[str, msgspec.Meta(max_length=limits.MAX_DETAIL_LENGTH)]
@@ -83,6 +85,10 @@ class Reason(StrEnum):
     WITHDRAWN = "withdrawn"
     #: Metadata that does not verify, or none to be had.
     TRUST = "trust"
+    #: Metadata, or a delegation, that has ended, by the later of the device's clock and its time floor.
+    EXPIRED = "expired"
+    #: Metadata older than what the device has verified before.
+    ROLLBACK = "rollback"
     #: Descriptor, block list or file do not match their digests.
     DIGEST = "digest"
     #: Architecture, runtime, operators, memory or disk.
@@ -360,9 +366,11 @@ class Ack(Body, frozen=True, kw_only=True):
 
 
 class Credit(Body, frozen=True, kw_only=True):
-    """How many records may be in flight."""
+    """How many records may be in flight; said at every birth."""
 
     records: Count
+    #: When it was said: what a device without a clock battery learns the time from.
+    at: Moment
 
 
 class Nominate(Body, frozen=True, kw_only=True, tag="nominate"):

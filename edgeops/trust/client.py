@@ -39,7 +39,7 @@ def main(arguments: list[str] | None = None) -> int:
     try:
         ask = read_frame(source, Ask)
         fetcher = HttpFetcher(options.url) if options.url else ParentFetcher(source, sink)
-        outcome = verify(options.state, ask, fetcher=fetcher, now=datetime.now(UTC))
+        outcome = verify(options.state, ask, fetcher=fetcher)
     except (TrustError, ConfigError) as error:
         outcome = Failure(kind=FailureKind.OTHER, detail=str(error))
     failed = isinstance(outcome, Failure)
@@ -52,17 +52,16 @@ def main(arguments: list[str] | None = None) -> int:
     return int(failed)
 
 
-def verify(state: Path, ask: Ask, *, fetcher: FetcherInterface, now: datetime) -> Result | Failure:
+def verify(state: Path, ask: Ask, *, fetcher: FetcherInterface) -> Result | Failure:
     """Refresh the metadata below `state` and return what is listed, and the asked targets.
 
-    `now` is the clock; the later of it and `ask.floor` decides about expiry. Whatever fails, the
-    metadata that was trusted before stays usable.
+    Whatever fails, the metadata that was trusted before stays usable.
     """
     state.mkdir(parents=True, exist_ok=True)
     try:
         with _alone(state):
             places = Places(state / "metadata", state / "targets", _pinned_root(state))
-            return _answer(Verification(places, fetcher, now=max(now, datetime.fromtimestamp(ask.floor, UTC))), ask)
+            return _answer(Verification(places, fetcher, now=datetime.fromtimestamp(ask.now, UTC)), ask)
     except (exceptions.RepositoryError, exceptions.DownloadError, TrustError, OSError) as error:
         return Failure(kind=kind_of(error), detail=(str(error) or type(error).__name__)[:MAX_DETAIL_LENGTH])
 

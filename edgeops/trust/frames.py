@@ -29,8 +29,8 @@ class Ask(Frame, frozen=True, kw_only=True):
     targets: tuple[str, ...]
     #: A listed target beyond this is not fetched.
     max_bytes: int
-    #: Unix seconds that certainly have passed; 0 = only the clock is known.
-    floor: int = 0
+    #: Unix seconds by which expiry is judged: the later of the device's clock and its time floor.
+    now: int
 
 
 class Answer(Frame, frozen=True, kw_only=True):

@@ -55,6 +55,6 @@ class Voice:
         """Which records are committed."""
         return self.seal(device_id, DownKind.ACK, messages.encode(messages.Ack(spools=spools)))
 
-    def credit(self, device_id: str, records: int) -> bytes:
-        """How many records may be in flight."""
-        return self.seal(device_id, DownKind.CREDIT, messages.encode(messages.Credit(records=records)))
+    def credit(self, device_id: str, records: int, now: datetime) -> bytes:
+        """How many records may be in flight, and what time it is."""
+        return self.seal(device_id, DownKind.CREDIT, messages.encode(messages.Credit(records=records, at=now)))

@@ -9,7 +9,7 @@ from pathlib import Path
 from edgeops.local import processes
 from edgeops.local.up import Site
 from edgeops.protocol.messages import UpdateState
-from tests.chaos.fleet import DEPLOYMENT, GOOD, MODEL, VARIANT, Device, Fleet, say
+from tests.chaos.fleet import GOOD, MODEL, VARIANT, Device, Fleet, say
 from tests.chaos.killing import Killer, Toll
 from tests.chaos.plot import Plot
 
@@ -26,9 +26,10 @@ def main() -> int:
     parser.add_argument("--seed", type=int, default=7)
     options = parser.parse_args()
     began_s = time.monotonic()
-    with tempfile.TemporaryDirectory(prefix="edgeops-chaos-") as folder, Site(
-        Path(folder) / "site", agents=options.agents, warm=True
-    ) as site:
+    with (
+        tempfile.TemporaryDirectory(prefix="edgeops-chaos-") as folder,
+        Site(Path(folder) / "site", agents=options.agents, warm=True) as site,
+    ):
         fleet = Fleet(site, Path(folder))
         fleet.prepare()
         killer = Killer(fleet, seed=options.seed, kills=options.kills, hits=options.hits)
@@ -98,7 +99,9 @@ def _tell(toll: Toll, rows: dict[str, tuple[int, int]], lost: list[tuple[str, st
         f"working model, {len(toll.unverified)} unverified activations, {len(lost)} of {len(toll.ended)} final "
         f"statuses lost, {played} rows played and {counted} acknowledged\n"
     )
-    whole = not toll.modelless and not toll.unverified and not lost and all(one == other for one, other in rows.values())
+    whole = (
+        not toll.modelless and not toll.unverified and not lost and all(one == other for one, other in rows.values())
+    )
     return 0 if whole and played else 1
 
 

@@ -22,6 +22,8 @@ from tests.chaos.system import is_stopped, kill
 _LOOK_S = 0.02
 #: Every so many kills of agents in a state: one of anything at any moment.
 _ANY_EVERY = 4
+#: A final report was made, whatever it says.
+_ENDS = RESTING - {UpdateState.IDLE}
 #: A plot whose devices do not come to rest within this has hung something.
 _PLOT_S = 300.0
 
@@ -58,7 +60,9 @@ class Killer:
             following = next(self._plots)
             self._play(plot, following)
             total = self.toll.kills.total()
-            say(f"{total:4} kills; {plot.name}: {', '.join(f'{state} {n}' for state, n in sorted(self.toll.hits.items()))}")
+            say(
+                f"{total:4} kills; {plot.name}: {', '.join(f'{state} {n}' for state, n in sorted(self.toll.hits.items()))}"
+            )
             plot = following
         for device in self._fleet.devices:
             self._kill_agent(device)
@@ -75,9 +79,8 @@ class Killer:
                 self.toll.unverified.append(f"{device.agent.name} runs {pointer.active}")
         for deployment in (DEPLOYMENT, SPARE):
             update = device.update(deployment)
-            if update and update.wanted and update.wanted.installation and update.reported:
-                if update.state in RESTING and update.state is not UpdateState.IDLE and update.wanted.digest:
-                    self.toll.ended.add((device.id, update.wanted.installation, update.state))
+            if update and update.state in _ENDS and update.reported and update.wanted and update.wanted.installation:
+                self.toll.ended.add((device.id, update.wanted.installation, update.state))
 
     def _is_enough(self) -> bool:
         return self.toll.kills.total() >= self._kills and all(self.toll.hits[one] >= self._hits for one in UpdateState)
@@ -161,4 +164,6 @@ class Killer:
 
     def _standing(self, plot: Plot) -> str:
         updates = [(device.agent.name, device.update(plot.deployment)) for device in self._fleet.devices]
-        return ", ".join(f"{name} {one.state if one else None} {one.reason if one else Reason.NONE}" for name, one in updates)
+        return ", ".join(
+            f"{name} {one.state if one else None} {one.reason if one else Reason.NONE}" for name, one in updates
+        )

@@ -202,7 +202,7 @@ class Server:
             status = messages.decode(opened.body, messages.Status)
             self.statuses.append((status.presence, opened.session.counter, opened.seq))
             if status.presence is messages.Presence.ONLINE:
-                self.say(DownKind.CREDIT, messages.Credit(records=200))
+                self.say(DownKind.CREDIT, messages.Credit(records=200, at=datetime.now(UTC)))
                 self._acknowledge()
         elif topic.kind is UpKind.REPORTED:
             self.reported.append(messages.decode(opened.body, messages.Reported))

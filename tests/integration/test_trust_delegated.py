@@ -101,8 +101,8 @@ def test_a_delegation_that_has_ended_is_refused(site):
     assert isinstance(site.ask(AUTO), Result)
     late = site.now + END + timedelta(minutes=1)
     site.repository.refresh(late)
-    assert kind_of(site.ask_child(AUTO, floor=late)) is FailureKind.EXPIRED
-    assert listed(site.ask_child(DESCRIPTOR, floor=late)) == {DESCRIPTOR, ACCEPTANCE}
+    assert kind_of(site.ask_child(AUTO, now=late)) is FailureKind.EXPIRED
+    assert listed(site.ask_child(DESCRIPTOR, now=late)) == {DESCRIPTOR, ACCEPTANCE}
 
 
 def test_a_stolen_key_cannot_prolong_its_own_delegation(site):
@@ -113,7 +113,7 @@ def test_a_stolen_key_cannot_prolong_its_own_delegation(site):
     thief.put("auto-digits", listing, key="auto-digits")
     site.repository.refresh(late)
     assert isinstance(site.ask(AUTO), Result)
-    attack = site.ask_child(AUTO, floor=late)
+    attack = site.ask_child(AUTO, now=late)
     assert kind_of(attack) is FailureKind.EXPIRED
     assert "the delegation that covers models/digits/auto/2-int8.json ended" in attack.detail
 

@@ -57,12 +57,12 @@ class Site:
     def ask_child(
         self,
         *targets: str,
-        floor: datetime | None = None,
+        now: datetime | None = None,
         fetch: Fetch | None = None,
         max_bytes: int = limits.MAX_MANIFEST_BYTES,
     ) -> Result | Failure:
         """One child process, as the agent starts it."""
-        ask = Ask(targets=targets, max_bytes=max_bytes, floor=int(floor.timestamp()) if floor else 0)
+        ask = Ask(targets=targets, max_bytes=max_bytes, now=int((now or self.now).timestamp()))
         command = [sys.executable, "-m", "edgeops.trust.client", "--state", str(self.state)]
         with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as child:
             outcome = converse(child.stdin, child.stdout, ask=ask, fetch=fetch or self.read)
@@ -72,14 +72,13 @@ class Site:
     def ask(
         self,
         *targets: str,
-        floor: datetime | None = None,
         now: datetime | None = None,
         fetch: Fetch | None = None,
         max_bytes: int = limits.MAX_MANIFEST_BYTES,
     ) -> Result | Failure:
         """What the child does, in this process: an attack does not know the difference."""
-        ask = Ask(targets=targets, max_bytes=max_bytes, floor=int(floor.timestamp()) if floor else 0)
-        return verify(self.state, ask, fetcher=FunctionFetcher(fetch or self.read), now=now or self.now)
+        ask = Ask(targets=targets, max_bytes=max_bytes, now=int((now or self.now).timestamp()))
+        return verify(self.state, ask, fetcher=FunctionFetcher(fetch or self.read))
 
     def copy(self, name: str) -> Path:
         return Path(shutil.copytree(self.served, self.served.parent / name))

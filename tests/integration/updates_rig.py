@@ -13,6 +13,7 @@ from pathlib import Path
 
 import msgspec
 
+from device_agent.clock import Clock
 from device_agent.facts import device_facts
 from device_agent.fetch import BlockFetch, MetaFetch
 from device_agent.probe import ProbeVerdict, run_probe
@@ -131,6 +132,8 @@ class Device:
         facts: Callable[[Path], DeviceFacts] = device_facts,
     ) -> None:
         self.now = 0.0
+        #: What the system's clock shows.
+        self.wall = NOW
         self.server = server
         self.folder = folder / "device"
         trust = self.folder / "trust"
@@ -141,6 +144,7 @@ class Device:
         meta = MetaFetch(server, monotonic=self._hasten)
         blocks = BlockFetch(server, monotonic=self._hasten)
         server.attach(meta, blocks)
+        self.clock = Clock(self.folder / "clock.json", now=self._wall_s)
         self.waiting: list[Callable[[], None]] = []
         self.changes = 0
         self.updates = Updates(
@@ -148,7 +152,7 @@ class Device:
             self.folder / "deployments" / DEPLOYMENT,
             surroundings=Surroundings(
                 spool=self.spool,
-                trust=Trust(trust, meta),
+                trust=Trust(trust, meta, self.clock),
                 meta=meta,
                 blocks=blocks,
                 facts=lambda: facts(self.folder),
@@ -162,6 +166,9 @@ class Device:
 
     def _changed(self) -> None:
         self.changes += 1
+
+    def _wall_s(self) -> float:
+        return self.wall.timestamp()
 
     def _hasten(self) -> float:
         """A clock for fetching: each look is half a second, so that nothing waits for the real one."""

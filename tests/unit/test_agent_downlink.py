@@ -1,5 +1,7 @@
 """What a device believes of what arrives, and what it remembers of it over a restart."""
 
+from datetime import UTC, datetime
+
 import pytest
 
 from device_agent.downlink import Downlink, Refused, UnknownKey
@@ -12,6 +14,8 @@ from edgeops.protocol.topics import DownKind
 
 DEVICE = "meter-one"
 REQUEST = Nominate(deployment="gas", digest=digest_bytes(b"a"), count=3, random_share=0.2, seed=1)
+
+NOW = datetime(2026, 11, 26, tzinfo=UTC)
 
 
 class Fleet:
@@ -46,12 +50,12 @@ def desired(revision: int, epoch: int = 1) -> Desired:
 
 
 def test_a_signed_message_is_heard(ear, fleet):
-    credit = ear.hear(DownKind.CREDIT, fleet.say(DownKind.CREDIT, Credit(records=9)), fleet.keys)
-    assert credit == Credit(records=9)
+    credit = ear.hear(DownKind.CREDIT, fleet.say(DownKind.CREDIT, Credit(records=9, at=NOW)), fleet.keys)
+    assert credit == Credit(records=9, at=NOW)
 
 
 def test_a_wrong_signature_is_refused(ear, fleet):
-    payload = bytearray(fleet.say(DownKind.CREDIT, Credit(records=9)))
+    payload = bytearray(fleet.say(DownKind.CREDIT, Credit(records=9, at=NOW)))
     payload[-1] ^= 1
     heard = ear.hear(DownKind.CREDIT, bytes(payload), fleet.keys)
     assert isinstance(heard, Refused)
@@ -60,7 +64,7 @@ def test_a_wrong_signature_is_refused(ear, fleet):
 
 
 def test_a_key_that_nobody_named_is_asked_for_before_anything_is_judged(ear, fleet):
-    assert ear.hear(DownKind.CREDIT, fleet.say(DownKind.CREDIT, Credit(records=9)), {}) == UnknownKey(
+    assert ear.hear(DownKind.CREDIT, fleet.say(DownKind.CREDIT, Credit(records=9, at=NOW)), {}) == UnknownKey(
         fleet.key.public.key_id
     )
 
@@ -71,11 +75,13 @@ def test_what_cannot_be_parsed_is_refused(ear, fleet, payload):
 
 
 def test_a_message_of_another_topic_is_refused(ear, fleet):
-    assert isinstance(ear.hear(DownKind.ACK, fleet.say(DownKind.CREDIT, Credit(records=9)), fleet.keys), Refused)
+    assert isinstance(
+        ear.hear(DownKind.ACK, fleet.say(DownKind.CREDIT, Credit(records=9, at=NOW)), fleet.keys), Refused
+    )
 
 
 def test_a_body_of_another_kind_is_refused(ear, fleet):
-    assert isinstance(ear.hear(DownKind.ACK, fleet.say(DownKind.ACK, Credit(records=9)), fleet.keys), Refused)
+    assert isinstance(ear.hear(DownKind.ACK, fleet.say(DownKind.ACK, Credit(records=9, at=NOW)), fleet.keys), Refused)
 
 
 def test_a_repeated_message_is_counted_and_not_heard_again(ear, fleet):
@@ -85,9 +91,9 @@ def test_a_repeated_message_is_counted_and_not_heard_again(ear, fleet):
 
 
 def test_an_older_session_of_the_fleet_is_refused_also_after_a_restart(ear, fleet, tmp_path):
-    old = fleet.say(DownKind.CREDIT, Credit(records=1))
+    old = fleet.say(DownKind.CREDIT, Credit(records=1, at=NOW))
     fleet.start(2)
-    ear.hear(DownKind.CREDIT, fleet.say(DownKind.CREDIT, Credit(records=2)), fleet.keys)
+    ear.hear(DownKind.CREDIT, fleet.say(DownKind.CREDIT, Credit(records=2, at=NOW)), fleet.keys)
     again = Downlink(DEVICE, tmp_path / "marks.json")
     assert again.hear(DownKind.CREDIT, old, fleet.keys).name == "envelope.old-session"
 

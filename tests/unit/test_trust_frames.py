@@ -18,7 +18,7 @@ from edgeops.trust.frames import (
     write_frame,
 )
 
-ASK = Ask(targets=("a.json",), max_bytes=10)
+ASK = Ask(targets=("a.json",), max_bytes=10, now=0)
 RESULT = Result(targets={"a.json": b"x"}, listed={"a.json": 1}, versions={"root": 1}, expires={"root": 2})
 
 

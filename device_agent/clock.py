@@ -1,0 +1,92 @@
+"""What time it is at least: the system's clock and a floor that survives restarts (`clock.json`).
+
+The clock may step in either direction at any moment; nothing here or elsewhere in the agent measures spans with it.
+How a floor rises is `edgeops.trust.floor`'s. A file that cannot be read counts as none: expiry is then judged by the
+clock alone until the server is heard again.
+"""
+
+import logging
+import threading
+import time
+from collections.abc import Callable, Mapping
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+import msgspec
+
+from edgeops.digest import write_atomically
+from edgeops.trust.floor import NEVER, raised
+
+_log = logging.getLogger(__name__)
+
+#: The roles that are signed offline; others are signed again by the server.
+_OFFLINE = ("root", "targets")
+#: A floor that rose by less is not worth a write to the card.
+_WORTH_WRITING = timedelta(hours=1)
+
+
+class _Known(msgspec.Struct, frozen=True, kw_only=True):
+    """The file."""
+
+    floor: datetime = NEVER
+    #: When the first of what was signed offline ends, by the metadata that was verified last.
+    ends: datetime | None = None
+
+
+class Clock:
+    """May be called from any thread."""
+
+    def __init__(self, path: Path, *, now: Callable[[], float] = time.time) -> None:
+        """`now` tells Unix seconds; for tests."""
+        self._path = path
+        self._now = now
+        self._lock = threading.Lock()
+        self._known = self._written = _read(path)
+
+    @property
+    def floor(self) -> datetime:
+        """What certainly has passed; 1970 before any statement."""
+        return self._known.floor
+
+    def now(self) -> datetime:
+        """The later of clock and floor."""
+        return max(datetime.fromtimestamp(self._now(), UTC), self._known.floor)
+
+    def __str__(self) -> str:
+        """For people who wonder why something has ended."""
+        clock = datetime.fromtimestamp(self._now(), UTC)
+        return f"this device's clock says {clock:%Y-%m-%d %H:%M} UTC, its time floor {self.floor:%Y-%m-%d %H:%M} UTC"
+
+    def verified(self, expires: Mapping[str, int]) -> None:
+        """TUF metadata was verified: when each role's ends, Unix seconds."""
+        ends = [datetime.fromtimestamp(expires[role], UTC) for role in _OFFLINE if role in expires]
+        if ends:
+            self._take(lambda known: msgspec.structs.replace(known, ends=min(ends)))
+
+    def told(self, at: datetime) -> None:
+        """A verified message of the server says that it was sent at this time."""
+        self._take(lambda known: msgspec.structs.replace(known, floor=raised(known.floor, at, ends=known.ends)))
+
+    def _take(self, change: Callable[[_Known], _Known]) -> None:
+        with self._lock:
+            self._known = known = change(self._known)
+            before = self._written
+            if known.ends == before.ends and known.floor - before.floor < _WORTH_WRITING:
+                return
+            try:
+                write_atomically(self._path, msgspec.json.encode(known))
+            except OSError as error:
+                # It holds in memory; the next statement is written down.
+                _log.warning("clock.not-written", extra={"error": error})
+                return
+            self._written = known
+
+
+def _read(path: Path) -> _Known:
+    try:
+        return msgspec.json.decode(path.read_bytes(), type=_Known)
+    except FileNotFoundError:
+        return _Known()
+    except (OSError, msgspec.DecodeError, UnicodeDecodeError) as error:
+        _log.warning("clock.damaged", extra={"error": error})
+        return _Known()

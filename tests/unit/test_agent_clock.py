@@ -1,0 +1,88 @@
+"""What time it is at least, over restarts, steps of the clock and damaged files."""
+
+from datetime import UTC, datetime, timedelta
+
+from device_agent.clock import Clock
+from edgeops.trust.floor import NEVER
+
+TODAY = datetime(2026, 11, 26, 12, tzinfo=UTC)
+EXPIRES = {
+    "root": int((TODAY + timedelta(days=3000)).timestamp()),
+    "targets": int((TODAY + timedelta(days=300)).timestamp()),
+    "timestamp": int((TODAY + timedelta(days=30)).timestamp()),
+}
+
+
+class Source:
+    """A clock that may be set."""
+
+    def __init__(self, at):
+        self.at = at
+
+    def __call__(self):
+        return self.at.timestamp()
+
+
+def test_a_clock_without_battery_knows_after_a_restart_what_it_was_told(tmp_path):
+    system = Source(TODAY)
+    clock = Clock(tmp_path / "clock.json", now=system)
+    clock.verified(EXPIRES)
+    clock.told(TODAY)
+    system.at = NEVER
+    again = Clock(tmp_path / "clock.json", now=system)
+    assert again.now() == again.floor == TODAY
+
+
+def test_a_clock_that_goes_right_counts_itself(tmp_path):
+    clock = Clock(tmp_path / "clock.json", now=Source(TODAY + timedelta(days=1)))
+    clock.verified(EXPIRES)
+    clock.told(TODAY)
+    assert clock.now() == TODAY + timedelta(days=1)
+
+
+def test_steps_of_the_clock_leave_nothing_behind(tmp_path):
+    """NTP sets it to 2038 and back: what it showed in between was no statement."""
+    system = Source(TODAY)
+    clock = Clock(tmp_path / "clock.json", now=system)
+    clock.verified(EXPIRES)
+    clock.told(TODAY)
+    for at in (datetime(2038, 1, 19, tzinfo=UTC), NEVER, TODAY + timedelta(hours=1)):
+        system.at = at
+        assert clock.floor == TODAY
+        assert clock.now() == max(at, TODAY)
+
+
+def test_a_server_that_lies_about_the_time_ends_nothing_that_was_signed_offline(tmp_path):
+    clock = Clock(tmp_path / "clock.json", now=Source(TODAY))
+    clock.verified(EXPIRES)
+    clock.told(datetime(2099, 1, 1, tzinfo=UTC))
+    assert clock.now() < datetime.fromtimestamp(EXPIRES["targets"], UTC)
+
+
+def test_small_steps_are_not_worth_a_write_and_large_ones_are(tmp_path):
+    file = tmp_path / "clock.json"
+    clock = Clock(file, now=Source(TODAY))
+    clock.verified(EXPIRES)
+    clock.told(TODAY)
+    written = file.read_bytes()
+    clock.told(TODAY + timedelta(minutes=59))
+    assert file.read_bytes() == written
+    clock.told(TODAY + timedelta(minutes=60))
+    assert file.read_bytes() != written
+
+
+def test_a_damaged_file_counts_as_none(tmp_path):
+    file = tmp_path / "clock.json"
+    file.write_bytes(b"\x00{")
+    clock = Clock(file, now=Source(TODAY))
+    assert (clock.floor, clock.now()) == (NEVER, TODAY)
+    clock.verified(EXPIRES)
+    clock.told(TODAY)
+    assert Clock(file, now=Source(NEVER)).now() == TODAY
+
+
+def test_a_card_that_cannot_be_written_costs_the_memory_of_it_only(tmp_path):
+    clock = Clock(tmp_path / "gone" / "clock.json", now=Source(NEVER))
+    clock.verified(EXPIRES)
+    clock.told(TODAY)
+    assert clock.now() == TODAY
