@@ -4,7 +4,7 @@ export PATH := $(CURDIR)/.venv/bin:$(CURDIR)/.tools/bin:$(PATH)
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 SEED ?= 7
 
-.PHONY: demo up test test-data test-all conformance check bench starter-model docs clean
+.PHONY: demo up test test-data test-all conformance chaos check bench starter-model docs clean
 
 demo: ## one model from data to three devices and back, ends with a table
 	@.ci/setup demo
@@ -29,6 +29,10 @@ test-all: ## all tests
 conformance: ## the public TUF conformance suite, from a checkout: TUF_CONFORMANCE=DIR
 	@.ci/setup check
 	@.ci/conformance
+
+chaos: ## 300 kills of a small fleet in mid update: nothing may be lost (KILLS=, SEED=)
+	@.ci/setup check
+	@python -m tests.chaos --kills $(or $(KILLS),300) --seed $(SEED)
 
 check: ## lint, types, module contracts, dependencies
 	@.ci/setup check

@@ -231,13 +231,14 @@ class Updates:
 
     def _act(self, command: Command, *, passing: FailPoint | None = None) -> None:
         """Carry out a command; what hinders it delays it, for the state is on disk and says what is to be done."""
+        if command is not Command.NONE:
+            # First of all: what a slow step found no longer counts.
+            self._turn += 1
+            self._retry_at = None
         try:
             if passing is not None:
                 reach(passing)
-            if command is not Command.NONE:
-                self._turn += 1
-                self._retry_at = None
-                self._carry_out(command)
+            self._carry_out(command)
         except (OSError, PlatformError) as error:
             _log.warning("update.delayed deployment=%s command=%s error=%s", self._deployment, command, error)
             self._wait()

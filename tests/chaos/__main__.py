@@ -1,6 +1,7 @@
 """Runs chaos and prints the table of hits and one last line of figures; exit code 0 when nothing was lost."""
 
 import argparse
+import shutil
 import sys
 import tempfile
 import time
@@ -26,10 +27,9 @@ def main() -> int:
     parser.add_argument("--seed", type=int, default=7)
     options = parser.parse_args()
     began_s = time.monotonic()
-    with (
-        tempfile.TemporaryDirectory(prefix="edgeops-chaos-") as folder,
-        Site(Path(folder) / "site", agents=options.agents, warm=True) as site,
-    ):
+    folder = tempfile.mkdtemp(prefix="edgeops-chaos-")
+    say(f"the fleet is in {folder}; it stays there if chaos ends badly")
+    with Site(Path(folder) / "site", agents=options.agents, warm=True) as site:
         fleet = Fleet(site, Path(folder))
         fleet.prepare()
         killer = Killer(fleet, seed=options.seed, kills=options.kills, hits=options.hits)
@@ -40,7 +40,10 @@ def main() -> int:
         for device in fleet.devices:
             killer.note(device)
         lost = _lost(fleet, killer.toll)
-    return _tell(killer.toll, rows, lost, seconds=time.monotonic() - began_s)
+    code = _tell(killer.toll, rows, lost, seconds=time.monotonic() - began_s)
+    if not code:
+        shutil.rmtree(folder)
+    return code
 
 
 def _converge(fleet: Fleet, version: int) -> None:

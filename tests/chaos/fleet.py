@@ -23,6 +23,8 @@ from tests.golden.tiny import COLUMNS, LABELS, tiny_rows
 
 MODEL = "pump"
 DEPLOYMENT = "pump-1"
+#: Never has an input, so nothing commits there.
+SPARE = "spare"
 #: Rows a device has to play; more than it can in any run.
 ROWS = 500_000
 RATE_HZ = 50
@@ -106,6 +108,8 @@ class Fleet:
                 device, "replay", file, "--deployment", DEPLOYMENT, "--rate", str(RATE_HZ), "--once",
                 "--predictions", "off",
             )  # fmt: skip
+            self._agent_command(device, "replay", file, "--deployment", SPARE, "--once")
+            self.stop_source(device, SPARE)
 
     def forge_target(self, version: int) -> None:
         """Change a signed descriptor where the server keeps it."""
@@ -137,8 +141,8 @@ class Fleet:
         said: int = ask(device.agent.state / "agent.sock", {"do": "status"})["pending_records"]
         return said
 
-    def stop_source(self, device: Device) -> None:
-        self._agent_command(device, "stop", "--deployment", DEPLOYMENT)
+    def stop_source(self, device: Device, deployment: str = DEPLOYMENT) -> None:
+        self._agent_command(device, "stop", "--deployment", deployment)
 
     def _job(self, job_id: str) -> None:
         job = self.client.wait_job(job_id)

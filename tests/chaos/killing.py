@@ -8,15 +8,15 @@ agents, the link and the broker are killed at any moment.
 import random
 import time
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 
 from edgeops.local.part import Part
-from edgeops.protocol.messages import Reason, UpdateState
+from edgeops.protocol.messages import UpdateState
 from edgeops.update.faults import VARIABLE, Fault, saved
 from edgeops.update.update import RESTING
-from tests.chaos.fleet import DEPLOYMENT, Device, Fleet, say
-from tests.chaos.plot import SPARE, Plot, plots
+from tests.chaos.fleet import DEPLOYMENT, SPARE, Device, Fleet, say
+from tests.chaos.plot import Plot, plots
 from tests.chaos.system import is_stopped, kill
 
 _LOOK_S = 0.02
@@ -25,7 +25,7 @@ _ANY_EVERY = 4
 #: A final report was made, whatever it says.
 _ENDS = RESTING - {UpdateState.IDLE}
 #: A plot whose devices do not come to rest within this has hung something.
-_PLOT_S = 300.0
+_PLOT_S = 120.0
 
 
 @dataclass
@@ -51,22 +51,23 @@ class Killer:
         self._random = random.Random(seed)
         self._plots: Iterator[Plot] = plots()
         self._had_model: set[str] = set()
+        #: By device.
+        self._armed: dict[str, UpdateState | None] = {}
         self._signed = set(fleet.digests.values())
 
     def run(self) -> None:
         """Kill; at the end all agents run unarmed."""
         plot = next(self._plots)
         while not self._is_enough():
-            following = next(self._plots)
-            self._play(plot, following)
+            self._play(plot)
             total = self.toll.kills.total()
             say(
                 f"{total:4} kills; {plot.name}: {', '.join(f'{state} {n}' for state, n in sorted(self.toll.hits.items()))}"
             )
-            plot = following
+            plot = next(self._plots)
         for device in self._fleet.devices:
             self._kill_agent(device)
-            self._start(device, {})
+            self._start(device, None)
 
     def note(self, device: Device) -> None:
         """Look at a device's disk."""
@@ -85,13 +86,17 @@ class Killer:
     def _is_enough(self) -> bool:
         return self.toll.kills.total() >= self._kills and all(self.toll.hits[one] >= self._hits for one in UpdateState)
 
-    def _play(self, plot: Plot, following: Plot) -> None:
+    def _play(self, plot: Plot) -> None:
+        for device in self._fleet.devices:
+            if self._armed.get(device.id) not in plot.entries:
+                self._kill_agent(device)
+                self._start(device, self._rarest(plot.entries))
         plot.begin(self._fleet)
         until_s, looked_s = time.monotonic() + _PLOT_S, 0.0
         while True:
             for device in self._fleet.devices:
                 if is_stopped(device.pid):
-                    self._strike(device, plot, following)
+                    self._strike(device, plot)
             now_s = time.monotonic()
             assert now_s < until_s, f"{plot.name} hangs: {self._standing(plot)}"
             if now_s - looked_s > 1.0:
@@ -103,7 +108,7 @@ class Killer:
             time.sleep(_LOOK_S)
         plot.end(self._fleet)
 
-    def _strike(self, device: Device, plot: Plot, following: Plot) -> None:
+    def _strike(self, device: Device, plot: Plot) -> None:
         update = device.update(plot.deployment) or device.update()
         assert update is not None, "it stands still behind a state that was persisted"
         scene = plot.scenes.get(update.state)
@@ -112,7 +117,9 @@ class Killer:
         self._count(device, update.state)
         if scene is not None:
             scene(plot, self._fleet, device)
-        self._start(device, self._arming(update.state, plot, following))
+        scenes = list(plot.scenes)
+        ahead = scenes[scenes.index(update.state) + 1 :] if update.state in scenes else []
+        self._start(device, self._rarest(ahead) if ahead else None)
         if self.toll.kills.total() % _ANY_EVERY == 0:
             self._strike_anywhere()
 
@@ -121,11 +128,8 @@ class Killer:
         victim: Part | Device = self._random.choice([link, broker, *self._fleet.devices])
         if isinstance(victim, Device):
             if not is_stopped(victim.pid):
-                update = victim.update()
-                kill(victim.pid, of=str(victim.agent.state))
-                self._count(victim, update.state if update else None)
-                self.note(victim)
-                self._start(victim, self._armed(self._rarest(tuple(UpdateState))))
+                self._kill_agent(victim)
+                self._start(victim, self._armed.get(victim.id))
             return
         kill(victim.child.pid, of=str(self._fleet.site.data))
         victim.child.process.wait()
@@ -144,26 +148,24 @@ class Killer:
         if state is not None:
             self.toll.hits[state] += 1
 
-    def _start(self, device: Device, environment: dict[str, str]) -> None:
+    def _start(self, device: Device, armed: UpdateState | None) -> None:
+        """Start its agent; it stands still once this state is persisted."""
+        self._armed[device.id] = armed
+        environment = {} if armed is None else {VARIABLE: f"{saved(armed)}:{Fault.STOP}"}
         self._fleet.site.start_agent(device.agent, environment=environment)
 
-    def _arming(self, state: UpdateState, plot: Plot, following: Plot) -> dict[str, str]:
-        """Where a device that was killed in `state` shall stand still next."""
-        scenes = list(plot.scenes)
-        ahead = scenes[scenes.index(state) + 1 :] if state in scenes else []
-        return self._armed(self._rarest(tuple(ahead) or tuple(following.scenes)))
-
-    def _rarest(self, states: tuple[UpdateState, ...]) -> UpdateState:
+    def _rarest(self, states: Sequence[UpdateState]) -> UpdateState:
         return min(states, key=lambda one: (self.toll.hits[one], self._random.random()))
-
-    def _armed(self, state: UpdateState) -> dict[str, str]:
-        return {VARIABLE: f"{saved(state)}:{Fault.STOP}"}
 
     def _part(self, name: str) -> Part:
         return next(part for part in self._fleet.site.server if part.child.name == name)
 
     def _standing(self, plot: Plot) -> str:
-        updates = [(device.agent.name, device.update(plot.deployment)) for device in self._fleet.devices]
-        return ", ".join(
-            f"{name} {one.state if one else None} {one.reason if one else Reason.NONE}" for name, one in updates
-        )
+        """What the server waits for, and where the devices are."""
+        states = {one.device_id: f"{one.state} ({one.id})" for one in self._fleet.installations(plot.rollout)}
+        told = []
+        for device in self._fleet.devices:
+            one = device.update(plot.deployment)
+            own = f"{one.state} {one.reason}, reported {one.reported}, next {one.next}" if one else "nothing"
+            told.append(f"{device.agent.name}: server {states.get(device.id)}, device {own}")
+        return "; ".join(told)

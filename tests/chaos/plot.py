@@ -13,10 +13,7 @@ from edgeops.errors import ConflictError
 from edgeops.protocol.messages import UpdateState as S
 from edgeops.rollout.installation import InstallationState, is_final
 from edgeops.update.update import RESTING
-from tests.chaos.fleet import DEPLOYMENT, FORGED, GOOD, MODEL, VARIANT, Device, Fleet
-
-#: Never has a source, so nothing commits there.
-SPARE = "spare"
+from tests.chaos.fleet import DEPLOYMENT, FORGED, GOOD, MODEL, SPARE, VARIANT, Device, Fleet
 
 
 @dataclass
@@ -29,6 +26,11 @@ class Plot:
     deployment: str = DEPLOYMENT
     rollout: str = ""
     _done: set[str] = field(default_factory=set)
+
+    @property
+    def entries(self) -> tuple[S, ...]:
+        """Where a device that is at rest will come by."""
+        return tuple(state for state in self.scenes if state in WAY)
 
     def begin(self, fleet: Fleet) -> None:
         made = fleet.client.create_rollout(
@@ -65,13 +67,13 @@ def plots() -> Iterator[Plot]:
         partial(Plot, "nothing left", scenes={S.PROBING: _abort, S.IDLE: _nothing}, deployment=SPARE),
     )
     for turn in count():
-        yield Plot("update", GOOD[turn % len(GOOD)], dict.fromkeys(_WAY, _nothing))
+        yield Plot("update", GOOD[turn % len(GOOD)], dict.fromkeys(WAY, _nothing))
         way = ways[turn % len(ways)]
         yield way(version=FORGED if way.args == ("forgery",) else GOOD[(turn + 1) % len(GOOD)])
 
 
 #: The way of an update that ends well.
-_WAY = (S.FETCHING, S.VERIFYING, S.STAGED, S.PROBING, S.TRIAL, S.COMMITTED)
+WAY = (S.FETCHING, S.VERIFYING, S.STAGED, S.PROBING, S.TRIAL, S.COMMITTED)
 
 
 def _nothing(_plot: Plot, _fleet: Fleet, _device: Device) -> None:

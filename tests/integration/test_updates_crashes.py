@@ -1,4 +1,8 @@
-"""kill -9 at every named border of an update, and a new start: it ends as it would have, reported once."""
+"""What befalls an update at every named border: kill -9 and a new start, or an error that nobody foresaw.
+
+After a kill it ends as it would have, and after an error so, too, unless that came out of a slow step: then it fails,
+with a reason. However it ends, that is reported once.
+"""
 
 import os
 import signal
@@ -9,7 +13,7 @@ from pathlib import Path
 import msgspec
 import pytest
 
-from edgeops.update.faults import VARIABLE, FailPoint
+from edgeops.update.faults import VARIABLE, FailPoint, Fault
 from tests.integration.updates_rig import Ending, prepare
 
 #: On the way to the other endings; the rest is on the way of an update that ends well.
@@ -39,6 +43,42 @@ def install(
         timeout=120,
         check=False,
     )
+
+
+#: Where an error comes out of a slow step, and what that is reported as.
+IN_SLOW_STEPS = {
+    FailPoint.BLOCK_WRITTEN: "fetch",
+    FailPoint.DID_FETCH: "fetch",
+    FailPoint.DID_VERIFY: "digest",
+    FailPoint.DID_STAGE: "disk",
+    FailPoint.DID_PROBE: "probe",
+    FailPoint.DID_CHECK_LISTED: "trust",
+}
+#: An error here is one of the spool, whose callers are tested with it.
+IN_THE_SPOOL = FailPoint.RECORDS_TAKEN
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("fail_point", [point for point in FailPoint if point not in {*NOT_OF_AN_UPDATE, IN_THE_SPOOL}])
+def test_an_error_that_nobody_foresaw_delays_an_update_or_fails_it_and_never_leaves_it_hanging(tmp_path, fail_point):
+    first, second = prepare(tmp_path)
+    ending = ELSEWHERE.get(fail_point, Ending.COMMITTED)
+    ended = install(tmp_path, ending, f"{fail_point}:{Fault.ERROR}")
+    assert ended.returncode == 0
+    said = msgspec.json.decode(ended.stdout)
+    if fail_point in IN_SLOW_STEPS:
+        assert (said["state"], said["reason"], said["active"]) == ("failed", IN_SLOW_STEPS[fail_point], None)
+        assert said["reports"].count("failed") == 1
+    elif ending is Ending.SUPERSEDED:
+        assert (said["state"], said["active"]) == ("committed", second.digest)
+        assert said["reports"].count("superseded") == 1
+    elif ending in {Ending.COMMITTED, Ending.IDLE}:
+        assert said["state"] == ending
+        assert said["active"] == (first.digest if ending is Ending.COMMITTED else None)
+        assert said["reports"].count("committed") == 1
+    else:
+        assert (said["state"], said["active"]) == (ending, None)
+        assert said["reports"].count(ending) == 1
 
 
 @pytest.mark.slow

@@ -209,6 +209,12 @@ class Device:
         self.updates.tick()
         self.run()
 
+    def settle(self) -> None:
+        """Do what waits, also what waits for a while because something hindered it."""
+        self.run()
+        for _ in range(3):
+            self.later(limits.UPDATE_RETRY_AFTER.total_seconds() + 1)
+
     def infer(self, count: int = 5, *, ok: bool = True) -> None:
         for _ in range(count):
             self.updates.trial_inference(ok=ok, latency_us=12, detail="" if ok else "it broke")
@@ -286,16 +292,24 @@ def install(folder: Path, ending: Ending) -> None:
     device.desire(first, revision=1, digest=digest_bytes(b"smuggled") if ending is Ending.REJECTED else None)
     if ending is Ending.SUPERSEDED:
         device.desire(second, revision=2, installation="inst-2")
-    device.run()
+    device.settle()
     reports = device.numbered_reports()
     if device.updates.running().candidate is not None:
         device.infer(ok=ending is not Ending.ROLLED_BACK)
+        device.settle()
+        reports |= device.numbered_reports()
         device.acknowledge()
-    device.run()
+    device.settle()
     reports |= device.numbered_reports()
     if ending is Ending.IDLE:
         device.desire(None, revision=2)
-    said = {"state": device.state, "active": device.active, "reports": [report.state for report in reports.values()]}
+        device.settle()
+    said = {
+        "state": device.state,
+        "reason": device.updates.state().reason,
+        "active": device.active,
+        "reports": [report.state for report in reports.values()],
+    }
     sys.stdout.buffer.write(msgspec.json.encode(said))
     device.close()
 
