@@ -6,6 +6,7 @@ ok, 1 failed, 2 usage, 3 not found, 4 not allowed, 5 unreachable, 6 conflict.
 
 import argparse
 import csv
+import faulthandler
 import json
 import os
 import platform
@@ -82,6 +83,8 @@ def _run(options: argparse.Namespace) -> int:
     from device_agent.lock import only_agent  # noqa: PLC0415
 
     log_to_stderr(verbose=options.verbose)
+    # Runtimes are native code: what one does to the process shall be in the log.
+    faulthandler.enable()
     state = _state(options)
     device = read_device(state)
     with only_agent(state.pid):

@@ -12,6 +12,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 
 from edgeops.local.part import Part
+from edgeops.local.processes import require_running
 from edgeops.protocol.messages import UpdateState
 from edgeops.update.faults import VARIABLE, Fault, saved
 from edgeops.update.update import RESTING
@@ -103,6 +104,9 @@ class Killer:
                 looked_s = now_s
                 for device in self._fleet.devices:
                     self.note(device)
+                for part in (*self._fleet.site.server, *self._fleet.site.agents):
+                    # What nobody killed runs.
+                    require_running(part.child)
                 if plot.has_ended(self._fleet):
                     break
             time.sleep(_LOOK_S)

@@ -12,6 +12,7 @@ from itertools import count
 from edgeops.errors import ConflictError
 from edgeops.protocol.messages import UpdateState as S
 from edgeops.rollout.installation import InstallationState, is_final
+from edgeops.rollout.rollout import OPEN
 from edgeops.update.update import RESTING
 from tests.chaos.fleet import DEPLOYMENT, FORGED, GOOD, MODEL, SPARE, VARIANT, Device, Fleet
 
@@ -40,7 +41,10 @@ class Plot:
 
     def has_ended(self, fleet: Fleet) -> bool:
         """Whether the server expects nothing more of any device, and no device is still at it."""
-        states = [InstallationState(one.state) for one in fleet.installations(self.rollout)]
+        states = {InstallationState(one.state) for one in fleet.installations(self.rollout)}
+        if fleet.client.rollout(self.rollout).state not in OPEN:
+            # Who was never asked is not waited for when the rollout has ended.
+            states.discard(InstallationState.PENDING)
         updates = [device.update(self.deployment) for device in fleet.devices]
         return all(map(is_final, states)) and all(
             one is None or (one.state in RESTING and one.reported and one.next is None) for one in updates
