@@ -38,6 +38,7 @@ from device_agent.uplink import Uplink
 from device_agent.worker import Worker
 from edgeops import __version__, limits
 from edgeops.errors import EdgeOpsError, MessageError
+from edgeops.model.runtime import runtime_facts
 from edgeops.protocol import messages
 from edgeops.protocol.keys import read_private_key
 from edgeops.protocol.messages import Ack, Command, Credit, Desired, MetaPart, Wish
@@ -88,6 +89,9 @@ class Agent:
             ConfigError: a file of the state folder cannot be used.
             PlatformError: the spool cannot be opened, or no runtime is installed.
         """
+        # Native code is loaded before the first thread is there: while others started threads and children, loading it
+        # crashed one start in some 250.
+        runtime_facts()
         self._state = state
         self._device = device
         self._queue: SimpleQueue[_Event] = SimpleQueue()

@@ -6,6 +6,7 @@ behind the spool's back, and each has a last will signed for it. Nothing here si
 stores.
 """
 
+import encodings.idna  # noqa: F401 - native code of it would else be loaded by the first connect, in a thread
 import logging
 import random
 import socket
