@@ -37,6 +37,7 @@ from device_agent.updates import Surroundings
 from device_agent.uplink import Uplink
 from device_agent.worker import Worker
 from edgeops import __version__, limits
+from edgeops.digest import sweep
 from edgeops.errors import EdgeOpsError, MessageError
 from edgeops.model.runtime import runtime_facts
 from edgeops.protocol import messages
@@ -94,6 +95,8 @@ class Agent:
         runtime_facts()
         self._state = state
         self._device = device
+        sweep(state.path, (file.name for file in (state.boot, state.marks, state.clock)))
+        self._clock = Clock(state.clock)
         self._queue: SimpleQueue[_Event] = SimpleQueue()
         self._nudged = False
         self._stopping = False
@@ -108,7 +111,7 @@ class Agent:
         self._uplink = Uplink(
             device.id,
             read_private_key(state.key),
-            boot=next_boot(state),
+            boot=next_boot(state, at_least_s=int(self._clock.now().timestamp())),
             agent_version=__version__,
             publish=self._link.publish,
         )
@@ -117,7 +120,6 @@ class Agent:
         self._worker = Worker("fleet-keys")
         self._meta = MetaFetch(self)
         self._blocks = BlockFetch(self)
-        self._clock = Clock(state.clock)
         self._trust = Trust(state.trust, self._meta, self._clock)
         self._keys = FleetKeys(state.trust)
         self._keys_asked_s = -_KEYS_REFRESH_S

@@ -18,6 +18,8 @@ from edgeops.errors import ConfigError
 from edgeops.protocol.messages import Id
 from edgeops.protocol.topics import is_id
 
+_BEYOND_ALL_STARTS = 2**32
+
 
 @dataclass(frozen=True, slots=True)
 class StateFolder:
@@ -208,16 +210,20 @@ def write_deployment(state: StateFolder, name: str, deployment: Deployment) -> N
     write_atomically(folder / "config.json", msgspec.json.format(msgspec.json.encode(deployment)) + b"\n")
 
 
-def next_boot(state: StateFolder) -> int:
+def next_boot(state: StateFolder, *, at_least_s: int) -> int:
     """Count one more start of the agent, durably, before anything is signed with it.
 
-    Raises:
-        ConfigError: the counter file holds no number; a lower counter than before would be refused.
+    A counter that is lost (unreadable, or gone where an agent has run) goes on far beyond any number of starts: the
+    server refuses a lower one than before. `at_least_s` are Unix seconds that have passed; they tell one such loss from
+    the next.
     """
     try:
-        last = int(state.boot.read_text(encoding="ascii")) if state.boot.exists() else 0
-    except ValueError as error:
-        raise ConfigError(f"{state.boot} holds no session counter; enrol this device again") from error
+        last = int(state.boot.read_text(encoding="ascii"))
+    except FileNotFoundError:
+        last = _BEYOND_ALL_STARTS + at_least_s if state.spool.exists() else 0
+    except ValueError:
+        state.boot.replace(state.boot.with_name("boot.corrupt"))
+        last = _BEYOND_ALL_STARTS + at_least_s
     write_atomically(state.boot, f"{last + 1}\n".encode("ascii"))
     return last + 1
 

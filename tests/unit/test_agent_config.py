@@ -88,13 +88,18 @@ def test_an_unknown_kind_of_source_is_refused_by_name(state):
 
 
 def test_every_start_counts_one_higher(state):
-    assert [next_boot(state) for _ in range(3)] == [1, 2, 3]
+    assert [next_boot(state, at_least_s=1_000) for _ in range(3)] == [1, 2, 3]
 
 
-def test_a_damaged_session_counter_is_not_guessed(state):
+def test_a_lost_session_counter_goes_on_above_all_that_were_and_strands_nobody(state):
+    first = next_boot(state, at_least_s=1_000)
     state.boot.write_text("many\n")
-    with pytest.raises(ConfigError, match="enrol this device again"):
-        next_boot(state)
+    damaged = next_boot(state, at_least_s=1_000)
+    assert state.boot.with_name("boot.corrupt").read_text() == "many\n"
+    state.spool.touch()
+    state.boot.unlink()
+    gone = next_boot(state, at_least_s=2_000)
+    assert first < damaged < gone < next_boot(state, at_least_s=0)
 
 
 def test_two_agents_never_share_a_folder(state):
