@@ -247,3 +247,13 @@ ROOT_LIFE = timedelta(days=3650)
 TARGETS_LIFE = timedelta(days=365)
 SNAPSHOT_LIFE = timedelta(days=30)
 TIMESTAMP_LIFE = timedelta(days=30)
+#: By what signs: a TUF role, or a delegated key.
+SIGNED_LIFE = {
+    "root": ROOT_LIFE,
+    "targets": TARGETS_LIFE,
+    "snapshot": SNAPSHOT_LIFE,
+    "timestamp": TIMESTAMP_LIFE,
+    "auto": DELEGATION_LIFE,
+}
+#: So long before what a key signed ends, it is told.
+EXPIRY_ALERTS = (timedelta(days=90), timedelta(days=30), timedelta(days=7))

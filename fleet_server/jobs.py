@@ -21,6 +21,7 @@ from fleet_server.db.database import Database
 from fleet_server.db.retention import drop_old
 from fleet_server.engine import Engine
 from fleet_server.job_desk import JobDesk
+from fleet_server.key_alerts import KeyAlerts
 from fleet_server.monitoring import Monitoring
 from fleet_server.publish import Listing
 from fleet_server.retraining import Retrainer
@@ -56,9 +57,13 @@ def run_jobs(config: ServerConfig, *, warm: bool = False) -> None:
 
 
 def _serve(config: ServerConfig, database: Database, stop: threading.Event, *, warm: bool) -> None:
+    alerts = KeyAlerts(database)
+
     def keep_fresh(now: datetime) -> None:
         # Opened each time: a key that was moved off this machine must not live on in this process.
-        Repository.open(config.repository, config.keys).refresh(now)
+        repository = Repository.open(config.repository, config.keys)
+        repository.refresh(now)
+        alerts.look(repository.role_keys(), now)
 
     keep_fresh(_now())
     engine = Engine(database)

@@ -16,6 +16,7 @@ from edgeops.cli.live import confirm, say
 from edgeops.cli.options import AsJson, Keys
 from edgeops.cli.output import print_facts, print_json, print_table
 from edgeops.local.endpoints import default_data, keys_folder
+from edgeops.trust.expiry import advice, alert_stage
 
 if TYPE_CHECKING:
     from edgeops.local.signing import Proposal
@@ -40,6 +41,8 @@ def list_(url: Url = None, token: Token = None, data: Data = None, as_json: AsJs
         ("role", "of", "key id", "public (Ed25519)", "expires", "private half"),
         [(key.role, _of(key), key.key_id, key.public_hex, key.expires_at, private[key.key_id]) for key in keys],
     )
+    for warning in filter(None, map(_warning, keys)):
+        say(warning)
 
 
 @app.command()
@@ -134,6 +137,18 @@ def move_offline(
         f"edgeops model sign MODEL@VERSION --keys {folder}"
     )
     say(f"sign anything with these keys within {limits.TARGETS_LIFE.days} days, or devices stop installing")
+
+
+def _warning(key: Key) -> str | None:
+    """What to do about a key whose signatures end soon; None = nothing."""
+    if key.expires_at is None:
+        return None
+    now = datetime.now(UTC)
+    stage = alert_stage(key.expires_at, life=limits.SIGNED_LIFE[key.role], now=now)
+    if stage is None:
+        return None
+    when = f"ends on {key.expires_at:%Y-%m-%d}" if stage else f"ended on {key.expires_at:%Y-%m-%d}"
+    return f"what {key.role}{f' ({key.model})' if key.model else ''} signed {when}: {advice(key.role, key.model)}"
 
 
 def _of(key: Key) -> str | None:

@@ -9,7 +9,7 @@ to be listed, and it fetches nothing; the roles may sign on different machines.
 import re
 from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Self
 
@@ -34,12 +34,6 @@ from edgeops.trust.storage import Current, Storage
 
 ROLES = (Root.type, Targets.type, Snapshot.type, Timestamp.type)
 
-_LIFE: dict[str, timedelta] = {
-    Root.type: limits.ROOT_LIFE,
-    Targets.type: limits.TARGETS_LIFE,
-    Snapshot.type: limits.SNAPSHOT_LIFE,
-    Timestamp.type: limits.TIMESTAMP_LIFE,
-}
 _TARGET_PATH = re.compile(r"[a-z0-9][a-z0-9._-]*(/[a-z0-9][a-z0-9._-]*)*")
 
 
@@ -364,7 +358,7 @@ class Repository:
         expires: datetime | None = None,
     ) -> bytes:
         role = role or metadata.signed.type
-        metadata.signed.expires = expires or now.astimezone(UTC) + _LIFE[role]
+        metadata.signed.expires = expires or now.astimezone(UTC) + limits.SIGNED_LIFE[role]
         metadata.sign(self._signer(role))
         data = metadata.to_bytes()
         if len(data) > limits.MAX_METADATA_BYTES:
@@ -404,5 +398,5 @@ def _signer_of(key: SigningKey) -> Signer:
 
 
 def _is_half_over(metadata: Metadata[Any], now: datetime) -> bool:
-    life = _LIFE[metadata.signed.type]
+    life = limits.SIGNED_LIFE[metadata.signed.type]
     return bool(metadata.signed.expires - now < life / 2)

@@ -49,6 +49,8 @@ class EventKind(StrEnum):
     MODEL_WITHDRAWN = "model.withdrawn"
     #: A version passed its promotion gate and waits for a person with the offline key.
     MODEL_AWAITS_SIGNATURE = "model.awaits-signature"
+    #: What a role signed is about to end; the subject is the role.
+    KEY_EXPIRES = "key.expires"
     #: A version became champion or challenger.
     ALIAS_CHANGED = "alias.changed"
     #: A judgement of drift said something new; the subject is the finding.
