@@ -239,7 +239,7 @@ class _Group:
             return ()
         fresh = self._fresh(rounds)
         self._judged, self._judged_at = _contents(rounds), now
-        return [self._judge_to(rounds[: len(rounds) - later]) for later in reversed(range(fresh))]
+        return _last_of_each([self._judge_to(rounds[: len(rounds) - later]) for later in reversed(range(fresh))])
 
     def _judge_to(self, rounds: Sequence[Round]) -> _Judgement:
         heard = {device_id for round_ in rounds for device_id in round_.windows}
@@ -267,6 +267,12 @@ class _Group:
         if now < again_at:
             self._look_at = again_at if self._look_at is None else min(self._look_at, again_at)
         return now >= again_at
+
+
+def _last_of_each(judgements: Sequence[_Judgement]) -> Sequence[_Judgement]:
+    """Of judgements of a fleet that say the same in a row the last, which knows most."""
+    said = [(one.found.fleet.verdict, one.found.fleet.kinds, one.found.fleet.class_mix_only) for one in judgements]
+    return [one for place, one in enumerate(judgements) if said[place] not in said[place + 1 : place + 2]]
 
 
 def _closed_at(round_: Round) -> datetime:
