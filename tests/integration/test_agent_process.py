@@ -60,7 +60,7 @@ def test_an_agent_installs_a_model_plays_a_file_and_every_row_is_accounted_for(r
         FailPoint.DID_COMMIT,
         FailPoint.WINDOW_SPOOLED,
         f"{FailPoint.WINDOW_SPOOLED}:3",
-        f"{FailPoint.RECORDS_TAKEN}:4",
+        f"{FailPoint.RECORDS_TAKEN}:2",
     ],
 )
 def test_a_kill_at_any_point_loses_no_row_and_counts_none_twice(rig, fail_point):
