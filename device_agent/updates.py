@@ -22,6 +22,7 @@ from device_agent.store.slots import Slot, Slots
 from device_agent.store.state import DeploymentStore
 from device_agent.trial import Trial
 from edgeops import limits
+from edgeops.digest import sweep
 from edgeops.errors import PlatformError
 from edgeops.protocol.messages import DeploymentState, DesiredDeployment, Reason, UpdateState, encode
 from edgeops.protocol.topics import UpKind
@@ -80,6 +81,8 @@ class Updates:
         self._around = surroundings
         self._on_change = on_change
         self._monotonic = monotonic
+        # Only the agent writes these, and it has not begun.
+        sweep(folder, ("update.json", "pointer.json"))
         self._store = DeploymentStore(folder)
         self._slots = Slots(folder)
         self._steps = Steps(folder, self._slots, surroundings)

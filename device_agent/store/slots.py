@@ -15,7 +15,7 @@ from pathlib import Path
 import msgspec
 
 from edgeops import limits
-from edgeops.digest import digest_file, digest_hex, sweep, sync_folder, write_atomically
+from edgeops.digest import digest_file, digest_hex, sync_folder, write_atomically
 from edgeops.protocol.messages import Digest
 
 _ARTIFACT = "artifact.tflite"
@@ -46,7 +46,6 @@ class Slots:
         self._folder = folder / "slots"
         self._folder.mkdir(parents=True, exist_ok=True)
         self._pointer_file = folder / "pointer.json"
-        sweep(folder, [self._pointer_file.name])
         #: Models that were not on disk as they should be, since this process started.
         self.damaged = 0
         self._pointer = self._read_pointer()

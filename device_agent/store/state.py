@@ -9,7 +9,7 @@ from pathlib import Path
 
 import msgspec
 
-from edgeops.digest import sweep, write_atomically
+from edgeops.digest import write_atomically
 from edgeops.update.update import Update
 
 
@@ -19,7 +19,6 @@ class DeploymentStore:
     def __init__(self, folder: Path) -> None:
         folder.mkdir(parents=True, exist_ok=True)
         self._file = folder / "update.json"
-        sweep(folder, [self._file.name])
         #: Files set aside since this process started.
         self.damaged = 0
 

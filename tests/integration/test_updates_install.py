@@ -410,3 +410,13 @@ def test_a_corrupt_state_file_is_set_aside_and_the_model_goes_on(tmp_path, serve
     device = Device(tmp_path, server, probe=passes)
     assert (device.active, device.updates.damaged, device.state) == (descriptor.digest, 1, UpdateState.IDLE)
     device.close()
+
+
+def test_what_a_power_cut_left_half_written_goes_with_the_next_start(tmp_path, server):
+    folder = tmp_path / "device" / "deployments" / "gas"
+    folder.mkdir(parents=True)
+    for name in (".update.json.k2", ".pointer.json.k3", ".config.json.k4"):
+        (folder / name).write_bytes(b"half")
+    Device(tmp_path, server).close()
+    # The owner's command line may be writing its file right now.
+    assert [path.name for path in folder.iterdir() if path.is_file()] == [".config.json.k4"]
