@@ -83,8 +83,9 @@ def _run(options: argparse.Namespace) -> int:
     from device_agent.lock import only_agent  # noqa: PLC0415
 
     log_to_stderr(verbose=options.verbose)
-    # Runtimes are native code: what one does to the process shall be in the log.
-    faulthandler.enable()
+    if sys.__stderr__ is not None:
+        # Runtimes are native code: what one does to the process shall be in the log.
+        faulthandler.enable(sys.__stderr__)
     state = _state(options)
     device = read_device(state)
     with only_agent(state.pid):

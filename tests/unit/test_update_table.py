@@ -52,20 +52,6 @@ def test_every_border_has_a_fail_point():
     } <= set(faults.FailPoint)
 
 
-@pytest.mark.parametrize(
-    ("text", "parsed"),
-    [
-        ("did-commit", (faults.FailPoint.DID_COMMIT, 1)),
-        ("did-commit:3", (faults.FailPoint.DID_COMMIT, 3)),
-        ("", None),
-        ("nowhere", None),
-        ("did-commit:x", None),
-    ],
-)
-def test_the_variable_names_a_point_and_a_count(text, parsed):
-    assert faults.parse(text) == parsed
-
-
 def test_an_update_survives_its_json():
     update = msgspec.structs.replace(TRIAL, evidence=Evidence(inferences=20, errors=0), next=WANTED)
     assert msgspec.json.decode(msgspec.json.encode(update), type=Update) == update
