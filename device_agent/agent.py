@@ -44,6 +44,7 @@ from edgeops.protocol import messages
 from edgeops.protocol.keys import read_private_key
 from edgeops.protocol.messages import Ack, Command, Credit, Desired, MetaPart, Wish
 from edgeops.protocol.topics import Block, Down, DownKind, UpKind
+from edgeops.structs import learn_all
 
 _log = logging.getLogger(__name__)
 
@@ -90,9 +91,9 @@ class Agent:
             ConfigError: a file of the state folder cannot be used.
             PlatformError: the spool cannot be opened, or no runtime is installed.
         """
-        # Native code is loaded before the first thread is there: while others started threads and children, loading it
-        # crashed one start in some 250.
+        # Before the first thread is there: native code is loaded, and types are learnt.
         runtime_facts()
+        learn_all()
         self._state = state
         self._device = device
         sweep(state.path, (file.name for file in (state.boot, state.marks, state.clock)))

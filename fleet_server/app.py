@@ -11,6 +11,7 @@ from fastapi import FastAPI
 
 import edgeops
 from edgeops.errors import ConfigError
+from edgeops.structs import learn_all
 from fleet_server.access import Access
 from fleet_server.api import (
     aliases,
@@ -114,6 +115,7 @@ def serve(config: ServerConfig) -> None:
     Raises:
         ConfigError: somebody else listens there.
     """
+    learn_all()
     family = socket.AF_INET6 if ":" in config.api_host else socket.AF_INET
     try:
         listener = socket.create_server((config.api_host, config.api_port), family=family, backlog=_BACKLOG)

@@ -12,6 +12,7 @@ from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 
 from edgeops import limits
+from edgeops.structs import learn_all
 from edgeops.trust.repository import Repository
 from fleet_server.alone import alone
 from fleet_server.artifacts import Artifacts
@@ -57,6 +58,7 @@ def run_jobs(config: ServerConfig, *, warm: bool = False) -> None:
 
 
 def _serve(config: ServerConfig, database: Database, stop: threading.Event, *, warm: bool) -> None:
+    learn_all()
     alerts = KeyAlerts(database)
 
     def keep_fresh(now: datetime) -> None:

@@ -12,6 +12,7 @@ from datetime import UTC, datetime
 from types import FrameType
 
 from edgeops.protocol.topics import ALL_UP
+from edgeops.structs import learn_all
 from fleet_server.alone import alone
 from fleet_server.broker import server_password
 from fleet_server.config import ServerConfig
@@ -46,6 +47,7 @@ def run_link(config: ServerConfig, *, stopping: threading.Event | None = None) -
 
 
 def _run(config: ServerConfig, database: Database, stopping: threading.Event) -> None:
+    learn_all()
     voice = Voice.of(config, database, now=datetime.now(UTC))
     broker = Broker(
         host=config.broker_host,
