@@ -112,7 +112,7 @@ class Agent:
         self._uplink = Uplink(
             device.id,
             read_private_key(state.key),
-            boot=next_boot(state, at_least_s=int(self._clock.now().timestamp())),
+            boot=next_boot(state, at_least_s=self._clock.now_s()),
             agent_version=__version__,
             publish=self._link.publish,
         )

@@ -52,6 +52,10 @@ class Clock:
         """The later of clock and floor."""
         return max(datetime.fromtimestamp(self._now(), UTC), self._known.floor)
 
+    def now_s(self) -> int:
+        """The same in Unix seconds."""
+        return int(self.now().timestamp())
+
     def __str__(self) -> str:
         """For people who wonder why something has ended."""
         clock = datetime.fromtimestamp(self._now(), UTC)

@@ -32,7 +32,7 @@ from edgeops.errors import (
 )
 from edgeops.protocol.keys import SigningKey, write_private_key
 from edgeops.protocol.messages import Id
-from edgeops.trust.frames import Ask, Failure, Result, converse
+from edgeops.trust.frames import Ask, Failure, converse
 from edgeops.trust.keyring import FLEET_KEYS_TARGET
 
 _TIMEOUT_S = 15.0
@@ -104,22 +104,22 @@ def enrol(state: StateFolder, url: str, *, token: str, name: str) -> Device:
 
 def _fetch_fleet_keys(state: StateFolder, device: Device) -> None:
     clock = Clock(state.clock)
-    ask = Ask(targets=(FLEET_KEYS_TARGET,), max_bytes=limits.MAX_METADATA_BYTES, now=int(clock.now().timestamp()))
+    ask = Ask(targets=(FLEET_KEYS_TARGET,), max_bytes=limits.MAX_METADATA_BYTES, now=clock.now_s())
     command = child.command("edgeops.trust.client", "--state", str(state.trust), "--url", device.tuf_url)
     with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as process:
         to_child, from_child = cast("BinaryIO", process.stdin), cast("BinaryIO", process.stdout)
         said = converse(to_child, from_child, ask=ask, fetch=lambda _path: None)
-    keys = None if isinstance(said, Failure) else said.targets.get(FLEET_KEYS_TARGET)
-    if keys is None:
-        reason = f"TUF does not list {FLEET_KEYS_TARGET}"
-        if isinstance(said, Failure):
-            reason = f"{said.kind}: {said.detail}; {clock}"
-        raise TrustError(
-            f"enrolled as {device.id}, but without the fleet's keys ({reason}); a running agent asks again"
-        )
-    assert isinstance(said, Result), "only a result has keys"
+    if isinstance(said, Failure):
+        raise _without_keys(device, f"{said.kind}: {said.detail}; {clock}")
     clock.verified(said.expires)
+    keys = said.targets.get(FLEET_KEYS_TARGET)
+    if keys is None:
+        raise _without_keys(device, f"TUF does not list {FLEET_KEYS_TARGET}")
     FleetKeys(state.trust).store(keys)
+
+
+def _without_keys(device: Device, reason: str) -> TrustError:
+    return TrustError(f"enrolled as {device.id}, but without the fleet's keys ({reason}); a running agent asks again")
 
 
 def _post(url: str, body: dict[str, Any]) -> _Answer:

@@ -73,7 +73,7 @@ class Trust:
 
     def check(self, targets: Sequence[str], *, cancelled: Callable[[], bool] = never) -> TrustOutcome:
         """Refresh the metadata and get `targets`; for a worker thread, takes TRUST_TIMEOUT or so when its turn came."""
-        ask = Ask(targets=tuple(targets), max_bytes=limits.MAX_METADATA_BYTES, now=int(self._clock.now().timestamp()))
+        ask = Ask(targets=tuple(targets), max_bytes=limits.MAX_METADATA_BYTES, now=self._clock.now_s())
 
         def fetch(path: str) -> bytes | None:
             return self._meta.file(path, max_bytes=limits.MAX_METADATA_BYTES, cancelled=cancelled)

@@ -15,12 +15,13 @@ from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
+from itertools import groupby
 
 from edgeops import limits
 from edgeops.artifact.manifest import Manifest
 from edgeops.drift.finding import Finding, FleetFinding
 from edgeops.drift.rounds import Round, align, per_device
-from edgeops.drift.spells import Step, next_step
+from edgeops.drift.spells import Spell, Step, next_step
 from edgeops.drift.verdict import DriftPolicy, judge_fleet
 from edgeops.sketch.reference import ReferenceProfile
 from fleet_server.artifacts import Artifacts
@@ -239,7 +240,8 @@ class _Group:
             return ()
         fresh = self._fresh(rounds)
         self._judged, self._judged_at = _contents(rounds), now
-        return _last_of_each([self._judge_to(rounds[: len(rounds) - later]) for later in reversed(range(fresh))])
+        in_turn = [self._judge_to(rounds[: len(rounds) - later]) for later in reversed(range(fresh))]
+        return _last_of_each(in_turn, now)
 
     def _judge_to(self, rounds: Sequence[Round]) -> _Judgement:
         heard = {device_id for round_ in rounds for device_id in round_.windows}
@@ -269,10 +271,10 @@ class _Group:
         return now >= again_at
 
 
-def _last_of_each(judgements: Sequence[_Judgement]) -> Sequence[_Judgement]:
+def _last_of_each(judgements: Sequence[_Judgement], now: datetime) -> Sequence[_Judgement]:
     """Of judgements of a fleet that say the same in a row the last, which knows most."""
-    said = [(one.found.fleet.verdict, one.found.fleet.kinds, one.found.fleet.class_mix_only) for one in judgements]
-    return [one for place, one in enumerate(judgements) if said[place] not in said[place + 1 : place + 2]]
+    by_story = groupby(judgements, lambda one: Spell.of(one.found.fleet, first_at=now, last_at=now).story)
+    return [list(same)[-1] for _, same in by_story]
 
 
 def _closed_at(round_: Round) -> datetime:

@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edgeops.drift.baseline import Baseline
-from edgeops.drift.guard import guarded_p_value, is_split
+from edgeops.drift.guard import guard_of
 from edgeops.drift.history import NEVER, Ages, History, Moments
 from edgeops.drift.policy import DriftPolicy
 from edgeops.drift.statistics import beyond_chance, cumulative, effective_rows, holm, ks_distance, p_values
@@ -127,7 +127,7 @@ def seen_together(spans: Spans, counts: Floats, baseline: Baseline, policy: Drif
     worth = np.array([view.worth for view in views])[:, np.newaxis]
     sums = np.array([view.capped_sum for view in views])[:, np.newaxis]
     effective = effective_rows(rows, spans.lag1)
-    seen = list(zip(views, spans.lag1[:, 0], strict=True))
+    guards = [guard_of(view, lag, baseline, policy) for view, lag in zip(views, spans.lag1[:, 0], strict=True)]
     return Seen(
         cumulative=shares,
         rows=rows,
@@ -140,8 +140,8 @@ def seen_together(spans: Spans, counts: Floats, baseline: Baseline, policy: Drif
             ),
             axis=-1,
         ),
-        guarded=np.array([[guarded_p_value(view, lag, baseline)] for view, lag in seen]),
-        split=np.array([[is_split(view, lag, baseline, policy)] for view, lag in seen]),
+        guarded=np.array([[guard.p_value] for guard in guards]),
+        split=np.array([[guard.is_split] for guard in guards]),
     )
 
 

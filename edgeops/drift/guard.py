@@ -6,6 +6,8 @@ when one shouts. A test of whether the voices agree, in its place, was worse: a 
 away, which no such test sees in 27 rows, got through in 13 of 14 horizons.
 """
 
+from dataclasses import dataclass
+
 import numpy as np
 from numpy.typing import NDArray
 
@@ -19,15 +21,25 @@ Floats = NDArray[np.float64]
 _VOICES_TO_SPLIT = 2
 
 
-def guarded_p_value(view: GroupView, lag1: Floats, baseline: Baseline) -> float:
-    """The p-value of all channels that holds although one voice lies; 0 where one voice speaks for all.
+@dataclass(frozen=True, slots=True)
+class Guard:
+    """What one view of a group holds against a liar."""
 
-    From the sum of all voices but one, the worst choice of that one; and from all voices but the strongest, one by one,
-    over all channels and channel by channel, which are weaker but cannot be talked away: in a sum a liar cancels what
-    an honest voice says.
+    #: Of all channels, although one voice lies; 0 where one voice speaks for all.
+    p_value: float
+    #: Whether one voice moved by itself and another, over all channels, not at all.
+    is_split: bool
+
+
+def guard_of(view: GroupView, lag1: Floats, baseline: Baseline, policy: DriftPolicy) -> Guard:
+    """Look at the voices of a view one by one.
+
+    The p-value is that of the sum of all voices but one, the worst choice of that one; and of all voices but the
+    strongest, one by one, over all channels and channel by channel, which are weaker but cannot be talked away: in a
+    sum a liar cancels what an honest voice says.
     """
     if len(view.voices) == 1:
-        return 0.0
+        return Guard(0.0, is_split=False)
     n, m = effective_rows(view.rows, lag1), baseline.effective(lag1)
     of_voices = p_values(view.voices, baseline.cumulative, n, m)
     of_others = p_values(_without_each(view), baseline.cumulative, n.sum(axis=0) - n, m)
@@ -35,18 +47,18 @@ def guarded_p_value(view: GroupView, lag1: Floats, baseline: Baseline) -> float:
     shared = np.divide(mean, mean + m, out=np.zeros(mean.shape), where=mean + m > 0)
     each = np.array((_of_all(of_others).max(), without_the_strongest(_of_all(of_voices), shared.max())))
     by_channel = harmonic_mean(without_the_strongest(of_voices, shared[:, np.newaxis]).ravel())
-    return float(harmonic_mean(np.append(each, by_channel)))
+    return Guard(
+        float(harmonic_mean(np.append(each, by_channel))),
+        is_split=_are_split(of_voices[(view.rows > 0).any(axis=-1)], policy),
+    )
 
 
-def is_split(view: GroupView, lag1: Floats, baseline: Baseline, policy: DriftPolicy) -> bool:
-    """Whether one voice moved by itself and another, over all channels, not at all."""
-    n, m = effective_rows(view.rows, lag1), baseline.effective(lag1)
-    speaking = (view.rows > 0).any(axis=-1)
-    if speaking.sum() < _VOICES_TO_SPLIT:
+def _are_split(of_voices: Floats, policy: DriftPolicy) -> bool:
+    """Of the voices that speak, by the p-values (voices, channels, tests) of each."""
+    if len(of_voices) < _VOICES_TO_SPLIT:
         return False
-    tests = p_values(view.voices, baseline.cumulative, n, m)[speaking]
-    most = holm(tests.reshape(len(tests), -1)).min()
-    return bool(most <= policy.merged_alpha and _of_all(tests).max() > policy.unmoved_p)
+    most = holm(of_voices.reshape(len(of_voices), -1)).min()
+    return bool(most <= policy.merged_alpha and _of_all(of_voices).max() > policy.unmoved_p)
 
 
 def _without_each(view: GroupView) -> Floats:

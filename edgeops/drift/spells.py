@@ -35,6 +35,11 @@ class Spell:
     first_at: datetime
     last_at: datetime
 
+    @property
+    def story(self) -> tuple[Verdict, frozenset[Kind], bool]:
+        """What makes it another spell when it changes."""
+        return self.verdict, self.kinds, self.class_mix_only
+
     @classmethod
     def of(cls, finding: Finding, *, first_at: datetime, last_at: datetime) -> Self:
         """The spell that a finding belongs to."""
@@ -56,11 +61,7 @@ def next_step(running: Spell | None, finding: Finding, *, is_local: bool, now: d
     if running is None:
         return Step.BEGIN if not is_local or says_something(finding.verdict, finding.kinds) else Step.LEAVE
     present = Spell.of(finding, first_at=now, last_at=now)
-    if (present.verdict, present.kinds, present.class_mix_only) != (
-        running.verdict,
-        running.kinds,
-        running.class_mix_only,
-    ):
+    if present.story != running.story:
         return Step.BEGIN
     age = now - running.first_at
     if present.drifted != running.drifted:

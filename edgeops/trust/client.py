@@ -69,11 +69,12 @@ def verify(state: Path, ask: Ask, *, fetcher: FetcherInterface) -> Result | Fail
 def _answer(verification: Verification, ask: Ask) -> Result:
     verification.refresh()
     targets = {path: _content(verification, path, ask.max_bytes) for path in ask.targets}
-    verification.forget_unlisted()
+    listed = verification.listed()
+    verification.forget_all_but(listed)
     roles = verification.roles()
     return Result(
         targets=targets,
-        listed={path: target.length for path, target in verification.listed().items()},
+        listed={path: target.length for path, target in listed.items()},
         versions={role: signed.version for role, signed in roles.items()},
         expires={role: int(signed.expires.timestamp()) for role, signed in roles.items()},
     )

@@ -5,6 +5,7 @@ that the targets key gave them. What a listed target means, and whether a model 
 elsewhere.
 """
 
+from collections.abc import Collection
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
@@ -110,9 +111,8 @@ class Verification:
         """The metadata that counts, by role; delegated ones that were asked."""
         return {role: self._trusted[role] for role in (*_TOP_LEVEL, *self._asked_delegates())}
 
-    def forget_unlisted(self) -> None:
+    def forget_all_but(self, listed: Collection[str]) -> None:
         """What no role vouches for leaves the cache."""
-        listed = self.listed()
         for file in self._targets.iterdir():
             if unquote(file.name) not in listed:
                 file.unlink()

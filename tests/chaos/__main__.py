@@ -10,7 +10,7 @@ from pathlib import Path
 from edgeops.local import processes
 from edgeops.local.up import Site
 from edgeops.protocol.messages import UpdateState
-from tests.chaos.fleet import GOOD, MODEL, VARIANT, Device, Fleet, say
+from tests.chaos.fleet import GOOD, MODEL, VARIANT, Fleet, say
 from tests.chaos.killing import Killer, Toll
 from tests.chaos.plot import Plot
 
@@ -55,7 +55,7 @@ def _converge(fleet: Fleet, version: int) -> None:
         assert time.monotonic() < until_s, f"no rest in {_SETTLE_S:.0f} s after chaos"
         time.sleep(_POLL_S)
     digest = fleet.digests[version]
-    active = {device.agent.name: device.pointer().active for device in fleet.devices}
+    active = {device.agent.name: device.slots().pointer.active for device in fleet.devices}
     assert set(active.values()) == {digest}, f"{MODEL}@{version} {VARIANT} is {digest}, but active are {active}"
 
 
@@ -67,13 +67,9 @@ def _count_rows(fleet: Fleet) -> dict[str, tuple[int, int]]:
     waiting = list(fleet.devices)
     while waiting and time.monotonic() < until_s:
         time.sleep(_POLL_S)
-        waiting = [device for device in waiting if _pending(fleet, device)]
+        waiting = [device for device in waiting if fleet.pending(device)]
     processes.stop([device.agent.child for device in fleet.devices])
     return {device.agent.name: (fleet.rows_played(device), fleet.rows_counted(device)) for device in fleet.devices}
-
-
-def _pending(fleet: Fleet, device: Device) -> int:
-    return fleet.pending(device)
 
 
 def _lost(fleet: Fleet, toll: Toll) -> list[tuple[str, str, str]]:

@@ -11,10 +11,9 @@ import numpy as np
 
 from device_agent.control import ask
 from device_agent.feed import Checkpoint
-from device_agent.store.slots import Pointer
+from device_agent.store.slots import Slots
 from device_agent.store.spool import Spool
 from edgeops.api.shapes import Installation
-from edgeops.digest import digest_file, digest_hex
 from edgeops.errors import EdgeOpsError
 from edgeops.local import processes
 from edgeops.local.up import Agent, Site
@@ -58,24 +57,14 @@ class Device:
         except FileNotFoundError:
             return None
 
-    def pointer(self) -> Pointer:
-        try:
-            return msgspec.json.decode((self.folder() / "pointer.json").read_bytes(), type=Pointer)
-        except FileNotFoundError:
-            return Pointer()
-
-    def artifact(self, digest: str) -> Path:
-        return self.folder() / "slots" / digest_hex(digest) / "artifact.tflite"
+    def slots(self) -> Slots:
+        """Its models, as they lie there now."""
+        return Slots(self.folder())
 
     def forget_targets(self) -> None:
         """Lose what TUF vouched for earlier; its agent must not run."""
         for file in (self.agent.state / "trust" / "targets").iterdir():
             file.unlink()
-
-    def runs_what_was_signed(self, signed: set[str]) -> bool:
-        """Whether what is active on its disk is, byte for byte, one of these artifacts."""
-        active = self.pointer().active
-        return active in signed and digest_file(self.artifact(active)) == active
 
 
 class Fleet:

@@ -15,7 +15,7 @@ from edgeops.local.part import Part
 from edgeops.local.processes import require_running
 from edgeops.protocol.messages import UpdateState
 from edgeops.update.faults import VARIABLE, Fault, saved
-from edgeops.update.update import RESTING
+from edgeops.update.update import RESTING, Update
 from tests.chaos.fleet import DEPLOYMENT, SPARE, Device, Fleet, say
 from tests.chaos.plot import Plot, plots
 from tests.chaos.system import is_stopped, kill
@@ -67,18 +67,19 @@ class Killer:
             )
             plot = next(self._plots)
         for device in self._fleet.devices:
-            self._kill_agent(device)
+            self._kill_agent(device, device.update())
             self._start(device, None)
 
     def note(self, device: Device) -> None:
         """Look at a device's disk."""
-        pointer = device.pointer()
-        if pointer.active is None and device.id in self._had_model:
+        slots = device.slots()
+        active = slots.pointer.active
+        if active is None and device.id in self._had_model:
             self.toll.modelless.append(f"{device.agent.name} after kill {self.toll.kills.total()}")
-        if pointer.active is not None:
+        if active is not None:
             self._had_model.add(device.id)
-            if not device.runs_what_was_signed(self._signed):
-                self.toll.unverified.append(f"{device.agent.name} runs {pointer.active}")
+            if active not in self._signed or not slots.holds(active):
+                self.toll.unverified.append(f"{device.agent.name} runs {active}")
         for deployment in (DEPLOYMENT, SPARE):
             update = device.update(deployment)
             if update and update.state in _ENDS and update.reported and update.wanted and update.wanted.installation:
@@ -90,7 +91,7 @@ class Killer:
     def _play(self, plot: Plot) -> None:
         for device in self._fleet.devices:
             if self._armed.get(device.id) not in plot.entries:
-                self._kill_agent(device)
+                self._kill_agent(device, device.update())
                 self._start(device, self._rarest(plot.entries))
         plot.begin(self._fleet)
         until_s, looked_s = time.monotonic() + _PLOT_S, 0.0
@@ -116,9 +117,7 @@ class Killer:
         update = device.update(plot.deployment) or device.update()
         assert update is not None, "it stands still behind a state that was persisted"
         scene = plot.scenes.get(update.state)
-        self.note(device)
-        kill(device.pid, of=str(device.agent.state))
-        self._count(device, update.state)
+        self._kill_agent(device, update)
         if scene is not None:
             scene(plot, self._fleet, device)
         scenes = list(plot.scenes)
@@ -132,7 +131,7 @@ class Killer:
         victim: Part | Device = self._random.choice([link, broker, *self._fleet.devices])
         if isinstance(victim, Device):
             if not is_stopped(victim.pid):
-                self._kill_agent(victim)
+                self._kill_agent(victim, victim.update())
                 self._start(victim, self._armed.get(victim.id))
             return
         kill(victim.child.pid, of=str(self._fleet.site.data))
@@ -140,17 +139,14 @@ class Killer:
         self.toll.kills[victim.child.name] += 1
         victim.child = victim.start()
 
-    def _kill_agent(self, device: Device) -> None:
-        update = device.update()
+    def _kill_agent(self, device: Device, update: Update | None) -> None:
+        """Kill it in the state of `update`, as its disk says."""
         kill(device.pid, of=str(device.agent.state))
-        self._count(device, update.state if update else None)
-        self.note(device)
-
-    def _count(self, device: Device, state: UpdateState | None) -> None:
         device.agent.child.process.wait()
         self.toll.kills["agent"] += 1
-        if state is not None:
-            self.toll.hits[state] += 1
+        if update is not None:
+            self.toll.hits[update.state] += 1
+        self.note(device)
 
     def _start(self, device: Device, armed: UpdateState | None) -> None:
         """Start its agent; it stands still once this state is persisted."""

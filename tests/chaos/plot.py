@@ -6,7 +6,6 @@ after that.
 
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
-from functools import partial
 from itertools import count
 
 from edgeops.errors import ConflictError
@@ -63,17 +62,20 @@ class Plot:
 
 def plots() -> Iterator[Plot]:
     """For ever, one after the other."""
-    ways = (
-        partial(Plot, "abort", scenes={S.FETCHING: _abort, S.TRIAL: _abort, S.SUPERSEDED: _nothing}),
-        partial(Plot, "forgery", scenes={S.FETCHING: _forge, S.REJECTED: _nothing}),
-        partial(Plot, "damage before the probe", scenes={S.PROBING: _damage, S.FAILED: _nothing}),
-        partial(Plot, "damage in trial", scenes={S.TRIAL: _damage, S.ROLLED_BACK: _nothing}),
-        partial(Plot, "nothing left", scenes={S.PROBING: _abort, S.IDLE: _nothing}, deployment=SPARE),
-    )
     for turn in count():
-        yield Plot("update", GOOD[turn % len(GOOD)], dict.fromkeys(WAY, _nothing))
-        way = ways[turn % len(ways)]
-        yield way(version=FORGED if way.args == ("forgery",) else GOOD[(turn + 1) % len(GOOD)])
+        good, other = (GOOD[(turn + ahead) % len(GOOD)] for ahead in (0, 1))
+        yield Plot("update", good, dict.fromkeys(WAY, _nothing))
+        match turn % 5:
+            case 0:
+                yield Plot("abort", other, {S.FETCHING: _abort, S.TRIAL: _abort, S.SUPERSEDED: _nothing})
+            case 1:
+                yield Plot("forgery", FORGED, {S.FETCHING: _forge, S.REJECTED: _nothing})
+            case 2:
+                yield Plot("damage before the probe", other, {S.PROBING: _damage, S.FAILED: _nothing})
+            case 3:
+                yield Plot("damage in trial", other, {S.TRIAL: _damage, S.ROLLED_BACK: _nothing})
+            case _:
+                yield Plot("nothing left", other, {S.PROBING: _abort, S.IDLE: _nothing}, deployment=SPARE)
 
 
 #: The way of an update that ends well.
@@ -101,7 +103,7 @@ def _forge(plot: Plot, fleet: Fleet, device: Device) -> None:
 
 def _damage(plot: Plot, fleet: Fleet, device: Device) -> None:
     """The card turns a bit of the candidate."""
-    file = device.artifact(fleet.digests[plot.version])
+    file = device.slots().slot(fleet.digests[plot.version]).path
     content = bytearray(file.read_bytes())
     content[len(content) // 3] ^= 0x10
     file.write_bytes(content)

@@ -31,11 +31,6 @@ def kill(pid: int, *, of: str) -> None:
         time.sleep(0.002)
 
 
-def resume(pid: int) -> None:
-    """Let a process that stands still go on."""
-    os.kill(pid, signal.SIGCONT)
-
-
 def _state(pid: int) -> str:
     try:
         return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0]
