@@ -14,9 +14,9 @@ up: ## server, broker and three agents, until Ctrl-C
 	@.ci/setup demo
 	@edgeops up
 
-test: ## everything but what needs ../shared/data
+test: ## everything but what needs ../shared/data or takes minutes
 	@.ci/setup check
-	@python -m pytest -q -m "not data"
+	@python -m pytest -q -m "not data and not long"
 
 test-data: ## what needs the public research data (EDGEOPS_TEST_DATA or ../shared/data)
 	@.ci/setup check
