@@ -19,12 +19,11 @@ from typing import Any
 from edgeops.digest import write_atomically
 from edgeops.errors import TrustError
 from edgeops.trust.authorities import Authority, decode_authorities, why_refused
+from edgeops.trust.transport import NO_CHECK_TIME
 
 _log = logging.getLogger(__name__)
 
 _FILE = "ca.json"
-#: X509_V_FLAG_NO_CHECK_TIME (OpenSSL, x509_vfy.h); the ssl module has no name for it.
-_NO_CHECK_TIME = 0x200000
 
 
 class FleetTls:
@@ -65,15 +64,17 @@ class FleetTls:
             return True
 
     def context(self) -> ssl.SSLContext:
-        """For one connection or several: it believes the CAs that are known now."""
-        return fleet_context(self._authorities, now=self._now)
+        """For any number of connections: each believes the CAs that are known when it begins."""
+        context = _LiveContext(ssl.PROTOCOL_TLS_CLIENT)
+        context.present = lambda: fleet_context(self._authorities, now=self._now)
+        return context
 
 
 def fleet_context(authorities: tuple[Authority, ...], *, now: Callable[[], datetime]) -> ssl.SSLContext:
     """A client's context that believes these CAs, and judges validity by `now`."""
     context = _Context(ssl.PROTOCOL_TLS_CLIENT)
     context.minimum_version = ssl.TLSVersion.TLSv1_2
-    context.verify_flags |= _NO_CHECK_TIME | ssl.VERIFY_X509_STRICT
+    context.verify_flags |= NO_CHECK_TIME | ssl.VERIFY_X509_STRICT
     for authority in authorities:
         context.load_verify_locations(cadata=authority.pem)
     context.refusal = lambda shown: why_refused(shown, authorities, now=now())
@@ -99,3 +100,14 @@ class _Context(ssl.SSLContext):
     sslsocket_class: Any = _Socket
     #: Why a server's certificate (DER) is not accepted; None = it is.
     refusal: Callable[[bytes], str | None]
+
+
+class _LiveContext(ssl.SSLContext):
+    """Stays the same while CAs come and go."""
+
+    #: Makes the context of one connection.
+    present: Callable[[], ssl.SSLContext]
+
+    def wrap_socket(self, *arguments: Any, **options: Any) -> ssl.SSLSocket:
+        """As `ssl.SSLContext.wrap_socket`."""
+        return self.present().wrap_socket(*arguments, **options)

@@ -252,6 +252,10 @@ CA_LIFE = timedelta(days=3650)
 SERVER_CERTIFICATE_LIFE = timedelta(days=90)
 #: A new CA is listed for this long before the server shows a certificate of it.
 CA_OVERLAP = timedelta(days=30)
+#: A device that is connected asks for the list of CAs this often; one that believes no server looks for a way back
+#: at most this often.
+AUTHORITIES_REFRESH_AFTER = timedelta(days=1)
+WAYBACK_INTERVAL = timedelta(seconds=15)
 #: CAs that devices believe side by side.
 MAX_AUTHORITIES = 4
 #: By what signs: a TUF role, or a delegated key.

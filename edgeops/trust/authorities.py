@@ -126,6 +126,22 @@ def issuer_for(
     return alive[0] if alive else None
 
 
+def is_good(present: x509.Certificate, authority: Authority, *, names: Sequence[str], now: datetime) -> bool:
+    """Whether a server certificate needs no successor: of this CA, for these names, with a third of its life left."""
+    life = present.not_valid_after_utc - present.not_valid_before_utc
+    left = present.not_valid_after_utc - now
+    return authority.signed(present) and set(names_in(present)) == set(names) and left > life / 3
+
+
+def names_in(certificate: x509.Certificate) -> tuple[str, ...]:
+    """The host names and addresses that a certificate is for, in its order."""
+    try:
+        names = certificate.extensions.get_extension_for_class(x509.SubjectAlternativeName).value
+    except x509.ExtensionNotFound:
+        return ()
+    return tuple(str(name.value) for name in names if isinstance(name, x509.DNSName | x509.IPAddress))
+
+
 def why_refused(shown: bytes, authorities: Sequence[Authority], *, now: datetime) -> str | None:
     """Why the certificate that a server shows is not accepted; None = it is.
 

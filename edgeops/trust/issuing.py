@@ -24,7 +24,7 @@ from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 
 from edgeops import limits
 from edgeops.digest import write_atomically
-from edgeops.errors import ConfigError, TrustError
+from edgeops.errors import ConfigError
 from edgeops.trust.authorities import Authority
 
 #: Clocks of one site differ; a certificate that was made just now shall be valid on all of them.
@@ -45,9 +45,8 @@ class Issued:
     """A server certificate: what a server needs to show it."""
 
     certificate: x509.Certificate
-    #: The certificate and its CA's, as TLS servers send them.
-    chain_pem: bytes
-    key_pem: bytes
+    #: The private key, the certificate and its CA's, in one file: a change of it is whole or none.
+    pem: bytes
 
 
 def new_issuer(now: datetime) -> Issuer:
@@ -95,16 +94,7 @@ def issue(
         .sign(issuer.key, hashes.SHA256())
     )
     chain = certificate.public_bytes(Encoding.PEM) + by.public_bytes(Encoding.PEM)
-    return Issued(certificate, chain, _key_pem(key))
-
-
-def names_in(certificate: x509.Certificate) -> tuple[str, ...]:
-    """The names and addresses that a certificate is for, in its order."""
-    try:
-        names = certificate.extensions.get_extension_for_class(x509.SubjectAlternativeName).value
-    except x509.ExtensionNotFound:
-        return ()
-    return tuple(str(name.value) for name in names if isinstance(name, x509.DNSName | x509.IPAddress))
+    return Issued(certificate, _key_pem(key) + chain)
 
 
 def write_issuer(folder: Path, issuer: Issuer) -> Path:
@@ -133,8 +123,8 @@ def _read_issuers(files: Iterable[Path]) -> Iterable[Issuer]:
         try:
             content = path.read_bytes()
             key = load_pem_private_key(content, password=None)
-            authority = Authority.from_pem(content[content.index(b"-----BEGIN CERTIFICATE") :].decode())
-        except (OSError, ValueError, TrustError) as error:
+            authority = Authority(x509.load_pem_x509_certificate(content))
+        except (OSError, ValueError) as error:
             raise ConfigError(
                 f"cannot read the CA {path}: {error}; restore it from a backup, or move it away"
             ) from error

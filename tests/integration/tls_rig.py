@@ -16,22 +16,14 @@ YEAR = timedelta(days=365)
 NAMES = ("127.0.0.1", "localhost")
 
 
-def write_certificate(folder, issued):
-    """The files that a server is configured with: chain and key."""
-    chain, key = Path(folder) / "server.crt", Path(folder) / "server.key"
-    chain.write_bytes(issued.chain_pem)
-    key.write_bytes(issued.key_pem)
-    key.chmod(0o600)
-    return chain, key
-
-
 @contextmanager
 def tls_server(issued, *, version=ssl.TLSVersion.TLSv1_2):
     """Says `hello` over TLS to everybody; its port."""
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     context.maximum_version = version if version < ssl.TLSVersion.TLSv1_2 else ssl.TLSVersion.MAXIMUM_SUPPORTED
-    with tempfile.TemporaryDirectory() as folder:
-        context.load_cert_chain(*write_certificate(folder, issued))
+    with tempfile.NamedTemporaryFile() as file:
+        Path(file.name).write_bytes(issued.pem)
+        context.load_cert_chain(file.name)
     with socket.create_server(("127.0.0.1", 0)) as listener:
         ending = threading.Event()
 

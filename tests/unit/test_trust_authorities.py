@@ -8,8 +8,8 @@ from cryptography.hazmat.primitives.serialization import Encoding
 
 from edgeops import limits
 from edgeops.errors import ConfigError, TrustError
-from edgeops.trust.authorities import decode_authorities, encode_authorities, issuer_for, why_refused
-from edgeops.trust.issuing import issue, issuers_in, key_file, names_in, new_issuer, write_issuer
+from edgeops.trust.authorities import decode_authorities, encode_authorities, is_good, issuer_for, names_in, why_refused
+from edgeops.trust.issuing import issue, issuers_in, key_file, new_issuer, write_issuer
 
 NOW = datetime(2026, 11, 26, 12, tzinfo=UTC)
 DAY = timedelta(days=1)
@@ -108,6 +108,14 @@ def test_a_ca_that_ended_signs_nothing_and_a_new_one_takes_its_place_at_once():
     fresh = new_issuer(late)
     assert issuer_for([OLD.authority, fresh.authority], present(OLD), now=late) == fresh.authority
     assert issuer_for([OLD.authority], present(OLD), now=late) is None
+
+
+def test_a_certificate_is_replaced_when_a_third_of_its_life_is_left_or_it_does_not_fit():
+    leaf = present(OLD)
+    assert is_good(leaf, OLD.authority, names=["a"], now=NOW + 59 * DAY)
+    assert not is_good(leaf, OLD.authority, names=["a"], now=NOW + 61 * DAY)
+    assert not is_good(leaf, OLD.authority, names=["a", "b"], now=NOW)
+    assert not is_good(leaf, NEW.authority, names=["a"], now=NOW)
 
 
 # -- what a device says
