@@ -13,8 +13,8 @@ from edgeops.digest import DIGEST_PATTERN, digest_hex
 from edgeops.errors import TopicError
 
 PREFIX = "edgeops/v1"
-#: What every client id begins with, and no id does. The broker replaces the client id by the name of the user who proves
-#: to be it; until then a connection is known by what it sent, which so is never the id of somebody else.
+#: What every client id begins with, and no id does. The broker replaces the client id by the user's name once that is
+#: proven; until then a connection is known by what it sent, which so is never the id of somebody else.
 CLIENT_ID_PREFIX = "edgeops/"
 
 _ID = re.compile(r"[a-z0-9][a-z0-9-]{2,62}")
