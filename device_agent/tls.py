@@ -82,15 +82,21 @@ def fleet_context(authorities: tuple[Authority, ...], *, now: Callable[[], datet
 
 
 class _Socket(ssl.SSLSocket):
-    """Ends its handshake with a look at the validity of what the server showed."""
+    """Ends its handshake with a look at the validity of what the server showed; a refused connection is closed."""
 
     def do_handshake(self, block: bool = False) -> None:  # noqa: FBT001, FBT002 - as in the standard library
-        super().do_handshake(block)
+        try:
+            super().do_handshake(block)
+            self._judge()
+        except ssl.SSLCertVerificationError:
+            self.close()
+            raise
+
+    def _judge(self) -> None:
         assert isinstance(self.context, _Context)
         shown = self.getpeercert(binary_form=True)
         refusal = "the server shows no certificate" if shown is None else self.context.refusal(shown)
         if refusal is not None:
-            self.close()
             raise ssl.SSLCertVerificationError(ssl.SSLErrorNumber.SSL_ERROR_SSL, refusal)
 
 

@@ -15,8 +15,8 @@ from cryptography import x509
 from edgeops.digest import write_atomically
 from edgeops.errors import ConfigError
 from edgeops.trust.authorities import AUTHORITIES_TARGET, Authority, decode_authorities, is_good, issuer_for
-from edgeops.trust.issuing import Issuer, issue, issuers_in
-from edgeops.trust.repository import Repository
+from edgeops.trust.issuing import Issuer, issue, issuers_in, key_file
+from edgeops.trust.repository import Repository, RoleKey
 from edgeops.trust.transport import NO_CHECK_TIME
 from fleet_server import broker
 from fleet_server.config import ServerConfig
@@ -59,6 +59,9 @@ class Certificates:
         names = self._config.certificate_names
         present = shown_certificate(self._config)
         chosen = issuer_for([one.authority for one in issuers], present, now=now)
+        if chosen is None and present is not None:
+            # People are told by the alert of the CA; devices refuse the certificate once it has ended.
+            return
         if chosen is None:
             raise ConfigError(
                 "no CA of this fleet is at hand that has not ended, so no certificate can be issued; make one: "
@@ -85,6 +88,22 @@ def shown_certificate(config: ServerConfig) -> x509.Certificate | None:
         return None if content is None else x509.load_pem_x509_certificate(content)
     except ValueError:
         return None
+
+
+def newest_authority(config: ServerConfig) -> tuple[RoleKey, ...]:
+    """The CA whose end people must be told of, where TLS is spoken."""
+    newest = listed_authorities(config)[-1:] if config.tls else ()
+    return tuple(
+        RoleKey(
+            role="ca",
+            model=None,
+            key_id=one.fingerprint,
+            public_hex="",
+            expires=one.ends,
+            at_hand=key_file(config.keys, one).exists(),
+        )
+        for one in newest
+    )
 
 
 def pinned(config: ServerConfig, token: str) -> str:

@@ -17,7 +17,7 @@ from edgeops.trust.repository import Repository
 from fleet_server.alone import alone
 from fleet_server.artifacts import Artifacts
 from fleet_server.blobs import Blobs
-from fleet_server.certificates import Certificates
+from fleet_server.certificates import Certificates, newest_authority
 from fleet_server.config import ServerConfig
 from fleet_server.db.database import Database
 from fleet_server.db.retention import drop_old
@@ -68,7 +68,7 @@ def _serve(config: ServerConfig, database: Database, stop: threading.Event, *, w
         # Opened each time: a key that was moved off this machine must not live on in this process.
         repository = Repository.open(config.repository, config.keys)
         repository.refresh(now)
-        alerts.look(repository.role_keys(), now)
+        alerts.look((*repository.role_keys(), *newest_authority(config)), now)
 
     keep_fresh(_now())
     engine = Engine(database)

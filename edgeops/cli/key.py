@@ -11,6 +11,7 @@ import typer
 
 from edgeops import limits
 from edgeops.api.shapes import Key
+from edgeops.cli import key_ca
 from edgeops.cli.connection import Data, Token, Url, connect, local_url
 from edgeops.cli.live import confirm, say
 from edgeops.cli.options import AsJson, Keys
@@ -22,6 +23,7 @@ if TYPE_CHECKING:
     from edgeops.local.signing import Proposal
 
 app = typer.Typer(help="Keys that the fleet trusts.", no_args_is_help=True)
+app.add_typer(key_ca.app, name="ca")
 
 _Model = Annotated[str, typer.Argument(metavar="MODEL", help="Name of a model.")]
 
