@@ -32,6 +32,7 @@ from device_agent.reporting import Reporter
 from device_agent.sources.stream import StreamSource
 from device_agent.status import counters, deployment_status
 from device_agent.store.spool import Spool
+from device_agent.store.tray import Tray
 from device_agent.trust import FleetKeys, Trust
 from device_agent.updates import Surroundings
 from device_agent.uplink import Uplink
@@ -118,6 +119,7 @@ class Agent:
         )
         self._downlink = Downlink(device.id, state.marks)
         self._spool = Spool.open(state.spool)
+        self._tray = Tray(self._spool)
         self._worker = Worker("fleet-keys")
         self._meta = MetaFetch(self)
         self._blocks = BlockFetch(self)
@@ -135,7 +137,7 @@ class Agent:
             submit=self._worker.submit,
             probe=_one_at_a_time(run_probe),
         )
-        self._deployments = Deployments(state, surroundings, on_change=self._nudge)
+        self._deployments = Deployments(state, surroundings, self._tray, on_change=self._nudge)
         #: A desired state that is heard and not yet stored by every deployment.
         self._unfinished: Desired | None = None
         self._carry_out_s = self._ticked_s = 0.0
@@ -165,6 +167,7 @@ class Agent:
 
     def _end(self) -> None:
         self._deployments.stop()
+        self._tray.close(_STOP_TIMEOUT_S)
         self._control.close()
         self._try(self._pump, event="stop")
         self._uplink.farewell()
@@ -388,7 +391,8 @@ class Agent:
 
     def _all_counters(self) -> dict[str, int]:
         # A copy first: other threads count while this one adds up.
-        own = Counter(self._counters) + self._deployments.counters + Counter(self._spool.counters)
+        own = Counter(self._counters) + self._deployments.counters
+        own += Counter(self._spool.counters) + Counter(self._tray.counters)
         own["worker.errors"] += self._worker.failures
         own["block.mismatched"] += self._blocks.mismatched
         return counters(own, [deployed for _, deployed in self._deployments])
@@ -402,7 +406,7 @@ class Agent:
             "connected": self._link.connected,
             "session": self._uplink.session.counter,
             "desired": list(self._downlink.desired),
-            "pending_records": self._spool.pending,
+            "pending_records": self._spool.pending + self._tray.pending,
             "resident_bytes": resident_bytes(),
             "counters": self._all_counters(),
             "deployments": [deployment_status(name, deployed) for name, deployed in self._deployments],

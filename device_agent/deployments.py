@@ -24,7 +24,7 @@ from device_agent.sources.cells import positions
 from device_agent.sources.replay import ReplaySource
 from device_agent.sources.source import Source
 from device_agent.sources.stream import StreamSource
-from device_agent.store.spool import Spool
+from device_agent.store.tray import Tray
 from device_agent.updates import Surroundings, Updates
 from device_agent.worker import Worker
 from edgeops import limits
@@ -51,10 +51,13 @@ class Deployed:
 class Deployments:
     """By name; for the main thread, but for `changed` and reading."""
 
-    def __init__(self, state: StateFolder, surroundings: Surroundings, *, on_change: Callable[[], None]) -> None:
+    def __init__(
+        self, state: StateFolder, surroundings: Surroundings, tray: Tray, *, on_change: Callable[[], None]
+    ) -> None:
         """`on_change` is called from any thread, when an update machine moved."""
         self._state = state
         self._around = surroundings
+        self._tray = tray
         self._on_change = on_change
         self._deployed: dict[str, Deployed] = {}
         #: Those that could not be set up, and when that is tried again.
@@ -227,13 +230,9 @@ class Deployments:
         except BaseException:
             worker.close(_STOP_TIMEOUT_S)
             raise
-        feed = Feed(name, updates=updates, spool=self._around.spool, wiring=self._wiring)
+        feed = Feed(name, updates=updates, tray=self._tray, wiring=self._wiring)
         deployed = self._deployed[name] = Deployed(updates, feed, worker)
-        try:
-            updates.resume()
-        except (EdgeOpsError, OSError) as error:
-            # A full disk: what is active answers, the update goes on at the next start.
-            self._failed("update.not-resumed", name, error)
+        updates.resume()
         feed.start()
         return deployed
 
@@ -248,9 +247,9 @@ class Deployments:
         _log.warning(event, extra={"deployment": name, "error": error})
 
     def _sinks(self, deployment: str, configuration: Deployment) -> Sequence[Sink]:
-        spool: Spool = self._around.spool
+        tray = self._tray
         sinks: list[Sink] = [
-            TelemetrySink(deployment, configuration.predictions, lambda data: spool.append(UpKind.PREDICTIONS, data))
+            TelemetrySink(deployment, configuration.predictions, lambda data: tray.append(UpKind.PREDICTIONS, data))
         ]
         if configuration.jsonl is not None:
             sinks.append(JsonlSink(Path(configuration.jsonl)))

@@ -73,6 +73,8 @@ PREDICTION_BATCH = 50
 PREDICTION_BATCH_AGE = timedelta(seconds=1)
 #: Spool file; beyond it, NEW windows merge, then the oldest predictions go, then the oldest samples, counted.
 SPOOL_BYTES = 32 * 1024 * 1024
+#: What waits in memory for a disk that takes nothing; beyond it windows merge, then the oldest predictions go, counted.
+TRAY_BYTES = 4 * 1024 * 1024
 #: SENT records without an ack are sent again after this.
 ACK_TIMEOUT = timedelta(seconds=10)
 #: Records in flight when the server has granted nothing yet.

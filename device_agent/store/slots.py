@@ -14,6 +14,7 @@ from pathlib import Path
 
 import msgspec
 
+from device_agent.store.aside import set_aside
 from edgeops import limits
 from edgeops.digest import digest_file, digest_hex, sync_folder, write_atomically
 from edgeops.protocol.messages import Digest
@@ -102,17 +103,20 @@ class Slots:
         return slot
 
     def start(self) -> Slot | None:
-        """What answers after a start: the active model, else the previous one, else None (NO_MODEL)."""
+        """What answers after a start: the active model, else the previous one, else None (NO_MODEL).
+
+        That the disk does not take the new pointer is no reason to run nothing: the next start comes to the same.
+        """
         for digest in (self._pointer.active, self._pointer.previous):
             if digest is None:
                 continue
             if self.holds(digest):
                 if digest != self._pointer.active:
-                    self._point(Pointer(active=digest))
+                    self._stand_in(Pointer(active=digest))
                 return self.slot(digest)
             self.damaged += 1
         if self._pointer != Pointer():
-            self._point(Pointer())
+            self._stand_in(Pointer())
         return None
 
     def commit(self, digest: str) -> None:
@@ -151,6 +155,11 @@ class Slots:
         write_atomically(self._pointer_file, msgspec.json.encode(pointer))
         self._pointer = pointer
 
+    def _stand_in(self, pointer: Pointer) -> None:
+        self._pointer = pointer
+        with suppress(OSError):
+            self._point(pointer)
+
     def _read_pointer(self) -> Pointer:
         try:
             return msgspec.json.decode(self._pointer_file.read_bytes(), type=Pointer)
@@ -158,4 +167,5 @@ class Slots:
             return Pointer()
         except (msgspec.DecodeError, UnicodeDecodeError, OSError):
             self.damaged += 1
+            set_aside(self._pointer_file)
             return Pointer()

@@ -22,7 +22,7 @@ from typing import Any, Self
 
 from device_agent.faultpoint import reach
 from device_agent.store.merging import merge_records
-from device_agent.store.spoolfile import COLUMNS, SEQ_BYTES, Clock, Row, connect, pack_seqs, set_aside
+from device_agent.store.spoolfile import COLUMNS, SEQ_BYTES, Clock, Row, connect, pack_seqs, set_spool_aside
 from edgeops import limits
 from edgeops.errors import MessageError, PlatformError
 from edgeops.protocol.messages import Record, Records, SpoolAck
@@ -60,6 +60,16 @@ class Batch:
 
     kind: UpKind
     body: Records
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """One record that has no number yet, and where its source stands behind it."""
+
+    kind: UpKind
+    data: bytes
+    #: (deployment, position).
+    checkpoint: tuple[str, bytes] | None = None
 
 
 class Spool:
@@ -104,7 +114,7 @@ class Spool:
         except sqlite3.OperationalError as error:
             raise PlatformError(f"cannot open the spool {path}: {error}; check disk space and permissions") from error
         except sqlite3.DatabaseError:
-            set_aside(path)
+            set_spool_aside(path)
         spool = cls(connect(path), path, limit_bytes=limit_bytes, clock=clock)
         with spool._transaction(durable=True):
             spool._count("spool.corrupt", 1)
@@ -132,28 +142,30 @@ class Spool:
         """
         with self._lock:
             known = None if once is None else self._first_of(once)
-            return self.append_all([(kind, data)], checkpoint=checkpoint, once=once)[0] if known is None else known
+            if known is not None:
+                return known
+            if once is None:
+                return self.append_entries([Entry(kind, data, checkpoint)])[0]
+            return self.append_all([(kind, data)], once=once)[0]
 
     def append_all(
         self,
         records: Sequence[tuple[UpKind, bytes]],
         *,
-        checkpoint: tuple[str, bytes] | None = None,
         once: str | None = None,
         spent: Spent | None = None,
     ) -> list[int]:
-        """Store several records in one transaction: a closing window goes with the predictions of its rows, a
-        nomination with what it costs. Arguments and errors as for `append`.
+        """Store several records in one transaction: a nomination goes with what it costs. Arguments and errors as for
+        `append`.
 
         Args:
             records: kind and data of each.
-            checkpoint: (deployment, position) to store with them.
             once: names them all: a second call with the same name stores nothing and returns nothing.
             spent: to store with them.
         """  # noqa: D205 - one sentence
         for kind, data in records:
-            _check(kind, data)
-        durable = checkpoint is not None or once is not None or any(kind is UpKind.REPORTS for kind, _ in records)
+            check(kind, data)
+        durable = once is not None or any(kind is UpKind.REPORTS for kind, _ in records)
         with self._lock:
             if once is not None and self.knows(once):
                 return []
@@ -163,11 +175,23 @@ class Spool:
                     self._remember(once, seqs[0])
                 if spent is not None:
                     self._store_spent(spent)
-                if checkpoint is not None:
-                    self._store_checkpoint(*checkpoint)
                 if self._bytes > self._limit_bytes:
                     self._shrink()
-        if checkpoint is not None:
+        return seqs
+
+    def append_entries(self, entries: Sequence[Entry]) -> list[int]:
+        """Store records in one transaction, each with the position of its source; errors as for `append`."""
+        for entry in entries:
+            check(entry.kind, entry.data)
+        positions = dict(entry.checkpoint for entry in entries if entry.checkpoint is not None)
+        durable = bool(positions) or any(entry.kind is UpKind.REPORTS for entry in entries)
+        with self._lock, self._transaction(durable=durable or self._next_seq + len(entries) > self._reserved):
+            seqs = [self._insert(entry.kind, entry.data) for entry in entries]
+            for deployment, position in positions.items():
+                self._store_checkpoint(deployment, position)
+            if self._bytes > self._limit_bytes:
+                self._shrink()
+        if positions:
             reach(FailPoint.WINDOW_SPOOLED)
         return seqs
 
@@ -461,7 +485,8 @@ class Spool:
         return self._connection.execute(query).fetchone()[0]
 
 
-def _check(kind: UpKind, data: bytes) -> None:
+def check(kind: UpKind, data: bytes) -> None:
+    """Raises MessageError: another kind than `SPOOLED`, or more than MAX_RECORD_BYTES."""
     if kind not in SPOOLED:
         raise MessageError(f"{kind} does not go through the spool; only {', '.join(sorted(SPOOLED))} do")
     if len(data) > limits.MAX_RECORD_BYTES:

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Self
 
+from device_agent.store.aside import set_aside
 from edgeops.errors import PlatformError
 from edgeops.protocol.topics import UpKind
 
@@ -117,12 +118,10 @@ def _make_schema(connection: sqlite3.Connection) -> None:
     connection.execute("COMMIT")
 
 
-def set_aside(path: Path) -> None:
+def set_spool_aside(path: Path) -> None:
     """Keep the newest corrupt file for a person to look at; its journal goes with it."""
     for suffix in ("", "-wal", "-shm"):
-        part = path.with_name(path.name + suffix)
-        with suppress(FileNotFoundError):
-            part.replace(path.with_name(f"{path.name}.corrupt{suffix}"))
+        set_aside(path.with_name(path.name + suffix))
 
 
 def pack_seqs(seqs: Sequence[int]) -> bytes:

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from device_agent.store.spool import Spent, Spool
+from device_agent.store.spool import Entry, Spent, Spool
 from device_agent.store.spoolfile import Clock
 from edgeops import limits
 from edgeops.errors import MessageError, PlatformError
@@ -69,9 +69,11 @@ def test_a_checkpoint_is_stored_with_its_record(tmp_path, spool, time):
 
 def test_nothing_is_stored_of_a_transaction_that_fails(spool):
     with pytest.raises(MessageError, match="exceeds"):
-        spool.append_all(
-            [(UpKind.TELEMETRY, b"w"), (UpKind.PREDICTIONS, bytes(limits.MAX_RECORD_BYTES + 1))],
-            checkpoint=("gas", b"1"),
+        spool.append_entries(
+            [
+                Entry(UpKind.TELEMETRY, b"w", ("gas", b"1")),
+                Entry(UpKind.PREDICTIONS, bytes(limits.MAX_RECORD_BYTES + 1)),
+            ]
         )
     assert spool.pending == 0
     assert spool.checkpoint("gas") is None
