@@ -78,7 +78,7 @@ def _enrol(options: argparse.Namespace) -> int:
 
 
 def _run(options: argparse.Namespace) -> int:
-    from device_agent.agent import Agent  # noqa: PLC0415 - loads the runtime
+    from device_agent.agent import Agent, Ending  # noqa: PLC0415 - loads the runtime
     from device_agent.events import log_to_stderr  # noqa: PLC0415
     from device_agent.lock import only_agent  # noqa: PLC0415
 
@@ -89,11 +89,17 @@ def _run(options: argparse.Namespace) -> int:
     state = _state(options)
     device = read_device(state)
     with only_agent(state.pid):
-        agent = Agent(state, device, broker=options.broker)
-        for number in (signal.SIGTERM, signal.SIGINT):
-            signal.signal(number, lambda _number, _frame: agent.stop())
-        agent.run()
+        ending = Ending.DISK_IS_BACK
+        while ending is Ending.DISK_IS_BACK:
+            agent = Agent(state, device, broker=options.broker)
+            _stop_at_signals(agent.stop)
+            ending = agent.run()
     return 0
+
+
+def _stop_at_signals(stop: Callable[[], None]) -> None:
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, lambda _number, _frame: stop())
 
 
 def _replay(options: argparse.Namespace) -> int:

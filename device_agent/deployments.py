@@ -24,11 +24,12 @@ from device_agent.sources.cells import positions
 from device_agent.sources.replay import ReplaySource
 from device_agent.sources.source import Source
 from device_agent.sources.stream import StreamSource
+from device_agent.store.aside import set_aside
 from device_agent.store.tray import Tray
 from device_agent.updates import Surroundings, Updates
 from device_agent.worker import Worker
 from edgeops import limits
-from edgeops.errors import EdgeOpsError, MessageError
+from edgeops.errors import ConfigError, EdgeOpsError, MessageError
 from edgeops.protocol.messages import DeploymentState, Desired, DesiredDeployment, Nominate, Response
 from edgeops.protocol.topics import UpKind
 
@@ -66,9 +67,9 @@ class Deployments:
         #: Mishaps by stable name.
         self._counters: Counter[str] = Counter()
         self._nominations = Nominations(surroundings.spool)
-        self._wiring = Wiring(
-            source=_open_source, sinks=self._sinks, configuration=lambda name: read_deployment(state, name)
-        )
+        self._wiring = Wiring(source=_open_source, sinks=self._sinks, configuration=self._configuration)
+        #: What was read last, for the time in which it cannot be.
+        self._configurations: dict[str, Deployment] = {}
 
     def __iter__(self) -> Iterator[tuple[str, Deployed]]:
         """By name, in order; safe in any thread."""
@@ -76,7 +77,6 @@ class Deployments:
 
     def start(self) -> None:
         """Set up what has a folder here."""
-        self._state.deployments.mkdir(parents=True, exist_ok=True)
         self._set_up(self._state.configured())
 
     def stop(self) -> None:
@@ -245,6 +245,19 @@ class Deployments:
     def _failed(self, event: str, name: str, error: Exception) -> None:
         self._counters[event] += 1
         _log.warning(event, extra={"deployment": name, "error": error})
+
+    def _configuration(self, name: str) -> Deployment:
+        """The owner's choices; a file that cannot be used is set aside, and what was read before holds.
+
+        Of nothing read before, what an owner may have forbidden is not done.
+        """
+        try:
+            self._configurations[name] = read_deployment(self._state, name)
+        except ConfigError as error:
+            set_aside(self._state.configuration(name))
+            self._failed("config.damaged", name, error)
+            self._configurations.setdefault(name, Deployment(samples=False))
+        return self._configurations[name]
 
     def _sinks(self, deployment: str, configuration: Deployment) -> Sequence[Sink]:
         tray = self._tray

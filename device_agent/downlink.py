@@ -11,6 +11,7 @@ from pathlib import Path
 
 import msgspec
 
+from device_agent.store.aside import set_aside
 from edgeops.digest import write_atomically
 from edgeops.errors import PeerError
 from edgeops.protocol import envelope, messages
@@ -59,7 +60,11 @@ class Downlink:
         """`path` is `marks.json`; an unreadable one counts as none, which repeats and loses nothing."""
         self._device = device
         self._path = path
-        self._marks = _read(path)
+        #: Files set aside since this process started.
+        self.damaged = 0
+        #: Writes that the disk did not take.
+        self.unwritten = 0
+        self._marks = self._read()
         #: Of a desired state that is heard and not yet carried out.
         self._pending: Mark | None = None
 
@@ -101,9 +106,25 @@ class Downlink:
     def _remember(self, kind: DownKind, opened: Envelope) -> None:
         last = self._marks.kinds.get(kind)
         self._marks.kinds[kind] = Mark(opened.session, opened.seq)
-        # Within a session only commands must never run twice across a restart; the rest is harmless to repeat.
-        if kind is DownKind.COMMAND or last is None or last.session != opened.session:
+        # Within a session only commands must never run twice across a restart; the rest is harmless to repeat, and a
+        # disk that takes nothing is no reason not to listen.
+        if kind is DownKind.COMMAND:
             self._store()
+        elif last is None or last.session != opened.session:
+            try:
+                self._store()
+            except OSError:
+                self.unwritten += 1
+
+    def _read(self) -> Marks:
+        try:
+            return msgspec.json.decode(self._path.read_bytes(), type=Marks)
+        except FileNotFoundError:
+            return Marks()
+        except (OSError, msgspec.DecodeError, UnicodeDecodeError):
+            self.damaged += 1
+            set_aside(self._path)
+            return Marks()
 
     def _store(self) -> None:
         write_atomically(self._path, msgspec.json.encode(self._marks))
@@ -114,10 +135,3 @@ def _named_key(payload: bytes) -> str | None:
         return msgspec.msgpack.decode(payload, type=Envelope).key_id
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
         return None
-
-
-def _read(path: Path) -> Marks:
-    try:
-        return msgspec.json.decode(path.read_bytes(), type=Marks)
-    except (OSError, msgspec.DecodeError, UnicodeDecodeError):
-        return Marks()

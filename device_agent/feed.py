@@ -297,10 +297,9 @@ class Feed:
         if rows is None:
             core.close_window()
             # Who fed the rows hears how many were taken: they are in the spool then.
-            if not self._tray.settled(_TICK_S):
-                return _TICK_S
-            self._let_go("")
-            self.source_state = "ended"
+            if self._tray.settled(_TICK_S):
+                self._let_go("")
+                self.source_state = "ended"
             return _TICK_S
         self.source_state = "playing" if rows.ids else "waiting for rows"
         self._answer(self._source, rows)

@@ -189,6 +189,8 @@ class BlockFetch:
             download.forget()
             blocks = self._begin(descriptor, meta, cancelled)
         with download.part.open("r+b" if download.part.exists() else "w+b") as file:
+            # No space is found out before a byte is asked for.
+            os.posix_fallocate(file.fileno(), 0, descriptor.size_bytes)
             file.truncate(descriptor.size_bytes)
             pull = _Pull(
                 descriptor.digest,

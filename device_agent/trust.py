@@ -14,6 +14,7 @@ from pathlib import Path
 from device_agent.child import command
 from device_agent.clock import Clock
 from device_agent.fetch import MetaFetch, never
+from device_agent.store.aside import set_aside
 from edgeops import limits
 from edgeops.digest import write_atomically
 from edgeops.errors import TrustError
@@ -129,6 +130,8 @@ class FleetKeys:
         self._file = folder / _FLEET_KEYS_FILE
         self._lock = threading.Lock()
         self._keys: keyring.FleetKeys | None = None
+        #: Files set aside since this process started.
+        self.damaged = 0
         try:
             self._keys = keyring.decode_fleet_keys(self._file.read_bytes())
         except FileNotFoundError:
@@ -136,6 +139,8 @@ class FleetKeys:
         except (TrustError, OSError) as error:
             # As if there were none: the first downlink makes the agent ask for them.
             _log.warning("fleet-keys.damaged", extra={"error": error})
+            self.damaged += 1
+            set_aside(self._file)
 
     @property
     def keys(self) -> Mapping[str, PublicKey]:
@@ -153,8 +158,9 @@ class FleetKeys:
         with self._lock:
             if keys == self._keys:
                 return False
-            write_atomically(self._file, target)
+            # They count although the disk may not take them: TUF vouched for them, and does so again after a start.
             self._keys = keys
+            write_atomically(self._file, target)
             return True
 
     def refresh(self, trust: Trust) -> bool:

@@ -27,7 +27,7 @@ from device_agent.store.state import DeploymentStore
 from device_agent.trial import Trial
 from edgeops import limits
 from edgeops.digest import sweep
-from edgeops.errors import PlatformError
+from edgeops.errors import DiskError, PlatformError
 from edgeops.protocol.messages import DeploymentState, DesiredDeployment, Reason, UpdateState, encode
 from edgeops.protocol.topics import UpKind
 from edgeops.update import machine
@@ -109,7 +109,7 @@ class Updates:
     # -- what the agent says ---------------------------------------------------------
 
     def resume(self) -> None:
-        """Go on where the last process ended; a start in the middle of a TRIAL is counted before the candidate answers."""
+        """Go on where the last process ended; a start in mid TRIAL is counted before the candidate answers."""
         with self._changing():
             active = self._slots.start()
             update = self._update
@@ -126,7 +126,7 @@ class Updates:
 
         Raises:
             MessageError: it names a target without a digest, or a digest without a target.
-            PlatformError: the state cannot be written; nothing was taken in.
+            DiskError: the state cannot be written; nothing was taken in.
         """
         wanted = Wanted.of(desired, epoch=epoch, revision=revision)
         with self._changing():
@@ -234,13 +234,13 @@ class Updates:
         return Running(active=self._slots.active, candidate=candidate)
 
     def _apply(self, event: Event) -> None:
-        """Raises PlatformError when the new state cannot be written; the old one then still holds."""
+        """Raises DiskError when the new state cannot be written; the old one then still holds."""
         update, command = machine.step(self._update, event)
         if update != self._update:
             try:
                 self._store.save(update)
             except OSError as error:
-                raise PlatformError(
+                raise DiskError(
                     f"cannot write the state of deployment {self._deployment!r}: {error}; check disk space"
                 ) from error
             if update.state is not self._update.state:
@@ -257,7 +257,7 @@ class Updates:
         """Apply what happened; where that cannot be written down, it is kept and tried again."""
         try:
             self._apply(event)
-        except PlatformError as error:
+        except DiskError as error:
             self._unwritten = event
             self._trial.wait(self._monotonic())
             self._hinder(error)
@@ -271,9 +271,11 @@ class Updates:
             self._decide(event)
 
     def _hinder(self, error: Exception) -> None:
-        _log.warning("update.delayed deployment=%s error=%s", self._deployment, error)
+        if not self._hindrance:
+            # It is tried every second; the log hears of it once.
+            _log.warning("update.delayed deployment=%s error=%s", self._deployment, error)
         self._hindrance = str(error)[: limits.MAX_DETAIL_LENGTH]
-        self._wait()
+        self._retry_at = self._monotonic() + limits.RETRY_MIN.total_seconds()
 
     def _act(self, command: Command, *, passing: FailPoint | None = None) -> None:
         """Carry out a command; what hinders it delays it, for the state is on disk and says what is to be done."""
@@ -282,11 +284,12 @@ class Updates:
             self._turn += 1
             self._retry_at = None
             self._unwritten = None
-            self._hindrance = ""
         try:
             if passing is not None:
                 reach(passing)
             self._carry_out(command)
+            if self._unwritten is None and command is not Command.NONE and self._retry_at is None:
+                self._hindrance = ""
         except (OSError, PlatformError) as error:
             self._hinder(error)
         except Exception:  # noqa: BLE001 - a task's border: callers answer inputs and talk to the server

@@ -135,20 +135,20 @@ class Slots:
             return
         shutil.rmtree(self.slot(digest).path.parent, ignore_errors=True)
 
-    def collect(self, *, keep: str | None = None) -> None:
-        """Remove idle slots but the newest MAX_IDLE_SLOTS, and what a power cut left half made.
+    def collect(self, *, keep: str | None = None, idle: int = limits.MAX_IDLE_SLOTS) -> None:
+        """Remove idle slots but the newest `idle`, and what a power cut left half made.
 
         `keep` is a candidate that is neither active nor previous yet.
         """
         kept = {digest_hex(digest) for digest in (*msgspec.structs.astuple(self._pointer), keep) if digest}
-        idle: list[tuple[float, Path]] = []
+        others: list[tuple[float, Path]] = []
         for folder in self._folder.iterdir():
             if folder.name.startswith("."):
                 shutil.rmtree(folder, ignore_errors=True)
             elif folder.name not in kept:
                 with suppress(OSError):
-                    idle.append((folder.stat().st_mtime, folder))
-        for _, folder in sorted(idle, reverse=True)[limits.MAX_IDLE_SLOTS :]:
+                    others.append((folder.stat().st_mtime, folder))
+        for _, folder in sorted(others, reverse=True)[idle:]:
             shutil.rmtree(folder, ignore_errors=True)
 
     def _point(self, pointer: Pointer) -> None:

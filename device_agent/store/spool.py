@@ -24,7 +24,7 @@ from device_agent.faultpoint import reach
 from device_agent.store.merging import merge_records
 from device_agent.store.spoolfile import COLUMNS, SEQ_BYTES, Clock, Row, connect, pack_seqs, set_spool_aside
 from edgeops import limits
-from edgeops.errors import MessageError, PlatformError
+from edgeops.errors import DiskError, MessageError, PlatformError
 from edgeops.protocol.messages import Record, Records, SpoolAck
 from edgeops.protocol.topics import SPOOLED, UpKind
 from edgeops.update.faults import FailPoint
@@ -106,19 +106,29 @@ class Spool:
             clock: for tests.
 
         Raises:
-            PlatformError: the file cannot be opened or written.
+            DiskError: the file cannot be opened or written.
+            PlatformError: another version of the agent made it.
         """
         clock = clock or Clock.of_system()
         try:
             return cls(connect(path), path, limit_bytes=limit_bytes, clock=clock)
         except sqlite3.OperationalError as error:
-            raise PlatformError(f"cannot open the spool {path}: {error}; check disk space and permissions") from error
+            raise DiskError(f"cannot open the spool {path}: {error}; check disk space and permissions") from error
         except sqlite3.DatabaseError:
             set_spool_aside(path)
-        spool = cls(connect(path), path, limit_bytes=limit_bytes, clock=clock)
-        with spool._transaction(durable=True):
-            spool._count("spool.corrupt", 1)
+        try:
+            spool = cls(connect(path), path, limit_bytes=limit_bytes, clock=clock)
+            with spool._transaction(durable=True):
+                spool._count("spool.corrupt", 1)
+        except sqlite3.Error as error:
+            raise DiskError(f"cannot make a new spool {path}: {error}; check disk space and permissions") from error
         return spool
+
+    @classmethod
+    def in_memory(cls) -> Self:
+        """One that lives as long as this process, for a device whose disk takes nothing."""
+        memory = Path(":memory:")
+        return cls(connect(memory), memory, limit_bytes=limits.TRAY_BYTES, clock=Clock.of_system())
 
     # -- in --------------------------------------------------------------------
 
@@ -138,7 +148,7 @@ class Spool:
 
         Raises:
             MessageError: another kind, or too large.
-            PlatformError: the disk is full or broken; nothing was stored.
+            DiskError: the disk is full or broken; nothing was stored.
         """
         with self._lock:
             known = None if once is None else self._first_of(once)
@@ -318,7 +328,7 @@ class Spool:
                 with suppress(sqlite3.Error):  # SQLite has rolled back by itself after some errors.
                     self._connection.execute("ROLLBACK")
                 if isinstance(error, sqlite3.Error):
-                    raise PlatformError(
+                    raise DiskError(
                         f"cannot write the spool {self._path}: {error}; check disk space and permissions"
                     ) from error
                 raise

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Self
 
+from device_agent.faultpoint import wall_s
 from device_agent.store.aside import set_aside
 from edgeops.errors import PlatformError
 from edgeops.protocol.topics import UpKind
@@ -46,7 +47,7 @@ def _boot_id() -> str:
 class Clock:
     """The device's two times: the wall clock may jump, `uptime` only grows until the next `boot`."""
 
-    wall: Callable[[], float] = time.time
+    wall: Callable[[], float] = wall_s
     uptime: Callable[[], float] = time.monotonic
     boot: str = ""
 
@@ -89,7 +90,8 @@ def connect(path: Path) -> sqlite3.Connection:
     """
     connection = sqlite3.connect(path, isolation_level=None, check_same_thread=False)
     try:
-        path.chmod(0o600)
+        if path.exists():
+            path.chmod(0o600)
         connection.execute("PRAGMA journal_mode = WAL")
         connection.execute("PRAGMA synchronous = FULL")
         _check_schema(connection, path)

@@ -1,7 +1,7 @@
 """What deployments want in the spool lies here, in order, until a thread of its own has written it.
 
 So no input waits for the disk. While the disk takes nothing (full, read-only) the tray keeps what fits TRAY_BYTES:
-then telemetry windows merge, which loses no row, and what is still too much goes, the oldest predictions first, counted.
+then telemetry windows merge, which loses no row; what is still too much goes, counted, the oldest predictions first.
 A window and the source position that accounts for it stay together, and nothing overtakes anything.
 """
 
@@ -61,7 +61,7 @@ class Tray:
 
     @property
     def is_crowded(self) -> bool:
-        """Whether what can wait should: more records than MAX_REPLAY_PENDING wait for the server, or many for the disk."""
+        """Whether what can wait should: too many records wait for the server, or for the disk."""
         return self._spool.pending + self.pending > limits.MAX_REPLAY_PENDING or self.pending > _GROUP
 
     @property
