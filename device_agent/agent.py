@@ -302,6 +302,7 @@ class Agent:
             case Connected():
                 self._born()
             case Disconnected():
+                self._spool.no_contact()
                 _log.info("link.down", extra={"reason": event.reason})
             case Arrived():
                 self._arrived(event)

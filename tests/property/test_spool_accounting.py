@@ -84,6 +84,11 @@ class SpoolAndServer(RuleBasedStateMachine):
         self.start()
 
     @rule()
+    def the_agent_is_killed(self) -> None:
+        self.spool._connection.close()
+        self.start()
+
+    @rule()
     def everything_arrives(self) -> None:
         for _ in range(1000):
             self.spool.lost_contact()
