@@ -39,8 +39,9 @@ def measure() -> dict[str, Any]:
             f"write_bytes of /proc/<agent>/io over {SECONDS:.0f} s at {RATE_HZ:.0f} rows/s of four columns with "
             "default settings (windows of 500 rows, one prediction a second), connected to a server that acknowledges, "
             "extrapolated to a day: pages of files that the agent made dirty, each counted once per write to storage; "
-            "what the file system writes of its own accord (journal, inodes) and what the card's controller makes of it "
-            "come on top. Baseline: bytes that the agent passed to write calls of any kind, sockets and log included (wchar)"
+            "what the file system writes of its own accord (journal, inodes) and what the card's controller makes of "
+            "it come on top. Baseline: what the agent passed to write calls of any kind, sockets and log included "
+            "(wchar)"
         ),
     }
 

@@ -13,7 +13,7 @@ from typing import Annotated, Self, TypeVar
 
 import msgspec
 
-from device_agent.store.aside import set_aside
+from device_agent.store.aside import set_aside, was_set_aside
 from edgeops import limits
 from edgeops.digest import write_atomically
 from edgeops.errors import ConfigError
@@ -198,11 +198,13 @@ def write_device(state: StateFolder, device: Device) -> None:
 def read_deployment(state: StateFolder, name: str) -> Deployment:
     """The owner's choices for a deployment; defaults when there are none.
 
+    Where they were damaged and set aside, nothing is allowed that the owner may have forbidden.
+
     Raises:
         ConfigError: the file exists and cannot be used.
     """
     path = state.configuration(name)
-    return _read(path, Deployment) if path.exists() else Deployment()
+    return _read(path, Deployment) if path.exists() else Deployment(samples=not was_set_aside(path))
 
 
 def write_deployment(state: StateFolder, name: str, deployment: Deployment) -> None:

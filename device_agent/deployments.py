@@ -24,7 +24,7 @@ from device_agent.sources.cells import positions
 from device_agent.sources.replay import ReplaySource
 from device_agent.sources.source import Source
 from device_agent.sources.stream import StreamSource
-from device_agent.store.aside import set_aside
+from device_agent.store.aside import set_aside, was_set_aside
 from device_agent.store.tray import Tray
 from device_agent.updates import Surroundings, Updates
 from device_agent.worker import Worker
@@ -247,14 +247,13 @@ class Deployments:
         _log.warning(event, extra={"deployment": name, "error": error})
 
     def _configuration(self, name: str) -> Deployment:
-        """The owner's choices; a file that cannot be used is set aside, and what was read before holds.
-
-        Of nothing read before, what an owner may have forbidden is not done.
-        """
+        """The owner's choices; a file that cannot be used is set aside, and what was read before holds."""
+        path = self._state.configuration(name)
         try:
-            self._configurations[name] = read_deployment(self._state, name)
+            if name not in self._configurations or not was_set_aside(path):
+                self._configurations[name] = read_deployment(self._state, name)
         except ConfigError as error:
-            set_aside(self._state.configuration(name))
+            set_aside(path)
             self._failed("config.damaged", name, error)
             self._configurations.setdefault(name, Deployment(samples=False))
         return self._configurations[name]

@@ -12,4 +12,13 @@ _SUFFIX = ".corrupt"
 def set_aside(path: Path) -> None:
     """Rename `path`; where the disk does not take that, it stays and is met again at the next start."""
     with suppress(OSError):
-        path.replace(path.with_name(f"{path.name}{_SUFFIX}"))
+        path.replace(_aside(path))
+
+
+def was_set_aside(path: Path) -> bool:
+    """Whether there is no such file because it was set aside."""
+    return not path.exists() and _aside(path).exists()
+
+
+def _aside(path: Path) -> Path:
+    return path.with_name(f"{path.name}{_SUFFIX}")

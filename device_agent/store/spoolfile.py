@@ -92,6 +92,8 @@ def connect(path: Path) -> sqlite3.Connection:
     try:
         if path.exists():
             path.chmod(0o600)
+        # A record is a few hundred bytes, and every page that it touches is written whole.
+        connection.execute("PRAGMA page_size = 1024")
         connection.execute("PRAGMA journal_mode = WAL")
         connection.execute("PRAGMA synchronous = FULL")
         _check_schema(connection, path)
