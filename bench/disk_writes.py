@@ -10,7 +10,7 @@ from device_agent.config import Deployment, Replay, write_deployment
 from tests.golden.tiny import COLUMNS, tiny_rows
 from tests.integration.agent_rig import DEPLOYMENT, Rig, eventually
 
-BAR_MB = 1_000.0
+BAR_MB = 400.0
 #: EDGEOPS_BENCH_SECONDS lets it look for longer.
 SECONDS = float(os.environ.get("EDGEOPS_BENCH_SECONDS", "60"))
 RATE_HZ = 100.0

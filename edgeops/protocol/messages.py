@@ -91,11 +91,11 @@ class Reason(StrEnum):
     ROLLBACK = "rollback"
     #: Descriptor, block list or file do not match their digests.
     DIGEST = "digest"
-    #: Architecture, runtime, operators, memory or disk.
+    #: Architecture, runtime, operators or memory.
     INCOMPATIBLE = "incompatible"
     #: The blocks did not come in time.
     FETCH = "fetch"
-    #: No space, or a write error.
+    #: No space, or a disk that takes nothing: full, read-only, a write error.
     DISK = "disk"
     #: The file does not load, or answers its golden vectors wrongly.
     GOLDEN = "golden"
