@@ -30,6 +30,7 @@ from device_agent.downlink import Downlink, Heard, Refused, UnknownKey
 from device_agent.facts import device_facts, resident_bytes
 from device_agent.fetch import BlockFetch, MetaFetch
 from device_agent.link import Arrived, Broker, Connected, Disconnected, Link
+from device_agent.pacing import Backoff
 from device_agent.probe import ProbeVerdict, run_probe
 from device_agent.reporting import Reporter
 from device_agent.sources.stream import StreamSource
@@ -60,8 +61,8 @@ _MAX_WAITING = 1_000
 _KEYS_REFRESH_S = 15.0
 
 
-#: How often a disk that takes nothing is tried.
-_DISK_LOOK_S = limits.RETRY_MIN.total_seconds()
+#: Records whose leaving the disk did not take note of wait so long.
+_PUMP_REST_S = limits.RETRY_MIN.total_seconds()
 
 
 class Ending(Enum):
@@ -130,7 +131,8 @@ class Agent:
         disk = take_disk(state, at_least_s=self._clock.now_s(), on_damage=partial(self._count, "boot.damaged"))
         #: The disk took this start: without its number nothing may be said to the server, who would meet it twice.
         self._has_disk = disk is not None
-        self._disk_look_s = time.monotonic() + _DISK_LOOK_S
+        self._disk_look = Backoff()
+        self._disk_look.failed()
         self._uplink = Uplink(
             device.id,
             read_private_key(state.key),
@@ -334,8 +336,8 @@ class Agent:
             if now_s >= self._carry_out_s:
                 self._carry_out()
             self._deployments.tick(now_s)
-        if not self._has_disk and now_s >= self._disk_look_s:
-            self._disk_look_s = now_s + _DISK_LOOK_S
+        if not self._has_disk and self._disk_look.wait_s() == 0:
+            self._disk_look.failed()
             disk = take_disk(self._state, at_least_s=self._clock.now_s(), level=logging.DEBUG)
             if disk is not None:
                 disk.spool.close()
@@ -428,7 +430,7 @@ class Agent:
             batches = self._spool.take(self._credit)
         except DiskError:
             # That they leave must be on disk first.
-            self._pump_s = time.monotonic() + _DISK_LOOK_S
+            self._pump_s = time.monotonic() + _PUMP_REST_S
             raise
         for batch in batches:
             self._uplink.say(batch.kind, batch.body)

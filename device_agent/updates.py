@@ -132,7 +132,12 @@ class Updates:
         with self._changing():
             event = machine.desired(self._update, wanted, active=self._slots.pointer.active)
             if event is not None:
-                self._apply(event)
+                try:
+                    self._apply(event)
+                except DiskError as error:
+                    # It comes again; meanwhile the server sees why.
+                    self._hindrance = str(error)[: limits.MAX_DETAIL_LENGTH]
+                    raise
 
     def trial_inference(self, *, ok: bool, latency_us: int, detail: str = "") -> None:
         """The candidate answered a real input, or failed to; that it cannot be loaded counts as a failure too.
