@@ -19,11 +19,11 @@ from edgeops.protocol.envelope import Session, Speaker, open_envelope, seal
 from edgeops.protocol.keys import SigningKey, write_private_key
 from edgeops.protocol.topics import RETAINED, DownKind, Up, UpKind
 from fleet_server import broker as accounts
+from fleet_server.accounts import publish_accounts
 from fleet_server.config import ServerConfig
 from fleet_server.db import devices
 from fleet_server.db.database import Database
 from fleet_server.db.migrate import upgrade
-from fleet_server.enrolment import publish_accounts
 from tests.integration.waiting import ask_until, free_port, mosquitto
 
 DEADLINE_S = 30.0
