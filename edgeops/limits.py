@@ -170,6 +170,9 @@ FLOOD_SPAN = timedelta(seconds=10)
 FLOOD_MESSAGES = 5_000
 FLOOD_BYTES = 256 * 1024 * 1024
 CUT_OFF = timedelta(minutes=1)
+#: The broker's log: lines of one client in a second, and bytes after which a new file begins (the last one is kept).
+BROKER_LOG_LINES_PER_S = 20
+BROKER_LOG_BYTES = 8 * 1024 * 1024
 #: Predictions, and telemetry windows, kept per device and deployment: the latest.
 PREDICTIONS_KEPT = 20_000
 WINDOWS_KEPT = 50_000

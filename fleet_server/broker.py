@@ -161,11 +161,14 @@ def _configuration(config: ServerConfig) -> str:
         f"persistence_location {config.broker}/",
         f"autosave_interval {_AUTOSAVE_S}",
         "",
-        f"log_dest file {config.broker_log}",
+        # Read by `fleet_server.mosquitto`; refusals of the ACL are told among the packets only.
+        "log_dest stderr",
         "log_timestamp_format %Y-%m-%dT%H:%M:%S%z",
         "log_type error",
         "log_type warning",
         "log_type notice",
+        "log_type debug",
+        "log_type subscribe",
         "connection_messages true",
     ]
     if os.geteuid() == 0:

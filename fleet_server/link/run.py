@@ -28,6 +28,7 @@ from fleet_server.link.keyring import Keyring
 from fleet_server.link.meta import Library
 from fleet_server.link.mqtt import Broker, Delivery
 from fleet_server.link.outbox import OutboxSender
+from fleet_server.link.refusals import RefusalWatch
 from fleet_server.link.silence import SilenceWatch
 from fleet_server.link.voice import Voice
 from fleet_server.link.wishes import WishServer, is_wish
@@ -96,12 +97,14 @@ def _run(config: ServerConfig, database: Database, allowance: Allowance, stoppin
     floods = FloodWatch(
         database, allowance=allowance, publish_accounts=partial(publish_accounts, config, database), stopping=stopping
     )
+    refusals = RefusalWatch(database, path=config.broker_log, stopping=stopping)
     for name, run in (
         ("ingestion", ingestion.run),
         ("outbox", outbox.run),
         ("wishes", wishes.run),
         ("silence", silence.run),
         ("floods", floods.run),
+        ("refusals", refusals.run),
     ):
         threads.start(name, run)
     broker.start(deliver)

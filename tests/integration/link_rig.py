@@ -34,6 +34,12 @@ from fleet_server.link import run_link
 logging.basicConfig(level=logging.INFO)
 run_link(ServerConfig(pathlib.Path(sys.argv[1]), broker_port=int(sys.argv[2])))
 """
+BROKER = """
+import pathlib, sys
+from fleet_server.config import ServerConfig
+from fleet_server.mosquitto import run_mosquitto
+sys.exit(run_mosquitto(ServerConfig(pathlib.Path(sys.argv[1]), broker_port=int(sys.argv[2])), sys.argv[3]))
+"""
 FACTS = messages.DeviceFacts(
     arch="x86_64", runtime="litert", runtime_version="2.3", python="3.11", memory_bytes=1, disk_free_bytes=1
 )
@@ -63,9 +69,8 @@ class Rig:
         self.devices = []
 
     def start_broker(self):
-        self.broker = subprocess.Popen(
-            [mosquitto(), "-c", str(self.config.broker_conf)], stdout=self.log, stderr=self.log
-        )
+        command = [sys.executable, "-c", BROKER, str(self.config.data), str(self.config.broker_port), mosquitto()]
+        self.broker = subprocess.Popen(command, stdout=self.log, stderr=self.log)
         eventually(self._broker_listens, what="the broker listens")
 
     def start_link(self):
