@@ -79,8 +79,12 @@ class Rig:
 
     def start_linked(self):
         """Start the link and wait until the broker keeps what devices say for it."""
+        before = self.link_log().count("broker.subscribed")
         self.start_link()
-        eventually(lambda: "broker.subscribed" in self._log_path.read_text(), what="the link is connected")
+        eventually(lambda: self.link_log().count("broker.subscribed") > before, what="the link is connected")
+
+    def link_log(self):
+        return self._log_path.read_text()
 
     def connections(self):
         """How often the broker accepted the link."""
@@ -164,6 +168,7 @@ class Device:
         self._client.on_subscribe = lambda *_: self._subscribed.set()
         self._client.on_message = lambda _client, _userdata, message: self.heard[message.topic].append(message.payload)
         self._client.max_inflight_messages_set(1000)
+        self._client.reconnect_delay_set(1, 1)
         self._client.connect("127.0.0.1", self.rig.config.broker_port)
         self._client.loop_start()
         assert self._subscribed.wait(DEADLINE_S)
@@ -177,6 +182,10 @@ class Device:
             self.refused.set()
         else:
             client.subscribe(f"edgeops/v1/down/{self.id}/+", qos=1)
+
+    @property
+    def is_connected(self):
+        return self._client.is_connected()
 
     def subscribe(self, topic):
         self._subscribed.clear()
