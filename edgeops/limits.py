@@ -167,8 +167,8 @@ DEVICE_BYTES_AT_ONCE = 8 * 1024 * 1024
 DEVICE_BYTES_PER_DAY = 1024 * 1024 * 1024
 #: A device of which so much was dropped within the span is cut off from the broker for a while.
 FLOOD_SPAN = timedelta(seconds=10)
-FLOOD_MESSAGES = 5_000
-FLOOD_BYTES = 256 * 1024 * 1024
+FLOOD_MESSAGES = 2_000
+FLOOD_BYTES = 64 * 1024 * 1024
 CUT_OFF = timedelta(minutes=1)
 #: The broker's log: lines of one client in a second, and bytes after which a new file begins (the last one is kept).
 BROKER_LOG_LINES_PER_S = 20

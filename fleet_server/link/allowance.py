@@ -10,7 +10,7 @@ another.
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from threading import Lock
+from threading import Event, Lock
 
 from edgeops import limits
 
@@ -72,6 +72,11 @@ class _Account:
         self.dropped = self.dropped_bytes = self.span = self.span_bytes = 0
         self.span_began_s = now_s
 
+    @property
+    def is_harmful(self) -> bool:
+        """Whether so much was dropped within the span that it disturbs the others."""
+        return self.span >= limits.FLOOD_MESSAGES or self.span_bytes >= limits.FLOOD_BYTES
+
 
 class Allowance:
     """The shares of all devices; there are no more than the broker lets in."""
@@ -80,6 +85,8 @@ class Allowance:
         self._share = share
         self._accounts: dict[str, _Account] = {}
         self._flooding: set[str] = set()
+        #: Set when somebody's flood became harmful: `floods` shall be asked now.
+        self.alarm = Event()
         self._lock = Lock()
 
     def admits(self, device_id: str, size_bytes: int, *, much_waits: bool, now_s: float) -> bool:
@@ -94,6 +101,8 @@ class Allowance:
                 return True
             self._drop(account, size_bytes, now_s)
             self._flooding.add(device_id)
+            if account.is_harmful:
+                self.alarm.set()
             return False
 
     def floods(self) -> list[Flood]:
@@ -101,14 +110,16 @@ class Allowance:
         with self._lock:
             found = list(self._look())
             self._flooding.clear()
+            self.alarm.clear()
         return found
 
     def _look(self) -> Iterator[Flood]:
         for device_id in sorted(self._flooding):
             account = self._accounts[device_id]
-            harmful = account.span >= limits.FLOOD_MESSAGES or account.span_bytes >= limits.FLOOD_BYTES
-            yield Flood(device_id, account.dropped, account.dropped_bytes, harmful)
+            yield Flood(device_id, account.dropped, account.dropped_bytes, account.is_harmful)
             account.dropped = account.dropped_bytes = 0
+            if account.is_harmful:  # it is told once; what still comes was on its way
+                account.span = account.span_bytes = 0
 
     def _drop(self, account: _Account, size_bytes: int, now_s: float) -> None:
         if now_s - account.span_began_s >= _SPAN_S:

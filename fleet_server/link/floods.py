@@ -49,13 +49,15 @@ class FloodWatch:
         """Look until stopped."""
         with self._database.read() as connection:
             self._next_end = devices.next_cut_off_end(connection)
-        while not self._stopping.wait(_INTERVAL_S):
+        while not self._stopping.is_set():
+            self._allowance.alarm.wait(_INTERVAL_S)
             try:
                 self.look(now=datetime.now(UTC), now_s=time.monotonic())
             except Exception as error:
                 # The border between the watch and the world: what could not be told is told later.
                 if not is_outage(error):
                     raise
+                self._stopping.wait(_INTERVAL_S)
 
     def look(self, *, now: datetime, now_s: float) -> None:
         """Tell what is due, cut off who disturbs the others, let in again whose time is over."""

@@ -3,12 +3,15 @@
 import fcntl
 import socket
 import struct
+import subprocess
+import sys
 import time
 from contextlib import suppress
 
 import paho.mqtt.client as paho
 from paho.mqtt.enums import CallbackAPIVersion
 
+from edgeops import limits
 from edgeops.protocol.topics import Up, UpKind
 from tests.integration.link_rig import DEADLINE_S, eventually
 
@@ -139,3 +142,83 @@ def own_topics(device):
 
 def events_of(rig, kind, subject):
     return rig.control_rows(f"SELECT data FROM events WHERE kind = '{kind}' AND subject = '{subject}'")
+
+
+class Flood:
+    """Publishes on its own topic as fast as the broker takes it, in a process of its own, until `stop` or the end."""
+
+    _PROGRAM = """
+import socket, struct, sys, time
+port, user, password, topic, payload, rate = int(sys.argv[1]), *sys.argv[2:5], bytes.fromhex(sys.argv[5]), float(sys.argv[6])
+text = lambda data: struct.pack(">H", len(data)) + data
+def packet(first, body):
+    size, length = len(body), bytearray()
+    while True:
+        size, low = divmod(size, 128)
+        length.append(low | (0x80 if size else 0))
+        if not size:
+            return bytes([first]) + bytes(length) + body
+one = socket.create_connection(("127.0.0.1", port))
+one.sendall(packet(0x10, text(b"MQTT") + b"\\x04\\xc2\\x00\\x00" + text(user.encode()) * 2 + text(password.encode())))
+assert one.recv(4)[3] == 0
+many = packet(0x32, text(topic.encode()) + b"\\x00\\x07" + payload) * 10
+sent, began = 0, time.monotonic()
+try:
+    while True:
+        if rate and sent > rate * (time.monotonic() - began):
+            time.sleep(0.005)
+            continue
+        one.setblocking(True)
+        one.sendall(many)
+        sent += 10
+        one.setblocking(False)
+        try:
+            while one.recv(65536):
+                pass
+            break
+        except BlockingIOError:
+            pass
+except OSError:
+    pass
+print(sent)
+"""
+
+    def __init__(self, rig, device, payload, *, topic=None, rate=0):
+        topic = topic or str(Up(device.id, UpKind.TELEMETRY))
+        arguments = [str(rig.config.broker_port), device.id, device.password, topic, payload.hex(), str(rate)]
+        self._process = subprocess.Popen([sys.executable, "-c", self._PROGRAM, *arguments], stdout=subprocess.PIPE)
+
+    @property
+    def is_over(self):
+        """Whether the broker has ended it."""
+        return self._process.poll() is not None
+
+    def stop(self):
+        """End it; how many messages it sent, if the broker had ended it before."""
+        if not self.is_over:
+            self._process.terminate()
+        said, _ = self._process.communicate(timeout=DEADLINE_S)
+        return int(said or 0)
+
+
+def _is_acked(device, seq, *, seconds):
+    until_s = time.monotonic() + seconds
+    while time.monotonic() < until_s:
+        if device.acked_through() >= seq:
+            return True
+        time.sleep(0.005)
+    return False
+
+
+def ack_latencies(device, count, *, pause_s=0.0):
+    """Seconds from a record to its signed ack, `count` times."""
+    latencies = []
+    for seq in range(device.acked_through() + 1, device.acked_through() + 1 + count):
+        began_s = time.monotonic()
+        device.send_windows(seq)
+        if not _is_acked(device, seq, seconds=limits.ACK_TIMEOUT.total_seconds()):
+            device.send_windows(seq)  # as every agent does
+        eventually(lambda: device.acked_through() >= seq, what=f"the ack of record {seq}")  # noqa: B023
+        latencies.append(time.monotonic() - began_s)
+        time.sleep(pause_s)
+    return latencies

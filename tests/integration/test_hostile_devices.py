@@ -1,6 +1,7 @@
 """One device turns against the fleet: with its own key and account it changes nothing of the others, and is seen."""
 
 import secrets
+import statistics
 import time
 from contextlib import contextmanager, suppress
 
@@ -12,7 +13,7 @@ from edgeops.digest import digest_bytes, digest_raw
 from edgeops.protocol import messages
 from edgeops.protocol.envelope import Session, Speaker, seal
 from edgeops.protocol.topics import DownKind, UpKind
-from tests.integration.hostile_rig import RawClient, events_of, own_topics, retained, standing
+from tests.integration.hostile_rig import Flood, RawClient, ack_latencies, events_of, own_topics, retained, standing
 from tests.integration.link_rig import Rig, eventually, predictions, record, reported, window
 from tests.unit.sketches import packed
 
@@ -443,10 +444,51 @@ def test_a_thousand_connections_keep_nobody_out(rig, attacker, victim):
     held = []
     try:
         with nothing_changes(rig, attacker, victim):
-            for _ in range(1_000):
-                held.append(RawClient(rig, user=attacker.id, password=attacker.password))
+            held.extend(RawClient(rig, user=attacker.id, password=attacker.password) for _ in range(1_000))
         newcomer = rig.device("newcomer")
         served(newcomer)
     finally:
         for client in held:
             client.drop()
+
+
+# -- floods ---------------------------------------------------------------------------
+
+
+def test_a_flood_is_cut_off_and_costs_the_others_time_and_nothing_else(rig, victim):
+    flooder = rig.device("flooder")
+    flooder.disconnect()
+    flood = Flood(rig, flooder, b"x" * 600)
+    try:
+        latencies = []
+        while not flood.is_over:
+            latencies += ack_latencies(victim, 1)
+        latencies += ack_latencies(victim, 3)
+    finally:
+        flood.stop()
+    through = victim.acked_through()
+    assert through >= 2 + len(latencies)
+    assert rig.rows(f"SELECT count(*) FROM windows WHERE device_id = '{victim.id}'") == [(through,)]  # and one answer
+    # One time the agent's own repetition, at the worst, on a machine whose two cores the flood fills.
+    assert max(latencies) < 2 * limits.ACK_TIMEOUT.total_seconds()
+    assert rig.connections() == rig.link_log().count("link.started")
+    told = [msgspec.json.decode(row.data) for row in events_of(rig, "device.floods", flooder.id)]
+    assert 1 <= len(told) <= 4
+    assert any("cut_off_until" in one for one in told)
+    assert len(put_aside(rig, flooder)) <= limits.QUARANTINE_ROWS_PER_DEVICE
+    assert RawClient(rig, user=flooder.id, password=flooder.password).is_refused()
+
+
+def test_a_flood_within_what_is_taken_in_leaves_others_their_turn(rig, victim):
+    flooder = rig.device("flooder")
+    flooder.disconnect()
+    payload = flooder.sealed(
+        UpKind.TELEMETRY, flooder.records(*[(seq, messages.encode(window())) for seq in range(16)])
+    )
+    flood = Flood(rig, flooder, payload, rate=400)
+    try:
+        latencies = ack_latencies(victim, 12)
+        assert not flood.is_over
+    finally:
+        flood.stop()
+    assert statistics.median(latencies) < 2.0
