@@ -65,10 +65,11 @@ def _broker(config: ServerConfig, options: argparse.Namespace) -> None:
 
 
 def _link(config: ServerConfig, _options: argparse.Namespace) -> None:
+    from fleet_server.link.allowance import Share
     from fleet_server.link.run import run_link
 
     _log_to_stderr()
-    run_link(config)
+    run_link(config, share=Share.of(os.environ))
 
 
 def _jobs(config: ServerConfig, options: argparse.Namespace) -> None:

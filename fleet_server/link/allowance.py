@@ -8,11 +8,14 @@ Time is an argument, in seconds of a clock that never goes back. `admits` is cal
 another.
 """
 
-from collections.abc import Iterator
+import math
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from threading import Event, Lock
+from typing import Self
 
 from edgeops import limits
+from edgeops.errors import ConfigError
 
 _DAY_S = 86_400.0
 _SPAN_S = limits.FLOOD_SPAN.total_seconds()
@@ -47,6 +50,30 @@ class Share:
     bytes_at_once: float = limits.DEVICE_BYTES_AT_ONCE
     bytes_per_day: float = limits.DEVICE_BYTES_PER_DAY
 
+    @classmethod
+    def of(cls, environment: Mapping[str, str]) -> Self:
+        """The share that a site has set, with bursts in proportion.
+
+        Raises:
+            ConfigError: a value that is no positive number.
+        """
+        standard = cls()
+        messages, size, day = (
+            _set(environment, name, by_default)
+            for name, by_default in (
+                ("EDGEOPS_DEVICE_MESSAGES_PER_S", standard.messages_per_s),
+                ("EDGEOPS_DEVICE_BYTES_PER_S", standard.bytes_per_s),
+                ("EDGEOPS_DEVICE_BYTES_PER_DAY", standard.bytes_per_day),
+            )
+        )
+        return cls(
+            messages_per_s=messages,
+            messages_at_once=standard.messages_at_once * messages / standard.messages_per_s,
+            bytes_per_s=size,
+            bytes_at_once=standard.bytes_at_once * size / standard.bytes_per_s,
+            bytes_per_day=day,
+        )
+
 
 @dataclass(frozen=True, slots=True)
 class Flood:
@@ -57,6 +84,19 @@ class Flood:
     size_bytes: int
     #: So much of it within FLOOD_SPAN that dropping it disturbs the others.
     is_harmful: bool
+
+
+def _set(environment: Mapping[str, str], name: str, by_default: float) -> float:
+    text = environment.get(name)
+    if not text:
+        return by_default
+    try:
+        value = float(text)
+    except ValueError:
+        value = 0.0
+    if not 0 < value < math.inf:
+        raise ConfigError(f"{name}={text[:40]} is no number above 0; set one, or unset it for {by_default:g}")
+    return value
 
 
 class _Account:

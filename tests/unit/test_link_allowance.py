@@ -5,6 +5,7 @@ from datetime import UTC, datetime, timedelta
 import pytest
 
 from edgeops import limits
+from edgeops.errors import ConfigError
 from edgeops.protocol.keys import SigningKey
 from fleet_server.db import devices, events
 from fleet_server.db.database import Database
@@ -71,6 +72,19 @@ def test_only_very_much_within_the_span_is_harmful():
         assert not any(flood.is_harmful for flood in allowance.floods())
     admitted(allowance, limits.FLOOD_MESSAGES + 200, now_s=30.0)
     assert allowance.floods()[0].is_harmful
+
+
+def test_a_site_sets_the_share():
+    share = Share.of({"EDGEOPS_DEVICE_MESSAGES_PER_S": "100", "EDGEOPS_DEVICE_BYTES_PER_DAY": "1e6"})
+    assert (share.messages_per_s, share.messages_at_once) == (100, 600)
+    assert (share.bytes_per_s, share.bytes_per_day) == (limits.DEVICE_BYTES_PER_S, 1e6)
+    assert Share.of({}) == Share()
+
+
+@pytest.mark.parametrize("text", ["0", "-1", "nan", "inf", "many"])
+def test_a_share_that_is_none_is_refused(text):
+    with pytest.raises(ConfigError, match="EDGEOPS_DEVICE_BYTES_PER_S"):
+        Share.of({"EDGEOPS_DEVICE_BYTES_PER_S": text})
 
 
 # -- whose turn it is -------------------------------------------------------------------
