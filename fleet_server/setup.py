@@ -15,11 +15,11 @@ from edgeops.protocol.keys import SigningKey, read_private_key, write_private_ke
 from edgeops.trust.repository import Repository
 from fleet_server import broker
 from fleet_server.access import OWNER, Access
+from fleet_server.accounts import publish_accounts
 from fleet_server.config import ServerConfig
 from fleet_server.db import devices, settings
 from fleet_server.db.database import Database
 from fleet_server.db.migrate import upgrade
-from fleet_server.enrolment import publish_accounts
 from fleet_server.starter import install
 
 #: The TUF target that names the keys which sign what devices are told.
@@ -78,7 +78,7 @@ def _make_broker(config: ServerConfig, database: Database, now: datetime) -> Non
         password = broker.new_password()
         write_atomically(config.server_password, password.encode() + b"\n", mode=0o600)
     with database.write() as connection:
-        known = devices.broker_account_hashes(connection).get(config.broker_user)
+        known = devices.broker_account_hashes(connection, now=now).get(config.broker_user)
         if known is None or not broker.password_matches(known, password):
             password_hash = broker.hash_password(password)
             devices.set_broker_account(connection, config.broker_user, password_hash=password_hash, now=now)

@@ -209,9 +209,14 @@ class Client:
         query = {"deployment": deployment, "digest": digest, "limit": limits.MAX_PAGE_SIZE}
         return self._pages(f"/devices/{_segment(device_id)}/predictions", shapes.Page[shapes.Prediction], query)
 
-    def quarantine(self) -> Iterator[shapes.QuarantinedMessage]:
-        """Messages that were not believed, newest first."""
-        return self._pages("/quarantine", shapes.Page[shapes.QuarantinedMessage])
+    def quarantine(self, device_id: str | None = None) -> Iterator[shapes.QuarantinedMessage]:
+        """Messages that were not believed, newest first, of all devices or one."""
+        return self._pages("/quarantine", shapes.Page[shapes.QuarantinedMessage], {"device": device_id})
+
+    def attempts(self, device_id: str | None = None) -> Iterator[shapes.Event]:
+        """What the broker refused, which floods it dropped and what was put aside, oldest first, of all or of one."""
+        query = {"kind": shapes.ATTEMPTS, "subject": device_id, "limit": limits.MAX_PAGE_SIZE}
+        return self._pages("/events", shapes.Page[shapes.Event], query)
 
     # -- what happened
 

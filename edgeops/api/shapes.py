@@ -438,6 +438,10 @@ class Event(Answer):
     data: dict[str, Any]
 
 
+#: The kinds of events that tell what somebody tried and was refused.
+ATTEMPTS = ("connection.refused", "device.floods", "device.quarantined", "message.quarantined")
+
+
 class QuarantinedMessage(Answer):
     """A message that was not believed."""
 
