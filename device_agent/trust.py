@@ -17,7 +17,6 @@ from device_agent.fetch import MetaFetch, never
 from edgeops import limits
 from edgeops.digest import write_atomically
 from edgeops.errors import TrustError
-from edgeops.protocol.keys import PublicKey
 from edgeops.trust import keyring
 from edgeops.trust.frames import Ask, Failure, FailureKind, Result, converse
 from edgeops.trust.keyring import FLEET_KEYS_TARGET
@@ -129,8 +128,9 @@ class FleetKeys:
         self._file = folder / _FLEET_KEYS_FILE
         self._lock = threading.Lock()
         self._keys: keyring.FleetKeys | None = None
+        self._accepted = keyring.AcceptedKeys()
         try:
-            self._keys = keyring.decode_fleet_keys(self._file.read_bytes())
+            self._take(keyring.decode_fleet_keys(self._file.read_bytes()))
         except FileNotFoundError:
             pass
         except (TrustError, OSError) as error:
@@ -138,9 +138,9 @@ class FleetKeys:
             _log.warning("fleet-keys.damaged", extra={"error": error})
 
     @property
-    def keys(self) -> Mapping[str, PublicKey]:
-        """By key id, for `open_envelope`; empty before they were learnt."""
-        return {} if self._keys is None else self._keys.accepted()
+    def accepted(self) -> keyring.AcceptedKeys:
+        """Whom to listen to; nobody before they were learnt."""
+        return self._accepted
 
     def store(self, target: bytes) -> bool:
         """Take in the content of the target, which TUF vouched for; whether the keys changed.
@@ -154,7 +154,7 @@ class FleetKeys:
             if keys == self._keys:
                 return False
             write_atomically(self._file, target)
-            self._keys = keys
+            self._take(keys)
             return True
 
     def refresh(self, trust: Trust) -> bool:
@@ -167,3 +167,6 @@ class FleetKeys:
         outcome = trust.check([FLEET_KEYS_TARGET])
         content = outcome.targets[FLEET_KEYS_TARGET] if isinstance(outcome, Listed) else None
         return content is not None and self.store(content)
+
+    def _take(self, keys: keyring.FleetKeys) -> None:
+        self._keys, self._accepted = keys, keys.accepted()

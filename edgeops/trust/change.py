@@ -6,7 +6,6 @@ reads, checks and signs changes; `edgeops.trust.draft` makes them, `edgeops.trus
 `edgeops.trust.review` puts them into words.
 """
 
-import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
@@ -25,7 +24,6 @@ from tuf.api.metadata import (  # type: ignore[attr-defined]  # python-tuf fills
 from edgeops import limits
 from edgeops.errors import InputError, TrustError
 
-_FORMAT = "edgeops-change-1"
 #: Clocks of two machines may differ by so much.
 _CLOCKS = timedelta(days=1)
 
@@ -89,8 +87,8 @@ class _File(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
 
     format: Literal["edgeops-change-1"]
     begins_again: bool = False
-    root: msgspec.Raw | None = None
-    targets: msgspec.Raw | None = None
+    root: msgspec.Raw = msgspec.Raw(b"null")
+    targets: msgspec.Raw = msgspec.Raw(b"null")
     files: dict[str, bytes] = {}
     today_roots: Annotated[tuple[msgspec.Raw, ...], msgspec.Meta(min_length=1, max_length=limits.MAX_ROOTS)]
     today_targets: msgspec.Raw
@@ -109,7 +107,7 @@ def encode_change(change: Change) -> bytes:
     """The file's content."""
     return msgspec.json.encode(
         _File(
-            format=_FORMAT,
+            format="edgeops-change-1",
             begins_again=change.begins_again,
             root=_raw(change.root),
             targets=_raw(change.targets),
@@ -132,11 +130,13 @@ def decode_change(data: bytes) -> Change:
     try:
         file = msgspec.json.decode(data, type=_File)
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
-        raise InputError(f"this is no change to be signed: {error}; make one with: edgeops key or model request") from error
+        raise InputError(
+            f"this is no change to be signed: {error}; make one with: edgeops key or model request"
+        ) from error
     return Change(
         base=read_base([bytes(one) for one in file.today_roots], bytes(file.today_targets)),
-        root=None if file.root is None else _metadata(bytes(file.root), Root.type),
-        targets=None if file.targets is None else _metadata(bytes(file.targets), Targets.type),
+        root=_part(file.root, Root.type),
+        targets=_part(file.targets, Targets.type),
         files=file.files,
         begins_again=file.begins_again,
     )
@@ -150,36 +150,51 @@ def check(change: Change, *, now: datetime, pinned: bytes | None = None) -> None
     Raises:
         TrustError: it does not, or would hold for longer than anything does.
     """
-    base = change.base
-    _check_chain(base, None if pinned is None else _metadata(pinned, Root.type))
-    if not _verifies(base.root.signed, base.targets):
-        raise TrustError("the targets that this changes are not signed by the targets keys of today; do not sign")
+    check_base(change.base, pinned=pinned)
     if change.is_empty:
         raise TrustError("the file changes nothing; do not sign")
     check_shape(change, now=now)
+    parts: tuple[Metadata[Any] | None, ...] = (change.root, change.targets)
+    for part in parts:
+        if part is not None and part.signed.expires > now + limits.SIGNED_LIFE[part.signed.type] + _CLOCKS:
+            raise TrustError(
+                f"what would be signed for {part.signed.type} holds until {part.signed.expires.isoformat()}, longer "
+                "than anything does; is this machine's clock right?"
+            )
+
+
+def check_base(base: Base, *, pinned: bytes | None = None) -> None:
+    """Whether what is said to be signed today is, and descends from the `pinned` root.
+
+    Raises:
+        TrustError: it does not.
+    """
+    _check_chain(base, None if pinned is None else _metadata(pinned, Root.type))
+    if not _verifies(base.root.signed, base.targets):
+        raise TrustError("the targets of today are not signed by the targets keys of today; do not sign")
 
 
 def check_shape(change: Change, *, now: datetime) -> None:
-    """Whether its parts are next versions, live no longer than ours do, and come with the content they list.
+    """Whether its parts are next versions that have not ended, and come with the content they list.
 
     Raises:
         TrustError: one is not.
     """
     base = change.base
-    parts: list[tuple[Metadata[Any] | None, Metadata[Any], timedelta]] = [
-        (change.root, base.root, limits.ROOT_LIFE),
-        (change.targets, base.targets, limits.TARGETS_LIFE),
+    parts: list[tuple[Metadata[Any] | None, Metadata[Any]]] = [
+        (change.root, base.root),
+        (change.targets, base.targets),
     ]
-    for part, today, life in parts:
+    for part, today in parts:
         if part is None:
             continue
         name = part.signed.type
         if part.signed.version != today.signed.version + 1:
             raise TrustError(f"{name} {part.signed.version} does not follow on {today.signed.version}; make it again")
-        if not now < part.signed.expires <= now + life + _CLOCKS:
+        if part.signed.expires <= now:
             raise TrustError(
-                f"what would be signed for {name} ends at {part.signed.expires.isoformat()}, which is no life of "
-                f"{life.days} days from now; is this machine's clock right?"
+                f"what would be signed for {name} has ended at {part.signed.expires.isoformat()}; make it again, or is "
+                "this machine's clock wrong?"
             )
     if change.root is not None and not change.root.signed.consistent_snapshot:
         raise TrustError("the new root gives up consistent snapshots; do not sign")
@@ -285,5 +300,9 @@ def _metadata(data: bytes, kind: str) -> Metadata[Any]:
     return metadata
 
 
-def _raw(metadata: Metadata[Any] | None) -> msgspec.Raw | None:
-    return None if metadata is None else msgspec.Raw(json.dumps(metadata.to_dict()).encode())
+def _part(raw: msgspec.Raw, kind: str) -> Metadata[Any] | None:
+    return None if bytes(raw) == b"null" else _metadata(bytes(raw), kind)
+
+
+def _raw(metadata: Metadata[Any] | None) -> msgspec.Raw:
+    return msgspec.Raw(b"null" if metadata is None else metadata.to_bytes())

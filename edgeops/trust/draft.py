@@ -20,8 +20,8 @@ from edgeops import limits
 from edgeops.errors import ConflictError, InputError, NotFoundError
 from edgeops.protocol.keys import PublicKey
 from edgeops.trust.change import Base, Change, stays_valid
-from edgeops.trust.delegation import delegate, delegations_in, role_of, undelegate
 from edgeops.trust.custody import ROLES
+from edgeops.trust.delegation import Delegation, delegate, delegations_in, role_of, undelegate
 from edgeops.trust.signers import tuf_key
 
 #: Roles of which people hold several keys, with a threshold; the others are one key of the server's.
@@ -41,7 +41,7 @@ class Draft:
     """One change in the making."""
 
     def __init__(self, base: Base, now: datetime) -> None:
-        self._base = base
+        self.base = base
         self._now = now.astimezone(UTC).replace(microsecond=0)
         self._root: Metadata[Root] | None = None
         self._targets: Metadata[Targets] | None = None
@@ -73,9 +73,11 @@ class Draft:
             NotFoundError: no key begins so.
             InputError: several do, it is the server's own, or too few keys would be left.
         """
-        found = find_key(self._base.root.signed, key_id)
+        found = find_key(self.base.root.signed, key_id)
         if found.role not in HELD:
-            raise InputError(f"{found.key_id[:8]} is the server's own {found.role} key; replace it: edgeops key rotate {found.role}")
+            raise InputError(
+                f"{found.key_id[:8]} is the server's own {found.role} key; replace it: edgeops key rotate {found.role}"
+            )
         self._next_root().revoke_key(found.key_id, found.role)
         self._set_threshold(found.role, threshold)
         return found
@@ -106,26 +108,26 @@ class Draft:
         """List targets (path -> content) unless they are listed so already."""
         for path, content in targets.items():
             file = TargetFile.from_data(path, content, ["sha256"])
-            if self._base.targets.signed.targets.get(path) != file:
+            if self.base.targets.signed.targets.get(path) != file:
                 self._next_targets().targets[path] = file
                 self._files[path] = content
 
     def unlist(self, paths: Collection[str]) -> tuple[str, ...]:
         """List these no longer; those that were listed."""
-        gone = tuple(sorted(set(paths) & set(self._base.targets.signed.targets)))
+        gone = tuple(sorted(set(paths) & set(self.base.targets.signed.targets)))
         for path in gone:
             self._next_targets().targets.pop(path, None)
         return gone
 
-    def delegate(self, model: str, public: PublicKey) -> datetime:
-        """Let a key sign versions of a model that the fleet retrained by itself; until when.
+    def delegate(self, model: str, public: PublicKey) -> Delegation:
+        """Let a key sign versions of a model that the fleet retrained by itself.
 
         Raises:
             InputError: no model can have this name.
         """
-        expires = self._now + limits.DELEGATION_LIFE
-        delegate(self._next_targets(), model, tuf_key(public), expires=expires)
-        return expires
+        targets = self._next_targets()
+        delegate(targets, model, tuf_key(public), expires=self._now + limits.DELEGATION_LIFE)
+        return delegations_in(targets)[model]
 
     def undelegate(self, model: str) -> None:
         """Take that back.
@@ -135,7 +137,7 @@ class Draft:
             InputError: no model can have this name.
         """
         role_of(model)
-        if model not in delegations_in(self._base.targets.signed):
+        if model not in delegations_in(self.base.targets.signed):
             raise NotFoundError(f"{model} has no delegation; list them with: edgeops key list")
         undelegate(self._next_targets(), model)
 
@@ -162,7 +164,7 @@ class Draft:
 
     def _change(self) -> Change:
         return Change(
-            base=self._base,
+            base=self.base,
             root=self._root,
             targets=self._targets,
             files=self._files,
@@ -171,14 +173,14 @@ class Draft:
 
     def _next_root(self) -> Root:
         if self._root is None:
-            self._root = Metadata(deepcopy(self._base.root.signed))
+            self._root = Metadata(deepcopy(self.base.root.signed))
             self._root.signed.version += 1
             self._root.signed.expires = self._now + limits.ROOT_LIFE
         return self._root.signed
 
     def _next_targets(self) -> Targets:
         if self._targets is None:
-            self._targets = Metadata(deepcopy(self._base.targets.signed))
+            self._targets = Metadata(deepcopy(self.base.targets.signed))
             self._targets.signed.version += 1
             self._targets.signed.expires = self._now + limits.TARGETS_LIFE
         return self._targets.signed

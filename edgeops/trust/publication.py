@@ -102,8 +102,10 @@ class Publication:
         after = current.after(change.root, change.targets)
         anew = [one.role for model, one in after.delegations.items() if current.delegations.get(model) != one]
         self.require(after, (*anew, Snapshot.type, Timestamp.type))
-        for part in filter(None, (change.root, change.targets)):
-            _require_size(f"{part.signed.version}.{part.signed.type}.json", part.to_bytes())
+        parts: tuple[Metadata[Any] | None, ...] = (change.root, change.targets)
+        for part in parts:
+            if part is not None:
+                _require_size(f"{part.signed.version}.{part.signed.type}.json", part.to_bytes())
         if change.root is not None:
             self._storage.remember(encode_change(change))
         self._write(change, after, anew, now)

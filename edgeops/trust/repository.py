@@ -234,7 +234,7 @@ class Repository:
         return self._base(self._storage.load())
 
     def prepare_key(self, role: str) -> PublicKey:
-        """Make the key of this server that shall be trusted for `role` next: snapshot, timestamp, or a delegated one."""
+        """Make the key of this server that shall be trusted for `role` next: snapshot, timestamp, a delegated one."""
         public = prepare(self._keys, role)
         self._publication.signers.update(by_id(self._keys))
         return public

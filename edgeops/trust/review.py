@@ -9,9 +9,9 @@ from edgeops.artifact.acceptance import decode_acceptance
 from edgeops.artifact.manifest import Descriptor, decode_descriptor, target_path
 from edgeops.errors import EdgeOpsError, TrustError
 from edgeops.trust.change import Change
+from edgeops.trust.custody import ROLES
 from edgeops.trust.delegation import delegations_in
 from edgeops.trust.keyring import FLEET_KEYS_TARGET, decode_fleet_keys
-from edgeops.trust.custody import ROLES
 
 _SHORT = 8
 

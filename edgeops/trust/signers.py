@@ -53,15 +53,17 @@ def prepare(folder: Path, role: str) -> PublicKey:
     return key.public
 
 
-def promote(folder: Path, trusted: Collection[str]) -> tuple[str, ...]:
+def promote(folder: Path, trusted: Collection[str], *, keep: bool = False) -> tuple[str, ...]:
     """Give the names of their roles to keys that are trusted now, whose predecessors are not; the roles.
 
-    The key that was replaced is deleted by it. Harmless to repeat.
+    A key that was replaced is deleted, or with `keep` put aside as `<role>.old.pem`. Harmless to repeat.
     """
     changed = []
     for role, path in next_keys(folder).items():
         before = key_file(folder, role)
         if _id_of(path) in trusted and not (before.exists() and _id_of(before) in trusted):
+            if keep and before.exists():
+                before.replace(before.with_suffix(".old.pem"))
             path.replace(before)
             changed.append(role)
     if changed:
@@ -70,4 +72,4 @@ def promote(folder: Path, trusted: Collection[str]) -> tuple[str, ...]:
 
 
 def _id_of(path: Path) -> str:
-    return tuf_key(read_private_key(path).public).keyid
+    return str(tuf_key(read_private_key(path).public).keyid)

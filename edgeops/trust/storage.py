@@ -63,9 +63,7 @@ class Current:
             return replace(self, root=root or self.root)
         delegations = delegations_in(targets.signed)
         delegated = {one.role: self.delegated.get(one.role) or self._empty(one.role) for one in delegations.values()}
-        return replace(
-            self, root=root or self.root, targets=targets, delegations=delegations, delegated=delegated
-        )
+        return replace(self, root=root or self.root, targets=targets, delegations=delegations, delegated=delegated)
 
     def listing(self, role: str) -> Metadata[Targets]:
         """The metadata in which `role` lists its targets."""

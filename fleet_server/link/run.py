@@ -57,7 +57,7 @@ def _run(config: ServerConfig, database: Database, stopping: threading.Event) ->
         subscription=ALL_UP,
     )
     keyring = Keyring(database)
-    outbox = OutboxSender(database, broker=broker, voice=voice, stopping=stopping)
+    outbox = OutboxSender(config, database, broker=broker, voice=voice, stopping=stopping)
     ingestion = Ingestion(
         database,
         broker=broker,
