@@ -275,5 +275,11 @@ SIGNED_LIFE = {
     "timestamp": TIMESTAMP_LIFE,
     "auto": DELEGATION_LIFE,
 }
+#: Roots that a device follows at once (python-tuf), so that a change brings along no more of them either.
+MAX_ROOTS = 256
+#: A change of what is signed offline: old and new targets, roots, and the content of what is new.
+MAX_CHANGE_BYTES = 8 * 1024 * 1024
+#: Keys that may sign for root or targets.
+MAX_ROLE_KEYS = 16
 #: So long before what a key signed ends, it is told.
 EXPIRY_ALERTS = (timedelta(days=90), timedelta(days=30), timedelta(days=7))

@@ -65,7 +65,7 @@ def _run(config: ServerConfig, database: Database, allowance: Allowance, stoppin
         subscription=ALL_UP,
     )
     keyring = Keyring(database)
-    outbox = OutboxSender(database, broker=broker, voice=voice, stopping=stopping)
+    outbox = OutboxSender(config, database, broker=broker, voice=voice, stopping=stopping)
     ingestion = Ingestion(
         database,
         broker=broker,
