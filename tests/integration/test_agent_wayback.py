@@ -17,14 +17,14 @@ from device_agent.trust import FleetKeys, Trust
 from device_agent.wayback import Wayback, speaks_tls
 from edgeops import limits
 from edgeops.errors import ConfigError
-from edgeops.local import ca
 from edgeops.protocol.keys import SigningKey, read_private_key
-from edgeops.trust.authorities import encode_authorities
+from edgeops.trust.authorities import AUTHORITIES_TARGET, encode_authorities
 from edgeops.trust.issuing import Issuer, issuers_in
-from edgeops.trust.keyring import encode_fleet_keys, first_fleet_keys
+from edgeops.trust.keyring import encode_fleet_keys, fleet_keys_of
 from edgeops.trust.moment import sign_moment
 from edgeops.trust.repository import Repository
 from edgeops.trust.transport import unbelieved_context
+from fleet_server import certificates
 from tests.contract.rig import ApiRig
 from tests.integration.tls_rig import DAY, NOW, certificate, hears, tls_server
 
@@ -49,7 +49,7 @@ class Device:
         self.tls.store(repository.read("fleet/ca.json"))
         self.keys = FleetKeys(self.folder)
         fleet_key = read_private_key(rig.config.fleet_key(1))
-        self.keys.store(encode_fleet_keys(first_fleet_keys(fleet_key.public)))
+        self.keys.store(encode_fleet_keys(fleet_keys_of(fleet_key.public, epoch=1)))
         self.wayback = Wayback(
             server or rig.url,
             tls=self.tls,
@@ -226,12 +226,13 @@ def test_plain_http_beyond_this_machine_is_refused():
 
 def test_a_device_that_was_away_while_the_ca_was_replaced_finds_back(rig, tmp_path):
     away = Device(tmp_path, rig)
-    data, old = rig.config.data, own(rig).authority
+    old = own(rig).authority
     repository = Repository.open(rig.config.repository, rig.config.keys)
     later = NOW + DAY
-    made = ca.renew(data, repository, later)
-    ca.switch(data, repository, later)
-    ca.retire(data, repository, old.fingerprint, later)
+    made = certificates.prepare(rig.config, later).authority
+    repository.publish({AUTHORITIES_TARGET: encode_authorities([old, made])}, later)
+    certificates.switch(rig.config, later)
+    repository.publish({AUTHORITIES_TARGET: encode_authorities([made])}, later)
     new = next(one for one in issuers_in(rig.config.keys) if one.authority == made)
     assert not away.believes(certificate(new))
     away.not_believed()
