@@ -1,18 +1,22 @@
 """`edgeops key ca` against a real API: what is listed, by whose signature, and what is refused."""
 
 import json
+import re
 from datetime import timedelta
+from pathlib import Path
 
 import pytest
+from cryptography.hazmat.primitives.serialization import Encoding
 
 from edgeops.cli.app import run
 from edgeops.cli.exits import Exit
 from edgeops.local.endpoints import Endpoints, write_endpoints
 from edgeops.trust import custody
-from edgeops.trust.authorities import AUTHORITIES_TARGET, decode_authorities, encode_authorities
-from edgeops.trust.issuing import new_issuer
+from edgeops.trust.authorities import AUTHORITIES_TARGET, decode_authorities, encode_authorities, why_refused
+from edgeops.trust.issuing import issue, new_issuer, write_issuer
 from edgeops.trust.repository import Repository
 from fleet_server import certificates
+from fleet_server.config import ServerConfig
 from tests.contract.rig import ApiRig
 from tests.integration.tls_rig import NOW
 
@@ -22,7 +26,9 @@ pytestmark = pytest.mark.slow
 class Site:
     """A server that speaks TLS since yesterday, and a terminal on its machine."""
 
-    def __init__(self, folder, capsys):
+    def __init__(self, folder, capsys, *, first_ca=None):
+        if first_ca is not None:
+            _show_since_long(ServerConfig(folder / "data", tls=True), first_ca)
         self.rig = ApiRig(folder, tls=True, now=NOW - timedelta(days=1))
         self.rig.now = NOW
         self.config = self.rig.config
@@ -128,3 +134,45 @@ def test_a_server_without_tls_has_nothing_to_switch(tmp_path):
         assert len(certificates.listed_authorities(rig.config)) == 1
     finally:
         rig.close()
+
+
+# -- the runbook
+
+
+def _show_since_long(config, issuer):
+    """What is left in the folder of a server whose CA has ended."""
+    config.keys.mkdir(parents=True)
+    config.tls_folder.mkdir()
+    write_issuer(config.keys, issuer)
+    config.certificate.write_bytes(issue(issuer, ["127.0.0.1", "localhost"], issuer.authority.begins).pem)
+
+
+def _runbook(title):
+    page = (Path(__file__).resolve().parents[2] / "docs/runbooks.md").read_text()
+    (section,) = [text for text in re.split(r"^## ", page, flags=re.MULTILINE) if text.startswith(title)]
+    return re.findall(r"^\$ edgeops key ca (.*)$", section, re.MULTILINE)
+
+
+def test_the_runbook_of_a_ca_that_ended(tmp_path, capsys):
+    ended = new_issuer(NOW - timedelta(days=400), life=timedelta(days=395))
+    site = Site(tmp_path, capsys, first_ca=ended)
+    try:
+        stick = tmp_path / "ann"
+        custody.move_offline(site.config.keys, stick)
+        assert site.listed == (ended.authority,)
+        assert why_refused(_shown(site), site.listed, now=NOW) is not None
+        for line in _runbook("The CA expired"):
+            words = line.replace("/media/ann", str(stick)).replace("OLD", ended.authority.fingerprint).split()
+            said = site.run(*words)
+            # What the jobs process does every two seconds.
+            certificates.Certificates(site.config).keep_fresh(NOW)
+            site.rig.show_certificate()
+        (new,) = site.listed
+        assert said.out == new.pem
+        assert why_refused(_shown(site), (new,), now=NOW) is None
+    finally:
+        site.rig.close()
+
+
+def _shown(site):
+    return certificates.shown_certificate(site.config).public_bytes(Encoding.DER)
