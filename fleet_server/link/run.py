@@ -18,6 +18,7 @@ from edgeops.structs import learn_all
 from fleet_server.accounts import publish_accounts
 from fleet_server.alone import alone
 from fleet_server.broker import server_password
+from fleet_server.certificates import broker_context
 from fleet_server.config import ServerConfig
 from fleet_server.db.database import Database
 from fleet_server.link.allowance import Allowance, Share
@@ -58,11 +59,12 @@ def _run(config: ServerConfig, database: Database, allowance: Allowance, stoppin
     learn_all()
     voice = Voice.of(config, database, now=datetime.now(UTC))
     broker = Broker(
-        host=config.broker_host,
+        host=config.local_broker_host,
         port=config.broker_port,
         username=config.broker_user,
         password=server_password(config),
         subscription=ALL_UP,
+        tls=broker_context(config),
     )
     keyring = Keyring(database)
     outbox = OutboxSender(config, database, broker=broker, voice=voice, stopping=stopping)

@@ -11,6 +11,8 @@ from tests.contract.rig import assert_problem
 LEAST_ROLE = {
     ("GET", "/api/v1/health"): None,
     ("POST", "/api/v1/enrol"): None,
+    ("GET", "/api/v1/authorities"): None,
+    ("GET", "/api/v1/time"): None,
     ("GET", "/tuf/metadata/{name}"): None,
     ("GET", "/tuf/targets/{path}"): None,
     ("GET", "/api/v1/keys"): Role.VIEWER,
