@@ -28,6 +28,7 @@ from device_agent.facts import device_facts, resident_bytes
 from device_agent.fetch import BlockFetch, MetaFetch
 from device_agent.link import Arrived, Broker, Connected, Disconnected, Link
 from device_agent.probe import ProbeVerdict, run_probe
+from device_agent.ranges import RangeFetch
 from device_agent.reporting import Reporter
 from device_agent.sources.stream import StreamSource
 from device_agent.status import counters, deployment_status
@@ -84,8 +85,10 @@ _Event = Connected | Disconnected | Arrived | _Nudge | _Configured | _Feeding
 class Agent:
     """One enrolled device at work."""
 
-    def __init__(self, state: StateFolder, device: Device, *, broker: tuple[str, int] | None = None) -> None:
-        """`broker` overrides where enrolment said the broker is.
+    def __init__(
+        self, state: StateFolder, device: Device, *, broker: tuple[str, int] | None = None, server: str | None = None
+    ) -> None:
+        """`broker` and `server` override where enrolment said they are.
 
         Raises:
             ConfigError: a file of the state folder cannot be used.
@@ -120,7 +123,8 @@ class Agent:
         self._spool = Spool.open(state.spool)
         self._worker = Worker("fleet-keys")
         self._meta = MetaFetch(self)
-        self._blocks = BlockFetch(self)
+        self._ranges = RangeFetch.at(server or device.server, blob_pass=self._uplink.blob_pass)
+        self._blocks = BlockFetch(self, ranges=self._ranges)
         self._trust = Trust(state.trust, self._meta, self._clock)
         self._keys = FleetKeys(state.trust)
         self._keys_asked_s = -_KEYS_REFRESH_S
@@ -170,6 +174,8 @@ class Agent:
         self._uplink.farewell()
         self._link.close()
         self._worker.close(_STOP_TIMEOUT_S)
+        if self._ranges is not None:
+            self._ranges.close()
         self._spool.close()
         _log.info("agent.stopped", extra={"device": self._device.id})
 
@@ -224,6 +230,10 @@ class Agent:
     def unsubscribe_blocks(self, blocks: Sequence[Block]) -> None:
         """For fetching: hear them no more."""
         self._link.unsubscribe(blocks)
+
+    def largest_payload_bytes(self) -> int:
+        """For fetching: what the broker takes in one message."""
+        return self._link.largest_payload_bytes
 
     def _answer_owner(self, request: Mapping[str, Any], connection: socket.socket) -> Mapping[str, Any]:
         """The control thread: what the command line asks."""

@@ -89,7 +89,7 @@ def _run(options: argparse.Namespace) -> int:
     state = _state(options)
     device = read_device(state)
     with only_agent(state.pid):
-        agent = Agent(state, device, broker=options.broker)
+        agent = Agent(state, device, broker=options.broker, server=options.server)
         for number in (signal.SIGTERM, signal.SIGINT):
             signal.signal(number, lambda _number, _frame: agent.stop())
         agent.run()
@@ -287,6 +287,7 @@ def parser() -> argparse.ArgumentParser:
 
     command = commands.add_parser("run", help="work until stopped")
     command.add_argument("--broker", type=_address, metavar="HOST:PORT", help="the broker, if it moved since enrolment")
+    command.add_argument("--server", metavar="URL", help="the fleet server, if it moved since enrolment")
     command.add_argument("--verbose", action="store_true", help="log more")
     command.set_defaults(act=_run)
 

@@ -75,6 +75,8 @@ class Link:
         self._will = will
         self._on_event = on_event
         self._client: mqtt.Client | None = None
+        #: The largest payload that the broker takes, as it said in its CONNACK (MQTT 5 3.2.2.3.6).
+        self.largest_payload_bytes = limits.MAX_MESSAGE_BYTES
         self._closing = Event()
         self._thread = Thread(target=self._run, name="link", daemon=True)
 
@@ -159,12 +161,14 @@ class Link:
         sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
 
     def _on_connect(
-        self, client: mqtt.Client, _userdata: Any, _flags: Any, code: ReasonCode, _properties: Properties | None
+        self, client: mqtt.Client, _userdata: Any, _flags: Any, code: ReasonCode, properties: Properties | None
     ) -> None:
         if code.is_failure:
             self._say(Disconnected(f"the broker refused {self._broker.user!r}: {code}"))
             client.disconnect()
             return
+        packet_bytes = getattr(properties, "MaximumPacketSize", 2 * limits.MAX_MESSAGE_BYTES)
+        self.largest_payload_bytes = min(limits.MAX_MESSAGE_BYTES, packet_bytes - limits.PACKET_OVERHEAD_BYTES)
         self._say(Connected())
 
     def _on_disconnect(

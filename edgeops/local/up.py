@@ -256,7 +256,8 @@ class Site:
     def _run_agent(self, name: str, state: Path, environment: Mapping[str, str] | None = None) -> Child:
         broker = f"{self.endpoints.broker_host}:{self.endpoints.broker_port}"
         # Ports move between two runs of `up`; what enrolment told the agent may be out of date.
-        command = processes.python("device_agent.cli", "--state", state, "run", "--broker", broker)
+        moved = ("--broker", broker, "--server", self.endpoints.url)
+        command = processes.python("device_agent.cli", "--state", state, "run", *moved)
         return processes.start(name, command, logs=self.logs, environment=environment)
 
     def _wait(self, part: Part, ready: Callable[[], bool]) -> None:

@@ -11,11 +11,13 @@ from contextlib import contextmanager
 from datetime import UTC, datetime
 from types import FrameType
 
+from edgeops.protocol.envelope import Session
 from edgeops.protocol.topics import ALL_UP
 from edgeops.structs import learn_all
 from fleet_server.alone import alone
 from fleet_server.broker import server_password
 from fleet_server.config import ServerConfig
+from fleet_server.db import ingest
 from fleet_server.db.database import Database
 from fleet_server.link.blocks import Shelf
 from fleet_server.link.ingestion import Ingestion
@@ -73,6 +75,9 @@ def _run(config: ServerConfig, database: Database, stopping: threading.Event) ->
         shelf=shelf,
         library=Library(config.repository, shelf),
         refuse=ingestion.put,
+        session=lambda device_id: _session(database, device_id),
+        rate_bytes_per_s=config.block_rate,
+        rate_bytes_per_s_per_device=config.device_rate,
         stopping=stopping,
     )
 
@@ -97,6 +102,11 @@ def _run(config: ServerConfig, database: Database, stopping: threading.Event) ->
     broker.stop()
     log.info("link.stopped")
     threads.raise_failure()
+
+
+def _session(database: Database, device_id: str) -> Session | None:
+    with database.read_telemetry() as connection:
+        return ingest.newest_session(connection, device_id)
 
 
 class _Threads:

@@ -96,6 +96,9 @@ class Server:
     def unsubscribe_blocks(self, blocks: Sequence[Block]) -> None:
         self.subscribed -= set(blocks)
 
+    def largest_payload_bytes(self) -> int:
+        return limits.MAX_MESSAGE_BYTES
+
     def _answer(self, wish: MetaWish) -> None:
         content = self._content(wish.path)
         if content is None:

@@ -3,7 +3,8 @@
 import pytest
 
 from edgeops import limits
-from fleet_server.link.schedule import Asked, BlockSchedule, TokenBucket
+from fleet_server.link.schedule import Asked, BlockSchedule
+from fleet_server.rates import TokenBucket
 
 DIGEST = "sha256:" + "0" * 64
 SIZE = limits.BLOCK_BYTES
