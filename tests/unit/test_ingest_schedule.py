@@ -73,3 +73,24 @@ def test_a_bucket_never_saves_more_than_its_burst():
     bucket.take(int(bucket.burst_bytes), 1e6)
     assert bucket.wait_s(1000, 1e6) == pytest.approx(1.0)
     assert bucket.is_full(2e6)
+
+
+def test_a_block_is_charged_to_all_who_wait_for_it():
+    plan = schedule(rate_bytes_per_s_per_device=SIZE)
+    for device in ("a", "b"):
+        plan.ask(asked(0, device))
+    assert sent(plan, 0.0) == [0]
+    plan.ask(asked(1, "b"))
+    assert sent(plan, 0.5) == []
+    assert sent(plan, 1.0) == [1]
+
+
+def test_a_block_leaves_as_soon_as_one_who_waits_may_have_it():
+    plan = schedule(rate_bytes_per_s_per_device=SIZE)
+    plan.ask(asked(0, "spent"))
+    assert sent(plan, 0.0) == [0]
+    plan.ask(asked(1, "spent"))
+    assert sent(plan, 0.1) == []
+    plan.ask(asked(1, "fresh"))
+    assert plan.wait_s(0.1) == 0.0
+    assert sent(plan, 0.1) == [1]
