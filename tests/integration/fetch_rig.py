@@ -176,7 +176,7 @@ class Fetching(threading.Thread):
     def run(self):
         try:
             self.data = self.fetcher.fetch(self.descriptor, cancelled=self.cancelled.is_set)
-        except Exception as error:  # the thread's border
+        except Exception as error:  # noqa: BLE001 - the thread's border
             self.error = error
 
     def result(self, seconds=DEADLINE_S):
