@@ -40,26 +40,32 @@ class RangeFetch:
         *,
         path: str,
         blob_pass: Callable[[str], str],
-        pause: Callable[[float], None] = time.sleep,
-        monotonic: Callable[[], float] = time.monotonic,
+        pause: Callable[[float], None],
     ) -> None:
         """`connect` makes a connection that is not open yet; blobs are below `path`."""
         self._connect = connect
         self._path = path
         self._blob_pass = blob_pass
         self._pause = pause
-        self._monotonic = monotonic
         self._turn = threading.Lock()
         self._connection: http.client.HTTPConnection | None = None
 
     @classmethod
-    def at(cls, url: str, *, blob_pass: Callable[[str], str], context: ssl.SSLContext | None = None) -> Self | None:
+    def at(
+        cls,
+        url: str,
+        *,
+        blob_pass: Callable[[str], str],
+        context: ssl.SSLContext | None = None,
+        pause: Callable[[float], None] = time.sleep,
+    ) -> Self | None:
         """For the server at `url`; None = it cannot be reached this way: beyond loopback only TLS is spoken.
 
         Args:
             url: as the device enrolled there.
             blob_pass: makes the Authorization header's value for a digest.
             context: whom to trust over https; None = whom the system trusts.
+            pause: between requests; for tests.
         """
         try:
             parts = urlsplit(url)
@@ -75,7 +81,7 @@ class RangeFetch:
 
         if not host or not (parts.scheme == "https" or (parts.scheme == "http" and _is_loopback(host))):
             return None
-        return cls(connect, path=parts.path.rstrip("/") + "/blobs/", blob_pass=blob_pass)
+        return cls(connect, path=parts.path.rstrip("/") + "/blobs/", blob_pass=blob_pass, pause=pause)
 
     def pull(self, progress: Progress, cancelled: Callable[[], bool]) -> None:
         """Bring what is missing (`device_agent.fetch.Ranges`)."""
@@ -92,10 +98,12 @@ class RangeFetch:
                 self._rest(tries, cancelled)
 
     def close(self) -> None:
-        """Close the connection; a request under way breaks."""
+        """End the connection; a request under way breaks."""
         connection = self._connection
         if connection is not None:
             _shut(connection)
+        with self._turn:
+            self._disconnect()
 
     # -- one request, in its turn
 
@@ -109,6 +117,8 @@ class RangeFetch:
                 data = self._read_block(response, progress.blocks.length(index), cancelled)
                 if progress.take(index, data) is Acceptance.MISMATCH:
                     raise _BrokenError(f"block {index} is not what the block list says")
+            # Whole, but http.client does not see that by itself; now the connection takes the next request.
+            response.close()
             done = True
         finally:
             if not done:
@@ -163,12 +173,12 @@ class RangeFetch:
 
     def _read_block(self, response: http.client.HTTPResponse, size_bytes: int, cancelled: Callable[[], bool]) -> bytes:
         """Exactly `size_bytes`, within TRANSPORT_PATIENCE however slowly they drip."""
-        until_s = self._monotonic() + limits.TRANSPORT_PATIENCE.total_seconds()
+        until_s = time.monotonic() + limits.TRANSPORT_PATIENCE.total_seconds()
         data = bytearray()
         while len(data) < size_bytes:
             if cancelled():
                 raise CancelledError("it is not wanted any more")
-            if self._monotonic() > until_s:
+            if time.monotonic() > until_s:
                 raise _BrokenError(f"{len(data)} of {size_bytes} bytes of a block in {limits.TRANSPORT_PATIENCE}")
             try:
                 piece = response.read1(size_bytes - len(data))

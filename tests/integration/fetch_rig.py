@@ -104,8 +104,8 @@ class Fetcher:
             device_id, read_private_key(Path(key)), boot=boot, agent_version="1", publish=self._publish
         )
         self.meta = MetaFetch(self)
-        ranges = None if server is None else RangeFetch.at(server, blob_pass=self.uplink.blob_pass)
-        self.blocks = BlockFetch(self, ranges=ranges)
+        self._ranges = None if server is None else RangeFetch.at(server, blob_pass=self.uplink.blob_pass)
+        self.blocks = BlockFetch(self, ranges=self._ranges)
         #: Blocks asked for, in order; and those that came over MQTT.
         self.wished, self.heard = [], []
         self.births = 0
@@ -132,6 +132,8 @@ class Fetcher:
 
     def close(self):
         self.link.close()
+        if self._ranges is not None:
+            self._ranges.close()
 
     # -- FetchLink
 
