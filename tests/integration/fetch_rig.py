@@ -4,12 +4,15 @@
 """
 
 import json
+import secrets
 import subprocess
 import sys
 import threading
 import time
 from datetime import UTC, datetime
 from pathlib import Path
+
+import httpx
 
 from device_agent.fetch import BlockFetch, FetchError, MetaFetch
 from device_agent.link import Arrived, Broker, Connected, Link
@@ -28,8 +31,15 @@ from fleet_server.blobs import Blobs
 from fleet_server.db import devices, models
 from fleet_server.enrolment import publish_accounts
 from tests.golden.tiny import tiny_manifest
+from tests.integration.waiting import ask_until, free_port
 
 DEADLINE_S = 60.0
+API = """
+import json, pathlib, sys
+from fleet_server.app import serve
+from fleet_server.config import ServerConfig
+serve(ServerConfig(pathlib.Path(sys.argv[1]), api_port=int(sys.argv[2]), **json.loads(sys.argv[3])))
+"""
 
 
 def stock(rig, size_bytes, *, seed=1):
@@ -73,6 +83,24 @@ def described(data, *, version=1):
     )
 
 
+def start_api(rig, **rates):
+    """An API process over the rig's data folder, as `rig.api`; its URL."""
+    port = free_port()
+    command = [sys.executable, "-c", API, str(rig.config.data), str(port), json.dumps(rates)]
+    rig.api = subprocess.Popen(command, stdout=rig.log, stderr=rig.log)
+    url = f"http://127.0.0.1:{port}"
+
+    def answers():
+        assert rig.api.poll() is None
+        try:
+            return httpx.get(f"{url}/api/v1/health").is_success
+        except httpx.TransportError:
+            return False
+
+    ask_until(answers, what="the API answers", seconds=DEADLINE_S)
+    return url
+
+
 def enrol(rig, count, folder):
     """So many new devices, with one reload of the broker's accounts; (id, password, key file) each."""
     folder.mkdir(parents=True, exist_ok=True)
@@ -80,7 +108,11 @@ def enrol(rig, count, folder):
     now = datetime.now(UTC)
     with rig.database.write() as connection:
         for number in range(count):
-            device_id, password, key = f"meter-{number:03}", accounts.new_password(), SigningKey.generate()
+            device_id, password, key = (
+                f"meter-{number:03}-{secrets.token_hex(2)}",
+                accounts.new_password(),
+                SigningKey.generate(),
+            )
             write_private_key(folder / f"{device_id}.pem", key)
             devices.enrol(connection, device_id, name="meter", hardware="board", public_key=key.public, now=now)
             devices.set_broker_account(connection, device_id, password_hash=accounts.hash_password(password), now=now)
@@ -105,9 +137,9 @@ class Fetcher:
         )
         self.meta = MetaFetch(self)
         self._ranges = None if server is None else RangeFetch.at(server, blob_pass=self.uplink.blob_pass)
-        self.blocks = BlockFetch(self, ranges=self._ranges)
-        #: Blocks asked for, in order; and those that came over MQTT.
-        self.wished, self.heard = [], []
+        self.blocks = BlockFetch(self, ranges=None if self._ranges is None else self)
+        #: Blocks asked for over MQTT, in order; and index and size of those that came, by the way they came.
+        self.wished, self.heard, self.read = [], [], []
         self.births = 0
         self.born = threading.Event()
         self.link.start()
@@ -135,6 +167,16 @@ class Fetcher:
         if self._ranges is not None:
             self._ranges.close()
 
+    @property
+    def received_bytes(self):
+        """Of blocks, right or wrong, whichever way they came."""
+        return sum(size_bytes for _, size_bytes in (*self.heard, *self.read))
+
+    # -- Ranges
+
+    def pull(self, progress, cancelled):
+        self._ranges.pull(Counted(progress, self.read), cancelled)
+
     # -- FetchLink
 
     def publish_wish(self, wish):
@@ -159,10 +201,22 @@ class Fetcher:
                 self.births += 1
                 self.born.set()
             case Arrived(topic=Block() as block, payload=payload):
-                self.heard.append((block.index, payload))
+                self.heard.append((block.index, len(payload)))
                 self.blocks.received(block, payload)
             case Arrived(topic=Down(kind=DownKind.META), payload=payload):
                 self.meta.received(messages.decode(payload, MetaPart))
+
+
+class Counted:
+    """Progress that notes what is taken."""
+
+    def __init__(self, progress, taken):
+        self.digest, self.blocks = progress.digest, progress.blocks
+        self._progress, self._taken = progress, taken
+
+    def take(self, index, data):
+        self._taken.append((index, len(data)))
+        return self._progress.take(index, data)
 
 
 class Fetching(threading.Thread):

@@ -1,13 +1,10 @@
 """Ranges over HTTP: believed in nothing, resumed with blocks over MQTT and the other way round."""
 
-import subprocess
-import sys
 import threading
 import time
 from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
-import httpx
 import pytest
 
 from device_agent.fetch import BlockFetch, CancelledError, FetchError, MetaFetch
@@ -16,7 +13,7 @@ from device_agent.ranges import RangeFetch
 from edgeops import limits
 from edgeops.artifact.blockplan import block_list
 from edgeops.protocol.messages import MetaPart, MetaStatus
-from tests.integration.fetch_rig import Fetcher, described, enrol, stock
+from tests.integration.fetch_rig import Fetcher, described, enrol, start_api, stock
 from tests.integration.link_rig import Rig, eventually
 from tests.integration.waiting import free_port
 
@@ -25,12 +22,6 @@ BLOCKS = limits.RANGE_BLOCKS + 20
 DATA = bytes(range(256)) * (BLOCKS * limits.BLOCK_BYTES // 256)
 SIZE = len(DATA)
 DESCRIPTOR = described(DATA)
-API = """
-import pathlib, sys
-from fleet_server.app import serve
-from fleet_server.config import ServerConfig
-serve(ServerConfig(pathlib.Path(sys.argv[1]), api_port=int(sys.argv[2]), device_rate=int(sys.argv[3])))
-"""
 
 
 class Web:
@@ -343,23 +334,6 @@ def rig(tmp_path):
             rig.api.terminate()
             rig.api.wait(30.0)
         rig.close()
-
-
-def start_api(rig, *, device_rate=limits.BLOCK_RATE_BYTES_PER_S_PER_DEVICE):
-    port = free_port()
-    command = [sys.executable, "-c", API, str(rig.config.data), str(port), str(device_rate)]
-    rig.api = subprocess.Popen(command, stdout=rig.log, stderr=rig.log)
-    url = f"http://127.0.0.1:{port}"
-
-    def answers():
-        assert rig.api.poll() is None
-        try:
-            return httpx.get(f"{url}/api/v1/health").is_success
-        except httpx.TransportError:
-            return False
-
-    eventually(answers, what="the API answers")
-    return url
 
 
 def joined(rig, folder, url):
