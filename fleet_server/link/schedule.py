@@ -2,7 +2,9 @@
 
 Pure: time is an argument, in seconds of a clock that never goes back. Many devices that ask for one
 block get one message, at most one per BLOCK_RESEND_AFTER. It leaves as soon as one of them may have it, and is
-charged to all of them: nobody waits for a slower one, and nobody receives for nothing.
+charged to all of them: nobody waits for a slower one, and nobody receives for nothing. When the line is full, what
+most wait for leaves first, so that devices which began at different times come together; what waited too long goes
+before that.
 """
 
 from collections import Counter
@@ -12,6 +14,7 @@ from edgeops import limits
 from fleet_server.rates import DeviceBuckets, TokenBucket
 
 _RESEND_AFTER_S = limits.BLOCK_RESEND_AFTER.total_seconds()
+_LONGEST_WAIT_S = limits.BLOCK_LONGEST_WAIT.total_seconds()
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,11 +33,12 @@ class _Waiting:
     """A block and all who wait for it, in the order they asked."""
 
     first: Asked
+    since_s: float
     device_ids: dict[str, None] = field(default_factory=dict)
 
 
 class BlockSchedule:
-    """Blocks that wait, in the order they were asked for."""
+    """Blocks that wait."""
 
     def __init__(
         self,
@@ -49,7 +53,7 @@ class BlockSchedule:
         self._overall = TokenBucket(rate_bytes_per_s, now_s=now_s)
         self._per_device = DeviceBuckets(rate_bytes_per_s_per_device)
 
-    def ask(self, asked: Asked) -> bool:
+    def ask(self, asked: Asked, now_s: float) -> bool:
         """Queue a block; False when too many wait already (the device will ask again)."""
         key = (asked.digest, asked.index)
         waiting = self._waiting.get(key)
@@ -60,7 +64,7 @@ class BlockSchedule:
         ] >= limits.WAITING_BLOCKS_PER_DEVICE:
             return False
         if waiting is None:
-            waiting = self._waiting[key] = _Waiting(asked)
+            waiting = self._waiting[key] = _Waiting(asked, now_s)
         waiting.device_ids[asked.device_id] = None
         self._waiting_for[asked.device_id] += 1
         return True
@@ -69,9 +73,9 @@ class BlockSchedule:
         """The blocks that leave now, each as it was asked for first; they count as sent."""
         self._forget(now_s)
         leaving: list[_Waiting] = []
-        for key, waiting in self._waiting.items():
-            size_bytes = waiting.first.size_bytes
-            if self._overall.wait_s(size_bytes, now_s) > 0.0:
+        for waiting in self._by_urgency(now_s):
+            key, size_bytes = (waiting.first.digest, waiting.first.index), waiting.first.size_bytes
+            if self._line_s(now_s) > 0.0:
                 break
             if self._hold_s(key, waiting, now_s) > 0.0:
                 continue
@@ -90,14 +94,30 @@ class BlockSchedule:
 
     def wait_s(self, now_s: float) -> float | None:
         """How long until the next block may leave; None = nothing waits."""
-        soonest_s = None
+        if not self._waiting:
+            return None
+        line_s, soonest_s = self._line_s(now_s), float("inf")
         for key, waiting in self._waiting.items():
-            overall_s = self._overall.wait_s(waiting.first.size_bytes, now_s)
-            hold_s = self._hold_s(key, waiting, now_s)
-            soonest_s = min(max(hold_s, overall_s), soonest_s if soonest_s is not None else float("inf"))
-            if hold_s <= overall_s:
-                break  # no other one is sooner, but for a shorter last block
-        return soonest_s
+            soonest_s = min(soonest_s, self._hold_s(key, waiting, now_s))
+            if soonest_s <= line_s:
+                break
+        return max(soonest_s, line_s)
+
+    def _by_urgency(self, now_s: float) -> list[_Waiting]:
+        """What leaves first comes first; nothing while the line is full."""
+        if not self._waiting or self._line_s(now_s) > 0.0:
+            return []
+        late_s = now_s - _LONGEST_WAIT_S
+
+        def rank(waiting: _Waiting) -> float:
+            return -len(waiting.device_ids) if waiting.since_s > late_s else -float("inf")
+
+        # Sorting keeps the order of asking among equals.
+        return sorted(self._waiting.values(), key=rank)
+
+    def _line_s(self, now_s: float) -> float:
+        """How long until the next whole block may leave, whichever it is."""
+        return self._overall.wait_s(limits.BLOCK_BYTES, now_s)
 
     def _hold_s(self, key: tuple[str, int], waiting: _Waiting, now_s: float) -> float:
         """How long this block must wait, whatever the others do."""

@@ -150,10 +150,11 @@ class WishServer:
         if stock is None:
             log.info("wishes.unknown_blob device=%s digest=%s", device_id, wish.digest)
             return
+        now_s = time.monotonic()
         for index in wished(wish):
             size_bytes = stock.block_size(index)
             if size_bytes:
-                self._schedule.ask(Asked(wish.digest, index, size_bytes, device_id))
+                self._schedule.ask(Asked(wish.digest, index, size_bytes, device_id), now_s)
 
     def _send_block(self, asked: Asked) -> None:
         stock = self._shelf.find(asked.digest)
