@@ -26,16 +26,18 @@ from device_agent.deployments import Deployments
 from device_agent.downlink import Downlink, Heard, Refused, UnknownKey
 from device_agent.facts import device_facts, resident_bytes
 from device_agent.fetch import BlockFetch, MetaFetch
-from device_agent.link import Arrived, Broker, Connected, Disconnected, Link
+from device_agent.link import Arrived, Broker, Connected, Disconnected, Link, LinkEvent, NotBelieved
 from device_agent.probe import ProbeVerdict, run_probe
 from device_agent.ranges import RangeFetch
 from device_agent.reporting import Reporter
 from device_agent.sources.stream import StreamSource
 from device_agent.status import counters, deployment_status
 from device_agent.store.spool import Spool
+from device_agent.tls import FleetTls
 from device_agent.trust import FleetKeys, Trust
 from device_agent.updates import Surroundings
 from device_agent.uplink import Uplink
+from device_agent.wayback import Wayback, speaks_tls
 from device_agent.worker import Worker
 from edgeops import __version__, limits
 from edgeops.digest import sweep
@@ -79,7 +81,7 @@ class _Feeding:
     taken: Future[bool]
 
 
-_Event = Connected | Disconnected | Arrived | _Nudge | _Configured | _Feeding
+_Event = Connected | Disconnected | NotBelieved | Arrived | _Nudge | _Configured | _Feeding
 
 
 class Agent:
@@ -107,8 +109,11 @@ class Agent:
         self._credit = limits.INITIAL_CREDIT
         self._counters: Counter[str] = Counter()
         host, port = broker or (device.broker_host, device.broker_port)
+        server = server or device.server
+        self._tls = FleetTls(state.trust, now=self._clock.present)
+        tls = self._tls.context() if speaks_tls(server) else None
         self._link = Link(
-            Broker(host, port, device.broker_user, device.broker_password),
+            Broker(host, port, device.broker_user, device.broker_password, tls),
             will=lambda: self._uplink.last_will(),  # noqa: PLW0108 - the uplink comes after the link it speaks through
             on_event=self._deliver,
         )
@@ -123,11 +128,19 @@ class Agent:
         self._spool = Spool.open(state.spool)
         self._worker = Worker("fleet-keys")
         self._meta = MetaFetch(self)
-        self._ranges = RangeFetch.at(server or device.server, blob_pass=self._uplink.blob_pass)
+        self._ranges = RangeFetch.at(server, blob_pass=self._uplink.blob_pass, context=tls)
         self._blocks = BlockFetch(self, ranges=self._ranges)
         self._trust = Trust(state.trust, self._meta, self._clock)
         self._keys = FleetKeys(state.trust)
         self._keys_asked_s = -_KEYS_REFRESH_S
+        self._wayback = Wayback(
+            server,
+            tls=self._tls,
+            clock=self._clock,
+            keys=self._keys,
+            trust=self._trust,
+            submit=self._worker.submit,
+        )
         #: The newest message per kind that waits for newer fleet keys.
         self._unverified: dict[DownKind, Arrived] = {}
         surroundings = Surroundings(
@@ -191,7 +204,7 @@ class Agent:
 
     # -- what other threads call ----------------------------------------------------------
 
-    def _deliver(self, event: Connected | Disconnected | Arrived) -> None:
+    def _deliver(self, event: LinkEvent) -> None:
         """The link's thread: parts and blocks go straight to who waits for them, the rest into the queue."""
         if isinstance(event, Arrived):
             match event.topic:
@@ -271,6 +284,9 @@ class Agent:
                 self._born()
             case Disconnected():
                 _log.info("link.down", extra={"reason": event.reason})
+            case NotBelieved():
+                _log.warning("link.not-believed", extra={"reason": event.reason, "clock": str(self._clock)})
+                self._wayback.not_believed(time.monotonic())
             case Arrived():
                 self._arrived(event)
             case _Configured():
@@ -298,6 +314,8 @@ class Agent:
         now_s = time.monotonic()
         if now_s - self._ticked_s >= _TICK_S:
             self._ticked_s = now_s
+            if self._link.connected:
+                self._wayback.connected(now_s)
             if now_s >= self._carry_out_s:
                 self._carry_out()
             self._deployments.tick(now_s)

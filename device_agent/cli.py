@@ -71,7 +71,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
 def _enrol(options: argparse.Namespace) -> int:
     from device_agent.enrol import enrol  # noqa: PLC0415 - only this command needs HTTP
 
-    device = enrol(_state(options), options.url, token=options.token, name=options.name)
+    device = enrol(
+        _state(options), options.url, token=options.token, name=options.name, fingerprint=options.ca_fingerprint
+    )
     print(device.id)
     _say(f"enrolled as {device.id} ({device.name}); next: edgeops-agent --state {_state(options).path} run")
     return 0
@@ -278,8 +280,14 @@ def parser() -> argparse.ArgumentParser:
     commands = root.add_subparsers(required=True, metavar="COMMAND")
 
     command = commands.add_parser("enrol", help="make this machine a device of a fleet")
-    command.add_argument("url", metavar="URL", help="the fleet server, http://HOST:PORT")
+    command.add_argument("url", metavar="URL", help="the fleet server, https://HOST:PORT (http on this machine)")
     command.add_argument("--token", required=True, help="one-time token from the server")
+    command.add_argument(
+        "--ca-fingerprint",
+        metavar="sha256:HEX",
+        default="",
+        help="of the CA that signed the server's certificate; a token of a TLS server carries it",
+    )
     command.add_argument(
         "--name", default=platform.node() or "device", help="what people call it; default: the host name"
     )

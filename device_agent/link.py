@@ -10,6 +10,7 @@ import encodings.idna  # noqa: F401 - native code of it would else be loaded by 
 import logging
 import random
 import socket
+import ssl
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -23,7 +24,7 @@ from paho.mqtt.reasoncodes import ReasonCode
 
 from edgeops import limits
 from edgeops.errors import TopicError
-from edgeops.protocol.topics import Topic, is_retained, parse_topic
+from edgeops.protocol.topics import Topic, client_id, is_retained, parse_topic
 
 _log = logging.getLogger(__name__)
 
@@ -33,12 +34,14 @@ _CLOSE_TIMEOUT_S = 2.0
 
 @dataclass(frozen=True, slots=True)
 class Broker:
-    """Where the broker is and who we are there; the client id is the user name."""
+    """Where the broker is and who we are there."""
 
     host: str
     port: int
     user: str
     password: str
+    #: Whom to believe; None = plain TCP, which is for loopback.
+    tls: ssl.SSLContext | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,7 +64,14 @@ class Arrived:
     payload: bytes
 
 
-LinkEvent = Connected | Disconnected | Arrived
+@dataclass(frozen=True, slots=True)
+class NotBelieved:
+    """Who answered could not prove to be our broker; the next attempt follows by itself."""
+
+    reason: str
+
+
+LinkEvent = Connected | Disconnected | NotBelieved | Arrived
 
 
 class Link:
@@ -131,6 +141,8 @@ class Link:
                 self._client = client
                 client.connect(self._broker.host, self._broker.port, keepalive=_KEEPALIVE_S)
                 client.loop_forever(timeout=0.5)
+            except ssl.SSLCertVerificationError as error:
+                self._say(NotBelieved(str(error)))
             except Exception as error:  # noqa: BLE001 - the border to paho and the network: report, then try again
                 self._say(Disconnected(str(error)))
             # Two agents under one id throw each other out: only a connection that lasted makes the next one quick.
@@ -142,11 +154,13 @@ class Link:
     def _new_client(self) -> mqtt.Client:
         client = mqtt.Client(
             CallbackAPIVersion.VERSION2,
-            client_id=self._broker.user,
+            client_id=client_id(self._broker.user),
             protocol=mqtt.MQTTv5,
             reconnect_on_failure=False,
         )
         client.username_pw_set(self._broker.user, self._broker.password)
+        if self._broker.tls is not None:
+            client.tls_set_context(self._broker.tls)
         client.max_inflight_messages_set(limits.INITIAL_CREDIT)
         client.on_socket_open = self._on_socket_open
         client.on_connect = self._on_connect

@@ -5,7 +5,6 @@ follows no redirect, takes no encoding and no more than it asked for. When to co
 """
 
 import http.client
-import ipaddress
 import random
 import socket
 import ssl
@@ -22,6 +21,7 @@ from edgeops import limits
 from edgeops.artifact.blockplan import Acceptance
 from edgeops.artifact.transport import first_run
 from edgeops.digest import digest_hex
+from edgeops.trust.transport import is_loopback
 
 #: How often a pause looks whether it is still wanted.
 _GLANCE_S = 0.2
@@ -79,7 +79,7 @@ class RangeFetch:
                 return http.client.HTTPSConnection(host, port, timeout=timeout_s, context=context)
             return http.client.HTTPConnection(host, port, timeout=timeout_s)
 
-        if not host or not (parts.scheme == "https" or (parts.scheme == "http" and _is_loopback(host))):
+        if not host or not (parts.scheme == "https" or (parts.scheme == "http" and is_loopback(host))):
             return None
         return cls(connect, path=parts.path.rstrip("/") + "/blobs/", blob_pass=blob_pass, pause=pause)
 
@@ -222,10 +222,3 @@ def _shut(connection: http.client.HTTPConnection) -> None:
             sock.shutdown(socket.SHUT_RDWR)
         except OSError:
             return
-
-
-def _is_loopback(host: str) -> bool:
-    try:
-        return host == "localhost" or ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        return False

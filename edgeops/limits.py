@@ -269,6 +269,17 @@ ROOT_LIFE = timedelta(days=3650)
 TARGETS_LIFE = timedelta(days=365)
 SNAPSHOT_LIFE = timedelta(days=30)
 TIMESTAMP_LIFE = timedelta(days=30)
+#: A certificate authority of the fleet, and what it signs for the server, which is renewed when a third is left.
+CA_LIFE = timedelta(days=3650)
+SERVER_CERTIFICATE_LIFE = timedelta(days=90)
+#: A new CA is listed for this long before the server shows a certificate of it.
+CA_OVERLAP = timedelta(days=30)
+#: A device that is connected asks for the list of CAs this often; one that believes no server looks for a way back
+#: at most this often.
+AUTHORITIES_REFRESH_AFTER = timedelta(days=1)
+WAYBACK_INTERVAL = timedelta(seconds=15)
+#: CAs that devices believe side by side.
+MAX_AUTHORITIES = 4
 #: By what signs: a TUF role, or a delegated key.
 SIGNED_LIFE = {
     "root": ROOT_LIFE,
@@ -276,6 +287,7 @@ SIGNED_LIFE = {
     "snapshot": SNAPSHOT_LIFE,
     "timestamp": TIMESTAMP_LIFE,
     "auto": DELEGATION_LIFE,
+    "ca": CA_LIFE,
 }
 #: So long before what a key signed ends, it is told.
 EXPIRY_ALERTS = (timedelta(days=90), timedelta(days=30), timedelta(days=7))

@@ -19,6 +19,7 @@ import edgeops
 from edgeops import limits
 from edgeops.api.shapes import Role
 from edgeops.errors import ConfigError, EdgeOpsError, InputError
+from edgeops.trust.transport import is_loopback
 from fleet_server.config import DEFAULT_API_PORT, DEFAULT_BROKER_PORT, ServerConfig
 
 _FAILED, _USAGE = 1, 2
@@ -40,11 +41,15 @@ def main(arguments: Sequence[str] | None = None) -> int:
     try:
         config = ServerConfig(
             options.data,
+            api_host=options.listen,
             api_port=options.api_port,
+            broker_host=options.listen,
             broker_port=options.broker_port,
             block_rate=options.block_rate,
             range_rate=options.range_rate,
             device_rate=options.device_rate,
+            tls=options.tls or not is_loopback(options.listen),
+            names=tuple(options.host),
         )
         if options.needs_data and not config.admin_token.exists():
             raise ConfigError(
@@ -98,11 +103,12 @@ def _token(config: ServerConfig, options: argparse.Namespace) -> None:
 
 def _enrolment_token(config: ServerConfig, options: argparse.Namespace) -> None:
     from fleet_server.access import OWNER, Access
+    from fleet_server.certificates import pinned
     from fleet_server.db.database import Database
 
     access = Access(Database.in_folder(config.db))
     for made in access.create_enrolment_tokens(options.count, created_by=OWNER, now=datetime.now(UTC)):
-        print(made.text)
+        print(pinned(config, made.text))
 
 
 def _log_to_stderr() -> None:
@@ -125,6 +131,20 @@ def _parser() -> argparse.ArgumentParser:
             metavar="BYTES",
             help=f"bytes a second of {what}; EDGEOPS_{name.upper()}_RATE does the same (default: {default})",
         )
+    shared.add_argument(
+        "--listen",
+        metavar="ADDRESS",
+        default="127.0.0.1",
+        help="where API and broker listen; beyond loopback they speak TLS only (default: %(default)s)",
+    )
+    shared.add_argument(
+        "--host",
+        metavar="HOST",
+        action="append",
+        default=[],
+        help="a host name or address under which devices reach this server; may be repeated",
+    )
+    shared.add_argument("--tls", action="store_true", help="speak TLS on loopback too")
     parser = argparse.ArgumentParser(prog="edgeops-server", description=__doc__.splitlines()[0])
     parser.add_argument("--version", action="version", version=edgeops.__version__)
     commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")

@@ -192,6 +192,21 @@ class Enrolment(Answer):
     tuf_url: str
 
 
+class Authorities(Answer):
+    """The CAs of this fleet, PEM, oldest first."""
+
+    certificates: tuple[str, ...]
+
+
+class ServerTime(Answer):
+    """What time it is on the server, signed by the fleet key together with the nonce of the question."""
+
+    at: AwareDatetime
+    key_id: str
+    #: 128 hex characters; over what, `edgeops.trust.moment` says.
+    signature: str
+
+
 class KeyRole(StrEnum):
     """What a key of this fleet signs."""
 

@@ -248,6 +248,11 @@ class Repository:
                 files.update(within(current.targets.signed, one.role, current.delegated[one.role].signed))
         return {path: Listed(file.length, file.hashes["sha256"]) for path, file in files.items()}
 
+    def read(self, path: str) -> bytes | None:
+        """The content of a target that the targets key lists; None = it is not listed, or gone."""
+        file = self._storage.load().targets.signed.targets.get(path)
+        return None if file is None else self._storage.read_target(file)
+
     def role_keys(self) -> tuple[RoleKey, ...]:
         """The keys of all roles, delegated ones last."""
         current = self._storage.load()

@@ -121,6 +121,13 @@ class Storage:
                 sync_folder(folder.parent)
         write_atomically(path, content)
 
+    def read_target(self, file: TargetFile) -> bytes | None:
+        """The content of a listed target; None = it is gone."""
+        try:
+            return (self._targets / file.get_prefixed_paths()[0]).read_bytes()
+        except OSError:
+            return None
+
     def forget_before(self, newest: Mapping[str, int]) -> None:
         """Remove metadata files far older than the newest version of their role."""
         for path in self._metadata.iterdir():

@@ -6,6 +6,7 @@ when told to, and answers which messages the broker has taken. It does not know 
 
 import logging
 import socket
+import ssl
 import threading
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -21,6 +22,7 @@ from paho.mqtt.reasoncodes import ReasonCode
 from paho.mqtt.subscribeoptions import SubscribeOptions
 
 from edgeops import limits
+from edgeops.protocol.topics import client_id
 
 log = logging.getLogger(__name__)
 
@@ -45,7 +47,17 @@ class Delivery:
 class Broker:
     """Publishes, delivers, and acknowledges on demand; every method may be called from any thread."""
 
-    def __init__(self, *, host: str, port: int, username: str, password: str, subscription: str) -> None:
+    def __init__(
+        self,
+        *,
+        host: str,
+        port: int,
+        username: str,
+        password: str,
+        subscription: str,
+        tls: ssl.SSLContext | None = None,
+    ) -> None:
+        """`tls` None = the broker speaks plain TCP, which it does on loopback only."""
         self._host = host
         self._port = port
         self._subscription = subscription
@@ -56,9 +68,11 @@ class Broker:
         #: The largest payload that the broker takes, as it said in its CONNACK (MQTT 5 3.2.2.3.6).
         self.max_payload_bytes = limits.MAX_MESSAGE_BYTES
         self._client = paho.Client(
-            CallbackAPIVersion.VERSION2, client_id=username, protocol=paho.MQTTv5, manual_ack=True
+            CallbackAPIVersion.VERSION2, client_id=client_id(username), protocol=paho.MQTTv5, manual_ack=True
         )
         self._client.username_pw_set(username, password)
+        if tls is not None:
+            self._client.tls_set_context(tls)
         self._client.max_inflight_messages_set(limits.RECEIVE_MAXIMUM)
         self._client.reconnect_delay_set(min_delay=1, max_delay=5)
         # An exception that leaves a callback would end paho's network thread for good.

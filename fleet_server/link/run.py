@@ -16,6 +16,7 @@ from edgeops.protocol.topics import ALL_UP
 from edgeops.structs import learn_all
 from fleet_server.alone import alone
 from fleet_server.broker import server_password
+from fleet_server.certificates import broker_context
 from fleet_server.config import ServerConfig
 from fleet_server.db import ingest
 from fleet_server.db.database import Database
@@ -52,11 +53,12 @@ def _run(config: ServerConfig, database: Database, stopping: threading.Event) ->
     learn_all()
     voice = Voice.of(config, database, now=datetime.now(UTC))
     broker = Broker(
-        host=config.broker_host,
+        host=config.local_broker_host,
         port=config.broker_port,
         username=config.broker_user,
         password=server_password(config),
         subscription=ALL_UP,
+        tls=broker_context(config),
     )
     keyring = Keyring(database)
     outbox = OutboxSender(database, broker=broker, voice=voice, stopping=stopping)

@@ -18,7 +18,7 @@ from edgeops.digest import digest_bytes, digest_raw
 from edgeops.protocol import messages
 from edgeops.protocol.envelope import Session, Speaker, open_envelope, seal
 from edgeops.protocol.keys import SigningKey, write_private_key
-from edgeops.protocol.topics import RETAINED, DownKind, Up, UpKind
+from edgeops.protocol.topics import RETAINED, DownKind, Up, UpKind, client_id
 from fleet_server import broker as accounts
 from fleet_server.config import ServerConfig
 from fleet_server.db import devices
@@ -163,7 +163,7 @@ class Device:
         self._client = None
 
     def connect(self):
-        self._client = paho.Client(CallbackAPIVersion.VERSION2, client_id=self.id, protocol=paho.MQTTv5)
+        self._client = paho.Client(CallbackAPIVersion.VERSION2, client_id=client_id(self.id), protocol=paho.MQTTv5)
         self._client.username_pw_set(self.id, self.password)
         self._client.on_connect = self._on_connect
         self._client.on_subscribe = lambda *_: self._subscribed.set()
