@@ -15,7 +15,6 @@ from tests.integration.fetch_rig import enrol, fetch_all
 from tests.integration.link_rig import Rig
 
 MIB = 1024 * 1024
-COUNTER = "counter"
 
 
 @contextmanager
@@ -36,16 +35,16 @@ def site(**rates: int) -> Iterator[Any]:
 class BlockCounter:
     """Counts the PUBLISH messages below blob/, as a device that hears them all."""
 
-    def __init__(self, rig: Any) -> None:
+    def __init__(self, port: int, identity: tuple[str, str, str]) -> None:
         self.messages = 0
-        rig.admit(COUNTER, COUNTER)
+        name, password, _ = identity
         subscribed = threading.Event()
-        self._client = paho.Client(CallbackAPIVersion.VERSION2, client_id=COUNTER, protocol=paho.MQTTv5)
-        self._client.username_pw_set(COUNTER, COUNTER)
+        self._client = paho.Client(CallbackAPIVersion.VERSION2, client_id=name, protocol=paho.MQTTv5)
+        self._client.username_pw_set(name, password)
         self._client.on_connect = lambda client, *_: client.subscribe("edgeops/v1/blob/+/+", qos=0)
         self._client.on_subscribe = lambda *_: subscribed.set()
         self._client.on_message = self._count
-        self._client.connect("127.0.0.1", rig.config.broker_port)
+        self._client.connect("127.0.0.1", port)
         self._client.loop_start()
         assert subscribed.wait(30.0)
 
@@ -59,11 +58,11 @@ class BlockCounter:
 
 def fetched(rig: Any, devices: int, descriptor: Any, *, spread_s: float = 0.0) -> tuple[int, list[float]]:
     """Block messages for so many devices, each starting at a moment of its own within `spread_s`, and their times."""
-    identities = enrol(rig, devices, rig.folder / "keys")
+    counting, *identities = enrol(rig, 1 + devices, rig.folder / "keys")
     drawn = random.Random(1)
     delays = [drawn.uniform(0.0, spread_s) for _ in identities]
-    counter = BlockCounter(rig)
     port, folder = rig.config.broker_port, rig.folder / "fleet"
+    counter = BlockCounter(port, counting)
     try:
         taken = fetch_all(port, identities, descriptor, folder, delays=delays, seconds=300.0)
     finally:

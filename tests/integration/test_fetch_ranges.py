@@ -1,20 +1,26 @@
 """Ranges over HTTP: believed in nothing, resumed with blocks over MQTT and the other way round."""
 
+import ssl
+import tempfile
 import threading
 import time
 from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
 
 import pytest
 
 from device_agent.fetch import BlockFetch, CancelledError, FetchError, MetaFetch
 from device_agent.progress import Download
 from device_agent.ranges import RangeFetch
+from device_agent.tls import fleet_context
 from edgeops import limits
 from edgeops.artifact.blockplan import block_list
 from edgeops.protocol.messages import MetaPart, MetaStatus
+from edgeops.trust.issuing import new_issuer
 from tests.integration.fetch_rig import Fetcher, described, enrol, start_api, stock
 from tests.integration.link_rig import Rig, eventually
+from tests.integration.tls_rig import NOW, certificate
 from tests.integration.waiting import free_port
 
 KIB = 1024
@@ -27,7 +33,7 @@ DESCRIPTOR = described(DATA)
 class Web:
     """An HTTP server that answers ranges of DATA as `answer(handler, first, last)` has it."""
 
-    def __init__(self, answer):
+    def __init__(self, answer, *, issued=None):
         web = self
 
         class Handler(BaseHTTPRequestHandler):
@@ -49,7 +55,14 @@ class Web:
         self.asked, self.connections = [], 0
         self._server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
         self._server.daemon_threads = True
-        self.url = f"http://127.0.0.1:{self._server.server_port}"
+        self.url = f"http{'s' if issued else ''}://127.0.0.1:{self._server.server_port}"
+        if issued is not None:
+            context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+            with tempfile.NamedTemporaryFile() as file:
+                Path(file.name).write_bytes(issued.pem)
+                context.load_cert_chain(file.name)
+            self._server.socket = context.wrap_socket(self._server.socket, server_side=True)
+            self._server.handle_error = lambda *_: None
         threading.Thread(target=self._server.serve_forever, args=(0.02,), daemon=True).start()
 
     def close(self):
@@ -130,8 +143,8 @@ def no_http(handler, _first, _last):
 
 
 @contextmanager
-def web(answer):
-    server = Web(answer)
+def web(answer, **options):
+    server = Web(answer, **options)
     try:
         yield server
     finally:
@@ -144,9 +157,11 @@ class Link:
     def __init__(self, *, serves=False, limit=limits.MAX_MESSAGE_BYTES):
         self.serves, self.limit, self.wished = serves, limit, 0
 
-    def attach(self, url, **options):
+    def attach(self, url, *, context=None, **options):
         self.meta = MetaFetch(self)
-        self._ranges = RangeFetch.at(url, blob_pass=lambda digest: f"pass for {digest}", pause=lambda _seconds: None)
+        self._ranges = RangeFetch.at(
+            url, blob_pass=lambda digest: f"pass for {digest}", context=context, pause=lambda _seconds: None
+        )
         self.blocks = BlockFetch(self, ranges=self._ranges, **options)
         return self
 
@@ -308,6 +323,24 @@ def test_a_fetch_that_is_not_wanted_any_more_ends_in_mid_range(tmp_path):
         with pytest.raises(CancelledError):
             link.fetch(tmp_path, cancelled=lambda: next(looks, True))
         taken.set()
+
+
+def test_over_tls_a_server_of_the_fleets_ca_is_asked(tmp_path):
+    issuer = new_issuer(NOW)
+    context = fleet_context((issuer.authority,), now=lambda: NOW)
+    with web(right, issued=certificate(issuer)) as server:
+        assert Link(**NO_BLOCKS).attach(server.url, context=context).fetch(tmp_path) == DATA
+    assert server.connections == 1
+
+
+def test_over_tls_a_stranger_sees_no_pass_and_the_blob_comes_over_mqtt(tmp_path, monkeypatch):
+    monkeypatch.setattr(limits, "RANGES_ABOVE_BYTES", 1)
+    context = fleet_context((new_issuer(NOW).authority,), now=lambda: NOW)
+    with web(right, issued=certificate()) as server:
+        link = Link(serves=True).attach(server.url, context=context)
+        assert link.fetch(tmp_path) == DATA
+    assert not server.asked
+    assert link.wished == BLOCKS
 
 
 @pytest.mark.parametrize(
