@@ -44,6 +44,7 @@ from edgeops.digest import sweep
 from edgeops.errors import EdgeOpsError, MessageError
 from edgeops.model.runtime import runtime_facts
 from edgeops.protocol import messages
+from edgeops.protocol.fitting import fitted
 from edgeops.protocol.keys import read_private_key
 from edgeops.protocol.messages import Ack, Command, Credit, Desired, MetaPart, Wish
 from edgeops.protocol.topics import Block, Down, DownKind, UpKind
@@ -400,7 +401,8 @@ class Agent:
         if not self._link.connected:
             return
         for batch in self._spool.take(self._credit):
-            self._uplink.say(batch.kind, batch.body)
+            for body in fitted(batch.body, self._link.largest_payload_bytes):
+                self._uplink.say(batch.kind, body)
 
     def _report(self) -> None:
         if not self._link.connected:

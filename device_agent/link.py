@@ -101,9 +101,16 @@ class Link:
         return client is not None and client.is_connected()
 
     def publish(self, topic: Topic, payload: bytes, *, qos: int = 1) -> bool:
-        """Hand one message to the present connection; False = there is none, nothing was queued."""
+        """Hand one message to the present connection; False = it cannot leave, nothing was queued."""
         client = self._client
         if client is None or not client.is_connected():
+            return False
+        if len(payload) > self.largest_payload_bytes:
+            # The broker would cut us off for it (MQTT 5 3.1.2.11.4), again and again.
+            _log.warning(
+                "message.beyond-broker",
+                extra={"topic": str(topic), "size_bytes": len(payload), "limit_bytes": self.largest_payload_bytes},
+            )
             return False
         return client.publish(str(topic), payload, qos=qos, retain=is_retained(topic)).rc == mqtt.MQTT_ERR_SUCCESS
 
