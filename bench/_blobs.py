@@ -11,6 +11,7 @@ from typing import Any
 import paho.mqtt.client as paho
 from paho.mqtt.enums import CallbackAPIVersion
 
+from edgeops.protocol.topics import client_id
 from tests.integration.fetch_rig import enrol, fetch_all
 from tests.integration.link_rig import Rig
 
@@ -39,7 +40,7 @@ class BlockCounter:
         self.messages = 0
         name, password, _ = identity
         subscribed = threading.Event()
-        self._client = paho.Client(CallbackAPIVersion.VERSION2, client_id=name, protocol=paho.MQTTv5)
+        self._client = paho.Client(CallbackAPIVersion.VERSION2, client_id=client_id(name), protocol=paho.MQTTv5)
         self._client.username_pw_set(name, password)
         self._client.on_connect = lambda client, *_: client.subscribe("edgeops/v1/blob/+/+", qos=0)
         self._client.on_subscribe = lambda *_: subscribed.set()

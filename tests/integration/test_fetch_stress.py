@@ -18,7 +18,7 @@ from edgeops.artifact.blockplan import block_list, wished
 from edgeops.artifact.manifest import encode_value
 from edgeops.protocol.envelope import Envelope
 from edgeops.protocol.messages import BlockWish, MetaPart, MetaStatus, Wish, decode, encode
-from edgeops.protocol.topics import ALL_UP, Block, Down, DownKind, parse_topic
+from edgeops.protocol.topics import ALL_UP, Block, Down, DownKind, client_id, parse_topic
 from fleet_server import broker as accounts
 from tests.integration.fetch_rig import Fetcher, enrol, fetch_all, stock
 from tests.integration.link_rig import Rig, eventually
@@ -66,7 +66,7 @@ class Mallory:
     def __init__(self, rig, wrong):
         self._wrong = wrong
         self._stopping = threading.Event()
-        self._client = paho.Client(CallbackAPIVersion.VERSION2, client_id=MALLORY, protocol=paho.MQTTv5)
+        self._client = paho.Client(CallbackAPIVersion.VERSION2, client_id=client_id(MALLORY), protocol=paho.MQTTv5)
         self._client.username_pw_set(MALLORY, rig.mallory_password)
         self._client.connect("127.0.0.1", rig.config.broker_port)
         self._client.loop_start()
@@ -117,7 +117,9 @@ class Middle:
 
     def __init__(self, rig, descriptor, data, mangle):
         self._descriptor, self._data, self._mangle = descriptor, data, mangle
-        self._client = paho.Client(CallbackAPIVersion.VERSION2, client_id=rig.config.broker_user, protocol=paho.MQTTv5)
+        self._client = paho.Client(
+            CallbackAPIVersion.VERSION2, client_id=client_id(rig.config.broker_user), protocol=paho.MQTTv5
+        )
         self._client.username_pw_set(rig.config.broker_user, rig.config.server_password.read_text())
         subscribed = threading.Event()
         self._client.on_subscribe = lambda *_: subscribed.set()
