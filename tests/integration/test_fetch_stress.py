@@ -16,9 +16,20 @@ from paho.mqtt.enums import CallbackAPIVersion
 from edgeops import limits
 from edgeops.artifact.blockplan import block_list, wished
 from edgeops.artifact.manifest import encode_value
-from edgeops.protocol.envelope import Envelope
-from edgeops.protocol.messages import BlockWish, MetaPart, MetaStatus, Wish, decode, encode
-from edgeops.protocol.topics import ALL_UP, Block, Down, DownKind, client_id, parse_topic
+from edgeops.protocol.envelope import Envelope, Session
+from edgeops.protocol.messages import (
+    BlockWish,
+    Credit,
+    MetaPart,
+    MetaStatus,
+    MetaWish,
+    Presence,
+    Status,
+    Wish,
+    decode,
+    encode,
+)
+from edgeops.protocol.topics import ALL_UP, Block, Down, DownKind, UpKind, client_id, parse_topic
 from fleet_server import broker as accounts
 from tests.integration.fetch_rig import Fetcher, enrol, fetch_all, stock
 from tests.integration.link_rig import Rig, eventually
@@ -260,6 +271,17 @@ def test_a_clone_that_takes_a_session_over_in_mid_download_is_seen_once_and_neit
     assert quarantines(rig) == 1
     assert fetching.data is None
     assert stolen.data is None
+
+
+def test_a_second_speaker_who_only_wishes_is_seen_too(rig):
+    rig.start_broker()
+    rig.start_linked()
+    device = rig.device()
+    device.send(UpKind.STATUS, Status(presence=Presence.ONLINE))
+    eventually(lambda: device.told(DownKind.CREDIT, Credit), what="the birth")
+    wish = MetaWish(request=1, path="metadata/timestamp.json")
+    device.send(UpKind.FETCH, wish, session=Session(1, secrets.token_bytes(8)))
+    eventually(lambda: quarantines(rig), what="the quarantine")
 
 
 def test_no_device_takes_more_than_its_share_of_the_line(rig, tmp_path):
