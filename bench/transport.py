@@ -23,10 +23,11 @@ def measure() -> dict[str, Any]:
         url = start_api(rig, **FAST)
         try:
             descriptor, _ = stock(rig, SIZE)
-            identities = enrol(rig, DEVICES, rig.folder / "keys")
             server = {"broker": rig.broker.pid, "link": rig.link.pid, "api": rig.api.pid}
             sides = {}
             for way, server_url in (("ranges", url), ("blocks", None)):
+                # New devices each time: the same ones in a second session of the same number would be clones.
+                identities = enrol(rig, DEVICES, rig.folder / "keys")
                 before = {name: _cpu_s(pid) for name, pid in server.items()}
                 folder = rig.folder / way
                 taken = fetch_all(
