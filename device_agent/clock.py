@@ -17,6 +17,8 @@ from pathlib import Path
 
 import msgspec
 
+from device_agent.faultpoint import wall_s
+from device_agent.store.aside import set_aside
 from edgeops.digest import write_atomically
 from edgeops.trust.floor import NEVER, raised
 
@@ -45,7 +47,7 @@ class Clock:
     """May be called from any thread."""
 
     def __init__(
-        self, path: Path, *, now: Callable[[], float] = time.time, passed: Callable[[], float] = _seconds_passed
+        self, path: Path, *, now: Callable[[], float] = wall_s, passed: Callable[[], float] = _seconds_passed
     ) -> None:
         """`now` tells Unix seconds, `passed` seconds that nobody sets; for tests."""
         self._path = path
@@ -54,7 +56,9 @@ class Clock:
         #: What the server answered, less what had passed by then; it holds until the process ends.
         self._answered: datetime | None = None
         self._lock = threading.Lock()
-        self._known = self._written = _read(path)
+        #: Files set aside since this process started.
+        self.damaged = 0
+        self._known = self._written = self._read()
 
     @property
     def floor(self) -> datetime:
@@ -109,12 +113,13 @@ class Clock:
                 return
             self._written = known
 
-
-def _read(path: Path) -> _Known:
-    try:
-        return msgspec.json.decode(path.read_bytes(), type=_Known)
-    except FileNotFoundError:
-        return _Known()
-    except (OSError, msgspec.DecodeError, UnicodeDecodeError) as error:
-        _log.warning("clock.damaged", extra={"error": error})
-        return _Known()
+    def _read(self) -> _Known:
+        try:
+            return msgspec.json.decode(self._path.read_bytes(), type=_Known)
+        except FileNotFoundError:
+            return _Known()
+        except (OSError, msgspec.DecodeError, UnicodeDecodeError) as error:
+            _log.warning("clock.damaged", extra={"error": error})
+            self.damaged += 1
+            set_aside(self._path)
+            return _Known()

@@ -3,6 +3,7 @@
 Whichever way a block came, it is judged and written here. Nothing is asked for here.
 """
 
+import errno
 import os
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -73,7 +74,7 @@ class Progress:
     ) -> Iterator[Self]:
         """Open the file, and keep what arrived however this ends."""
         with download.part.open("r+b" if download.part.exists() else "w+b") as file:
-            file.truncate(descriptor.size_bytes)
+            _claim(file.fileno(), descriptor.size_bytes)
             progress = cls(
                 descriptor.digest, blocks, handle=file.fileno(), map_file=download.map, on_mismatch=on_mismatch
             )
@@ -106,6 +107,16 @@ class Progress:
             os.fsync(self._handle)
             write_atomically(self._map_file, self.blocks.to_bytes())
             self._unsaved = 0
+
+
+def _claim(handle: int, size_bytes: int) -> None:
+    """Make it so large, on disk: that there is no space is found out before a byte is asked for."""
+    try:
+        os.posix_fallocate(handle, 0, size_bytes)
+    except OSError as error:
+        if error.errno not in {errno.EOPNOTSUPP, errno.EINVAL}:  # a file system that knows no claims
+            raise
+    os.ftruncate(handle, size_bytes)
 
 
 def _write_all(handle: int, data: bytes, offset: int) -> None:

@@ -115,4 +115,6 @@ class Wayback:
         with opener(unbelieved_context()).open(url, timeout=_TIMEOUT_S) as response:
             answer = msgspec.json.decode(response.read(_MAX_ANSWER_BYTES), type=_Answer)
         signature = bytes.fromhex(answer.signature)
-        return check_moment(self._keys.keys, nonce=nonce, at=answer.at, key_id=answer.key_id, signature=signature)
+        return check_moment(
+            self._keys.accepted.publics, nonce=nonce, at=answer.at, key_id=answer.key_id, signature=signature
+        )

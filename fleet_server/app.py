@@ -13,6 +13,7 @@ import uvicorn
 from fastapi import FastAPI
 
 import edgeops
+from edgeops import limits
 from edgeops.errors import ConfigError
 from edgeops.structs import learn_all
 from fleet_server.access import Access
@@ -42,7 +43,7 @@ from fleet_server.api import (
     transport,
     tuf,
 )
-from fleet_server.api.bodies import BodyLimit
+from fleet_server.api.bodies import FORM_OVERHEAD_BYTES, BodyLimit
 from fleet_server.api.feed import EventFeed
 from fleet_server.api.pace import Pace
 from fleet_server.api.server import Server
@@ -125,7 +126,13 @@ def create_app(config: ServerConfig, *, now: Callable[[], datetime] = _utc_now) 
         app.include_router(noun.router, prefix=PREFIX, responses=problems.RESPONSES)
     app.include_router(tuf.router, responses=problems.RESPONSES)
     app.include_router(ranges.router, responses=problems.RESPONSES)
-    app.add_middleware(BodyLimit, upload_path=f"{PREFIX}/datasets")
+    app.add_middleware(
+        BodyLimit,
+        larger={
+            f"{PREFIX}/datasets": limits.MAX_UPLOAD_BYTES + FORM_OVERHEAD_BYTES,
+            f"{PREFIX}/keys/changes": limits.MAX_CHANGE_BYTES,
+        },
+    )
     problems.install(app)
     return app
 

@@ -16,7 +16,7 @@ from typing import assert_never
 from edgeops import limits
 from edgeops.artifact.blockplan import wished
 from edgeops.errors import MessageError
-from edgeops.protocol.envelope import Freshness, Mark, Session, freshness
+from edgeops.protocol.envelope import Envelope, Freshness, Mark, Session, freshness
 from edgeops.protocol.messages import BlockWish, MetaWish, Wish, decode, encode
 from edgeops.protocol.topics import Block, Down, DownKind, UpKind
 from fleet_server.db.database import is_outage
@@ -30,6 +30,7 @@ from fleet_server.rates import TokenBucket
 log = logging.getLogger(__name__)
 
 _TOPIC_END = f"/{UpKind.FETCH}"
+_MANY = limits.WAITING_WISHES * 3 // 4
 
 
 def is_wish(delivery: Delivery) -> bool:
@@ -78,6 +79,11 @@ class WishServer:
             self._broker.acknowledge(delivery)
             log.warning("wishes.dropped topic=%s", delivery.topic)
 
+    @property
+    def much_waits(self) -> bool:
+        """Whether a device that asks more than its share would drive out others."""
+        return self._queue.qsize() >= _MANY
+
     def stop(self) -> None:
         """End the thread soon."""
         with suppress(Full):  # a full queue keeps the thread awake, and it sees that it is stopping
@@ -121,12 +127,26 @@ class WishServer:
         except MessageError:
             self._refuse(delivery)
             return
-        verdict = freshness(envelope, self._mark(device_id))
+        try:
+            verdict = freshness(envelope, self._mark(device_id))
+        except Exception:
+            self._broker.acknowledge(delivery)  # the device asks again
+            raise
         if verdict in (Freshness.OLD_SESSION, Freshness.CLONED_SESSION):
             self._refuse(delivery)  # a second speaker: ingestion judges it by all that the device said
             return
         self._broker.acknowledge(delivery)
-        if verdict is Freshness.REPEATED or self._keyring.is_quarantined(device_id):
+        if verdict is Freshness.FRESH:
+            try:
+                self._grant(device_id, envelope, wish)
+            except Exception as error:
+                if is_outage(error):
+                    raise
+                # A wish that no check foresaw must not end the wishes of all others.
+                log.exception("wishes.failed device=%s", device_id)
+
+    def _grant(self, device_id: str, envelope: Envelope, wish: Wish) -> None:
+        if self._keyring.is_quarantined(device_id):
             return
         self._marks[device_id] = Mark(envelope.session, envelope.seq)
         match wish:

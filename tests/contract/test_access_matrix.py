@@ -75,6 +75,8 @@ LEAST_ROLE = {
     ("GET", "/api/v1/tokens"): Role.ADMIN,
     ("POST", "/api/v1/tokens"): Role.ADMIN,
     ("DELETE", "/api/v1/tokens/{token_id}"): Role.ADMIN,
+    ("POST", "/api/v1/authorities"): Role.ADMIN,
+    ("POST", "/api/v1/authorities/switch"): Role.ADMIN,
 }
 GUARDED = [(method, path, role) for (method, path), role in LEAST_ROLE.items() if role is not None]
 REFUSED = {401, 403}
