@@ -70,9 +70,12 @@ class _Answer(msgspec.Struct, frozen=True):
     tuf_url: str
 
 
+class _Authority(msgspec.Struct, frozen=True):
+    pem: str
+
+
 class _Authorities(msgspec.Struct, frozen=True):
-    #: PEM.
-    certificates: Annotated[tuple[str, ...], msgspec.Meta(max_length=limits.MAX_AUTHORITIES)]
+    authorities: Annotated[tuple[_Authority, ...], msgspec.Meta(max_length=limits.MAX_AUTHORITIES)]
 
 
 def enrol(state: StateFolder, url: str, *, token: str, name: str, fingerprint: str = "") -> Device:
@@ -177,8 +180,8 @@ def _pinned(url: str, fingerprint: str) -> Authority | None:
         )
     request = urllib.request.Request(url.rstrip("/") + "/api/v1/authorities")  # noqa: S310 - https, as checked above
     listed = _ask(opener(unbelieved_context()), url, request, _Authorities)
-    for text in listed.certificates:
-        authority = Authority.from_pem(text)
+    for one in listed.authorities:
+        authority = Authority.from_pem(one.pem)
         if authority.fingerprint == fingerprint:
             return authority
     raise TrustError(f"{url} has no CA {fingerprint}; is it another fleet's server, or is somebody in between?")

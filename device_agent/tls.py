@@ -16,6 +16,7 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any
 
+from device_agent.store.aside import set_aside
 from edgeops.digest import write_atomically
 from edgeops.errors import TrustError
 from edgeops.trust.authorities import Authority, decode_authorities, why_refused
@@ -35,6 +36,8 @@ class FleetTls:
         self._now = now
         self._lock = threading.Lock()
         self._authorities: tuple[Authority, ...] = ()
+        #: Files set aside since this process started.
+        self.damaged = 0
         try:
             self._authorities = decode_authorities(self._file.read_bytes())
         except FileNotFoundError:
@@ -42,6 +45,8 @@ class FleetTls:
         except (TrustError, OSError) as error:
             # As if there were none: the first refusal makes the agent ask for them.
             _log.warning("authorities.damaged", extra={"error": error})
+            self.damaged += 1
+            set_aside(self._file)
 
     @property
     def authorities(self) -> tuple[Authority, ...]:
@@ -59,8 +64,9 @@ class FleetTls:
         with self._lock:
             if authorities == self._authorities:
                 return False
-            write_atomically(self._file, target)
+            # They count although the disk may not take them: TUF vouched for them, and does so again.
             self._authorities = authorities
+            write_atomically(self._file, target)
             return True
 
     def context(self) -> ssl.SSLContext:
@@ -82,15 +88,21 @@ def fleet_context(authorities: tuple[Authority, ...], *, now: Callable[[], datet
 
 
 class _Socket(ssl.SSLSocket):
-    """Ends its handshake with a look at the validity of what the server showed."""
+    """Ends its handshake with a look at the validity of what the server showed; a refused connection is closed."""
 
     def do_handshake(self, block: bool = False) -> None:  # noqa: FBT001, FBT002 - as in the standard library
-        super().do_handshake(block)
+        try:
+            super().do_handshake(block)
+            self._judge()
+        except ssl.SSLCertVerificationError:
+            self.close()
+            raise
+
+    def _judge(self) -> None:
         assert isinstance(self.context, _Context)
         shown = self.getpeercert(binary_form=True)
         refusal = "the server shows no certificate" if shown is None else self.context.refusal(shown)
         if refusal is not None:
-            self.close()
             raise ssl.SSLCertVerificationError(ssl.SSLErrorNumber.SSL_ERROR_SSL, refusal)
 
 

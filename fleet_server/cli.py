@@ -16,6 +16,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 import edgeops
+from edgeops import limits
 from edgeops.api.shapes import Role
 from edgeops.errors import ConfigError, EdgeOpsError, InputError
 from edgeops.trust.transport import is_loopback
@@ -23,6 +24,13 @@ from fleet_server.config import DEFAULT_API_PORT, DEFAULT_BROKER_PORT, ServerCon
 
 _FAILED, _USAGE = 1, 2
 _MAX_TOKENS = 1000
+_MAX_RATE = 10**12
+#: Name, default and meaning of each.
+_RATES = (
+    ("block", limits.BLOCK_RATE_BYTES_PER_S, "artifact blocks over MQTT, each counted once"),
+    ("range", limits.RANGE_RATE_BYTES_PER_S, "artifact ranges over HTTP, all devices together"),
+    ("device", limits.BLOCK_RATE_BYTES_PER_S_PER_DEVICE, "artifacts to one device"),
+)
 
 _Command = Callable[[ServerConfig, argparse.Namespace], None]
 
@@ -37,6 +45,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
             api_port=options.api_port,
             broker_host=options.listen,
             broker_port=options.broker_port,
+            block_rate=options.block_rate,
+            range_rate=options.range_rate,
+            device_rate=options.device_rate,
             tls=options.tls or not is_loopback(options.listen),
             names=tuple(options.host),
         )
@@ -118,6 +129,15 @@ def _parser() -> argparse.ArgumentParser:
     shared.add_argument(
         "--broker-port", type=int, default=DEFAULT_BROKER_PORT, help="of the broker (default: %(default)s)"
     )
+    for name, default, what in _RATES:
+        shared.add_argument(
+            f"--{name}-rate",
+            # argparse reads a text default as it reads the command line, so a bad variable is told like a bad option.
+            type=_rate,
+            default=os.environ.get(f"EDGEOPS_{name.upper()}_RATE", str(default)),
+            metavar="BYTES",
+            help=f"bytes a second of {what}; EDGEOPS_{name.upper()}_RATE does the same (default: {default})",
+        )
     shared.add_argument(
         "--listen",
         metavar="ADDRESS",
@@ -155,6 +175,12 @@ def _parser() -> argparse.ArgumentParser:
     enrolment = command("enrolment-token", _enrolment_token, "print one-time tokens, each for one device")
     enrolment.add_argument("--count", type=int, choices=range(1, _MAX_TOKENS + 1), default=1, metavar="N")
     return parser
+
+
+def _rate(text: str) -> int:
+    if not text.isdecimal() or int(text) > _MAX_RATE:
+        raise argparse.ArgumentTypeError(f"{text!r} is no number of bytes a second")
+    return int(text)
 
 
 def _default_data() -> Path:

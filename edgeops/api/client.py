@@ -113,6 +113,18 @@ class Client:
         """Have the server make a key of its own that a change shall trust."""
         return self._post("/keys/next", shapes.NextKey, {"role": str(role), "model": model})
 
+    def authorities(self) -> shapes.Authorities:
+        """The fleet's CAs, and the certificate that the server shows."""
+        return self._get("/authorities", shapes.Authorities)
+
+    def next_authority(self) -> shapes.Authority:
+        """Have the server make a CA that a change shall list."""
+        return self._post("/authorities", shapes.Authority)
+
+    def switch_authority(self) -> shapes.Authority:
+        """Let the newest CA sign the server's certificate now."""
+        return self._post("/authorities/switch", shapes.Authority)
+
     def submit_change(self, change: bytes) -> shapes.Submitted:
         """Publish a change that enough people signed; its file's content."""
         return _parse(self._send("POST", "/keys/changes", content=change), shapes.Submitted)

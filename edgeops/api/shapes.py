@@ -192,10 +192,32 @@ class Enrolment(Answer):
     tuf_url: str
 
 
-class Authorities(Answer):
-    """The CAs of this fleet, PEM, oldest first."""
+class Authority(Answer):
+    """A certificate authority (CA) of this fleet."""
 
-    certificates: tuple[str, ...]
+    #: What devices pin: `sha256:` and 64 hex characters.
+    fingerprint: str
+    #: The certificate.
+    pem: str
+    begins_at: AwareDatetime
+    ends_at: AwareDatetime
+    #: Whether the certificate that the server shows is one of its own, and whether its key lies on this server.
+    signs: bool
+    on_server: bool
+
+
+class ServerCertificate(Answer):
+    """What the server shows over TLS."""
+
+    names: tuple[str, ...]
+    ends_at: AwareDatetime
+
+
+class Authorities(Answer):
+    """The listed CAs, oldest first; without TLS no certificate is shown."""
+
+    authorities: tuple[Authority, ...]
+    certificate: ServerCertificate | None = None
 
 
 class ServerTime(Answer):

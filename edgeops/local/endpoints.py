@@ -97,6 +97,11 @@ def authorities_file(data: Path) -> Path:
     return data / "tls/ca.pem"
 
 
+def certificate_file(data: Path) -> Path:
+    """What that server shows over TLS: its private key, its certificate and its CA's."""
+    return data / "tls/server.pem"
+
+
 def admin_token_file(data: Path) -> Path:
     """Where the first administrator's token lies (mode 0600)."""
     return data / "keys/admin.token"

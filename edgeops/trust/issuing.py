@@ -49,15 +49,15 @@ class Issued:
     pem: bytes
 
 
-def new_issuer(now: datetime) -> Issuer:
-    """A new CA, valid for CA_LIFE."""
+def new_issuer(now: datetime, *, life: timedelta = limits.CA_LIFE) -> Issuer:
+    """A new CA."""
     key = ec.generate_private_key(ec.SECP256R1())
     public = key.public_key()
     identifier = x509.SubjectKeyIdentifier.from_public_key(public)
     # Two CAs of one fleet differ in their names, by which the issuer of a certificate is found.
     name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, f"EdgeOps fleet CA {identifier.digest[:4].hex()}")])
     certificate = (
-        _builder(name, name, public, now=now, ends=now + limits.CA_LIFE)
+        _builder(name, name, public, now=now, ends=now + life)
         .add_extension(x509.BasicConstraints(ca=True, path_length=0), critical=True)
         .add_extension(_usage(signs_certificates=True), critical=True)
         .add_extension(identifier, critical=False)

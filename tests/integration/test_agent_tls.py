@@ -104,4 +104,5 @@ def test_a_list_of_cas_that_is_none_changes_nothing(tmp_path):
 
 def test_a_damaged_file_counts_as_none(tmp_path):
     (tmp_path / "ca.json").write_bytes(b"\x00")
-    assert FleetTls(tmp_path, now=lambda: NOW).authorities == ()
+    tls = FleetTls(tmp_path, now=lambda: NOW)
+    assert (tls.authorities, tls.damaged) == ((), 1)

@@ -8,6 +8,8 @@ from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
+from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
+
 from edgeops.trust.issuing import issue, new_issuer
 
 NOW = datetime.now(UTC)
@@ -59,3 +61,8 @@ def hears(context, port, *, name="localhost"):
 def certificate(issuer=None, *, names=NAMES, at=NOW, life=90 * DAY):
     """A server certificate of a new CA, or of this one."""
     return issue(issuer or new_issuer(at), names, at, life=life)
+
+
+def key_pem(issuer):
+    """The private key of a CA, as a server that shows the CA itself would have it."""
+    return issuer.key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption())
