@@ -50,6 +50,7 @@ def advance(connection: Connection, rollout: Rollout, event: RolloutEvent, *, re
         case RolloutCommand.WITHDRAW_OFFERS:
             for installation in rollouts.open_offers(connection, rollout.id):
                 take(connection, installation, InstallationEvent.WITHDRAW, now=now, detail=reason)
+            rollouts.let_go(connection, rollout.id, detail=reason, now=now)
         case _:
             assert_never(command)
 
