@@ -29,6 +29,7 @@ from fleet_server.api import (
     predictions,
     problems,
     quarantine,
+    restoration,
     retraining,
     rollouts,
     runs,
@@ -49,6 +50,7 @@ PREFIX = "/api/v1"
 
 _NOUNS = (
     health,
+    restoration,
     tokens,
     enrolment,
     keys,

@@ -13,6 +13,7 @@ LEAST_ROLE = {
     ("POST", "/api/v1/enrol"): None,
     ("GET", "/tuf/metadata/{name}"): None,
     ("GET", "/tuf/targets/{path}"): None,
+    ("GET", "/api/v1/restorations"): Role.VIEWER,
     ("GET", "/api/v1/keys"): Role.VIEWER,
     ("GET", "/api/v1/devices"): Role.VIEWER,
     ("GET", "/api/v1/devices/{device_id}"): Role.VIEWER,
