@@ -54,9 +54,9 @@ def restore(
     as_json: AsJson = False,
 ) -> None:
     """Make a data folder out of a backup; every file is verified, and no device changes its model because of it."""
-    options: list[str | Path] = [
+    options = [
         *(["--backup", backup_id] if backup_id is not None else []),
-        *(["--keys", keys] if keys is not None else []),
+        *(["--keys", str(keys)] if keys is not None else []),
         *(["--json"] if as_json else []),
     ]
     raise typer.Exit(local.run("restore", place, data, *options))

@@ -10,7 +10,7 @@ from pathlib import Path
 from edgeops.local import processes
 
 
-def run(verb: str, place: Path, data: Path, *options: str | Path) -> int:
+def run(verb: str, place: Path, data: Path, *options: str) -> int:
     """Run it with this terminal, and return its exit code."""
     command = processes.python("fleet_server.cli", verb, place, "--data", data, *options)
     return subprocess.run(command, env={**os.environ, "PYTHONSAFEPATH": "1"}, check=False).returncode

@@ -20,8 +20,8 @@ def online_keys(repository: Path, keys: Path) -> list[Path]:
     Raises:
         ConfigError, TrustError: there is no repository, or it is damaged.
     """
-    offline, online = _public_keys(repository)
-    return [path for path in sorted(keys.glob("*.pem")) if _public(path) in online - offline]
+    _, online = _public_keys(repository)
+    return [path for path in sorted(keys.glob("*.pem")) if _public(path) in online]
 
 
 def lie_here(repository: Path, keys: Path) -> bool:
@@ -35,8 +35,8 @@ def _public_keys(repository: Path) -> tuple[set[str], set[str]]:
     known = Repository.open(repository, repository).role_keys()
     offline = {key.public_hex for key in known if key.role in OFFLINE}
     listed = listed_content(repository, FLEET_KEYS_TARGET)
-    fleet = decode_fleet_keys(listed).keys if listed is not None else ()
-    return offline, {key.public_hex for key in (*known, *fleet)} - offline
+    fleet = {key.public_hex for key in decode_fleet_keys(listed).keys} if listed is not None else set()
+    return offline, ({key.public_hex for key in known} | fleet) - offline
 
 
 def _public(path: Path) -> str | None:

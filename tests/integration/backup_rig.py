@@ -99,7 +99,7 @@ class Agent:
         if not file.exists():
             np.savez(file, X=tiny_rows(2_000)[0], columns=np.array(COLUMNS))
         self.child = processes.start(name, self._line("run"), logs=self._logs)
-        eventually(lambda: self._answers(), what="the agent answers its owner")
+        eventually(self._answers, what="the agent answers its owner")
         self._command("replay", file, "--deployment", DEPLOYMENT, "--rate", "100", "--predictions", "off")
 
     def status(self):

@@ -32,7 +32,7 @@ def test_after_a_restore_elsewhere_every_device_converges_without_a_visit(tmp_pa
     data, kept, safe, new = (tmp_path / name for name in ("old", "backups", "safe", "new"))
     with Site(data, agents=0, starter=True) as site:
         digests = {version: add_version(data, version) for version in (1, 2)}
-        first, second = agents = [Agent(tmp_path / "agents", name, site) for name in ("pi-1", "pi-2")]
+        first, _ = agents = [Agent(tmp_path / "agents", name, site) for name in ("pi-1", "pi-2")]
         for agent in agents:
             endings.callback(agent.close)
         for version in digests:
