@@ -12,7 +12,7 @@ from pathlib import Path
 import msgspec
 
 from edgeops.digest import write_atomically
-from edgeops.errors import PeerError
+from edgeops.errors import EnvelopeError, MessageError
 from edgeops.protocol import envelope, messages
 from edgeops.protocol.envelope import Envelope, Freshness, Mark
 from edgeops.protocol.keys import PublicKey
@@ -40,7 +40,7 @@ class Marks(msgspec.Struct, kw_only=True):
 class Refused:
     """Not believed, or seen before."""
 
-    #: A counter's name: `envelope.refused`, `envelope.repeated`, `envelope.old-session`, ...
+    #: A counter's name: `envelope.` and a `Misfit` or `Freshness`, `envelope.unparsable`, `body.refused`, `desired.older`.
     name: str
     detail: str
 
@@ -75,9 +75,14 @@ class Downlink:
             return UnknownKey(key_id)
         try:
             opened = envelope.open_envelope(payload, device=self._device, kind=kind, keys=keys)
+        except EnvelopeError as error:
+            return Refused(f"envelope.{error.reason}", str(error))
+        except MessageError as error:
+            return Refused("envelope.unparsable", str(error))
+        try:
             body = messages.decode(opened.body, _BODIES[kind])
-        except PeerError as error:
-            return Refused("envelope.refused", str(error))
+        except MessageError as error:
+            return Refused("body.refused", str(error))
         standing = envelope.freshness(opened, self._marks.kinds.get(kind))
         if standing is not Freshness.FRESH:
             return Refused(
