@@ -40,7 +40,8 @@ class Marks(msgspec.Struct, kw_only=True):
 class Refused:
     """Not believed, or seen before."""
 
-    #: A counter's name: `envelope.` and a `Misfit` or `Freshness`, `envelope.unparsable`, `body.refused`, `desired.older`.
+    #: A counter's name: `envelope.` and a `Misfit` or a `Freshness`, `envelope.unparsable`, `body.refused`,
+    #: `desired.older`.
     name: str
     detail: str
 
@@ -68,7 +69,9 @@ class Downlink:
         """The newest (epoch, revision) carried out."""
         return self._marks.desired
 
-    def hear(self, kind: DownKind, payload: bytes, keys: Mapping[str, PublicKey]) -> Heard | Refused | UnknownKey:
+    def hear(  # noqa: PLR0911 - one return a reason
+        self, kind: DownKind, payload: bytes, keys: Mapping[str, PublicKey]
+    ) -> Heard | Refused | UnknownKey:
         """Verify one payload that arrived on the topic of `kind`."""
         key_id = _named_key(payload)
         if key_id is not None and key_id not in keys:
