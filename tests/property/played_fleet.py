@@ -65,8 +65,12 @@ class World:
     asked: set[str | None] = field(default_factory=set)
     listed_now: bool = False
     acknowledged_now: bool = False
+    #: Starts in the present trial.
+    boots: int = 0
     #: (epoch, revision) of installations whose end is on disk.
     over: set[tuple[int, int]] = field(default_factory=set)
+    #: Final reports of what has ended, on disk.
+    owed: set[str] = field(default_factory=set)
     #: The final state that was reported of each, and those that are to be installed once more after damage.
     finals: dict[str, UpdateState] = field(default_factory=dict)
     lost: set[str] = field(default_factory=set)
@@ -87,6 +91,7 @@ class PlayedDevice:
         self.update = Update()
         self.doing: Command | None = None
         self._dies_in = NEVER
+        self._is_hindered = False
 
     @contextmanager
     def dying_in(self, borders: int) -> Iterator[None]:
@@ -99,12 +104,22 @@ class PlayedDevice:
         finally:
             self._dies_in = NEVER
 
+    @contextmanager
+    def hindered(self) -> Iterator[None]:
+        """The next act fails (a full disk, say): its state is on disk, and it is taken up again later."""
+        self._is_hindered = True
+        try:
+            yield
+        finally:
+            self._is_hindered = False
+
     def boot(self) -> None:
         """A new process: all it knows is the disk."""
         self._dies_in = NEVER
         self.update = msgspec.json.decode(self.disk, type=Update)
         self.doing = None
         if self.update.state is UpdateState.TRIAL:
+            self.world.boots += 1
             self._feed(machine.boot(self.update))
         else:
             self._carry_out(machine.resume(self.update))
@@ -194,17 +209,24 @@ class PlayedDevice:
         self._border()
         if isinstance(event, events.Started | events.Lost | events.AlreadyActive):
             self.world.listed_now = self.world.acknowledged_now = False
+            self.world.boots = 0
             self.world.over.discard(_mark_of(update))
         self.disk = msgspec.json.encode(update)
         if update.state in RESTING and update.state is not UpdateState.COMMITTED:
             self.world.over.add(_mark_of(update))
+        if update.state in RESTING and update.wanted is not None and update.wanted.digest is not None:
+            self.world.owed.add(report_key(DEPLOYMENT, update))
         self.update = update
         self._border()
         self._carry_out(command)
 
-    def _carry_out(self, command: Command) -> None:
+    def _carry_out(self, command: Command) -> None:  # noqa: C901 - one case a command
         if command is not Command.NONE:
             self.doing = None
+            if self._is_hindered:
+                self._is_hindered = False
+                self.doing = Command.WAIT
+                return
         self._check(command)
         digest = self.update.wanted.digest if self.update.wanted else None
         match command:
@@ -257,6 +279,7 @@ class PlayedDevice:
             case Command.START_TRIAL:
                 assert digest in world.verified, "a trial of unverified bytes"
                 assert world.listed_now, "a trial without asking right before whether it is listed"
+                assert world.boots <= limits.TRIAL_BOOTS, "a model that takes the agent down again and again"
             case Command.SEND_EVIDENCE:
                 assert update.evidence is not None
                 assert not update.evidence.errors, "evidence of a model that failed"
