@@ -1,7 +1,9 @@
 """Yesterday's backup in another folder, at another port: the fleet goes on without a visit."""
 
 import contextlib
+import re
 import shutil
+from pathlib import Path
 
 import pytest
 
@@ -19,6 +21,15 @@ from tests.integration.backup_rig import (
 )
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(400)]
+
+
+OPERATIONS = Path(__file__).parents[2] / "docs/operations.md"
+
+
+def documented(verb, where):
+    """A command of the page for operators, word by word, with the places of this test."""
+    [line] = re.findall(rf"^    edgeops ({verb} .*)$", OPERATIONS.read_text(), re.MULTILINE)
+    return [where.get(word, word) for word in line.split()]
 
 
 @pytest.fixture
@@ -39,7 +50,8 @@ def test_after_a_restore_elsewhere_every_device_converges_without_a_visit(tmp_pa
             publish(site.client, version)
         assert roll_out(site.client, 1).state == "finished"
 
-        backup = edgeops("backup", kept, "--data", data, "--json")
+        where = {"/media/disk/edgeops": kept, "/srv/edgeops-new": new, "/media/stick/edgeops-keys": safe}
+        backup = edgeops(*documented("backup", where), "--data", data)
         assert backup.returncode == 0, backup.stderr
 
         assert roll_out(site.client, 2).state == "finished"
@@ -53,7 +65,7 @@ def test_after_a_restore_elsewhere_every_device_converges_without_a_visit(tmp_pa
             shutil.copy(data / f"keys/{role}.pem", safe)
     shutil.rmtree(data)
 
-    restored = edgeops("restore", kept, "--data", new, "--keys", safe)
+    restored = edgeops(*documented("restore", where))
     assert restored.returncode == 0, restored.stderr
     with Site(new, agents=0, starter=True) as site:
         client = site.client
@@ -70,4 +82,4 @@ def test_after_a_restore_elsewhere_every_device_converges_without_a_visit(tmp_pa
         assert signed.returncode == 0, signed.stderr
         assert roll_out(client, 4).state == "finished"
         assert [agent.active for agent in agents] == [digests[4]] * 2
-        assert "this server was restored" in edgeops("devices", "list", "--data", new).stderr
+        assert "this server was restored" in edgeops(*documented("devices list", where)).stderr
