@@ -95,8 +95,10 @@ def _enrolment_token(config: ServerConfig, options: argparse.Namespace) -> None:
 
 
 def _backup(config: ServerConfig, options: argparse.Namespace) -> None:
-    from fleet_server.backup import taking
+    from fleet_server.backup import places, taking
 
+    if options.keep and options.place.suffix == places.TAR:
+        raise InputError(f"{options.place} holds one backup, so there is nothing to --keep; name a folder")
     taken = taking.take(
         config, options.place, with_online_keys=options.with_online_keys, now=datetime.now(UTC), say=_say
     )

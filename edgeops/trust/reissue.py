@@ -9,6 +9,7 @@ It decides nothing about what is listed.
 """
 
 from collections.abc import Iterable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -52,7 +53,6 @@ class Reissue:
 
         Raises:
             TrustError: the repository is damaged.
-            ConfigError: a key file cannot be read.
         """
         self._storage = Storage(folder)
         self._keys = keys
@@ -163,7 +163,11 @@ def _above(version: int, now: datetime) -> int:
 
 
 def _signers(paths: Iterable[Path]) -> dict[str, Signer]:
-    signers = [_signer(read_private_key(path)) for path in paths]
+    """By key id; a file that holds no such key is of no use here, and what is missing is told by role."""
+    signers = []
+    for path in paths:
+        with suppress(ConfigError):
+            signers.append(_signer(read_private_key(path)))
     return {signer.public_key.keyid: signer for signer in signers}
 
 

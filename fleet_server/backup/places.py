@@ -24,10 +24,14 @@ TAR = ".tar"
 _READ_BYTES = 1 << 20
 _BACKUPS = "backups"
 _UNDER_WAY = ".under-way"
+_SCRATCH = ".scratch"
 
 
 class Making(Protocol):
     """A backup that is being made."""
+
+    #: On the same disk, for what has to be a file before it can be put; gone in the end.
+    scratch: Path
 
     def put(self, path: str, source: Path, *, mode: int = 0o600) -> Entry:
         """Keep a file; a blob that is there already is not copied again."""
@@ -111,28 +115,38 @@ def making(place: Path) -> Iterator[Making]:
     sweep(place.parent, (place.name,))
     handle, name = tempfile.mkstemp(prefix=f".{place.name}.", dir=place.parent)
     try:
-        with os.fdopen(handle, "wb") as file, tarfile.open(fileobj=file, mode="w", format=tarfile.PAX_FORMAT) as tar:
-            yield _TarMaking(tar, file, lambda: Path(name).replace(place))
+        with (
+            os.fdopen(handle, "wb") as file,
+            tarfile.open(fileobj=file, mode="w", format=tarfile.PAX_FORMAT) as tar,
+            _scratch(place.parent / f".{place.name}-scratch") as scratch,
+        ):
+            yield _TarMaking(tar, file, scratch, lambda: Path(name).replace(place))
         sync_folder(place.parent)
     finally:
         Path(name).unlink(missing_ok=True)
 
 
+@contextmanager
+def _scratch(folder: Path) -> Iterator[Path]:
+    """An empty folder; what a backup left in it that was killed goes."""
+    shutil.rmtree(folder, ignore_errors=True)
+    folder.mkdir(mode=0o700)
+    try:
+        yield folder
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
+
+
 def _making_folder(place: Path) -> Iterator[Making]:
     backups = place / _BACKUPS
     backups.mkdir(mode=0o700, exist_ok=True)
-    under_way = backups / _UNDER_WAY
-    # What a backup left that was killed: nobody else is at work.
-    shutil.rmtree(under_way, ignore_errors=True)
-    under_way.mkdir(mode=0o700)
-    try:
-        yield _FolderMaking(place, under_way)
-    finally:
-        shutil.rmtree(under_way, ignore_errors=True)
+    with _scratch(backups / _UNDER_WAY) as under_way, _scratch(place / _SCRATCH) as scratch:
+        yield _FolderMaking(place, under_way, scratch)
 
 
 class _FolderMaking:
-    def __init__(self, place: Path, under_way: Path) -> None:
+    def __init__(self, place: Path, under_way: Path, scratch: Path) -> None:
+        self.scratch = scratch
         self._place = place
         self._under_way = under_way
 
@@ -145,7 +159,7 @@ class _FolderMaking:
         size_bytes = source.stat().st_size
         if target.is_file() and target.stat().st_size == size_bytes:
             return Entry(size_bytes=size_bytes, digest=digest)
-        under_way = self._under_way / "blob"
+        under_way = self.scratch / "blob"
         try:
             with source.open("rb") as file:
                 entry = copy_file(file, under_way, mode=mode)
@@ -166,7 +180,8 @@ class _FolderMaking:
 
 
 class _TarMaking:
-    def __init__(self, tar: tarfile.TarFile, file: BinaryIO, arrive: Callable[[], object]) -> None:
+    def __init__(self, tar: tarfile.TarFile, file: BinaryIO, scratch: Path, arrive: Callable[[], object]) -> None:
+        self.scratch = scratch
         self._tar = tar
         self._file = file
         self._arrive = arrive

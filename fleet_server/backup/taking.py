@@ -12,7 +12,6 @@ Private keys stay behind, unless a person asks for those that the server itself 
 """
 
 import shutil
-import tempfile
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from datetime import datetime
@@ -65,10 +64,10 @@ def take(config: ServerConfig, place: Path, *, with_online_keys: bool, now: date
     if place.resolve().is_relative_to(config.data.resolve()):
         raise ConfigError(f"{place} is inside the data folder {config.data}, and would be lost with it; name another")
     try:
-        with places.making(place) as making, tempfile.TemporaryDirectory(dir=place.parent) as scratch:
-            _require_room(config, place)
+        with places.making(place) as making:
+            _require_room(config, making.scratch)
             files = _Files(making)
-            rows = _copy(config, files, Path(scratch), with_online_keys=with_online_keys, say=say)
+            rows = _copy(config, files, making.scratch, with_online_keys=with_online_keys, say=say)
             manifest = Manifest(
                 format=FORMAT,
                 edgeops=edgeops.__version__,
@@ -176,9 +175,11 @@ def _rows(folder: Path) -> _Rows:
         database.close()
 
 
-def _require_room(config: ServerConfig, place: Path) -> None:
+def _require_room(config: ServerConfig, scratch: Path) -> None:
     """Told before the disk is full: the databases are copied twice, once to be put in their place."""
     wanted = 2 * sum(file.stat().st_size for file in config.db.glob("*.db"))
-    free = shutil.disk_usage(place.parent).free
+    free = shutil.disk_usage(scratch).free
     if free < wanted:
-        raise ConfigError(f"{place} has {free} bytes left, the databases alone take {wanted} for a while; make room")
+        raise ConfigError(
+            f"{scratch.parent} has {free} bytes left, the databases alone take {wanted} for a while; make room"
+        )
