@@ -91,7 +91,7 @@ class PlayedDevice:
         self.update = Update()
         self.doing: Command | None = None
         self._dies_in = NEVER
-        self._is_hindered = False
+        self._hindered_in = NEVER
 
     @contextmanager
     def dying_in(self, borders: int) -> Iterator[None]:
@@ -105,13 +105,13 @@ class PlayedDevice:
             self._dies_in = NEVER
 
     @contextmanager
-    def hindered(self) -> Iterator[None]:
-        """The next act fails (a full disk, say): its state is on disk, and it is taken up again later."""
-        self._is_hindered = True
+    def hindered_in(self, acts: int) -> Iterator[None]:
+        """The n-th act fails (a full disk, say): its state is on disk, and it is taken up again later."""
+        self._hindered_in = acts
         try:
             yield
         finally:
-            self._is_hindered = False
+            self._hindered_in = NEVER
 
     def boot(self) -> None:
         """A new process: all it knows is the disk."""
@@ -223,8 +223,8 @@ class PlayedDevice:
     def _carry_out(self, command: Command) -> None:  # noqa: C901 - one case a command
         if command is not Command.NONE:
             self.doing = None
-            if self._is_hindered:
-                self._is_hindered = False
+            self._hindered_in -= 1
+            if self._hindered_in == 0:
                 self.doing = Command.WAIT
                 return
         self._check(command)
@@ -304,6 +304,7 @@ class PlayedSite:
         #: By device, the records that the server has committed.
         self.ledger: dict[str, set[str]] = {device_id: set() for device_id in self.devices}
         self._backup: dict[str, set[str]] | None = None
+        self._turn = 0
         #: Outcomes of installations, as the server knew them last.
         self.outcomes: dict[str, str] = {}
 
@@ -394,14 +395,16 @@ class PlayedSite:
     # -- in the end
 
     def everything_flows(self) -> None:
-        """Nothing is lost or late any more, and every device works."""
+        """Nothing is lost or late any more, and every device works; an act in seven is hindered for a while."""
         for _ in range(8):
             before = [device.disk for device in self.devices.values()]
             self.compose()
             for device in self.devices.values():
                 if self.desired[device.id]:
                     device.hear(self.desired[device.id][-1])
-                device.work()
+                self._turn += 1
+                with device.hindered_in(self._turn % 7):
+                    device.work()
                 self._write(device, device.unsaid())
                 device.hear_ack(self.ledger[device.id])
                 device.work()

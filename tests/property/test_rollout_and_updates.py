@@ -105,6 +105,11 @@ class Together(RuleBasedStateMachine):
             with self._device(device).dying_in(borders):
                 self._device(device).hear(self.site.desired[device][-1])
 
+    def the_desired_state_arrives_whole(self, device) -> None:
+        self.site.compose()
+        if self.site.desired[device]:
+            self._device(device).hear(self.site.desired[device][-1])
+
     @rule(data=st.data(), device=DEVICES)
     def an_old_desired_state_arrives(self, data, device) -> None:
         self.site.compose()
@@ -152,6 +157,12 @@ class Together(RuleBasedStateMachine):
         with self._device(device).dying_in(borders):
             self._device(device).work()
 
+    @rule(device=DEVICES, acts=st.integers(1, 6))
+    def work_with_a_hindrance(self, device, acts) -> None:
+        self.the_desired_state_arrives_whole(device)
+        with self._device(device).hindered_in(acts):
+            self._device(device).work()
+
     @rule(data=st.data(), device=DEVICES, borders=BORDERS)
     def a_step_ends(self, data, device, borders) -> None:
         played = self._device(device)
@@ -167,15 +178,6 @@ class Together(RuleBasedStateMachine):
         if played.update.state is UpdateState.TRIAL:
             with played.dying_in(borders):
                 played.trial_goes_on(evidence, quiet=timedelta(hours=quiet))
-
-    @rule(data=st.data(), device=DEVICES)
-    def an_act_is_hindered(self, data, device) -> None:
-        played = self._device(device)
-        with played.hindered():
-            if played.doing in OUTCOMES:
-                played.step_ends(data.draw(st.sampled_from(OUTCOMES[played.doing])))
-            elif played.update.state is UpdateState.TRIAL:
-                played.trial_goes_on(data.draw(st.sampled_from([GOOD, BAD])))
 
     @rule(device=DEVICES)
     def power_fails(self, device) -> None:
