@@ -62,11 +62,18 @@ def _api(config: ServerConfig, _options: argparse.Namespace) -> None:
     serve(config)
 
 
+def _broker(config: ServerConfig, options: argparse.Namespace) -> None:
+    from fleet_server.mosquitto import run_mosquitto
+
+    sys.exit(run_mosquitto(config, options.mosquitto))
+
+
 def _link(config: ServerConfig, _options: argparse.Namespace) -> None:
+    from fleet_server.link.allowance import Share
     from fleet_server.link.run import run_link
 
     _log_to_stderr()
-    run_link(config)
+    run_link(config, share=Share.of(os.environ))
 
 
 def _jobs(config: ServerConfig, options: argparse.Namespace) -> None:
@@ -125,7 +132,7 @@ def _backup(config: ServerConfig, options: argparse.Namespace) -> None:
 def _restore(config: ServerConfig, options: argparse.Namespace) -> None:
     from fleet_server.backup.restoring import Order, restore
 
-    order = Order(place=options.place, target=config.data, backup_id=options.backup, offline_keys=options.keys)
+    order = Order(place=options.place, target=config.data, backup_id=options.backup, offline_keys=tuple(options.keys))
     restored = restore(order, datetime.now(UTC), say=_say)
     taken_at = f"{restored.manifest.taken_at:%Y-%m-%d %H:%M:%S} UTC"
     if options.json:
@@ -171,6 +178,8 @@ def _parser() -> argparse.ArgumentParser:
     init = command("init", _init, "make a data folder complete; harmless to repeat", needs_data=False)
     init.add_argument("--starter", action="store_true", help="add the model that comes with the package")
     command("api", _api, "answer HTTP requests")
+    broker = command("broker", _broker, "run the private broker")
+    broker.add_argument("--mosquitto", type=Path, required=True, metavar="PROGRAM", help="the broker's program")
     command("link", _link, "speak to devices through the broker")
     jobs = command("jobs", _jobs, "do queued work and run rollouts")
     jobs.add_argument("--warm", action="store_true", help="load the training libraries before the first job")
@@ -187,7 +196,9 @@ def _parser() -> argparse.ArgumentParser:
     restore = command("restore", _restore, "make a data folder out of a backup", needs_data=False)
     restore.add_argument("place", type=Path, metavar="PLACE", help="what `backup` wrote")
     restore.add_argument("--backup", metavar="ID", help="which one of a folder (default: the newest)")
-    restore.add_argument("--keys", type=Path, metavar="DIR", help="where root.pem and targets.pem lie")
+    restore.add_argument(
+        "--keys", type=Path, action="append", default=[], metavar="DIR", help="where root.pem and targets.pem lie"
+    )
     restore.add_argument("--json", action="store_true", help="one JSON document")
     return parser
 

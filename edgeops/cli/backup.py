@@ -44,11 +44,12 @@ def restore(
         str | None, typer.Option("--backup", metavar="ID", help="Which backup of a folder.  [default: the newest]")
     ] = None,
     keys: Annotated[
-        Path | None,
+        list[Path] | None,
         typer.Option(
             "--keys",
             metavar="DIR",
-            help="Where root.pem and targets.pem lie: the server gets new keys, signed with them.",
+            help="Where root.pem and targets.pem lie: the server gets new keys, signed with them. Several persons' "
+            "keys: several times.",
         ),
     ] = None,
     as_json: AsJson = False,
@@ -56,7 +57,7 @@ def restore(
     """Make a data folder out of a backup; every file is verified, and no device changes its model because of it."""
     options = [
         *(["--backup", backup_id] if backup_id is not None else []),
-        *(["--keys", str(keys)] if keys is not None else []),
+        *(word for folder in keys or () for word in ("--keys", str(folder))),
         *(["--json"] if as_json else []),
     ]
     raise typer.Exit(local.run("restore", place, data, *options))

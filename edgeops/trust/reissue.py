@@ -8,15 +8,13 @@ by one; what was signed offline after the backup then stands between the devices
 It decides nothing about what is listed.
 """
 
-from collections.abc import Iterable, Mapping, Sequence
-from contextlib import suppress
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from cryptography.hazmat.primitives.serialization import load_pem_private_key
-from securesystemslib.signer import CryptoSigner, Signer
+from securesystemslib.signer import Signer
 from tuf.api.metadata import (  # type: ignore[attr-defined]  # python-tuf fills __all__ at run time
     Metadata,
     MetaFile,
@@ -29,8 +27,10 @@ from tuf.api.metadata import (  # type: ignore[attr-defined]  # python-tuf fills
 
 from edgeops import limits
 from edgeops.errors import ConfigError
-from edgeops.protocol.keys import SigningKey, read_private_key, write_private_key
-from edgeops.trust.storage import Current, Storage
+from edgeops.protocol.keys import SigningKey, write_private_key
+from edgeops.trust.custody import key_file
+from edgeops.trust.signers import by_id, signer_of
+from edgeops.trust.storage import Storage
 
 _ONLINE = (Snapshot.type, Timestamp.type)
 
@@ -48,17 +48,17 @@ class Reissued:
 class Reissue:
     """A repository folder, and the keys that a person brings for a moment together with those that lie with it."""
 
-    def __init__(self, folder: Path, keys: Path, *, offline: Path | None) -> None:
+    def __init__(self, folder: Path, keys: Path, *, offline: Sequence[Path] = ()) -> None:
         """Read what the repository lists, and the private keys.
 
         Raises:
             TrustError: the repository is damaged.
+            ConfigError: a key file that cannot be read.
         """
         self._storage = Storage(folder)
         self._keys = keys
         self._current = self._storage.load()
-        folders = [keys] if offline is None else [keys, offline]
-        self._signers = _signers(path for place in folders for path in sorted(place.glob("*.pem")))
+        self._signers = by_id(keys, *offline)
 
     @property
     def can_replace_keys(self) -> bool:
@@ -67,8 +67,7 @@ class Reissue:
 
     def missing(self, roles: Sequence[str]) -> list[str]:
         """Those of the roles that fewer keys are at hand for than they need."""
-        root = self._current.root.signed
-        return [role for role in roles if len(self._for(role)) < root.roles[role].threshold]
+        return [role for role in roles if len(self._for(role)) < self._current.threshold(role)]
 
     def replace_keys(self, alongside: Mapping[str, bytes], now: datetime) -> Reissued:
         """Give snapshot and timestamp new keys, put into the keys folder, and list `alongside` (path -> content).
@@ -84,8 +83,8 @@ class Reissue:
                 for key_id in tuple(root.roles[role].keyids):
                     root.revoke_key(key_id, role)
                 key = SigningKey.generate()
-                write_private_key(self._keys / f"{role}.pem", key)
-                signer = _signer(key)
+                write_private_key(key_file(self._keys, role), key)
+                signer = signer_of(key)
                 root.add_key(signer.public_key, role)
                 root.roles[role].threshold = 1
                 self._signers[signer.public_key.keyid] = signer
@@ -150,26 +149,5 @@ class Reissue:
             raise ConfigError(f"too few keys of {' and '.join(missing)} are at hand; name their folder with --keys DIR")
 
 
-def listed_content(folder: Path, path: str) -> bytes | None:
-    """The content of a target that the repository in `folder` lists, from its own files; None = it lists none."""
-    storage = Storage(folder)
-    current: Current = storage.load()
-    file = current.targets.signed.targets.get(path)
-    return None if file is None else (folder / "targets" / file.get_prefixed_paths()[0]).read_bytes()
-
-
 def _above(version: int, now: datetime) -> int:
     return max(version + 1, int(now.timestamp()))
-
-
-def _signers(paths: Iterable[Path]) -> dict[str, Signer]:
-    """By key id; a file that holds no such key is of no use here, and what is missing is told by role."""
-    signers = []
-    for path in paths:
-        with suppress(ConfigError):
-            signers.append(_signer(read_private_key(path)))
-    return {signer.public_key.keyid: signer for signer in signers}
-
-
-def _signer(key: SigningKey) -> Signer:
-    return CryptoSigner(load_pem_private_key(key.to_pem(), password=None))

@@ -10,7 +10,6 @@ from edgeops.errors import ConfigError
 from edgeops.protocol.keys import read_private_key
 from edgeops.trust.custody import OFFLINE
 from edgeops.trust.keyring import FLEET_KEYS_TARGET, decode_fleet_keys
-from edgeops.trust.reissue import listed_content
 from edgeops.trust.repository import Repository
 
 
@@ -32,9 +31,10 @@ def lie_here(repository: Path, keys: Path) -> bool:
 
 def _public_keys(repository: Path) -> tuple[set[str], set[str]]:
     """The public halves (hex) that only a person may use, and those that the server needs."""
-    known = Repository.open(repository, repository).role_keys()
+    opened = Repository.open(repository, repository)
+    known = opened.role_keys()
     offline = {key.public_hex for key in known if key.role in OFFLINE}
-    listed = listed_content(repository, FLEET_KEYS_TARGET)
+    listed = opened.read(FLEET_KEYS_TARGET)
     fleet = {key.public_hex for key in decode_fleet_keys(listed).keys} if listed is not None else set()
     return offline, ({key.public_hex for key in known} | fleet) - offline
 

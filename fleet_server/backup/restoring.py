@@ -14,8 +14,9 @@ from pathlib import Path
 from edgeops.digest import sync_folder
 from edgeops.errors import ConfigError, ConflictError, InputError, NotFoundError, PlatformError
 from edgeops.protocol.keys import SigningKey, write_private_key
-from edgeops.trust.keyring import FLEET_KEYS_TARGET, FleetKey, FleetKeys, decode_fleet_keys, encode_fleet_keys
-from edgeops.trust.reissue import Reissue, listed_content
+from edgeops.trust.keyring import FLEET_KEYS_TARGET, decode_fleet_keys, encode_fleet_keys, fleet_keys_of
+from edgeops.trust.reissue import Reissue
+from edgeops.trust.repository import Repository
 from fleet_server.backup import places
 from fleet_server.backup.manifest import Manifest, id_of, read_manifest
 from fleet_server.backup.places import Made
@@ -50,8 +51,8 @@ class Order:
     target: Path
     #: Which backup of a folder; None = the newest.
     backup_id: str | None = None
-    #: Where root and targets keys lie, for a moment.
-    offline_keys: Path | None = None
+    #: Folders with root and targets keys, of one person each; read, not kept.
+    offline_keys: tuple[Path, ...] = ()
 
 
 def restore(order: Order, now: datetime, *, say: Say) -> Restored:
@@ -90,7 +91,7 @@ def _build(order: Order, config: ServerConfig, now: datetime, say: Say) -> Resto
         manifest = read_manifest(made.manifest, expected=made.id, known=known_schemas())
         found = id_of(manifest.taken_at, made.manifest)
         _require_room(manifest, config.data)
-        if not manifest.online_keys and order.offline_keys is None:
+        if not manifest.online_keys and not order.offline_keys:
             raise ConfigError(
                 f"backup {found} is without online keys, so the server would have none to speak with; name the folder "
                 "with root.pem and targets.pem, which sign new ones: --keys DIR"
@@ -143,23 +144,24 @@ def _mode(path: str) -> int:
     return 0o600 if path.split("/", maxsplit=1)[0] in (KEYS_FOLDER, "db") else 0o644
 
 
-def _sign_again(config: ServerConfig, offline_keys: Path | None, now: datetime) -> tuple[int, bool]:
+def _sign_again(config: ServerConfig, offline_keys: tuple[Path, ...], now: datetime) -> tuple[int, bool]:
     """Make devices take this repository for newer; the epoch of the fleet key, and whether there are new keys."""
-    listed = listed_content(config.repository, FLEET_KEYS_TARGET)
+    listed = Repository.open(config.repository, config.keys).read(FLEET_KEYS_TARGET)
     if listed is None:
         raise InputError(f"the backup's repository lists no {FLEET_KEYS_TARGET}; take another backup")
     fleet = decode_fleet_keys(listed)
     reissue = Reissue(config.repository, config.keys, offline=offline_keys)
     if reissue.can_replace_keys:
-        key, epoch = SigningKey.generate(), fleet.epoch + 1
+        # Above whatever the lost server began: a device listens to no epoch before the last one that spoke.
+        key, epoch = SigningKey.generate(), max(fleet.epoch + 1, int(now.timestamp()))
         write_private_key(config.fleet_key(epoch), key)
-        keys = FleetKeys(epoch=epoch, keys=(FleetKey(epoch=epoch, public_hex=key.public.hex),))
-        reissue.replace_keys({FLEET_KEYS_TARGET: encode_fleet_keys(keys)}, now)
+        reissue.replace_keys({FLEET_KEYS_TARGET: encode_fleet_keys(fleet_keys_of(key.public, epoch=epoch))}, now)
         for old in (key.epoch for key in fleet.keys):
             config.fleet_key(old).unlink(missing_ok=True)
         return epoch, True
-    if offline_keys is not None and reissue.missing(("targets",)):
-        raise ConfigError(f"{offline_keys} holds too few targets keys of this fleet; name the folder with targets.pem")
+    if offline_keys and reissue.missing(("targets",)):
+        places = " and ".join(map(str, offline_keys))
+        raise ConfigError(f"{places} holds too few targets keys of this fleet; name the folder with targets.pem")
     online = reissue.missing(("snapshot", "timestamp"))
     if online or not config.fleet_key(fleet.epoch).is_file():
         raise ConfigError(

@@ -23,7 +23,7 @@ def settle(connection: Connection, restoration: Restoration, *, epoch: int) -> N
     now = restoration.restored_at
     reason = f"the server was restored from a backup of {restoration.taken_at:%Y-%m-%d %H:%M} UTC; roll out again"
     _end_rollouts(connection, reason, now)
-    backups.forget_what_was_wanted(connection, revision=int(now.timestamp()))
+    backups.forget_what_was_wanted(connection, epoch=epoch, revision=int(now.timestamp()))
     backups.end_enrolment_tokens(connection, now=now)
     backups.remember(connection, restoration)
     settings.write(connection, settings.FLEET_EPOCH, str(epoch))

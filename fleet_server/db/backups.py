@@ -38,16 +38,18 @@ def device_count(connection: Connection) -> int:
     return connection.execute(query).scalar_one()
 
 
-def forget_what_was_wanted(connection: Connection, *, revision: int) -> None:
+def forget_what_was_wanted(connection: Connection, *, epoch: int, revision: int) -> None:
     """Want nothing of any device until somebody does, under revisions that no device has seen.
 
     A device ignores a revision that is not above its last one. What it saw last is known when it reports, and may
-    equal what would be next, so the next one is far above: at least `revision`.
+    equal what would be next, so the next one is far above: at least `revision`, in the `epoch` of the fleet key.
     """
     connection.execute(delete(desired))
     connection.execute(delete(outbox))
     higher = case((devices.c.desired_revision < revision, revision), else_=devices.c.desired_revision + 1)
-    connection.execute(update(devices).values(desired_revision=higher, presence=Presence.OFFLINE))
+    later = case((devices.c.desired_epoch < epoch, epoch), else_=devices.c.desired_epoch)
+    values = {"desired_epoch": later, "desired_revision": higher, "presence": Presence.OFFLINE}
+    connection.execute(update(devices).values(values))
 
 
 def end_enrolment_tokens(connection: Connection, *, now: datetime) -> None:

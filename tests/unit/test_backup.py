@@ -65,7 +65,7 @@ def back_up(server, place, *, now=NOW, with_online_keys=False, say=silent):
 
 
 def bring_back(place, target, *, keys=None, backup_id=None):
-    order = Order(place=place, target=target, backup_id=backup_id, offline_keys=keys)
+    order = Order(place=place, target=target, backup_id=backup_id, offline_keys=() if keys is None else (keys,))
     return restore(order, LATER, say=silent)
 
 
@@ -361,12 +361,12 @@ def test_a_restored_server_wants_nothing_under_a_revision_that_no_device_has_see
         assert (desired.deployments, desired.revision) == ((), int(LATER.timestamp()))
         assert outbox.waiting(connection, limit=10) == ()
         assert devices.get(connection, "pi-1").presence is Presence.OFFLINE
-        assert settings.fleet_epoch(connection) == 2
+        assert settings.fleet_epoch(connection) == desired.epoch == int(LATER.timestamp())
         [entry] = [one for one in audit.page(connection, limit=10) if one.action == "server.restored"]
         assert entry.data == {"taken_at": NOW.isoformat()}
         assert isinstance(audit.verify(connection), audit.Intact)
     again = tmp_path / "newer"
-    restore(Order(place=place, target=again, offline_keys=safe), LATER + timedelta(hours=1), say=silent)
+    restore(Order(place=place, target=again, offline_keys=(safe,)), LATER + timedelta(hours=1), say=silent)
     with closing(Database.in_folder(again / "db")) as database, database.read() as connection:
         assert devices.desired_of(connection, "pi-1").revision > desired.revision
 

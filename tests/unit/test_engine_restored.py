@@ -112,6 +112,7 @@ def test_what_was_proven_since_counts_as_ever(fleet):
         runs(fleet, device_id, UNKNOWN)
     fleet.now += timedelta(seconds=1)
     proven(fleet, 1)
+    fleet.now += timedelta(seconds=1)
     fleet.roll_out(2, selector="id=dev-0", waves=("100%",))
     fleet.say("dev-0", UpdateState.FAILED, reason=Reason.GOLDEN)
     assert fleet.desired_digest("dev-0") == digest_of(1)

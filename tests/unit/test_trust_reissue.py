@@ -46,7 +46,7 @@ def test_with_the_offline_keys_a_device_forgets_all_that_the_lost_server_signed(
     site.repository.publish({"models/digits/auto/9-int8.json": b"{}"}, site.now)
     assert SECOND in listed(site.ask("models/digits/auto/9-int8.json"))
 
-    reissue = Reissue(folder, keys, offline=safe)
+    reissue = Reissue(folder, keys, offline=[safe])
     assert reissue.can_replace_keys
     done = reissue.replace_keys({SECOND: b'{"again": 1}'}, site.now)
     serve(site, folder)
@@ -58,7 +58,7 @@ def test_with_the_offline_keys_a_device_forgets_all_that_the_lost_server_signed(
 
 def test_the_lost_server_is_believed_no_more_once_its_keys_were_replaced(site, lost):
     folder, keys, safe = lost
-    Reissue(folder, keys, offline=safe).replace_keys({}, site.now)
+    Reissue(folder, keys, offline=[safe]).replace_keys({}, site.now)
     old = site.served
     serve(site, folder)
     assert DESCRIPTOR in listed(site.ask())
@@ -75,23 +75,23 @@ def test_with_its_own_keys_a_server_counts_above_what_was_signed_again_since(sit
     serve(site, folder)
     assert kind_of(site.ask()) is FailureKind.ROLLBACK, "as it was in the backup"
 
-    done = Reissue(folder, keys, offline=None).count_higher(site.now)
+    done = Reissue(folder, keys).count_higher(site.now)
     assert (done.new_keys, done.versions["timestamp"]) == (False, int(site.now.timestamp()))
     assert listed(site.ask(DESCRIPTOR)) == {DESCRIPTOR}
     later = site.now + timedelta(days=1)
-    assert Reissue(folder, keys, offline=None).count_higher(later).versions["snapshot"] > done.versions["snapshot"]
+    assert Reissue(folder, keys).count_higher(later).versions["snapshot"] > done.versions["snapshot"]
 
 
 def test_with_its_own_keys_alone_it_cannot_undo_what_was_signed_offline_since(site, lost):
     folder, keys, safe = lost
     site.repository.publish({SECOND: b"{}"}, site.now)
     site.ask()
-    Reissue(folder, keys, offline=None).count_higher(site.now)
+    Reissue(folder, keys).count_higher(site.now)
     serve(site, folder)
     assert kind_of(site.ask()) is FailureKind.ROLLBACK
 
     (safe / "root.pem").unlink()
-    assert Reissue(folder, keys, offline=safe).count_higher(site.now + timedelta(seconds=5)).new_keys is False
+    assert Reissue(folder, keys, offline=[safe]).count_higher(site.now + timedelta(seconds=5)).new_keys is False
     assert listed(site.ask()) == {DESCRIPTOR}
 
 
@@ -105,7 +105,7 @@ def test_what_a_delegated_key_signed_counts_higher_too(site, lost):
     site.repository.publish({auto: b"{}"}, site.now)
     assert auto in listed(site.ask(auto))
 
-    Reissue(folder, keys, offline=None).count_higher(site.now)
+    Reissue(folder, keys).count_higher(site.now)
     serve(site, folder)
     assert listed(site.ask(auto)) == {DESCRIPTOR}
 
@@ -116,8 +116,8 @@ def test_without_enough_keys_nothing_is_written(lost, site):
     for name in ("root.pem", "targets.pem"):
         (safe / name).unlink()
     with pytest.raises(ConfigError, match="root and targets"):
-        Reissue(folder, keys, offline=safe).replace_keys({}, site.now)
+        Reissue(folder, keys, offline=[safe]).replace_keys({}, site.now)
     (keys / "snapshot.pem").unlink()
     with pytest.raises(ConfigError, match="snapshot"):
-        Reissue(folder, keys, offline=None).count_higher(site.now)
+        Reissue(folder, keys).count_higher(site.now)
     assert {file: file.read_bytes() for file in folder.rglob("*.json")} == before
