@@ -19,6 +19,7 @@ from fleet_server.access import Access
 from fleet_server.backup.manifest import MANIFEST_FILE
 from fleet_server.backup.restoring import Order, restore
 from fleet_server.backup.taking import prune, take
+from fleet_server.cli import main
 from fleet_server.config import ServerConfig
 from fleet_server.db import audit, devices, outbox, settings, tables, tokens
 from fleet_server.db.database import Database
@@ -333,6 +334,47 @@ def test_members_of_a_tar_file_that_no_manifest_names_are_not_unpacked(server, t
         tar.add(evil, "keys/admin.token")
     bring_back(file, tmp_path / "new", keys=safe)
     assert not (tmp_path / "new/keys/admin.token").exists()
+
+
+# -- the commands ------------------------------------------------------------------------------
+
+
+def command(capsys, *words):
+    code = main([str(word) for word in words])
+    said = capsys.readouterr()
+    return code, said.out, said.err
+
+
+def test_a_person_is_told_what_is_in_a_backup_and_what_to_know_after_a_restore(server, place, safe, tmp_path, capsys):
+    code, out, err = command(capsys, "backup", place, "--data", server.data)
+    assert (code, "no private key is in it" in err, "and in no backup" in err) == (0, True, True)
+    [backup_id] = [one.name for one in (place / "backups").iterdir()]
+    assert out.startswith(backup_id)
+    code, out, err = command(capsys, "restore", place, "--data", tmp_path / "new", "--keys", safe)
+    assert (code, out.startswith(f"{tmp_path / 'new'} is the server of ")) == (0, True)
+    for sentence in ("the old server must not come back", "is back: models, devices, tokens", "have to enrol again"):
+        assert sentence in err
+
+
+def test_online_keys_are_told_and_restore_without_the_offline_ones(server, place, tmp_path, capsys):
+    code, _, err = command(capsys, "backup", place, "--data", server.data, "--with-online-keys", "--keep", "1")
+    assert (code, "guard it like the server itself" in err) == (0, True)
+    code, out, err = command(capsys, "restore", place, "--data", tmp_path / "new", "--json")
+    assert (code, json.loads(out)["new_keys"]) == (0, False)
+    new = ServerConfig(tmp_path / "new")
+    assert sorted(file.name for file in new.keys.iterdir()) == ["fleet-1.pem", "snapshot.pem", "timestamp.pem"]
+    code, _, err = command(capsys, "restore", place, "--data", tmp_path / "newer")
+    assert "restore again with --keys DIR" in err
+
+
+def test_what_went_wrong_is_one_line_and_an_exit_code(server, place, safe, tmp_path, capsys):
+    assert command(capsys, "restore", place, "--data", tmp_path / "new")[0] == 3
+    assert command(capsys, "backup", place, "--data", server.data)[0] == 0
+    assert command(capsys, "restore", place, "--data", tmp_path / "new")[0] == 2
+    assert command(capsys, "restore", place, "--data", server.data, "--keys", safe)[0] == 6
+    assert command(capsys, "backup", tmp_path / "x.tar", "--keep", "3", "--data", server.data)[0] == 2
+    code, _, err = command(capsys, "backup", server.data / "x", "--data", server.data)
+    assert (code, err.count("\n")) == (2, 1)
 
 
 # -- what a restored server begins with --------------------------------------------------------
