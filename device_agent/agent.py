@@ -32,6 +32,7 @@ from device_agent.fetch import BlockFetch, MetaFetch
 from device_agent.link import Arrived, Broker, Connected, Disconnected, Link, LinkEvent, NotBelieved
 from device_agent.pacing import Backoff
 from device_agent.probe import ProbeVerdict, run_probe
+from device_agent.ranges import RangeFetch
 from device_agent.reporting import Reporter
 from device_agent.sources.stream import StreamSource
 from device_agent.status import counters, deployment_status
@@ -48,6 +49,7 @@ from edgeops.digest import sweep
 from edgeops.errors import DiskError, EdgeOpsError, MessageError, PlatformError
 from edgeops.model.runtime import runtime_facts
 from edgeops.protocol import messages
+from edgeops.protocol.fitting import fitted
 from edgeops.protocol.keys import read_private_key
 from edgeops.protocol.messages import Ack, Command, Credit, Desired, MetaPart, Wish
 from edgeops.protocol.topics import Block, Down, DownKind, UpKind
@@ -125,6 +127,8 @@ class Agent:
         self._stopping = False
         self._ending = Ending.STOPPED
         self._credit = limits.INITIAL_CREDIT
+        #: Messages that were not believed.
+        self._refusals = 0
         self._pump_s = 0.0
         host, port = broker or (device.broker_host, device.broker_port)
         server = server or device.server
@@ -152,7 +156,8 @@ class Agent:
         self._tray = Tray(self._spool)
         self._worker = Worker("fleet-keys")
         self._meta = MetaFetch(self)
-        self._blocks = BlockFetch(self)
+        self._ranges = RangeFetch.at(server, blob_pass=self._uplink.blob_pass, context=tls)
+        self._blocks = BlockFetch(self, ranges=self._ranges)
         self._trust = Trust(state.trust, self._meta, self._clock)
         self._keys = FleetKeys(state.trust)
         self._keys_asked_s = -_KEYS_REFRESH_S
@@ -217,6 +222,8 @@ class Agent:
             self._uplink.farewell()
             self._link.close()
         self._worker.close(_STOP_TIMEOUT_S)
+        if self._ranges is not None:
+            self._ranges.close()
         self._spool.close()
         _log.info("agent.stopped", extra={"device": self._device.id})
 
@@ -283,6 +290,10 @@ class Agent:
     def unsubscribe_blocks(self, blocks: Sequence[Block]) -> None:
         """For fetching: hear them no more."""
         self._link.unsubscribe(blocks)
+
+    def largest_payload_bytes(self) -> int:
+        """For fetching: what the broker takes in one message."""
+        return self._link.largest_payload_bytes
 
     def _answer_owner(self, request: Mapping[str, Any], connection: socket.socket) -> Mapping[str, Any]:
         """The control thread: what the command line asks."""
@@ -384,6 +395,7 @@ class Agent:
         match self._downlink.hear(topic.kind, event.payload, self._keys.accepted):
             case Refused() as refused:
                 self._counters[refused.name] += 1
+                self._refusals += refused.name != "envelope.repeated"
                 count = self._counters[refused.name]
                 # The counter has them all; of a flood the log tells the first, second, fourth, eighth ...
                 if refused.name != "envelope.repeated" and count & (count - 1) == 0:
@@ -393,6 +405,7 @@ class Agent:
                     )
             case UnknownKey() as unknown:
                 self._counters["envelope.unknown-key"] += 1
+                self._refusals += 1
                 self._unverified[topic.kind] = event
                 self._ask_for_keys(unknown.key_id)
             case heard:
@@ -453,7 +466,8 @@ class Agent:
             self._pump_s = time.monotonic() + _PUMP_REST_S
             raise
         for batch in batches:
-            self._uplink.say(batch.kind, batch.body)
+            for body in fitted(batch.body, self._link.largest_payload_bytes):
+                self._uplink.say(batch.kind, body)
 
     def _report(self) -> None:
         if not self._link.connected:
@@ -462,6 +476,7 @@ class Agent:
             desired=max([self._downlink.desired, *self._deployments.marks()]),
             deployments=self._deployments.states(),
             counters=self._all_counters,
+            refusals=self._refusals,
             now_s=time.monotonic(),
         )
 

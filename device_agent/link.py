@@ -85,6 +85,8 @@ class Link:
         self._will = will
         self._on_event = on_event
         self._client: mqtt.Client | None = None
+        #: The largest payload that the broker takes, as it said in its CONNACK (MQTT 5 3.2.2.3.6).
+        self.largest_payload_bytes = limits.MAX_MESSAGE_BYTES
         self._closing = Event()
         self._thread = Thread(target=self._run, name="link", daemon=True)
 
@@ -99,9 +101,16 @@ class Link:
         return client is not None and client.is_connected()
 
     def publish(self, topic: Topic, payload: bytes, *, qos: int = 1) -> bool:
-        """Hand one message to the present connection; False = there is none, nothing was queued."""
+        """Hand one message to the present connection; False = it cannot leave, nothing was queued."""
         client = self._client
         if client is None or not client.is_connected():
+            return False
+        if len(payload) > self.largest_payload_bytes:
+            # The broker would cut us off for it (MQTT 5 3.1.2.11.4), again and again.
+            _log.warning(
+                "message.beyond-broker",
+                extra={"topic": str(topic), "size_bytes": len(payload), "limit_bytes": self.largest_payload_bytes},
+            )
             return False
         return client.publish(str(topic), payload, qos=qos, retain=is_retained(topic)).rc == mqtt.MQTT_ERR_SUCCESS
 
@@ -173,12 +182,14 @@ class Link:
         sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
 
     def _on_connect(
-        self, client: mqtt.Client, _userdata: Any, _flags: Any, code: ReasonCode, _properties: Properties | None
+        self, client: mqtt.Client, _userdata: Any, _flags: Any, code: ReasonCode, properties: Properties | None
     ) -> None:
         if code.is_failure:
             self._say(Disconnected(f"the broker refused {self._broker.user!r}: {code}"))
             client.disconnect()
             return
+        packet_bytes = getattr(properties, "MaximumPacketSize", 2 * limits.MAX_MESSAGE_BYTES)
+        self.largest_payload_bytes = min(limits.MAX_MESSAGE_BYTES, packet_bytes - limits.PACKET_OVERHEAD_BYTES)
         self._say(Connected())
 
     def _on_disconnect(

@@ -39,11 +39,33 @@ BLOCK_BYTES = 32 * 1024
 BLOCK_WINDOW = 8
 #: The server sends a given block at most once per this span, however many ask.
 BLOCK_RESEND_AFTER = timedelta(milliseconds=250)
+#: A block that waits for this long leaves before those that more devices wait for.
+BLOCK_LONGEST_WAIT = timedelta(seconds=5)
 #: The device asks again for blocks that did not come.
 BLOCK_RETRY_AFTER = timedelta(seconds=2)
 #: Token bucket over all blocks that leave the server, and per device.
 BLOCK_RATE_BYTES_PER_S = 16 * 1024 * 1024
 BLOCK_RATE_BYTES_PER_S_PER_DEVICE = 8 * 1024 * 1024
+#: Above this size a blob comes over HTTP in ranges, of which one request asks for at most so many blocks.
+RANGES_ABOVE_BYTES = 5_000_000
+RANGE_BLOCKS = 64
+#: Token bucket over all ranges that leave the server; per device the bucket is that of blocks.
+RANGE_RATE_BYTES_PER_S = 64 * 1024 * 1024
+#: Ranges that one device reads at a time, and all of them together.
+RANGES_PER_DEVICE = 2
+RANGES_AT_ONCE = 512
+#: A range whose reader takes nothing for this long is given up by the server, one that brings nothing by the device.
+RANGE_STALL = timedelta(seconds=30)
+RANGE_SILENCE = timedelta(seconds=10)
+#: Requests in a row that bring no block before the other way is tried, and the pause between them (full jitter).
+RANGE_TRIES = 3
+RANGE_RETRY_AFTER = timedelta(milliseconds=500)
+#: A way that brings no block for this long gives way to the other one.
+TRANSPORT_PATIENCE = timedelta(seconds=20)
+#: The pass in an Authorization header, as base64.
+MAX_PASS_LENGTH = 1024
+#: Topic and headers around the payload of one MQTT message.
+PACKET_OVERHEAD_BYTES = 512
 #: An artifact beyond this never fits a device of ours.
 MAX_ARTIFACT_BYTES = 64 * 1024 * 1024
 MAX_MANIFEST_BYTES = 256 * 1024
@@ -214,6 +236,11 @@ MAX_STREAMS = 100
 #: A silent stream says that it lives; one this old ends, so that its reader shows a valid token again.
 STREAM_HEARTBEAT = timedelta(seconds=15)
 STREAM_LIFE = timedelta(minutes=15)
+
+#: A backup tells how far it is after so many blobs.
+BACKUP_NEWS_EVERY = 100
+#: For so long `edgeops devices list` says that this server came out of a backup.
+RESTORATION_TOLD = timedelta(days=30)
 
 # -- the loop ------------------------------------------------------------------------
 #: How often the server looks for new windows to judge, and how far back they count.

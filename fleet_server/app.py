@@ -33,6 +33,8 @@ from fleet_server.api import (
     predictions,
     problems,
     quarantine,
+    ranges,
+    restoration,
     retraining,
     rollouts,
     runs,
@@ -44,6 +46,7 @@ from fleet_server.api import (
 )
 from fleet_server.api.bodies import FORM_OVERHEAD_BYTES, BodyLimit
 from fleet_server.api.feed import EventFeed
+from fleet_server.api.pace import Pace
 from fleet_server.api.server import Server
 from fleet_server.artifacts import Artifacts
 from fleet_server.blobs import Blobs
@@ -54,6 +57,7 @@ PREFIX = "/api/v1"
 
 _NOUNS = (
     health,
+    restoration,
     tokens,
     enrolment,
     transport,
@@ -110,10 +114,20 @@ def create_app(config: ServerConfig, *, now: Callable[[], datetime] = _utc_now) 
         redirect_slashes=False,
     )
     blobs = Blobs(config)
-    app.state.server = Server(config, database, blobs, Artifacts(blobs), Access(database), now, EventFeed(database))
+    app.state.server = Server(
+        config,
+        database,
+        blobs,
+        Artifacts(blobs),
+        Access(database),
+        now,
+        EventFeed(database),
+        Pace(config.range_rate, config.device_rate),
+    )
     for noun in _NOUNS:
         app.include_router(noun.router, prefix=PREFIX, responses=problems.RESPONSES)
     app.include_router(tuf.router, responses=problems.RESPONSES)
+    app.include_router(ranges.router, responses=problems.RESPONSES)
     app.add_middleware(
         BodyLimit,
         larger={

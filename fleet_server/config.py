@@ -8,6 +8,7 @@ import ipaddress
 from dataclasses import dataclass
 from pathlib import Path
 
+from edgeops import limits
 from edgeops.digest import digest_hex
 from edgeops.errors import ConfigError
 from edgeops.trust.transport import is_loopback
@@ -21,11 +22,12 @@ _LOOPBACK_NAMES = ("localhost", "127.0.0.1", "::1")
 
 @dataclass(frozen=True, slots=True)
 class ServerConfig:
-    """The data folder, the two listeners, and the path of every file in the folder.
+    """The data folder, the two listeners, rates, and the path of every file in the folder.
 
     Raises:
         ConfigError: a listener beyond loopback without TLS, or on every address without a name; a port outside
-            0..65535; a data folder that cannot be written into a broker's configuration file.
+            0..65535; a rate below one block a second; a data folder that cannot be written into a broker's
+            configuration file.
     """
 
     data: Path
@@ -34,6 +36,11 @@ class ServerConfig:
     broker_host: str = "127.0.0.1"
     broker_port: int = DEFAULT_BROKER_PORT
     broker_user: str = BROKER_USER
+    #: Bytes a second that artifacts may take: blocks that the link publishes, each counted once however many devices
+    #: hear it; ranges over HTTP, all devices together; and each device, whichever way.
+    block_rate: int = limits.BLOCK_RATE_BYTES_PER_S
+    range_rate: int = limits.RANGE_RATE_BYTES_PER_S
+    device_rate: int = limits.BLOCK_RATE_BYTES_PER_S_PER_DEVICE
     #: Whether both listeners speak TLS, and nothing else.
     tls: bool = False
     #: Host names and addresses under which devices reach this server, the first one before all.
@@ -55,6 +62,11 @@ class ServerConfig:
                 )
             if not 0 <= port <= 65535:
                 raise ConfigError(f"{name} port {port} does not exist; choose one between 0 and 65535")
+        for name, rate in (("block", self.block_rate), ("range", self.range_rate), ("device", self.device_rate)):
+            if rate < limits.BLOCK_BYTES:
+                raise ConfigError(
+                    f"a {name} rate of {rate} bytes a second is below one block; choose {limits.BLOCK_BYTES} or more"
+                )
 
     @property
     def api_url(self) -> str:
