@@ -141,7 +141,7 @@ class Agent:
             publish=self._link.publish,
         )
         self._downlink = Downlink(device.id, state.marks)
-        self._spool = Spool.in_memory() if disk is None else disk.spool
+        self._spool = Spool.in_memory(instead_of=state.spool) if disk is None else disk.spool
         self._tray = Tray(self._spool)
         self._worker = Worker("fleet-keys")
         self._meta = MetaFetch(self)
@@ -159,6 +159,7 @@ class Agent:
             facts=lambda: device_facts(state.path),
             submit=self._worker.submit,
             probe=_one_at_a_time(run_probe),
+            has_disk=self._has_disk,
             reserve_bytes=reserve_bytes(os.environ),
         )
         self._deployments = Deployments(state, surroundings, self._tray, on_change=self._nudge)

@@ -112,6 +112,10 @@ class Updates:
         """Go on where the last process ended; a start in mid TRIAL is counted before the candidate answers."""
         with self._changing():
             active = self._slots.start()
+            if not self._around.has_disk:
+                # A report would go into a spool that ends with this process, and count as given.
+                self._hindrance = "the disk took nothing when the agent started"
+                return
             update = self._update
             lost = active is None or update.wanted is None or active.digest != update.wanted.digest
             if update.state is UpdateState.TRIAL:
@@ -160,6 +164,8 @@ class Updates:
     def tick(self) -> None:
         """Take up what waits, end what has waited too long."""
         with self._changing():
+            if not self._around.has_disk:
+                return
             now = self._monotonic()
             if self._retry_at is not None and now >= self._retry_at:
                 self._retry_at = None

@@ -26,7 +26,16 @@ from typing import Any, Self
 
 from device_agent.faultpoint import reach
 from device_agent.store.merging import merge_records
-from device_agent.store.spoolfile import COLUMNS, SEQ_BYTES, Clock, Row, connect, pack_seqs, set_spool_aside
+from device_agent.store.spoolfile import (
+    COLUMNS,
+    SEQ_BYTES,
+    Clock,
+    Row,
+    connect,
+    pack_seqs,
+    read_checkpoints,
+    set_spool_aside,
+)
 from edgeops import limits
 from edgeops.errors import DiskError, MessageError, PlatformError
 from edgeops.protocol.messages import Record, Records, SpoolAck
@@ -140,10 +149,16 @@ class Spool:
         return spool
 
     @classmethod
-    def in_memory(cls) -> Self:
-        """One that lives as long as this process, for a device whose disk takes nothing."""
+    def in_memory(cls, *, instead_of: Path) -> Self:
+        """One that lives as long as this process, for a device whose disk takes nothing.
+
+        It knows where sources stand, as far as the file that it stands in for can be read.
+        """
         memory = Path(":memory:")
-        return cls(connect(memory), memory, limit_bytes=limits.TRAY_BYTES, clock=Clock.of_system())
+        spool = cls(connect(memory), memory, limit_bytes=limits.TRAY_BYTES, clock=Clock.of_system())
+        for deployment, position in read_checkpoints(instead_of):
+            spool._store_checkpoint(deployment, position)
+        return spool
 
     # -- in --------------------------------------------------------------------
 
