@@ -140,7 +140,7 @@ class Updates:
                     self._apply(event)
                 except DiskError as error:
                     # It comes again; meanwhile the server sees why.
-                    self._hindrance = str(error)[: limits.MAX_DETAIL_LENGTH]
+                    self._tell(error)
                     raise
 
     def trial_inference(self, *, ok: bool, latency_us: int, detail: str = "") -> None:
@@ -282,11 +282,14 @@ class Updates:
             self._decide(event)
 
     def _hinder(self, error: Exception) -> None:
-        if not self._hindrance:
-            # It is tried every second; the log hears of it once.
-            _log.warning("update.delayed deployment=%s error=%s", self._deployment, error)
-        self._hindrance = str(error)[: limits.MAX_DETAIL_LENGTH]
+        self._tell(error)
         self._retry_at = self._monotonic() + limits.RETRY_MIN.total_seconds()
+
+    def _tell(self, error: Exception) -> None:
+        """It is tried every second; server and log hear of it once."""
+        if not self._hindrance:
+            _log.warning("update.delayed deployment=%s error=%s", self._deployment, error)
+            self._hindrance = str(error)[: limits.MAX_DETAIL_LENGTH]
 
     def _act(self, command: Command, *, passing: FailPoint | None = None) -> None:
         """Carry out a command; what hinders it delays it, for the state is on disk and says what is to be done."""
