@@ -362,7 +362,7 @@ class Agent:
         if not isinstance(topic, Down) or topic.device != self._device.id:
             self._counters["message.refused"] += 1
             return
-        match self._downlink.hear(topic.kind, event.payload, self._keys.keys):
+        match self._downlink.hear(topic.kind, event.payload, self._keys.accepted):
             case Refused() as refused:
                 self._counters[refused.name] += 1
                 count = self._counters[refused.name]

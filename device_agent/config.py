@@ -75,6 +75,11 @@ class StateFolder:
         return self.trust / "metadata" / "root.json"
 
     @property
+    def pinned_root(self) -> Path:
+        """The root that every later one must descend from: `root`, once it was used, or what its owner pinned."""
+        return self.trust / "root.json"
+
+    @property
     def fleet_keys(self) -> Path:
         """The keys that may sign downlinks: the verified TUF target `fleet/keys.json`."""
         return self.trust / "fleet_keys.json"

@@ -18,7 +18,6 @@ from device_agent.store.aside import set_aside
 from edgeops import limits
 from edgeops.digest import write_atomically
 from edgeops.errors import TrustError
-from edgeops.protocol.keys import PublicKey
 from edgeops.trust import keyring
 from edgeops.trust.frames import Ask, Failure, FailureKind, Result, converse
 from edgeops.trust.keyring import FLEET_KEYS_TARGET
@@ -130,10 +129,11 @@ class FleetKeys:
         self._file = folder / _FLEET_KEYS_FILE
         self._lock = threading.Lock()
         self._keys: keyring.FleetKeys | None = None
+        self._accepted = keyring.AcceptedKeys()
         #: Files set aside since this process started.
         self.damaged = 0
         try:
-            self._keys = keyring.decode_fleet_keys(self._file.read_bytes())
+            self._take(keyring.decode_fleet_keys(self._file.read_bytes()))
         except FileNotFoundError:
             pass
         except (TrustError, OSError) as error:
@@ -143,9 +143,9 @@ class FleetKeys:
             set_aside(self._file)
 
     @property
-    def keys(self) -> Mapping[str, PublicKey]:
-        """By key id, for `open_envelope`; empty before they were learnt."""
-        return {} if self._keys is None else self._keys.accepted()
+    def accepted(self) -> keyring.AcceptedKeys:
+        """Whom to listen to; nobody before they were learnt."""
+        return self._accepted
 
     def store(self, target: bytes) -> bool:
         """Take in the content of the target, which TUF vouched for; whether the keys changed.
@@ -159,7 +159,7 @@ class FleetKeys:
             if keys == self._keys:
                 return False
             # They count although the disk may not take them: TUF vouched for them, and does so again after a start.
-            self._keys = keys
+            self._take(keys)
             write_atomically(self._file, target)
             return True
 
@@ -173,3 +173,6 @@ class FleetKeys:
         outcome = trust.check([FLEET_KEYS_TARGET])
         content = outcome.targets[FLEET_KEYS_TARGET] if isinstance(outcome, Listed) else None
         return content is not None and self.store(content)
+
+    def _take(self, keys: keyring.FleetKeys) -> None:
+        self._keys, self._accepted = keys, keys.accepted()
