@@ -414,10 +414,13 @@ class Agent:
         _log.info("fleet-keys.refresh", extra={"unknown": key_id[:16]})
 
         def refresh() -> None:
-            self._keys.refresh(self._trust)
-            waiting, self._unverified = self._unverified, {}
-            for event in waiting.values():
-                self._queue.put(event)
+            try:
+                self._keys.refresh(self._trust)
+            finally:
+                # Also where the disk did not take the keys: they count all the same.
+                waiting, self._unverified = self._unverified, {}
+                for event in waiting.values():
+                    self._queue.put(event)
 
         self._worker.submit(refresh)
 
