@@ -7,7 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from device_agent.store.spool import Entry, Spent, Spool
+from device_agent.store.records import Entry, Spent
+from device_agent.store.spool import Spool
 from device_agent.store.spoolfile import Clock
 from edgeops import limits
 from edgeops.errors import MessageError, PlatformError
