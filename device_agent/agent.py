@@ -62,7 +62,7 @@ _KEYS_REFRESH_S = 15.0
 
 
 #: Records whose leaving the disk did not take note of wait so long.
-_PUMP_REST_S = limits.RETRY_MIN.total_seconds()
+_PUMP_REST_S = limits.UPDATE_RETRY_AFTER.total_seconds()
 
 
 class Ending(Enum):

@@ -297,9 +297,6 @@ class Spool:
 
         Returns:
             The seqs that were given up; none when the ack is for another spool or says nothing new.
-
-        Raises:
-            DiskError: many wait to be deleted, and the disk takes nothing; they are given up all the same.
         """
         if ack.spool != self.id:
             return []
@@ -311,8 +308,9 @@ class Spool:
                 self._in_flight.pop(seq, None)
             self._offered.difference_update(acknowledged)
             if len(self._done) >= _MAX_DONE:
-                with self._transaction(durable=False):
-                    pass  # every transaction deletes what is done
+                # Every transaction deletes what is done; where the disk takes none, a later one does.
+                with suppress(DiskError), self._transaction(durable=False):
+                    pass
             return acknowledged
 
     def _give_up(self, first: int, last: int) -> list[int]:
