@@ -36,7 +36,7 @@ def test_the_slice_that_every_run_plays_has_each_state_and_each_mishap():
 def test_a_struck_update_ends_as_the_table_says(stage, cell):
     needs_read_only = cell.mishap in {Mishap.READ_ONLY, Mishap.READ_ONLY_START}
     if needs_read_only and not stage.card.can_be_read_only:
-        pytest.skip("root without the right to mount (CAP_SYS_ADMIN): nothing here can be made read-only")
+        pytest.skip("no right to mount (CAP_SYS_ADMIN), and permissions do not bind: nothing can be made read-only")
     outcome = stage.play(cell)
     assert outcome.active == stage.digest(cell.end.active)
     assert outcome.reports == cell.end.reports
