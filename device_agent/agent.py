@@ -127,6 +127,8 @@ class Agent:
         self._stopping = False
         self._ending = Ending.STOPPED
         self._credit = limits.INITIAL_CREDIT
+        #: Messages that were not believed.
+        self._refusals = 0
         self._pump_s = 0.0
         host, port = broker or (device.broker_host, device.broker_port)
         server = server or device.server
@@ -393,6 +395,7 @@ class Agent:
         match self._downlink.hear(topic.kind, event.payload, self._keys.accepted):
             case Refused() as refused:
                 self._counters[refused.name] += 1
+                self._refusals += refused.name != "envelope.repeated"
                 count = self._counters[refused.name]
                 # The counter has them all; of a flood the log tells the first, second, fourth, eighth ...
                 if refused.name != "envelope.repeated" and count & (count - 1) == 0:
@@ -402,6 +405,7 @@ class Agent:
                     )
             case UnknownKey() as unknown:
                 self._counters["envelope.unknown-key"] += 1
+                self._refusals += 1
                 self._unverified[topic.kind] = event
                 self._ask_for_keys(unknown.key_id)
             case heard:
@@ -472,6 +476,7 @@ class Agent:
             desired=max([self._downlink.desired, *self._deployments.marks()]),
             deployments=self._deployments.states(),
             counters=self._all_counters,
+            refusals=self._refusals,
             now_s=time.monotonic(),
         )
 

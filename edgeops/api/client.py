@@ -101,6 +101,10 @@ class Client:
         """Whether the API answers; needs no token."""
         return self._get("/health", shapes.Health)
 
+    def last_restoration(self) -> shapes.Restoration | None:
+        """When the server came out of a backup, if it did."""
+        return next(iter(self._get("/restorations", shapes.Restorations).restorations), None)
+
     def keys(self) -> tuple[shapes.Key, ...]:
         """All keys of the fleet, by their public halves."""
         return self._get("/keys", shapes.Keys).keys

@@ -17,6 +17,7 @@ LEAST_ROLE = {
     ("GET", "/tuf/targets/{path}"): None,
     # No role but a device's pass opens it (test_ranges).
     ("GET", "/blobs/{name}"): None,
+    ("GET", "/api/v1/restorations"): Role.VIEWER,
     ("GET", "/api/v1/keys"): Role.VIEWER,
     ("GET", "/api/v1/devices"): Role.VIEWER,
     ("GET", "/api/v1/devices/{device_id}"): Role.VIEWER,
