@@ -113,8 +113,7 @@ def _build(order: Order, config: ServerConfig, now: datetime, say: Say) -> Resto
             settle(connection, restoration, epoch=epoch)
     finally:
         database.close()
-    for folder in (config.keys, config.db, config.data):
-        sync_folder(folder)
+    places.sync_tree(config.data)
     return Restored(found, manifest, new_keys, new_authority)
 
 
