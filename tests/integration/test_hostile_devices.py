@@ -185,10 +185,10 @@ def test_what_another_device_said_is_not_believed_from_this_one(rig, attacker, v
         attacker.publish(UpKind.TELEMETRY, recorded)
         attacker.publish(UpKind.TELEMETRY, in_its_name)
         attacker.publish(UpKind.STATUS, in_a_later_session)
-    assert [row.reason for row in put_aside(rig, attacker)] == ["signature"] * 3
+    assert [row.reason for row in put_aside(rig, attacker)] == ["wrong-device"] * 3
     assert all(victim.id in row.detail for row in put_aside(rig, attacker))
     (event,) = events_of(rig, "message.quarantined", attacker.id)
-    assert msgspec.json.decode(event.data)["reason"] == "signature"
+    assert msgspec.json.decode(event.data)["reason"] == "wrong-device"
 
 
 def test_an_older_session_of_its_own_is_refused_and_seen(rig, attacker, victim):
