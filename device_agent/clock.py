@@ -15,6 +15,7 @@ from pathlib import Path
 import msgspec
 
 from edgeops.digest import write_atomically
+from edgeops.protocol.messages import Moment
 from edgeops.trust.floor import NEVER, raised
 
 _log = logging.getLogger(__name__)
@@ -28,9 +29,9 @@ _WORTH_WRITING = timedelta(hours=1)
 class _Known(msgspec.Struct, frozen=True, kw_only=True):
     """The file."""
 
-    floor: datetime = NEVER
+    floor: Moment = NEVER
     #: When the first of what was signed offline ends, by the metadata that was verified last.
-    ends: datetime | None = None
+    ends: Moment | None = None
 
 
 class Clock:
@@ -91,6 +92,6 @@ def _read(path: Path) -> _Known:
         return msgspec.json.decode(path.read_bytes(), type=_Known)
     except FileNotFoundError:
         return _Known()
-    except (OSError, msgspec.DecodeError, UnicodeDecodeError) as error:
+    except (OSError, msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
         _log.warning("clock.damaged", extra={"error": error})
         return _Known()

@@ -119,5 +119,5 @@ def _named_key(payload: bytes) -> str | None:
 def _read(path: Path) -> Marks:
     try:
         return msgspec.json.decode(path.read_bytes(), type=Marks)
-    except (OSError, msgspec.DecodeError, UnicodeDecodeError):
+    except (OSError, msgspec.DecodeError, UnicodeDecodeError, RecursionError):
         return Marks()

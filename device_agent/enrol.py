@@ -141,7 +141,7 @@ def _post(url: str, body: dict[str, Any]) -> _Answer:
         raise kind(f"{url} refuses to enrol this device: {_problem(error)}") from error
     except OSError as error:
         raise UnreachableError(f"{url} does not answer: {getattr(error, 'reason', error)}") from error
-    except (HTTPException, msgspec.DecodeError, UnicodeDecodeError) as error:
+    except (HTTPException, msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
         raise ServerError(f"{url} is no EdgeOps server, or another version: {error}") from error
 
 
@@ -151,5 +151,5 @@ def _problem(error: urllib.error.HTTPError) -> str:
         try:
             problem = json.loads(error.read(65536))
             return str(problem.get("detail") or problem["title"])
-        except (ValueError, KeyError, AttributeError, OSError):
+        except (ValueError, KeyError, AttributeError, RecursionError, OSError):
             return f"{error.code} {error.reason}"

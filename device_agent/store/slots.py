@@ -156,6 +156,6 @@ class Slots:
             return msgspec.json.decode(self._pointer_file.read_bytes(), type=Pointer)
         except FileNotFoundError:
             return Pointer()
-        except (msgspec.DecodeError, UnicodeDecodeError, OSError):
+        except (msgspec.DecodeError, UnicodeDecodeError, RecursionError, OSError):
             self.damaged += 1
             return Pointer()

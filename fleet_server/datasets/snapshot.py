@@ -141,7 +141,7 @@ def read_snapshot(path: Path) -> SnapshotFile:
         with np.load(path, allow_pickle=False) as arrays:
             rows = Rows(ids=arrays["id"], values=arrays["X"], classes=arrays["y"], origins=arrays["origin"])
             splits = arrays["split"]
-    except (zipfile.BadZipFile, KeyError, ValueError, EOFError, msgspec.DecodeError) as error:
+    except (zipfile.BadZipFile, KeyError, ValueError, EOFError, OSError, msgspec.DecodeError) as error:
         raise DatasetError(f"{path.name} is no snapshot, or damaged: {error}; import the dataset again") from error
     if schema.format != FORMAT:
         raise DatasetError(f"snapshot format {schema.format}, this version reads {FORMAT}; import the dataset again")
