@@ -22,7 +22,17 @@ from typing import Any, Self
 
 from device_agent.faultpoint import reach
 from device_agent.store.merging import merge_records
-from device_agent.store.spoolfile import COLUMNS, SEQ_BYTES, Clock, Row, connect, pack_seqs, set_aside
+from device_agent.store.spoolfile import (
+    COLUMNS,
+    DAMAGED_VALUES,
+    SEQ_BYTES,
+    Clock,
+    Row,
+    connect,
+    is_of_the_machine,
+    pack_seqs,
+    set_aside,
+)
 from edgeops import limits
 from edgeops.errors import MessageError, PlatformError
 from edgeops.protocol.messages import Record, Records, SpoolAck
@@ -100,10 +110,17 @@ class Spool:
         """
         clock = clock or Clock.of_system()
         try:
-            return cls(connect(path), path, limit_bytes=limit_bytes, clock=clock)
-        except sqlite3.OperationalError as error:
-            raise PlatformError(f"cannot open the spool {path}: {error}; check disk space and permissions") from error
-        except sqlite3.DatabaseError:
+            connection = connect(path)
+            try:
+                return cls(connection, path, limit_bytes=limit_bytes, clock=clock)
+            except BaseException:
+                connection.close()
+                raise
+        except (sqlite3.Error, *DAMAGED_VALUES) as error:
+            if is_of_the_machine(error):
+                raise PlatformError(
+                    f"cannot open the spool {path}: {error}; check disk space and permissions"
+                ) from error
             set_aside(path)
         spool = cls(connect(path), path, limit_bytes=limit_bytes, clock=clock)
         with spool._transaction(durable=True):

@@ -6,6 +6,8 @@ from datetime import UTC, datetime, timedelta
 from functools import cache
 from pathlib import Path
 
+from cryptography.hazmat.primitives import serialization
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from tuf.api import exceptions
 from tuf.ngclient.fetcher import FetcherInterface
 
@@ -108,6 +110,15 @@ def _stored(data: bytes) -> object:
 
 
 _KEY = SigningKey.generate()
+
+
+def _locked_pem() -> bytes:
+    """A key with a password, which ours never have."""
+    return Ed25519PrivateKey.generate().private_bytes(
+        serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.BestAvailableEncryption(b"secret")
+    )
+
+
 _FLEET_KEYS = encode_fleet_keys(first_fleet_keys(_KEY.public))
 
 PARSERS = (
@@ -120,7 +131,11 @@ PARSERS = (
         write=encode_fleet_keys,
         seeds=lambda: [_FLEET_KEYS, b"[" * 70_000],
     ),
-    Parser(name="private-key", read=through_file("key.pem", read_private_key), seeds=lambda: [_KEY.to_pem()]),
+    Parser(
+        name="private-key",
+        read=through_file("key.pem", read_private_key),
+        seeds=lambda: [_KEY.to_pem(), _locked_pem(), _KEY.to_pem().replace(b"MC4CAQAwBQYDK2Vw", b"MC4CAQAwBQYDK1Vw")],
+    ),
     Parser(
         name="public-key",
         read=through_text(PublicKey.from_hex),
