@@ -36,7 +36,8 @@ class Memory:
         if path.exists():
             for line in path.read_text(encoding="utf-8").splitlines():
                 item = json.loads(line)
-                self._known[item.pop("id")] = Known(**item)
+                mutant = item.pop("id")
+                self._known[mutant] = Known(**item)
 
     def recall(self, mutant: str, *, module: str, room: str) -> Verdict | None:
         """The verdict, if it still holds; `module` and `room` are digests of today's module and test files."""
