@@ -5,8 +5,11 @@ is known from one run that traces the lines of a room test by test; what acts at
 the room. hypothesis repeats itself and does not shrink.
 """
 
+import contextlib
+import gc
 import importlib.abc
 import importlib.util
+import io
 import json
 import os
 import resource
@@ -72,6 +75,11 @@ def import_all_but_ours() -> None:
         suppress_health_check=list(hypothesis.HealthCheck),
         print_blob=False,
     )
+    # Its own plugins it imports when it first runs.
+    with contextlib.redirect_stdout(io.StringIO()):
+        _pytest(["--collect-only", str(Path(__file__).with_name("__init__.py"))], object())
+    gc.collect()
+    gc.freeze()
 
 
 def tests_of(files: Sequence[str], modules: dict[str, str]) -> list[Test]:
