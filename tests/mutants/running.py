@@ -16,6 +16,7 @@ import resource
 import select
 import signal
 import sys
+import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
@@ -208,9 +209,11 @@ class _Tracing:
     def pytest_runtest_protocol(self, item: pytest.Item) -> Any:
         self._now = {}
         started = time.monotonic()
+        threading.settrace(self._called)
         sys.settrace(self._called)
         yield
         sys.settrace(None)
+        threading.settrace(None)  # type: ignore[arg-type]  # as the docs say
         covered = {self._modules[file]: sorted(lines) for file, lines in self._now.items()}
         self.tests.append((item.nodeid, time.monotonic() - started, covered))
 
