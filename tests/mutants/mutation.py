@@ -13,6 +13,7 @@ from collections import Counter
 from collections.abc import Callable, Iterator
 from copy import deepcopy
 from dataclasses import dataclass
+from itertools import islice
 
 _COMPARISONS: dict[type[ast.cmpop], type[ast.cmpop]] = {
     ast.Lt: ast.LtE, ast.LtE: ast.Lt, ast.Gt: ast.GtE, ast.GtE: ast.Gt, ast.Eq: ast.NotEq, ast.NotEq: ast.Eq,
@@ -37,25 +38,36 @@ class Mutant:
     #: `edgeops.update.machine boot: a > b -> a >= b`, with `#2` behind where it is so more than once.
     id: str
     module: str
-    source: str
+    #: Which of the module's, in the order of its text.
+    ordinal: int
     #: Lines whose coverage says which tests can notice; None = it acts when the module is imported.
     lines: range | None
 
 
 def mutants_of(module: str, source: str) -> list[Mutant]:
     """All mutants of one module, in the order of its text."""
-    tree = ast.parse(source)
     seen: Counter[str] = Counter()
     found = []
-    for place in _Places(tree).all():
-        for before, after, change in _variants(place):
-            name = f"{module} {place.scope}: {before} -> {after}"
-            seen[name] += 1
-            name += f" #{seen[name]}" if seen[name] > 1 else ""
-            undo = change()
-            found.append(Mutant(name, module, ast.unparse(tree), place.lines))
-            undo()
+    for ordinal, (place, (before, after, _)) in enumerate(_changes(ast.parse(source))):
+        name = f"{module} {place.scope}: {before} -> {after}"
+        seen[name] += 1
+        name += f" #{seen[name]}" if seen[name] > 1 else ""
+        found.append(Mutant(name, module, ordinal, place.lines))
     return found
+
+
+def mutated(mutant: Mutant, source: str) -> str:
+    """The module's text with the fault in it; `source` is what the mutant was found in."""
+    tree = ast.parse(source)
+    _, (_, _, change) = next(islice(_changes(tree), mutant.ordinal, None))
+    change()
+    return ast.unparse(tree)
+
+
+def _changes(tree: ast.Module) -> Iterator[tuple["_Place", "_Variant"]]:
+    for place in _Places(tree).all():
+        for variant in _variants(place):
+            yield place, variant
 
 
 # -- where ------------------------------------------------------------------------------

@@ -26,7 +26,7 @@ from typing import Any
 
 import pytest
 
-from tests.mutants.mutation import Mutant
+from tests.mutants.mutation import Mutant, mutated
 
 ROOT = Path(__file__).parents[2]
 _MOST_BYTES = 4 * 2**30
@@ -175,7 +175,8 @@ class _Mutated(importlib.abc.MetaPathFinder, importlib.abc.Loader):
 
     def exec_module(self, module: Any) -> None:
         module.__file__ = str(ROOT / (module.__name__.replace(".", "/") + ".py"))
-        code: CodeType = compile(self._mutant.source, module.__file__, "exec")
+        source = mutated(self._mutant, Path(module.__file__).read_text(encoding="utf-8"))
+        code: CodeType = compile(source, module.__file__, "exec")
         exec(code, module.__dict__)
 
 
