@@ -20,6 +20,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from itertools import accumulate
 from pathlib import Path
 from types import CodeType, FrameType
 from typing import Any
@@ -37,8 +38,10 @@ _OPTIONS = (
 #: The tests of a room without a mutant, traced.
 _BASELINE_S = 1800.0
 #: A mutant is late after this, and so many times what its tests take.
-_SETTLE_S = 10.0
-_TIMES_LONGER = 6.0
+_SETTLE_S = 30.0
+_TIMES_LONGER = 15.0
+#: What is not noticed by the quickest tests of so many traced seconds together survives.
+_MOST_S = 10.0
 _TURN_S = 0.5
 
 
@@ -47,6 +50,7 @@ class Test:
     """What one test did when nothing was wrong."""
 
     name: str
+    #: Of CPU, traced.
     seconds: float
     #: Module -> lines of it that ran.
     lines: dict[str, frozenset[int]]
@@ -127,10 +131,12 @@ def judge(mutants: Sequence[Mutant], tests: Sequence[Test], *, jobs: int) -> Ite
 
 def _chosen(mutant: Mutant, tests: Sequence[Test]) -> list[Test]:
     """The quickest first; of what acts at import, first those that run something of the module."""
-    return sorted(
+    ordered = sorted(
         (test for test in tests if _can_notice(test, mutant)),
         key=lambda test: (mutant.module not in test.lines, test.seconds),
     )
+    spent = list(accumulate(test.seconds for test in ordered))
+    return [test for test, seconds in zip(ordered, spent, strict=True) if seconds <= _MOST_S] or ordered[:1]
 
 
 def _trial(mutant: Mutant, chosen: Sequence[Test]) -> Callable[[], Any]:
@@ -209,14 +215,14 @@ class _Tracing:
     @pytest.hookimpl(hookwrapper=True)
     def pytest_runtest_protocol(self, item: pytest.Item) -> Any:
         self._now = {}
-        started = time.monotonic()
+        started = time.process_time()
         threading.settrace(self._called)
         sys.settrace(self._called)
         yield
         sys.settrace(None)
         threading.settrace(None)  # type: ignore[arg-type]  # as the docs say
         covered = {self._modules[file]: sorted(lines) for file, lines in self._now.items()}
-        self.tests.append((item.nodeid, time.monotonic() - started, covered))
+        self.tests.append((item.nodeid, time.process_time() - started, covered))
 
     def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
         if report.failed and not self.failed:

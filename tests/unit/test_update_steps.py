@@ -251,6 +251,7 @@ def test_a_start_in_trial_counts_and_goes_on_where_the_trial_was(evidence, event
 
 
 def test_a_trial_that_saw_too_many_starts_says_how_many():
+    assert machine.boot(update_in(S.TRIAL, boots=limits.TRIAL_BOOTS - 1)) == events.Booted()
     verdict = machine.boot(update_in(S.TRIAL, boots=limits.TRIAL_BOOTS, evidence=EVIDENCE))
     assert verdict == events.TrialFailed(
         Reason.TRIAL_BOOTS, f"the agent started {limits.TRIAL_BOOTS + 1} times while this model was in trial", EVIDENCE
@@ -264,7 +265,8 @@ def test_the_last_failed_fetch_says_how_often_it_was_tried():
     update = update_in(S.FETCHING, attempts=limits.FETCH_ATTEMPTS - 1)
     verdict = machine.fetch_failure(update, "late")
     assert verdict == events.Failed(Reason.FETCH, f"late; gave up after {limits.FETCH_ATTEMPTS} attempts")
-    assert machine.fetch_failure(update_in(S.FETCHING), "late") == events.FetchFailed("late")
+    one_left = update_in(S.FETCHING, attempts=limits.FETCH_ATTEMPTS - 2)
+    assert machine.fetch_failure(one_left, "late") == events.FetchFailed("late")
 
 
 def judged(seen, *, quiet=timedelta(0), **values):

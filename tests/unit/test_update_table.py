@@ -58,8 +58,10 @@ def test_an_update_survives_its_json():
 
 def test_a_trial_that_asks_for_no_inference_still_needs_one():
     update = msgspec.structs.replace(TRIAL, wanted=msgspec.structs.replace(WANTED, trial_inferences=0))
-    evidence = Evidence(inferences=0, errors=0)
-    assert machine.trial_verdict(update, evidence, detail="", quiet=timedelta(0)) is None
+    for inferences, passed in ((0, False), (1, True)):
+        evidence = Evidence(inferences=inferences, errors=0)
+        verdict = machine.trial_verdict(update, evidence, detail="", quiet=timedelta(0))
+        assert isinstance(verdict, events.TrialPassed) is passed
 
 
 def test_an_older_epoch_is_ignored_whatever_its_revision():
