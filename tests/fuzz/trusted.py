@@ -134,7 +134,13 @@ PARSERS = (
     Parser(
         name="private-key",
         read=through_file("key.pem", read_private_key),
-        seeds=lambda: [_KEY.to_pem(), _locked_pem(), _KEY.to_pem().replace(b"MC4CAQAwBQYDK2Vw", b"MC4CAQAwBQYDK1Vw")],
+        seeds=lambda: [
+            _KEY.to_pem(),
+            _locked_pem(),
+            # Of another kind, and of one whose keys are longer.
+            _KEY.to_pem().replace(b"MC4CAQAwBQYDK2Vw", b"MC4CAQAwBQYDK1Vw"),
+            _KEY.to_pem().replace(b"MC4CAQAwBQYDK2Vw", b"MC4CAQAwBQYDK2Vv"),
+        ],
     ),
     Parser(
         name="public-key",
