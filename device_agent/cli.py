@@ -78,8 +78,20 @@ def _enrol(options: argparse.Namespace) -> int:
     return 0
 
 
+def _repin(options: argparse.Namespace) -> int:
+    from device_agent.lock import only_agent  # noqa: PLC0415
+    from device_agent.repin import repin  # noqa: PLC0415
+
+    state = _state(options)
+    read_device(state)
+    with only_agent(state.pid):
+        version = repin(state, options.root, fingerprint=options.fingerprint)
+    _say(f"from now on root {version} is trusted and its successors; next: edgeops-agent --state {state.path} run")
+    return 0
+
+
 def _run(options: argparse.Namespace) -> int:
-    from device_agent.agent import Agent  # noqa: PLC0415 - loads the runtime
+    from device_agent.agent import Agent, Ending  # noqa: PLC0415 - loads the runtime
     from device_agent.events import log_to_stderr  # noqa: PLC0415
     from device_agent.lock import only_agent  # noqa: PLC0415
 
@@ -90,11 +102,17 @@ def _run(options: argparse.Namespace) -> int:
     state = _state(options)
     device = read_device(state)
     with only_agent(state.pid):
-        agent = Agent(state, device, broker=options.broker)
-        for number in (signal.SIGTERM, signal.SIGINT):
-            signal.signal(number, lambda _number, _frame: agent.stop())
-        agent.run()
+        ending = Ending.DISK_IS_BACK
+        while ending is Ending.DISK_IS_BACK:
+            agent = Agent(state, device, broker=options.broker)
+            _stop_at_signals(agent.stop)
+            ending = agent.run()
     return 0
+
+
+def _stop_at_signals(stop: Callable[[], None]) -> None:
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, lambda _number, _frame: stop())
 
 
 def _replay(options: argparse.Namespace) -> int:
@@ -288,6 +306,11 @@ def parser() -> argparse.ArgumentParser:
         "--name", default=platform.node() or "device", help="what people call it; default: the host name"
     )
     command.set_defaults(act=_enrol)
+
+    command = commands.add_parser("repin", help="trust a new root that the old one's keys did not sign")
+    command.add_argument("root", type=Path, metavar="ROOT", help="the new root.json, from whoever holds its keys")
+    command.add_argument("--fingerprint", required=True, metavar="sha256:HEX", help="of that file, told by them")
+    command.set_defaults(act=_repin)
 
     command = commands.add_parser("run", help="work until stopped")
     command.add_argument("--broker", type=_address, metavar="HOST:PORT", help="the broker, if it moved since enrolment")

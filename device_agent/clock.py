@@ -7,13 +7,14 @@ clock alone until the server is heard again.
 
 import logging
 import threading
-import time
 from collections.abc import Callable, Mapping
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import msgspec
 
+from device_agent.faultpoint import wall_s
+from device_agent.store.aside import set_aside
 from edgeops.digest import write_atomically
 from edgeops.protocol.messages import Moment
 from edgeops.trust.floor import NEVER, raised
@@ -37,12 +38,14 @@ class _Known(msgspec.Struct, frozen=True, kw_only=True):
 class Clock:
     """May be called from any thread."""
 
-    def __init__(self, path: Path, *, now: Callable[[], float] = time.time) -> None:
+    def __init__(self, path: Path, *, now: Callable[[], float] = wall_s) -> None:
         """`now` tells Unix seconds; for tests."""
         self._path = path
         self._now = now
         self._lock = threading.Lock()
-        self._known = self._written = _read(path)
+        #: Files set aside since this process started.
+        self.damaged = 0
+        self._known = self._written = self._read()
 
     @property
     def floor(self) -> datetime:
@@ -86,12 +89,13 @@ class Clock:
                 return
             self._written = known
 
-
-def _read(path: Path) -> _Known:
-    try:
-        return msgspec.json.decode(path.read_bytes(), type=_Known)
-    except FileNotFoundError:
-        return _Known()
-    except (OSError, msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
-        _log.warning("clock.damaged", extra={"error": error})
-        return _Known()
+    def _read(self) -> _Known:
+        try:
+            return msgspec.json.decode(self._path.read_bytes(), type=_Known)
+        except FileNotFoundError:
+            return _Known()
+        except (OSError, msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
+            _log.warning("clock.damaged", extra={"error": error})
+            self.damaged += 1
+            set_aside(self._path)
+            return _Known()

@@ -7,6 +7,7 @@ Blocks prove themselves against the block list, the list against the descriptor.
 descriptor is `device_agent.trust`'s question, and whether the whole file is right is asked once more later.
 """
 
+import errno
 import os
 import queue
 import time
@@ -189,7 +190,7 @@ class BlockFetch:
             download.forget()
             blocks = self._begin(descriptor, meta, cancelled)
         with download.part.open("r+b" if download.part.exists() else "w+b") as file:
-            file.truncate(descriptor.size_bytes)
+            _claim(file.fileno(), descriptor.size_bytes)
             pull = _Pull(
                 descriptor.digest,
                 blocks,
@@ -319,6 +320,16 @@ class _Pull:
         os.fsync(self._handle)
         write_atomically(self._map_file, self._blocks.to_bytes())
         self._unsaved = 0
+
+
+def _claim(handle: int, size_bytes: int) -> None:
+    """Make it so large, on disk: that there is no space is found out before a byte is asked for."""
+    try:
+        os.posix_fallocate(handle, 0, size_bytes)
+    except OSError as error:
+        if error.errno not in {errno.EOPNOTSUPP, errno.EINVAL}:  # a file system that knows no claims
+            raise
+    os.ftruncate(handle, size_bytes)
 
 
 def _write_all(handle: int, data: bytes, offset: int) -> None:

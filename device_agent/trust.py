@@ -14,10 +14,10 @@ from pathlib import Path
 from device_agent.child import command
 from device_agent.clock import Clock
 from device_agent.fetch import MetaFetch, never
+from device_agent.store.aside import set_aside
 from edgeops import limits
 from edgeops.digest import write_atomically
 from edgeops.errors import TrustError
-from edgeops.protocol.keys import PublicKey
 from edgeops.trust import keyring
 from edgeops.trust.frames import Ask, Failure, FailureKind, Result, converse
 from edgeops.trust.keyring import FLEET_KEYS_TARGET
@@ -129,18 +129,23 @@ class FleetKeys:
         self._file = folder / _FLEET_KEYS_FILE
         self._lock = threading.Lock()
         self._keys: keyring.FleetKeys | None = None
+        self._accepted = keyring.AcceptedKeys()
+        #: Files set aside since this process started.
+        self.damaged = 0
         try:
-            self._keys = keyring.decode_fleet_keys(self._file.read_bytes())
+            self._take(keyring.decode_fleet_keys(self._file.read_bytes()))
         except FileNotFoundError:
             pass
         except (TrustError, OSError) as error:
             # As if there were none: the first downlink makes the agent ask for them.
             _log.warning("fleet-keys.damaged", extra={"error": error})
+            self.damaged += 1
+            set_aside(self._file)
 
     @property
-    def keys(self) -> Mapping[str, PublicKey]:
-        """By key id, for `open_envelope`; empty before they were learnt."""
-        return {} if self._keys is None else self._keys.accepted()
+    def accepted(self) -> keyring.AcceptedKeys:
+        """Whom to listen to; nobody before they were learnt."""
+        return self._accepted
 
     def store(self, target: bytes) -> bool:
         """Take in the content of the target, which TUF vouched for; whether the keys changed.
@@ -153,8 +158,9 @@ class FleetKeys:
         with self._lock:
             if keys == self._keys:
                 return False
+            # They count although the disk may not take them: TUF vouched for them, and does so again after a start.
+            self._take(keys)
             write_atomically(self._file, target)
-            self._keys = keys
             return True
 
     def refresh(self, trust: Trust) -> bool:
@@ -167,3 +173,6 @@ class FleetKeys:
         outcome = trust.check([FLEET_KEYS_TARGET])
         content = outcome.targets[FLEET_KEYS_TARGET] if isinstance(outcome, Listed) else None
         return content is not None and self.store(content)
+
+    def _take(self, keys: keyring.FleetKeys) -> None:
+        self._keys, self._accepted = keys, keys.accepted()

@@ -10,7 +10,8 @@
     │   ├── MessageError      bytes that do not parse, or a value out of bounds
     │   └── EnvelopeError     a signature, key or session that is not accepted
     ├── TrustError            metadata or a target that TUF does not vouch for
-    ├── PlatformError         this machine lacks something (a runtime, a broker, disk)
+    ├── PlatformError         this machine lacks something (a runtime, a broker)
+    │   └── DiskError         its disk takes nothing now: full, read-only, a write error
     └── ServerError           an answer of the fleet server to its client
         ├── UnreachableError  no answer at all
         ├── AccessError       401 or 403
@@ -64,7 +65,11 @@ class TrustError(EdgeOpsError):
 
 
 class PlatformError(EdgeOpsError):
-    """This machine lacks something: a runtime, a broker, disk space."""
+    """This machine lacks something: a runtime, a broker."""
+
+
+class DiskError(PlatformError):
+    """The disk takes nothing now: it is full, read-only or fails to write."""
 
 
 class ServerError(EdgeOpsError):

@@ -73,6 +73,8 @@ PREDICTION_BATCH = 50
 PREDICTION_BATCH_AGE = timedelta(seconds=1)
 #: Spool file; beyond it, NEW windows merge, then the oldest predictions go, then the oldest samples, counted.
 SPOOL_BYTES = 32 * 1024 * 1024
+#: What waits in memory for a disk that takes nothing; beyond it windows merge, then the oldest predictions go, counted.
+TRAY_BYTES = 4 * 1024 * 1024
 #: SENT records without an ack are sent again after this.
 ACK_TIMEOUT = timedelta(seconds=10)
 #: Records in flight when the server has granted nothing yet.
@@ -155,6 +157,24 @@ QUARANTINE_ROWS = 10_000
 QUARANTINE_BYTES = 64 * 1024
 #: Of one device, for one reason, out of one ingestion batch; the alert counts them all.
 QUARANTINE_PER_BATCH = 16
+#: Of one device: the newest, so that it drives out its own and nobody else's.
+QUARANTINE_ROWS_PER_DEVICE = 200
+#: What every device may say whatever the others do, messages and bytes a second, and at once. What is beyond is taken
+#: in as long as little waits, else dropped.
+DEVICE_MESSAGES_PER_S = 50
+DEVICE_MESSAGES_AT_ONCE = 300
+DEVICE_BYTES_PER_S = 2 * 1024 * 1024
+DEVICE_BYTES_AT_ONCE = 8 * 1024 * 1024
+#: What it may say in a day in any case.
+DEVICE_BYTES_PER_DAY = 1024 * 1024 * 1024
+#: A device of which so much was dropped within the span is cut off from the broker for a while.
+FLOOD_SPAN = timedelta(seconds=10)
+FLOOD_MESSAGES = 2_000
+FLOOD_BYTES = 64 * 1024 * 1024
+CUT_OFF = timedelta(minutes=1)
+#: The broker's log: lines of one client in a second, and bytes after which a new file begins (the last one is kept).
+BROKER_LOG_LINES_PER_S = 20
+BROKER_LOG_BYTES = 8 * 1024 * 1024
 #: Predictions, and telemetry windows, kept per device and deployment: the latest.
 PREDICTIONS_KEPT = 20_000
 WINDOWS_KEPT = 50_000
@@ -255,5 +275,11 @@ SIGNED_LIFE = {
     "timestamp": TIMESTAMP_LIFE,
     "auto": DELEGATION_LIFE,
 }
+#: Roots that a device follows at once (python-tuf), so that a change brings along no more of them either.
+MAX_ROOTS = 256
+#: A change of what is signed offline: old and new targets, roots, and the content of what is new.
+MAX_CHANGE_BYTES = 8 * 1024 * 1024
+#: Keys that may sign for root or targets.
+MAX_ROLE_KEYS = 16
 #: So long before what a key signed ends, it is told.
 EXPIRY_ALERTS = (timedelta(days=90), timedelta(days=30), timedelta(days=7))

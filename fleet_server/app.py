@@ -10,6 +10,7 @@ import uvicorn
 from fastapi import FastAPI
 
 import edgeops
+from edgeops import limits
 from edgeops.errors import ConfigError
 from edgeops.structs import learn_all
 from fleet_server.access import Access
@@ -37,7 +38,7 @@ from fleet_server.api import (
     tokens,
     tuf,
 )
-from fleet_server.api.bodies import BodyLimit
+from fleet_server.api.bodies import FORM_OVERHEAD_BYTES, BodyLimit
 from fleet_server.api.feed import EventFeed
 from fleet_server.api.server import Server
 from fleet_server.artifacts import Artifacts
@@ -104,7 +105,13 @@ def create_app(config: ServerConfig, *, now: Callable[[], datetime] = _utc_now) 
     for noun in _NOUNS:
         app.include_router(noun.router, prefix=PREFIX, responses=problems.RESPONSES)
     app.include_router(tuf.router, responses=problems.RESPONSES)
-    app.add_middleware(BodyLimit, upload_path=f"{PREFIX}/datasets")
+    app.add_middleware(
+        BodyLimit,
+        larger={
+            f"{PREFIX}/datasets": limits.MAX_UPLOAD_BYTES + FORM_OVERHEAD_BYTES,
+            f"{PREFIX}/keys/changes": limits.MAX_CHANGE_BYTES,
+        },
+    )
     problems.install(app)
     return app
 

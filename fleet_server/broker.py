@@ -31,8 +31,8 @@ _SALT_BYTES = 12
 #: Topic and headers around a payload of MAX_MESSAGE_BYTES.
 _PACKET_OVERHEAD_BYTES = 4 * 1024
 #: What the broker keeps for the link while it is down; devices send again what was not acknowledged.
-_QUEUED_MESSAGES = 10_000
-_QUEUED_BYTES = 64 * 1024 * 1024
+_QUEUED_MESSAGES = 50_000
+_QUEUED_BYTES = 128 * 1024 * 1024
 _AUTOSAVE_S = 60
 #: A broker that has written its pid but does not catch SIGHUP yet is waited for.
 _STARTING_S = 10.0
@@ -161,11 +161,14 @@ def _configuration(config: ServerConfig) -> str:
         f"persistence_location {config.broker}/",
         f"autosave_interval {_AUTOSAVE_S}",
         "",
-        f"log_dest file {config.broker_log}",
+        # Read by `fleet_server.mosquitto`; refusals of the ACL are told among the packets only.
+        "log_dest stderr",
         "log_timestamp_format %Y-%m-%dT%H:%M:%S%z",
         "log_type error",
         "log_type warning",
         "log_type notice",
+        "log_type debug",
+        "log_type subscribe",
         "connection_messages true",
     ]
     if os.geteuid() == 0:

@@ -58,11 +58,18 @@ def _api(config: ServerConfig, _options: argparse.Namespace) -> None:
     serve(config)
 
 
+def _broker(config: ServerConfig, options: argparse.Namespace) -> None:
+    from fleet_server.mosquitto import run_mosquitto
+
+    sys.exit(run_mosquitto(config, options.mosquitto))
+
+
 def _link(config: ServerConfig, _options: argparse.Namespace) -> None:
+    from fleet_server.link.allowance import Share
     from fleet_server.link.run import run_link
 
     _log_to_stderr()
-    run_link(config)
+    run_link(config, share=Share.of(os.environ))
 
 
 def _jobs(config: ServerConfig, options: argparse.Namespace) -> None:
@@ -113,6 +120,8 @@ def _parser() -> argparse.ArgumentParser:
     init = command("init", _init, "make a data folder complete; harmless to repeat", needs_data=False)
     init.add_argument("--starter", action="store_true", help="add the model that comes with the package")
     command("api", _api, "answer HTTP requests")
+    broker = command("broker", _broker, "run the private broker")
+    broker.add_argument("--mosquitto", type=Path, required=True, metavar="PROGRAM", help="the broker's program")
     command("link", _link, "speak to devices through the broker")
     jobs = command("jobs", _jobs, "do queued work and run rollouts")
     jobs.add_argument("--warm", action="store_true", help="load the training libraries before the first job")

@@ -132,7 +132,7 @@ class ServerConfig:
 
     @property
     def broker_log(self) -> Path:
-        """Written by the broker itself."""
+        """What the broker tells, without its packets."""
         return self.broker / "mosquitto.log"
 
     @property

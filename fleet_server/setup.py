@@ -7,23 +7,20 @@ finishes what a crash interrupted. It starts nothing.
 from datetime import datetime
 from pathlib import Path
 
-import msgspec
-
 from edgeops.api.shapes import Role
 from edgeops.digest import write_atomically
 from edgeops.protocol.keys import SigningKey, read_private_key, write_private_key
+from edgeops.trust.keyring import FLEET_KEYS_TARGET, encode_fleet_keys, fleet_keys_of
 from edgeops.trust.repository import Repository
 from fleet_server import broker
 from fleet_server.access import OWNER, Access
+from fleet_server.accounts import publish_accounts
 from fleet_server.config import ServerConfig
 from fleet_server.db import devices, settings
 from fleet_server.db.database import Database
 from fleet_server.db.migrate import upgrade
-from fleet_server.enrolment import publish_accounts
 from fleet_server.starter import install
 
-#: The TUF target that names the keys which sign what devices are told.
-FLEET_KEYS_TARGET = "fleet/keys.json"
 _ADMIN_NAME = "admin"
 
 
@@ -61,8 +58,8 @@ def _make_trust(config: ServerConfig, database: Database, now: datetime) -> None
         with database.write() as connection:
             settings.write(connection, settings.FLEET_EPOCH, str(epoch))
     if FLEET_KEYS_TARGET not in repository.listed():
-        key = {"epoch": epoch, "public_hex": read_private_key(path).public.hex}
-        repository.publish({FLEET_KEYS_TARGET: msgspec.json.encode({"epoch": epoch, "keys": [key]})}, now)
+        only = encode_fleet_keys(fleet_keys_of(read_private_key(path).public, epoch=epoch))
+        repository.publish({FLEET_KEYS_TARGET: only}, now)
 
 
 def _repository(config: ServerConfig, now: datetime) -> Repository:
@@ -78,7 +75,7 @@ def _make_broker(config: ServerConfig, database: Database, now: datetime) -> Non
         password = broker.new_password()
         write_atomically(config.server_password, password.encode() + b"\n", mode=0o600)
     with database.write() as connection:
-        known = devices.broker_account_hashes(connection).get(config.broker_user)
+        known = devices.broker_account_hashes(connection, now=now).get(config.broker_user)
         if known is None or not broker.password_matches(known, password):
             password_hash = broker.hash_password(password)
             devices.set_broker_account(connection, config.broker_user, password_hash=password_hash, now=now)

@@ -99,6 +99,18 @@ class Client:
         """All keys of the fleet, by their public halves."""
         return self._get("/keys", shapes.Keys).keys
 
+    def signed_today(self) -> shapes.SignedToday:
+        """What is signed offline today: what a change begins with."""
+        return self._get("/keys/today", shapes.SignedToday)
+
+    def next_key(self, role: shapes.KeyRole | str, *, model: str | None = None) -> shapes.NextKey:
+        """Have the server make a key of its own that a change shall trust."""
+        return self._post("/keys/next", shapes.NextKey, {"role": str(role), "model": model})
+
+    def submit_change(self, change: bytes) -> shapes.Submitted:
+        """Publish a change that enough people signed; its file's content."""
+        return _parse(self._send("POST", "/keys/changes", content=change), shapes.Submitted)
+
     def tokens(self) -> Iterator[shapes.Token]:
         """All API tokens, without secrets."""
         return self._pages("/tokens", shapes.Page[shapes.Token])
@@ -209,9 +221,14 @@ class Client:
         query = {"deployment": deployment, "digest": digest, "limit": limits.MAX_PAGE_SIZE}
         return self._pages(f"/devices/{_segment(device_id)}/predictions", shapes.Page[shapes.Prediction], query)
 
-    def quarantine(self) -> Iterator[shapes.QuarantinedMessage]:
-        """Messages that were not believed, newest first."""
-        return self._pages("/quarantine", shapes.Page[shapes.QuarantinedMessage])
+    def quarantine(self, device_id: str | None = None) -> Iterator[shapes.QuarantinedMessage]:
+        """Messages that were not believed, newest first, of all devices or one."""
+        return self._pages("/quarantine", shapes.Page[shapes.QuarantinedMessage], {"device": device_id})
+
+    def attempts(self, device_id: str | None = None) -> Iterator[shapes.Event]:
+        """What the broker refused, which floods it dropped and what was put aside, oldest first, of all or of one."""
+        query = {"kind": shapes.ATTEMPTS, "subject": device_id, "limit": limits.MAX_PAGE_SIZE}
+        return self._pages("/events", shapes.Page[shapes.Event], query)
 
     # -- what happened
 

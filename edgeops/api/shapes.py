@@ -218,6 +218,8 @@ class Key(Answer):
     model: str | None = None
     #: Of TUF roles: when what it signed must be signed again; of auto keys: when the delegation ends.
     expires_at: AwareDatetime | None = None
+    #: Of TUF roles: so many of the role's keys must sign.
+    threshold: int = 1
     #: Whether the private half lies on this server.
     on_server: bool
 
@@ -226,6 +228,41 @@ class Keys(Answer):
     """All keys of this fleet."""
 
     keys: tuple[Key, ...]
+
+
+class SignedToday(Answer):
+    """What is signed offline today, as JSON texts: what a change is made of."""
+
+    #: All roots (TUF specification, 4.3), oldest first.
+    roots: tuple[str, ...]
+    #: TUF specification, 4.5.
+    targets: str
+
+
+class NextKeyRequest(Request):
+    """Which of the server's own keys shall be replaced, or made for a delegation."""
+
+    role: KeyRole
+    #: Of an auto key: whose versions it shall sign.
+    model: Id | None = None
+
+
+class NextKey(Answer):
+    """A key that the server made and nobody trusts yet, by its public half."""
+
+    role: KeyRole
+    public_hex: str
+    #: Of a fleet key.
+    epoch: int | None = None
+
+
+class Submitted(Answer):
+    """What came of a change that people signed."""
+
+    #: False: it had been published before.
+    published: bool
+    #: Targets that are listed no longer.
+    unlisted: tuple[str, ...] = ()
 
 
 # -- devices ------------------------------------------------------------------------
@@ -436,6 +473,10 @@ class Event(Answer):
     #: Id of what it happened to.
     subject: str
     data: dict[str, Any]
+
+
+#: The kinds of events that tell what somebody tried and was refused.
+ATTEMPTS = ("connection.refused", "device.floods", "device.quarantined", "message.quarantined")
 
 
 class QuarantinedMessage(Answer):

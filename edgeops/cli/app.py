@@ -19,6 +19,7 @@ from edgeops.cli import (
     label,
     model,
     publish,
+    quarantine,
     retrain,
     rollout,
     telemetry,
@@ -49,6 +50,7 @@ app.add_typer(drift.app, name="drift")
 app.add_typer(label.app, name="label")
 app.add_typer(retrain.app, name="retrain")
 app.add_typer(devices.app, name="devices")
+app.add_typer(quarantine.app, name="quarantine")
 app.add_typer(telemetry.app, name="telemetry")
 app.add_typer(job.app, name="job")
 app.add_typer(key.app, name="key")

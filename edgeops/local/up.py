@@ -191,10 +191,8 @@ class Site:
         processes.wait_until_done(child, timeout_s=_INIT_TIMEOUT_S)
 
     def _start_server(self, mosquitto: Path) -> None:
-        configuration = str(self.data / "broker/mosquitto.conf")
-        broker = self._start_part(
-            "broker", [str(mosquitto), "-c", configuration], own_log=self.data / "broker/mosquitto.log"
-        )
+        command = self._server_command("broker", "--mosquitto", str(mosquitto))
+        broker = self._start_part("broker", command, own_log=self.data / "broker/mosquitto.log")
         api = self._start_part("api", self._server_command("api"))
         # The link needs the broker to be there, and imports long enough for that; the rest starts side by side.
         self._start_part("link", self._server_command("link"))
@@ -282,5 +280,5 @@ def _read_device_id(state: Path) -> str:
     path = _device_file(state)
     try:
         return msgspec.json.decode(path.read_bytes(), type=_DeviceFile).id
-    except (OSError, msgspec.DecodeError, UnicodeDecodeError) as error:
+    except (OSError, msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
         raise PlatformError(f"cannot read {path}: {error}; remove {state} to enrol this agent again") from error

@@ -100,7 +100,13 @@ def read_private_key(path: Path) -> SigningKey:
     """
     try:
         private = serialization.load_pem_private_key(path.read_bytes(), password=None)
-    except (OSError, ValueError, TypeError, UnsupportedAlgorithm, InternalError) as error:  # TypeError: it has a password
+    except (
+        OSError,
+        ValueError,
+        TypeError,
+        UnsupportedAlgorithm,
+        InternalError,
+    ) as error:  # TypeError: it has a password
         raise ConfigError(f"cannot read the private key {path}: {error}") from error
     if not isinstance(private, Ed25519PrivateKey):
         raise ConfigError(f"{path} holds no Ed25519 key but {type(private).__name__}")

@@ -229,6 +229,19 @@ def trial_verdict(
     return None
 
 
+def unwritten_verdict(evidence: Evidence, *, detail: str, quiet: timedelta) -> TrialFailed | None:
+    """Judge a trial in which something was decided that the disk does not take; None = it may still take it.
+
+    `quiet` is how long it has not. Like a trial without contact, it is neither success nor the model's failure.
+    """
+    if evidence.errors:
+        return TrialFailed(Reason.INFERENCE, detail, evidence)
+    if quiet >= limits.TRIAL_TIMEOUT:
+        minutes = int(limits.TRIAL_TIMEOUT.total_seconds() // 60)
+        return TrialFailed(Reason.INCONCLUSIVE, f"the disk took nothing for {minutes} minutes", evidence)
+    return None
+
+
 def _needed(update: Update) -> int:
     """How many real inferences the trial needs, one at least."""
     return max(1, update.wanted.trial_inferences if update.wanted else limits.TRIAL_INFERENCES)

@@ -37,6 +37,8 @@ class Refusal(StrEnum):
     BODY = "body"
     #: One record among others does not decode.
     RECORD = "record"
+    #: Reading it failed in a way that no check foresaw: a bug of this server that somebody has found.
+    UNREADABLE = "unreadable"
     #: The database refuses it.
     NOT_STORABLE = "not-storable"
 

@@ -41,6 +41,11 @@ class Delivery:
     packet: int
     connection: int
 
+    @property
+    def speaker(self) -> str:
+        """Whose account published it, by the topic: the broker lets nobody else write there."""
+        return self.topic.split("/", 4)[3]
+
 
 class Broker:
     """Publishes, delivers, and acknowledges on demand; every method may be called from any thread."""

@@ -16,7 +16,7 @@ from typing import assert_never
 from edgeops import limits
 from edgeops.artifact.blockplan import wished
 from edgeops.errors import MessageError
-from edgeops.protocol.envelope import Freshness, Mark, freshness
+from edgeops.protocol.envelope import Envelope, Freshness, Mark, freshness
 from edgeops.protocol.messages import BlockWish, MetaWish, Wish, decode, encode
 from edgeops.protocol.topics import Block, Down, DownKind, UpKind
 from fleet_server.db.database import is_outage
@@ -29,6 +29,7 @@ from fleet_server.link.schedule import Asked, BlockSchedule, TokenBucket
 log = logging.getLogger(__name__)
 
 _TOPIC_END = f"/{UpKind.FETCH}"
+_MANY = limits.WAITING_WISHES * 3 // 4
 
 
 def is_wish(delivery: Delivery) -> bool:
@@ -67,6 +68,11 @@ class WishServer:
         except Full:
             self._broker.acknowledge(delivery)
             log.warning("wishes.dropped topic=%s", delivery.topic)
+
+    @property
+    def much_waits(self) -> bool:
+        """Whether a device that asks more than its share would drive out others."""
+        return self._queue.qsize() >= _MANY
 
     def stop(self) -> None:
         """End the thread soon."""
@@ -112,6 +118,15 @@ class WishServer:
             self._refuse(delivery)
             return
         self._broker.acknowledge(delivery)
+        try:
+            self._grant(device_id, envelope, wish)
+        except Exception as error:
+            if is_outage(error):
+                raise
+            # A wish that no check foresaw must not end the wishes of all others.
+            log.exception("wishes.failed device=%s", device_id)
+
+    def _grant(self, device_id: str, envelope: Envelope, wish: Wish) -> None:
         if self._keyring.is_quarantined(device_id):
             return
         if freshness(envelope, self._marks.get(device_id)) is not Freshness.FRESH:

@@ -16,7 +16,7 @@ from edgeops.protocol.keys import PublicKey, SigningKey, read_private_key
 from edgeops.trust.client import verify
 from edgeops.trust.fetching import NOT_FOUND
 from edgeops.trust.frames import Ask, Failure, Result
-from edgeops.trust.keyring import decode_fleet_keys, encode_fleet_keys, first_fleet_keys
+from edgeops.trust.keyring import decode_fleet_keys, encode_fleet_keys, fleet_keys_of
 from edgeops.trust.repository import Repository
 from edgeops.trust.storage import Storage
 from tests.fuzz.parser import Parser, scratch, through_file, through_text
@@ -119,7 +119,7 @@ def _locked_pem() -> bytes:
     )
 
 
-_FLEET_KEYS = encode_fleet_keys(first_fleet_keys(_KEY.public))
+_FLEET_KEYS = encode_fleet_keys(fleet_keys_of(_KEY.public))
 
 PARSERS = (
     Parser(name="tuf-metadata", read=_refresh, errors=(), seeds=_refreshed, most_bytes=8192),

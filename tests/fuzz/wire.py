@@ -15,6 +15,7 @@ from edgeops.protocol.messages import UpdateState
 from edgeops.protocol.topics import DownKind, Up, UpKind, parse_topic
 from edgeops.sketch.packing import pack, unpack
 from edgeops.trust import frames
+from edgeops.trust.keyring import AcceptedKeys
 from fleet_server.db.nominations import Nomination
 from fleet_server.link.catalog import Expected
 from fleet_server.link.entries import Place
@@ -127,7 +128,7 @@ def _hear(data: bytes) -> object:
         return None
     kind = kinds[data[0] % len(kinds)]
     ear = Downlink("camera-1", scratch() / "marks.json")
-    return ear.hear(kind, seal(_SPEAKER, kind, seq=1, body=data[1:]), _KEYS)
+    return ear.hear(kind, seal(_SPEAKER, kind, seq=1, body=data[1:]), AcceptedKeys(_KEYS, dict.fromkeys(_KEYS, 1)))
 
 
 def _take_in(data: bytes) -> object:

@@ -218,6 +218,7 @@ class Device:
     def infer(self, count: int = 5, *, ok: bool = True) -> None:
         for _ in range(count):
             self.updates.trial_inference(ok=ok, latency_us=12, detail="" if ok else "it broke")
+        self.updates.tick()
 
     def acknowledge(self) -> None:
         """The server took in what waits, and says so."""

@@ -45,6 +45,7 @@ def agent(state):
     yield make
     for made in agents:
         made._deployments.stop()
+        made._tray.close(DEADLINE_S)
         made._spool.close()
         made._control._socket.close()
 

@@ -5,7 +5,7 @@ import sqlite3
 import pytest
 
 from device_agent.store.spool import Spool
-from edgeops.errors import PlatformError
+from edgeops.errors import DiskError
 from edgeops.protocol.topics import UpKind
 
 
@@ -67,5 +67,5 @@ def test_a_schema_that_is_no_text_is_set_aside(path):
 
 def test_a_folder_that_cannot_be_written_is_no_damage(tmp_path):
     (tmp_path / "spool.db").mkdir()
-    with pytest.raises(PlatformError, match="check disk space and permissions"):
+    with pytest.raises(DiskError, match="check disk space and permissions"):
         Spool.open(tmp_path / "spool.db")
