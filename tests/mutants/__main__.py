@@ -78,11 +78,10 @@ def _judge_room(room: str, *, jobs: int, match: str) -> Score:
     left = [mutant for mutant in mutants if verdicts[mutant.id] is None]
     print(f"{room}: {len(mutants)} mutants, {len(mutants) - len(left)} known from earlier runs", flush=True)
     if left:
-        tests = tests_of(
-            [str(file.relative_to(ROOT)) for file in files], {str(file): name for file, name in sources.items()}
-        )
+        names = [str(file.relative_to(ROOT)) for file in files]
+        tests = tests_of(names, {str(file): module for file, module in sources.items()})
         print(f"{room}: {len(tests)} tests of {sum(test.seconds for test in tests):.0f} s", flush=True)
-        for mutant, verdict in judge(left, tests, jobs=jobs):
+        for mutant, verdict in judge(left, tests, files=names, jobs=jobs):
             memory.remember(mutant.id, verdict, module=digests[mutant.module], room=today)
             verdicts[mutant.id] = verdict
             if verdict.killer is None:

@@ -38,6 +38,8 @@ class Mutant:
     #: `edgeops.update.machine boot: a > b -> a >= b`, with `#2` behind where it is so more than once.
     id: str
     module: str
+    #: The function or class it is in; `module` = neither.
+    scope: str
     #: Which of the module's, in the order of its text.
     ordinal: int
     #: Lines whose coverage says which tests can notice; None = it acts when the module is imported.
@@ -52,7 +54,7 @@ def mutants_of(module: str, source: str) -> list[Mutant]:
         name = f"{module} {place.scope}: {before} -> {after}"
         seen[name] += 1
         name += f" #{seen[name]}" if seen[name] > 1 else ""
-        found.append(Mutant(name, module, ordinal, place.lines))
+        found.append(Mutant(name, module, place.scope, ordinal, place.lines))
     return found
 
 

@@ -6,8 +6,9 @@ from typing import get_args
 import msgspec
 import pytest
 
+from edgeops import limits
 from edgeops.errors import MessageError
-from edgeops.protocol.messages import DesiredDeployment, Evidence, UpdateState
+from edgeops.protocol.messages import DesiredDeployment, Evidence, Reason, UpdateState
 from edgeops.update import events, faults, machine
 from edgeops.update.machine import RESUME, TABLE, Command
 from edgeops.update.update import Update, Wanted
