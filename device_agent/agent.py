@@ -29,23 +29,27 @@ from device_agent.disk import take_disk
 from device_agent.downlink import Downlink, Heard, Refused, UnknownKey
 from device_agent.facts import device_facts, resident_bytes
 from device_agent.fetch import BlockFetch, MetaFetch
-from device_agent.link import Arrived, Broker, Connected, Disconnected, Link
+from device_agent.link import Arrived, Broker, Connected, Disconnected, Link, LinkEvent, NotBelieved
 from device_agent.pacing import Backoff
 from device_agent.probe import ProbeVerdict, run_probe
+from device_agent.ranges import RangeFetch
 from device_agent.reporting import Reporter
 from device_agent.sources.stream import StreamSource
 from device_agent.status import counters, deployment_status
 from device_agent.store.spool import Spool
 from device_agent.store.tray import Tray
+from device_agent.tls import FleetTls
 from device_agent.trust import FleetKeys, Trust
 from device_agent.updates import Surroundings
 from device_agent.uplink import Uplink
+from device_agent.wayback import Wayback, speaks_tls
 from device_agent.worker import Worker
 from edgeops import __version__, limits
 from edgeops.digest import sweep
 from edgeops.errors import DiskError, EdgeOpsError, MessageError, PlatformError
 from edgeops.model.runtime import runtime_facts
 from edgeops.protocol import messages
+from edgeops.protocol.fitting import fitted
 from edgeops.protocol.keys import read_private_key
 from edgeops.protocol.messages import Ack, Command, Credit, Desired, MetaPart, Wish
 from edgeops.protocol.topics import Block, Down, DownKind, UpKind
@@ -95,14 +99,16 @@ class _Feeding:
     taken: Future[bool]
 
 
-_Event = Connected | Disconnected | Arrived | _Nudge | _Configured | _Feeding
+_Event = Connected | Disconnected | NotBelieved | Arrived | _Nudge | _Configured | _Feeding
 
 
 class Agent:
     """One enrolled device at work."""
 
-    def __init__(self, state: StateFolder, device: Device, *, broker: tuple[str, int] | None = None) -> None:
-        """`broker` overrides where enrolment said the broker is.
+    def __init__(
+        self, state: StateFolder, device: Device, *, broker: tuple[str, int] | None = None, server: str | None = None
+    ) -> None:
+        """`broker` and `server` override where enrolment said they are.
 
         Raises:
             ConfigError: a file of the state folder cannot be used.
@@ -123,8 +129,11 @@ class Agent:
         self._credit = limits.INITIAL_CREDIT
         self._pump_s = 0.0
         host, port = broker or (device.broker_host, device.broker_port)
+        server = server or device.server
+        self._tls = FleetTls(state.trust, now=self._clock.present)
+        tls = self._tls.context() if speaks_tls(server) else None
         self._link = Link(
-            Broker(host, port, device.broker_user, device.broker_password),
+            Broker(host, port, device.broker_user, device.broker_password, tls),
             will=lambda: self._uplink.last_will(),  # noqa: PLW0108 - the uplink comes after the link it speaks through
             on_event=self._deliver,
         )
@@ -145,10 +154,19 @@ class Agent:
         self._tray = Tray(self._spool)
         self._worker = Worker("fleet-keys")
         self._meta = MetaFetch(self)
-        self._blocks = BlockFetch(self)
+        self._ranges = RangeFetch.at(server, blob_pass=self._uplink.blob_pass, context=tls)
+        self._blocks = BlockFetch(self, ranges=self._ranges)
         self._trust = Trust(state.trust, self._meta, self._clock)
         self._keys = FleetKeys(state.trust)
         self._keys_asked_s = -_KEYS_REFRESH_S
+        self._wayback = Wayback(
+            server,
+            tls=self._tls,
+            clock=self._clock,
+            keys=self._keys,
+            trust=self._trust,
+            submit=self._worker.submit,
+        )
         #: The newest message per kind that waits for newer fleet keys.
         self._unverified: dict[DownKind, Arrived] = {}
         surroundings = Surroundings(
@@ -202,6 +220,8 @@ class Agent:
             self._uplink.farewell()
             self._link.close()
         self._worker.close(_STOP_TIMEOUT_S)
+        if self._ranges is not None:
+            self._ranges.close()
         self._spool.close()
         _log.info("agent.stopped", extra={"device": self._device.id})
 
@@ -229,7 +249,7 @@ class Agent:
 
     # -- what other threads call ----------------------------------------------------------
 
-    def _deliver(self, event: Connected | Disconnected | Arrived) -> None:
+    def _deliver(self, event: LinkEvent) -> None:
         """The link's thread: parts and blocks go straight to who waits for them, the rest into the queue."""
         if isinstance(event, Arrived):
             match event.topic:
@@ -269,6 +289,10 @@ class Agent:
         """For fetching: hear them no more."""
         self._link.unsubscribe(blocks)
 
+    def largest_payload_bytes(self) -> int:
+        """For fetching: what the broker takes in one message."""
+        return self._link.largest_payload_bytes
+
     def _answer_owner(self, request: Mapping[str, Any], connection: socket.socket) -> Mapping[str, Any]:
         """The control thread: what the command line asks."""
         match request:
@@ -306,6 +330,9 @@ class Agent:
             case Disconnected():
                 self._spool.no_contact()
                 _log.info("link.down", extra={"reason": event.reason})
+            case NotBelieved():
+                _log.warning("link.not-believed", extra={"reason": event.reason, "clock": str(self._clock)})
+                self._wayback.not_believed(time.monotonic())
             case Arrived():
                 self._arrived(event)
             case _Configured():
@@ -333,6 +360,8 @@ class Agent:
         now_s = time.monotonic()
         if now_s - self._ticked_s >= _TICK_S:
             self._ticked_s = now_s
+            if self._link.connected:
+                self._wayback.connected(now_s)
             if now_s >= self._carry_out_s:
                 self._carry_out()
             self._deployments.tick(now_s)
@@ -433,7 +462,8 @@ class Agent:
             self._pump_s = time.monotonic() + _PUMP_REST_S
             raise
         for batch in batches:
-            self._uplink.say(batch.kind, batch.body)
+            for body in fitted(batch.body, self._link.largest_payload_bytes):
+                self._uplink.say(batch.kind, body)
 
     def _report(self) -> None:
         if not self._link.connected:
@@ -456,6 +486,7 @@ class Agent:
         own["marks.damaged"] += self._downlink.damaged
         own["marks.unwritten"] += self._downlink.unwritten
         own["fleet-keys.damaged"] += self._keys.damaged
+        own["authorities.damaged"] += self._tls.damaged
         own["block.mismatched"] += self._blocks.mismatched
         return counters(own, [deployed for _, deployed in self._deployments])
 

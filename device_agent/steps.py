@@ -11,8 +11,9 @@ from pathlib import Path
 
 import msgspec
 
-from device_agent.fetch import BlockFetch, CancelledError, Download, FetchError, MetaFetch, NoContactError
+from device_agent.fetch import BlockFetch, CancelledError, FetchError, MetaFetch, NoContactError
 from device_agent.probe import ProbeVerdict, run_probe
+from device_agent.progress import Download
 from device_agent.store.slots import Slots
 from device_agent.store.spool import Spool
 from device_agent.trust import Listed, Trust, TrustRefused, Unreachable

@@ -71,16 +71,23 @@ class Trust:
         self._clock = clock
         self._turn = threading.Lock()
 
-    def check(self, targets: Sequence[str], *, cancelled: Callable[[], bool] = never) -> TrustOutcome:
-        """Refresh the metadata and get `targets`; for a worker thread, takes TRUST_TIMEOUT or so when its turn came."""
-        ask = Ask(targets=tuple(targets), max_bytes=limits.MAX_METADATA_BYTES, now=self._clock.now_s())
+    def check(
+        self, targets: Sequence[str], *, cancelled: Callable[[], bool] = never, url: str | None = None
+    ) -> TrustOutcome:
+        """Refresh the metadata and get `targets`; for a worker thread, takes TRUST_TIMEOUT or so when its turn came.
+
+        `url` is where the repository is served over HTTP, for a device without a connection to its broker. Expiry is
+        then judged by the time that the server said: nothing is installed by what comes this way.
+        """
+        now = self._clock.now() if url is None else self._clock.present()
+        ask = Ask(targets=tuple(targets), max_bytes=limits.MAX_METADATA_BYTES, now=int(now.timestamp()))
 
         def fetch(path: str) -> bytes | None:
             return self._meta.file(path, max_bytes=limits.MAX_METADATA_BYTES, cancelled=cancelled)
 
         try:
             with self._turn:
-                answer = self._converse(ask, fetch)
+                answer = self._converse(ask, fetch, ["--url", url] if url else [])
         except (TrustError, OSError) as error:
             return Unreachable(f"the trust child gave no answer: {error}")
         match answer:
@@ -92,9 +99,9 @@ class Trust:
             case Failure(kind=kind, detail=detail):
                 return Unreachable(detail) if kind in _PASSING else TrustRefused(kind, detail)
 
-    def _converse(self, ask: Ask, fetch: Callable[[str], bytes | None]) -> Result | Failure:
+    def _converse(self, ask: Ask, fetch: Callable[[str], bytes | None], more: Sequence[str]) -> Result | Failure:
         child = subprocess.Popen(
-            command(_CLIENT, "--state", str(self._folder)), stdin=subprocess.PIPE, stdout=subprocess.PIPE
+            command(_CLIENT, "--state", str(self._folder), *more), stdin=subprocess.PIPE, stdout=subprocess.PIPE
         )
         overdue = threading.Timer(limits.TRUST_TIMEOUT.total_seconds(), child.kill)
         overdue.start()

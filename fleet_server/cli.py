@@ -16,12 +16,21 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 import edgeops
+from edgeops import limits
 from edgeops.api.shapes import Role
 from edgeops.errors import ConfigError, EdgeOpsError, InputError
+from edgeops.trust.transport import is_loopback
 from fleet_server.config import DEFAULT_API_PORT, DEFAULT_BROKER_PORT, ServerConfig
 
 _FAILED, _USAGE = 1, 2
 _MAX_TOKENS = 1000
+_MAX_RATE = 10**12
+#: Name, default and meaning of each.
+_RATES = (
+    ("block", limits.BLOCK_RATE_BYTES_PER_S, "artifact blocks over MQTT, each counted once"),
+    ("range", limits.RANGE_RATE_BYTES_PER_S, "artifact ranges over HTTP, all devices together"),
+    ("device", limits.BLOCK_RATE_BYTES_PER_S_PER_DEVICE, "artifacts to one device"),
+)
 
 _Command = Callable[[ServerConfig, argparse.Namespace], None]
 
@@ -30,7 +39,18 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Run one command; the exit code is 0 ok, 1 failed, 2 usage."""
     options = _parser().parse_args(arguments)
     try:
-        config = ServerConfig(options.data, api_port=options.api_port, broker_port=options.broker_port)
+        config = ServerConfig(
+            options.data,
+            api_host=options.listen,
+            api_port=options.api_port,
+            broker_host=options.listen,
+            broker_port=options.broker_port,
+            block_rate=options.block_rate,
+            range_rate=options.range_rate,
+            device_rate=options.device_rate,
+            tls=options.tls or not is_loopback(options.listen),
+            names=tuple(options.host),
+        )
         if options.needs_data and not config.admin_token.exists():
             raise ConfigError(
                 f"{config.data} is no data folder of a server; run `edgeops-server init --data ...` first"
@@ -90,11 +110,12 @@ def _token(config: ServerConfig, options: argparse.Namespace) -> None:
 
 def _enrolment_token(config: ServerConfig, options: argparse.Namespace) -> None:
     from fleet_server.access import OWNER, Access
+    from fleet_server.certificates import pinned
     from fleet_server.db.database import Database
 
     access = Access(Database.in_folder(config.db))
     for made in access.create_enrolment_tokens(options.count, created_by=OWNER, now=datetime.now(UTC)):
-        print(made.text)
+        print(pinned(config, made.text))
 
 
 def _log_to_stderr() -> None:
@@ -108,6 +129,29 @@ def _parser() -> argparse.ArgumentParser:
     shared.add_argument(
         "--broker-port", type=int, default=DEFAULT_BROKER_PORT, help="of the broker (default: %(default)s)"
     )
+    for name, default, what in _RATES:
+        shared.add_argument(
+            f"--{name}-rate",
+            # argparse reads a text default as it reads the command line, so a bad variable is told like a bad option.
+            type=_rate,
+            default=os.environ.get(f"EDGEOPS_{name.upper()}_RATE", str(default)),
+            metavar="BYTES",
+            help=f"bytes a second of {what}; EDGEOPS_{name.upper()}_RATE does the same (default: {default})",
+        )
+    shared.add_argument(
+        "--listen",
+        metavar="ADDRESS",
+        default="127.0.0.1",
+        help="where API and broker listen; beyond loopback they speak TLS only (default: %(default)s)",
+    )
+    shared.add_argument(
+        "--host",
+        metavar="HOST",
+        action="append",
+        default=[],
+        help="a host name or address under which devices reach this server; may be repeated",
+    )
+    shared.add_argument("--tls", action="store_true", help="speak TLS on loopback too")
     parser = argparse.ArgumentParser(prog="edgeops-server", description=__doc__.splitlines()[0])
     parser.add_argument("--version", action="version", version=edgeops.__version__)
     commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
@@ -131,6 +175,12 @@ def _parser() -> argparse.ArgumentParser:
     enrolment = command("enrolment-token", _enrolment_token, "print one-time tokens, each for one device")
     enrolment.add_argument("--count", type=int, choices=range(1, _MAX_TOKENS + 1), default=1, metavar="N")
     return parser
+
+
+def _rate(text: str) -> int:
+    if not text.isdecimal() or int(text) > _MAX_RATE:
+        raise argparse.ArgumentTypeError(f"{text!r} is no number of bytes a second")
+    return int(text)
 
 
 def _default_data() -> Path:

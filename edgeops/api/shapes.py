@@ -192,6 +192,43 @@ class Enrolment(Answer):
     tuf_url: str
 
 
+class Authority(Answer):
+    """A certificate authority (CA) of this fleet."""
+
+    #: What devices pin: `sha256:` and 64 hex characters.
+    fingerprint: str
+    #: The certificate.
+    pem: str
+    begins_at: AwareDatetime
+    ends_at: AwareDatetime
+    #: Whether the certificate that the server shows is one of its own, and whether its key lies on this server.
+    signs: bool
+    on_server: bool
+
+
+class ServerCertificate(Answer):
+    """What the server shows over TLS."""
+
+    names: tuple[str, ...]
+    ends_at: AwareDatetime
+
+
+class Authorities(Answer):
+    """The listed CAs, oldest first; without TLS no certificate is shown."""
+
+    authorities: tuple[Authority, ...]
+    certificate: ServerCertificate | None = None
+
+
+class ServerTime(Answer):
+    """What time it is on the server, signed by the fleet key together with the nonce of the question."""
+
+    at: AwareDatetime
+    key_id: str
+    #: 128 hex characters; over what, `edgeops.trust.moment` says.
+    signature: str
+
+
 class KeyRole(StrEnum):
     """What a key of this fleet signs."""
 

@@ -54,6 +54,8 @@ class Server:
         self.repository = Repository.create(self.repository_folder, folder / "keys", NOW)
         self.blobs: dict[str, bytes] = {}
         self.connected = True
+        #: What the broker takes in one message.
+        self.largest = limits.MAX_MESSAGE_BYTES
         #: What happens to a block on its way; None = it is lost.
         self.on_the_way: Callable[[int, bytes], bytes | None] = lambda _index, data: data
         self.subscribed: set[Block] = set()
@@ -95,6 +97,9 @@ class Server:
 
     def unsubscribe_blocks(self, blocks: Sequence[Block]) -> None:
         self.subscribed -= set(blocks)
+
+    def largest_payload_bytes(self) -> int:
+        return self.largest
 
     def _answer(self, wish: MetaWish) -> None:
         content = self._content(wish.path)
