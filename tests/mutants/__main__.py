@@ -5,14 +5,15 @@ reason has no survivor. A run that is broken off goes on where it was.
 """
 
 import argparse
+import json
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from tests.mutants.mutation import mutants_of
-from tests.mutants.running import ROOT, import_all_but_ours, judge, tests_of
+from tests.mutants.running import ROOT, Test, import_all_but_ours, judge, tests_of
 from tests.mutants.verdicts import SURVIVORS, Memory, digest_of, reasons
 
 #: Room -> patterns of its own tests.
@@ -50,7 +51,7 @@ def main() -> int:
     parser.add_argument("--fresh", action="store_true", help="forget earlier runs")
     options = parser.parse_args()
     if options.fresh:
-        for file in _FOLDER.glob("*.jsonl"):
+        for file in _FOLDER.glob("*.json*"):
             file.unlink()
     import_all_but_ours()
     scores = [_judge_room(room, jobs=options.jobs, match=options.match) for room in options.room or ROOMS]
@@ -79,7 +80,7 @@ def _judge_room(room: str, *, jobs: int, match: str) -> Score:
     print(f"{room}: {len(mutants)} mutants, {len(mutants) - len(left)} known from earlier runs", flush=True)
     if left:
         names = [str(file.relative_to(ROOT)) for file in files]
-        tests = tests_of(names, {str(file): module for file, module in sources.items()})
+        tests = _traced(_FOLDER / f"{room}-tests.json", today, names, sources)
         print(f"{room}: {len(tests)} tests of {sum(test.seconds for test in tests):.0f} s", flush=True)
         for mutant, verdict in judge(left, tests, files=names, jobs=jobs):
             memory.remember(mutant.id, verdict, module=digests[mutant.module], room=today)
@@ -88,6 +89,22 @@ def _judge_room(room: str, *, jobs: int, match: str) -> Score:
                 print(f"  survived: {mutant.id}", flush=True)
     survivors = [name for name, verdict in verdicts.items() if verdict is not None and verdict.killer is None]
     return Score(room, len(mutants) - len(survivors), survivors, time.monotonic() - started)
+
+
+def _traced(path: Path, today: str, files: Sequence[str], sources: Mapping[Path, str]) -> list[Test]:
+    """Which lines each test runs: traced once for as long as no test and no module changes."""
+    if path.exists():
+        known = json.loads(path.read_text(encoding="utf-8"))
+        if known["of"] == today:
+            return [
+                Test(name, seconds, {m: frozenset(ls) for m, ls in lines.items()})
+                for name, seconds, lines in known["tests"]
+            ]
+    tests = tests_of(files, {str(file): module for file, module in sources.items()})
+    stored = [(one.name, one.seconds, {module: sorted(lines) for module, lines in one.lines.items()}) for one in tests]
+    path.parent.mkdir(exist_ok=True)
+    path.write_text(json.dumps({"of": today, "tests": stored}), encoding="utf-8")
+    return tests
 
 
 def _verdict(scores: Sequence[Score]) -> int:
