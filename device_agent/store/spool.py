@@ -28,10 +28,12 @@ from device_agent.store.merging import merge_records
 from device_agent.store.records import Batch, Entry, Spent, check, cut
 from device_agent.store.spoolfile import (
     COLUMNS,
+    DAMAGED_VALUES,
     SEQ_BYTES,
     Clock,
     Row,
     connect,
+    is_of_the_machine,
     pack_seqs,
     read_checkpoints,
     set_spool_aside,
@@ -102,10 +104,15 @@ class Spool:
         """
         clock = clock or Clock.of_system()
         try:
-            return cls(connect(path), path, limit_bytes=limit_bytes, clock=clock)
-        except sqlite3.OperationalError as error:
-            raise DiskError(f"cannot open the spool {path}: {error}; check disk space and permissions") from error
-        except sqlite3.DatabaseError:
+            connection = connect(path)
+            try:
+                return cls(connection, path, limit_bytes=limit_bytes, clock=clock)
+            except BaseException:
+                connection.close()
+                raise
+        except (sqlite3.Error, *DAMAGED_VALUES) as error:
+            if is_of_the_machine(error):
+                raise DiskError(f"cannot open the spool {path}: {error}; check disk space and permissions") from error
             set_spool_aside(path)
         try:
             spool = cls(connect(path), path, limit_bytes=limit_bytes, clock=clock)

@@ -293,5 +293,5 @@ def _read_device_id(state: Path) -> str:
     path = _device_file(state)
     try:
         return msgspec.json.decode(path.read_bytes(), type=_DeviceFile).id
-    except (OSError, msgspec.DecodeError, UnicodeDecodeError) as error:
+    except (OSError, msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
         raise PlatformError(f"cannot read {path}: {error}; remove {state} to enrol this agent again") from error
