@@ -56,6 +56,9 @@ def trust(
     ] = None,
     *,
     threshold: _Threshold = None,
+    replaces: Annotated[
+        str | None, typer.Option("--replaces", metavar="KEY", help="Id of a key that signs no more from then on.")
+    ] = None,
     out: Out = None,
     keys: Keys = None,
     url: Url = None,
@@ -67,7 +70,7 @@ def trust(
     from edgeops.local import ceremony  # noqa: PLC0415 - it loads tuf, which other commands do not need
 
     def make_change(draft: "Draft") -> None:
-        draft.trust(role, [ceremony.read_public(one) for one in publics or ()], threshold=threshold)
+        draft.trust(role, [ceremony.read_public(one) for one in publics or ()], threshold=threshold, replaces=replaces)
 
     _change(make_change, name=f"trust-{role}", out=out, keys=keys, server=(url, token, data), as_json=as_json)
 
@@ -96,9 +99,6 @@ def rotate(
         list[str], typer.Argument(metavar="ROLE...", help="root, targets, snapshot, timestamp, fleet; several at once.")
     ],
     *,
-    lost: Annotated[
-        str | None, typer.Option("--lost", metavar="KEY", help="Replace this key, which is not at hand.")
-    ] = None,
     out: Out = None,
     keys: Keys = None,
     url: Url = None,
@@ -112,7 +112,7 @@ def rotate(
     folder = _folder(keys, data)
     with connect(url, token, data) as client:
         draft = ceremony.begin(client, folder, datetime.now(UTC))
-        ceremony.rotate(client, draft, roles, keys=folder, lost=lost)
+        ceremony.rotate(client, draft, roles, keys=folder)
         outcome = ceremony.complete(
             client, draft.finish(), keys=folder, out=out, name=f"rotate-{'-'.join(roles)}", now=datetime.now(UTC)
         )

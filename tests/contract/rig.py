@@ -24,9 +24,9 @@ START = datetime(2026, 1, 1, tzinfo=UTC)
 class ApiRig:
     """`url`, one token per role, the database behind it; `close` stops everything."""
 
-    def __init__(self, folder):
+    def __init__(self, folder, *, start=START):
         self.config = ServerConfig(folder / "data")
-        self.now = START
+        self.now = start
         init(self.config, now=self.now)
         self.database = Database.in_folder(self.config.db)
         access = Access(self.database)
