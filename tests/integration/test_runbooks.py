@@ -93,6 +93,9 @@ def test_keys_and_machines_are_lost_one_after_the_other_and_devices_follow(site,
     assert len(desk.ids(KeyRole.ROOT)) == 3
     assert {key.threshold for key in desk.trusted if key.role is KeyRole.ROOT} == {2}
 
+    site.run("key", "move-offline", str(desk.path("ann")))
+    assert len(desk.ids(KeyRole.ROOT)) == 3, "harmless to repeat, also with several people"
+
     site.run("publish", "tiny@1")
     assert site.standing == "awaiting-signature"
     desk.go_through("A model signed where no server can be reached")
