@@ -11,8 +11,9 @@ from pathlib import Path
 
 import msgspec
 
+from device_agent.store.aside import set_aside
 from edgeops.digest import write_atomically
-from edgeops.errors import PeerError
+from edgeops.errors import EnvelopeError, MessageError
 from edgeops.protocol import envelope, messages
 from edgeops.protocol.envelope import Envelope, Freshness, Mark
 from edgeops.protocol.messages import Ack, Command, Credit, Desired
@@ -42,7 +43,8 @@ class Marks(msgspec.Struct, kw_only=True):
 class Refused:
     """Not believed, or seen before."""
 
-    #: A counter's name: `envelope.refused`, `envelope.repeated`, `envelope.old-session`, ...
+    #: A counter's name: `envelope.` and a `Misfit` or a `Freshness`, `envelope.unparsable`, `body.refused`,
+    #: `desired.older`.
     name: str
     detail: str
 
@@ -61,7 +63,11 @@ class Downlink:
         """`path` is `marks.json`; an unreadable one counts as none, which repeats and loses nothing."""
         self._device = device
         self._path = path
-        self._marks = _read(path)
+        #: Files set aside since this process started.
+        self.damaged = 0
+        #: Writes that the disk did not take.
+        self.unwritten = 0
+        self._marks = self._read()
         #: Of a desired state that is heard and not yet carried out.
         self._pending: Mark | None = None
 
@@ -70,16 +76,23 @@ class Downlink:
         """The newest (epoch, revision) carried out."""
         return self._marks.desired
 
-    def hear(self, kind: DownKind, payload: bytes, accepted: AcceptedKeys) -> Heard | Refused | UnknownKey:
+    def hear(  # noqa: PLR0911 - one return a reason
+        self, kind: DownKind, payload: bytes, accepted: AcceptedKeys
+    ) -> Heard | Refused | UnknownKey:
         """Verify one payload that arrived on the topic of `kind`."""
         key_id = _named_key(payload)
         if key_id is not None and key_id not in accepted.publics:
             return UnknownKey(key_id)
         try:
             opened = envelope.open_envelope(payload, device=self._device, kind=kind, keys=accepted.publics)
+        except EnvelopeError as error:
+            return Refused(f"envelope.{error.reason}", str(error))
+        except MessageError as error:
+            return Refused("envelope.unparsable", str(error))
+        try:
             body = messages.decode(opened.body, _BODIES[kind])
-        except PeerError as error:
-            return Refused("envelope.refused", str(error))
+        except MessageError as error:
+            return Refused("body.refused", str(error))
         refused = self._refused_epoch(opened, body, accepted.epochs[opened.key_id])
         if refused is not None:
             return refused
@@ -119,9 +132,25 @@ class Downlink:
     def _remember(self, kind: DownKind, opened: Envelope) -> None:
         last = self._marks.kinds.get(kind)
         self._marks.kinds[kind] = Mark(opened.session, opened.seq)
-        # Within a session only commands must never run twice across a restart; the rest is harmless to repeat.
-        if kind is DownKind.COMMAND or last is None or last.session != opened.session:
+        # Within a session only commands must never run twice across a restart; the rest is harmless to repeat, and a
+        # disk that takes nothing is no reason not to listen.
+        if kind is DownKind.COMMAND:
             self._store()
+        elif last is None or last.session != opened.session:
+            try:
+                self._store()
+            except OSError:
+                self.unwritten += 1
+
+    def _read(self) -> Marks:
+        try:
+            return msgspec.json.decode(self._path.read_bytes(), type=Marks)
+        except FileNotFoundError:
+            return Marks()
+        except (OSError, msgspec.DecodeError, UnicodeDecodeError):
+            self.damaged += 1
+            set_aside(self._path)
+            return Marks()
 
     def _store(self) -> None:
         write_atomically(self._path, msgspec.json.encode(self._marks))
@@ -132,10 +161,3 @@ def _named_key(payload: bytes) -> str | None:
         return msgspec.msgpack.decode(payload, type=Envelope).key_id
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
         return None
-
-
-def _read(path: Path) -> Marks:
-    try:
-        return msgspec.json.decode(path.read_bytes(), type=Marks)
-    except (OSError, msgspec.DecodeError, UnicodeDecodeError):
-        return Marks()

@@ -9,6 +9,7 @@ from datetime import datetime
 
 from edgeops.trust.repository import Repository
 from fleet_server import fleet_key
+from fleet_server.certificates import newest_authority
 from fleet_server.config import ServerConfig
 from fleet_server.db.database import Database
 from fleet_server.key_alerts import KeyAlerts
@@ -32,5 +33,5 @@ class Freshness:
         # Opened each time: a key that was moved off this machine must not live on in this process.
         repository = Repository.open(self._config.repository, self._config.keys)
         repository.refresh(now)
-        self._alerts.look(repository.role_keys(), now)
+        self._alerts.look((*repository.role_keys(), *newest_authority(self._config)), now)
         fleet_key.follow(self._config, self._database, repository, now)

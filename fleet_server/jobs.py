@@ -1,8 +1,8 @@
 """The jobs process: sees queued jobs through, and turns beside them what must turn all the time.
 
-Beside are the engine of rollouts, the monitoring of drift, retraining, the freshness of TUF metadata and what it
-lists, and the retention of old rows; each in a thread of its own, none of which a failure ends. One such process per
-data folder.
+Beside are the engine of rollouts, the monitoring of drift, retraining, the freshness of TUF metadata, what it lists and
+the server's certificate, and the retention of old rows; each in a thread of its own, none of which a failure ends. One
+such process per data folder.
 """
 
 import logging
@@ -16,6 +16,7 @@ from edgeops.structs import learn_all
 from fleet_server.alone import alone
 from fleet_server.artifacts import Artifacts
 from fleet_server.blobs import Blobs
+from fleet_server.certificates import Certificates
 from fleet_server.config import ServerConfig
 from fleet_server.db.database import Database
 from fleet_server.db.retention import drop_old
@@ -33,6 +34,8 @@ _ENGINE_INTERVAL = timedelta(milliseconds=100)
 _RETRAINING_INTERVAL = timedelta(milliseconds=100)
 #: How often the age of the TUF metadata is looked at. It lives for weeks, but this machine may have slept for some.
 _FRESHNESS_INTERVAL = timedelta(minutes=1)
+#: How often it is noticed that a certificate is due, or that a person made another CA sign.
+_CERTIFICATE_INTERVAL = timedelta(seconds=2)
 #: How often it is noticed that somebody signed beside the server.
 _LISTING_INTERVAL = timedelta(seconds=1)
 #: After a failure a thread rests at least this long.
@@ -69,6 +72,7 @@ def _serve(config: ServerConfig, database: Database, stop: threading.Event, *, w
         _thread("monitoring", monitoring.run_once, limits.DRIFT_INTERVAL, stop),
         _thread("retraining", Retrainer(database, blobs).run_once, _RETRAINING_INTERVAL, stop),
         _thread("freshness", freshness.keep, _FRESHNESS_INTERVAL, stop),
+        _thread("certificates", Certificates(config).keep_fresh, _CERTIFICATE_INTERVAL, stop),
         _thread("listing", Listing(config, database).follow, _LISTING_INTERVAL, stop),
         _thread("retention", lambda now: drop_old(database, now, stop), limits.RETENTION_INTERVAL, stop),
     ]

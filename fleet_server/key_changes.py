@@ -14,7 +14,7 @@ from edgeops.trust.change import decode_change
 from edgeops.trust.delegation import role_of
 from edgeops.trust.repository import Repository
 from edgeops.trust.review import describe
-from fleet_server import fleet_key
+from fleet_server import certificates, fleet_key
 from fleet_server.config import ServerConfig
 from fleet_server.db import audit
 from fleet_server.db.database import Database
@@ -64,6 +64,7 @@ def submit(config: ServerConfig, database: Database, data: bytes, *, submitted_b
     try:
         change = decode_change(data)
         fleet_key.require_own(config, change)
+        certificates.require_own(config, change)
         said = describe(change)
         listed = set(repository.listed())
         published = repository.submit(change, now)

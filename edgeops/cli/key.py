@@ -13,7 +13,7 @@ import typer
 
 from edgeops import limits
 from edgeops.api.shapes import Key
-from edgeops.cli import key_changes
+from edgeops.cli import key_ca, key_changes
 from edgeops.cli.connection import Data, Token, Url, connect, local_url
 from edgeops.cli.live import confirm, say
 from edgeops.cli.options import AsJson, Keys
@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from edgeops.local.signing import Proposal
 
 app = typer.Typer(help="Keys that the fleet trusts.", no_args_is_help=True)
+app.add_typer(key_ca.app, name="ca")
 for _name, _command in (
     ("make", key_changes.make),
     ("trust", key_changes.trust),

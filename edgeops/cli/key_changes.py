@@ -4,12 +4,14 @@ Each but `make` makes a change, signs it with the keys at hand and publishes it;
 a file. Nothing private goes over the network.
 """
 
+from collections.abc import Callable
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from edgeops.api.client import Client
 from edgeops.cli.connection import Data, Token, Url, connect
 from edgeops.cli.live import confirm, say
 from edgeops.cli.options import AsJson, Keys
@@ -69,10 +71,10 @@ def trust(
     """Let more keys sign for root or targets, and say how many of them must."""
     from edgeops.local import ceremony  # noqa: PLC0415 - it loads tuf, which other commands do not need
 
-    def make_change(draft: "Draft") -> None:
+    def make_change(_client: Client, draft: "Draft") -> None:
         draft.trust(role, [ceremony.read_public(one) for one in publics or ()], threshold=threshold, replaces=replaces)
 
-    _change(make_change, name=f"trust-{role}", out=out, keys=keys, server=(url, token, data), as_json=as_json)
+    change(make_change, name=f"trust-{role}", out=out, keys=keys, server=(url, token, data), as_json=as_json)
 
 
 def revoke(
@@ -88,10 +90,10 @@ def revoke(
 ) -> None:
     """Let a key of root or targets sign no more; what it signed alone is refused from then on."""
 
-    def make_change(draft: "Draft") -> None:
+    def make_change(_client: Client, draft: "Draft") -> None:
         draft.revoke(key_id, threshold=threshold)
 
-    _change(make_change, name=f"revoke-{key_id[:8]}", out=out, keys=keys, server=(url, token, data), as_json=as_json)
+    change(make_change, name=f"revoke-{key_id[:8]}", out=out, keys=keys, server=(url, token, data), as_json=as_json)
 
 
 def rotate(
@@ -133,10 +135,10 @@ def renew(
 ) -> None:
     """Begin a new life of what root and targets signed, and change nothing; also after it has ended."""
 
-    def make_change(draft: "Draft") -> None:
+    def make_change(_client: Client, draft: "Draft") -> None:
         draft.renew(roles or ("root", "targets"))
 
-    _change(make_change, name="renew", out=out, keys=keys, server=(url, token, data), as_json=as_json)
+    change(make_change, name="renew", out=out, keys=keys, server=(url, token, data), as_json=as_json)
 
 
 def sign(file: File, *, keys: Keys = None, yes: Yes = False, data: Data = None, as_json: AsJson = False) -> None:
@@ -182,10 +184,10 @@ def sign_file(
     """Show a change, ask, and sign it; `models_only` refuses what does more than to list models."""
     from edgeops.local import ceremony  # noqa: PLC0415 - it loads tuf, which other commands do not need
 
-    change = ceremony.read_file(file, keys=keys, now=datetime.now(UTC))
+    asked = ceremony.read_file(file, keys=keys, now=datetime.now(UTC))
     if models_only:
-        ceremony.hold_against(change, artifacts)
-    _show(change)
+        ceremony.hold_against(asked, artifacts)
+    _show(asked)
     if not yes:
         confirm("Sign this?")
     tell(ceremony.sign_file(file, keys=keys, now=datetime.now(UTC)), as_json=as_json, shown=True)
@@ -221,8 +223,14 @@ def tell(outcome: "Published | Waiting", *, as_json: bool, shown: bool = False) 
         say(f"signed by enough; where the server can be reached: edgeops key submit {outcome.file}")
 
 
-def _change(
-    make_change: Any, *, name: str, out: Path | None, keys: Path | None, server: tuple[Any, Any, Any], as_json: bool
+def change(
+    make_change: Callable[[Client, "Draft"], None],
+    *,
+    name: str,
+    out: Path | None,
+    keys: Path | None,
+    server: tuple[Any, Any, Any],
+    as_json: bool,
 ) -> None:
     """Make a change, sign it and publish it or write it down."""
     from edgeops.local import ceremony  # noqa: PLC0415 - as above
@@ -230,15 +238,15 @@ def _change(
     folder = _folder(keys, server[2])
     with connect(*server) as client:
         draft = ceremony.begin(client, folder, datetime.now(UTC))
-        make_change(draft)
+        make_change(client, draft)
         outcome = ceremony.complete(client, draft.finish(), keys=folder, out=out, name=name, now=datetime.now(UTC))
     tell(outcome, as_json=as_json)
 
 
-def _show(change: "Change") -> None:
+def _show(shown: "Change") -> None:
     from edgeops.trust.review import describe  # noqa: PLC0415 - as above
 
-    for line in describe(change):
+    for line in describe(shown):
         say(printable(line))
 
 

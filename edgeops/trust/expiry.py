@@ -29,5 +29,7 @@ def advice(role: str, model: str | None) -> str:
             return "devices must know a newer root by then; where root keys are kept: edgeops key renew root --keys DIR"
         case "targets":
             return "devices install nothing new then; where targets keys are kept: edgeops key renew targets --keys DIR"
+        case "ca":
+            return "devices believe no server then; make the next CA in time: edgeops key ca renew"
         case _:
             return "the server signs this again by itself; that it did not says that its jobs process has trouble"

@@ -8,6 +8,7 @@ from tuf.api.metadata import Root, Targets  # type: ignore[attr-defined]  # pyth
 from edgeops.artifact.acceptance import decode_acceptance
 from edgeops.artifact.manifest import Descriptor, decode_descriptor, target_path
 from edgeops.errors import EdgeOpsError, TrustError
+from edgeops.trust.authorities import AUTHORITIES_TARGET, decode_authorities
 from edgeops.trust.change import Change
 from edgeops.trust.custody import ROLES
 from edgeops.trust.delegation import delegations_in
@@ -98,6 +99,10 @@ def _said(path: str, content: bytes, descriptor: Descriptor | None) -> str:
     if path == FLEET_KEYS_TARGET:
         keys = decode_fleet_keys(content)
         return ": " + ", ".join(f"fleet key {one.public_hex[:_SHORT]} of epoch {one.epoch}" for one in keys.keys)
+    if path == AUTHORITIES_TARGET:
+        return ": " + ", ".join(
+            f"CA {one.fingerprint} until {one.ends:%Y-%m-%d}" for one in decode_authorities(content)
+        )
     if path.endswith("/acceptance"):
         acceptance = decode_acceptance(content)
         return f": {len(acceptance)} inputs, floor {acceptance.floors.overall:.1%}"

@@ -7,12 +7,10 @@ commit. kill -9 anywhere repeats work and loses none. Which rows a message becom
 
 import logging
 import threading
-import time
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime, timedelta
-from queue import Empty, SimpleQueue
 
 from edgeops import limits
 from edgeops.protocol.messages import SpoolAck
@@ -26,12 +24,15 @@ from fleet_server.link.mqtt import Broker, Delivery
 from fleet_server.link.reading import Reading
 from fleet_server.link.standing import SpoolKey, Standing
 from fleet_server.link.voice import Voice
+from fleet_server.link.waiting import Waiting
 from fleet_server.link.writing import Writer
 
 log = logging.getLogger(__name__)
 
 #: Fewer messages than this are verified faster by one thread than by two.
 _WORTH_SHARING = 8
+#: More than one device that keeps to its credit ever has waiting.
+_MUCH = limits.RECEIVE_MAXIMUM * 3 // 4
 
 
 class Ingestion:
@@ -57,7 +58,7 @@ class Ingestion:
         self._catalog = Catalog(database)
         self._writer = Writer(database, self._standing)
         self._news = _News()
-        self._queue: SimpleQueue[Delivery | None] = SimpleQueue()
+        self._waiting = Waiting()
         self._second_verifier = ThreadPoolExecutor(1, thread_name_prefix="verify")
 
     def put(self, delivery: Delivery) -> None:
@@ -66,46 +67,32 @@ class Ingestion:
         What waits is bounded by the receive maximum, which does not count messages of QoS 0: of those, which no
         agent of ours sends, the ones beyond it are dropped, as QoS 0 allows.
         """
-        if delivery.packet or self._queue.qsize() < limits.RECEIVE_MAXIMUM:
-            self._queue.put(delivery)
+        if delivery.packet or len(self._waiting) < limits.RECEIVE_MAXIMUM:
+            self._waiting.put(delivery)
+
+    @property
+    def much_waits(self) -> bool:
+        """Whether a device that says more than its share would delay others."""
+        return len(self._waiting) >= _MUCH
 
     def stop(self) -> None:
         """Finish the batch in hand; what waits behind it stays with the broker."""
-        self._queue.put(None)
+        self._waiting.stop()
 
     def run(self) -> None:
         """Take in batches until stopped."""
         try:
             while not self._stopping.is_set():
-                batch = self._gather()
+                batch = self._waiting.take(limits.INGEST_BATCH, limits.INGEST_INTERVAL.total_seconds())
                 if batch:
                     self._ingest(batch)
         finally:
             self._second_verifier.shutdown()
 
-    def _gather(self) -> list[Delivery]:
-        """The next INGEST_BATCH messages, or those of INGEST_INTERVAL after the first."""
-        batch: list[Delivery] = []
-        first = self._queue.get()
-        if first is None:
-            return batch
-        batch.append(first)
-        deadline = time.monotonic() + limits.INGEST_INTERVAL.total_seconds()
-        while len(batch) < limits.INGEST_BATCH:
-            try:
-                delivery = self._queue.get(timeout=max(0.0, deadline - time.monotonic()))
-            except Empty:
-                break
-            if delivery is None:
-                self._queue.put(None)  # for the next round
-                break
-            batch.append(delivery)
-        return batch
-
     def _ingest(self, batch: Sequence[Delivery]) -> None:
         while not self._stopping.is_set():
             try:
-                reading = self._commit(batch)
+                readings = self._commit(batch)
             except Exception as error:
                 # The border between a batch and the world: without its database the link waits, unacknowledged.
                 if not is_outage(error):
@@ -116,22 +103,46 @@ class Ingestion:
             for delivery in batch:
                 self._broker.acknowledge(delivery)
             try:
-                self._answer(reading)
+                for reading in readings:
+                    self._answer(reading)
             except Exception as error:
                 if not is_outage(error):
                     raise
                 log.warning("ingest.unanswered error=%s", error)  # devices send again and hear it then
             return
 
-    def _commit(self, batch: Sequence[Delivery]) -> Reading:
+    def _commit(self, batch: Sequence[Delivery]) -> list[Reading]:
+        """Commit a batch; one that cannot be read is divided until the message that is to blame stands alone.
+
+        No message should do that: what is wrong with one is found by checks. But a check that was forgotten must
+        not let one device stop all others, so what fails for a reason that nobody foresaw is put aside as well.
+        """
+        try:
+            return [self._commit_read(lambda: self._open(batch))]
+        except Exception as error:
+            if is_outage(error):
+                raise
+            if len(batch) == 1:
+                return [self._commit_unreadable(batch[0], error)]
+        middle = len(batch) // 2
+        return [*self._commit(batch[:middle]), *self._commit(batch[middle:])]
+
+    def _commit_unreadable(self, delivery: Delivery, error: Exception) -> Reading:
+        log.error("ingest.unreadable topic=%s", delivery.topic, exc_info=error)
+        detail = f"{type(error).__name__}: {error}"
+        refused = Refused(delivery, delivery.speaker, Refusal.UNREADABLE, detail)
+        return self._commit_read(lambda: [refused])
+
+    def _commit_read(self, open_batch: Callable[[], Iterable[Opened | Refused]]) -> Reading:
         now = datetime.now(UTC)
         self._keyring.refresh_when_old()
         reading = Reading(self._standing, self._catalog, is_quarantined=self._keyring.is_quarantined)
-        for message in self._open(batch):
+        for message in open_batch():
             reading.take(message)
         reading.finish()
         control = [*reading.control, *self._news.of(reading, now)]
         self._writer.write(control, reading.telemetry, now=now)
+        self._standing.commit_ended(reading.ended)
         self._news.told(control)
         if any(isinstance(entry, CloneSeen) for entry in control):
             self._keyring.refresh()

@@ -27,7 +27,7 @@ class Site:
     """A server with one trained version, and a terminal beside it."""
 
     def __init__(self, folder, capsys, *, start=START):
-        self.rig = ApiRig(folder, start=start)
+        self.rig = ApiRig(folder, now=start)
         self.config = self.rig.config
         self.stick = folder / "stick"
         self._capsys = capsys
