@@ -41,6 +41,7 @@ BARS = {FULL: 0.5, 1: 0.35}
 CHANNELS = 16
 ROWS = 500
 _SKETCHES = 64
+_HOURS = 9_000
 _RECEIVER = "bare-receiver"
 
 #: The other side: what paho's own loop costs for a message of QoS 1, and nothing else.
@@ -230,7 +231,7 @@ class _Voice:
         number = self._next
         self._next += 1
         window = messages.Window(
-            deployment="vibration-pump1",
+            deployment=f"vibration-pump{number // _HOURS}",
             digest=digest_raw(digest_bytes(b"model")),
             phase=messages.Phase.LIVE,
             rows=ROWS,
@@ -242,7 +243,9 @@ class _Voice:
             latency_p95_us=9_870,
             sketch=self._sketches[number % len(self._sketches)],
         )
-        return messages.Record(seq=number, age_ms=60_000, at_ms=0, data=messages.encode(window))
+        # Each in an hour of its own, as its duration says; beyond a year, of another deployment.
+        age_ms = (1 + number % _HOURS) * 3_600_000
+        return messages.Record(seq=number, age_ms=age_ms, at_ms=0, data=messages.encode(window))
 
 
 def _sketches() -> list[bytes]:

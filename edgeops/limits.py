@@ -121,6 +121,8 @@ RECONNECT_MAX = timedelta(seconds=30)
 #: Ingestion commits after this many messages or this long, then acknowledges.
 INGEST_BATCH = 200
 INGEST_INTERVAL = timedelta(milliseconds=50)
+#: As long as more messages wait, what is committed is acknowledged to devices after this at the latest.
+ACK_DELAY = timedelta(milliseconds=250)
 #: MQTT Receive Maximum / max_inflight_messages: two ingestion batches.
 RECEIVE_MAXIMUM = 2 * INGEST_BATCH
 #: Records a device may have in flight once the server has spoken to it.

@@ -4,6 +4,7 @@ A private key never leaves the process that owns it except through `write_privat
 """
 
 import hashlib
+from functools import lru_cache
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Self
@@ -17,6 +18,8 @@ from edgeops.errors import ConfigError
 
 PUBLIC_KEY_BYTES = 32
 SIGNATURE_BYTES = 64
+#: Those that were used last; loading one again costs little.
+MAX_LOADED_KEYS = 4_096
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,10 +57,15 @@ class PublicKey:
     def verifies(self, signature: bytes, data: bytes) -> bool:
         """Whether `signature` (64 bytes) over `data` was made by the private half."""
         try:
-            Ed25519PublicKey.from_public_bytes(self.raw).verify(signature, data)
+            _loaded(self.raw).verify(signature, data)
         except (InvalidSignature, ValueError):
             return False
         return True
+
+
+@lru_cache(maxsize=MAX_LOADED_KEYS)
+def _loaded(raw: bytes) -> Ed25519PublicKey:
+    return Ed25519PublicKey.from_public_bytes(raw)
 
 
 class SigningKey:

@@ -1,5 +1,8 @@
 """Ingestion: a batch of messages becomes committed rows, then acknowledgements, then signed Acks.
 
+While one batch is committed, the signatures of the next are verified. Acks are cumulative: as long as more messages
+wait, they are put off a little, so that a device is told once about all that was committed meanwhile.
+
 The order is the promise: the broker may forget a message, and a device its records, only after the
 commit. kill -9 anywhere repeats work and loses none. Which rows a message becomes is decided in
 `fleet_server.link.reading`.
@@ -11,8 +14,10 @@ import time
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
-from queue import Empty, SimpleQueue
+from contextlib import suppress
+from queue import Empty, Full, Queue, SimpleQueue
 
 from edgeops import limits
 from edgeops.protocol.messages import SpoolAck
@@ -30,12 +35,15 @@ from fleet_server.link.writing import Writer
 
 log = logging.getLogger(__name__)
 
+#: Verified batches that wait to be committed, and how often a full queue looks whether all shall end.
+_AHEAD = 2
+_LOOK_S = 0.25
 #: Fewer messages than this are verified faster by one thread than by two.
 _WORTH_SHARING = 8
 
 
 class Ingestion:
-    """One thread from queue to commit, and one more that helps to verify signatures."""
+    """One thread that commits, and two before it that verify signatures."""
 
     def __init__(
         self,
@@ -58,7 +66,11 @@ class Ingestion:
         self._writer = Writer(database, self._standing)
         self._news = _News()
         self._queue: SimpleQueue[Delivery | None] = SimpleQueue()
+        self._opened: Queue[_Opened | Exception | None] = Queue(_AHEAD)
         self._second_verifier = ThreadPoolExecutor(1, thread_name_prefix="verify")
+        #: Spools whose devices shall be told, and since when.
+        self._unanswered: set[SpoolKey] = set()
+        self._unanswered_s = 0.0
 
     def put(self, delivery: Delivery) -> None:
         """Have a message taken in; called on the network thread.
@@ -75,13 +87,52 @@ class Ingestion:
 
     def run(self) -> None:
         """Take in batches until stopped."""
+        verifier = threading.Thread(target=self._verify, name="verify", daemon=True)
+        verifier.start()
+        try:
+            while not self._stopping.is_set():
+                opened = self._opened.get()
+                if opened is None:
+                    break
+                if isinstance(opened, Exception):
+                    raise opened
+                self._ingest(opened)
+            self._tell_acks()
+        finally:
+            self.stop()
+            self._stopping.set()
+            verifier.join()
+            self._second_verifier.shutdown()
+
+    def _verify(self) -> None:
+        """A thread of its own: batches in order, their signatures verified."""
+        end: Exception | None = None
         try:
             while not self._stopping.is_set():
                 batch = self._gather()
                 if batch:
-                    self._ingest(batch)
-        finally:
-            self._second_verifier.shutdown()
+                    self._hand_on(batch)
+        except Exception as error:  # noqa: BLE001 - a thread's border; the other one raises it
+            end = error
+        while True:
+            with suppress(Full):
+                self._opened.put(end, timeout=_LOOK_S)
+                return
+            if self._stopping.is_set():
+                return
+
+    def _hand_on(self, batch: Sequence[Delivery]) -> None:
+        while not self._stopping.is_set():
+            try:
+                self._keyring.refresh_when_old()
+                opened = _Opened(batch, self._open(batch))
+            except Exception as error:
+                self._wait_out(error, len(batch))
+                continue
+            while not self._stopping.is_set():
+                with suppress(Full):
+                    self._opened.put(opened, timeout=_LOOK_S)
+                    return
 
     def _gather(self) -> list[Delivery]:
         """The next INGEST_BATCH messages, or those of INGEST_INTERVAL after the first."""
@@ -102,18 +153,14 @@ class Ingestion:
             batch.append(delivery)
         return batch
 
-    def _ingest(self, batch: Sequence[Delivery]) -> None:
+    def _ingest(self, opened: "_Opened") -> None:
         while not self._stopping.is_set():
             try:
-                reading = self._commit(batch)
+                reading = self._commit(opened.messages)
             except Exception as error:
-                # The border between a batch and the world: without its database the link waits, unacknowledged.
-                if not is_outage(error):
-                    raise
-                log.error("ingest.outage messages=%d error=%s", len(batch), error)  # noqa: TRY400 - no traceback wanted
-                self._stopping.wait(limits.OUTAGE_RETRY_AFTER.total_seconds())
+                self._wait_out(error, len(opened.batch))
                 continue
-            for delivery in batch:
+            for delivery in opened.batch:
                 self._broker.acknowledge(delivery)
             try:
                 self._answer(reading)
@@ -123,11 +170,17 @@ class Ingestion:
                 log.warning("ingest.unanswered error=%s", error)  # devices send again and hear it then
             return
 
-    def _commit(self, batch: Sequence[Delivery]) -> Reading:
+    def _wait_out(self, error: Exception, count: int) -> None:
+        """The border between a batch and the world: without its database the link waits, unacknowledged."""
+        if not is_outage(error):
+            raise error
+        log.error("ingest.outage messages=%d error=%s", count, error)
+        self._stopping.wait(limits.OUTAGE_RETRY_AFTER.total_seconds())
+
+    def _commit(self, messages: Iterable[Opened | Refused]) -> Reading:
         now = datetime.now(UTC)
-        self._keyring.refresh_when_old()
         reading = Reading(self._standing, self._catalog, is_quarantined=self._keyring.is_quarantined)
-        for message in self._open(batch):
+        for message in messages:
             reading.take(message)
         reading.finish()
         control = [*reading.control, *self._news.of(reading, now)]
@@ -137,7 +190,7 @@ class Ingestion:
             self._keyring.refresh()
         return reading
 
-    def _open(self, batch: Sequence[Delivery]) -> Iterable[Opened | Refused]:
+    def _open(self, batch: Sequence[Delivery]) -> list[Opened | Refused]:
         """Verify signatures, on both cores when there are many: OpenSSL lets go of the interpreter lock."""
         half = len(batch) // 2 if len(batch) >= _WORTH_SHARING else 0
         others = self._second_verifier.submit(self._open_some, batch[:half]) if half else None
@@ -149,16 +202,25 @@ class Ingestion:
 
     def _answer(self, reading: Reading) -> None:
         """Tell devices what is committed; whoever misses it hears it again at the next birth or repetition."""
-        spools = set(reading.touched)
+        if not self._unanswered:
+            self._unanswered_s = time.monotonic()
+        self._unanswered |= reading.touched
         for device_id in reading.born:
             with self._database.read_telemetry() as connection:
                 known = ingest.spool_ids(connection, device_id, limit=limits.MAX_SPOOLS_PER_ACK)
-            spools |= {(device_id, spool) for spool in known}
-        for device_id, acks in self._acks(spools).items():
+            self._unanswered |= {(device_id, spool) for spool in known}
+        is_more_waiting = not (self._queue.empty() and self._opened.empty())
+        waited_s = time.monotonic() - self._unanswered_s
+        if reading.born or not is_more_waiting or waited_s >= limits.ACK_DELAY.total_seconds():
+            self._tell_acks()
+        self._welcome(reading.born)
+
+    def _tell_acks(self) -> None:
+        for device_id, acks in self._acks(self._unanswered).items():
             for start in range(0, len(acks), limits.MAX_SPOOLS_PER_ACK):
                 part = tuple(acks[start : start + limits.MAX_SPOOLS_PER_ACK])
                 self._broker.publish(str(Down(device_id, DownKind.ACK)), self._voice.ack(device_id, part), qos=1)
-        self._welcome(reading.born)
+        self._unanswered.clear()
 
     def _acks(self, spools: Iterable[SpoolKey]) -> dict[str, list[SpoolAck]]:
         acks: dict[str, list[SpoolAck]] = defaultdict(list)
@@ -178,6 +240,14 @@ class Ingestion:
             self._broker.publish(str(Down(device.id, DownKind.CREDIT)), credit, qos=1)
             if device.is_behind:
                 self._send_desired(device.id)
+
+
+@dataclass(frozen=True, slots=True)
+class _Opened:
+    """A batch, and what each message of it is worth."""
+
+    batch: Sequence[Delivery]
+    messages: Sequence[Opened | Refused]
 
 
 class _News:
