@@ -18,6 +18,7 @@ from device_agent.feed import Feed, Wiring
 from device_agent.nomination import Nominations
 from device_agent.pool import Pooled
 from device_agent.sinks.jsonl import JsonlSink
+from device_agent.sinks.mqtt import MqttSink
 from device_agent.sinks.sink import Sink
 from device_agent.sinks.telemetry import TelemetrySink
 from device_agent.sources.cells import positions
@@ -254,6 +255,8 @@ class Deployments:
         ]
         if configuration.jsonl is not None:
             sinks.append(JsonlSink(Path(configuration.jsonl)))
+        if configuration.mqtt is not None:
+            sinks.append(MqttSink(configuration.mqtt))
         return sinks
 
 

@@ -212,7 +212,7 @@ class Feed:
     def _configure(self, configuration: Deployment) -> None:
         last = self._configuration
         self.core.allow_samples(allowed=configuration.samples)
-        if last is None or (last.predictions, last.jsonl) != (configuration.predictions, configuration.jsonl):
+        if last is None or _sinks_of(last) != _sinks_of(configuration):
             self.core.use_sinks(self._wiring.sinks(self._deployment, configuration))
         if last is None or last.source != configuration.source:
             self._open(configuration.source)
@@ -344,6 +344,10 @@ class Feed:
             exc_info=None if isinstance(error, EdgeOpsError) else error,
         )
         self._news.wait(min(pause_s, _TICK_S))
+
+
+def _sinks_of(configuration: Deployment) -> tuple[object, ...]:
+    return configuration.predictions, configuration.jsonl, configuration.mqtt
 
 
 def _described(charge: Charge | None) -> dict[str, str]:

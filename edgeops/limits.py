@@ -91,6 +91,9 @@ SAMPLE_BYTES_PER_DAY = 512 * 1024
 #: A source or sink that failed rests this long, doubling up to the second value.
 RETRY_MIN = timedelta(seconds=1)
 RETRY_MAX = timedelta(minutes=1)
+#: Answers that wait for a sink's broker, and how many are on their way to it; an actuating sink keeps the newest alone.
+SINK_WAITING = 1_000
+SINK_IN_FLIGHT = 20
 #: Of a device's memory, what one model may use.
 MODEL_MEMORY_SHARE = 0.5
 #: Disk that stays free after an artifact was fetched.
