@@ -1,10 +1,10 @@
 """Many protocol clients in one process: `python -m bench._flood FILE`.
 
-FILE holds who they are and the packets they send (`Load`, MessagePack): all of it was signed before, so that this process
-does little more than write to sockets. It connects everybody (MQTT 3.1.1), subscribes each to its acks, prints
-`ready`, and for each line on stdin (a number) sends that round, `interleaved` over the clients. When the round expects
-acks it waits until each client was told that all of its records are committed. It prints `began ended` on the
-monotonic clock, which all processes of a machine share.
+FILE holds who they are and what they send (`Load`, MessagePack): all of it was signed before, so that this process does
+little more than write to sockets. It connects everybody (MQTT 3.1.1), subscribes each to its acks, prints `ready`, and
+for each line on stdin (a number) sends that round, a message of each client in turn. When the round expects acks it
+waits until each client was told that all of its records are committed. It prints `began ended` on the monotonic clock,
+which all processes of a machine share.
 """
 
 import asyncio

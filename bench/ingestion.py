@@ -30,7 +30,7 @@ from edgeops.sketch.window import Sketcher
 from fleet_server import broker as accounts
 from fleet_server.db import devices
 from fleet_server.enrolment import publish_accounts
-from tests.integration.link_rig import Rig, eventually
+from tests.integration.link_rig import Rig
 
 CLIENTS = (1, 100, 1000)
 ROUNDS = int(os.environ.get("EDGEOPS_BENCH_ROUNDS", "3"))
@@ -102,7 +102,7 @@ def measure() -> dict[str, Any]:
     }
     worst = {records: min(share for (_, of), share in shares.items() if of == records) for records in BARS}
     said = "; ".join(
-        f"{clients} clients: ours {sides[f'ours {FULL}']} with {FULL} records a message and {sides['ours 1']} with one, "
+        f"{clients} clients: ours {sides[f'ours {FULL}']} with {FULL} records a message, {sides['ours 1']} with one, "
         f"bare {sides['bare 1']} messages of one record and {sides[f'bare {FULL}']} of {FULL}: "
         f"{shares[clients, FULL]:.2f} and {shares[clients, 1]:.2f}"
         for clients, sides in results.items()

@@ -35,6 +35,7 @@ from device_agent.store.spool import Spool
 from device_agent.trust import FleetKeys, Trust
 from device_agent.updates import Surroundings
 from device_agent.uplink import Uplink
+from device_agent.watchdog import Watchdog
 from device_agent.worker import Worker
 from edgeops import __version__, limits
 from edgeops.digest import sweep
@@ -103,11 +104,14 @@ class Agent:
         self._stopping = False
         self._credit = limits.INITIAL_CREDIT
         self._counters: Counter[str] = Counter()
+        self._watchdog = Watchdog()
+        self._pulse = self._watchdog.pulse("main")
         host, port = broker or (device.broker_host, device.broker_port)
         self._link = Link(
             Broker(host, port, device.broker_user, device.broker_password),
             will=lambda: self._uplink.last_will(),  # noqa: PLW0108 - the uplink comes after the link it speaks through
             on_event=self._deliver,
+            pulse=self._watchdog.pulse("link"),
         )
         self._uplink = Uplink(
             device.id,
@@ -118,7 +122,8 @@ class Agent:
         )
         self._downlink = Downlink(device.id, state.marks)
         self._spool = Spool.open(state.spool)
-        self._worker = Worker("fleet-keys")
+        hangs_after = limits.STEP_HANGS_AFTER
+        self._worker = Worker("fleet-keys", pulse=self._watchdog.pulse("fleet-keys", hangs_after=hangs_after))
         self._meta = MetaFetch(self)
         self._blocks = BlockFetch(self)
         self._trust = Trust(state.trust, self._meta, self._clock)
@@ -135,7 +140,7 @@ class Agent:
             submit=self._worker.submit,
             probe=_one_at_a_time(run_probe),
         )
-        self._deployments = Deployments(state, surroundings, on_change=self._nudge)
+        self._deployments = Deployments(state, surroundings, on_change=self._nudge, watchdog=self._watchdog)
         #: A desired state that is heard and not yet stored by every deployment.
         self._unfinished: Desired | None = None
         self._carry_out_s = self._ticked_s = 0.0
@@ -149,8 +154,10 @@ class Agent:
         self._deployments.start()
         self._control.start()
         self._link.start()
+        self._watchdog.start()
         _log.info("agent.started", extra={"device": self._device.id, "session": self._uplink.session.counter})
         while not self._stopping:
+            self._pulse.beat()
             try:
                 event = self._queue.get(timeout=_TICK_S)
             except Empty:
@@ -164,6 +171,7 @@ class Agent:
         self._queue.put(_Nudge())
 
     def _end(self) -> None:
+        self._watchdog.close()
         self._deployments.stop()
         self._control.close()
         self._try(self._pump, event="stop")
@@ -405,6 +413,7 @@ class Agent:
             "pending_records": self._spool.pending,
             "resident_bytes": resident_bytes(),
             "counters": self._all_counters(),
+            "loops": dict(self._watchdog.turns),
             "deployments": [deployment_status(name, deployed) for name, deployed in self._deployments],
         }
 

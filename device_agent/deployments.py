@@ -27,6 +27,7 @@ from device_agent.sources.source import Source
 from device_agent.sources.stream import StreamSource
 from device_agent.store.spool import Spool
 from device_agent.updates import Surroundings, Updates
+from device_agent.watchdog import Watchdog
 from device_agent.worker import Worker
 from edgeops import limits
 from edgeops.errors import EdgeOpsError, MessageError
@@ -52,8 +53,11 @@ class Deployed:
 class Deployments:
     """By name; for the main thread, but for `changed` and reading."""
 
-    def __init__(self, state: StateFolder, surroundings: Surroundings, *, on_change: Callable[[], None]) -> None:
+    def __init__(
+        self, state: StateFolder, surroundings: Surroundings, *, on_change: Callable[[], None], watchdog: Watchdog
+    ) -> None:
         """`on_change` is called from any thread, when an update machine moved."""
+        self._watchdog = watchdog
         self._state = state
         self._around = surroundings
         self._on_change = on_change
@@ -217,7 +221,8 @@ class Deployments:
             )
         folder = self._state.deployment(name)
         folder.mkdir(parents=True, exist_ok=True)
-        worker = Worker(f"updates-{name}")
+        pulse = self._watchdog.pulse(f"updates-{name}", hangs_after=limits.STEP_HANGS_AFTER)
+        worker = Worker(f"updates-{name}", pulse=pulse)
         try:
             updates = Updates(
                 name,
@@ -228,7 +233,13 @@ class Deployments:
         except BaseException:
             worker.close(_STOP_TIMEOUT_S)
             raise
-        feed = Feed(name, updates=updates, spool=self._around.spool, wiring=self._wiring)
+        feed = Feed(
+            name,
+            updates=updates,
+            spool=self._around.spool,
+            wiring=self._wiring,
+            pulse=self._watchdog.pulse(f"feed-{name}"),
+        )
         deployed = self._deployed[name] = Deployed(updates, feed, worker)
         try:
             updates.resume()

@@ -26,6 +26,7 @@ from device_agent.sources.source import Rows, Source
 from device_agent.store.slots import Slot
 from device_agent.store.spool import Spool
 from device_agent.updates import Running, Updates
+from device_agent.watchdog import Pulse
 from edgeops import limits
 from edgeops.errors import ConflictError, EdgeOpsError, PlatformError
 from edgeops.model.model import Model
@@ -68,7 +69,10 @@ class Wiring:
 class Feed:
     """One deployment at work."""
 
-    def __init__(self, deployment: str, *, updates: Updates, spool: Spool, wiring: Wiring) -> None:
+    def __init__(
+        self, deployment: str, *, updates: Updates, spool: Spool, wiring: Wiring, pulse: Pulse | None = None
+    ) -> None:
+        self._pulse = pulse or Pulse()
         self.core = DeploymentCore(
             deployment, spool=spool, clock_ns=time.perf_counter_ns, trial=updates.trial_inference
         )
@@ -157,6 +161,7 @@ class Feed:
 
     def _run(self) -> None:
         while not self._stopping:
+            self._pulse.beat()
             try:
                 self._turn()
             except Exception as error:  # noqa: BLE001 - the border of this task: whatever it was, the deployment goes on
@@ -307,13 +312,14 @@ class Feed:
         return 0.0
 
     def _answer(self, source: Source, rows: Rows) -> None:
-        core, news = self.core, self._news
+        core, news, pulse = self.core, self._news, self._pulse
         first = rows.position - len(rows.ids)
         times = rows.at_s if rows.at_s is not None else repeat(None, len(rows.ids))
         taken = enumerate(zip(rows.values, rows.ids, times, strict=True), start=first + 1)
         try:
             for position, (row, input_id, at_s) in taken:
                 core.take(row, input_id, position, at_s=at_s)
+                pulse.turns += 1
                 if news.is_set():
                     break
         finally:

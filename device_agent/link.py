@@ -21,6 +21,7 @@ from paho.mqtt.enums import CallbackAPIVersion
 from paho.mqtt.properties import Properties
 from paho.mqtt.reasoncodes import ReasonCode
 
+from device_agent.watchdog import Pulse
 from edgeops import limits
 from edgeops.errors import TopicError
 from edgeops.protocol.topics import Topic, is_retained, parse_topic
@@ -29,6 +30,7 @@ _log = logging.getLogger(__name__)
 
 _KEEPALIVE_S = 20
 _CLOSE_TIMEOUT_S = 2.0
+_LOOP_S = 0.5
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,9 +70,15 @@ class Link:
     """Connects, and connects again with full jitter until `close`."""
 
     def __init__(
-        self, broker: Broker, *, will: Callable[[], tuple[Topic, bytes]], on_event: Callable[[LinkEvent], None]
+        self,
+        broker: Broker,
+        *,
+        will: Callable[[], tuple[Topic, bytes]],
+        on_event: Callable[[LinkEvent], None],
+        pulse: Pulse | None = None,
     ) -> None:
         """`will` makes the last will of one connection; `on_event` is called from the link's thread."""
+        self._pulse = pulse or Pulse()
         self._broker = broker
         self._will = will
         self._on_event = on_event
@@ -128,14 +136,21 @@ class Link:
                 client = self._new_client()
                 self._client = client
                 client.connect(self._broker.host, self._broker.port, keepalive=_KEEPALIVE_S)
-                client.loop_forever(timeout=0.5)
+                while client.loop(timeout=_LOOP_S) == mqtt.MQTT_ERR_SUCCESS:
+                    self._pulse.beat()
             except Exception as error:  # noqa: BLE001 - the border to paho and the network: report, then try again
                 self._say(Disconnected(str(error)))
             # Two agents under one id throw each other out: only a connection that lasted makes the next one quick.
             lasted = time.monotonic() - began_s > limits.RECONNECT_MAX.total_seconds()
             attempts = 0 if lasted else attempts + 1
             self._client = None
-            self._closing.wait(_pause_s(attempts))
+            self._pause(_pause_s(attempts))
+
+    def _pause(self, seconds: float) -> None:
+        until_s = time.monotonic() + seconds
+        while not self._closing.is_set() and (left_s := until_s - time.monotonic()) > 0:
+            self._pulse.beat()
+            self._closing.wait(min(left_s, _LOOP_S))
 
     def _new_client(self) -> mqtt.Client:
         client = mqtt.Client(

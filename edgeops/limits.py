@@ -91,6 +91,10 @@ SAMPLE_BYTES_PER_DAY = 512 * 1024
 #: A source or sink that failed rests this long, doubling up to the second value.
 RETRY_MIN = timedelta(seconds=1)
 RETRY_MAX = timedelta(minutes=1)
+#: A loop of the agent that does not turn for this long hangs, and the process ends itself; a slow step of an update has
+#: the longer time. Far beyond a slow card, one inference, or parsing a large file.
+LOOP_HANGS_AFTER = timedelta(minutes=5)
+STEP_HANGS_AFTER = timedelta(hours=1)
 #: Answers that wait for a sink's broker, and how many are on their way to it; an actuating sink keeps the newest alone.
 SINK_WAITING = 1_000
 SINK_IN_FLIGHT = 20

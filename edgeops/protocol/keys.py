@@ -4,8 +4,8 @@ A private key never leaves the process that owns it except through `write_privat
 """
 
 import hashlib
-from functools import lru_cache
 from dataclasses import dataclass
+from functools import lru_cache
 from pathlib import Path
 from typing import Self
 

@@ -1,8 +1,8 @@
 """Packed sketches of one shape, read side by side: a tenth of the time that each takes alone.
 
 Of one shape are sketches of as many channels and rows of which no channel misses a value, which is what a fleet of
-equal devices sends. The layout and its bounds are `edgeops.sketch.packing`'s; whatever breaks one of them is left to the
-reading one by one there, which says what is wrong.
+equal devices sends. The layout and its bounds are `edgeops.sketch.packing`'s; whatever breaks one of them is left to
+the reading one by one there, which says what is wrong.
 """
 
 from collections.abc import Sequence

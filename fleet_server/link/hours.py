@@ -7,8 +7,8 @@ left out of the merge and counted; its window still counts. Which windows are ne
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from functools import reduce
 from datetime import datetime
+from functools import reduce
 
 from edgeops.errors import MessageError
 from edgeops.sketch.packing import pack, unpack_all

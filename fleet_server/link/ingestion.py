@@ -14,9 +14,9 @@ import time
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
-from contextlib import suppress
 from queue import Empty, Full, Queue, SimpleQueue
 
 from edgeops import limits
@@ -126,7 +126,7 @@ class Ingestion:
             try:
                 self._keyring.refresh_when_old()
                 opened = _Opened(batch, self._open(batch))
-            except Exception as error:
+            except Exception as error:  # noqa: BLE001 - raised again but for an outage
                 self._wait_out(error, len(batch))
                 continue
             while not self._stopping.is_set():
@@ -157,7 +157,7 @@ class Ingestion:
         while not self._stopping.is_set():
             try:
                 reading = self._commit(opened.messages)
-            except Exception as error:
+            except Exception as error:  # noqa: BLE001 - raised again but for an outage
                 self._wait_out(error, len(opened.batch))
                 continue
             for delivery in opened.batch:
