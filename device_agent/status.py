@@ -18,7 +18,6 @@ def counters(own: Mapping[str, int], deployments: Iterable[Deployed]) -> dict[st
         total["inference.errors"] += totals.errors
         total["sink.errors"] += totals.sink_errors
         total["sink.dropped"] += feed.core.dropped
-        total["spool.errors"] += totals.spool_errors
         total["source.errors"] += feed.source_errors
         total["source.refused-lines"] += feed.refused_lines
         total["model.errors"] += feed.model_errors

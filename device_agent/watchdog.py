@@ -32,8 +32,8 @@ class Pulse:
 
     def __init__(self) -> None:
         self.turns = 0
-        #: It waits for work and may do so for ever.
-        self.resting = False
+        #: It waits for work, or has not begun, and may do so for ever.
+        self.resting = True
 
     def beat(self) -> None:
         """The loop turned."""

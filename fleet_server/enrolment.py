@@ -16,6 +16,7 @@ from edgeops.protocol.keys import PublicKey
 from edgeops.trust.repository import Repository
 from fleet_server import broker
 from fleet_server.access import Access
+from fleet_server.accounts import publish_accounts
 from fleet_server.config import ServerConfig
 from fleet_server.db import audit, devices, tokens
 from fleet_server.db.database import Database
@@ -78,15 +79,6 @@ def enrol(
         audit.append(connection, genuine.created_by, "device.enrolled", device_id, {"token": genuine.id}, now)
     publish_accounts(config, database)
     return Welcome(device_id, password, root)
-
-
-def publish_accounts(config: ServerConfig, database: Database) -> None:
-    """Make the broker know exactly the accounts of the table."""
-    with broker.exclusive_accounts(config):
-        with database.read() as connection:
-            accounts = devices.broker_account_hashes(connection)
-        broker.write_accounts(config, accounts)
-        broker.reload(config)
 
 
 def device_id_stem(name: str) -> str:

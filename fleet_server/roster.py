@@ -6,10 +6,10 @@ How a device gets in is `fleet_server.enrolment`. What it said and ran stays: hi
 from datetime import datetime
 
 from edgeops.errors import ConflictError, NotFoundError
+from fleet_server.accounts import publish_accounts
 from fleet_server.config import ServerConfig
 from fleet_server.db import audit, devices
 from fleet_server.db.database import Connection, Database
-from fleet_server.enrolment import publish_accounts
 from fleet_server.rollout_news import device_left
 
 

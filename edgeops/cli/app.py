@@ -10,6 +10,7 @@ import typer
 
 from edgeops import __version__
 from edgeops.cli import (
+    backup,
     dataset,
     demo,
     devices,
@@ -19,6 +20,7 @@ from edgeops.cli import (
     label,
     model,
     publish,
+    quarantine,
     retrain,
     rollout,
     telemetry,
@@ -49,10 +51,13 @@ app.add_typer(drift.app, name="drift")
 app.add_typer(label.app, name="label")
 app.add_typer(retrain.app, name="retrain")
 app.add_typer(devices.app, name="devices")
+app.add_typer(quarantine.app, name="quarantine")
 app.add_typer(telemetry.app, name="telemetry")
 app.add_typer(job.app, name="job")
 app.add_typer(key.app, name="key")
 app.add_typer(token.app, name="token")
+app.command("backup")(backup.backup)
+app.command("restore")(backup.restore)
 
 
 def _print_version(wanted: bool) -> None:

@@ -16,6 +16,8 @@ from edgeops.errors import MessageError
 Id = Annotated[str, msgspec.Meta(pattern=r"^[a-z0-9][a-z0-9-]{2,62}$")]
 Digest = Annotated[str, msgspec.Meta(pattern=r"^sha256:[0-9a-f]{64}$")]
 Count = Annotated[int, msgspec.Meta(ge=0, le=2**53)]
+#: What is summed over windows: the sum of a million of the largest fits into 64 bits.
+Tally = Annotated[int, msgspec.Meta(ge=0, le=2**40)]
 Moment = Annotated[datetime, msgspec.Meta(tz=True)]
 #: A name or version of something on a device.
 Fact = Annotated[str, msgspec.Meta(max_length=limits.MAX_FACT_LENGTH)]
@@ -91,11 +93,11 @@ class Reason(StrEnum):
     ROLLBACK = "rollback"
     #: Descriptor, block list or file do not match their digests.
     DIGEST = "digest"
-    #: Architecture, runtime, operators, memory or disk.
+    #: Architecture, runtime, operators or memory.
     INCOMPATIBLE = "incompatible"
     #: The blocks did not come in time.
     FETCH = "fetch"
-    #: No space, or a write error.
+    #: No space, or a disk that takes nothing: full, read-only, a write error.
     DISK = "disk"
     #: The file does not load, or answers its golden vectors wrongly.
     GOLDEN = "golden"
@@ -146,7 +148,7 @@ class Reported(Body, frozen=True, kw_only=True):
     desired_revision: Count
     facts: DeviceFacts
     deployments: Annotated[tuple[DeploymentState, ...], msgspec.Meta(max_length=limits.MAX_DEPLOYMENTS)]
-    #: Counted mishaps by stable name (spool.dropped, envelope.refused ...).
+    #: Counted mishaps by stable name (spool.dropped, envelope.signature ...).
     counters: Annotated[dict[Fact, Count], msgspec.Meta(max_length=limits.MAX_COUNTERS)] = {}
 
 
@@ -190,16 +192,16 @@ class Window(Body, frozen=True, kw_only=True):
     digest: RawDigest
     phase: Phase
     #: Inputs answered, equals the rows of a source when the input window has one row and stride one.
-    rows: Count
+    rows: Tally
     #: Source rows consumed while the window was open.
-    source_rows: Count
+    source_rows: Tally
     #: Inputs that ended in an error or were dropped because the model was slow.
-    errors: Count
-    dropped: Count
-    duration_ms: Count
+    errors: Tally
+    dropped: Tally
+    duration_ms: Tally
     #: Inference time percentiles in microseconds.
-    latency_p50_us: Count
-    latency_p95_us: Count
+    latency_p50_us: Tally
+    latency_p95_us: Tally
     #: `edgeops.sketch.window` packed; empty when the model declares no channels.
     sketch: bytes
 

@@ -12,7 +12,7 @@ from datetime import datetime
 from typing import Any
 
 import msgspec
-from sqlalchemy import ColumnElement, Connection, Row, bindparam, delete, select, update
+from sqlalchemy import ColumnElement, Connection, Row, bindparam, delete, func, select, update
 
 from edgeops.protocol.keys import PublicKey
 from edgeops.protocol.messages import Desired, DesiredDeployment, Intent, Presence, Reported
@@ -158,10 +158,25 @@ def set_broker_account(connection: Connection, username: str, *, password_hash: 
     )
 
 
-def broker_account_hashes(connection: Connection) -> dict[str, str]:
-    """Password hashes by user name, in name order."""
+def broker_account_hashes(connection: Connection, *, now: datetime) -> dict[str, str]:
+    """Password hashes by user name, in name order, of all that are not cut off now."""
     query = select(broker_accounts.c.username, broker_accounts.c.password_hash).order_by(broker_accounts.c.username)
-    return {row.username: row.password_hash for row in connection.execute(query)}
+    let_in = broker_accounts.c.cut_off_until.is_(None) | (broker_accounts.c.cut_off_until <= now)
+    return {row.username: row.password_hash for row in connection.execute(query.where(let_in))}
+
+
+def cut_off(connection: Connection, usernames: Iterable[str], *, until: datetime) -> None:
+    """Have the broker not let them in until then."""
+    those = broker_accounts.c.username.in_(list(usernames))
+    connection.execute(update(broker_accounts).where(those).values(cut_off_until=until))
+
+
+def next_cut_off_end(connection: Connection, *, after: datetime | None = None) -> datetime | None:
+    """When the next one is let in again; None = nobody is cut off."""
+    query = select(func.min(broker_accounts.c.cut_off_until))
+    if after is not None:
+        query = query.where(broker_accounts.c.cut_off_until > after)
+    return connection.execute(query).scalar()
 
 
 # -- what devices say ---------------------------------------------------------------
@@ -285,6 +300,25 @@ def set_desired(connection: Connection, device_id: str, wanted: DesiredDeploymen
     data = {"deployment": wanted.deployment, "digest": wanted.digest, "revision": revision}
     events.append(connection, EventKind.DESIRED_CHANGED, device_id, data, now)
     return revision
+
+
+def want_nothing(connection: Connection, device_id: str, deployment: str, now: datetime) -> None:
+    """Say no more what one deployment shall run: what it runs goes on."""
+    named = (desired.c.device_id == device_id) & (desired.c.deployment == deployment)
+    if connection.execute(delete(desired).where(named)).rowcount == 0:
+        return
+    place = devices.c.desired_revision
+    connection.execute(update(devices).where(devices.c.id == device_id).values(desired_revision=place + 1))
+    outbox.post(connection, device_id, DownKind.DESIRED, now=now)
+
+
+def begin_epoch(connection: Connection, epoch: int, now: datetime) -> None:
+    """A new fleet key speaks: every desired state goes out again, above all that the key before it could say."""
+    wanted = (devices.c.desired_revision > 0) & devices.c.removed_at.is_(None) & (devices.c.desired_epoch < epoch)
+    ids = tuple(connection.execute(select(devices.c.id).where(wanted).order_by(devices.c.id)).scalars())
+    connection.execute(update(devices).where(wanted).values(desired_epoch=epoch, desired_revision=1))
+    for device_id in ids:
+        outbox.post(connection, device_id, DownKind.DESIRED, now=now)
 
 
 def desired_of(connection: Connection, device_id: str) -> Desired | None:

@@ -30,6 +30,10 @@ class EventKind(StrEnum):
     DEVICE_RELEASED = "device.released"
     #: A device lost its place in the fleet.
     DEVICE_REMOVED = "device.removed"
+    #: A device said more than its share, and what was beyond was dropped.
+    DEVICE_FLOODS = "device.floods"
+    #: The broker refused what a device, or a stranger (subject `broker`), tried.
+    CONNECTION_REFUSED = "connection.refused"
     #: A message was put aside.
     MESSAGE_QUARANTINED = "message.quarantined"
     #: A device told a step of an installation.

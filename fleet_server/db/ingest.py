@@ -103,6 +103,11 @@ def marks_of(connection: Connection, device_id: str) -> dict[str, Mark]:
     }
 
 
+def newest_session(connection: Connection, device_id: str) -> Session | None:
+    """The newest session that a device was heard in; None when it never spoke."""
+    return max((mark.session for mark in marks_of(connection, device_id).values()), default=None)
+
+
 def spool(connection: Connection, device_id: str, spool_id: bytes) -> SpoolRow | None:
     """The ledger of one spool, or None."""
     query = select(spools).where(spools.c.device_id == device_id, spools.c.spool == spool_id)
@@ -204,10 +209,15 @@ def count_repeated(connection: Connection, counts: Iterable[tuple[str, str, int]
 
 
 def put_aside(connection: Connection, rows: Sequence[QuarantineRow]) -> None:
-    """Quarantine messages; beyond QUARANTINE_ROWS the oldest go."""
+    """Quarantine messages; beyond QUARANTINE_ROWS, and QUARANTINE_ROWS_PER_DEVICE, the oldest go."""
     if not rows:
         return
     connection.execute(quarantine.insert(), rows)
+    for device_id in {row["device_id"] for row in rows}:
+        own = quarantine.c.device_id == device_id
+        newest_first = select(quarantine.c.id).where(own).order_by(quarantine.c.id.desc())
+        beyond = newest_first.offset(limits.QUARANTINE_ROWS_PER_DEVICE).limit(1).scalar_subquery()
+        connection.execute(delete(quarantine).where(own, quarantine.c.id <= beyond))
     newest = select(func.max(quarantine.c.id)).scalar_subquery()
     connection.execute(delete(quarantine).where(quarantine.c.id <= newest - limits.QUARANTINE_ROWS))
 

@@ -134,6 +134,8 @@ broker_accounts = Table(
     #: In mosquitto's own format, `$7$<iterations>$<salt>$<hash>`.
     Column("password_hash", Text, nullable=False),
     Column("created_at", Instant, nullable=False),
+    #: Not let in before then, because it flooded.
+    Column("cut_off_until", Instant),
 )
 
 desired = Table(
@@ -594,5 +596,6 @@ quarantine = Table(
     Column("reason", Text, nullable=False),
     Column("detail", Text, nullable=False),
     Column("payload", LargeBinary, nullable=False),
+    Index("ix_quarantine_device", "device_id", "id"),
     sqlite_autoincrement=True,
 )

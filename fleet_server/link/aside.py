@@ -27,6 +27,6 @@ class Aside:
         )
         count, detail = self.refusals.get((refused.device_id, refused.reason), (0, refused.detail))
         if count < limits.QUARANTINE_PER_BATCH:
-            # The rest is counted: a flood of one device neither fills the disk nor drives out the others' rows.
+            # The rest is counted: a flood of one device is no flood of rows.
             self._entries.append(SetAside(row))
         self.refusals[refused.device_id, refused.reason] = count + 1, detail

@@ -1,11 +1,11 @@
 """Ingestion: a batch of messages becomes committed rows, then acknowledgements, then signed Acks.
 
-While one batch is committed, the signatures of the next are verified. Acks are cumulative: as long as more messages
-wait, they are put off a little, so that a device is told once about all that was committed meanwhile.
-
 The order is the promise: the broker may forget a message, and a device its records, only after the
 commit. kill -9 anywhere repeats work and loses none. Which rows a message becomes is decided in
 `fleet_server.link.reading`.
+
+While one batch is committed, the signatures of the next are verified. Acks are cumulative: as long as more messages
+wait, they are put off a little, so that a device is told once about all that was committed meanwhile.
 """
 
 import logging
@@ -17,7 +17,7 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
-from queue import Empty, Full, Queue, SimpleQueue
+from queue import Full, Queue
 
 from edgeops import limits
 from edgeops.protocol.messages import SpoolAck
@@ -31,6 +31,7 @@ from fleet_server.link.mqtt import Broker, Delivery
 from fleet_server.link.reading import Reading
 from fleet_server.link.standing import SpoolKey, Standing
 from fleet_server.link.voice import Voice
+from fleet_server.link.waiting import Waiting
 from fleet_server.link.writing import Writer
 
 log = logging.getLogger(__name__)
@@ -40,6 +41,8 @@ _AHEAD = 2
 _LOOK_S = 0.25
 #: Fewer messages than this are verified faster by one thread than by two.
 _WORTH_SHARING = 8
+#: More than one device that keeps to its credit ever has waiting.
+_MUCH = limits.RECEIVE_MAXIMUM * 3 // 4
 
 
 class Ingestion:
@@ -65,8 +68,11 @@ class Ingestion:
         self._catalog = Catalog(database)
         self._writer = Writer(database, self._standing)
         self._news = _News()
-        self._queue: SimpleQueue[Delivery | None] = SimpleQueue()
+        self._waiting = Waiting()
         self._opened: Queue[_Opened | Exception | None] = Queue(_AHEAD)
+        #: Messages whose verifying began, and those whose commit did; each is counted by one thread.
+        self._verifying = 0
+        self._committing = 0
         self._second_verifier = ThreadPoolExecutor(1, thread_name_prefix="verify")
         #: Spools whose devices shall be told, and since when.
         self._unanswered: set[SpoolKey] = set()
@@ -78,12 +84,22 @@ class Ingestion:
         What waits is bounded by the receive maximum, which does not count messages of QoS 0: of those, which no
         agent of ours sends, the ones beyond it are dropped, as QoS 0 allows.
         """
-        if delivery.packet or self._queue.qsize() < limits.RECEIVE_MAXIMUM:
-            self._queue.put(delivery)
+        if delivery.packet or len(self._waiting) < limits.RECEIVE_MAXIMUM:
+            self._waiting.put(delivery)
+
+    @property
+    def much_waits(self) -> bool:
+        """Whether a device that says more than its share would delay others."""
+        return self._uncommitted >= _MUCH
+
+    @property
+    def _uncommitted(self) -> int:
+        """Messages of which no commit has begun."""
+        return len(self._waiting) + self._verifying - self._committing
 
     def stop(self) -> None:
         """Finish the batch in hand; what waits behind it stays with the broker."""
-        self._queue.put(None)
+        self._waiting.stop()
 
     def run(self) -> None:
         """Take in batches until stopped."""
@@ -96,6 +112,7 @@ class Ingestion:
                     break
                 if isinstance(opened, Exception):
                     raise opened
+                self._committing += len(opened.batch)
                 self._ingest(opened)
             self._tell_acks()
         finally:
@@ -109,17 +126,13 @@ class Ingestion:
         end: Exception | None = None
         try:
             while not self._stopping.is_set():
-                batch = self._gather()
+                batch = self._waiting.take(limits.INGEST_BATCH, limits.INGEST_INTERVAL.total_seconds())
                 if batch:
+                    self._verifying += len(batch)
                     self._hand_on(batch)
         except Exception as error:  # noqa: BLE001 - a thread's border; the other one raises it
             end = error
-        while True:
-            with suppress(Full):
-                self._opened.put(end, timeout=_LOOK_S)
-                return
-            if self._stopping.is_set():
-                return
+        self._put(end)
 
     def _hand_on(self, batch: Sequence[Delivery]) -> None:
         while not self._stopping.is_set():
@@ -129,41 +142,29 @@ class Ingestion:
             except Exception as error:  # noqa: BLE001 - raised again but for an outage
                 self._wait_out(error, len(batch))
                 continue
-            while not self._stopping.is_set():
-                with suppress(Full):
-                    self._opened.put(opened, timeout=_LOOK_S)
-                    return
+            self._put(opened)
+            return
 
-    def _gather(self) -> list[Delivery]:
-        """The next INGEST_BATCH messages, or those of INGEST_INTERVAL after the first."""
-        batch: list[Delivery] = []
-        first = self._queue.get()
-        if first is None:
-            return batch
-        batch.append(first)
-        deadline = time.monotonic() + limits.INGEST_INTERVAL.total_seconds()
-        while len(batch) < limits.INGEST_BATCH:
-            try:
-                delivery = self._queue.get(timeout=max(0.0, deadline - time.monotonic()))
-            except Empty:
-                break
-            if delivery is None:
-                self._queue.put(None)  # for the next round
-                break
-            batch.append(delivery)
-        return batch
+    def _put(self, opened: "_Opened | Exception | None") -> None:
+        """For the thread that commits, unless that has ended."""
+        while True:
+            with suppress(Full):
+                self._opened.put(opened, timeout=_LOOK_S)
+                return
+            if self._stopping.is_set():
+                return
 
     def _ingest(self, opened: "_Opened") -> None:
         while not self._stopping.is_set():
             try:
-                reading = self._commit(opened.messages)
+                readings = self._commit(opened.messages)
             except Exception as error:  # noqa: BLE001 - raised again but for an outage
                 self._wait_out(error, len(opened.batch))
                 continue
             for delivery in opened.batch:
                 self._broker.acknowledge(delivery)
             try:
-                self._answer(reading)
+                self._answer(readings)
             except Exception as error:
                 if not is_outage(error):
                     raise
@@ -177,7 +178,23 @@ class Ingestion:
         log.error("ingest.outage messages=%d error=%s", count, error)
         self._stopping.wait(limits.OUTAGE_RETRY_AFTER.total_seconds())
 
-    def _commit(self, messages: Iterable[Opened | Refused]) -> Reading:
+    def _commit(self, messages: Sequence[Opened | Refused]) -> list[Reading]:
+        """Commit a batch; one that cannot be read is divided until the message that is to blame stands alone.
+
+        No message should do that: what is wrong with one is found by checks. But a check that was forgotten must
+        not let one device stop all others, so what fails for a reason that nobody foresaw is put aside as well.
+        """
+        try:
+            return [self._commit_read(messages)]
+        except Exception as error:
+            if is_outage(error):
+                raise
+            if len(messages) == 1:
+                return [self._commit_read([_unreadable(messages[0].delivery, error)])]
+        middle = len(messages) // 2
+        return [*self._commit(messages[:middle]), *self._commit(messages[middle:])]
+
+    def _commit_read(self, messages: Iterable[Opened | Refused]) -> Reading:
         now = datetime.now(UTC)
         reading = Reading(self._standing, self._catalog, is_quarantined=self._keyring.is_quarantined)
         for message in messages:
@@ -185,6 +202,7 @@ class Ingestion:
         reading.finish()
         control = [*reading.control, *self._news.of(reading, now)]
         self._writer.write(control, reading.telemetry, now=now)
+        self._standing.commit_ended(reading.ended)
         self._news.told(control)
         if any(isinstance(entry, CloneSeen) for entry in control):
             self._keyring.refresh()
@@ -198,22 +216,32 @@ class Ingestion:
         return own if others is None else [*others.result(), *own]
 
     def _open_some(self, batch: Sequence[Delivery]) -> list[Opened | Refused]:
-        return [self._keyring.open(delivery) for delivery in batch]
+        return [self._open_one(delivery) for delivery in batch]
 
-    def _answer(self, reading: Reading) -> None:
+    def _open_one(self, delivery: Delivery) -> Opened | Refused:
+        try:
+            return self._keyring.open(delivery)
+        except Exception as error:
+            if is_outage(error):
+                raise
+            return _unreadable(delivery, error)
+
+    def _answer(self, readings: Iterable[Reading]) -> None:
         """Tell devices what is committed; whoever misses it hears it again at the next birth or repetition."""
         if not self._unanswered:
             self._unanswered_s = time.monotonic()
-        self._unanswered |= reading.touched
-        for device_id in reading.born:
+        born: set[str] = set()
+        for reading in readings:
+            self._unanswered |= reading.touched
+            born |= reading.born
+        for device_id in born:
             with self._database.read_telemetry() as connection:
                 known = ingest.spool_ids(connection, device_id, limit=limits.MAX_SPOOLS_PER_ACK)
             self._unanswered |= {(device_id, spool) for spool in known}
-        is_more_waiting = not (self._queue.empty() and self._opened.empty())
         waited_s = time.monotonic() - self._unanswered_s
-        if reading.born or not is_more_waiting or waited_s >= limits.ACK_DELAY.total_seconds():
+        if born or not self._uncommitted or waited_s >= limits.ACK_DELAY.total_seconds():
             self._tell_acks()
-        self._welcome(reading.born)
+        self._welcome(born)
 
     def _tell_acks(self) -> None:
         for device_id, acks in self._acks(self._unanswered).items():
@@ -248,6 +276,11 @@ class _Opened:
 
     batch: Sequence[Delivery]
     messages: Sequence[Opened | Refused]
+
+
+def _unreadable(delivery: Delivery, error: Exception) -> Refused:
+    log.error("ingest.unreadable topic=%s", delivery.topic, exc_info=error)
+    return Refused(delivery, delivery.speaker, Refusal.UNREADABLE, f"{type(error).__name__}: {error}")
 
 
 class _News:

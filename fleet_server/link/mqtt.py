@@ -6,6 +6,7 @@ when told to, and answers which messages the broker has taken. It does not know 
 
 import logging
 import socket
+import ssl
 import threading
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -21,6 +22,7 @@ from paho.mqtt.reasoncodes import ReasonCode
 from paho.mqtt.subscribeoptions import SubscribeOptions
 
 from edgeops import limits
+from edgeops.protocol.topics import client_id
 
 log = logging.getLogger(__name__)
 
@@ -41,11 +43,26 @@ class Delivery:
     packet: int
     connection: int
 
+    @property
+    def speaker(self) -> str:
+        """Whose account published it, by the topic: the broker lets nobody else write there."""
+        return self.topic.split("/", 4)[3]
+
 
 class Broker:
     """Publishes, delivers, and acknowledges on demand; every method may be called from any thread."""
 
-    def __init__(self, *, host: str, port: int, username: str, password: str, subscription: str) -> None:
+    def __init__(
+        self,
+        *,
+        host: str,
+        port: int,
+        username: str,
+        password: str,
+        subscription: str,
+        tls: ssl.SSLContext | None = None,
+    ) -> None:
+        """`tls` None = the broker speaks plain TCP, which it does on loopback only."""
         self._host = host
         self._port = port
         self._subscription = subscription
@@ -53,10 +70,14 @@ class Broker:
         self._connection = 0
         self._connected = threading.Event()
         self._taken: SimpleQueue[int] = SimpleQueue()
+        #: The largest payload that the broker takes, as it said in its CONNACK (MQTT 5 3.2.2.3.6).
+        self.max_payload_bytes = limits.MAX_MESSAGE_BYTES
         self._client = paho.Client(
-            CallbackAPIVersion.VERSION2, client_id=username, protocol=paho.MQTTv5, manual_ack=True
+            CallbackAPIVersion.VERSION2, client_id=client_id(username), protocol=paho.MQTTv5, manual_ack=True
         )
         self._client.username_pw_set(username, password)
+        if tls is not None:
+            self._client.tls_set_context(tls)
         self._client.max_inflight_messages_set(limits.RECEIVE_MAXIMUM)
         self._client.reconnect_delay_set(min_delay=1, max_delay=5)
         # An exception that leaves a callback would end paho's network thread for good.
@@ -90,8 +111,14 @@ class Broker:
         return self._connected.is_set()
 
     def publish(self, topic: str, payload: bytes, *, qos: int, retain: bool = False) -> int | None:
-        """Hand a message to paho; its packet id, or None when there is no connection (it is not queued)."""
+        """Hand a message to paho; its packet id, or None when it cannot leave now (it is not queued)."""
         if not self._connected.is_set():
+            return None
+        if len(payload) > self.max_payload_bytes:
+            # The broker would cut us off for it (MQTT 5 3.1.2.11.4).
+            log.error(
+                "broker.too_large topic=%s size_bytes=%d limit_bytes=%d", topic, len(payload), self.max_payload_bytes
+            )
             return None
         return self._client.publish(topic, payload, qos=qos, retain=retain).mid
 
@@ -119,11 +146,15 @@ class Broker:
         sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
 
     def _on_connect(
-        self, client: paho.Client, _userdata: Any, flags: paho.ConnectFlags, reason: ReasonCode, _properties: Any
+        self, client: paho.Client, _userdata: Any, flags: paho.ConnectFlags, reason: ReasonCode, properties: Any
     ) -> None:
         if reason.is_failure:
             log.error("broker.refused reason=%s", reason)
             return
+        packet_bytes = getattr(properties, "MaximumPacketSize", 2 * limits.MAX_MESSAGE_BYTES)
+        self.max_payload_bytes = min(limits.MAX_MESSAGE_BYTES, packet_bytes - limits.PACKET_OVERHEAD_BYTES)
+        if self.max_payload_bytes < limits.BLOCK_BYTES:
+            log.warning("broker.packet_limit bytes=%d block_bytes=%d", packet_bytes, limits.BLOCK_BYTES)
         self._connection += 1
         client.subscribe(self._subscription, options=SubscribeOptions(qos=1))
         self._connected.set()

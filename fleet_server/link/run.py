@@ -6,32 +6,43 @@ One link per data folder: it keeps what is committed in memory, so a second one 
 import logging
 import signal
 import threading
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime
+from functools import partial
 from types import FrameType
 
+from edgeops.protocol.envelope import Session
 from edgeops.protocol.topics import ALL_UP
 from edgeops.structs import learn_all
+from fleet_server.accounts import publish_accounts
 from fleet_server.alone import alone
 from fleet_server.broker import server_password
+from fleet_server.certificates import broker_context
 from fleet_server.config import ServerConfig
+from fleet_server.db import ingest
 from fleet_server.db.database import Database
+from fleet_server.link.allowance import Allowance, Share
 from fleet_server.link.blocks import Shelf
+from fleet_server.link.floods import FloodWatch
 from fleet_server.link.ingestion import Ingestion
 from fleet_server.link.keyring import Keyring
 from fleet_server.link.meta import Library
 from fleet_server.link.mqtt import Broker, Delivery
 from fleet_server.link.outbox import OutboxSender
+from fleet_server.link.refusals import RefusalWatch
 from fleet_server.link.silence import SilenceWatch
 from fleet_server.link.voice import Voice
 from fleet_server.link.wishes import WishServer, is_wish
 
 log = logging.getLogger(__name__)
 
+_SHARE = Share()
 
-def run_link(config: ServerConfig, *, stopping: threading.Event | None = None) -> None:
-    """Run the link until SIGTERM, SIGINT or `stopping`.
+
+def run_link(config: ServerConfig, *, share: Share = _SHARE, stopping: threading.Event | None = None) -> None:
+    """Run the link until SIGTERM, SIGINT or `stopping`; `share` is what every device may say.
 
     Raises:
         ConfigError: another link runs on this data folder, or it was not initialised.
@@ -41,23 +52,24 @@ def run_link(config: ServerConfig, *, stopping: threading.Event | None = None) -
     with alone(config, "link"), _stopped_by_signals(stopping):
         database = Database.in_folder(config.db)
         try:
-            _run(config, database, stopping)
+            _run(config, database, Allowance(share), stopping)
         finally:
             database.close()
 
 
-def _run(config: ServerConfig, database: Database, stopping: threading.Event) -> None:
+def _run(config: ServerConfig, database: Database, allowance: Allowance, stopping: threading.Event) -> None:
     learn_all()
     voice = Voice.of(config, database, now=datetime.now(UTC))
     broker = Broker(
-        host=config.broker_host,
+        host=config.local_broker_host,
         port=config.broker_port,
         username=config.broker_user,
         password=server_password(config),
         subscription=ALL_UP,
+        tls=broker_context(config),
     )
     keyring = Keyring(database)
-    outbox = OutboxSender(database, broker=broker, voice=voice, stopping=stopping)
+    outbox = OutboxSender(config, database, broker=broker, voice=voice, stopping=stopping)
     ingestion = Ingestion(
         database,
         broker=broker,
@@ -73,19 +85,33 @@ def _run(config: ServerConfig, database: Database, stopping: threading.Event) ->
         shelf=shelf,
         library=Library(config.repository, shelf),
         refuse=ingestion.put,
+        session=lambda device_id: _session(database, device_id),
+        rate_bytes_per_s=config.block_rate,
+        rate_bytes_per_s_per_device=config.device_rate,
         stopping=stopping,
     )
 
     def deliver(delivery: Delivery) -> None:
-        (wishes if is_wish(delivery) else ingestion).put(delivery)
+        way = wishes if is_wish(delivery) else ingestion
+        size_bytes, now_s = len(delivery.payload), time.monotonic()
+        if allowance.admits(delivery.speaker, size_bytes, much_waits=way.much_waits, now_s=now_s):
+            way.put(delivery)
+        else:
+            broker.acknowledge(delivery)  # else the flood would wait in the broker, before the others
 
     threads = _Threads(stopping)
     silence = SilenceWatch(database, broker=broker, stopping=stopping)
+    floods = FloodWatch(
+        database, allowance=allowance, publish_accounts=partial(publish_accounts, config, database), stopping=stopping
+    )
+    refusals = RefusalWatch(database, path=config.broker_log, stopping=stopping)
     for name, run in (
         ("ingestion", ingestion.run),
         ("outbox", outbox.run),
         ("wishes", wishes.run),
         ("silence", silence.run),
+        ("floods", floods.run),
+        ("refusals", refusals.run),
     ):
         threads.start(name, run)
     broker.start(deliver)
@@ -97,6 +123,11 @@ def _run(config: ServerConfig, database: Database, stopping: threading.Event) ->
     broker.stop()
     log.info("link.stopped")
     threads.raise_failure()
+
+
+def _session(database: Database, device_id: str) -> Session | None:
+    with database.read_telemetry() as connection:
+        return ingest.newest_session(connection, device_id)
 
 
 class _Threads:

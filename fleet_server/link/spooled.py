@@ -4,9 +4,12 @@ Pure: reads where devices stand and what they refer to, changes nothing. What a 
 `fleet_server.link.records`.
 """
 
+import logging
+
 from edgeops.errors import MessageError
 from edgeops.protocol.messages import Predictions, Record, Records, Report, Samples, Window, decode
 from edgeops.protocol.topics import UpKind
+from fleet_server.db.database import is_outage
 from fleet_server.db.ingest import WindowRow
 from fleet_server.link.aside import Aside
 from fleet_server.link.catalog import Catalog
@@ -31,6 +34,8 @@ from fleet_server.link.records import (
     window_row,
 )
 from fleet_server.link.standing import SpoolKey, Standing
+
+log = logging.getLogger(__name__)
 
 
 class Spooled:
@@ -68,18 +73,19 @@ class Spooled:
             place = Place(*key, record.seq, record.absorbed)
             try:
                 self._take(message, place, record)
-            except MessageError as error:
+            except Exception as error:  # noqa: BLE001 - the border of one record; `_put_aside` says why
                 self._put_aside(message, place, record, error)
 
     def finish(self) -> None:
         """Add the windows whose sketches are what they claim to be."""
         sketches = read_sketches([row for *_, row in self._windows])
         for (message, place, record, row), sketch in zip(self._windows, sketches, strict=True):
+            if isinstance(sketch, MessageError):
+                self._put_aside(message, place, record, sketch)
+                continue
             try:
-                if isinstance(sketch, MessageError):
-                    raise sketch
                 check_sketch(row, sketch, self._catalog.artifact(row["digest"]))
-            except MessageError as error:
+            except Exception as error:  # noqa: BLE001 - the border of one record; `_put_aside` says why
                 self._put_aside(message, place, record, error)
             else:
                 self._telemetry.append(WindowStored(place, row, sketch))
@@ -119,8 +125,13 @@ class Spooled:
         self._control.append(told)
         self._telemetry.append(SamplesStored(place, rows))
 
-    def _put_aside(self, message: Opened, place: Place, record: Record, error: MessageError) -> None:
-        """It counts as received."""
+    def _put_aside(self, message: Opened, place: Place, record: Record, error: Exception) -> None:
+        """It counts as received, also when no check foresaw what is wrong with it: no record holds up another."""
+        if is_outage(error):
+            raise error
+        reason, what = Refusal.RECORD, str(error)
+        if not isinstance(error, MessageError):
+            log.error("ingest.unreadable device=%s record=%d", place.device_id, place.seq, exc_info=error)
+            reason, what = Refusal.UNREADABLE, f"{type(error).__name__}: {error}"
         self._telemetry.append(Taken(place))
-        detail = f"record {record.seq}: {error}"
-        self._aside.put(Refused(message.delivery, place.device_id, Refusal.RECORD, detail), record.data)
+        self._aside.put(Refused(message.delivery, place.device_id, reason, f"record {record.seq}: {what}"), record.data)

@@ -83,6 +83,11 @@ def test_a_sketch_with_impossible_counts_is_shown_in_quarantine_and_all_others_a
     assert [one[:2] for one in seen] == [("edge-2", "record")] * 2
     assert seen[0][2].startswith("record 1: a sketch ends at byte ")
     assert seen[1][2] == f"record 2: a sketch with bin counts that {ROWS} rows cannot have"
+    assert loop.edgeops("quarantine", "list", "--device", "edge-2") == 0
+    shown = capsys.readouterr().out
+    assert shown.count("edge-2  record") == 2
+    assert "a sketch ends at byte" in shown
+    assert list(loop.operator.quarantine("edge-1")) == []
     assert [len(list(loop.operator.telemetry(device_id))) for device_id in DEVICES] == [3, 3, 3]
     assert loop.edgeops("drift", "check", "tiny") == DRIFTS
     assert "x2" in capsys.readouterr().out

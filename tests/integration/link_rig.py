@@ -1,5 +1,6 @@
 """A real broker, a real link process and devices that speak the wire format, for the tests of the link."""
 
+import json
 import secrets
 import signal
 import socket
@@ -17,22 +18,28 @@ from edgeops.digest import digest_bytes, digest_raw
 from edgeops.protocol import messages
 from edgeops.protocol.envelope import Session, Speaker, open_envelope, seal
 from edgeops.protocol.keys import SigningKey, write_private_key
-from edgeops.protocol.topics import RETAINED, DownKind, Up, UpKind
+from edgeops.protocol.topics import RETAINED, DownKind, Up, UpKind, client_id
 from fleet_server import broker as accounts
+from fleet_server.accounts import publish_accounts
 from fleet_server.config import ServerConfig
 from fleet_server.db import devices
 from fleet_server.db.database import Database
 from fleet_server.db.migrate import upgrade
-from fleet_server.enrolment import publish_accounts
 from tests.integration.waiting import ask_until, free_port, mosquitto
 
 DEADLINE_S = 30.0
 LINK = """
-import logging, pathlib, sys
+import json, logging, pathlib, sys
 from fleet_server.config import ServerConfig
 from fleet_server.link import run_link
 logging.basicConfig(level=logging.INFO)
-run_link(ServerConfig(pathlib.Path(sys.argv[1]), broker_port=int(sys.argv[2])))
+run_link(ServerConfig(pathlib.Path(sys.argv[1]), broker_port=int(sys.argv[2]), **json.loads(sys.argv[3])))
+"""
+BROKER = """
+import pathlib, sys
+from fleet_server.config import ServerConfig
+from fleet_server.mosquitto import run_mosquitto
+sys.exit(run_mosquitto(ServerConfig(pathlib.Path(sys.argv[1]), broker_port=int(sys.argv[2])), sys.argv[3]))
 """
 FACTS = messages.DeviceFacts(
     arch="x86_64", runtime="litert", runtime_version="2.3", python="3.11", memory_bytes=1, disk_free_bytes=1
@@ -60,22 +67,34 @@ class Rig:
         self.log = self._log_path.open("ab")
         self.broker = None
         self.link = None
+        #: Of `ServerConfig`, what is not its default.
+        self.rates = {}
         self.devices = []
 
     def start_broker(self):
-        self.broker = subprocess.Popen(
-            [mosquitto(), "-c", str(self.config.broker_conf)], stdout=self.log, stderr=self.log
-        )
+        command = [sys.executable, "-c", BROKER, str(self.config.data), str(self.config.broker_port), mosquitto()]
+        self.broker = subprocess.Popen(command, stdout=self.log, stderr=self.log)
         eventually(self._broker_listens, what="the broker listens")
 
     def start_link(self):
-        command = [sys.executable, "-c", LINK, str(self.config.data), str(self.config.broker_port)]
+        command = [
+            sys.executable,
+            "-c",
+            LINK,
+            str(self.config.data),
+            str(self.config.broker_port),
+            json.dumps(self.rates),
+        ]
         self.link = subprocess.Popen(command, stdout=self.log, stderr=self.log)
 
     def start_linked(self):
         """Start the link and wait until the broker keeps what devices say for it."""
+        before = self.link_log().count("broker.subscribed")
         self.start_link()
-        eventually(lambda: "broker.subscribed" in self._log_path.read_text(), what="the link is connected")
+        eventually(lambda: self.link_log().count("broker.subscribed") > before, what="the link is connected")
+
+    def link_log(self):
+        return self._log_path.read_text()
 
     def connections(self):
         """How often the broker accepted the link."""
@@ -153,12 +172,13 @@ class Device:
         self._client = None
 
     def connect(self):
-        self._client = paho.Client(CallbackAPIVersion.VERSION2, client_id=self.id, protocol=paho.MQTTv5)
+        self._client = paho.Client(CallbackAPIVersion.VERSION2, client_id=client_id(self.id), protocol=paho.MQTTv5)
         self._client.username_pw_set(self.id, self.password)
         self._client.on_connect = self._on_connect
         self._client.on_subscribe = lambda *_: self._subscribed.set()
         self._client.on_message = lambda _client, _userdata, message: self.heard[message.topic].append(message.payload)
         self._client.max_inflight_messages_set(1000)
+        self._client.reconnect_delay_set(1, 1)
         self._client.connect("127.0.0.1", self.rig.config.broker_port)
         self._client.loop_start()
         assert self._subscribed.wait(DEADLINE_S)
@@ -172,6 +192,10 @@ class Device:
             self.refused.set()
         else:
             client.subscribe(f"edgeops/v1/down/{self.id}/+", qos=1)
+
+    @property
+    def is_connected(self):
+        return self._client.is_connected()
 
     def subscribe(self, topic):
         self._subscribed.clear()

@@ -57,6 +57,7 @@ def upgrade() -> None:
         sa.Column("username", sa.Text(), nullable=False),
         sa.Column("password_hash", sa.Text(), nullable=False),
         sa.Column("created_at", sa.BigInteger(), nullable=False),
+        sa.Column("cut_off_until", sa.BigInteger(), nullable=True),
         sa.PrimaryKeyConstraint("username"),
     )
     op.create_table(

@@ -46,6 +46,7 @@ def upgrade() -> None:
         sa.PrimaryKeyConstraint("id"),
         sqlite_autoincrement=True,
     )
+    op.create_index("ix_quarantine_device", "quarantine", ["device_id", "id"], unique=False)
     op.create_table(
         "rollups",
         sa.Column("device_id", sa.Text(), nullable=False),

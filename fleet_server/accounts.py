@@ -1,0 +1,21 @@
+"""The broker's accounts as the table has them: all, without those that are cut off for a while.
+
+Writes the broker's files and has it read them again. Who gets an account is decided in `fleet_server.enrolment`, who is
+cut off in `fleet_server.link.floods`.
+"""
+
+from datetime import UTC, datetime
+
+from fleet_server import broker
+from fleet_server.config import ServerConfig
+from fleet_server.db import devices
+from fleet_server.db.database import Database
+
+
+def publish_accounts(config: ServerConfig, database: Database) -> None:
+    """Make the broker know exactly the accounts of the table; it ends the connections of all others."""
+    with broker.exclusive_accounts(config):
+        with database.read() as connection:
+            accounts = devices.broker_account_hashes(connection, now=datetime.now(UTC))
+        broker.write_accounts(config, accounts)
+        broker.reload(config)

@@ -1,0 +1,75 @@
+"""Runs mosquitto as a child and keeps its log: what `fleet_server.broker_log` keeps of it, in a file of bounded size.
+
+The child writes into a pipe that never blocks it: what is not read in time is lost, which costs lines and no message.
+It ends with this process, also when that is killed. It does not restart it.
+"""
+
+import ctypes
+import os
+import resource
+import signal
+import subprocess
+import time
+from pathlib import Path
+from types import FrameType
+
+from edgeops import limits
+from edgeops.errors import PlatformError
+from fleet_server.broker_log import LogFilter
+from fleet_server.config import ServerConfig
+
+_PIECE_BYTES = 64 * 1024
+_PR_SET_PDEATHSIG = 1
+# Loaded before the fork: between fork and exec only bare system calls are made.
+_LIBC = ctypes.CDLL(None)
+
+
+def run_mosquitto(config: ServerConfig, program: Path) -> int:
+    """Run it until it ends, or until SIGTERM or SIGINT ends it; its exit code.
+
+    Raises:
+        PlatformError: it cannot be started.
+    """
+    read, write = os.pipe()
+    os.set_blocking(write, False)
+    try:
+        child = subprocess.Popen(
+            [program, "-c", config.broker_conf],
+            stdin=subprocess.DEVNULL,
+            stderr=write,
+            preexec_fn=_before_exec,  # noqa: PLW1509 - bare system calls; the only way before exec
+        )
+    except OSError as error:
+        raise PlatformError(f"cannot start {program}: {error}") from error
+    finally:
+        os.close(write)
+
+    def end(number: int, _frame: FrameType | None) -> None:
+        child.send_signal(number)
+
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, end)
+    _keep_log(read, config)
+    os.close(read)
+    return child.wait()
+
+
+def _keep_log(read: int, config: ServerConfig) -> None:
+    """Until the child has closed its end of the pipe."""
+    kept = LogFilter(config.broker_user)
+    path = config.broker_log
+    log = path.open("ab", buffering=0)
+    while data := os.read(read, _PIECE_BYTES):
+        log.write(kept.take(data, now_s=time.monotonic()))
+        if log.tell() > limits.BROKER_LOG_BYTES:
+            log.close()
+            path.replace(path.with_suffix(".previous.log"))
+            log = path.open("ab", buffering=0)
+    log.close()
+
+
+def _before_exec() -> None:
+    """End with the parent; take as many connections as the system allows, not as the shell does."""
+    _LIBC.prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
+    _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))
