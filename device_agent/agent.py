@@ -14,6 +14,7 @@ from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import Future
 from dataclasses import dataclass
+from datetime import timedelta
 from enum import Enum, auto
 from functools import partial
 from pathlib import Path
@@ -430,6 +431,7 @@ class Agent:
                     self._deployments.acknowledged()
             case Credit():
                 self._credit = heard.records
+                self._link.spread_over(timedelta(milliseconds=heard.reconnect_spread_ms))
                 self._clock.told(heard.at)
             case Command():
                 self._uplink.say(UpKind.RESPONSE, self._deployments.nominate(heard.command, heard.request))

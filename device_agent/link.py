@@ -14,6 +14,7 @@ import ssl
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from datetime import timedelta
 from threading import Event, Thread
 from typing import Any
 
@@ -95,6 +96,7 @@ class Link:
         self._client: mqtt.Client | None = None
         #: The largest payload that the broker takes, as it said in its CONNACK (MQTT 5 3.2.2.3.6).
         self.largest_payload_bytes = limits.MAX_MESSAGE_BYTES
+        self._advertised_s = 0.0
         self._closing = Event()
         self._thread = Thread(target=self._run, name="link", daemon=True)
 
@@ -121,6 +123,10 @@ class Link:
             )
             return False
         return client.publish(str(topic), payload, qos=qos, retain=is_retained(topic)).rc == mqtt.MQTT_ERR_SUCCESS
+
+    def spread_over(self, spread: timedelta) -> None:
+        """Come back at a moment drawn from so long at least, from the next loss of connection on."""
+        self._advertised_s = spread.total_seconds()
 
     def subscribe(self, topics: Sequence[Topic], *, qos: int) -> None:
         """Subscribe on the present connection; a later one starts without."""
@@ -165,7 +171,7 @@ class Link:
             lasted = time.monotonic() - began_s > limits.RECONNECT_MAX.total_seconds()
             attempts = 0 if lasted else attempts + 1
             self._client = None
-            self._pause(_pause_s(attempts))
+            self._pause(random.uniform(0.0, spread_s(attempts, self._advertised_s)))  # noqa: S311 - guards nothing
 
     def _pause(self, seconds: float) -> None:
         until_s = time.monotonic() + seconds
@@ -230,7 +236,7 @@ class Link:
             _log.exception("link.callback-failed")
 
 
-def _pause_s(attempts: int) -> float:
-    """Full jitter over a doubling spread (AWS Architecture Blog, "Exponential Backoff And Jitter", 2015)."""
-    spread_s = min(limits.RECONNECT_MAX.total_seconds(), limits.RECONNECT_MIN.total_seconds() * 2 ** min(attempts, 10))
-    return random.uniform(0.0, spread_s)  # noqa: S311 - spreads load, guards nothing
+def spread_s(attempts: int, advertised_s: float) -> float:
+    """Of what the next pause is a part: full jitter (AWS Architecture Blog, "Exponential Backoff And Jitter", 2015)."""
+    doubling_s = limits.RECONNECT_MIN.total_seconds() * 2 ** min(attempts, 10)
+    return max(advertised_s, min(limits.RECONNECT_MAX.total_seconds(), doubling_s))

@@ -144,9 +144,12 @@ PROBE_MEMORY_BYTES = 1024 * 1024 * 1024
 TRUST_TIMEOUT = timedelta(seconds=30)
 #: An update that waits (no contact, a failed attempt, a full disk) is taken up again after this.
 UPDATE_RETRY_AFTER = timedelta(seconds=5)
-#: Reconnect: full jitter over this spread (the server may advertise another).
+#: Reconnect: full jitter over a spread that doubles from the first to the second value, and is never less than what
+#: the server advertises: a fleet that lost its broker shall not come back as so many connections at once.
 RECONNECT_MIN = timedelta(milliseconds=250)
 RECONNECT_MAX = timedelta(seconds=30)
+RECONNECTS_PER_S = 50
+MAX_RECONNECT_SPREAD = timedelta(minutes=10)
 
 # -- the server ------------------------------------------------------------------
 #: Ingestion commits after this many messages or this long, then acknowledges.

@@ -264,7 +264,9 @@ class Ingestion:
         with self._database.read() as connection:
             known = devices.some(connection, born)
         for device in known:
-            credit = self._voice.credit(device.id, limits.CREDIT_RECORDS, datetime.now(UTC))
+            credit = self._voice.credit(
+                device.id, limits.CREDIT_RECORDS, datetime.now(UTC), devices=self._keyring.devices
+            )
             self._broker.publish(str(Down(device.id, DownKind.CREDIT)), credit, qos=1)
             if device.is_behind:
                 self._send_desired(device.id)
