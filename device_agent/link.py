@@ -238,5 +238,5 @@ class Link:
 
 def spread_s(attempts: int, advertised_s: float) -> float:
     """Of what the next pause is a part: full jitter (AWS Architecture Blog, "Exponential Backoff And Jitter", 2015)."""
-    doubling_s = limits.RECONNECT_MIN.total_seconds() * 2 ** min(attempts, 10)
+    doubling_s = limits.RECONNECT_MIN.total_seconds() * (1 << min(attempts, 10))
     return max(advertised_s, min(limits.RECONNECT_MAX.total_seconds(), doubling_s))

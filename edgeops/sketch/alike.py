@@ -63,7 +63,7 @@ def _places(
     """Where histograms (n, channels) and the first and last byte of numbers (n, channels, 5) are, and the end (n,)."""
     is_end = data < _ENDS_BELOW
     ends = np.flatnonzero(is_end)
-    before = np.cumsum(is_end) - is_end
+    before: Integers = np.cumsum(is_end) - is_end
     places = np.empty((len(starts), channels), np.int64)
     last = np.empty((len(starts), channels, _NUMBERS), np.int64)
     first = np.empty_like(last)
