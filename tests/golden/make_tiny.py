@@ -38,9 +38,9 @@ def hungry() -> bytes:
 
     @tf.function(input_signature=[tf.TensorSpec((1, 4), tf.float32, name="input")])
     def answer(x: tf.Tensor) -> tf.Tensor:
-        count = tf.cast(x[0, 0] * 0.0 + 2.0**30, tf.int32)
+        count = tf.cast(tf.clip_by_value(x[0, 0], -1.0, 1.0), tf.int32) + 2**30
         filled = tf.fill(tf.reshape(count, (1,)), x[0, 1])
-        return tf.nn.softmax(x[:, :3] + 0.0 * tf.reduce_max(filled))
+        return tf.nn.softmax(x[:, :3] + 1e-30 * tf.reduce_max(filled))
 
     return bytes(tf.lite.TFLiteConverter.from_concrete_functions([answer.get_concrete_function()], answer).convert())
 
