@@ -70,6 +70,11 @@ class Site:
             )  # fmt: skip
 
     @property
+    def trusted(self):
+        """Every key, as the server tells."""
+        return self.client.keys()
+
+    @property
     def repository(self):
         return Repository.open(self.config.repository, self.config.keys)
 

@@ -57,14 +57,10 @@ class Desk:
     def key_id(self, role, folder):
         """As `key list` shows it, of the key that lies in a folder."""
         public = (self.path(folder) / f"{role}.pub").read_text().strip()
-        return next(key.key_id for key in self.trusted if key.public_hex == public)
+        return next(key.key_id for key in self._site.trusted if key.public_hex == public)
 
     def ids(self, role):
-        return {key.key_id for key in self.trusted if key.role == role}
-
-    @property
-    def trusted(self):
-        return self._site.client.keys()
+        return {key.key_id for key in self._site.trusted if key.role == role}
 
 
 @pytest.fixture
@@ -92,7 +88,7 @@ def test_keys_and_machines_are_lost_one_after_the_other_and_devices_follow(site,
 
     desk.go_through(FIRST)
     assert len(desk.ids(KeyRole.ROOT)) == 3
-    assert {key.threshold for key in desk.trusted if key.role is KeyRole.ROOT} == {2}
+    assert {key.threshold for key in site.trusted if key.role is KeyRole.ROOT} == {2}
 
     site.run("key", "move-offline", str(desk.path("ann")))
     assert len(desk.ids(KeyRole.ROOT)) == 3, "harmless to repeat, also with several people"
