@@ -10,7 +10,9 @@ from edgeops.artifact.manifest import encode_value
 from edgeops.errors import ConflictError, InputError, NotFoundError, TrustError
 from edgeops.protocol.keys import SigningKey
 from edgeops.trust.change import check, decode_change, encode_change, is_signed, sign, signatures
+from edgeops.trust.delegation import delegate
 from edgeops.trust.draft import Draft
+from edgeops.trust.keyring import encode_fleet_keys, fleet_keys_of
 from edgeops.trust.repository import Repository
 from edgeops.trust.review import describe, lists_models_only
 from edgeops.trust.signers import by_id, prepare, promote, tuf_key
@@ -76,6 +78,98 @@ def test_all_that_it_does_is_shown(draft):
     assert any(line.startswith(f"+ {MODEL}: sha256:") and "promotion gate" in line for line in shown)
     assert "- fleet/keys.json" in shown
     assert any(line.startswith("+ delegation of gas to key") for line in shown)
+
+
+def wider(targets):
+    targets.delegations.roles["auto-gas"].paths = ["models/*"]
+
+
+def goes_on(targets):
+    targets.delegations.roles["auto-gas"].terminating = False
+
+
+def one_more(targets):
+    role = deepcopy(targets.delegations.roles["auto-gas"])
+    role.name = "gas"
+    targets.delegations.roles["gas"] = role
+
+
+def another_model(targets):
+    role = targets.delegations.roles.pop("auto-gas")
+    targets.delegations.roles["auto-tiny"] = role
+    role.name = "auto-tiny"
+
+
+def a_key_beside(targets):
+    key = tuf_key(SigningKey.generate().public)
+    targets.delegations.keys[key.keyid] = key
+
+
+@pytest.mark.parametrize("spoil", [wider, goes_on, one_more, another_model, a_key_beside])
+def test_a_delegation_that_says_more_than_ours_do_is_not_signed_and_not_published(draft, keys, repository, spoil):
+    """It would be shown as an ordinary one."""
+    draft.delegate("gas", SigningKey.generate().public)
+    change = draft.finish()
+    spoil(change.targets.signed)
+    with pytest.raises(TrustError, match="not as edgeops key delegate makes them"):
+        check(change, now=NOW)
+    sign(change, by_id(keys))
+    with pytest.raises(TrustError, match="not as edgeops key delegate makes them"):
+        repository.submit(change, NOW)
+
+
+def test_a_delegation_that_holds_longer_than_one_does_is_not_signed(draft):
+    draft.delegate("gas", SigningKey.generate().public)
+    change = draft.finish()
+    key = tuf_key(SigningKey.generate().public)
+    for days, allowed in ((91, True), (92, False)):
+        delegate(change.targets.signed, "gas", key, expires=NOW + timedelta(days=days))
+        if allowed:
+            check(change, now=NOW)
+            continue
+        with pytest.raises(TrustError, match="the delegation of gas would hold until"):
+            check(change, now=NOW)
+
+
+def test_everything_of_it_is_said_in_words(draft, repository):
+    public, delegated, fleet = (SigningKey.generate().public for _ in range(3))
+    ids = {key.role: key.key_id[:8] for key in repository.role_keys()}
+    draft.trust("root", [public], threshold=2)
+    draft.list(
+        {MODEL: descriptor(), "fleet/keys.json": encode_fleet_keys(fleet_keys_of(fleet, epoch=7)), "notes": b"x"}
+    )
+    draft.delegate("gas", delegated)
+    told = tiny_descriptor(tiny_artifact("tiny", 1, "int8"))
+    metrics = ", ".join(f"{name} {value:.4g}" for name, value in sorted(told.manifest.metrics.items())[:3])
+    gate = "passed" if told.promotion.passed else "FAILED"
+    assert describe(draft.finish()) == (
+        "root 1 -> 2, holds until 2036-11-23",
+        f"root: 2 of 2 keys: {ids['root']} +{tuf_key(public).keyid[:8]}",
+        f"targets: 1 of 1 keys: {ids['targets']}",
+        f"snapshot: 1 of 1 keys: {ids['snapshot']}",
+        f"timestamp: 1 of 1 keys: {ids['timestamp']}",
+        "targets 2 -> 3, holds until 2027-11-26",
+        f"~ fleet/keys.json: fleet key {fleet.hex[:8]} of epoch 7",
+        f"+ {MODEL}: {told.digest}, {told.size_bytes} B, {metrics}, promotion gate {gate}",
+        "+ notes: 1 B",
+        f"+ delegation of gas to key {tuf_key(delegated).keyid[:8]} until 2027-02-24",
+    )
+
+
+def test_what_goes_is_said_too(repository, keys):
+    repository.delegate("gas", NOW)
+    root = next(key.key_id for key in repository.role_keys() if key.role == "root")
+    draft = Draft(repository.base(), NOW)
+    public = SigningKey.generate().public
+    draft.replace("root", [root], [public])
+    draft.unlist(["fleet/keys.json", "never/there"])
+    draft.undelegate("gas")
+    shown = describe(draft.finish())
+    assert shown[1] == f"root: 1 of 1 keys: +{tuf_key(public).keyid[:8]} -{root[:8]}"
+    assert shown[-2:] == ("- fleet/keys.json", "- delegation of gas")
+    again = Draft(repository.base(), NOW)
+    again.begin_again({role: SigningKey.generate().public for role in ("root", "targets", "snapshot", "timestamp")})
+    assert any(line.startswith("BEGINS AGAIN") for line in describe(again.finish()))
 
 
 def test_a_file_that_lists_a_model_does_nothing_else(repository):
