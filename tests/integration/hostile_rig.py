@@ -159,7 +159,9 @@ def packet(first, body):
         if not size:
             return bytes([first]) + bytes(length) + body
 one = socket.create_connection(("127.0.0.1", port))
-one.sendall(packet(0x10, text(b"MQTT") + b"\\x04\\xc2\\x00\\x00" + text(user.encode()) * 2 + text(password.encode())))
+name, secret = user.encode(), password.encode()
+who = text(b"edgeops/" + name) + text(name) + text(secret)
+one.sendall(packet(0x10, text(b"MQTT") + b"\\x04\\xc2\\x00\\x00" + who))
 assert one.recv(4)[3] == 0
 many = packet(0x32, text(topic.encode()) + b"\\x00\\x07" + payload) * 10
 sent, began = 0, time.monotonic()
