@@ -1,4 +1,4 @@
-"""What comes over MQTT or a pipe, and the pass of a device: topics, envelopes, bodies, records, sketches, the talk with the trust child."""
+"""What comes over MQTT or a pipe: topics, envelopes, passes, bodies, records, sketches, the talk with the trust child."""
 
 import io
 from datetime import UTC, datetime
