@@ -24,6 +24,7 @@ from edgeops.trust.storage import Storage
 from fleet_server.backup import places, private_keys
 from fleet_server.backup.manifest import (
     FORMAT,
+    KEYS_FOLDER,
     Entry,
     Manifest,
     blob_file,
@@ -39,7 +40,6 @@ from fleet_server.db.database import Database
 
 Say = Callable[[str], None]
 
-KEYS_FOLDER = "online-keys"
 _HEX = "0123456789abcdef"
 
 

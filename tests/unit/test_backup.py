@@ -258,6 +258,9 @@ def spoil(place, taken, what):
         case "a path that leads elsewhere":
             content["files"]["../../evil"] = content["files"].popitem()[1]
             manifest.write_text(json.dumps(content))
+        case "a file for another folder":
+            content["files"]["keys/targets.pem"] = content["files"].popitem()[1]
+            manifest.write_text(json.dumps(content))
         case "a newer format":
             manifest.write_text(json.dumps({"format": 2, "edgeops": "9.0", "what": "ever"}))
 
@@ -271,6 +274,7 @@ REFUSED = {
     "half a manifest": "manifest of this backup is damaged",
     "a changed manifest": "manifest of backup .* was changed",
     "a path that leads elsewhere": "manifest of this backup is damaged",
+    "a file for another folder": "manifest of this backup is damaged",
     "a newer format": "made by EdgeOps 9.0, which is newer than this one",
 }
 
