@@ -66,7 +66,7 @@ _KEYS_REFRESH_S = 15.0
 
 
 #: Records whose leaving the disk did not take note of wait so long.
-_PUMP_REST_S = limits.RETRY_MIN.total_seconds()
+_PUMP_REST_S = limits.UPDATE_RETRY_AFTER.total_seconds()
 
 
 class Ending(Enum):
@@ -152,7 +152,7 @@ class Agent:
             publish=self._link.publish,
         )
         self._downlink = Downlink(device.id, state.marks)
-        self._spool = Spool.in_memory() if disk is None else disk.spool
+        self._spool = Spool.in_memory(instead_of=state.spool) if disk is None else disk.spool
         self._tray = Tray(self._spool)
         self._worker = Worker("fleet-keys")
         self._meta = MetaFetch(self)
@@ -179,6 +179,7 @@ class Agent:
             facts=lambda: device_facts(state.path),
             submit=self._worker.submit,
             probe=_one_at_a_time(run_probe),
+            has_disk=self._has_disk,
             reserve_bytes=reserve_bytes(os.environ),
         )
         self._deployments = Deployments(state, surroundings, self._tray, on_change=self._nudge)
@@ -446,10 +447,13 @@ class Agent:
         _log.info("fleet-keys.refresh", extra={"unknown": key_id[:16]})
 
         def refresh() -> None:
-            self._keys.refresh(self._trust)
-            waiting, self._unverified = self._unverified, {}
-            for event in waiting.values():
-                self._queue.put(event)
+            try:
+                self._keys.refresh(self._trust)
+            finally:
+                # Also where the disk did not take the keys: they count all the same.
+                waiting, self._unverified = self._unverified, {}
+                for event in waiting.values():
+                    self._queue.put(event)
 
         self._worker.submit(refresh)
 

@@ -10,6 +10,7 @@ import faulthandler
 import json
 import os
 import platform
+import re
 import secrets
 import signal
 import sys
@@ -261,13 +262,16 @@ def _columns_in_charge(state: StateFolder, deployment: str) -> tuple[str, ...] |
 
 def _address(text: str) -> tuple[str, int]:
     host, _, port = text.rpartition(":")
-    if not host or not port.isdecimal() or not 0 < int(port) < 65536:
+    if not host or re.fullmatch("[0-9]{1,5}", port) is None or not 0 < int(port) < 65536:
         raise argparse.ArgumentTypeError(f"{text!r} is no HOST:PORT")
     return host, int(port)
 
 
 def _names(text: str) -> list[str]:
-    names = [name.strip() for name in next(csv.reader([text]), [])]
+    try:
+        names = [name.strip() for name in next(csv.reader([text]), [])]
+    except csv.Error:
+        names = []
     if not names or not all(names):
         raise argparse.ArgumentTypeError(f"{text!r} names no columns; separate them with commas")
     return names

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Self
 
-from cryptography.exceptions import InvalidSignature
+from cryptography.exceptions import InternalError, InvalidSignature, UnsupportedAlgorithm
 from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey, Ed25519PublicKey
 
@@ -17,6 +17,8 @@ from edgeops.errors import ConfigError
 
 PUBLIC_KEY_BYTES = 32
 SIGNATURE_BYTES = 64
+#: No PEM; with a password; of a kind that OpenSSL does not know; of one whose keys are longer.
+_UNREADABLE = (ValueError, TypeError, UnsupportedAlgorithm, InternalError)
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,7 +102,7 @@ def read_private_key(path: Path) -> SigningKey:
     """
     try:
         private = serialization.load_pem_private_key(path.read_bytes(), password=None)
-    except (OSError, ValueError) as error:
+    except (OSError, *_UNREADABLE) as error:
         raise ConfigError(f"cannot read the private key {path}: {error}") from error
     if not isinstance(private, Ed25519PrivateKey):
         raise ConfigError(f"{path} holds no Ed25519 key but {type(private).__name__}")

@@ -13,8 +13,9 @@ import msgspec
 from edgeops import limits
 from edgeops.errors import MessageError
 
-Id = Annotated[str, msgspec.Meta(pattern=r"^[a-z0-9][a-z0-9-]{2,62}$")]
-Digest = Annotated[str, msgspec.Meta(pattern=r"^sha256:[0-9a-f]{64}$")]
+# `\Z`, for `$` also matches before a newline at the end.
+Id = Annotated[str, msgspec.Meta(pattern=r"^[a-z0-9][a-z0-9-]{2,62}\Z")]
+Digest = Annotated[str, msgspec.Meta(pattern=r"^sha256:[0-9a-f]{64}\Z")]
 Count = Annotated[int, msgspec.Meta(ge=0, le=2**53)]
 #: What is summed over windows: the sum of a million of the largest fits into 64 bits.
 Tally = Annotated[int, msgspec.Meta(ge=0, le=2**40)]
