@@ -125,7 +125,13 @@ def _copy(config: ServerConfig, files: _Files, scratch: Path, *, with_online_key
         copy_online(config.db / f"{chain}.db", scratch / f"{chain}.db")
     for chain in CHAINS:
         files.put(f"db/{chain}.db", scratch / f"{chain}.db")
-    with Storage(config.repository).alone():
+    storage = Storage(config.repository)
+    with storage.alone():
+        if storage.remembered() is not None:
+            raise PlatformError(
+                "a change of keys is published by half, by a process that ended; the running server ends it within "
+                "moments: take the backup again"
+            )
         for file in sorted(config.repository.rglob("*")):
             if file.is_file() and not file.name.startswith("."):
                 files.put(str(Path("repository") / file.relative_to(config.repository)), file)

@@ -20,6 +20,7 @@ from edgeops.protocol.topics import DownKind
 from edgeops.trust.authorities import AUTHORITIES_TARGET, decode_authorities
 from edgeops.trust.issuing import issuers_in
 from edgeops.trust.repository import Repository
+from edgeops.trust.storage import Storage
 from fleet_server.access import Access
 from fleet_server.backup.manifest import MANIFEST_FILE
 from fleet_server.backup.restoring import Order, restore
@@ -181,6 +182,13 @@ def test_a_backup_of_a_model_whose_file_is_damaged_is_none(server, place):
     with pytest.raises(PlatformError, match=f"missing or damaged.*{descriptor().digest}"):
         back_up(server, place, say=told.append)
     assert any("is damaged" in line for line in told)
+    assert list((place / "backups").iterdir()) == []
+
+
+def test_a_change_of_keys_that_is_half_published_is_in_no_backup(server, place):
+    Storage(server.repository).remember(b"{}")
+    with pytest.raises(PlatformError, match="published by half"):
+        back_up(server, place)
     assert list((place / "backups").iterdir()) == []
 
 
