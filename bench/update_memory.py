@@ -36,8 +36,8 @@ def measure() -> dict[str, Any]:
         "holds": over_mib <= BAR_MIB,
         "inside": (
             f"peak resident memory of the agent process ({peak / 2**20:.1f} MiB), looked at every "
-            f"{1000 * _LOOK_S:.0f} ms from the desired state of an artifact of {ARTIFACT_BYTES / 2**20:.0f} MiB, fetched "
-            f"in blocks over MQTT, to its commit, minus baseline: the same process with the model before, at "
+            f"{1000 * _LOOK_S:.0f} ms from the desired state of {ARTIFACT_BYTES / 2**20:.0f} MiB, fetched"
+            f" in blocks over MQTT, to its commit, minus baseline: the same process with the model before, at "
             f"{RATE_HZ:.0f} rows/s; its children (TUF client, probe) apart: {children / 2**20:.1f} MiB at most"
         ),
     }
