@@ -31,6 +31,7 @@ import pytest
 from tests.mutants.mutation import Mutant, mutated
 
 ROOT = Path(__file__).parents[2]
+_MEMORY = Path("/dev/shm")
 _MOST_BYTES = 4 * 2**30
 _OPTIONS = (
     "-q", "-x", "--no-header", "--no-summary", "-p", "no:cacheprovider", "-p", "no:faulthandler",
@@ -69,6 +70,8 @@ class Verdict:
 def import_all_but_ours() -> None:
     """What every child would import again, once."""
     os.environ["PYTEST_DISABLE_PLUGIN_AUTOLOAD"] = "1"
+    if _MEMORY.is_dir():
+        os.environ["PYTEST_DEBUG_TEMPROOT"] = str(_MEMORY)  # where nothing waits for a disk
     import hypothesis.extra.numpy
     import hypothesis.stateful
 
