@@ -66,7 +66,7 @@ _KEYS_REFRESH_S = 15.0
 
 
 #: Records whose leaving the disk did not take note of wait so long.
-_PUMP_REST_S = limits.RETRY_MIN.total_seconds()
+_PUMP_REST_S = limits.UPDATE_RETRY_AFTER.total_seconds()
 
 
 class Ending(Enum):
@@ -127,6 +127,8 @@ class Agent:
         self._stopping = False
         self._ending = Ending.STOPPED
         self._credit = limits.INITIAL_CREDIT
+        #: Messages that were not believed.
+        self._refusals = 0
         self._pump_s = 0.0
         host, port = broker or (device.broker_host, device.broker_port)
         server = server or device.server
@@ -150,7 +152,7 @@ class Agent:
             publish=self._link.publish,
         )
         self._downlink = Downlink(device.id, state.marks)
-        self._spool = Spool.in_memory() if disk is None else disk.spool
+        self._spool = Spool.in_memory(instead_of=state.spool) if disk is None else disk.spool
         self._tray = Tray(self._spool)
         self._worker = Worker("fleet-keys")
         self._meta = MetaFetch(self)
@@ -177,6 +179,7 @@ class Agent:
             facts=lambda: device_facts(state.path),
             submit=self._worker.submit,
             probe=_one_at_a_time(run_probe),
+            has_disk=self._has_disk,
             reserve_bytes=reserve_bytes(os.environ),
         )
         self._deployments = Deployments(state, surroundings, self._tray, on_change=self._nudge)
@@ -393,6 +396,7 @@ class Agent:
         match self._downlink.hear(topic.kind, event.payload, self._keys.accepted):
             case Refused() as refused:
                 self._counters[refused.name] += 1
+                self._refusals += refused.name != "envelope.repeated"
                 count = self._counters[refused.name]
                 # The counter has them all; of a flood the log tells the first, second, fourth, eighth ...
                 if refused.name != "envelope.repeated" and count & (count - 1) == 0:
@@ -402,6 +406,7 @@ class Agent:
                     )
             case UnknownKey() as unknown:
                 self._counters["envelope.unknown-key"] += 1
+                self._refusals += 1
                 self._unverified[topic.kind] = event
                 self._ask_for_keys(unknown.key_id)
             case heard:
@@ -442,10 +447,13 @@ class Agent:
         _log.info("fleet-keys.refresh", extra={"unknown": key_id[:16]})
 
         def refresh() -> None:
-            self._keys.refresh(self._trust)
-            waiting, self._unverified = self._unverified, {}
-            for event in waiting.values():
-                self._queue.put(event)
+            try:
+                self._keys.refresh(self._trust)
+            finally:
+                # Also where the disk did not take the keys: they count all the same.
+                waiting, self._unverified = self._unverified, {}
+                for event in waiting.values():
+                    self._queue.put(event)
 
         self._worker.submit(refresh)
 
@@ -472,6 +480,7 @@ class Agent:
             desired=max([self._downlink.desired, *self._deployments.marks()]),
             deployments=self._deployments.states(),
             counters=self._all_counters,
+            refusals=self._refusals,
             now_s=time.monotonic(),
         )
 

@@ -13,7 +13,7 @@ import msgspec
 
 from device_agent.store.aside import set_aside
 from edgeops.digest import write_atomically
-from edgeops.errors import PeerError
+from edgeops.errors import EnvelopeError, MessageError
 from edgeops.protocol import envelope, messages
 from edgeops.protocol.envelope import Envelope, Freshness, Mark
 from edgeops.protocol.messages import Ack, Command, Credit, Desired
@@ -43,7 +43,8 @@ class Marks(msgspec.Struct, kw_only=True):
 class Refused:
     """Not believed, or seen before."""
 
-    #: A counter's name: `envelope.refused`, `envelope.repeated`, `envelope.old-session`, ...
+    #: A counter's name: `envelope.` and a `Misfit` or a `Freshness`, `envelope.unparsable`, `body.refused`,
+    #: `desired.older`.
     name: str
     detail: str
 
@@ -75,16 +76,23 @@ class Downlink:
         """The newest (epoch, revision) carried out."""
         return self._marks.desired
 
-    def hear(self, kind: DownKind, payload: bytes, accepted: AcceptedKeys) -> Heard | Refused | UnknownKey:
+    def hear(  # noqa: PLR0911 - one return a reason
+        self, kind: DownKind, payload: bytes, accepted: AcceptedKeys
+    ) -> Heard | Refused | UnknownKey:
         """Verify one payload that arrived on the topic of `kind`."""
         key_id = _named_key(payload)
         if key_id is not None and key_id not in accepted.publics:
             return UnknownKey(key_id)
         try:
             opened = envelope.open_envelope(payload, device=self._device, kind=kind, keys=accepted.publics)
+        except EnvelopeError as error:
+            return Refused(f"envelope.{error.reason}", str(error))
+        except MessageError as error:
+            return Refused("envelope.unparsable", str(error))
+        try:
             body = messages.decode(opened.body, _BODIES[kind])
-        except PeerError as error:
-            return Refused("envelope.refused", str(error))
+        except MessageError as error:
+            return Refused("body.refused", str(error))
         refused = self._refused_epoch(opened, body, accepted.epochs[opened.key_id])
         if refused is not None:
             return refused

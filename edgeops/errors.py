@@ -57,7 +57,11 @@ class MessageError(PeerError):
 
 
 class EnvelopeError(PeerError):
-    """A signature, key or session that is not accepted."""
+    """A signature, key or session that is not accepted; `reason` is an `edgeops.protocol.envelope.Misfit`."""
+
+    def __init__(self, message: str, reason: str) -> None:
+        super().__init__(message)
+        self.reason = reason
 
 
 class TrustError(EdgeOpsError):

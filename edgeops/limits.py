@@ -237,6 +237,11 @@ MAX_STREAMS = 100
 STREAM_HEARTBEAT = timedelta(seconds=15)
 STREAM_LIFE = timedelta(minutes=15)
 
+#: A backup tells how far it is after so many blobs.
+BACKUP_NEWS_EVERY = 100
+#: For so long `edgeops devices list` says that this server came out of a backup.
+RESTORATION_TOLD = timedelta(days=30)
+
 # -- the loop ------------------------------------------------------------------------
 #: How often the server looks for new windows to judge, and how far back they count.
 DRIFT_INTERVAL = timedelta(milliseconds=500)

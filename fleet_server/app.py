@@ -34,6 +34,7 @@ from fleet_server.api import (
     problems,
     quarantine,
     ranges,
+    restoration,
     retraining,
     rollouts,
     runs,
@@ -56,6 +57,7 @@ PREFIX = "/api/v1"
 
 _NOUNS = (
     health,
+    restoration,
     tokens,
     enrolment,
     transport,

@@ -7,7 +7,7 @@ import secrets
 import sqlite3
 import time
 from collections.abc import Callable, Sequence
-from contextlib import suppress
+from contextlib import closing, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Self
@@ -101,6 +101,16 @@ def connect(path: Path) -> sqlite3.Connection:
         connection.close()
         raise
     return connection
+
+
+def read_checkpoints(path: Path) -> list[tuple[str, bytes]]:
+    """Where the sources stand, from a file that can perhaps not be written; nothing when it cannot be read either."""
+    try:
+        with closing(sqlite3.connect(f"{path.absolute().as_uri()}?mode=ro", uri=True)) as connection:
+            rows = connection.execute("SELECT deployment, position FROM checkpoints").fetchall()
+    except sqlite3.Error:
+        return []
+    return [(str(deployment), bytes(position)) for deployment, position in rows]
 
 
 def _check_schema(connection: sqlite3.Connection, path: Path) -> None:

@@ -102,6 +102,23 @@ class Health(Answer):
     version: str
 
 
+class Restoration(Answer):
+    """That the server came out of a backup."""
+
+    #: Its id.
+    backup: str
+    taken_at: Moment
+    restored_at: Moment
+    #: Devices of the fleet that said nothing since.
+    unheard_devices: int
+
+
+class Restorations(Answer):
+    """The last restoration, if there was one."""
+
+    restorations: tuple[Restoration, ...]
+
+
 # -- who may speak ------------------------------------------------------------------
 
 

@@ -149,7 +149,7 @@ class Reported(Body, frozen=True, kw_only=True):
     desired_revision: Count
     facts: DeviceFacts
     deployments: Annotated[tuple[DeploymentState, ...], msgspec.Meta(max_length=limits.MAX_DEPLOYMENTS)]
-    #: Counted mishaps by stable name (spool.dropped, envelope.refused ...).
+    #: Counted mishaps by stable name (spool.dropped, envelope.signature ...).
     counters: Annotated[dict[Fact, Count], msgspec.Meta(max_length=limits.MAX_COUNTERS)] = {}
 
 

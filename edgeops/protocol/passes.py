@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from edgeops import limits
-from edgeops.errors import EnvelopeError, MessageError
+from edgeops.errors import MessageError
 from edgeops.protocol.envelope import Envelope, Speaker, open_envelope, seal
 from edgeops.protocol.keys import PublicKey
 from edgeops.protocol.messages import Body, Digest, decode, encode
@@ -61,11 +61,11 @@ def open_pass(shown: ShownPass, digest: str, *, keys: Mapping[str, PublicKey]) -
     """Verify a pass for the blob `digest`; `keys` are the device's accepted keys by key id.
 
     Raises:
-        MessageError: not an envelope, or not a pass inside.
-        EnvelopeError: an unknown key, a wrong signature, or a pass for another blob.
+        MessageError: not an envelope, not a pass inside, or one for another blob.
+        EnvelopeError: an unknown key, or a wrong signature.
     """
     envelope = open_envelope(shown.payload, device=shown.device, kind=KIND, keys=keys)
     claimed = decode(envelope.body, BlobPass).digest
     if claimed != digest:
-        raise EnvelopeError(f"the pass is for {claimed}, not for {digest}")
+        raise MessageError(f"the pass is for {claimed}, not for {digest}")
     return envelope

@@ -16,7 +16,6 @@ from tuf.api.exceptions import RepositoryError
 from tuf.api.metadata import (  # type: ignore[attr-defined]  # python-tuf fills __all__ at run time
     Metadata,
     Root,
-    Signed,
     Snapshot,
     TargetFile,
     Targets,
@@ -30,7 +29,7 @@ from edgeops.trust.delegation import ROLE_PREFIX, Delegation, delegations_in
 #: A reader that began with an older snapshot can still end its refresh.
 _KEPT_VERSIONS = 16
 _PENDING = "pending-change.json"
-_T = TypeVar("_T", bound=Signed)
+_T = TypeVar("_T", Root, Timestamp, Snapshot, Targets)
 _VERSIONED = re.compile(rf"([1-9][0-9]*)\.(targets|snapshot|{ROLE_PREFIX}[a-z0-9-]+)\.json")
 
 

@@ -17,7 +17,11 @@ LEAST_ROLE = {
     ("GET", "/tuf/targets/{path}"): None,
     # No role but a device's pass opens it (test_ranges).
     ("GET", "/blobs/{name}"): None,
+    ("GET", "/api/v1/restorations"): Role.VIEWER,
     ("GET", "/api/v1/keys"): Role.VIEWER,
+    ("GET", "/api/v1/keys/today"): Role.VIEWER,
+    ("POST", "/api/v1/keys/next"): Role.ADMIN,
+    ("POST", "/api/v1/keys/changes"): Role.OPERATOR,
     ("GET", "/api/v1/devices"): Role.VIEWER,
     ("GET", "/api/v1/devices/{device_id}"): Role.VIEWER,
     ("GET", "/api/v1/devices/{device_id}/telemetry"): Role.VIEWER,

@@ -189,6 +189,8 @@ class Stage:
         else:
             eventually(lambda: self._answers_since(watch.began_s), what=f"{cell}: it answers on a read-only card")
         assert self.rig.agent.poll() is None, f"{cell}: it does not run on a read-only card"
+        uncounted = {answer.digest for answer in self._answers_since(watch.began_s)}
+        assert uncounted <= {self.digest(Model.INCUMBENT)}, "a start that is not counted tries no candidate"
         assert self.rig.server.statuses[-1][0] is Presence.OFFLINE, "a start that is not counted says nothing"
         self.card.release()
         return watch

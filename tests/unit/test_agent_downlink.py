@@ -69,7 +69,7 @@ def test_a_wrong_signature_is_refused(ear, fleet):
     payload[-1] ^= 1
     heard = ear.hear(DownKind.CREDIT, bytes(payload), fleet.keys)
     assert isinstance(heard, Refused)
-    assert heard.name == "envelope.refused"
+    assert heard.name == "envelope.signature"
     assert "wrong signature" in heard.detail
 
 

@@ -24,7 +24,7 @@ def test_a_pass_comes_back_as_it_was_written():
 
 def test_a_pass_opens_no_other_blob():
     shown = read_pass(write_pass(SPEAKER, BLOB, seq=7))
-    with pytest.raises(EnvelopeError, match="not for"):
+    with pytest.raises(MessageError, match="not for"):
         open_pass(shown, digest_bytes(b"b"), keys=KEYS)
 
 
