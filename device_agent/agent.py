@@ -14,6 +14,7 @@ from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import Future
 from dataclasses import dataclass
+from datetime import timedelta
 from enum import Enum, auto
 from functools import partial
 from pathlib import Path
@@ -42,6 +43,7 @@ from device_agent.tls import FleetTls
 from device_agent.trust import FleetKeys, Trust
 from device_agent.updates import Surroundings
 from device_agent.uplink import Uplink
+from device_agent.watchdog import Watchdog
 from device_agent.wayback import Wayback, speaks_tls
 from device_agent.worker import Worker
 from edgeops import __version__, limits
@@ -127,6 +129,8 @@ class Agent:
         self._stopping = False
         self._ending = Ending.STOPPED
         self._credit = limits.INITIAL_CREDIT
+        self._watchdog = Watchdog()
+        self._pulse = self._watchdog.pulse("main")
         #: Messages that were not believed.
         self._refusals = 0
         self._pump_s = 0.0
@@ -138,6 +142,7 @@ class Agent:
             Broker(host, port, device.broker_user, device.broker_password, tls),
             will=lambda: self._uplink.last_will(),  # noqa: PLW0108 - the uplink comes after the link it speaks through
             on_event=self._deliver,
+            pulse=self._watchdog.pulse("link"),
         )
         disk = take_disk(state, at_least_s=self._clock.now_s(), on_damage=partial(self._count, "boot.damaged"))
         #: The disk took this start: without its number nothing may be said to the server, who would meet it twice.
@@ -154,7 +159,8 @@ class Agent:
         self._downlink = Downlink(device.id, state.marks)
         self._spool = Spool.in_memory(instead_of=state.spool) if disk is None else disk.spool
         self._tray = Tray(self._spool)
-        self._worker = Worker("fleet-keys")
+        hangs_after = limits.STEP_HANGS_AFTER
+        self._worker = Worker("fleet-keys", pulse=self._watchdog.pulse("fleet-keys", hangs_after=hangs_after))
         self._meta = MetaFetch(self)
         self._ranges = RangeFetch.at(server, blob_pass=self._uplink.blob_pass, context=tls)
         self._blocks = BlockFetch(self, ranges=self._ranges)
@@ -182,7 +188,7 @@ class Agent:
             has_disk=self._has_disk,
             reserve_bytes=reserve_bytes(os.environ),
         )
-        self._deployments = Deployments(state, surroundings, self._tray, on_change=self._nudge)
+        self._deployments = Deployments(state, surroundings, self._tray, on_change=self._nudge, watchdog=self._watchdog)
         #: A desired state that is heard and not yet stored by every deployment.
         self._unfinished: Desired | None = None
         self._carry_out_s = self._ticked_s = 0.0
@@ -198,8 +204,10 @@ class Agent:
             self._control.start()
         if self._has_disk:
             self._link.start()
+        self._watchdog.start()
         _log.info("agent.started", extra={"device": self._device.id, "session": self._uplink.session.counter})
         while not self._stopping:
+            self._pulse.beat()
             try:
                 event = self._queue.get(timeout=_TICK_S)
             except Empty:
@@ -214,6 +222,7 @@ class Agent:
         self._queue.put(_Nudge())
 
     def _end(self) -> None:
+        self._watchdog.close()
         self._deployments.stop()
         self._tray.close(_STOP_TIMEOUT_S)
         if self._control is not None:
@@ -423,6 +432,7 @@ class Agent:
                     self._deployments.acknowledged()
             case Credit():
                 self._credit = heard.records
+                self._link.spread_over(timedelta(milliseconds=heard.reconnect_spread_ms))
                 self._clock.told(heard.at)
             case Command():
                 self._uplink.say(UpKind.RESPONSE, self._deployments.nominate(heard.command, heard.request))
@@ -511,6 +521,7 @@ class Agent:
             "pending_records": self._spool.pending + self._tray.pending,
             "resident_bytes": resident_bytes(),
             "counters": self._all_counters(),
+            "loops": dict(self._watchdog.turns),
             "deployments": [deployment_status(name, deployed) for name, deployed in self._deployments],
         }
 

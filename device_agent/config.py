@@ -169,6 +169,21 @@ class Replay(Settings, frozen=True, kw_only=True, tag="replay", tag_field="kind"
     rate_hz: Annotated[float, msgspec.Meta(gt=0, le=1e6)] | None = None
 
 
+class MqttTarget(Settings, frozen=True, kw_only=True):
+    """A broker of the owner's that gets the answers."""
+
+    host: str
+    port: Annotated[int, msgspec.Meta(ge=1, le=65535)]
+    topic: Annotated[str, msgspec.Meta(pattern=r"^[^+#\x00]{1,200}$")]
+    qos: Annotated[int, msgspec.Meta(ge=0, le=2)] = 1
+    #: A file with the user in its first line and the password in the second.
+    credentials: str | None = None
+    #: Whether something moves by it: then it never hears a model that is not committed.
+    actuating: bool = False
+    #: The answer while no model answers.
+    safe: float | None = None
+
+
 class Deployment(Settings, frozen=True, kw_only=True):
     """What the owner of the device chose for one deployment."""
 
@@ -177,6 +192,8 @@ class Deployment(Settings, frozen=True, kw_only=True):
     predictions: PredictionMode = PredictionMode.LATEST
     #: Answers also go to this file, one JSON object a line.
     jsonl: str | None = None
+    #: Answers also go to this broker.
+    mqtt: MqttTarget | None = None
     #: Whether inputs may leave the device as samples, to be labelled.
     samples: bool = True
 

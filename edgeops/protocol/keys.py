@@ -5,6 +5,7 @@ A private key never leaves the process that owns it except through `write_privat
 
 import hashlib
 from dataclasses import dataclass
+from functools import lru_cache
 from pathlib import Path
 from typing import Self
 
@@ -19,6 +20,8 @@ PUBLIC_KEY_BYTES = 32
 SIGNATURE_BYTES = 64
 #: No PEM; with a password; of a kind that OpenSSL does not know; of one whose keys are longer.
 _UNREADABLE = (ValueError, TypeError, UnsupportedAlgorithm, InternalError)
+#: Those that were used last; loading one again costs little.
+MAX_LOADED_KEYS = 4_096
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,10 +59,15 @@ class PublicKey:
     def verifies(self, signature: bytes, data: bytes) -> bool:
         """Whether `signature` (64 bytes) over `data` was made by the private half."""
         try:
-            Ed25519PublicKey.from_public_bytes(self.raw).verify(signature, data)
+            _loaded(self.raw).verify(signature, data)
         except (InvalidSignature, ValueError):
             return False
         return True
+
+
+@lru_cache(maxsize=MAX_LOADED_KEYS)
+def _loaded(raw: bytes) -> Ed25519PublicKey:
+    return Ed25519PublicKey.from_public_bytes(raw)
 
 
 class SigningKey:
