@@ -32,7 +32,7 @@ def run_broker(config: ServerConfig, mosquitto: Path | None) -> int:
     Raises:
         PlatformError: it cannot be started.
     """
-    command = [mosquitto, "-c", config.broker_conf] if mosquitto else _embedded(config)
+    command = [str(mosquitto), "-c", str(config.broker_conf)] if mosquitto else _embedded(config)
     read, write = os.pipe()
     os.set_blocking(write, False)
     try:
@@ -57,8 +57,8 @@ def run_broker(config: ServerConfig, mosquitto: Path | None) -> int:
     return child.wait()
 
 
-def _embedded(config: ServerConfig) -> list[str | Path]:
-    place = (config.broker_conf, config.broker_host, str(config.broker_port), config.broker_user)
+def _embedded(config: ServerConfig) -> list[str]:
+    place = (str(config.broker_conf), config.broker_host, str(config.broker_port), config.broker_user)
     return [sys.executable, "-m", "fleet_server.embedded.process", *place]
 
 

@@ -5,15 +5,18 @@ The same as mosquitto's configuration says of them. What is refused is said in m
 """
 
 import asyncio
+import time
 from asyncio import StreamReader, StreamWriter
-from collections import defaultdict
 from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 
 from amqtt.adapters import ReaderAdapter, StreamWriterAdapter
 
+from edgeops import limits
 from edgeops.errors import MessageError
 from edgeops.protocol.access import may_hear, may_publish, may_subscribe
 from fleet_server.broker import password_matches
+from fleet_server.bucket import Bucket
 from fleet_server.embedded import packets
 from fleet_server.embedded.packets import Connect
 
@@ -32,19 +35,21 @@ class Guard:
         self.packet_bytes = packet_bytes
         self.say = say
         self._accounts: Mapping[str, str] = {}
-        self._connected: dict[str, set[StreamWriter]] = defaultdict(set)
+        self._connected: dict[str, Connection] = {}
 
     def set_accounts(self, accounts: Mapping[str, str]) -> None:
         """From now on these are let in; whoever is connected and no longer among them is cut off."""
         changed = {user for user in self._connected if self._accounts.get(user) != accounts.get(user)}
         self._accounts = accounts
         for user in changed:
-            for writer in self._connected.pop(user, set()):
-                writer.close()
+            self._connected[user].writer.close()
             self.say(f"Client {user} disconnected.")
 
-    async def admit(self, reader: StreamReader, writer: StreamWriter) -> "tuple[GuardedReader, GuardedWriter] | None":
-        """The two ends that the broker sees of a connection, or None: it was refused and is closed."""
+    async def admit(self, reader: StreamReader, writer: StreamWriter) -> "Connection | None":
+        """A connection as the broker sees it, or None: it was refused and is closed.
+
+        An older one of the same user is ended first (3.1.4), which amqtt would leave open and deaf.
+        """
         try:
             async with asyncio.timeout(_CONNECT_TIMEOUT_S):
                 data = await read_packet(reader, self.packet_bytes)
@@ -59,13 +64,19 @@ class Guard:
             writer.write(packets.connack(_why_not(connect)))
             writer.close()
             return None
+        while (older := self._connected.get(user)) is not None:
+            self.say(f"Client {user} already connected, closing old connection.")
+            older.writer.close()
+            await older.over.wait()
         self.say(f"New client connected as {user}.")
-        self._connected[user].add(writer)
-        return GuardedReader(self, user, connect.under(user), reader, writer), GuardedWriter(self, user, writer)
+        ends = GuardedReader(self, user, connect.under(user), reader, writer), GuardedWriter(self, user, writer)
+        connection = self._connected[user] = Connection(user, writer, *ends, asyncio.Event())
+        return connection
 
-    def gone(self, user: str, writer: StreamWriter) -> None:
-        """A connection has ended."""
-        self._connected[user].discard(writer)
+    def gone(self, connection: "Connection") -> None:
+        """The broker has let go of a connection."""
+        del self._connected[connection.user]
+        connection.over.set()
 
     def _user(self, connect: Connect) -> str | None:
         """Whose connection it is; None = it is refused."""
@@ -83,7 +94,20 @@ class Guard:
         return user
 
 
-class GuardedReader(ReaderAdapter):
+@dataclass(frozen=True, slots=True)
+class Connection:
+    """One that was let in."""
+
+    user: str
+    writer: StreamWriter
+    #: What the broker reads and writes.
+    reading: "GuardedReader"
+    writing: "GuardedWriter"
+    #: Set when the broker has let go of it.
+    over: asyncio.Event
+
+
+class GuardedReader(ReaderAdapter):  # type: ignore[misc]  # amqtt says nothing of its types
     """What the broker reads: whole packets that passed."""
 
     def __init__(self, guard: Guard, user: str, connect: bytes, reader: StreamReader, writer: StreamWriter) -> None:
@@ -92,6 +116,7 @@ class GuardedReader(ReaderAdapter):
         self._reader = reader
         self._writer = writer
         self._passed = connect
+        self._share = Bucket(limits.DEVICE_MESSAGES_PER_S, limits.DEVICE_MESSAGES_AT_ONCE, time.monotonic())
 
     async def read(self, n: int = -1) -> bytes:
         """The next `n` bytes; fewer when the connection is over."""
@@ -116,10 +141,18 @@ class GuardedReader(ReaderAdapter):
             how = "oversize packet" if isinstance(error, OversizeError) else "protocol error"
             self._guard.say(f"Client {self._user} disconnected due to {how}.")
             self._writer.close()
-            data = None
-        if data is None:
-            self._guard.gone(self._user, self._writer)
+            return None
+        if data is not None and data[0] >> 4 == packets.PUBLISH and self._user != self._guard.server_user:
+            await self._wait_its_turn()
         return data
+
+    async def _wait_its_turn(self) -> None:
+        """Whoever says more than its share is read later: TCP has it wait, and nobody else."""
+        missing = 1 - self._share.level(time.monotonic())
+        if missing > 0:
+            await asyncio.sleep(missing / limits.DEVICE_MESSAGES_PER_S)
+            self._share.level(time.monotonic())
+        self._share.take(1)
 
     def _passes(self, data: bytes) -> bool:
         kind, body = data[0] >> 4, packets.body_of(data)
@@ -138,7 +171,7 @@ class GuardedReader(ReaderAdapter):
         return False
 
 
-class GuardedWriter(StreamWriterAdapter):
+class GuardedWriter(StreamWriterAdapter):  # type: ignore[misc]  # amqtt says nothing of its types
     """What the broker writes; a message on a topic that is another's does not leave."""
 
     def __init__(self, guard: Guard, user: str, writer: StreamWriter) -> None:

@@ -63,9 +63,14 @@ async def _serve(configuration: Path, host: str, port: int, server_user: str) ->
     await broker.start()
 
     async def connected(reader: StreamReader, writer: StreamWriter) -> None:
-        admitted = await guard.admit(reader, writer)
-        if admitted is not None:
-            await broker.external_connected(*admitted, _LISTENER)
+        connection = await guard.admit(reader, writer)
+        if connection is None:
+            return
+        try:
+            await broker.external_connected(connection.reading, connection.writing, _LISTENER)
+        finally:
+            guard.gone(connection)
+            writer.close()
 
     server = await asyncio.start_server(connected, host, port)
     stopping = asyncio.Event()

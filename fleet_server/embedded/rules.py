@@ -9,7 +9,7 @@ from amqtt.session import Session
 from edgeops.protocol.access import may_hear, may_publish, may_subscribe
 
 
-class Admitted(BaseAuthPlugin):
+class Admitted(BaseAuthPlugin):  # type: ignore[misc]  # amqtt says nothing of its types
     """Whoever came through the guard has shown a password."""
 
     async def authenticate(self, *, session: Session) -> bool:
@@ -21,7 +21,7 @@ class Admitted(BaseAuthPlugin):
         """None."""
 
 
-class Rules(BaseTopicPlugin):
+class Rules(BaseTopicPlugin):  # type: ignore[misc]  # amqtt says nothing of its types
     """Our ACL."""
 
     async def topic_filtering(

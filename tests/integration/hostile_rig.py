@@ -118,7 +118,7 @@ def retained(rig):
     """Everything that the broker retains, as the server's own account sees it; the link is away meanwhile."""
     rig.end_link()
     found, done = {}, []
-    client = paho.Client(CallbackAPIVersion.VERSION2, client_id=rig.config.broker_user, protocol=paho.MQTTv5)
+    client = paho.Client(CallbackAPIVersion.VERSION2, client_id=rig.config.broker_user, protocol=rig.protocol)
     client.username_pw_set(rig.config.broker_user, rig.config.server_password.read_text())
     client.on_connect = lambda one, *_: one.subscribe("edgeops/v1/up/#", qos=1)
     client.on_subscribe = lambda *_: done.append(True)
