@@ -49,9 +49,10 @@ starter-model: ## the model that comes with the package, made again
 	@.ci/setup check
 	@python -m tests.ml.starter
 
-docs: ## docs/cli.md from the commands themselves
+docs: ## docs/cli.md from the commands themselves, docs/faults.md from the fault table
 	@.ci/setup check
 	@python docs/make_cli.py
+	@python docs/make_faults.py
 
 clean: ## forget the set-up
 	rm -rf .venv .tools build *.egg-info

@@ -6,6 +6,7 @@ What each of them decides is elsewhere: `core`, `updates`, `downlink`, `store`. 
 """
 
 import logging
+import os
 import secrets
 import socket
 import time
@@ -13,6 +14,7 @@ from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import Future
 from dataclasses import dataclass
+from enum import Enum, auto
 from functools import partial
 from pathlib import Path
 from queue import Empty, SimpleQueue
@@ -20,27 +22,34 @@ from threading import Lock
 from typing import Any, assert_never
 
 from device_agent.clock import Clock
-from device_agent.config import Device, StateFolder, next_boot
+from device_agent.config import Device, StateFolder, reserve_bytes
 from device_agent.control import ControlServer
 from device_agent.deployments import Deployments
+from device_agent.disk import take_disk
 from device_agent.downlink import Downlink, Heard, Refused, UnknownKey
 from device_agent.facts import device_facts, resident_bytes
 from device_agent.fetch import BlockFetch, MetaFetch
-from device_agent.link import Arrived, Broker, Connected, Disconnected, Link
+from device_agent.link import Arrived, Broker, Connected, Disconnected, Link, LinkEvent, NotBelieved
+from device_agent.pacing import Backoff
 from device_agent.probe import ProbeVerdict, run_probe
+from device_agent.ranges import RangeFetch
 from device_agent.reporting import Reporter
 from device_agent.sources.stream import StreamSource
 from device_agent.status import counters, deployment_status
 from device_agent.store.spool import Spool
+from device_agent.store.tray import Tray
+from device_agent.tls import FleetTls
 from device_agent.trust import FleetKeys, Trust
 from device_agent.updates import Surroundings
 from device_agent.uplink import Uplink
+from device_agent.wayback import Wayback, speaks_tls
 from device_agent.worker import Worker
 from edgeops import __version__, limits
 from edgeops.digest import sweep
-from edgeops.errors import EdgeOpsError, MessageError
+from edgeops.errors import DiskError, EdgeOpsError, MessageError, PlatformError
 from edgeops.model.runtime import runtime_facts
 from edgeops.protocol import messages
+from edgeops.protocol.fitting import fitted
 from edgeops.protocol.keys import read_private_key
 from edgeops.protocol.messages import Ack, Command, Credit, Desired, MetaPart, Wish
 from edgeops.protocol.topics import Block, Down, DownKind, UpKind
@@ -54,6 +63,18 @@ _STOP_TIMEOUT_S = 5.0
 _MAX_WAITING = 1_000
 #: An unknown key makes the agent ask for the fleet's keys, at most this often.
 _KEYS_REFRESH_S = 15.0
+
+
+#: Records whose leaving the disk did not take note of wait so long.
+_PUMP_REST_S = limits.RETRY_MIN.total_seconds()
+
+
+class Ending(Enum):
+    """Why an agent ended by itself, or was ended."""
+
+    STOPPED = auto()
+    #: It began without a disk; another one begins with it.
+    DISK_IS_BACK = auto()
 
 
 class _Nudge:
@@ -78,14 +99,16 @@ class _Feeding:
     taken: Future[bool]
 
 
-_Event = Connected | Disconnected | Arrived | _Nudge | _Configured | _Feeding
+_Event = Connected | Disconnected | NotBelieved | Arrived | _Nudge | _Configured | _Feeding
 
 
 class Agent:
     """One enrolled device at work."""
 
-    def __init__(self, state: StateFolder, device: Device, *, broker: tuple[str, int] | None = None) -> None:
-        """`broker` overrides where enrolment said the broker is.
+    def __init__(
+        self, state: StateFolder, device: Device, *, broker: tuple[str, int] | None = None, server: str | None = None
+    ) -> None:
+        """`broker` and `server` override where enrolment said they are.
 
         Raises:
             ConfigError: a file of the state folder cannot be used.
@@ -96,34 +119,56 @@ class Agent:
         learn_all()
         self._state = state
         self._device = device
+        self._counters: Counter[str] = Counter()
         sweep(state.path, (file.name for file in (state.boot, state.marks, state.clock)))
         self._clock = Clock(state.clock)
         self._queue: SimpleQueue[_Event] = SimpleQueue()
         self._nudged = False
         self._stopping = False
+        self._ending = Ending.STOPPED
         self._credit = limits.INITIAL_CREDIT
-        self._counters: Counter[str] = Counter()
+        #: Messages that were not believed.
+        self._refusals = 0
+        self._pump_s = 0.0
         host, port = broker or (device.broker_host, device.broker_port)
+        server = server or device.server
+        self._tls = FleetTls(state.trust, now=self._clock.present)
+        tls = self._tls.context() if speaks_tls(server) else None
         self._link = Link(
-            Broker(host, port, device.broker_user, device.broker_password),
+            Broker(host, port, device.broker_user, device.broker_password, tls),
             will=lambda: self._uplink.last_will(),  # noqa: PLW0108 - the uplink comes after the link it speaks through
             on_event=self._deliver,
         )
+        disk = take_disk(state, at_least_s=self._clock.now_s(), on_damage=partial(self._count, "boot.damaged"))
+        #: The disk took this start: without its number nothing may be said to the server, who would meet it twice.
+        self._has_disk = disk is not None
+        self._disk_look = Backoff()
+        self._disk_look.failed()
         self._uplink = Uplink(
             device.id,
             read_private_key(state.key),
-            boot=next_boot(state, at_least_s=self._clock.now_s()),
+            boot=0 if disk is None else disk.boot,
             agent_version=__version__,
             publish=self._link.publish,
         )
         self._downlink = Downlink(device.id, state.marks)
-        self._spool = Spool.open(state.spool)
+        self._spool = Spool.in_memory() if disk is None else disk.spool
+        self._tray = Tray(self._spool)
         self._worker = Worker("fleet-keys")
         self._meta = MetaFetch(self)
-        self._blocks = BlockFetch(self)
+        self._ranges = RangeFetch.at(server, blob_pass=self._uplink.blob_pass, context=tls)
+        self._blocks = BlockFetch(self, ranges=self._ranges)
         self._trust = Trust(state.trust, self._meta, self._clock)
         self._keys = FleetKeys(state.trust)
         self._keys_asked_s = -_KEYS_REFRESH_S
+        self._wayback = Wayback(
+            server,
+            tls=self._tls,
+            clock=self._clock,
+            keys=self._keys,
+            trust=self._trust,
+            submit=self._worker.submit,
+        )
         #: The newest message per kind that waits for newer fleet keys.
         self._unverified: dict[DownKind, Arrived] = {}
         surroundings = Surroundings(
@@ -134,21 +179,24 @@ class Agent:
             facts=lambda: device_facts(state.path),
             submit=self._worker.submit,
             probe=_one_at_a_time(run_probe),
+            reserve_bytes=reserve_bytes(os.environ),
         )
-        self._deployments = Deployments(state, surroundings, on_change=self._nudge)
+        self._deployments = Deployments(state, surroundings, self._tray, on_change=self._nudge)
         #: A desired state that is heard and not yet stored by every deployment.
         self._unfinished: Desired | None = None
         self._carry_out_s = self._ticked_s = 0.0
         self._reporter = Reporter(self._uplink, facts=lambda: device_facts(state.path))
-        self._control = ControlServer(state.socket, self._answer_owner)
+        self._control = self._open_control()
 
     # -- life ---------------------------------------------------------------------------
 
-    def run(self) -> None:
-        """Work until `stop`."""
+    def run(self) -> Ending:
+        """Work until `stop`, or until the disk takes what it did not at the start."""
         self._deployments.start()
-        self._control.start()
-        self._link.start()
+        if self._control is not None:
+            self._control.start()
+        if self._has_disk:
+            self._link.start()
         _log.info("agent.started", extra={"device": self._device.id, "session": self._uplink.session.counter})
         while not self._stopping:
             try:
@@ -157,6 +205,7 @@ class Agent:
                 event = _Nudge()
             self._try(partial(self._handle, event), event=type(event).__name__)
         self._end()
+        return self._ending
 
     def stop(self) -> None:
         """End `run` soon; safe in a signal handler."""
@@ -165,13 +214,30 @@ class Agent:
 
     def _end(self) -> None:
         self._deployments.stop()
-        self._control.close()
+        self._tray.close(_STOP_TIMEOUT_S)
+        if self._control is not None:
+            self._control.close()
         self._try(self._pump, event="stop")
-        self._uplink.farewell()
-        self._link.close()
+        if self._has_disk:
+            self._uplink.farewell()
+            self._link.close()
         self._worker.close(_STOP_TIMEOUT_S)
+        if self._ranges is not None:
+            self._ranges.close()
         self._spool.close()
         _log.info("agent.stopped", extra={"device": self._device.id})
+
+    def _open_control(self) -> ControlServer | None:
+        """Without one the owner cannot ask; a disk that takes no socket is no reason to answer no inputs."""
+        try:
+            return ControlServer(self._state.socket, self._answer_owner)
+        except PlatformError as error:
+            self._count("control.errors")
+            _log.warning("control.unavailable", extra={"error": error})
+            return None
+
+    def _count(self, name: str) -> None:
+        self._counters[name] += 1
 
     def _try(self, act: Callable[[], None], *, event: str) -> None:
         try:
@@ -185,7 +251,7 @@ class Agent:
 
     # -- what other threads call ----------------------------------------------------------
 
-    def _deliver(self, event: Connected | Disconnected | Arrived) -> None:
+    def _deliver(self, event: LinkEvent) -> None:
         """The link's thread: parts and blocks go straight to who waits for them, the rest into the queue."""
         if isinstance(event, Arrived):
             match event.topic:
@@ -225,6 +291,10 @@ class Agent:
         """For fetching: hear them no more."""
         self._link.unsubscribe(blocks)
 
+    def largest_payload_bytes(self) -> int:
+        """For fetching: what the broker takes in one message."""
+        return self._link.largest_payload_bytes
+
     def _answer_owner(self, request: Mapping[str, Any], connection: socket.socket) -> Mapping[str, Any]:
         """The control thread: what the command line asks."""
         match request:
@@ -260,7 +330,11 @@ class Agent:
             case Connected():
                 self._born()
             case Disconnected():
+                self._spool.no_contact()
                 _log.info("link.down", extra={"reason": event.reason})
+            case NotBelieved():
+                _log.warning("link.not-believed", extra={"reason": event.reason, "clock": str(self._clock)})
+                self._wayback.not_believed(time.monotonic())
             case Arrived():
                 self._arrived(event)
             case _Configured():
@@ -288,9 +362,19 @@ class Agent:
         now_s = time.monotonic()
         if now_s - self._ticked_s >= _TICK_S:
             self._ticked_s = now_s
+            if self._link.connected:
+                self._wayback.connected(now_s)
             if now_s >= self._carry_out_s:
                 self._carry_out()
             self._deployments.tick(now_s)
+        if not self._has_disk and self._disk_look.wait_s() == 0:
+            self._disk_look.failed()
+            disk = take_disk(self._state, at_least_s=self._clock.now_s(), level=logging.DEBUG)
+            if disk is not None:
+                disk.spool.close()
+                _log.info("disk.back")
+                self._ending = Ending.DISK_IS_BACK
+                self.stop()
 
     def _born(self) -> None:
         """A new connection: hear first, then say who is here and what runs, then what waits."""
@@ -308,9 +392,10 @@ class Agent:
         if not isinstance(topic, Down) or topic.device != self._device.id:
             self._counters["message.refused"] += 1
             return
-        match self._downlink.hear(topic.kind, event.payload, self._keys.keys):
+        match self._downlink.hear(topic.kind, event.payload, self._keys.accepted):
             case Refused() as refused:
                 self._counters[refused.name] += 1
+                self._refusals += refused.name != "envelope.repeated"
                 count = self._counters[refused.name]
                 # The counter has them all; of a flood the log tells the first, second, fourth, eighth ...
                 if refused.name != "envelope.repeated" and count & (count - 1) == 0:
@@ -320,6 +405,7 @@ class Agent:
                     )
             case UnknownKey() as unknown:
                 self._counters["envelope.unknown-key"] += 1
+                self._refusals += 1
                 self._unverified[topic.kind] = event
                 self._ask_for_keys(unknown.key_id)
             case heard:
@@ -371,8 +457,17 @@ class Agent:
         """Send what the server's credit allows; without a connection nothing counts as sent."""
         if not self._link.connected:
             return
-        for batch in self._spool.take(self._credit):
-            self._uplink.say(batch.kind, batch.body)
+        if time.monotonic() < self._pump_s:
+            return
+        try:
+            batches = self._spool.take(self._credit)
+        except DiskError:
+            # That they leave must be on disk first.
+            self._pump_s = time.monotonic() + _PUMP_REST_S
+            raise
+        for batch in batches:
+            for body in fitted(batch.body, self._link.largest_payload_bytes):
+                self._uplink.say(batch.kind, body)
 
     def _report(self) -> None:
         if not self._link.connected:
@@ -381,6 +476,7 @@ class Agent:
             desired=max([self._downlink.desired, *self._deployments.marks()]),
             deployments=self._deployments.states(),
             counters=self._all_counters,
+            refusals=self._refusals,
             now_s=time.monotonic(),
         )
 
@@ -388,8 +484,14 @@ class Agent:
 
     def _all_counters(self) -> dict[str, int]:
         # A copy first: other threads count while this one adds up.
-        own = Counter(self._counters) + self._deployments.counters + Counter(self._spool.counters)
+        own = Counter(self._counters) + self._deployments.counters
+        own += Counter(self._spool.counters) + Counter(self._tray.counters)
         own["worker.errors"] += self._worker.failures
+        own["clock.damaged"] += self._clock.damaged
+        own["marks.damaged"] += self._downlink.damaged
+        own["marks.unwritten"] += self._downlink.unwritten
+        own["fleet-keys.damaged"] += self._keys.damaged
+        own["authorities.damaged"] += self._tls.damaged
         own["block.mismatched"] += self._blocks.mismatched
         return counters(own, [deployed for _, deployed in self._deployments])
 
@@ -402,7 +504,7 @@ class Agent:
             "connected": self._link.connected,
             "session": self._uplink.session.counter,
             "desired": list(self._downlink.desired),
-            "pending_records": self._spool.pending,
+            "pending_records": self._spool.pending + self._tray.pending,
             "resident_bytes": resident_bytes(),
             "counters": self._all_counters(),
             "deployments": [deployment_status(name, deployed) for name, deployed in self._deployments],

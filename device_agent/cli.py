@@ -71,14 +71,28 @@ def main(arguments: Sequence[str] | None = None) -> int:
 def _enrol(options: argparse.Namespace) -> int:
     from device_agent.enrol import enrol  # noqa: PLC0415 - only this command needs HTTP
 
-    device = enrol(_state(options), options.url, token=options.token, name=options.name)
+    device = enrol(
+        _state(options), options.url, token=options.token, name=options.name, fingerprint=options.ca_fingerprint
+    )
     print(device.id)
     _say(f"enrolled as {device.id} ({device.name}); next: edgeops-agent --state {_state(options).path} run")
     return 0
 
 
+def _repin(options: argparse.Namespace) -> int:
+    from device_agent.lock import only_agent  # noqa: PLC0415
+    from device_agent.repin import repin  # noqa: PLC0415
+
+    state = _state(options)
+    read_device(state)
+    with only_agent(state.pid):
+        version = repin(state, options.root, fingerprint=options.fingerprint)
+    _say(f"from now on root {version} is trusted and its successors; next: edgeops-agent --state {state.path} run")
+    return 0
+
+
 def _run(options: argparse.Namespace) -> int:
-    from device_agent.agent import Agent  # noqa: PLC0415 - loads the runtime
+    from device_agent.agent import Agent, Ending  # noqa: PLC0415 - loads the runtime
     from device_agent.events import log_to_stderr  # noqa: PLC0415
     from device_agent.lock import only_agent  # noqa: PLC0415
 
@@ -89,11 +103,17 @@ def _run(options: argparse.Namespace) -> int:
     state = _state(options)
     device = read_device(state)
     with only_agent(state.pid):
-        agent = Agent(state, device, broker=options.broker)
-        for number in (signal.SIGTERM, signal.SIGINT):
-            signal.signal(number, lambda _number, _frame: agent.stop())
-        agent.run()
+        ending = Ending.DISK_IS_BACK
+        while ending is Ending.DISK_IS_BACK:
+            agent = Agent(state, device, broker=options.broker, server=options.server)
+            _stop_at_signals(agent.stop)
+            ending = agent.run()
     return 0
+
+
+def _stop_at_signals(stop: Callable[[], None]) -> None:
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, lambda _number, _frame: stop())
 
 
 def _replay(options: argparse.Namespace) -> int:
@@ -278,15 +298,27 @@ def parser() -> argparse.ArgumentParser:
     commands = root.add_subparsers(required=True, metavar="COMMAND")
 
     command = commands.add_parser("enrol", help="make this machine a device of a fleet")
-    command.add_argument("url", metavar="URL", help="the fleet server, http://HOST:PORT")
+    command.add_argument("url", metavar="URL", help="the fleet server, https://HOST:PORT (http on this machine)")
     command.add_argument("--token", required=True, help="one-time token from the server")
+    command.add_argument(
+        "--ca-fingerprint",
+        metavar="sha256:HEX",
+        default="",
+        help="of the CA that signed the server's certificate; a token of a TLS server carries it",
+    )
     command.add_argument(
         "--name", default=platform.node() or "device", help="what people call it; default: the host name"
     )
     command.set_defaults(act=_enrol)
 
+    command = commands.add_parser("repin", help="trust a new root that the old one's keys did not sign")
+    command.add_argument("root", type=Path, metavar="ROOT", help="the new root.json, from whoever holds its keys")
+    command.add_argument("--fingerprint", required=True, metavar="sha256:HEX", help="of that file, told by them")
+    command.set_defaults(act=_repin)
+
     command = commands.add_parser("run", help="work until stopped")
     command.add_argument("--broker", type=_address, metavar="HOST:PORT", help="the broker, if it moved since enrolment")
+    command.add_argument("--server", metavar="URL", help="the fleet server, if it moved since enrolment")
     command.add_argument("--verbose", action="store_true", help="log more")
     command.set_defaults(act=_run)
 

@@ -1,5 +1,8 @@
 """What time it is at least: the system's clock and a floor that survives restarts (`clock.json`).
 
+And what time it is, where the server was asked: that counts for the certificates of servers (`present`), not for what
+was signed offline (`now`), which shall end also for a server that lies about the time.
+
 The clock may step in either direction at any moment; nothing here or elsewhere in the agent measures spans with it.
 How a floor rises is `edgeops.trust.floor`'s. A file that cannot be read counts as none: expiry is then judged by the
 clock alone until the server is heard again.
@@ -14,6 +17,8 @@ from pathlib import Path
 
 import msgspec
 
+from device_agent.faultpoint import wall_s
+from device_agent.store.aside import set_aside
 from edgeops.digest import write_atomically
 from edgeops.trust.floor import NEVER, raised
 
@@ -23,6 +28,11 @@ _log = logging.getLogger(__name__)
 _OFFLINE = ("root", "targets")
 #: A floor that rose by less is not worth a write to the card.
 _WORTH_WRITING = timedelta(hours=1)
+
+
+def _seconds_passed() -> float:
+    """Since the machine booted, sleep included."""
+    return time.clock_gettime(time.CLOCK_BOOTTIME)
 
 
 class _Known(msgspec.Struct, frozen=True, kw_only=True):
@@ -36,12 +46,19 @@ class _Known(msgspec.Struct, frozen=True, kw_only=True):
 class Clock:
     """May be called from any thread."""
 
-    def __init__(self, path: Path, *, now: Callable[[], float] = time.time) -> None:
-        """`now` tells Unix seconds; for tests."""
+    def __init__(
+        self, path: Path, *, now: Callable[[], float] = wall_s, passed: Callable[[], float] = _seconds_passed
+    ) -> None:
+        """`now` tells Unix seconds, `passed` seconds that nobody sets; for tests."""
         self._path = path
         self._now = now
+        self._passed = passed
+        #: What the server answered, less what had passed by then; it holds until the process ends.
+        self._answered: datetime | None = None
         self._lock = threading.Lock()
-        self._known = self._written = _read(path)
+        #: Files set aside since this process started.
+        self.damaged = 0
+        self._known = self._written = self._read()
 
     @property
     def floor(self) -> datetime:
@@ -51,6 +68,17 @@ class Clock:
     def now(self) -> datetime:
         """The later of clock and floor."""
         return max(datetime.fromtimestamp(self._now(), UTC), self._known.floor)
+
+    def present(self) -> datetime:
+        """What the server answered and what passed since; without an answer, the later of clock and floor."""
+        if self._answered is None:
+            return self.now()
+        return max(self._answered + timedelta(seconds=self._passed()), self._known.floor)
+
+    def answered(self, at: datetime) -> None:
+        """The server was asked what time it is, and its answer is proven (`edgeops.trust.moment`)."""
+        self._answered = at - timedelta(seconds=self._passed())
+        self.told(at)
 
     def now_s(self) -> int:
         """The same in Unix seconds."""
@@ -85,12 +113,13 @@ class Clock:
                 return
             self._written = known
 
-
-def _read(path: Path) -> _Known:
-    try:
-        return msgspec.json.decode(path.read_bytes(), type=_Known)
-    except FileNotFoundError:
-        return _Known()
-    except (OSError, msgspec.DecodeError, UnicodeDecodeError) as error:
-        _log.warning("clock.damaged", extra={"error": error})
-        return _Known()
+    def _read(self) -> _Known:
+        try:
+            return msgspec.json.decode(self._path.read_bytes(), type=_Known)
+        except FileNotFoundError:
+            return _Known()
+        except (OSError, msgspec.DecodeError, UnicodeDecodeError) as error:
+            _log.warning("clock.damaged", extra={"error": error})
+            self.damaged += 1
+            set_aside(self._path)
+            return _Known()

@@ -5,7 +5,7 @@ wrote. This module reads and writes those files. It starts nothing and talks to 
 """
 
 import os
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import Path
@@ -13,6 +13,8 @@ from typing import Annotated, Self, TypeVar
 
 import msgspec
 
+from device_agent.store.aside import set_aside, was_set_aside
+from edgeops import limits
 from edgeops.digest import write_atomically
 from edgeops.errors import ConfigError
 from edgeops.protocol.messages import Id
@@ -73,6 +75,11 @@ class StateFolder:
         return self.trust / "metadata" / "root.json"
 
     @property
+    def pinned_root(self) -> Path:
+        """The root that every later one must descend from: `root`, once it was used, or what its owner pinned."""
+        return self.trust / "root.json"
+
+    @property
     def fleet_keys(self) -> Path:
         """The keys that may sign downlinks: the verified TUF target `fleet/keys.json`."""
         return self.trust / "fleet_keys.json"
@@ -108,6 +115,10 @@ class StateFolder:
                 f"{name!r} cannot name a deployment; use 3 to 63 of a-z, 0-9 and -, beginning with a letter or digit"
             )
         return self.deployments / name
+
+    def configuration(self, name: str) -> Path:
+        """What the owner chose for one deployment."""
+        return self.deployment(name) / "config.json"
 
     def configured(self) -> tuple[str, ...]:
         """The deployments that have a folder here, by name."""
@@ -192,11 +203,13 @@ def write_device(state: StateFolder, device: Device) -> None:
 def read_deployment(state: StateFolder, name: str) -> Deployment:
     """The owner's choices for a deployment; defaults when there are none.
 
+    Where they were damaged and set aside, nothing is allowed that the owner may have forbidden.
+
     Raises:
         ConfigError: the file exists and cannot be used.
     """
-    path = state.deployment(name) / "config.json"
-    return _read(path, Deployment) if path.exists() else Deployment()
+    path = state.configuration(name)
+    return _read(path, Deployment) if path.exists() else Deployment(samples=not was_set_aside(path))
 
 
 def write_deployment(state: StateFolder, name: str, deployment: Deployment) -> None:
@@ -205,24 +218,42 @@ def write_deployment(state: StateFolder, name: str, deployment: Deployment) -> N
     Raises:
         ConfigError: the name cannot be a deployment.
     """
-    folder = state.deployment(name)
-    folder.mkdir(parents=True, exist_ok=True)
-    write_atomically(folder / "config.json", msgspec.json.format(msgspec.json.encode(deployment)) + b"\n")
+    path = state.configuration(name)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    write_atomically(path, msgspec.json.format(msgspec.json.encode(deployment)) + b"\n")
 
 
-def next_boot(state: StateFolder, *, at_least_s: int) -> int:
+def reserve_bytes(environment: Mapping[str, str]) -> int:
+    """Disk that stays free beside an artifact: $EDGEOPS_DISK_RESERVE_MIB, else DISK_RESERVE_BYTES.
+
+    Raises:
+        ConfigError: no whole number.
+    """
+    text = environment.get("EDGEOPS_DISK_RESERVE_MIB")
+    if text is None:
+        return limits.DISK_RESERVE_BYTES
+    if not text.isdecimal():
+        raise ConfigError(f"EDGEOPS_DISK_RESERVE_MIB is {text!r}; give whole MiB, 0 or more")
+    return int(text) * 2**20
+
+
+def next_boot(state: StateFolder, *, at_least_s: int, on_damage: Callable[[], object] = lambda: None) -> int:
     """Count one more start of the agent, durably, before anything is signed with it.
 
     A counter that is lost (unreadable, or gone where an agent has run) goes on far beyond any number of starts: the
     server refuses a lower one than before. `at_least_s` are Unix seconds that have passed; they tell one such loss from
-    the next.
+    the next. An unreadable file is set aside, and `on_damage` called.
+
+    Raises:
+        OSError: the disk takes nothing; the number may not be used.
     """
     try:
         last = int(state.boot.read_text(encoding="ascii"))
     except FileNotFoundError:
         last = _BEYOND_ALL_STARTS + at_least_s if state.spool.exists() else 0
     except ValueError:
-        state.boot.replace(state.boot.with_name("boot.corrupt"))
+        set_aside(state.boot)
+        on_damage()
         last = _BEYOND_ALL_STARTS + at_least_s
     write_atomically(state.boot, f"{last + 1}\n".encode("ascii"))
     return last + 1

@@ -39,8 +39,8 @@ class ControlServer:
         self._path = path
         self._answer = answer
         self._socket = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
-        path.unlink(missing_ok=True)
         try:
+            path.unlink(missing_ok=True)
             with _Address(path) as address:
                 self._socket.bind(address)
             path.chmod(0o600)

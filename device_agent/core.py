@@ -1,4 +1,4 @@
-"""One deployment without threads: rows go in, answers go to sinks, telemetry windows to the spool.
+"""One deployment without threads: rows go in, answers go to sinks, telemetry windows to whoever keeps them.
 
 The inputs that the model in charge answered stay in its pool, to nominate from. A candidate fills a pool of its own
 from its first answer on, which counts once it is committed; that of the incumbent waits for the end of the TRIAL.
@@ -19,11 +19,9 @@ from numpy.typing import NDArray
 
 from device_agent.pool import Pool, Pooled
 from device_agent.sinks.sink import Sink
-from device_agent.store.spool import Spool
 from edgeops import limits
 from edgeops.artifact.manifest import InputWindow
 from edgeops.digest import digest_raw
-from edgeops.errors import PlatformError
 from edgeops.model.model import Model
 from edgeops.model.postprocess import Prediction
 from edgeops.model.windowing import WindowBuffer
@@ -45,6 +43,13 @@ class TrialWatch(Protocol):
     def __call__(self, *, ok: bool, latency_us: int, detail: str = "") -> None: ...  # noqa: D102 - the class says it
 
 
+class Keeper(Protocol):
+    """Takes what was closed, in order, and never waits for a disk."""
+
+    def append(self, kind: UpKind, data: bytes, *, checkpoint: tuple[str, bytes] | None = None) -> object:
+        """One record, and (deployment, position) of the source behind it, which are stored together."""
+
+
 @dataclass(frozen=True, slots=True)
 class Charge:
     """A loaded model and the standing under which it answers."""
@@ -62,7 +67,6 @@ class Totals:
     answers: int = 0
     errors: int = 0
     sink_errors: int = 0
-    spool_errors: int = 0
     windows: int = 0
     #: Of the last closed window.
     latency_p50_us: int = 0
@@ -115,7 +119,7 @@ class DeploymentCore:
         self,
         deployment: str,
         *,
-        spool: Spool,
+        keeper: Keeper,
         clock_ns: Callable[[], int],
         trial: TrialWatch,
     ) -> None:
@@ -123,7 +127,7 @@ class DeploymentCore:
         self.totals = Totals()
         #: What a row must hold, in this order; empty without a model.
         self.columns: tuple[str, ...] = ()
-        self._spool = spool
+        self._keeper = keeper
         self._clock_ns = clock_ns
         self._trial = trial
         self._sinks: tuple[Sink, ...] = ()
@@ -138,12 +142,9 @@ class DeploymentCore:
         self._position = 0
         self._checkpoint: Callable[[int], bytes] | None = None
         self._latencies: list[int] = []
-        #: Answers of the open window whose latencies were let go.
-        self._unmeasured = 0
         self._opened_ns = self._last_row_ns = clock_ns()
         self._source_rows = 0
         self._errors = 0
-        self._close_at = limits.WINDOW_ROWS
 
     # -- what the owner sets ------------------------------------------------------
 
@@ -163,11 +164,7 @@ class DeploymentCore:
         return self.totals.source_rows + self._source_rows
 
     def use_sinks(self, sinks: Sequence[Sink]) -> None:
-        """From now on these sinks hear the answers; the window of the old ones is closed.
-
-        Raises:
-            PlatformError: the window could not be stored; nothing has changed.
-        """
+        """From now on these sinks hear the answers; the window of the old ones is closed."""
         self.close_window()
         self._sinks = tuple(sinks)
         self._rests.clear()
@@ -183,20 +180,13 @@ class DeploymentCore:
         """Rows that come now belong to a source that stands at `position`; closes the window of the last one.
 
         `checkpoint` turns a position into what is stored with a window.
-
-        Raises:
-            PlatformError: the window could not be stored; nothing has changed.
         """
         self.close_window()
         self._position = position
         self._checkpoint = checkpoint
 
     def put_in_charge(self, charge: Charge | None, *, incumbent: Charge | None = None) -> None:
-        """Let `charge` answer; `incumbent` goes on for actuating sinks while `charge` is in TRIAL.
-
-        Raises:
-            PlatformError: the window of the model before could not be stored; nothing has changed.
-        """
+        """Let `charge` answer; `incumbent` goes on for actuating sinks while `charge` is in TRIAL."""
         self.close_window()
         self._arrange(charge, incumbent)
 
@@ -252,8 +242,8 @@ class DeploymentCore:
                 self._rest(sink, error, now_ns)
         if lane.charge.phase is Phase.TRIAL:
             self._trial(ok=True, latency_us=latencies[-1] // 1000)
-        if len(latencies) >= self._close_at:
-            self._try_close()
+        if len(latencies) >= limits.WINDOW_ROWS:
+            self.close_window()
 
     def tick(self) -> None:
         """Time passed: close what is old or idle, hand on what waits, wake rested sinks."""
@@ -262,14 +252,10 @@ class DeploymentCore:
         for sink in self._heard():
             self._guard_sink(sink, sink.tick, now_ns)
         if self._source_rows and (now_ns - self._opened_ns >= _WINDOW_AGE_NS or self._is_idle(now_ns)):
-            self._try_close()
+            self.close_window()
 
     def close_window(self) -> None:
-        """Store the window, if it saw a row, together with the source position, in one transaction.
-
-        Raises:
-            PlatformError: the spool cannot take it now; the window stays open.
-        """
+        """Hand on the window, if it saw a row, together with the source position."""
         self._flush_sinks()
         lane = self._lane
         if lane is None or self._source_rows == 0:
@@ -277,7 +263,7 @@ class DeploymentCore:
             return
         now_ns = self._clock_ns()
         p50_us, p95_us = percentiles_us(self._latencies, (0.50, 0.95))
-        answers = self._unmeasured + len(self._latencies)
+        answers = len(self._latencies)
         window = messages.Window(
             deployment=self.deployment,
             digest=digest_raw(lane.charge.digest),
@@ -292,7 +278,7 @@ class DeploymentCore:
             sketch=b"" if lane.sketcher is None else pack(lane.sketcher.sketch()),
         )
         checkpoint = None if self._checkpoint is None else (self.deployment, self._checkpoint(self._position))
-        self._spool.append(UpKind.TELEMETRY, messages.encode(window), checkpoint=checkpoint)
+        self._keeper.append(UpKind.TELEMETRY, messages.encode(window), checkpoint=checkpoint)
         totals = self.totals
         totals.source_rows += self._source_rows
         totals.answers += answers
@@ -391,30 +377,15 @@ class DeploymentCore:
         self.totals.detail = f"{type(error).__name__}: {error}"[: limits.MAX_DETAIL_LENGTH]
         if lane.charge.phase is Phase.TRIAL:
             self._trial(ok=False, latency_us=0, detail=self.totals.detail)
-        if len(self._latencies) + self._errors >= self._close_at:
-            self._try_close()
-
-    def _try_close(self) -> None:
-        """Close, or go on with a larger window and try again later: a full disk loses no row and fills no memory."""
-        try:
+        if len(self._latencies) + self._errors >= limits.WINDOW_ROWS:
             self.close_window()
-        except PlatformError as error:
-            self.totals.spool_errors += 1
-            self.totals.detail = str(error)
-            excess = max(0, len(self._latencies) - limits.WINDOW_ROWS)
-            self._unmeasured += excess
-            del self._latencies[:excess]
-            self._close_at = len(self._latencies) + self._errors + limits.WINDOW_ROWS
-            self._last_row_ns = self._clock_ns()
 
     def _reset(self) -> None:
         """An empty window."""
         self._opened_ns = self._last_row_ns = self._clock_ns()
         self._source_rows = 0
         self._errors = 0
-        self._close_at = limits.WINDOW_ROWS
         self._latencies.clear()
-        self._unmeasured = 0
         if self._lane is not None and self._lane.sketcher is not None:
             self._lane.sketcher.clear()
 

@@ -24,11 +24,12 @@ from device_agent.sources.cells import positions
 from device_agent.sources.replay import ReplaySource
 from device_agent.sources.source import Source
 from device_agent.sources.stream import StreamSource
-from device_agent.store.spool import Spool
+from device_agent.store.aside import set_aside, was_set_aside
+from device_agent.store.tray import Tray
 from device_agent.updates import Surroundings, Updates
 from device_agent.worker import Worker
 from edgeops import limits
-from edgeops.errors import EdgeOpsError, MessageError
+from edgeops.errors import ConfigError, EdgeOpsError, MessageError
 from edgeops.protocol.messages import DeploymentState, Desired, DesiredDeployment, Nominate, Response
 from edgeops.protocol.topics import UpKind
 
@@ -51,10 +52,13 @@ class Deployed:
 class Deployments:
     """By name; for the main thread, but for `changed` and reading."""
 
-    def __init__(self, state: StateFolder, surroundings: Surroundings, *, on_change: Callable[[], None]) -> None:
+    def __init__(
+        self, state: StateFolder, surroundings: Surroundings, tray: Tray, *, on_change: Callable[[], None]
+    ) -> None:
         """`on_change` is called from any thread, when an update machine moved."""
         self._state = state
         self._around = surroundings
+        self._tray = tray
         self._on_change = on_change
         self._deployed: dict[str, Deployed] = {}
         #: Those that could not be set up, and when that is tried again.
@@ -63,9 +67,9 @@ class Deployments:
         #: Mishaps by stable name.
         self._counters: Counter[str] = Counter()
         self._nominations = Nominations(surroundings.spool)
-        self._wiring = Wiring(
-            source=_open_source, sinks=self._sinks, configuration=lambda name: read_deployment(state, name)
-        )
+        self._wiring = Wiring(source=_open_source, sinks=self._sinks, configuration=self._configuration)
+        #: What was read last, for the time in which it cannot be.
+        self._configurations: dict[str, Deployment] = {}
 
     def __iter__(self) -> Iterator[tuple[str, Deployed]]:
         """By name, in order; safe in any thread."""
@@ -73,7 +77,6 @@ class Deployments:
 
     def start(self) -> None:
         """Set up what has a folder here."""
-        self._state.deployments.mkdir(parents=True, exist_ok=True)
         self._set_up(self._state.configured())
 
     def stop(self) -> None:
@@ -227,13 +230,9 @@ class Deployments:
         except BaseException:
             worker.close(_STOP_TIMEOUT_S)
             raise
-        feed = Feed(name, updates=updates, spool=self._around.spool, wiring=self._wiring)
+        feed = Feed(name, updates=updates, tray=self._tray, wiring=self._wiring)
         deployed = self._deployed[name] = Deployed(updates, feed, worker)
-        try:
-            updates.resume()
-        except (EdgeOpsError, OSError) as error:
-            # A full disk: what is active answers, the update goes on at the next start.
-            self._failed("update.not-resumed", name, error)
+        updates.resume()
         feed.start()
         return deployed
 
@@ -247,10 +246,22 @@ class Deployments:
         self._counters[event] += 1
         _log.warning(event, extra={"deployment": name, "error": error})
 
+    def _configuration(self, name: str) -> Deployment:
+        """The owner's choices; a file that cannot be used is set aside, and what was read before holds."""
+        path = self._state.configuration(name)
+        try:
+            if name not in self._configurations or not was_set_aside(path):
+                self._configurations[name] = read_deployment(self._state, name)
+        except ConfigError as error:
+            set_aside(path)
+            self._failed("config.damaged", name, error)
+            self._configurations.setdefault(name, Deployment(samples=False))
+        return self._configurations[name]
+
     def _sinks(self, deployment: str, configuration: Deployment) -> Sequence[Sink]:
-        spool: Spool = self._around.spool
+        tray = self._tray
         sinks: list[Sink] = [
-            TelemetrySink(deployment, configuration.predictions, lambda data: spool.append(UpKind.PREDICTIONS, data))
+            TelemetrySink(deployment, configuration.predictions, lambda data: tray.append(UpKind.PREDICTIONS, data))
         ]
         if configuration.jsonl is not None:
             sinks.append(JsonlSink(Path(configuration.jsonl)))

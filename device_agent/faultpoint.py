@@ -1,15 +1,18 @@
-"""Dies, stands still or errs on purpose, at the fail point that the environment names.
+"""Dies, stands still, errs or mistakes the time on purpose, at the fail point that the environment names.
 
 Without `EDGEOPS_FAIL_POINT` nothing happens. What points and faults mean is in `edgeops.update.faults`.
 """
 
 import os
 import signal
+import time
 from collections import Counter
 from typing import assert_never
 
-from edgeops.update.faults import VARIABLE, FailPoint, Fault, parse
+from edgeops.update.faults import CLOCKS, HANG, VARIABLE, FailPoint, Fault, parse
 
+#: What the fault did to the clock.
+_clock_ahead_s = 0.0
 _armed = parse(os.environ.get(VARIABLE, ""))
 _reached: Counter[FailPoint] = Counter()
 
@@ -32,5 +35,19 @@ def reach(point: FailPoint) -> None:
             os.kill(os.getpid(), signal.SIGSTOP)
         case Fault.ERROR:
             raise RuntimeError(f"armed to fail at {point}")
+        case Fault.HANG:
+            time.sleep(HANG.total_seconds())
+        case Fault.CLOCK_1970 | Fault.CLOCK_2038:
+            _turn_clock(CLOCKS[_armed.fault].timestamp())
         case _:
             assert_never(_armed.fault)
+
+
+def wall_s() -> float:
+    """What the system's clock shows, in Unix seconds, unless a fault turned it."""
+    return time.time() + _clock_ahead_s
+
+
+def _turn_clock(to_s: float) -> None:
+    global _clock_ahead_s  # noqa: PLW0603 - one clock a process
+    _clock_ahead_s = to_s - time.time()

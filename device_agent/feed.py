@@ -24,10 +24,9 @@ from device_agent.pool import Pooled
 from device_agent.sinks.sink import Sink
 from device_agent.sources.source import Rows, Source
 from device_agent.store.slots import Slot
-from device_agent.store.spool import Spool
+from device_agent.store.tray import Tray
 from device_agent.updates import Running, Updates
-from edgeops import limits
-from edgeops.errors import ConflictError, EdgeOpsError, PlatformError
+from edgeops.errors import ConflictError, EdgeOpsError
 from edgeops.model.model import Model
 from edgeops.protocol.messages import Phase
 
@@ -37,6 +36,8 @@ _log = logging.getLogger(__name__)
 _CHUNK_ROWS = 64
 #: A deployment without anything to do looks at its windows this often.
 _TICK_S = 0.25
+#: A candidate that failed is taken back within this.
+_GLANCE_S = 0.01
 
 
 class Checkpoint(msgspec.Struct, frozen=True, array_like=True):
@@ -68,9 +69,9 @@ class Wiring:
 class Feed:
     """One deployment at work."""
 
-    def __init__(self, deployment: str, *, updates: Updates, spool: Spool, wiring: Wiring) -> None:
+    def __init__(self, deployment: str, *, updates: Updates, tray: Tray, wiring: Wiring) -> None:
         self.core = DeploymentCore(
-            deployment, spool=spool, clock_ns=time.perf_counter_ns, trial=updates.trial_inference
+            deployment, keeper=tray, clock_ns=time.perf_counter_ns, trial=updates.trial_inference
         )
         #: What the source is doing, for `status`.
         self.source_state = "none"
@@ -80,7 +81,7 @@ class Feed:
         self._refused_lines = 0
         self._deployment = deployment
         self._updates = updates
-        self._spool = spool
+        self._tray = tray
         self._wiring = wiring
         self._news = Event()
         self._news.set()
@@ -161,11 +162,7 @@ class Feed:
                 self._turn()
             except Exception as error:  # noqa: BLE001 - the border of this task: whatever it was, the deployment goes on
                 self._source_failed(error)
-        try:
-            self.core.close_window()
-            self.core.use_sinks(())
-        except PlatformError as error:
-            _log.warning("window.lost", extra={"deployment": self._deployment, "error": error})
+        self.core.use_sinks(())
         self._let_go("the agent stopped")
         while not self._questions.empty():
             self._questions.get().answer.cancel()
@@ -228,7 +225,7 @@ class Feed:
 
     def _turn_to(self, source: Source | None, *, run: str, rate_hz: float | None, reason: str = "") -> None:
         """Let go of the present source and begin this one; `reason` is for whoever feeds the present one."""
-        stored = self._spool.checkpoint(self._deployment)
+        stored = self._tray.checkpoint(self._deployment)
         last = msgspec.msgpack.decode(stored, type=Checkpoint) if stored is not None else None
         position = last.position if last is not None and last.run == run else 0
         self.core.use_source(position, lambda at: msgspec.msgpack.encode(Checkpoint(run, at)))
@@ -288,19 +285,21 @@ class Feed:
         core = self.core
         if self._source is None or core.charge is None or self._retry.wait_s() > 0:
             return _TICK_S
-        if self._selected != core.columns:
-            self._select(self._source)
+        if self._selected != core.columns and not self._select(self._source):
+            return _GLANCE_S
         due = self._pacer.due(_CHUNK_ROWS)
         if due == 0:
             return self._pacer.wait_s()
-        if self._pacer.unpaced and not self._source.live and self._spool.pending > limits.MAX_REPLAY_PENDING:
+        if self._pacer.unpaced and not self._source.live and self._tray.is_crowded:
             self.source_state = "waiting for the server"
             return _TICK_S
         rows = self._source.read(due)
         if rows is None:
             core.close_window()
-            self._let_go("")
-            self.source_state = "ended"
+            # Who fed the rows hears how many were taken: they are in the spool then.
+            if self._tray.settled(_TICK_S):
+                self._let_go("")
+                self.source_state = "ended"
             return _TICK_S
         self.source_state = "playing" if rows.ids else "waiting for rows"
         self._answer(self._source, rows)
@@ -321,18 +320,22 @@ class Feed:
             source.seek(core.position)
             self._pacer.played(core.position - first)
 
-    def _select(self, source: Source) -> None:
+    def _select(self, source: Source) -> bool:
+        """Have the source give what the model reads; False = it cannot, and the candidate has heard of it."""
         core = self.core
         try:
             source.select(core.columns)
         except EdgeOpsError as error:
-            # A source that served the incumbent and cannot serve the candidate is the candidate's failure.
+            # A source that served the incumbent and cannot serve the candidate is the candidate's failure, which
+            # the incumbent does not wait for.
             if self._selected is not None and core.charge is not None and core.charge.phase is Phase.TRIAL:
                 self._updates.trial_inference(ok=False, latency_us=0, detail=str(error))
+                return False
             raise
         source.seek(core.position)
         self._selected = core.columns
         self._pacer.restart()
+        return True
 
     def _source_failed(self, error: Exception) -> None:
         self.source_errors += 1

@@ -1,36 +1,32 @@
-"""Pulls small files and blocks from the server through the agent's link.
+"""Pulls small files and blobs from the server: through the agent's link, blobs also over HTTP.
 
 `MetaFetch` assembles a named file from its parts, `BlockFetch` a blob from its blocks, resumable after a
-power cut. Both run in the deployments' worker threads, each pull with a queue of its own, into which the
-link's thread drops what arrives: one that gets no answer holds up no other.
+power cut, changing the way when one does not work (`edgeops.artifact.transport`). Both run in the deployments'
+worker threads, each pull with a queue of its own, into which the link's thread drops what arrives: one that
+gets no answer holds up no other.
 Blocks prove themselves against the block list, the list against the descriptor. Who vouches for the
 descriptor is `device_agent.trust`'s question, and whether the whole file is right is asked once more later.
 """
 
-import os
 import queue
 import time
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
 from itertools import count
 from pathlib import Path
 from threading import Lock
 from typing import Protocol
 
-from device_agent.faultpoint import reach
+from device_agent.progress import Download, Progress
 from edgeops import limits
 from edgeops.artifact.blockplan import Acceptance, BlockMap, wishes
 from edgeops.artifact.manifest import Descriptor
-from edgeops.digest import digest_hex, write_atomically
-from edgeops.errors import ArtifactError
+from edgeops.artifact.transport import Transport, transports
+from edgeops.digest import digest_hex
 from edgeops.protocol.messages import MetaPart, MetaStatus, MetaWish, Wish
 from edgeops.protocol.topics import Block
-from edgeops.update.faults import FailPoint
 
 #: How often a waiting fetch looks whether it is still wanted.
 _GLANCE_S = 0.2
-#: The block map is made durable after this many blocks; what was not is checked and fetched again.
-_SAVE_EVERY = 16
 #: Parts or blocks that wait for the worker; a broker that sends more than was asked for gains nothing.
 _MAX_WAITING = 4 * limits.BLOCK_WINDOW
 
@@ -47,6 +43,22 @@ class FetchLink(Protocol):
     def unsubscribe_blocks(self, blocks: Sequence[Block]) -> None:
         """Unsubscribe from them."""
 
+    def largest_payload_bytes(self) -> int:
+        """What the broker takes in one message, as far as it said."""
+
+
+class Ranges(Protocol):
+    """The second way for the blocks of a blob."""
+
+    def pull(self, progress: Progress, cancelled: Callable[[], bool]) -> None:
+        """Bring what is missing.
+
+        Raises:
+            CancelledError: `cancelled()` became true.
+            FetchError: it does not come this way.
+            OSError: no space, or a write error.
+        """
+
 
 class FetchError(OSError):
     """What was asked for did not come; whether to try again is the update machine's decision."""
@@ -54,6 +66,10 @@ class FetchError(OSError):
 
 class NoContactError(FetchError):
     """There is no connection to the server."""
+
+
+class SilentError(FetchError):
+    """Nothing came for as long as it is waited for."""
 
 
 class CancelledError(FetchError):
@@ -133,29 +149,15 @@ class MetaFetch:
         raise NoContactError(f"no answer about {wish.path} in {limits.TRUST_TIMEOUT.total_seconds():.0f} s")
 
 
-@dataclass(frozen=True, slots=True)
-class Download:
-    """The two files of one unfinished download."""
-
-    part: Path
-    map: Path
-
-    @classmethod
-    def of(cls, folder: Path, digest: str) -> "Download":
-        """Below `folder`, named by the blob's digest."""
-        return cls(folder / f"{digest_hex(digest)}.part", folder / f"{digest_hex(digest)}.map")
-
-    def forget(self) -> None:
-        """Remove what is there of it."""
-        self.part.unlink(missing_ok=True)
-        self.map.unlink(missing_ok=True)
-
-
 class BlockFetch:
-    """Blobs in blocks of 32 KiB, at most BLOCK_WINDOW outstanding."""
+    """Blobs in blocks of 32 KiB: over MQTT with at most BLOCK_WINDOW outstanding, or in ranges over HTTP."""
 
-    def __init__(self, link: FetchLink, *, monotonic: Callable[[], float] = time.monotonic) -> None:
+    def __init__(
+        self, link: FetchLink, *, ranges: Ranges | None = None, monotonic: Callable[[], float] = time.monotonic
+    ) -> None:
+        """Without `ranges` there is one way only."""
         self._link = link
+        self._ranges = ranges
         self._monotonic = monotonic
         #: The pulls under way; two deployments may pull the same blob.
         self._pulls: tuple[_Pull, ...] = ()
@@ -184,41 +186,16 @@ class BlockFetch:
         """
         folder.mkdir(parents=True, exist_ok=True)
         download = Download.of(folder, descriptor.digest)
-        blocks = self._resume(descriptor, download)
+        blocks = download.resume(descriptor)
         if blocks is None:
             download.forget()
             blocks = self._begin(descriptor, meta, cancelled)
-        with download.part.open("r+b" if download.part.exists() else "w+b") as file:
-            file.truncate(descriptor.size_bytes)
-            pull = _Pull(
-                descriptor.digest,
-                blocks,
-                handle=file.fileno(),
-                map_file=download.map,
-                link=self._link,
-                monotonic=self._monotonic,
-            )
-            with self._lock:
-                self._pulls += (pull,)
-            try:
-                while not blocks.complete:
-                    self._advance(pull, cancelled)
-            finally:
-                with self._lock:
-                    self._pulls = tuple(other for other in self._pulls if other is not pull)
-                pull.stop()
+        with Progress.on_disk(download, descriptor, blocks, on_mismatch=self._count_mismatch) as progress:
+            self._bring(progress, cancelled)
         return download.part
 
-    def _advance(self, pull: "_Pull", cancelled: Callable[[], bool]) -> None:
-        """Ask for what is due, take in what arrives."""
-        if cancelled():
-            raise CancelledError(f"{pull.digest} is not wanted any more")
-        pull.ask()
-        try:
-            block, data = pull.arrived.get(timeout=_GLANCE_S)
-        except queue.Empty:
-            return
-        if pull.take(block, data) is Acceptance.MISMATCH:
+    def _count_mismatch(self) -> None:
+        with self._lock:
             self.mismatched += 1
 
     def _begin(self, descriptor: Descriptor, meta: MetaFetch, cancelled: Callable[[], bool]) -> BlockMap:
@@ -230,60 +207,112 @@ class BlockFetch:
             descriptor.size_bytes, descriptor.block_bytes, sums=sums, blocks_digest=descriptor.blocks_digest
         )
 
-    def _resume(self, descriptor: Descriptor, download: Download) -> BlockMap | None:
-        """The map of an earlier attempt, if it is this blob's and what it claims is on disk."""
+    def _bring(self, progress: Progress, cancelled: Callable[[], bool]) -> None:
+        """Try one way after the other, as long as they bring something or it is worth waiting."""
+        ways = transports(progress.blocks.size, ranges=self._ranges is not None)
+        last_progress = self._monotonic()
+        while not progress.blocks.complete:
+            before = progress.blocks.received
+            failures: dict[Transport, FetchError] = {}
+            for way in ways:
+                try:
+                    self._pull(way, progress, cancelled, alone=len(ways) == 1)
+                except CancelledError:
+                    raise
+                except FetchError as error:
+                    failures[way] = error
+                    continue
+                break
+            if progress.blocks.received > before:
+                last_progress = self._monotonic()
+            elif failures:
+                _give_up(failures, waited_s=self._monotonic() - last_progress)
+
+    def _pull(self, way: Transport, progress: Progress, cancelled: Callable[[], bool], *, alone: bool) -> None:
+        if way is Transport.RANGES:
+            assert self._ranges is not None
+            self._ranges.pull(progress, cancelled)
+            return
+        patience = limits.FETCH_TIMEOUT if alone else limits.TRANSPORT_PATIENCE
+        pull = _Pull(progress, link=self._link, monotonic=self._monotonic, patience_s=patience.total_seconds())
+        with self._lock:
+            self._pulls += (pull,)
         try:
-            blocks = BlockMap.from_bytes(download.map.read_bytes())
-            if (blocks.blocks_digest, blocks.size) != (descriptor.blocks_digest, descriptor.size_bytes):
-                return None
-            with download.part.open("rb") as file:
-                handle = file.fileno()
-                blocks.recheck(lambda offset, length: os.pread(handle, length, offset))
-        except (OSError, ArtifactError):
-            return None
-        return blocks
+            while not progress.blocks.complete:
+                if cancelled():
+                    raise CancelledError(f"{progress.digest} is not wanted any more")
+                pull.advance()
+        finally:
+            with self._lock:
+                self._pulls = tuple(other for other in self._pulls if other is not pull)
+            pull.stop()
+
+
+def _give_up(failures: Mapping[Transport, FetchError], *, waited_s: float) -> None:
+    """No way brought a block: raise why, unless one that is silent may still speak."""
+    blocks = failures[Transport.BLOCKS]
+    if isinstance(blocks, NoContactError):
+        raise blocks
+    if isinstance(blocks, SilentError) and waited_s < limits.FETCH_TIMEOUT.total_seconds():
+        return
+    raise FetchError("; ".join(str(error) for error in failures.values()))
 
 
 class _Pull:
-    """One download under way: which blocks are outstanding, and since when."""
+    """Blocks over MQTT: which are outstanding, and since when."""
 
     def __init__(
-        self,
-        digest: str,
-        blocks: BlockMap,
-        *,
-        handle: int,
-        map_file: Path,
-        link: FetchLink,
-        monotonic: Callable[[], float],
+        self, progress: Progress, *, link: FetchLink, monotonic: Callable[[], float], patience_s: float
     ) -> None:
-        self.digest = digest
-        self.arrived: queue.SimpleQueue[tuple[Block, bytes]] = queue.SimpleQueue()
-        self._blocks = blocks
-        self._handle = handle
-        self._map_file = map_file
+        self.digest = progress.digest
+        self._arrived: queue.SimpleQueue[tuple[Block, bytes]] = queue.SimpleQueue()
+        self._progress = progress
+        self._blocks = progress.blocks
         self._link = link
         self._monotonic = monotonic
+        self._patience_s = patience_s
         #: Block index -> when it was asked for.
         self._asked: dict[int, float] = {}
         self._last_progress = monotonic()
-        self._unsaved = 0
 
     def received(self, block: Block, data: bytes) -> None:
         """For the link's thread."""
-        if self.arrived.qsize() < _MAX_WAITING and len(data) <= limits.BLOCK_BYTES:
-            self.arrived.put((block, data))
+        if self._arrived.qsize() < _MAX_WAITING and len(data) <= limits.BLOCK_BYTES:
+            self._arrived.put((block, data))
 
-    def ask(self) -> None:
+    def advance(self) -> None:
+        """Ask for what is due, take in what arrives."""
+        self._ask()
+        try:
+            block, data = self._arrived.get(timeout=_GLANCE_S)
+        except queue.Empty:
+            return
+        if self._progress.take(block.index, data) is not Acceptance.ACCEPTED:
+            return
+        self._last_progress = self._monotonic()
+        if self._asked.pop(block.index, None) is not None:
+            self._link.unsubscribe_blocks([block])
+
+    def stop(self) -> None:
+        """Leave nothing subscribed."""
+        if self._asked:
+            self._link.unsubscribe_blocks([Block(self.digest, index) for index in self._asked])
+            self._asked.clear()
+
+    def _ask(self) -> None:
         """Wish for the blocks that fill the window, and again for those that are late."""
         now = self._monotonic()
-        if now - self._last_progress >= limits.FETCH_TIMEOUT.total_seconds():
-            raise FetchError(f"no block of {self.digest} in {limits.FETCH_TIMEOUT.total_seconds():.0f} s")
+        if now - self._last_progress >= self._patience_s:
+            raise SilentError(f"no block of {self.digest} over MQTT in {self._patience_s:.0f} s")
         late = [i for i, at in self._asked.items() if now - at >= limits.BLOCK_RETRY_AFTER.total_seconds()]
-        new = [i for i in self._blocks.missing(limits.BLOCK_WINDOW) if i not in self._asked]
-        new = new[: limits.BLOCK_WINDOW - len(self._asked)]
+        new = []
+        if len(self._asked) <= limits.BLOCK_WINDOW // 2:
+            # Several at a time: a wish costs the device a signature and the server a check.
+            new = [i for i in self._blocks.missing(limits.BLOCK_WINDOW) if i not in self._asked]
+            new = new[: limits.BLOCK_WINDOW - len(self._asked)]
         if not late and not new:
             return
+        self._require_room()
         # Subscribed first: a block that comes before its subscription is lost (QoS 0). The late ones are
         # subscribed once more, because a new connection has no subscriptions.
         self._link.subscribe_blocks([Block(self.digest, index) for index in (*late, *new)])
@@ -292,38 +321,11 @@ class _Pull:
                 raise NoContactError(f"no connection to ask for blocks of {self.digest}")
         self._asked.update(dict.fromkeys((*late, *new), now))
 
-    def take(self, block: Block, data: bytes) -> Acceptance:
-        """Judge, write and note one block."""
-        acceptance = self._blocks.accept(block.index, data)
-        if acceptance is not Acceptance.ACCEPTED:
-            return acceptance
-        _write_all(self._handle, data, self._blocks.offset(block.index))
-        reach(FailPoint.BLOCK_WRITTEN)
-        self._last_progress = self._monotonic()
-        self._unsaved += 1
-        if self._unsaved >= _SAVE_EVERY or self._blocks.complete:
-            self._save()
-        if self._asked.pop(block.index, None) is not None:
-            self._link.unsubscribe_blocks([block])
-        return acceptance
-
-    def stop(self) -> None:
-        """Leave nothing subscribed, and keep what arrived."""
-        if self._asked:
-            self._link.unsubscribe_blocks([Block(self.digest, index) for index in self._asked])
-            self._asked.clear()
-        if self._unsaved:
-            self._save()
-
-    def _save(self) -> None:
-        os.fsync(self._handle)
-        write_atomically(self._map_file, self._blocks.to_bytes())
-        self._unsaved = 0
-
-
-def _write_all(handle: int, data: bytes, offset: int) -> None:
-    """pwrite(2) may write less than asked."""
-    view = memoryview(data)
-    while view:
-        written = os.pwrite(handle, view, offset)
-        view, offset = view[written:], offset + written
+    def _require_room(self) -> None:
+        """A broker drops what is larger than it takes, and tells nobody (MQTT 5 3.1.2.11.4)."""
+        largest, size_bytes = self._link.largest_payload_bytes(), self._blocks.length(0)
+        if size_bytes > largest:
+            raise FetchError(
+                f"the broker takes messages of at most {largest} bytes and a block has {size_bytes}; raise its packet "
+                "limit, or let devices reach the server over HTTP"
+            )

@@ -10,6 +10,7 @@ import encodings.idna  # noqa: F401 - native code of it would else be loaded by 
 import logging
 import random
 import socket
+import ssl
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -23,7 +24,7 @@ from paho.mqtt.reasoncodes import ReasonCode
 
 from edgeops import limits
 from edgeops.errors import TopicError
-from edgeops.protocol.topics import Topic, is_retained, parse_topic
+from edgeops.protocol.topics import Topic, client_id, is_retained, parse_topic
 
 _log = logging.getLogger(__name__)
 
@@ -35,12 +36,14 @@ _UNSUPPORTED_VERSION = "Unsupported protocol version"
 
 @dataclass(frozen=True, slots=True)
 class Broker:
-    """Where the broker is and who we are there; the client id is the user name."""
+    """Where the broker is and who we are there."""
 
     host: str
     port: int
     user: str
     password: str
+    #: Whom to believe; None = plain TCP, which is for loopback.
+    tls: ssl.SSLContext | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,7 +66,14 @@ class Arrived:
     payload: bytes
 
 
-LinkEvent = Connected | Disconnected | Arrived
+@dataclass(frozen=True, slots=True)
+class NotBelieved:
+    """Who answered could not prove to be our broker; the next attempt follows by itself."""
+
+    reason: str
+
+
+LinkEvent = Connected | Disconnected | NotBelieved | Arrived
 
 
 class Link:
@@ -80,6 +90,8 @@ class Link:
         self._protocol = mqtt.MQTTv5
         #: The broker refused MQTT 5: the next connection speaks 3.1.1.
         self._older = False
+        #: The largest payload that the broker takes, as it said in its CONNACK (MQTT 5 3.2.2.3.6).
+        self.largest_payload_bytes = limits.MAX_MESSAGE_BYTES
         self._closing = Event()
         self._thread = Thread(target=self._run, name="link", daemon=True)
 
@@ -94,9 +106,16 @@ class Link:
         return client is not None and client.is_connected()
 
     def publish(self, topic: Topic, payload: bytes, *, qos: int = 1) -> bool:
-        """Hand one message to the present connection; False = there is none, nothing was queued."""
+        """Hand one message to the present connection; False = it cannot leave, nothing was queued."""
         client = self._client
         if client is None or not client.is_connected():
+            return False
+        if len(payload) > self.largest_payload_bytes:
+            # The broker would cut us off for it (MQTT 5 3.1.2.11.4), again and again.
+            _log.warning(
+                "message.beyond-broker",
+                extra={"topic": str(topic), "size_bytes": len(payload), "limit_bytes": self.largest_payload_bytes},
+            )
             return False
         return client.publish(str(topic), payload, qos=qos, retain=is_retained(topic)).rc == mqtt.MQTT_ERR_SUCCESS
 
@@ -134,6 +153,8 @@ class Link:
                 self._client = client
                 client.connect(self._broker.host, self._broker.port, keepalive=_KEEPALIVE_S)
                 client.loop_forever(timeout=0.5)
+            except ssl.SSLCertVerificationError as error:
+                self._say(NotBelieved(str(error)))
             except Exception as error:  # noqa: BLE001 - the border to paho and the network: report, then try again
                 self._say(Disconnected(str(error)))
             # Two agents under one id throw each other out: only a connection that lasted makes the next one quick.
@@ -147,11 +168,13 @@ class Link:
     def _new_client(self) -> mqtt.Client:
         client = mqtt.Client(
             CallbackAPIVersion.VERSION2,
-            client_id=self._broker.user,
+            client_id=client_id(self._broker.user),
             protocol=self._protocol,
             reconnect_on_failure=False,
         )
         client.username_pw_set(self._broker.user, self._broker.password)
+        if self._broker.tls is not None:
+            client.tls_set_context(self._broker.tls)
         client.max_inflight_messages_set(limits.INITIAL_CREDIT)
         client.on_socket_open = self._on_socket_open
         client.on_connect = self._on_connect
@@ -166,7 +189,7 @@ class Link:
         sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
 
     def _on_connect(
-        self, client: mqtt.Client, _userdata: Any, _flags: Any, code: ReasonCode, _properties: Properties | None
+        self, client: mqtt.Client, _userdata: Any, _flags: Any, code: ReasonCode, properties: Properties | None
     ) -> None:
         if code == _UNSUPPORTED_VERSION and self._protocol == mqtt.MQTTv5:
             self._older = True
@@ -176,6 +199,8 @@ class Link:
             self._say(Disconnected(f"the broker refused {self._broker.user!r}: {code}"))
             client.disconnect()
             return
+        packet_bytes = getattr(properties, "MaximumPacketSize", 2 * limits.MAX_MESSAGE_BYTES)
+        self.largest_payload_bytes = min(limits.MAX_MESSAGE_BYTES, packet_bytes - limits.PACKET_OVERHEAD_BYTES)
         self._say(Connected())
 
     def _on_disconnect(

@@ -11,6 +11,8 @@ from edgeops.protocol.topics import UpKind
 
 #: Changes closer together than this are told once.
 _SETTLE_S = 0.1
+#: That something was refused is told after this at the latest; a flood of forgeries must not become one of ours.
+_REFUSALS_S = 5.0
 #: Counters and facts are told this often although nothing else changed.
 _COUNTERS_S = 60.0
 
@@ -23,6 +25,7 @@ class Reporter:
         self._facts = facts
         #: What was told last: desired mark and deployments.
         self._told: tuple[object, object] | None = None
+        self._told_refusals = 0
         self._told_s = 0.0
 
     def forget(self) -> None:
@@ -35,12 +38,17 @@ class Reporter:
         desired: tuple[int, int],
         deployments: tuple[DeploymentState, ...],
         counters: Callable[[], Mapping[str, int]],
+        refusals: int,
         now_s: float,
     ) -> bool:
-        """Tell the state if it is due; whether it was told. `counters` are asked only then."""
+        """Tell the state if it is due; whether it was told. `counters` are asked only then.
+
+        `refusals` counts messages that were not believed; the counters say why.
+        """
         state = (desired, deployments)
         age_s = now_s - self._told_s
-        if self._told == state and age_s < _COUNTERS_S:
+        quiet_s = _COUNTERS_S if refusals == self._told_refusals else _REFUSALS_S
+        if self._told == state and age_s < quiet_s:
             return False
         if self._told is not None and age_s < _SETTLE_S:
             return False
@@ -53,5 +61,5 @@ class Reporter:
         )
         if not self._uplink.say(UpKind.REPORTED, body):
             return False
-        self._told, self._told_s = state, now_s
+        self._told, self._told_refusals, self._told_s = state, refusals, now_s
         return True

@@ -11,13 +11,15 @@ from pathlib import Path
 
 import msgspec
 
-from device_agent.fetch import BlockFetch, CancelledError, Download, FetchError, MetaFetch, NoContactError
+from device_agent.fetch import BlockFetch, CancelledError, FetchError, MetaFetch, NoContactError
 from device_agent.probe import ProbeVerdict, run_probe
+from device_agent.progress import Download
 from device_agent.store.slots import Slots
 from device_agent.store.spool import Spool
 from device_agent.trust import Listed, Trust, TrustRefused, Unreachable
+from edgeops import limits
 from edgeops.artifact.acceptance import acceptance_path, decode_acceptance, misfit
-from edgeops.artifact.compatibility import incompatibilities
+from edgeops.artifact.compatibility import disk_shortage, incompatibilities
 from edgeops.artifact.manifest import Descriptor, auto_model, decode_descriptor, target_path
 from edgeops.artifact.package import open_artifact
 from edgeops.digest import digest_file, digest_hex, write_atomically
@@ -62,6 +64,8 @@ class Surroundings:
     submit: Callable[[Callable[[], None]], object]
     #: Tries an artifact, with the acceptance set that it must pass if any, where a crash costs nothing.
     probe: Callable[[Path, Path | None], ProbeVerdict] = run_probe
+    #: Disk that stays free beside an artifact.
+    reserve_bytes: int = limits.DISK_RESERVE_BYTES
 
 
 @dataclass(frozen=True, slots=True)
@@ -107,9 +111,12 @@ class Steps:
             if not isinstance(outcome, _Vouched):
                 return outcome
             self._forget_others(candidate.digest)
-            reasons = incompatibilities(outcome.descriptor, self._facts(candidate.digest))
+            reasons = incompatibilities(outcome.descriptor, self._around.facts())
             if reasons:
                 return Refused(Reason.INCOMPATIBLE, "; ".join(reasons))
+            shortage = self._shortage(outcome.descriptor)
+            if shortage is not None:
+                return Failed(Reason.DISK, shortage)
             self._keep(candidate.digest, outcome)
             if not self._slots.holds(candidate.digest):
                 self._around.blocks.blob(outcome.descriptor, self._folder, meta=self._around.meta, cancelled=cancelled)
@@ -120,6 +127,8 @@ class Steps:
         except FetchError as error:
             return fetch_failure(update, str(error))
         except OSError as error:
+            # What is there of it goes, so that the disk takes at least the word of it.
+            self._forget(candidate.digest)
             return Failed(Reason.DISK, f"cannot store {candidate.digest}: {error}")
         return Fetched()
 
@@ -180,7 +189,7 @@ class Steps:
 
     def _ask(
         self, candidate: Candidate, *, absent: Reason, cancelled: Callable[[], bool]
-    ) -> _Vouched | Refused | NoContact:
+    ) -> _Vouched | Refused | Failed | NoContact:
         """What current metadata lists as the candidate's target, if it is that digest, and what it must pass."""
         model = auto_model(candidate.target)
         asked = [candidate.target] if model is None else [candidate.target, acceptance_path(model)]
@@ -188,6 +197,8 @@ class Steps:
         match outcome:
             case Unreachable():
                 return NoContact()
+            case TrustRefused(FailureKind.DISK, detail):
+                return Failed(Reason.DISK, f"cannot store what TUF lists: {detail}")
             case TrustRefused(kind, detail):
                 return Refused(_REASONS.get(kind, Reason.TRUST), f"{kind}: {detail}")
             case Listed(targets=targets):
@@ -215,6 +226,18 @@ class Steps:
 
     def _acceptance_file(self, digest: str) -> Path:
         return self._folder / f"{digest_hex(digest)}.acceptance"
+
+    def _shortage(self, descriptor: Descriptor) -> str | None:
+        """Why it does not fit the disk, also without any slot that is not needed; None = it fits."""
+        shortage = disk_shortage(descriptor, self._facts(descriptor.digest), reserve_bytes=self._around.reserve_bytes)
+        if shortage is None:
+            return None
+        self._slots.collect(keep=descriptor.digest, idle=0)
+        return disk_shortage(descriptor, self._facts(descriptor.digest), reserve_bytes=self._around.reserve_bytes)
+
+    def _forget(self, digest: str) -> None:
+        with suppress(OSError):
+            Download.of(self._folder, digest).forget()
 
     def _facts(self, digest: str) -> DeviceFacts:
         """What the candidate takes on disk already needs no room again."""

@@ -57,7 +57,7 @@ def time_inference(artifact: Path, spool: Spool, *, inferences: int) -> Timing:
         ArtifactError: the artifact cannot be loaded.
     """
     model = Model.load(artifact)
-    core = DeploymentCore("timing", spool=spool, clock_ns=time.perf_counter_ns, trial=_no_trial)
+    core = DeploymentCore("timing", keeper=spool, clock_ns=time.perf_counter_ns, trial=_no_trial)
     core.use_sinks((_NullSink(),))
     core.put_in_charge(Charge(digest_file(artifact), Phase.LIVE, model))
     bare = _Side(_bare(artifact))

@@ -14,10 +14,10 @@ from pathlib import Path
 from device_agent.child import command
 from device_agent.clock import Clock
 from device_agent.fetch import MetaFetch, never
+from device_agent.store.aside import set_aside
 from edgeops import limits
 from edgeops.digest import write_atomically
 from edgeops.errors import TrustError
-from edgeops.protocol.keys import PublicKey
 from edgeops.trust import keyring
 from edgeops.trust.frames import Ask, Failure, FailureKind, Result, converse
 from edgeops.trust.keyring import FLEET_KEYS_TARGET
@@ -71,16 +71,23 @@ class Trust:
         self._clock = clock
         self._turn = threading.Lock()
 
-    def check(self, targets: Sequence[str], *, cancelled: Callable[[], bool] = never) -> TrustOutcome:
-        """Refresh the metadata and get `targets`; for a worker thread, takes TRUST_TIMEOUT or so when its turn came."""
-        ask = Ask(targets=tuple(targets), max_bytes=limits.MAX_METADATA_BYTES, now=self._clock.now_s())
+    def check(
+        self, targets: Sequence[str], *, cancelled: Callable[[], bool] = never, url: str | None = None
+    ) -> TrustOutcome:
+        """Refresh the metadata and get `targets`; for a worker thread, takes TRUST_TIMEOUT or so when its turn came.
+
+        `url` is where the repository is served over HTTP, for a device without a connection to its broker. Expiry is
+        then judged by the time that the server said: nothing is installed by what comes this way.
+        """
+        now = self._clock.now() if url is None else self._clock.present()
+        ask = Ask(targets=tuple(targets), max_bytes=limits.MAX_METADATA_BYTES, now=int(now.timestamp()))
 
         def fetch(path: str) -> bytes | None:
             return self._meta.file(path, max_bytes=limits.MAX_METADATA_BYTES, cancelled=cancelled)
 
         try:
             with self._turn:
-                answer = self._converse(ask, fetch)
+                answer = self._converse(ask, fetch, ["--url", url] if url else [])
         except (TrustError, OSError) as error:
             return Unreachable(f"the trust child gave no answer: {error}")
         match answer:
@@ -92,9 +99,9 @@ class Trust:
             case Failure(kind=kind, detail=detail):
                 return Unreachable(detail) if kind in _PASSING else TrustRefused(kind, detail)
 
-    def _converse(self, ask: Ask, fetch: Callable[[str], bytes | None]) -> Result | Failure:
+    def _converse(self, ask: Ask, fetch: Callable[[str], bytes | None], more: Sequence[str]) -> Result | Failure:
         child = subprocess.Popen(
-            command(_CLIENT, "--state", str(self._folder)), stdin=subprocess.PIPE, stdout=subprocess.PIPE
+            command(_CLIENT, "--state", str(self._folder), *more), stdin=subprocess.PIPE, stdout=subprocess.PIPE
         )
         overdue = threading.Timer(limits.TRUST_TIMEOUT.total_seconds(), child.kill)
         overdue.start()
@@ -129,18 +136,23 @@ class FleetKeys:
         self._file = folder / _FLEET_KEYS_FILE
         self._lock = threading.Lock()
         self._keys: keyring.FleetKeys | None = None
+        self._accepted = keyring.AcceptedKeys()
+        #: Files set aside since this process started.
+        self.damaged = 0
         try:
-            self._keys = keyring.decode_fleet_keys(self._file.read_bytes())
+            self._take(keyring.decode_fleet_keys(self._file.read_bytes()))
         except FileNotFoundError:
             pass
         except (TrustError, OSError) as error:
             # As if there were none: the first downlink makes the agent ask for them.
             _log.warning("fleet-keys.damaged", extra={"error": error})
+            self.damaged += 1
+            set_aside(self._file)
 
     @property
-    def keys(self) -> Mapping[str, PublicKey]:
-        """By key id, for `open_envelope`; empty before they were learnt."""
-        return {} if self._keys is None else self._keys.accepted()
+    def accepted(self) -> keyring.AcceptedKeys:
+        """Whom to listen to; nobody before they were learnt."""
+        return self._accepted
 
     def store(self, target: bytes) -> bool:
         """Take in the content of the target, which TUF vouched for; whether the keys changed.
@@ -153,8 +165,9 @@ class FleetKeys:
         with self._lock:
             if keys == self._keys:
                 return False
+            # They count although the disk may not take them: TUF vouched for them, and does so again after a start.
+            self._take(keys)
             write_atomically(self._file, target)
-            self._keys = keys
             return True
 
     def refresh(self, trust: Trust) -> bool:
@@ -167,3 +180,6 @@ class FleetKeys:
         outcome = trust.check([FLEET_KEYS_TARGET])
         content = outcome.targets[FLEET_KEYS_TARGET] if isinstance(outcome, Listed) else None
         return content is not None and self.store(content)
+
+    def _take(self, keys: keyring.FleetKeys) -> None:
+        self._keys, self._accepted = keys, keys.accepted()

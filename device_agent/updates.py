@@ -3,7 +3,11 @@ decide, persist, act. A power cut between any two of them repeats the last comma
 
 `Updates` is safe to call from any thread. Quick commands run in the caller's thread, slow ones in the deployment's
 worker; what a slow one found counts only if the deployment still waits for it. It loads no model and answers
-no input: `running()` says which model shall, `on_change` that this may have changed.
+no input: `running()` says which model shall, `on_change` that this may have changed. Neither `running` nor
+`trial_inference` waits for the disk, however long a write takes: they are asked between two inputs.
+
+What was decided and cannot be written down (a full disk, one that turned read-only) waits and is tried again; until
+then the state on disk holds, and `state()` gives `Reason.DISK`.
 """  # noqa: D205 - one sentence
 
 import logging
@@ -23,7 +27,7 @@ from device_agent.store.state import DeploymentStore
 from device_agent.trial import Trial
 from edgeops import limits
 from edgeops.digest import sweep
-from edgeops.errors import PlatformError
+from edgeops.errors import DiskError, PlatformError
 from edgeops.protocol.messages import DeploymentState, DesiredDeployment, Reason, UpdateState, encode
 from edgeops.protocol.topics import UpKind
 from edgeops.update import machine
@@ -91,25 +95,29 @@ class Updates:
         #: Counts turns of the machine: a slow step whose turn is over is cancelled, its result dropped.
         self._turn = 0
         self._retry_at: float | None = None
+        #: What was decided and is not on disk.
+        self._unwritten: Event | None = None
+        #: Why something waits that the disk should take; empty = nothing does.
+        self._hindrance = ""
         self._trial = Trial(monotonic())
+        #: This process counted its start in the trial, on disk: the candidate may answer.
+        self._trying = False
+        #: What `running` says; replaced as a whole.
+        self._running = Running(active=self._slots.active, candidate=None)
         self._closed = False
 
     # -- what the agent says ---------------------------------------------------------
 
     def resume(self) -> None:
-        """Go on where the last process ended; a start in the middle of a TRIAL is counted.
-
-        Raises:
-            PlatformError: the state cannot be written.
-        """
+        """Go on where the last process ended; a start in mid TRIAL is counted before the candidate answers."""
         with self._changing():
             active = self._slots.start()
             update = self._update
             lost = active is None or update.wanted is None or active.digest != update.wanted.digest
             if update.state is UpdateState.TRIAL:
-                self._apply(machine.boot(update))
+                self._decide(machine.boot(update))
             elif update.state is UpdateState.COMMITTED and update.reported and lost:
-                self._apply(Lost())
+                self._decide(Lost())
             else:
                 self._act(machine.resume(update))
 
@@ -118,25 +126,31 @@ class Updates:
 
         Raises:
             MessageError: it names a target without a digest, or a digest without a target.
-            PlatformError: the state cannot be written; nothing was taken in.
+            DiskError: the state cannot be written; nothing was taken in.
         """
         wanted = Wanted.of(desired, epoch=epoch, revision=revision)
         with self._changing():
             event = machine.desired(self._update, wanted, active=self._slots.pointer.active)
             if event is not None:
-                self._apply(event)
+                try:
+                    self._apply(event)
+                except DiskError as error:
+                    # It comes again; meanwhile the server sees why.
+                    self._hindrance = str(error)[: limits.MAX_DETAIL_LENGTH]
+                    raise
 
     def trial_inference(self, *, ok: bool, latency_us: int, detail: str = "") -> None:
-        """The candidate answered a real input, or failed to; that it cannot be loaded counts as a failure too."""
-        with self._changing():
-            if self._update.state is not UpdateState.TRIAL:
-                return
-            self._trial.count(ok=ok, latency_us=latency_us, detail=detail)
-            awaits_ack = self._update.evidence is not None
-            if not awaits_ack:
-                self._trial.since = self._monotonic()
-            if not (ok and awaits_ack):
-                self._judge_trial(quiet_s=0.0)
+        """The candidate answered a real input, or failed to; that it cannot be loaded counts as a failure too.
+
+        It is counted here and judged by the next `tick`; one that failed answers no more from here on.
+        """
+        trial, running = self._trial, self._running
+        if running.candidate is None:
+            return
+        trial.count(ok=ok, latency_us=latency_us, detail=detail, now=self._monotonic())
+        if not ok:
+            self._running = Running(active=running.active, candidate=None)
+            self._on_change()
 
     def acknowledged(self) -> None:
         """Call after `Spool.acknowledge`: commits when the ack covers the trial's evidence."""
@@ -149,11 +163,11 @@ class Updates:
             now = self._monotonic()
             if self._retry_at is not None and now >= self._retry_at:
                 self._retry_at = None
-                self._act(machine.resume(self._update))
+                self._retry()
             if self._update.state is UpdateState.TRIAL:
                 self._check_acknowledged()
             if self._update.state is UpdateState.TRIAL:
-                self._judge_trial(quiet_s=now - self._trial.since)
+                self._judge_trial(now)
 
     def contact(self) -> None:
         """Call after a new connection: what waits is taken up at once."""
@@ -179,12 +193,8 @@ class Updates:
         return self._slots.damaged + self._store.damaged
 
     def running(self) -> Running:
-        """What shall answer now."""
-        with self._lock:
-            update = self._update
-            in_trial = update.state is UpdateState.TRIAL
-            candidate = self._slots.slot(Candidate.of(update).digest) if in_trial else None
-            return Running(active=self._slots.active, candidate=candidate)
+        """What shall answer now; never waits."""
+        return self._running
 
     def state(self) -> DeploymentState:
         """For the reported state."""
@@ -199,8 +209,8 @@ class Updates:
                 previous=pointer.previous,
                 candidate=wanted.digest if under_way and wanted is not None else None,
                 installation=wanted.installation if wanted is not None else None,
-                reason=update.reason,
-                detail=update.detail,
+                reason=Reason.DISK if self._hindrance else update.reason,
+                detail=self._hindrance or update.detail,
             )
 
     # -- decide, persist, act --------------------------------------------------------------
@@ -209,28 +219,68 @@ class Updates:
     def _changing(self) -> Iterator[None]:
         """Hold the lock, and tell of a change after giving it back."""
         with self._lock:
-            before = (self._update, self._slots.pointer)
-            yield
-            changed = before != (self._update, self._slots.pointer)
+            before = self._standing()
+            try:
+                yield
+            finally:
+                self._running = self._shall_run()
+                changed = before != self._standing()
         if changed:
             self._on_change()
 
+    def _standing(self) -> tuple[object, ...]:
+        return (self._update, self._slots.pointer, self._hindrance, self._running)
+
+    def _shall_run(self) -> Running:
+        """A candidate answers from when its trial began in this process until it failed or its end is decided."""
+        ends = self._trial.has_failed or isinstance(self._unwritten, TrialFailed)
+        answers = self._trying and self._update.state is UpdateState.TRIAL and not ends
+        candidate = self._slots.slot(Candidate.of(self._update).digest) if answers else None
+        return Running(active=self._slots.active, candidate=candidate)
+
     def _apply(self, event: Event) -> None:
-        """Raises PlatformError when the new state cannot be written; the old one then still holds."""
+        """Raises DiskError when the new state cannot be written; the old one then still holds."""
         update, command = machine.step(self._update, event)
         if update != self._update:
             try:
                 self._store.save(update)
             except OSError as error:
-                raise PlatformError(
+                raise DiskError(
                     f"cannot write the state of deployment {self._deployment!r}: {error}; check disk space"
                 ) from error
             if update.state is not self._update.state:
                 _log.info(
                     "update.state deployment=%s state=%s reason=%s", self._deployment, update.state, update.reason
                 )
+            if update.state is not UpdateState.TRIAL:
+                self._trying = False
             self._update = update
+            self._hindrance = ""
         self._act(command, passing=saved(update.state))
+
+    def _decide(self, event: Event) -> None:
+        """Apply what happened; where that cannot be written down, it is kept and tried again."""
+        try:
+            self._apply(event)
+        except DiskError as error:
+            self._unwritten = event
+            self._trial.wait(self._monotonic())
+            self._hinder(error)
+
+    def _retry(self) -> None:
+        """What was hindered is done: the decision is written down, else the command of what is on disk carried out."""
+        event, self._unwritten = self._unwritten, None
+        if event is None:
+            self._act(machine.resume(self._update))
+        elif machine.allows(self._update, type(event)):
+            self._decide(event)
+
+    def _hinder(self, error: Exception) -> None:
+        if not self._hindrance:
+            # It is tried every second; the log hears of it once.
+            _log.warning("update.delayed deployment=%s error=%s", self._deployment, error)
+        self._hindrance = str(error)[: limits.MAX_DETAIL_LENGTH]
+        self._retry_at = self._monotonic() + limits.RETRY_MIN.total_seconds()
 
     def _act(self, command: Command, *, passing: FailPoint | None = None) -> None:
         """Carry out a command; what hinders it delays it, for the state is on disk and says what is to be done."""
@@ -238,13 +288,15 @@ class Updates:
             # First of all: what a slow step found no longer counts.
             self._turn += 1
             self._retry_at = None
+            self._unwritten = None
         try:
             if passing is not None:
                 reach(passing)
             self._carry_out(command)
+            if self._unwritten is None and command is not Command.NONE and self._retry_at is None:
+                self._hindrance = ""
         except (OSError, PlatformError) as error:
-            _log.warning("update.delayed deployment=%s command=%s error=%s", self._deployment, command, error)
-            self._wait()
+            self._hinder(error)
         except Exception:  # noqa: BLE001 - a task's border: callers answer inputs and talk to the server
             _log.exception("update.unforeseen deployment=%s command=%s", self._deployment, command)
             self._wait()
@@ -285,15 +337,21 @@ class Updates:
     # -- quick commands ------------------------------------------------------------------------
 
     def _start_trial(self) -> None:
-        self._trial = Trial(self._monotonic())
+        self._begin_trial()
         digest = Candidate.of(self._update).digest
         reach_after(Command.START_TRIAL)
         if not self._slots.holds(digest):
             self._apply(TrialFailed(Reason.DISK, f"the slot of {digest} is damaged", self._update.evidence))
 
+    def _begin_trial(self) -> None:
+        self._trial = Trial(self._monotonic())
+        self._trying = True
+
     def _send_evidence(self) -> None:
         update = self._update
-        self._trial.since = self._monotonic()
+        if not self._trying:
+            self._begin_trial()
+        self._trial.wait(self._monotonic())
         report = evidence_report(self._deployment, update)
         key = report_key(self._deployment, update)
         seq = self._around.spool.append(UpKind.REPORTS, encode(report), once=key)
@@ -319,26 +377,25 @@ class Updates:
         reach_after(Command.REPORT)
         self._apply(Reported())
 
-    def _judge_trial(self, *, quiet_s: float) -> None:
-        verdict = machine.trial_verdict(
-            self._update, self._trial.evidence(), detail=self._trial.detail, quiet=timedelta(seconds=quiet_s)
-        )
+    def _judge_trial(self, now: float) -> None:
+        """What is decided and not written down is not decided again, but by what outweighs it."""
+        trial, unwritten = self._trial, self._unwritten
+        if isinstance(unwritten, TrialFailed):
+            return
+        evidence, quiet = trial.evidence(), timedelta(seconds=now - trial.since)
+        if unwritten is None:
+            verdict = machine.trial_verdict(self._update, evidence, detail=trial.detail, quiet=quiet)
+        else:
+            verdict = machine.unwritten_verdict(evidence, detail=trial.detail, quiet=quiet)
         if verdict is not None:
-            self._try_apply(verdict)
+            self._decide(verdict)
 
     def _check_acknowledged(self) -> None:
         update = self._update
         if update.state is not UpdateState.TRIAL or update.evidence_seq is None:
             return
-        if self._around.spool.is_acknowledged(update.evidence_seq):
-            self._try_apply(Acknowledged())
-
-    def _try_apply(self, event: Event) -> None:
-        """For what the next inference or tick finds again."""
-        try:
-            self._apply(event)
-        except PlatformError as error:
-            _log.warning("update.delayed deployment=%s error=%s", self._deployment, error)
+        if self._around.spool.is_acknowledged(update.evidence_seq) and self._unwritten is None:
+            self._decide(Acknowledged())
 
     # -- slow commands ---------------------------------------------------------------------------
 
@@ -381,13 +438,8 @@ class Updates:
 
     def _finished(self, event: Event, turn: int) -> None:
         with self._changing():
-            if self._closed or self._turn != turn:
-                return
-            try:
-                self._apply(event)
-            except PlatformError as error:
-                _log.warning("update.delayed deployment=%s error=%s", self._deployment, error)
-                self._wait()
+            if not self._closed and self._turn == turn:
+                self._decide(event)
 
 
 def reach_after(command: Command) -> None:

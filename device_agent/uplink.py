@@ -11,6 +11,7 @@ from edgeops.protocol import envelope, messages
 from edgeops.protocol.envelope import Session, Speaker
 from edgeops.protocol.keys import SigningKey
 from edgeops.protocol.messages import Body, Presence, Status
+from edgeops.protocol.passes import write_pass
 from edgeops.protocol.topics import Topic, Up, UpKind
 
 
@@ -32,6 +33,10 @@ class Uplink:
     def say(self, kind: UpKind, body: Body) -> bool:
         """Sign and publish; False = no connection, nothing was queued."""
         return self._send(kind, messages.encode(body), next(self._numbers))
+
+    def blob_pass(self, digest: str) -> str:
+        """What is shown to read one blob over HTTP."""
+        return write_pass(self._speaker, digest, seq=next(self._numbers))
 
     def last_will(self) -> tuple[Topic, bytes]:
         """What the broker says if this connection dies; its birth gets the number just below."""

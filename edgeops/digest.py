@@ -1,14 +1,16 @@
 """Content digests (`sha256:<hex>`) and the one atomic write.
 
-This module decides how bytes are named and how a file appears whole or not at all. It does not
-know what the bytes mean.
+This module decides how bytes are named, how a file appears whole or not at all, and which errors are the disk's. It
+does not know what the bytes mean.
 """
 
+import errno
 import hashlib
 import os
 import re
 import tempfile
 from collections.abc import Iterable
+from contextlib import suppress
 from pathlib import Path
 
 from edgeops.errors import MessageError
@@ -17,6 +19,9 @@ from edgeops.errors import MessageError
 DIGEST_PATTERN = re.compile(r"sha256:[0-9a-f]{64}")
 
 _READ_BYTES = 1 << 20
+
+#: No space, a quota or limit reached, read-only, or the medium fails (errno(3)).
+_OF_THE_DISK = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS, errno.EIO})
 
 
 def digest_bytes(data: bytes) -> str:
@@ -82,7 +87,13 @@ def sweep(folder: Path, names: Iterable[str]) -> None:
     """Remove what writes of these files left that a power cut interrupted; nobody may be writing them now."""
     for name in names:
         for left in folder.glob(f".{name}.*"):
-            left.unlink(missing_ok=True)
+            with suppress(OSError):
+                left.unlink()
+
+
+def is_of_the_disk(error: BaseException) -> bool:
+    """Whether the disk is why something could not be written, and not what was to be written."""
+    return isinstance(error, OSError) and error.errno in _OF_THE_DISK
 
 
 def sync_folder(folder: Path) -> None:

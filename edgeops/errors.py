@@ -10,7 +10,8 @@
     │   ├── MessageError      bytes that do not parse, or a value out of bounds
     │   └── EnvelopeError     a signature, key or session that is not accepted
     ├── TrustError            metadata or a target that TUF does not vouch for
-    ├── PlatformError         this machine lacks something (a runtime, a broker, disk)
+    ├── PlatformError         this machine lacks something (a runtime, a broker)
+    │   └── DiskError         its disk takes nothing now: full, read-only, a write error
     └── ServerError           an answer of the fleet server to its client
         ├── UnreachableError  no answer at all
         ├── AccessError       401 or 403
@@ -56,7 +57,11 @@ class MessageError(PeerError):
 
 
 class EnvelopeError(PeerError):
-    """A signature, key or session that is not accepted."""
+    """A signature, key or session that is not accepted; `reason` is an `edgeops.protocol.envelope.Misfit`."""
+
+    def __init__(self, message: str, reason: str) -> None:
+        super().__init__(message)
+        self.reason = reason
 
 
 class TrustError(EdgeOpsError):
@@ -64,7 +69,11 @@ class TrustError(EdgeOpsError):
 
 
 class PlatformError(EdgeOpsError):
-    """This machine lacks something: a runtime, a broker, disk space."""
+    """This machine lacks something: a runtime, a broker."""
+
+
+class DiskError(PlatformError):
+    """The disk takes nothing now: it is full, read-only or fails to write."""
 
 
 class ServerError(EdgeOpsError):

@@ -39,11 +39,33 @@ BLOCK_BYTES = 32 * 1024
 BLOCK_WINDOW = 8
 #: The server sends a given block at most once per this span, however many ask.
 BLOCK_RESEND_AFTER = timedelta(milliseconds=250)
+#: A block that waits for this long leaves before those that more devices wait for.
+BLOCK_LONGEST_WAIT = timedelta(seconds=5)
 #: The device asks again for blocks that did not come.
 BLOCK_RETRY_AFTER = timedelta(seconds=2)
 #: Token bucket over all blocks that leave the server, and per device.
 BLOCK_RATE_BYTES_PER_S = 16 * 1024 * 1024
 BLOCK_RATE_BYTES_PER_S_PER_DEVICE = 8 * 1024 * 1024
+#: Above this size a blob comes over HTTP in ranges, of which one request asks for at most so many blocks.
+RANGES_ABOVE_BYTES = 5_000_000
+RANGE_BLOCKS = 64
+#: Token bucket over all ranges that leave the server; per device the bucket is that of blocks.
+RANGE_RATE_BYTES_PER_S = 64 * 1024 * 1024
+#: Ranges that one device reads at a time, and all of them together.
+RANGES_PER_DEVICE = 2
+RANGES_AT_ONCE = 512
+#: A range whose reader takes nothing for this long is given up by the server, one that brings nothing by the device.
+RANGE_STALL = timedelta(seconds=30)
+RANGE_SILENCE = timedelta(seconds=10)
+#: Requests in a row that bring no block before the other way is tried, and the pause between them (full jitter).
+RANGE_TRIES = 3
+RANGE_RETRY_AFTER = timedelta(milliseconds=500)
+#: A way that brings no block for this long gives way to the other one.
+TRANSPORT_PATIENCE = timedelta(seconds=20)
+#: The pass in an Authorization header, as base64.
+MAX_PASS_LENGTH = 1024
+#: Topic and headers around the payload of one MQTT message.
+PACKET_OVERHEAD_BYTES = 512
 #: An artifact beyond this never fits a device of ours.
 MAX_ARTIFACT_BYTES = 64 * 1024 * 1024
 MAX_MANIFEST_BYTES = 256 * 1024
@@ -73,6 +95,8 @@ PREDICTION_BATCH = 50
 PREDICTION_BATCH_AGE = timedelta(seconds=1)
 #: Spool file; beyond it, NEW windows merge, then the oldest predictions go, then the oldest samples, counted.
 SPOOL_BYTES = 32 * 1024 * 1024
+#: What waits in memory for a disk that takes nothing; beyond it windows merge, then the oldest predictions go, counted.
+TRAY_BYTES = 4 * 1024 * 1024
 #: SENT records without an ack are sent again after this.
 ACK_TIMEOUT = timedelta(seconds=10)
 #: Records in flight when the server has granted nothing yet.
@@ -213,6 +237,11 @@ MAX_STREAMS = 100
 STREAM_HEARTBEAT = timedelta(seconds=15)
 STREAM_LIFE = timedelta(minutes=15)
 
+#: A backup tells how far it is after so many blobs.
+BACKUP_NEWS_EVERY = 100
+#: For so long `edgeops devices list` says that this server came out of a backup.
+RESTORATION_TOLD = timedelta(days=30)
+
 # -- the loop ------------------------------------------------------------------------
 #: How often the server looks for new windows to judge, and how far back they count.
 DRIFT_INTERVAL = timedelta(milliseconds=500)
@@ -265,6 +294,17 @@ ROOT_LIFE = timedelta(days=3650)
 TARGETS_LIFE = timedelta(days=365)
 SNAPSHOT_LIFE = timedelta(days=30)
 TIMESTAMP_LIFE = timedelta(days=30)
+#: A certificate authority of the fleet, and what it signs for the server, which is renewed when a third is left.
+CA_LIFE = timedelta(days=3650)
+SERVER_CERTIFICATE_LIFE = timedelta(days=90)
+#: A new CA is listed for this long before the server shows a certificate of it.
+CA_OVERLAP = timedelta(days=30)
+#: A device that is connected asks for the list of CAs this often; one that believes no server looks for a way back
+#: at most this often.
+AUTHORITIES_REFRESH_AFTER = timedelta(days=1)
+WAYBACK_INTERVAL = timedelta(seconds=15)
+#: CAs that devices believe side by side.
+MAX_AUTHORITIES = 4
 #: By what signs: a TUF role, or a delegated key.
 SIGNED_LIFE = {
     "root": ROOT_LIFE,
@@ -272,6 +312,13 @@ SIGNED_LIFE = {
     "snapshot": SNAPSHOT_LIFE,
     "timestamp": TIMESTAMP_LIFE,
     "auto": DELEGATION_LIFE,
+    "ca": CA_LIFE,
 }
+#: Roots that a device follows at once (python-tuf), so that a change brings along no more of them either.
+MAX_ROOTS = 256
+#: A change of what is signed offline: old and new targets, roots, and the content of what is new.
+MAX_CHANGE_BYTES = 8 * 1024 * 1024
+#: Keys that may sign for root or targets.
+MAX_ROLE_KEYS = 16
 #: So long before what a key signed ends, it is told.
 EXPIRY_ALERTS = (timedelta(days=90), timedelta(days=30), timedelta(days=7))

@@ -1,15 +1,19 @@
 """Wires the API process: context, routers, limits, problem documents, and uvicorn around them."""
 
+import logging
 import os
 import socket
+import ssl
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from datetime import UTC, datetime
+from pathlib import Path
 
 import uvicorn
 from fastapi import FastAPI
 
 import edgeops
+from edgeops import limits
 from edgeops.errors import ConfigError
 from edgeops.structs import learn_all
 from fleet_server.access import Access
@@ -29,16 +33,20 @@ from fleet_server.api import (
     predictions,
     problems,
     quarantine,
+    ranges,
+    restoration,
     retraining,
     rollouts,
     runs,
     samples,
     telemetry,
     tokens,
+    transport,
     tuf,
 )
-from fleet_server.api.bodies import BodyLimit
+from fleet_server.api.bodies import FORM_OVERHEAD_BYTES, BodyLimit
 from fleet_server.api.feed import EventFeed
+from fleet_server.api.pace import Pace
 from fleet_server.api.server import Server
 from fleet_server.artifacts import Artifacts
 from fleet_server.blobs import Blobs
@@ -49,8 +57,10 @@ PREFIX = "/api/v1"
 
 _NOUNS = (
     health,
+    restoration,
     tokens,
     enrolment,
+    transport,
     keys,
     devices,
     telemetry,
@@ -70,6 +80,10 @@ _NOUNS = (
     rollouts,
 )
 
+_log = logging.getLogger(__name__)
+
+#: How often the API looks whether its certificate was renewed, in tenths of a second.
+_CERTIFICATE_TICKS = 10
 #: Requests that still run at a stop get this long.
 _STOP_S = 5
 _BACKLOG = 2048
@@ -100,11 +114,27 @@ def create_app(config: ServerConfig, *, now: Callable[[], datetime] = _utc_now) 
         redirect_slashes=False,
     )
     blobs = Blobs(config)
-    app.state.server = Server(config, database, blobs, Artifacts(blobs), Access(database), now, EventFeed(database))
+    app.state.server = Server(
+        config,
+        database,
+        blobs,
+        Artifacts(blobs),
+        Access(database),
+        now,
+        EventFeed(database),
+        Pace(config.range_rate, config.device_rate),
+    )
     for noun in _NOUNS:
         app.include_router(noun.router, prefix=PREFIX, responses=problems.RESPONSES)
     app.include_router(tuf.router, responses=problems.RESPONSES)
-    app.add_middleware(BodyLimit, upload_path=f"{PREFIX}/datasets")
+    app.include_router(ranges.router, responses=problems.RESPONSES)
+    app.add_middleware(
+        BodyLimit,
+        larger={
+            f"{PREFIX}/datasets": limits.MAX_UPLOAD_BYTES + FORM_OVERHEAD_BYTES,
+            f"{PREFIX}/keys/changes": limits.MAX_CHANGE_BYTES,
+        },
+    )
     problems.install(app)
     return app
 
@@ -132,13 +162,54 @@ def serve(config: ServerConfig) -> None:
             server_header=False,
             timeout_graceful_shutdown=_STOP_S,
         )
-        _Uvicorn(options).run(sockets=[listener])
+        options.load()
+        if config.tls:
+            options.ssl = _context(config.certificate)
+        _Uvicorn(options, certificate=config.certificate).run(sockets=[listener])
+
+
+def _context(certificate: Path) -> ssl.SSLContext:
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.minimum_version = ssl.TLSVersion.TLSv1_2
+    try:
+        context.load_cert_chain(certificate)
+    except (OSError, ssl.SSLError) as error:
+        raise ConfigError(
+            f"cannot use the certificate {certificate}: {error}; `edgeops-server init` with the same options makes it"
+        ) from error
+    return context
 
 
 class _Uvicorn(uvicorn.Server):
-    """Ends event streams before it waits for the requests that still run."""
+    """Shows a renewed certificate from the next connection on; ends event streams before it waits for requests."""
+
+    def __init__(self, options: uvicorn.Config, *, certificate: Path) -> None:
+        super().__init__(options)
+        self._certificate = certificate
+        self._shown = _version(certificate)
+
+    async def on_tick(self, counter: int) -> bool:
+        """Ten times a second."""
+        context = self.config.ssl
+        if context is not None and counter % _CERTIFICATE_TICKS == 0 and _version(self._certificate) != self._shown:
+            self._shown = _version(self._certificate)
+            try:
+                context.load_cert_chain(self._certificate)
+                _log.info("certificate.renewed")
+            except (OSError, ssl.SSLError):
+                # The one before is still shown.
+                _log.exception("certificate.unusable file=%s", self._certificate)
+        return await super().on_tick(counter)
 
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
         """Stop to listen, wait, and end."""
         self.config.app.state.server.feed.close()  # type: ignore[union-attr]  # it is the application of `serve`
         await super().shutdown(sockets)
+
+
+def _version(file: Path) -> int | None:
+    """Another number for another file under this name; None = there is none."""
+    try:
+        return file.stat().st_mtime_ns
+    except OSError:
+        return None

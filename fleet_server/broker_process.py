@@ -16,7 +16,7 @@ from pathlib import Path
 from types import FrameType
 
 from edgeops import limits
-from edgeops.errors import PlatformError
+from edgeops.errors import ConfigError, PlatformError
 from fleet_server.broker_log import LogFilter
 from fleet_server.config import ServerConfig
 
@@ -30,8 +30,11 @@ def run_broker(config: ServerConfig, mosquitto: Path | None) -> int:
     """Run it until it ends, or until SIGTERM or SIGINT ends it; its exit code. None = the embedded broker.
 
     Raises:
+        ConfigError: the embedded broker shall speak TLS.
         PlatformError: it cannot be started.
     """
+    if mosquitto is None and config.tls:
+        raise ConfigError("the embedded broker speaks no TLS, on loopback only; name mosquitto with --mosquitto")
     command = [str(mosquitto), "-c", str(config.broker_conf)] if mosquitto else _embedded(config)
     read, write = os.pipe()
     os.set_blocking(write, False)

@@ -8,6 +8,7 @@ it needs, so each command does its own imports.
 # ruff: noqa: T201 - the CLI prints
 
 import argparse
+import json
 import logging
 import os
 import sys
@@ -16,21 +17,44 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 import edgeops
+from edgeops import limits
 from edgeops.api.shapes import Role
-from edgeops.errors import ConfigError, EdgeOpsError, InputError
+from edgeops.errors import ConfigError, ConflictError, EdgeOpsError, InputError, NotFoundError
+from edgeops.trust.transport import is_loopback
 from fleet_server.config import DEFAULT_API_PORT, DEFAULT_BROKER_PORT, ServerConfig
 
-_FAILED, _USAGE = 1, 2
+_FAILED = 1
+_CODES: tuple[tuple[type[EdgeOpsError], int], ...] = ((InputError, 2), (NotFoundError, 3), (ConflictError, 6))
+#: What a shell says of a program that SIGINT ended.
+_INTERRUPTED = 130
 _MAX_TOKENS = 1000
+_MAX_RATE = 10**12
+#: Name, default and meaning of each.
+_RATES = (
+    ("block", limits.BLOCK_RATE_BYTES_PER_S, "artifact blocks over MQTT, each counted once"),
+    ("range", limits.RANGE_RATE_BYTES_PER_S, "artifact ranges over HTTP, all devices together"),
+    ("device", limits.BLOCK_RATE_BYTES_PER_S_PER_DEVICE, "artifacts to one device"),
+)
 
 _Command = Callable[[ServerConfig, argparse.Namespace], None]
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Run one command; the exit code is 0 ok, 1 failed, 2 usage."""
+    """Run one command; the exit code is 0 ok, 1 failed, 2 usage, 3 not found, 6 conflict, as of `edgeops`."""
     options = _parser().parse_args(arguments)
     try:
-        config = ServerConfig(options.data, api_port=options.api_port, broker_port=options.broker_port)
+        config = ServerConfig(
+            options.data,
+            api_host=options.listen,
+            api_port=options.api_port,
+            broker_host=options.listen,
+            broker_port=options.broker_port,
+            block_rate=options.block_rate,
+            range_rate=options.range_rate,
+            device_rate=options.device_rate,
+            tls=options.tls or not is_loopback(options.listen),
+            names=tuple(options.host),
+        )
         if options.needs_data and not config.admin_token.exists():
             raise ConfigError(
                 f"{config.data} is no data folder of a server; run `edgeops-server init --data ...` first"
@@ -38,9 +62,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
         options.run(config, options)
     except EdgeOpsError as error:
         print(f"edgeops-server {options.command}: {error}", file=sys.stderr)
-        return _USAGE if isinstance(error, InputError) else _FAILED
+        return next((code for kind, code in _CODES if isinstance(error, kind)), _FAILED)
     except KeyboardInterrupt:
-        return 0
+        return _INTERRUPTED if options.command in ("backup", "restore") else 0
     return 0
 
 
@@ -90,11 +114,66 @@ def _token(config: ServerConfig, options: argparse.Namespace) -> None:
 
 def _enrolment_token(config: ServerConfig, options: argparse.Namespace) -> None:
     from fleet_server.access import OWNER, Access
+    from fleet_server.certificates import pinned
     from fleet_server.db.database import Database
 
     access = Access(Database.in_folder(config.db))
     for made in access.create_enrolment_tokens(options.count, created_by=OWNER, now=datetime.now(UTC)):
-        print(made.text)
+        print(pinned(config, made.text))
+
+
+def _backup(config: ServerConfig, options: argparse.Namespace) -> None:
+    from fleet_server.backup import places, taking
+
+    if options.keep and options.place.suffix == places.TAR:
+        raise InputError(f"{options.place} holds one backup, so there is nothing to --keep; name a folder")
+    taken = taking.take(
+        config, options.place, with_online_keys=options.with_online_keys, now=datetime.now(UTC), say=_say
+    )
+    gone = taking.prune(options.place, keep=options.keep) if options.keep else []
+    manifest = taken.manifest
+    if options.json:
+        facts = {"id": taken.id, "files": len(manifest.files), "bytes": manifest.size_bytes, "removed": gone}
+        print(json.dumps(facts | {"devices": manifest.devices, "online_keys": manifest.online_keys}))
+        return
+    print(f"{taken.id}: {len(manifest.files)} files, {manifest.size_bytes} bytes, {manifest.devices} devices")
+    for one in gone:
+        _say(f"removed {one}")
+    if manifest.online_keys:
+        _say("the snapshot, timestamp, fleet and delegated keys are in it, readable: guard it like the server itself")
+    else:
+        _say("no private key is in it: to restore it, bring root.pem and targets.pem")
+    if taken.offline_keys_here:
+        _say(
+            f"root.pem and targets.pem lie in {config.keys} and in no backup: without them nothing that was signed "
+            "since can be undone; keep copies elsewhere: edgeops key move-offline DIR"
+        )
+
+
+def _restore(config: ServerConfig, options: argparse.Namespace) -> None:
+    from fleet_server.backup.restoring import Order, restore
+
+    order = Order(place=options.place, target=config.data, backup_id=options.backup, offline_keys=tuple(options.keys))
+    restored = restore(order, datetime.now(UTC), say=_say)
+    taken_at = f"{restored.manifest.taken_at:%Y-%m-%d %H:%M:%S} UTC"
+    if options.json:
+        facts = {"id": restored.backup_id, "data": str(config.data), "taken_at": taken_at}
+        print(json.dumps(facts | {"devices": restored.manifest.devices, "new_keys": restored.new_keys}))
+        return
+    print(f"{config.data} is the server of {taken_at}, with {restored.manifest.devices} devices")
+    _say("the old server must not come back: end it, and let its address lead here")
+    if not restored.new_keys:
+        _say(
+            "its keys are those of the old server; if anything was signed with the targets or root key since, devices "
+            "refuse updates (rollback): restore again with --keys DIR"
+        )
+    _say(f"what was withdrawn or revoked since {taken_at} is back: models, devices, tokens; look at each of them")
+    _say("devices that were enrolled since are unknown here and have to enrol again")
+    _say("no model changes on any device until you roll one out")
+
+
+def _say(text: str) -> None:
+    print(text, file=sys.stderr, flush=True)
 
 
 def _log_to_stderr() -> None:
@@ -108,6 +187,29 @@ def _parser() -> argparse.ArgumentParser:
     shared.add_argument(
         "--broker-port", type=int, default=DEFAULT_BROKER_PORT, help="of the broker (default: %(default)s)"
     )
+    for name, default, what in _RATES:
+        shared.add_argument(
+            f"--{name}-rate",
+            # argparse reads a text default as it reads the command line, so a bad variable is told like a bad option.
+            type=_rate,
+            default=os.environ.get(f"EDGEOPS_{name.upper()}_RATE", str(default)),
+            metavar="BYTES",
+            help=f"bytes a second of {what}; EDGEOPS_{name.upper()}_RATE does the same (default: {default})",
+        )
+    shared.add_argument(
+        "--listen",
+        metavar="ADDRESS",
+        default="127.0.0.1",
+        help="where API and broker listen; beyond loopback they speak TLS only (default: %(default)s)",
+    )
+    shared.add_argument(
+        "--host",
+        metavar="HOST",
+        action="append",
+        default=[],
+        help="a host name or address under which devices reach this server; may be repeated",
+    )
+    shared.add_argument("--tls", action="store_true", help="speak TLS on loopback too")
     parser = argparse.ArgumentParser(prog="edgeops-server", description=__doc__.splitlines()[0])
     parser.add_argument("--version", action="version", version=edgeops.__version__)
     commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
@@ -132,7 +234,25 @@ def _parser() -> argparse.ArgumentParser:
     token.add_argument("--name", required=True, help="whose token it is")
     enrolment = command("enrolment-token", _enrolment_token, "print one-time tokens, each for one device")
     enrolment.add_argument("--count", type=int, choices=range(1, _MAX_TOKENS + 1), default=1, metavar="N")
+    backup = command("backup", _backup, "copy what the server knows, while it runs")
+    backup.add_argument("place", type=Path, metavar="PLACE", help="a folder of backups, or a .tar file")
+    backup.add_argument("--with-online-keys", action="store_true", help="the private keys of the server itself, too")
+    backup.add_argument("--keep", type=int, metavar="N", help="remove all but the newest N of the folder")
+    backup.add_argument("--json", action="store_true", help="one JSON document")
+    restore = command("restore", _restore, "make a data folder out of a backup", needs_data=False)
+    restore.add_argument("place", type=Path, metavar="PLACE", help="what `backup` wrote")
+    restore.add_argument("--backup", metavar="ID", help="which one of a folder (default: the newest)")
+    restore.add_argument(
+        "--keys", type=Path, action="append", default=[], metavar="DIR", help="where root.pem and targets.pem lie"
+    )
+    restore.add_argument("--json", action="store_true", help="one JSON document")
     return parser
+
+
+def _rate(text: str) -> int:
+    if not text.isdecimal() or int(text) > _MAX_RATE:
+        raise argparse.ArgumentTypeError(f"{text!r} is no number of bytes a second")
+    return int(text)
 
 
 def _default_data() -> Path:

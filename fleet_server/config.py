@@ -1,29 +1,33 @@
 """Where a server keeps its things and where it listens.
 
-One frozen value that every server process is started with; it decides paths and refuses listeners
-beyond loopback. It reads no environment and opens nothing.
+One frozen value that every server process is started with; it decides paths and names, and refuses listeners beyond
+loopback without TLS. It reads no environment and opens nothing.
 """
 
 import ipaddress
 from dataclasses import dataclass
 from pathlib import Path
 
+from edgeops import limits
 from edgeops.digest import digest_hex
 from edgeops.errors import ConfigError
+from edgeops.trust.transport import is_loopback
 
 DEFAULT_API_PORT = 8470
 DEFAULT_BROKER_PORT = 8471
 #: The broker account of the link process, and its MQTT client id.
 BROKER_USER = "edgeops-server"
+_LOOPBACK_NAMES = ("localhost", "127.0.0.1", "::1")
 
 
 @dataclass(frozen=True, slots=True)
 class ServerConfig:
-    """The data folder, the two listeners, and the path of every file in the folder.
+    """The data folder, the two listeners, rates, and the path of every file in the folder.
 
     Raises:
-        ConfigError: a listener beyond loopback, a port outside 0..65535, a data folder that cannot be
-            written into a broker's configuration file.
+        ConfigError: a listener beyond loopback without TLS, or on every address without a name; a port outside
+            0..65535; a rate below one block a second; a data folder that cannot be written into a broker's
+            configuration file.
     """
 
     data: Path
@@ -32,6 +36,15 @@ class ServerConfig:
     broker_host: str = "127.0.0.1"
     broker_port: int = DEFAULT_BROKER_PORT
     broker_user: str = BROKER_USER
+    #: Bytes a second that artifacts may take: blocks that the link publishes, each counted once however many devices
+    #: hear it; ranges over HTTP, all devices together; and each device, whichever way.
+    block_rate: int = limits.BLOCK_RATE_BYTES_PER_S
+    range_rate: int = limits.RANGE_RATE_BYTES_PER_S
+    device_rate: int = limits.BLOCK_RATE_BYTES_PER_S_PER_DEVICE
+    #: Whether both listeners speak TLS, and nothing else.
+    tls: bool = False
+    #: Host names and addresses under which devices reach this server, the first one before all.
+    names: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "data", self.data.absolute())
@@ -41,15 +54,43 @@ class ServerConfig:
             ("api", self.api_host, self.api_port),
             ("broker", self.broker_host, self.broker_port),
         ):
-            _require_loopback(name, host)
+            _require_private(name, host, tls=self.tls)
+            if _is_unspecified(host) and not self.names:
+                raise ConfigError(
+                    f"the {name} listens on every address of this machine; say under which name or address devices "
+                    "reach it: --host HOST"
+                )
             if not 0 <= port <= 65535:
                 raise ConfigError(f"{name} port {port} does not exist; choose one between 0 and 65535")
+        for name, rate in (("block", self.block_rate), ("range", self.range_rate), ("device", self.device_rate)):
+            if rate < limits.BLOCK_BYTES:
+                raise ConfigError(
+                    f"a {name} rate of {rate} bytes a second is below one block; choose {limits.BLOCK_BYTES} or more"
+                )
 
     @property
     def api_url(self) -> str:
         """Where people, the CLI and enrolling devices reach the API."""
-        host = f"[{self.api_host}]" if ":" in self.api_host else self.api_host
-        return f"http://{host}:{self.api_port}"
+        host = _reachable(self.api_host)
+        host = f"[{host}]" if ":" in host else host
+        return f"{'https' if self.tls else 'http'}://{host}:{self.api_port}"
+
+    @property
+    def local_broker_host(self) -> str:
+        """Where this machine's own processes reach the broker."""
+        return _reachable(self.broker_host)
+
+    def broker_host_for(self, reached: str | None) -> str:
+        """Where a device reaches the broker that reached the API under the name `reached`."""
+        if not self.tls:
+            return self.broker_host
+        return reached if reached in self.certificate_names else self.certificate_names[0]
+
+    @property
+    def certificate_names(self) -> tuple[str, ...]:
+        """What the server's certificate is for: the names it was given, its addresses, and this machine itself."""
+        hosts = [host for host in (self.broker_host, self.api_host) if not _is_unspecified(host)]
+        return tuple(dict.fromkeys(map(_as_certified, (*self.names, *hosts, *_LOOPBACK_NAMES))))
 
     # -- databases and files by content
 
@@ -102,6 +143,23 @@ class ServerConfig:
     def admin_token(self) -> Path:
         """The token that `init` made for the owner of this folder."""
         return self.keys / "admin.token"
+
+    # -- TLS
+
+    @property
+    def tls_folder(self) -> Path:
+        """What TLS listeners show, and whom their clients believe."""
+        return self.data / "tls"
+
+    @property
+    def certificate(self) -> Path:
+        """The server's certificate with its CA's and its private key; only the owner may read it."""
+        return self.tls_folder / "server.pem"
+
+    @property
+    def authorities(self) -> Path:
+        """The certificates of the fleet's CAs, for clients on this machine."""
+        return self.tls_folder / "ca.pem"
 
     # -- the broker
 
@@ -163,13 +221,36 @@ class ServerConfig:
         return self.run / "logs"
 
 
-def _require_loopback(name: str, host: str) -> None:
-    try:
-        loopback = host == "localhost" or ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        loopback = False
-    if not loopback:
+def _require_private(name: str, host: str, *, tls: bool) -> None:
+    if tls and _address(host) is None:
+        raise ConfigError(f"the {name} cannot listen on {host!r}; name an IP address of this machine")
+    if not tls and not is_loopback(host):
         raise ConfigError(
             f"the {name} listener {host!r} is not a loopback address; without TLS only 127.0.0.1, ::1 and "
-            "localhost are allowed: tunnel to it, or run the devices on this machine"
+            "localhost are allowed: name the address with --listen, which turns TLS on"
         )
+
+
+def _address(host: str) -> ipaddress.IPv4Address | ipaddress.IPv6Address | None:
+    try:
+        return ipaddress.ip_address("127.0.0.1" if host == "localhost" else host)
+    except ValueError:
+        return None
+
+
+def _is_unspecified(host: str) -> bool:
+    address = _address(host)
+    return address is not None and address.is_unspecified
+
+
+def _as_certified(name: str) -> str:
+    """A name as certificates spell it."""
+    address = _address(name) if name != "localhost" else None
+    return name.lower() if address is None else str(address)
+
+
+def _reachable(host: str) -> str:
+    """An address that a listener on `host` answers on, for this machine itself."""
+    if not _is_unspecified(host):
+        return host
+    return "::1" if ":" in host else "127.0.0.1"

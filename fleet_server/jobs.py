@@ -1,8 +1,8 @@
 """The jobs process: sees queued jobs through, and turns beside them what must turn all the time.
 
-Beside are the engine of rollouts, the monitoring of drift, retraining, the freshness of TUF metadata and what it
-lists, and the retention of old rows; each in a thread of its own, none of which a failure ends. One such process per
-data folder.
+Beside are the engine of rollouts, the monitoring of drift, retraining, the freshness of TUF metadata, what it lists and
+the server's certificate, and the retention of old rows; each in a thread of its own, none of which a failure ends. One
+such process per data folder.
 """
 
 import logging
@@ -13,16 +13,16 @@ from datetime import UTC, datetime, timedelta
 
 from edgeops import limits
 from edgeops.structs import learn_all
-from edgeops.trust.repository import Repository
 from fleet_server.alone import alone
 from fleet_server.artifacts import Artifacts
 from fleet_server.blobs import Blobs
+from fleet_server.certificates import Certificates
 from fleet_server.config import ServerConfig
 from fleet_server.db.database import Database
 from fleet_server.db.retention import drop_old
 from fleet_server.engine import Engine
+from fleet_server.freshness import Freshness
 from fleet_server.job_desk import JobDesk
-from fleet_server.key_alerts import KeyAlerts
 from fleet_server.monitoring import Monitoring
 from fleet_server.publish import Listing
 from fleet_server.retraining import Retrainer
@@ -32,8 +32,10 @@ _log = logging.getLogger(__name__)
 _POLL_S = 0.1
 _ENGINE_INTERVAL = timedelta(milliseconds=100)
 _RETRAINING_INTERVAL = timedelta(milliseconds=100)
-#: How often the age of the TUF metadata is looked at; it lives for weeks.
-_FRESHNESS_INTERVAL = timedelta(hours=1)
+#: How often the age of the TUF metadata is looked at. It lives for weeks, but this machine may have slept for some.
+_FRESHNESS_INTERVAL = timedelta(minutes=1)
+#: How often it is noticed that a certificate is due, or that a person made another CA sign.
+_CERTIFICATE_INTERVAL = timedelta(seconds=2)
 #: How often it is noticed that somebody signed beside the server.
 _LISTING_INTERVAL = timedelta(seconds=1)
 #: After a failure a thread rests at least this long.
@@ -59,15 +61,8 @@ def run_jobs(config: ServerConfig, *, warm: bool = False) -> None:
 
 def _serve(config: ServerConfig, database: Database, stop: threading.Event, *, warm: bool) -> None:
     learn_all()
-    alerts = KeyAlerts(database)
-
-    def keep_fresh(now: datetime) -> None:
-        # Opened each time: a key that was moved off this machine must not live on in this process.
-        repository = Repository.open(config.repository, config.keys)
-        repository.refresh(now)
-        alerts.look(repository.role_keys(), now)
-
-    keep_fresh(_now())
+    freshness = Freshness(config, database)
+    freshness.keep(_now())
     engine = Engine(database)
     blobs = Blobs(config)
     monitoring = Monitoring(database, Artifacts(blobs))
@@ -76,7 +71,8 @@ def _serve(config: ServerConfig, database: Database, stop: threading.Event, *, w
         _thread("engine", engine.run_once, _ENGINE_INTERVAL, stop),
         _thread("monitoring", monitoring.run_once, limits.DRIFT_INTERVAL, stop),
         _thread("retraining", Retrainer(database, blobs).run_once, _RETRAINING_INTERVAL, stop),
-        _thread("freshness", keep_fresh, _FRESHNESS_INTERVAL, stop),
+        _thread("freshness", freshness.keep, _FRESHNESS_INTERVAL, stop),
+        _thread("certificates", Certificates(config).keep_fresh, _CERTIFICATE_INTERVAL, stop),
         _thread("listing", Listing(config, database).follow, _LISTING_INTERVAL, stop),
         _thread("retention", lambda now: drop_old(database, now, stop), limits.RETENTION_INTERVAL, stop),
     ]

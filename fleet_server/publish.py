@@ -102,11 +102,25 @@ def withdraw(
     return _find(database, model, version, variant)
 
 
-class Listing:
-    """Notices what is listed no longer though no job withdrew it.
+def mirror(config: ServerConfig, database: Database, *, changed_by: str, now: datetime) -> None:
+    """Write down at once what a change that people signed lists anew or no longer."""
+    listed = _listed(Repository.open(config.repository, config.keys), now)
+    with database.read() as connection:
+        known, others = models.published_artifacts(connection), models.unpublished_artifacts(connection)
+    gone = [one for one in known if _place(one, listed, auto=False) is None]
+    signed = [one for one in others if _place(one, listed, auto=False) is not None]
+    with database.write() as connection:
+        for artifact in gone:
+            models.mark_withdrawn(connection, artifact, now)
+            _note(connection, changed_by, "model.withdrawn", [artifact], now)
+        _mark_listed(connection, signed, listed, changed_by, now)
 
-    A person took a delegation back or withdrew a version with the offline key, or a delegation ended. What is missing
-    twice in a row is gone: a job that withdraws writes TUF first and the database a moment later.
+
+class Listing:
+    """Notices what is listed no longer, or anew, though no job did it.
+
+    A person took a delegation back or withdrew or signed a version with the offline key, or a delegation ended. What is
+    missing, or there, twice in a row is so: a job writes TUF first and the database a moment later.
     """
 
     def __init__(self, config: ServerConfig, database: Database) -> None:
@@ -115,16 +129,17 @@ class Listing:
         self._written: int | None = None
         self._looked: datetime | None = None
         self._missing: frozenset[str] = frozenset()
+        self._found: frozenset[str] = frozenset()
 
     def follow(self, now: datetime) -> list[models.Artifact]:
-        """Mark as withdrawn what is gone; call it every second or so.
+        """Mark as withdrawn what is gone, which is returned, and as published what came; call it every second or so.
 
         Raises:
             TrustError: the repository is damaged.
         """
         written = (self._config.metadata / "timestamp.json").stat().st_mtime_ns
         fresh = self._looked is not None and now - self._looked < _LOOK_AGAIN
-        if fresh and written == self._written and not self._missing:
+        if fresh and written == self._written and not self._missing and not self._found:
             return []
         self._written, self._looked = written, now
         return self._look(now)
@@ -132,21 +147,25 @@ class Listing:
     def _look(self, now: datetime) -> list[models.Artifact]:
         listed = _listed(Repository.open(self._config.repository, self._config.keys), now)
         with self._database.read() as connection:
-            known = models.published_artifacts(connection)
+            known, others = models.published_artifacts(connection), models.unpublished_artifacts(connection)
         places = {artifact.digest: _place(artifact, listed, auto=False) for artifact in known}
         missing = frozenset(digest for digest, place in places.items() if place is None)
         gone = [artifact for artifact in known if artifact.digest in missing & self._missing]
         self._missing = missing - {artifact.digest for artifact in gone}
+        found = [one for one in others if _place(one, listed, auto=False) is not None]
+        signed = [one for one in found if one.digest in self._found]
+        self._found = frozenset(one.digest for one in found) - {one.digest for one in signed}
         moved = [
             (one, place) for one in known if (place := places[one.digest]) is not None and one.target not in listed
         ]
-        if gone or moved:
+        if gone or moved or signed:
             with self._database.write() as connection:
                 for artifact in gone:
                     models.mark_withdrawn(connection, artifact, now)
                     _note(connection, _BESIDE, "model.withdrawn", [artifact], now)
                 for artifact, place in moved:
                     models.mark_published(connection, artifact, now, target=place)
+                _mark_listed(connection, signed, listed, _BESIDE, now)
         return gone
 
 
@@ -178,6 +197,16 @@ def _publish(
                 fresh.append(artifact)
         _note(connection, published_by, "model.published", fresh, now)
         _note(connection, published_by, "model.awaits-signature", waiting, now)
+
+
+def _mark_listed(
+    connection: Connection, signed: Sequence[models.Artifact], listed: Mapping[str, str], by: str, now: datetime
+) -> None:
+    for artifact in signed:
+        place = _place(artifact, listed, auto=False)
+        assert place is not None
+        models.mark_published(connection, artifact, now, target=place)
+        _note(connection, by, "model.published", [artifact], now)
 
 
 def _listed(repository: Repository, now: datetime) -> dict[str, str]:

@@ -16,7 +16,7 @@ from edgeops.rollout import rollout as rolling
 from edgeops.rollout.evidence import Pass, Proof, WaveEvidence, wave_verdict
 from edgeops.rollout.installation import Illegal, InstallationCommand, InstallationEvent
 from edgeops.rollout.rollout import RolloutCommand, RolloutEvent, RolloutState
-from fleet_server.db import aliases, devices, models, rollouts
+from fleet_server.db import aliases, backups, devices, models, rollouts
 from fleet_server.db.aliases import Alias
 from fleet_server.db.database import Connection
 from fleet_server.db.rollouts import Installation, Rollout
@@ -50,6 +50,7 @@ def advance(connection: Connection, rollout: Rollout, event: RolloutEvent, *, re
         case RolloutCommand.WITHDRAW_OFFERS:
             for installation in rollouts.open_offers(connection, rollout.id):
                 take(connection, installation, InstallationEvent.WITHDRAW, now=now, detail=reason)
+            rollouts.let_go(connection, rollout.id, detail=reason, now=now)
         case _:
             assert_never(command)
 
@@ -159,21 +160,36 @@ def _restore(connection: Connection, installation: Installation, now: datetime) 
     proven = rollouts.last_committed(
         connection, installation.device_id, installation.deployment, besides=installation.id
     )
-    if proven is not None:
+    if proven is not None and not backups.is_older_than_this_server(connection, proven.finished_at):
         _desire(connection, proven, now)
         return
-    devices.set_desired(connection, installation.device_id, _reported_or_nothing(connection, installation), now)
+    _want_what_runs(connection, installation, proven, now)
 
 
-def _reported_or_nothing(connection: Connection, installation: Installation) -> DesiredDeployment:
-    """What the device says it runs, where this database has no proof of its own (after a restore from a backup)."""
+def _want_what_runs(
+    connection: Connection, installation: Installation, proven: Installation | None, now: datetime
+) -> None:
+    """What the device says it runs, where this database has no proof of its own (after a restore from a backup).
+
+    A model that this server does not know goes on running: nothing is wanted of the deployment then.
+    """
     device = devices.get(connection, installation.device_id)
     reported = device.reported.deployments if device and device.reported else ()
     active = [one.active for one in reported if one.deployment == installation.deployment and one.active]
+    if proven is not None and (not active or active[0] == proven.digest):
+        _desire(connection, proven, now)
+        return
     artifact = models.artifact_by_digest(connection, active[0]) if active else None
-    if artifact is None or artifact.digest == installation.digest:
-        return DesiredDeployment(deployment=installation.deployment, target=None, digest=None)
-    return DesiredDeployment(deployment=installation.deployment, target=artifact.target, digest=artifact.digest)
+    if active and artifact is None:
+        devices.want_nothing(connection, installation.device_id, installation.deployment, now)
+        return
+    ran = artifact if artifact is not None and artifact.digest != installation.digest else None
+    wanted = DesiredDeployment(
+        deployment=installation.deployment,
+        target=None if ran is None else ran.target,
+        digest=None if ran is None else ran.digest,
+    )
+    devices.set_desired(connection, installation.device_id, wanted, now)
 
 
 def _problem(connection: Connection, rollout: Rollout) -> str:

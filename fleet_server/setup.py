@@ -7,23 +7,23 @@ finishes what a crash interrupted. It starts nothing.
 from datetime import datetime
 from pathlib import Path
 
-import msgspec
-
 from edgeops.api.shapes import Role
 from edgeops.digest import write_atomically
 from edgeops.protocol.keys import SigningKey, read_private_key, write_private_key
+from edgeops.trust.authorities import AUTHORITIES_TARGET, Authority, encode_authorities
+from edgeops.trust.issuing import issuers_in, new_issuer, write_issuer
+from edgeops.trust.keyring import FLEET_KEYS_TARGET, encode_fleet_keys, fleet_keys_of
 from edgeops.trust.repository import Repository
 from fleet_server import broker
 from fleet_server.access import OWNER, Access
 from fleet_server.accounts import publish_accounts
+from fleet_server.certificates import Certificates
 from fleet_server.config import ServerConfig
 from fleet_server.db import devices, settings
 from fleet_server.db.database import Database
 from fleet_server.db.migrate import upgrade
 from fleet_server.starter import install
 
-#: The TUF target that names the keys which sign what devices are told.
-FLEET_KEYS_TARGET = "fleet/keys.json"
 _ADMIN_NAME = "admin"
 
 
@@ -34,6 +34,7 @@ def init(config: ServerConfig, *, now: datetime, starter: bool = False) -> None:
     try:
         upgrade(database)
         _make_trust(config, database, now)
+        Certificates(config).keep_fresh(now)
         _make_broker(config, database, now)
         _make_admin_token(config, database, now)
         if starter:
@@ -60,9 +61,21 @@ def _make_trust(config: ServerConfig, database: Database, now: datetime) -> None
         write_private_key(path, SigningKey.generate())
         with database.write() as connection:
             settings.write(connection, settings.FLEET_EPOCH, str(epoch))
-    if FLEET_KEYS_TARGET not in repository.listed():
-        key = {"epoch": epoch, "public_hex": read_private_key(path).public.hex}
-        repository.publish({FLEET_KEYS_TARGET: msgspec.json.encode({"epoch": epoch, "keys": [key]})}, now)
+    wanted = {}
+    listed = repository.listed()
+    if FLEET_KEYS_TARGET not in listed:
+        wanted[FLEET_KEYS_TARGET] = encode_fleet_keys(fleet_keys_of(read_private_key(path).public, epoch=epoch))
+    # Made also where nothing speaks TLS yet: later the targets key, which signs the list, may be elsewhere.
+    if AUTHORITIES_TARGET not in listed and repository.can_sign(AUTHORITIES_TARGET, now):
+        wanted[AUTHORITIES_TARGET] = encode_authorities(_authorities(config, now))
+    if wanted:
+        repository.publish(wanted, now)
+
+
+def _authorities(config: ServerConfig, now: datetime) -> list[Authority]:
+    if not issuers_in(config.keys):
+        write_issuer(config.keys, new_issuer(now))
+    return [one.authority for one in issuers_in(config.keys)]
 
 
 def _repository(config: ServerConfig, now: datetime) -> Repository:

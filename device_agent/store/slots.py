@@ -14,6 +14,7 @@ from pathlib import Path
 
 import msgspec
 
+from device_agent.store.aside import set_aside
 from edgeops import limits
 from edgeops.digest import digest_file, digest_hex, sync_folder, write_atomically
 from edgeops.protocol.messages import Digest
@@ -102,17 +103,20 @@ class Slots:
         return slot
 
     def start(self) -> Slot | None:
-        """What answers after a start: the active model, else the previous one, else None (NO_MODEL)."""
+        """What answers after a start: the active model, else the previous one, else None (NO_MODEL).
+
+        That the disk does not take the new pointer is no reason to run nothing: the next start comes to the same.
+        """
         for digest in (self._pointer.active, self._pointer.previous):
             if digest is None:
                 continue
             if self.holds(digest):
                 if digest != self._pointer.active:
-                    self._point(Pointer(active=digest))
+                    self._stand_in(Pointer(active=digest))
                 return self.slot(digest)
             self.damaged += 1
         if self._pointer != Pointer():
-            self._point(Pointer())
+            self._stand_in(Pointer())
         return None
 
     def commit(self, digest: str) -> None:
@@ -131,25 +135,30 @@ class Slots:
             return
         shutil.rmtree(self.slot(digest).path.parent, ignore_errors=True)
 
-    def collect(self, *, keep: str | None = None) -> None:
-        """Remove idle slots but the newest MAX_IDLE_SLOTS, and what a power cut left half made.
+    def collect(self, *, keep: str | None = None, idle: int = limits.MAX_IDLE_SLOTS) -> None:
+        """Remove idle slots but the newest `idle`, and what a power cut left half made.
 
         `keep` is a candidate that is neither active nor previous yet.
         """
         kept = {digest_hex(digest) for digest in (*msgspec.structs.astuple(self._pointer), keep) if digest}
-        idle: list[tuple[float, Path]] = []
+        others: list[tuple[float, Path]] = []
         for folder in self._folder.iterdir():
             if folder.name.startswith("."):
                 shutil.rmtree(folder, ignore_errors=True)
             elif folder.name not in kept:
                 with suppress(OSError):
-                    idle.append((folder.stat().st_mtime, folder))
-        for _, folder in sorted(idle, reverse=True)[limits.MAX_IDLE_SLOTS :]:
+                    others.append((folder.stat().st_mtime, folder))
+        for _, folder in sorted(others, reverse=True)[idle:]:
             shutil.rmtree(folder, ignore_errors=True)
 
     def _point(self, pointer: Pointer) -> None:
         write_atomically(self._pointer_file, msgspec.json.encode(pointer))
         self._pointer = pointer
+
+    def _stand_in(self, pointer: Pointer) -> None:
+        self._pointer = pointer
+        with suppress(OSError):
+            self._point(pointer)
 
     def _read_pointer(self) -> Pointer:
         try:
@@ -158,4 +167,5 @@ class Slots:
             return Pointer()
         except (msgspec.DecodeError, UnicodeDecodeError, OSError):
             self.damaged += 1
+            set_aside(self._pointer_file)
             return Pointer()

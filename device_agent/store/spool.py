@@ -9,6 +9,10 @@ Every append is one transaction, together with the position of the source that i
 carry a position or must not be repeated reach the disk before `append` returns (synchronous = FULL); others
 ride on the next such commit, which is earlier than any position that would skip the rows behind them.
 
+A card wears out by writes, so what need not be written is not: while records leave as fast as they come, a prediction
+waits in memory for its ack until the next transaction takes it along, a record is stored as SENT at once, and what is
+acknowledged goes with the next transaction. What a power cut takes of that is sent or asked for again.
+
 It knows no topics, envelopes or connection; `device_agent.link` publishes what `take` hands out.
 """
 
@@ -22,9 +26,9 @@ from typing import Any, Self
 
 from device_agent.faultpoint import reach
 from device_agent.store.merging import merge_records
-from device_agent.store.spoolfile import COLUMNS, SEQ_BYTES, Clock, Row, connect, pack_seqs, set_aside
+from device_agent.store.spoolfile import COLUMNS, SEQ_BYTES, Clock, Row, connect, pack_seqs, set_spool_aside
 from edgeops import limits
-from edgeops.errors import MessageError, PlatformError
+from edgeops.errors import DiskError, MessageError, PlatformError
 from edgeops.protocol.messages import Record, Records, SpoolAck
 from edgeops.protocol.topics import SPOOLED, UpKind
 from edgeops.update.faults import FailPoint
@@ -42,6 +46,9 @@ _MAX_ABSORBED = 2048
 _MAX_ONCE = 1024
 #: Seqs that are set aside on disk at a time: after a power cut, none below them is used again.
 _RESERVE = 256
+#: Predictions that wait in memory for their ack, and acknowledged records that wait to be deleted.
+_MAX_YOUNG = 256
+_MAX_DONE = 256
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,6 +69,16 @@ class Batch:
     body: Records
 
 
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """One record that has no number yet, and where its source stands behind it."""
+
+    kind: UpKind
+    data: bytes
+    #: (deployment, position).
+    checkpoint: tuple[str, bytes] | None = None
+
+
 class Spool:
     """One SQLite file; every method may be called from any thread."""
 
@@ -74,12 +91,20 @@ class Spool:
         self._durable: bool | None = None
         #: seq -> uptime at which it is offered again.
         self._in_flight: dict[int, float] = {}
+        #: Records leave as fast as they come.
+        self._flows = False
+        #: Numbered and not on disk: predictions, in order.
+        self._young: dict[int, Row] = {}
+        #: Predictions that may have left; other kinds are marked as SENT on disk.
+        self._offered: set[int] = set()
+        #: Acknowledged and still on disk.
+        self._done: set[int] = set()
         self.id = bytes(self._one("SELECT spool FROM meta"))
         self._next_seq = int(self._one("SELECT coalesce(max(seq), -1) FROM sqlite_sequence WHERE name = 'records'")) + 1
         self._pending = int(self._one("SELECT count(*) FROM records"))
         self._bytes = int(self._one("SELECT coalesce(sum(length(data) + length(absorbed)), 0) FROM records"))
         self._reserved = int(self._one("SELECT reserved FROM meta"))
-        if self._one("SELECT boot FROM meta") != clock.boot:
+        if self._one("SELECT boot FROM meta") != clock.boot or self._next_seq < self._reserved:
             self._skip_reserved()
 
     @classmethod
@@ -96,19 +121,29 @@ class Spool:
             clock: for tests.
 
         Raises:
-            PlatformError: the file cannot be opened or written.
+            DiskError: the file cannot be opened or written.
+            PlatformError: another version of the agent made it.
         """
         clock = clock or Clock.of_system()
         try:
             return cls(connect(path), path, limit_bytes=limit_bytes, clock=clock)
         except sqlite3.OperationalError as error:
-            raise PlatformError(f"cannot open the spool {path}: {error}; check disk space and permissions") from error
+            raise DiskError(f"cannot open the spool {path}: {error}; check disk space and permissions") from error
         except sqlite3.DatabaseError:
-            set_aside(path)
-        spool = cls(connect(path), path, limit_bytes=limit_bytes, clock=clock)
-        with spool._transaction(durable=True):
-            spool._count("spool.corrupt", 1)
+            set_spool_aside(path)
+        try:
+            spool = cls(connect(path), path, limit_bytes=limit_bytes, clock=clock)
+            with spool._transaction(durable=True):
+                spool._count("spool.corrupt", 1)
+        except sqlite3.Error as error:
+            raise DiskError(f"cannot make a new spool {path}: {error}; check disk space and permissions") from error
         return spool
+
+    @classmethod
+    def in_memory(cls) -> Self:
+        """One that lives as long as this process, for a device whose disk takes nothing."""
+        memory = Path(":memory:")
+        return cls(connect(memory), memory, limit_bytes=limits.TRAY_BYTES, clock=Clock.of_system())
 
     # -- in --------------------------------------------------------------------
 
@@ -128,32 +163,34 @@ class Spool:
 
         Raises:
             MessageError: another kind, or too large.
-            PlatformError: the disk is full or broken; nothing was stored.
+            DiskError: the disk is full or broken; nothing was stored.
         """
         with self._lock:
             known = None if once is None else self._first_of(once)
-            return self.append_all([(kind, data)], checkpoint=checkpoint, once=once)[0] if known is None else known
+            if known is not None:
+                return known
+            if once is None:
+                return self.append_entries([Entry(kind, data, checkpoint)])[0]
+            return self.append_all([(kind, data)], once=once)[0]
 
     def append_all(
         self,
         records: Sequence[tuple[UpKind, bytes]],
         *,
-        checkpoint: tuple[str, bytes] | None = None,
         once: str | None = None,
         spent: Spent | None = None,
     ) -> list[int]:
-        """Store several records in one transaction: a closing window goes with the predictions of its rows, a
-        nomination with what it costs. Arguments and errors as for `append`.
+        """Store several records in one transaction: a nomination goes with what it costs. Arguments and errors as for
+        `append`.
 
         Args:
             records: kind and data of each.
-            checkpoint: (deployment, position) to store with them.
             once: names them all: a second call with the same name stores nothing and returns nothing.
             spent: to store with them.
         """  # noqa: D205 - one sentence
         for kind, data in records:
-            _check(kind, data)
-        durable = checkpoint is not None or once is not None or any(kind is UpKind.REPORTS for kind, _ in records)
+            check(kind, data)
+        durable = once is not None or any(kind is UpKind.REPORTS for kind, _ in records)
         with self._lock:
             if once is not None and self.knows(once):
                 return []
@@ -163,13 +200,50 @@ class Spool:
                     self._remember(once, seqs[0])
                 if spent is not None:
                     self._store_spent(spent)
-                if checkpoint is not None:
-                    self._store_checkpoint(*checkpoint)
                 if self._bytes > self._limit_bytes:
                     self._shrink()
-        if checkpoint is not None:
+        return seqs
+
+    def append_entries(self, entries: Sequence[Entry]) -> list[int]:
+        """Store records in one transaction, each with the position of its source; errors as for `append`."""
+        for entry in entries:
+            check(entry.kind, entry.data)
+        positions = dict(entry.checkpoint for entry in entries if entry.checkpoint is not None)
+        durable = bool(positions) or any(entry.kind is UpKind.REPORTS for entry in entries)
+        with self._lock:
+            if self._may_stay_young(entries):
+                return [self._keep_young(entry) for entry in entries]
+            seqs = self._store(entries, positions, durable=durable)
+        if positions:
             reach(FailPoint.WINDOW_SPOOLED)
         return seqs
+
+    def _store(self, entries: Sequence[Entry], positions: Mapping[str, bytes], *, durable: bool) -> list[int]:
+        with self._transaction(durable=durable or self._next_seq + len(entries) > self._reserved):
+            seqs = [self._insert(entry.kind, entry.data) for entry in entries]
+            for deployment, position in positions.items():
+                self._store_checkpoint(deployment, position)
+            if self._bytes > self._limit_bytes:
+                self._shrink()
+        return seqs
+
+    def _may_stay_young(self, entries: Sequence[Entry]) -> bool:
+        return (
+            self._flows
+            and all(entry.kind is UpKind.PREDICTIONS and entry.checkpoint is None for entry in entries)
+            and self._next_seq + len(entries) <= self._reserved
+            and len(self._young) < _MAX_YOUNG
+        )
+
+    def _keep_young(self, entry: Entry) -> int:
+        seq, clock = self._next_seq, self._clock
+        at_ms, up_ms = round(clock.wall() * 1e3), round(clock.uptime() * 1e3)
+        sent = False
+        self._young[seq] = Row(seq, entry.kind, sent, at_ms, clock.boot, up_ms, (), entry.data)
+        self._next_seq += 1
+        self._pending += 1
+        self._bytes += len(entry.data)
+        return seq
 
     def knows(self, once: str) -> bool:
         """Whether records of this name were stored, acknowledged or not; the newest 1,024 names are remembered."""
@@ -209,15 +283,17 @@ class Spool:
             now = self._clock.uptime()
             self._in_flight = {seq: until for seq, until in self._in_flight.items() if until > now}
             room = credit - len(self._in_flight)
+            self._flows = self._pending <= credit // 2
             if room <= 0 or self._pending == len(self._in_flight):
                 return []
             chosen = self._choose(room)
-            if any(row.kind is UpKind.TELEMETRY and not row.sent for row in chosen) or self._has_gaps():
+            new = [row for row in chosen if row.kind is not UpKind.PREDICTIONS and not row.sent]
+            if new:
                 # A window may merge as long as the disk says NEW, so this must outlive a power cut.
-                self._mark(chosen, durable=True)
-            elif any(not row.sent for row in chosen):
-                self._mark(chosen, durable=False)
-            chosen = [self._read(row.seq) for row in chosen]
+                self._mark(new, durable=any(row.kind is UpKind.TELEMETRY for row in new) or self._has_gaps())
+                marked = {row.seq: self._read(row.seq) for row in new}
+                chosen = [marked.get(row.seq, row) for row in chosen]
+            self._offered.update(row.seq for row in chosen if row.kind is UpKind.PREDICTIONS)
             until = now + limits.ACK_TIMEOUT.total_seconds()
             self._in_flight.update(dict.fromkeys((row.seq for row in chosen), until))
             batches = list(self._batches(chosen))
@@ -229,32 +305,56 @@ class Spool:
         with self._lock:
             self._in_flight.clear()
 
+    def no_contact(self) -> None:
+        """Call when the connection is gone: what comes now is kept on disk, and windows may merge."""
+        with self._lock:
+            self._flows = False
+
     def acknowledge(self, ack: SpoolAck) -> list[int]:
-        """Delete what the server's database holds.
+        """Give up what the server's database holds.
 
         Returns:
-            The seqs that were deleted; none when the ack is for another spool or says nothing new.
+            The seqs that were given up; none when the ack is for another spool or says nothing new.
+
+        Raises:
+            DiskError: many wait to be deleted, and the disk takes nothing; they are given up all the same.
         """
         if ack.spool != self.id:
             return []
         with self._lock:
             acknowledged: list[int] = []
             for first, last in ((0, ack.through), *ack.ranges):
-                rows = self._connection.execute(
-                    "SELECT seq FROM records WHERE seq BETWEEN ? AND ? AND sent = 1", (first, min(last, self._next_seq))
-                )
-                acknowledged += [int(row[0]) for row in rows]
-            if not acknowledged:
-                return []
-            with self._transaction(durable=False):
-                self._delete(acknowledged)
+                acknowledged += self._give_up(first, min(last, self._next_seq))
+            for seq in acknowledged:
+                self._in_flight.pop(seq, None)
+            self._offered.difference_update(acknowledged)
+            if len(self._done) >= _MAX_DONE:
+                with self._transaction(durable=False):
+                    pass  # every transaction deletes what is done
             return acknowledged
+
+    def _give_up(self, first: int, last: int) -> list[int]:
+        """What may have left, of these numbers."""
+        stored = self._connection.execute(
+            "SELECT seq, sent, length(data) + length(absorbed) FROM records WHERE seq BETWEEN ? AND ?", (first, last)
+        ).fetchall()
+        gone = {
+            int(seq): int(size)
+            for seq, sent, size in stored
+            if (sent or seq in self._offered) and seq not in self._done
+        }
+        self._done.update(gone)
+        for seq in [seq for seq in self._young if first <= seq <= last and seq in self._offered]:
+            gone[seq] = len(self._young.pop(seq).data)
+        self._pending -= len(gone)
+        self._bytes -= sum(gone.values())
+        return sorted(gone)
 
     def is_acknowledged(self, seq: int) -> bool:
         """Whether the server's database holds the report `seq` of this spool."""
         with self._lock:
             held = self._connection.execute("SELECT 1 FROM records WHERE seq = ?", (seq,)).fetchone()
-        return held is None and 0 <= seq < self._next_seq
+            return (held is None or seq in self._done) and 0 <= seq < self._next_seq
 
     # -- about it ----------------------------------------------------------------
 
@@ -287,25 +387,39 @@ class Spool:
                     self._connection.execute(f"PRAGMA synchronous = {'FULL' if durable else 'NORMAL'}")
                     self._durable = durable
                 self._connection.execute("BEGIN IMMEDIATE")
+                self._take_along()
                 yield
                 self._connection.execute("COMMIT")
+                self._young.clear()
+                self._done.clear()
             except BaseException as error:
                 self._next_seq, self._reserved, self._pending, self._bytes = before
                 with suppress(sqlite3.Error):  # SQLite has rolled back by itself after some errors.
                     self._connection.execute("ROLLBACK")
                 if isinstance(error, sqlite3.Error):
-                    raise PlatformError(
+                    raise DiskError(
                         f"cannot write the spool {self._path}: {error}; check disk space and permissions"
                     ) from error
                 raise
+
+    def _take_along(self) -> None:
+        """What waited for a transaction."""
+        self._connection.executemany(
+            "INSERT INTO records (seq, kind, at_ms, boot, up_ms, data) VALUES (?, ?, ?, ?, ?, ?)",
+            [(row.seq, row.kind, row.at_ms, row.boot, row.up_ms, row.data) for row in self._young.values()],
+        )
+        self._connection.executemany("DELETE FROM records WHERE seq = ?", [(seq,) for seq in self._done])
 
     def _insert(self, kind: UpKind, data: bytes) -> int:
         seq = self._next_seq
         if seq >= self._reserved:
             self._reserve(seq + _RESERVE)
+        at_ms, up_ms = round(self._clock.wall() * 1e3), round(self._clock.uptime() * 1e3)
+        # It leaves at once; where numbers are to be answered for, it must be NEW for that.
+        sent = self._flows and kind is not UpKind.PREDICTIONS and not self._has_gaps()
         self._connection.execute(
-            "INSERT INTO records (seq, kind, at_ms, boot, up_ms, data) VALUES (?, ?, ?, ?, ?, ?)",
-            (seq, kind, round(self._clock.wall() * 1e3), self._clock.boot, round(self._clock.uptime() * 1e3), data),
+            "INSERT INTO records (seq, kind, sent, at_ms, boot, up_ms, data) VALUES (?, ?, ?, ?, ?, ?, ?)",
+            (seq, kind, sent, at_ms, self._clock.boot, up_ms, data),
         )
         self._next_seq += 1
         self._pending += 1
@@ -318,8 +432,8 @@ class Spool:
         self._reserved = end
 
     def _skip_reserved(self) -> None:
-        """The machine has started anew: records that were not durable may be gone from here and known to the
-        server, so their seqs are not used again. Another record will answer for them.
+        """The last process was cut off: records that were not on disk may be known to the server, so their seqs are not
+        used again. Another record will answer for them.
         """  # noqa: D205 - one sentence
         with self._transaction(durable=True):
             skipped = range(self._next_seq, self._reserved)
@@ -401,24 +515,27 @@ class Spool:
         """Reports, the oldest first; then the newest of the rest, whatever they are: the fewer holes in the
         numbers that have arrived, the shorter the server's ledger.
         """  # noqa: D205 - one sentence
-        chosen: list[Row] = []
+        busy = self._in_flight.keys() | self._done
+        found: list[list[Row]] = []
         for which in ("kind = ? ORDER BY seq ASC", "kind <> ? ORDER BY seq DESC"):
             rows = self._connection.execute(
                 f"SELECT {COLUMNS} FROM records WHERE {which} LIMIT ?",  # noqa: S608 - constants
-                (UpKind.REPORTS, room + len(self._in_flight)),
+                (UpKind.REPORTS, room + len(busy)),
             )
-            chosen += [row for row in map(Row.of, rows) if row.seq not in self._in_flight]
-        return chosen[:room]
+            found.append([row for row in map(Row.of, rows) if row.seq not in busy])
+        reports, others = found
+        others += [row for row in self._young.values() if row.seq not in busy]
+        return [*reports, *sorted(others, key=lambda row: row.seq, reverse=True)][:room]
 
     def _has_gaps(self) -> bool:
         return self._connection.execute("SELECT 1 FROM gaps LIMIT 1").fetchone() is not None
 
     def _mark(self, rows: Sequence[Row], *, durable: bool) -> None:
-        """Remember that these may leave; the NEW ones among them answer for numbers that were given up."""
+        """Remember that these NEW ones may leave; they answer for numbers that were given up."""
         with self._transaction(durable=durable):
             self._connection.executemany("UPDATE records SET sent = 1 WHERE seq = ?", [(row.seq,) for row in rows])
             for row in rows:
-                if row.sent or len(row.absorbed) >= _MAX_ABSORBED:
+                if len(row.absorbed) >= _MAX_ABSORBED:
                     continue
                 gaps = [
                     int(gap[0])
@@ -461,7 +578,8 @@ class Spool:
         return self._connection.execute(query).fetchone()[0]
 
 
-def _check(kind: UpKind, data: bytes) -> None:
+def check(kind: UpKind, data: bytes) -> None:
+    """Raises MessageError: another kind than `SPOOLED`, or more than MAX_RECORD_BYTES."""
     if kind not in SPOOLED:
         raise MessageError(f"{kind} does not go through the spool; only {', '.join(sorted(SPOOLED))} do")
     if len(data) > limits.MAX_RECORD_BYTES:

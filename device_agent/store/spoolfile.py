@@ -12,6 +12,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Self
 
+from device_agent.faultpoint import wall_s
+from device_agent.store.aside import set_aside
 from edgeops.errors import PlatformError
 from edgeops.protocol.topics import UpKind
 
@@ -45,7 +47,7 @@ def _boot_id() -> str:
 class Clock:
     """The device's two times: the wall clock may jump, `uptime` only grows until the next `boot`."""
 
-    wall: Callable[[], float] = time.time
+    wall: Callable[[], float] = wall_s
     uptime: Callable[[], float] = time.monotonic
     boot: str = ""
 
@@ -88,7 +90,10 @@ def connect(path: Path) -> sqlite3.Connection:
     """
     connection = sqlite3.connect(path, isolation_level=None, check_same_thread=False)
     try:
-        path.chmod(0o600)
+        if path.exists():
+            path.chmod(0o600)
+        # A record is a few hundred bytes, and every page that it touches is written whole.
+        connection.execute("PRAGMA page_size = 1024")
         connection.execute("PRAGMA journal_mode = WAL")
         connection.execute("PRAGMA synchronous = FULL")
         _check_schema(connection, path)
@@ -117,12 +122,10 @@ def _make_schema(connection: sqlite3.Connection) -> None:
     connection.execute("COMMIT")
 
 
-def set_aside(path: Path) -> None:
+def set_spool_aside(path: Path) -> None:
     """Keep the newest corrupt file for a person to look at; its journal goes with it."""
     for suffix in ("", "-wal", "-shm"):
-        part = path.with_name(path.name + suffix)
-        with suppress(FileNotFoundError):
-            part.replace(path.with_name(f"{path.name}.corrupt{suffix}"))
+        set_aside(path.with_name(path.name + suffix))
 
 
 def pack_seqs(seqs: Sequence[int]) -> bytes:

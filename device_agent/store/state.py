@@ -4,11 +4,11 @@ A file that does not parse is set aside and counted; the deployment then starts 
 and the next desired state. It decides nothing; see `edgeops.update.machine`.
 """
 
-from contextlib import suppress
 from pathlib import Path
 
 import msgspec
 
+from device_agent.store.aside import set_aside
 from edgeops.digest import write_atomically
 from edgeops.update.update import Update
 
@@ -34,8 +34,7 @@ class DeploymentStore:
             return Update()
         except (msgspec.DecodeError, UnicodeDecodeError):
             self.damaged += 1
-            with suppress(OSError):
-                self._file.replace(self._file.with_name("update.json.corrupt"))
+            set_aside(self._file)
             return Update()
 
     def save(self, update: Update) -> None:

@@ -5,6 +5,7 @@ means is for the caller.
 """
 
 import random
+import ssl
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from datetime import datetime, timedelta
@@ -20,6 +21,7 @@ from edgeops.api import shapes
 from edgeops.api.stream import Message, read_messages
 from edgeops.errors import (
     AccessError,
+    ConfigError,
     ConflictError,
     InputError,
     MessageError,
@@ -47,6 +49,8 @@ Query = Mapping[str, str | int | float | bool | datetime | tuple[str, ...] | Non
 class Client:
     """A fleet server at `url` (`http://127.0.0.1:8470`), spoken to with one bearer token.
 
+    `authorities` is a file with the CAs (PEM) that its certificate must come from; None = those of the system.
+
     Raises, from every method:
         UnreachableError: no answer, or not one of this API.
         AccessError: no token, a wrong one, or one whose role may not do this.
@@ -61,6 +65,7 @@ class Client:
         token: str | None = None,
         *,
         timeout: timedelta = _ANSWER_TIMEOUT,
+        authorities: Path | None = None,
         transport: httpx.BaseTransport | None = None,
     ) -> None:
         self.url = url.rstrip("/")
@@ -74,6 +79,7 @@ class Client:
             headers=headers,
             timeout=httpx.Timeout(timeout.total_seconds(), connect=_CONNECT_TIMEOUT.total_seconds()),
             transport=transport,
+            verify=_believing(authorities),
             trust_env=False,
         )
 
@@ -95,9 +101,37 @@ class Client:
         """Whether the API answers; needs no token."""
         return self._get("/health", shapes.Health)
 
+    def last_restoration(self) -> shapes.Restoration | None:
+        """When the server came out of a backup, if it did."""
+        return next(iter(self._get("/restorations", shapes.Restorations).restorations), None)
+
     def keys(self) -> tuple[shapes.Key, ...]:
         """All keys of the fleet, by their public halves."""
         return self._get("/keys", shapes.Keys).keys
+
+    def signed_today(self) -> shapes.SignedToday:
+        """What is signed offline today: what a change begins with."""
+        return self._get("/keys/today", shapes.SignedToday)
+
+    def next_key(self, role: shapes.KeyRole | str, *, model: str | None = None) -> shapes.NextKey:
+        """Have the server make a key of its own that a change shall trust."""
+        return self._post("/keys/next", shapes.NextKey, {"role": str(role), "model": model})
+
+    def authorities(self) -> shapes.Authorities:
+        """The fleet's CAs, and the certificate that the server shows."""
+        return self._get("/authorities", shapes.Authorities)
+
+    def next_authority(self) -> shapes.Authority:
+        """Have the server make a CA that a change shall list."""
+        return self._post("/authorities", shapes.Authority)
+
+    def switch_authority(self) -> shapes.Authority:
+        """Let the newest CA sign the server's certificate now."""
+        return self._post("/authorities/switch", shapes.Authority)
+
+    def submit_change(self, change: bytes) -> shapes.Submitted:
+        """Publish a change that enough people signed; its file's content."""
+        return _parse(self._send("POST", "/keys/changes", content=change), shapes.Submitted)
 
     def tokens(self) -> Iterator[shapes.Token]:
         """All API tokens, without secrets."""
@@ -629,6 +663,20 @@ class Client:
         if not answer.is_success:
             raise _error(self.url, answer)
         return answer
+
+
+def _believing(authorities: Path | None) -> ssl.SSLContext:
+    """There is no way around the check of chain, name and validity.
+
+    Raises:
+        ConfigError: a file that holds no CA.
+    """
+    try:
+        return ssl.create_default_context(cafile=authorities)
+    except (OSError, ssl.SSLError) as error:
+        raise ConfigError(
+            f"cannot read CAs from {authorities}: {error}; name the right file with EDGEOPS_CA"
+        ) from error
 
 
 def _read_event(url: str, data: str) -> shapes.Event:

@@ -102,6 +102,23 @@ class Health(Answer):
     version: str
 
 
+class Restoration(Answer):
+    """That the server came out of a backup."""
+
+    #: Its id.
+    backup: str
+    taken_at: Moment
+    restored_at: Moment
+    #: Devices of the fleet that said nothing since.
+    unheard_devices: int
+
+
+class Restorations(Answer):
+    """The last restoration, if there was one."""
+
+    restorations: tuple[Restoration, ...]
+
+
 # -- who may speak ------------------------------------------------------------------
 
 
@@ -192,6 +209,43 @@ class Enrolment(Answer):
     tuf_url: str
 
 
+class Authority(Answer):
+    """A certificate authority (CA) of this fleet."""
+
+    #: What devices pin: `sha256:` and 64 hex characters.
+    fingerprint: str
+    #: The certificate.
+    pem: str
+    begins_at: AwareDatetime
+    ends_at: AwareDatetime
+    #: Whether the certificate that the server shows is one of its own, and whether its key lies on this server.
+    signs: bool
+    on_server: bool
+
+
+class ServerCertificate(Answer):
+    """What the server shows over TLS."""
+
+    names: tuple[str, ...]
+    ends_at: AwareDatetime
+
+
+class Authorities(Answer):
+    """The listed CAs, oldest first; without TLS no certificate is shown."""
+
+    authorities: tuple[Authority, ...]
+    certificate: ServerCertificate | None = None
+
+
+class ServerTime(Answer):
+    """What time it is on the server, signed by the fleet key together with the nonce of the question."""
+
+    at: AwareDatetime
+    key_id: str
+    #: 128 hex characters; over what, `edgeops.trust.moment` says.
+    signature: str
+
+
 class KeyRole(StrEnum):
     """What a key of this fleet signs."""
 
@@ -218,6 +272,8 @@ class Key(Answer):
     model: str | None = None
     #: Of TUF roles: when what it signed must be signed again; of auto keys: when the delegation ends.
     expires_at: AwareDatetime | None = None
+    #: Of TUF roles: so many of the role's keys must sign.
+    threshold: int = 1
     #: Whether the private half lies on this server.
     on_server: bool
 
@@ -226,6 +282,41 @@ class Keys(Answer):
     """All keys of this fleet."""
 
     keys: tuple[Key, ...]
+
+
+class SignedToday(Answer):
+    """What is signed offline today, as JSON texts: what a change is made of."""
+
+    #: All roots (TUF specification, 4.3), oldest first.
+    roots: tuple[str, ...]
+    #: TUF specification, 4.5.
+    targets: str
+
+
+class NextKeyRequest(Request):
+    """Which of the server's own keys shall be replaced, or made for a delegation."""
+
+    role: KeyRole
+    #: Of an auto key: whose versions it shall sign.
+    model: Id | None = None
+
+
+class NextKey(Answer):
+    """A key that the server made and nobody trusts yet, by its public half."""
+
+    role: KeyRole
+    public_hex: str
+    #: Of a fleet key.
+    epoch: int | None = None
+
+
+class Submitted(Answer):
+    """What came of a change that people signed."""
+
+    #: False: it had been published before.
+    published: bool
+    #: Targets that are listed no longer.
+    unlisted: tuple[str, ...] = ()
 
 
 # -- devices ------------------------------------------------------------------------

@@ -155,13 +155,13 @@ class BlockMap:
     def recheck(self, read_block: Callable[[int, int], bytes]) -> int:
         """After a crash: forget blocks whose bytes on disk do not match; returns how many.
 
-        `read_block(offset, length)` reads the partial file.
+        Those that were written and not yet noted are found again. `read_block(offset, length)` reads the partial file.
         """
         lost = 0
         for index in range(self.count):
-            if self._have[index] and not self._fits(index, read_block(self.offset(index), self.length(index))):
-                self._have[index] = 0
-                lost += 1
+            fits = self._fits(index, read_block(self.offset(index), self.length(index)))
+            lost += self._have[index] and not fits
+            self._have[index] = fits
         return lost
 
     def to_bytes(self) -> bytes:

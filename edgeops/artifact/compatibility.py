@@ -33,7 +33,18 @@ _TFLITE_RUNTIME_2_14 = {
 
 def incompatibilities(descriptor: Descriptor, facts: DeviceFacts) -> tuple[str, ...]:
     """Why the artifact does not fit the device, for people; empty = it fits."""
-    return (*_platform(descriptor, facts), *_operators(descriptor, facts), *_space(descriptor, facts))
+    return (*_platform(descriptor, facts), *_operators(descriptor, facts), *_memory(descriptor, facts))
+
+
+def disk_shortage(descriptor: Descriptor, facts: DeviceFacts, *, reserve_bytes: int) -> str | None:
+    """Why the artifact does not fit the disk now, `reserve_bytes` of which stay free, for people; None = it fits."""
+    needed = descriptor.size_bytes + reserve_bytes
+    if needed <= facts.disk_free_bytes:
+        return None
+    return (
+        f"{_mib(descriptor.size_bytes)} of model and {_mib(reserve_bytes)} of reserve do not fit, "
+        f"{_mib(facts.disk_free_bytes)} are free; make room"
+    )
 
 
 def _platform(descriptor: Descriptor, facts: DeviceFacts) -> list[str]:
@@ -64,16 +75,12 @@ def _highest(versions: Mapping[str, int], name: str) -> int:
     return 0 if name.startswith(("BUILTIN_", "CUSTOM:")) else versions.get(name, 1)
 
 
-def _space(descriptor: Descriptor, facts: DeviceFacts) -> list[str]:
-    reasons = []
+def _memory(descriptor: Descriptor, facts: DeviceFacts) -> list[str]:
     memory = max(descriptor.memory_bytes, descriptor.manifest.budgets.memory_bytes)
     share = int(facts.memory_bytes * limits.MODEL_MEMORY_SHARE)
-    if memory > share:
-        reasons.append(f"{_mib(memory)} of memory, a model may use {_mib(share)} of {_mib(facts.memory_bytes)} here")
-    disk = descriptor.size_bytes + limits.DISK_RESERVE_BYTES
-    if disk > facts.disk_free_bytes:
-        reasons.append(f"{_mib(disk)} of disk with the reserve, {_mib(facts.disk_free_bytes)} are free")
-    return reasons
+    if memory <= share:
+        return []
+    return [f"{_mib(memory)} of memory, a model may use {_mib(share)} of {_mib(facts.memory_bytes)} here"]
 
 
 def _mib(size_bytes: int) -> str:

@@ -10,6 +10,7 @@ import typer
 
 from edgeops import __version__
 from edgeops.cli import (
+    backup,
     dataset,
     demo,
     devices,
@@ -55,6 +56,8 @@ app.add_typer(telemetry.app, name="telemetry")
 app.add_typer(job.app, name="job")
 app.add_typer(key.app, name="key")
 app.add_typer(token.app, name="token")
+app.command("backup")(backup.backup)
+app.command("restore")(backup.restore)
 
 
 def _print_version(wanted: bool) -> None:

@@ -2,10 +2,13 @@
 
 The address: `--url`, `EDGEOPS_URL`, else what `edgeops up` wrote into the data folder. The token: `--token`,
 `EDGEOPS_TOKEN`, else the administrator's token of that folder, which is sent to the server of that
-folder only. `connected` gives these options to every command that needs a server.
+folder only. Over HTTPS its certificate must come from the CAs in the file `EDGEOPS_CA`, else from those of that folder,
+else from the system's; nothing turns the check off. `connected` gives these options to every command that needs a
+server.
 """
 
 import inspect
+import os
 from collections.abc import Callable
 from functools import wraps
 from pathlib import Path
@@ -15,7 +18,7 @@ import typer
 
 from edgeops.api.client import Client
 from edgeops.errors import AccessError, ConfigError, UnreachableError
-from edgeops.local.endpoints import VARIABLE, admin_token_file, default_data, read_endpoints
+from edgeops.local.endpoints import VARIABLE, admin_token_file, authorities_file, default_data, read_endpoints
 
 Url = Annotated[
     str | None, typer.Option("--url", envvar="EDGEOPS_URL", help="Address of the server.", rich_help_panel="Server")
@@ -55,7 +58,16 @@ def connect(url: str | None, token: str | None, data: Path | None) -> Client:
             f"no token for {address}; name one with --token or EDGEOPS_TOKEN (its administrator makes one: "
             "edgeops token create NAME --role operator)"
         )
-    return Client(address, token)
+    return Client(address, token, authorities=_authorities(folder))
+
+
+def _authorities(folder: Path) -> Path | None:
+    """Whom to believe over HTTPS; None = whom the system believes."""
+    named = os.environ.get("EDGEOPS_CA")
+    if named:
+        return Path(named)
+    own = authorities_file(folder)
+    return own if own.exists() else None
 
 
 def local_url(folder: Path) -> str | None:

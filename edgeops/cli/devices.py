@@ -1,11 +1,12 @@
 """`edgeops devices`: which agents there are, what they run, say and answer."""
 
-from datetime import datetime
+from datetime import UTC, datetime
 from itertools import islice
 from typing import Annotated
 
 import typer
 
+from edgeops import limits
 from edgeops.api.client import Client
 from edgeops.api.shapes import Device
 from edgeops.cli.connection import connected
@@ -33,6 +34,7 @@ def list_(client: Client, as_json: AsJson = False) -> None:
         [(one.id, one.name, _presence(one), _running(one), one.last_seen_at) for one in devices],
         empty="no devices; enrol one with a token: edgeops devices token",
     )
+    _tell_of_restoration(client)
 
 
 @app.command()
@@ -233,3 +235,16 @@ def _presence(device: Device) -> str:
 def _running(device: Device) -> str | None:
     parts = [f"{one.deployment} {short_digest(one.active) or 'no model'} ({one.state})" for one in device.deployments]
     return ", ".join(parts) or None
+
+
+def _tell_of_restoration(client: Client) -> None:
+    """Why a device may be missing here, or be back."""
+    last = client.last_restoration()
+    if last is None or datetime.now(UTC) - last.restored_at > limits.RESTORATION_TOLD:
+        return
+    say(
+        f"this server was restored on {last.restored_at:%Y-%m-%d %H:%M} UTC from a backup of "
+        f"{last.taken_at:%Y-%m-%d %H:%M} UTC: a device enrolled in between is not known here and has to enrol again, "
+        "one removed in between is accepted again (edgeops devices remove ID); "
+        f"{last.unheard_devices} have not spoken since"
+    )

@@ -1,8 +1,10 @@
 """`edgeops key`: which keys the fleet trusts, where they lie, and what the server's own may sign.
 
 `delegate`, `undelegate` and `move-offline` sign or move keys on this machine; nothing private goes over the network.
+Who may sign at all is changed by the commands of `edgeops.cli.key_changes`.
 """
 
+from collections.abc import Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -11,6 +13,7 @@ import typer
 
 from edgeops import limits
 from edgeops.api.shapes import Key
+from edgeops.cli import key_ca, key_changes
 from edgeops.cli.connection import Data, Token, Url, connect, local_url
 from edgeops.cli.live import confirm, say
 from edgeops.cli.options import AsJson, Keys
@@ -22,6 +25,18 @@ if TYPE_CHECKING:
     from edgeops.local.signing import Proposal
 
 app = typer.Typer(help="Keys that the fleet trusts.", no_args_is_help=True)
+app.add_typer(key_ca.app, name="ca")
+for _name, _command in (
+    ("make", key_changes.make),
+    ("trust", key_changes.trust),
+    ("revoke", key_changes.revoke),
+    ("rotate", key_changes.rotate),
+    ("renew", key_changes.renew),
+    ("sign", key_changes.sign),
+    ("submit", key_changes.submit),
+    ("begin-again", key_changes.begin_again),
+):
+    app.command(_name)(_command)
 
 _Model = Annotated[str, typer.Argument(metavar="MODEL", help="Name of a model.")]
 
@@ -39,9 +54,10 @@ def list_(url: Url = None, token: Token = None, data: Data = None, as_json: AsJs
         return
     print_table(
         ("role", "of", "key id", "public (Ed25519)", "expires", "private half"),
-        [(key.role, _of(key), key.key_id, key.public_hex, key.expires_at, private[key.key_id]) for key in keys],
+        [(key.role, _of(key, keys), key.key_id, key.public_hex, key.expires_at, private[key.key_id]) for key in keys],
     )
-    for warning in filter(None, map(_warning, keys)):
+    # Several keys of one role end together: it is told once.
+    for warning in dict.fromkeys(filter(None, map(_warning, keys))):
         say(warning)
 
 
@@ -68,7 +84,8 @@ def delegate(
         str | None, typer.Option(help="Whose evaluation rows are taken.  [default: the one it was trained on]")
     ] = None,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Show the acceptance set and sign nothing.")] = False,
-    yes: Annotated[bool, typer.Option("--yes", help="Do not ask; needed where nobody can answer.")] = False,
+    yes: key_changes.Yes = False,
+    out: key_changes.Out = None,
     keys: Keys = None,
     url: Url = None,
     token: Token = None,
@@ -76,44 +93,63 @@ def delegate(
     as_json: AsJson = False,
 ) -> None:
     """Let the server sign retrained versions of a model, within an acceptance set that every device runs first."""
-    from edgeops.local import signing  # noqa: PLC0415 - it loads tuf and numpy, which other commands do not need
+    from edgeops.local import ceremony, signing  # noqa: PLC0415 - they load tuf and numpy, which others do not need
 
-    repository = signing.open_repository(data or default_data(), keys)
+    folder = keys or keys_folder(data or default_data())
     with connect(url, token, data) as client:
+        draft = ceremony.begin(client, folder, datetime.now(UTC))
         proposal = signing.propose_acceptance(
             client, model, version=version, dataset=dataset, floor=floor, class_floor=class_floor
         )
-    if not as_json:
-        _print_proposal(proposal)
-    if not (dry_run or yes):
-        confirm(f"Sign this, and let the server sign versions of {model} for {limits.DELEGATION_LIFE.days} days?")
-    delegation = None if dry_run else signing.delegate(repository, proposal, datetime.now(UTC))
+        if not as_json:
+            _print_proposal(proposal)
+        if dry_run:
+            if as_json:
+                print_json({"model": model, "delegation": None, "acceptance": _acceptance(proposal)})
+            say("nothing is signed")
+            return
+        if not yes:
+            confirm(f"Sign this, and let the server sign versions of {model} for {limits.DELEGATION_LIFE.days} days?")
+        delegation = signing.delegate(client, draft, proposal)
+        outcome = ceremony.complete(
+            client, draft.finish(), keys=folder, out=out, name=f"delegate-{model}", now=datetime.now(UTC)
+        )
     if as_json:
-        signed = None if delegation is None else {"key_id": delegation.key_id, "expires_at": _text(delegation.expires)}
+        published = isinstance(outcome, ceremony.Published)
+        signed = {"key_id": delegation.key_id, "published": published, "expires_at": _text(delegation.expires)}
         print_json({"model": model, "delegation": signed, "acceptance": _acceptance(proposal)})
         return
-    if delegation is None:
-        say("nothing is signed")
-    else:
-        say(
-            f"until {delegation.expires:%Y-%m-%d} the server may sign versions of {model} that the fleet retrained by "
-            f"itself; take it back with: edgeops key undelegate {model}"
-        )
+    key_changes.tell(outcome, as_json=False)
+    say(
+        f"until {delegation.expires:%Y-%m-%d} the server may sign versions of {model} that the fleet retrained by "
+        f"itself, once this is published; take it back with: edgeops key undelegate {model}"
+    )
 
 
 @app.command()
-def undelegate(model: _Model, *, keys: Keys = None, data: Data = None, as_json: AsJson = False) -> None:
+def undelegate(
+    model: _Model,
+    *,
+    out: key_changes.Out = None,
+    keys: Keys = None,
+    url: Url = None,
+    token: Token = None,
+    data: Data = None,
+    as_json: AsJson = False,
+) -> None:
     """Let the server sign no more versions of a model; those it signed are listed no longer and install nowhere."""
-    from edgeops.local import signing  # noqa: PLC0415 - it loads tuf and numpy, which other commands do not need
+    from edgeops.local import ceremony, signing  # noqa: PLC0415 - they load tuf and numpy, which others do not need
 
-    repository = signing.open_repository(data or default_data(), keys)
-    gone = signing.undelegate(repository, model, datetime.now(UTC))
-    if as_json:
-        print_json({"model": model, "unlisted": gone})
-        return
-    say(f"{model} has no delegation any more; {len(gone)} targets are no longer listed; devices that run one go on")
-    for path in gone:
-        print(path)
+    folder = keys or keys_folder(data or default_data())
+    with connect(url, token, data) as client:
+        draft = ceremony.begin(client, folder, datetime.now(UTC))
+        signing.undelegate(draft, model)
+        outcome = ceremony.complete(
+            client, draft.finish(), keys=folder, out=out, name=f"undelegate-{model}", now=datetime.now(UTC)
+        )
+    key_changes.tell(outcome, as_json=as_json)
+    if isinstance(outcome, ceremony.Published):
+        say(f"{model} has no delegation any more; devices that run what its key signed go on")
 
 
 @app.command("move-offline")
@@ -151,8 +187,12 @@ def _warning(key: Key) -> str | None:
     return f"what {key.role}{f' ({key.model})' if key.model else ''} signed {when}: {advice(key.role, key.model)}"
 
 
-def _of(key: Key) -> str | None:
-    return f"epoch {key.epoch}" if key.epoch is not None else key.model
+def _of(key: Key, keys: Sequence[Key]) -> str | None:
+    """Whose, or when, or how many of them must sign."""
+    if key.epoch is not None:
+        return f"epoch {key.epoch}"
+    siblings = [one for one in keys if one.role == key.role and one.model == key.model]
+    return key.model if len(siblings) == 1 else f"{key.threshold} of {len(siblings)}"
 
 
 def _text(moment: datetime) -> str:

@@ -1,6 +1,7 @@
 """`edgeops model`: what was trained, how good it is, and whether devices may run it."""
 
 from datetime import UTC, datetime
+from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -8,13 +9,14 @@ import typer
 from edgeops.api.client import Client
 from edgeops.api.shapes import Alias, Artifact, Version
 from edgeops.artifact.manifest import Variant
+from edgeops.cli import key_changes
 from edgeops.cli.connection import Data, Token, Url, connect, connected
 from edgeops.cli.live import follow, say
 from edgeops.cli.options import AsJson, Keys, Reference, Timeout
 from edgeops.cli.output import abridged, print_facts, print_json, print_table, printable, size
-from edgeops.cli.reference import parse_model_version
+from edgeops.cli.reference import ModelVersion, parse_model_version
 from edgeops.learning.retraining import RetrainingState
-from edgeops.local.endpoints import default_data
+from edgeops.local.endpoints import default_data, keys_folder
 
 app = typer.Typer(help="Trained models and their versions.", no_args_is_help=True)
 
@@ -84,27 +86,76 @@ def show(
 
 
 @app.command()
-def sign(
+def request(
     model: Reference,
     *,
+    out: Annotated[
+        Path | None, typer.Option("--out", metavar="FILE", help="The file.  [default: MODEL-VERSION.change]")
+    ] = None,
     variant: Annotated[Variant | None, typer.Option(help="Only this one.  [default: all]")] = None,
+    url: Url = None,
+    token: Token = None,
+    data: Data = None,
+    as_json: AsJson = False,
+) -> None:
+    """Write what must be signed of a version into a file, for whoever holds a targets key and reaches no server."""
+    from edgeops.local import ceremony, signing  # noqa: PLC0415 - they load tuf and numpy, which others do not need
+
+    folder = keys_folder(data or default_data())
+    with connect(url, token, data) as client:
+        draft = ceremony.begin(client, folder, datetime.now(UTC))
+        draft.list(signing.read_for_signing(client, model.model, model.version, variant))
+        file = out or Path(f"{model.model}-{model.version}.change")
+        outcome = ceremony.complete(client, draft.finish(), keys=folder, out=file, name="", now=datetime.now(UTC))
+    key_changes.tell(outcome, as_json=as_json)
+
+
+@app.command()
+def sign(
+    model: Annotated[
+        ModelVersion | None,
+        typer.Argument(metavar="MODEL@VERSION", parser=parse_model_version, help="For example digits@1."),
+    ] = None,
+    *,
+    offline: Annotated[
+        Path | None,
+        typer.Option("--offline", metavar="FILE", help="Sign this file that `model request` wrote; needs no server."),
+    ] = None,
+    artifacts: Annotated[
+        list[Path] | None,
+        typer.Option("--artifact", metavar="FILE", help="With --offline: hold a model file against it; repeatable."),
+    ] = None,
+    yes: key_changes.Yes = False,
+    variant: Annotated[Variant | None, typer.Option(help="Only this one.  [default: all]")] = None,
+    out: key_changes.Out = None,
     keys: Keys = None,
     url: Url = None,
     token: Token = None,
     data: Data = None,
-    timeout: Timeout = None,
     as_json: AsJson = False,
 ) -> None:
     """Sign a version that awaits it with the offline targets key, after its files were held against what they claim."""
-    from edgeops.local import signing  # noqa: PLC0415 - it loads tuf and numpy, which other commands do not need
+    from edgeops.local import ceremony, signing  # noqa: PLC0415 - they load tuf and numpy, which others do not need
 
-    repository = signing.open_repository(data or default_data(), keys)
+    folder = keys or keys_folder(data or default_data())
+    if (model is None) == (offline is None):
+        raise typer.BadParameter("name MODEL@VERSION, or a file with --offline")
+    if model is None:
+        assert offline is not None
+        key_changes.sign_file(
+            offline, keys=folder, yes=yes, as_json=as_json, models_only=True, artifacts=tuple(artifacts or ())
+        )
+        return
     with connect(url, token, data) as client:
-        job = signing.sign(client, repository, model.model, model.version, variant=variant, now=datetime.now(UTC))
-        job = follow(client, job, what=f"sign {model}", timeout=timeout)
-        if as_json:
-            print_json(job)
-            return
+        draft = ceremony.begin(client, folder, datetime.now(UTC))
+        draft.list(signing.read_for_signing(client, model.model, model.version, variant))
+        change = draft.finish()
+        if not change.is_empty:
+            name = f"{model.model}-{model.version}"
+            outcome = ceremony.complete(client, change, keys=folder, out=out, name=name, now=datetime.now(UTC))
+            key_changes.tell(outcome, as_json=as_json)
+            if as_json or isinstance(outcome, ceremony.Waiting):
+                return
         print_version(client.version(model.model, model.version))
         made = (one for one in client.retrainings(model.model) if one.version == model.version)
         waits = next((one for one in made if one.state in _GOES_ON), None)
@@ -119,6 +170,7 @@ def withdraw(
     model: Reference,
     *,
     variant: Annotated[Variant | None, typer.Option(help="Only this one.  [default: all]")] = None,
+    out: key_changes.Out = None,
     keys: Keys = None,
     url: Url = None,
     token: Token = None,
@@ -131,12 +183,18 @@ def withdraw(
         if keys is None:
             job = client.withdraw(model.model, model.version, variant=variant)
         else:
-            from edgeops.local import signing  # noqa: PLC0415 - as in `sign`
+            from edgeops.local import ceremony, signing  # noqa: PLC0415 - as in `sign`
 
-            repository = signing.open_repository(data or default_data(), keys)
-            job = signing.withdraw(
-                client, repository, model.model, model.version, variant=variant, now=datetime.now(UTC)
-            )
+            draft = ceremony.begin(client, keys, datetime.now(UTC))
+            signing.withdraw(client, draft, model.model, model.version, variant)
+            change = draft.finish()
+            if not change.is_empty:
+                name = f"withdraw-{model.model}-{model.version}"
+                outcome = ceremony.complete(client, change, keys=keys, out=out, name=name, now=datetime.now(UTC))
+                if isinstance(outcome, ceremony.Waiting):
+                    key_changes.tell(outcome, as_json=as_json)
+                    return
+            job = client.withdraw(model.model, model.version, variant=variant)
         job = follow(client, job, what=f"withdraw {model}", timeout=timeout)
     if as_json:
         print_json(job)

@@ -19,7 +19,7 @@ Keys = Annotated[
     typer.Option(
         "--keys",
         metavar="DIR",
-        help="Where the targets key lies since it was moved offline.  [default: with the server's]",
+        help="Where your root and targets keys lie.  [default: with the server's]",
         rich_help_panel="Server",
     ),
 ]

@@ -9,7 +9,8 @@ from typing import Annotated
 import typer
 
 from edgeops.cli.live import say
-from edgeops.local.endpoints import VARIABLE, default_data, keys_folder
+from edgeops.local.endpoints import LOOPBACK, VARIABLE, default_data, keys_folder
+from edgeops.local.listening import Listening
 from edgeops.local.up import DEFAULT_AGENTS, MAX_AGENTS, Site
 from edgeops.trust import custody
 
@@ -18,17 +19,27 @@ def up(
     data: Annotated[
         Path | None, typer.Option("--data", envvar=VARIABLE, help="Data folder.  [default: the XDG data folder]")
     ] = None,
+    *,
     agents: Annotated[
         int, typer.Option(min=0, max=MAX_AGENTS, help="Agents to run beside the server.")
     ] = DEFAULT_AGENTS,
+    listen: Annotated[
+        str, typer.Option(metavar="ADDRESS", help="Where API and broker listen; beyond loopback with TLS only.")
+    ] = LOOPBACK,
+    host: Annotated[
+        list[str] | None,
+        typer.Option(metavar="HOST", help="Name or address under which devices reach this machine; may be repeated."),
+    ] = None,
+    tls: Annotated[bool, typer.Option("--tls", help="Speak TLS on loopback too.")] = False,
     starter: Annotated[
         bool, typer.Option("--starter/--no-starter", help="Let a fresh site begin with a model that reads digits.")
     ] = True,
 ) -> None:
     """Start server, broker and agents on this machine; Ctrl-C ends them all."""
     end_on_signals()
+    listening = Listening(address=listen, hosts=tuple(host or ()), forced_tls=tls)
     try:
-        with Site(data or default_data(), agents=agents, starter=starter, say=say) as site:
+        with Site(data or default_data(), agents=agents, starter=starter, listening=listening, say=say) as site:
             _print(site)
             if starter:
                 _begin(site)

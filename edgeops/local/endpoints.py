@@ -92,6 +92,16 @@ def repository_folder(data: Path) -> Path:
     return data / "repository"
 
 
+def authorities_file(data: Path) -> Path:
+    """The CAs of that server, when it speaks TLS."""
+    return data / "tls/ca.pem"
+
+
+def certificate_file(data: Path) -> Path:
+    """What that server shows over TLS: its private key, its certificate and its CA's."""
+    return data / "tls/server.pem"
+
+
 def admin_token_file(data: Path) -> Path:
     """Where the first administrator's token lies (mode 0600)."""
     return data / "keys/admin.token"
@@ -111,12 +121,12 @@ def free_port(wish: int | None = None) -> int:
     raise ConfigError("no free port on 127.0.0.1")
 
 
-def is_listening(port: int) -> bool:
-    """Whether somebody accepts connections on this port of the loopback interface."""
-    with socket.socket(socket.AF_INET, socket.SOCK_STREAM) as probe:
+def is_listening(port: int, host: str = LOOPBACK) -> bool:
+    """Whether somebody accepts connections on this port of an address of this machine."""
+    with socket.socket(socket.AF_INET6 if ":" in host else socket.AF_INET, socket.SOCK_STREAM) as probe:
         probe.settimeout(0.5)
         # The kernel may choose `port` itself as client port: TCP then connects the socket to itself (RFC 9293 3.5).
-        return probe.connect_ex((LOOPBACK, port)) == 0 and probe.getsockname()[1] != port
+        return probe.connect_ex((host, port)) == 0 and probe.getsockname()[1] != port
 
 
 @contextmanager

@@ -1,8 +1,9 @@
 """What a person signs: delegations with their acceptance sets, and versions that wait for a signature.
 
-Works where the repository folder of the server can be reached, with private keys from that server's folder or from
-another one (`keys`). What is to be signed is asked from the server and checked here before a key touches it. It
-decides nothing about models and asks nobody; what is shown to a person is `edgeops.cli`'s business.
+What is to be signed is asked from the server and checked here before it goes into a change; who signs that, and how it
+comes back, is `edgeops.local.ceremony`'s. Moving keys off the server and beginning again without them work on the
+server's own machine. It decides nothing about models and asks nobody; what is shown to a person is `edgeops.cli`'s
+business.
 """
 
 import csv
@@ -18,7 +19,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edgeops.api.client import Client
-from edgeops.api.shapes import Job, Version
+from edgeops.api.shapes import KeyRole, Version
 from edgeops.artifact.acceptance import (
     AcceptanceSet,
     AcceptanceVerdict,
@@ -30,11 +31,16 @@ from edgeops.artifact.manifest import Descriptor, Manifest, Variant, decode_desc
 from edgeops.artifact.package import open_artifact
 from edgeops.digest import digest_bytes
 from edgeops.errors import ConfigError, ConflictError, DatasetError, NotFoundError, TrustError
+from edgeops.local.ceremony import make_key, remember_root
 from edgeops.local.endpoints import keys_folder, repository_folder
 from edgeops.model.model import Model
+from edgeops.protocol.keys import PublicKey
 from edgeops.trust import custody
+from edgeops.trust.change import sign as sign_change
 from edgeops.trust.delegation import Delegation
+from edgeops.trust.draft import Draft
 from edgeops.trust.repository import Repository
+from edgeops.trust.signers import by_id
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -47,17 +53,6 @@ class Proposal:
     reached: AcceptanceVerdict
     dataset: str
     acceptance: AcceptanceSet
-
-
-def open_repository(data: Path, keys: Path | None) -> Repository:
-    """The repository of the server in `data`, with its keys and those in `keys`.
-
-    Raises:
-        ConfigError: there is no such repository, or no targets key in `keys`.
-    """
-    if keys is not None and not custody.key_file(keys, "targets").is_file():
-        raise ConfigError(f"no {custody.key_file(keys, 'targets')}; name the folder that the keys were moved to")
-    return Repository.open(repository_folder(data), keys_folder(data), offline=keys)
 
 
 def propose_acceptance(
@@ -86,26 +81,21 @@ def propose_acceptance(
     return Proposal(model=model, version=trusted.version, reached=reached, dataset=chosen, acceptance=acceptance)
 
 
-def delegate(repository: Repository, proposal: Proposal, now: datetime) -> Delegation:
-    """Sign a delegation and its acceptance set in one change.
-
-    Raises:
-        ConfigError: the targets key is not at hand.
-    """
-    alongside = {acceptance_path(proposal.model): encode_acceptance(proposal.acceptance)}
-    return repository.delegate(proposal.model, now, alongside=alongside)
+def delegate(client: Client, draft: Draft, proposal: Proposal) -> Delegation:
+    """Let a key that the server makes sign retrained versions, and list the acceptance set with it."""
+    draft.list({acceptance_path(proposal.model): encode_acceptance(proposal.acceptance)})
+    made = client.next_key(KeyRole.AUTO, model=proposal.model)
+    return draft.delegate(proposal.model, PublicKey.from_hex(made.public_hex))
 
 
-def undelegate(repository: Repository, model: str, now: datetime) -> tuple[str, ...]:
-    """Take a delegation and its acceptance set back; the targets that are listed no longer.
+def undelegate(draft: Draft, model: str) -> None:
+    """Take a delegation and its acceptance set back.
 
     Raises:
         NotFoundError: the model has no delegation.
-        ConfigError: the targets key is not at hand.
     """
-    if model not in repository.delegations():
-        raise NotFoundError(f"{model} has no delegation; list them with: edgeops key list")
-    return repository.undelegate(model, now, alongside=[acceptance_path(model)])
+    draft.undelegate(model)
+    draft.unlist([acceptance_path(model)])
 
 
 def read_for_signing(client: Client, model: str, version: int, variant: Variant | None) -> dict[str, bytes]:
@@ -129,37 +119,15 @@ def read_for_signing(client: Client, model: str, version: int, variant: Variant 
     return wanted
 
 
-def sign(
-    client: Client, repository: Repository, model: str, version: int, *, variant: Variant | None, now: datetime
-) -> Job:
-    """List a version with the targets key at hand; the job marks it as published.
-
-    Raises:
-        NotFoundError: no such version or variant.
-        TrustError: a descriptor does not describe the file that the server has.
-        ConfigError: the targets key is not at hand.
-    """
-    repository.publish(read_for_signing(client, model, version, variant), now)
-    return client.publish(model, version, variant=variant)
-
-
-def withdraw(
-    client: Client, repository: Repository, model: str, version: int, *, variant: Variant | None, now: datetime
-) -> Job:
-    """Take a version off the list with the targets key at hand; the job marks it as withdrawn.
+def withdraw(client: Client, draft: Draft, model: str, version: int, variant: Variant | None) -> None:
+    """List a version no longer; what its delegated key listed is the server's to take back.
 
     Raises:
         NotFoundError: no such version.
-        ConfigError: the targets key is not at hand.
     """
-    paths = [
-        f"models/{model}/{folder}{version}-{one.variant}.json"
-        for one in client.version(model, version).artifacts
-        if variant in (None, one.variant)
-        for folder in ("", "auto/")
-    ]
-    repository.withdraw(paths, now)
-    return client.withdraw(model, version, variant=variant)
+    artifacts = client.version(model, version).artifacts
+    paths = [f"models/{model}/{version}-{one.variant}.json" for one in artifacts if variant in (None, one.variant)]
+    draft.unlist(paths)
 
 
 def move_offline(data: Path, destination: Path, now: datetime) -> tuple[Path, ...]:
@@ -181,8 +149,31 @@ def move_offline(data: Path, destination: Path, now: datetime) -> tuple[Path, ..
         )
     repository.renew(now)
     moved = custody.move_offline(keys, destination)
+    remember_root(destination, repository.trusted_root())
     Repository.open(repository_folder(data), keys).refresh(now, force=True)
     return moved
+
+
+def begin_again(data: Path, keys: Path, now: datetime) -> bytes:
+    """Make new root and targets keys in `keys`, and a root that nobody before has signed; that root.
+
+    On the server's own machine. All that is listed stays so; devices refuse the new root until they are told by hand.
+
+    Raises:
+        ConflictError: `keys` holds root or targets keys already.
+        ConfigError: there is no repository in `data`, or a folder cannot be written.
+    """
+    repository = Repository.open(repository_folder(data), keys_folder(data))
+    new = {role: make_key(keys, role) for role in custody.OFFLINE}
+    new |= {role: repository.prepare_key(role) for role in custody.ROLES if role not in custody.OFFLINE}
+    draft = Draft(repository.base(), now)
+    draft.begin_again(new)
+    change = draft.finish()
+    sign_change(change, by_id(keys))
+    repository.submit(change, now, begin_again=True)
+    root = repository.trusted_root()
+    remember_root(keys, root)
+    return root
 
 
 def _trusted(client: Client, model: str, version: int | None) -> Version:

@@ -22,6 +22,7 @@ from edgeops.errors import ConfigError, EdgeOpsError, PlatformError, Unreachable
 from edgeops.local import endpoints as places
 from edgeops.local import processes
 from edgeops.local.endpoints import Endpoints
+from edgeops.local.listening import API_PORT, BROKER_PORT, Listening
 from edgeops.local.mosquitto import LOSS, choose_broker
 from edgeops.local.part import Part
 from edgeops.local.processes import Child
@@ -56,6 +57,7 @@ class Site:
         agents: how many agents to enrol (when they are not yet) and start.
         warm: import TensorFlow before the first training asks for it.
         starter: add the model that comes with the package.
+        listening: where, and whether with TLS; None = on loopback without.
         say: gets one line of news for people at a time.
 
     Raises:
@@ -74,6 +76,7 @@ class Site:
         agents: int = DEFAULT_AGENTS,
         warm: bool = False,
         starter: bool = False,
+        listening: Listening | None = None,
         say: Callable[[str], None] = lambda _: None,
     ) -> None:
         if not 0 <= agents <= MAX_AGENTS:
@@ -85,6 +88,7 @@ class Site:
         self._wanted = agents
         self._warm = warm
         self._starter = starter
+        self._listening = listening or Listening()
         self._say = say
         self._endings = ExitStack()
 
@@ -156,6 +160,8 @@ class Site:
     def _start(self) -> None:
         mosquitto = choose_broker(self.data)
         if mosquitto is None:
+            if self._listening.tls:
+                raise ConfigError("the embedded broker speaks no TLS, on loopback only; install mosquitto")
             self._say(LOSS)
         places.make_folder(self.data)
         self._endings.enter_context(places.exclusive(self.data))
@@ -168,10 +174,12 @@ class Site:
 
     def _choose_endpoints(self) -> Endpoints:
         last = places.read_endpoints(self.data)
+        first = (API_PORT, BROKER_PORT) if self._listening.beyond else (None, None)
+        api_port, broker_port = (last.api_port, last.broker_port) if last else first
         return Endpoints(
-            url=f"http://{places.LOOPBACK}:{self._choose_port('api', last.api_port if last else None)}",
-            broker_host=places.LOOPBACK,
-            broker_port=self._choose_port("broker", last.broker_port if last else None),
+            url=self._listening.url(self._choose_port("api", api_port)),
+            broker_host=self._listening.reached_at,
+            broker_port=self._choose_port("broker", broker_port),
             pid=os.getpid(),
         )
 
@@ -180,12 +188,15 @@ class Site:
         while (port := places.free_port(last)) != last and last is not None and time.monotonic() < deadline:
             time.sleep(_PORT_POLL_S)
         if last not in (None, port):
+            if self._listening.beyond:
+                raise ConfigError(f"another program holds port {last}, where devices reach the {name}; end that one")
             self._say(f"another program took port {last}: the {name} has moved to {port}")
         return port
 
     def _server_command(self, verb: str, *more: str) -> list[str]:
         ports = ("--api-port", str(self.endpoints.api_port), "--broker-port", str(self.endpoints.broker_port))
-        return processes.python("fleet_server.cli", verb, "--data", self.data, *ports, *more)
+        where = self._listening.arguments()
+        return processes.python("fleet_server.cli", verb, "--data", self.data, *ports, *where, *more)
 
     def _initialise(self) -> None:
         command = self._server_command("init", *(["--starter"] if self._starter else []))
@@ -200,7 +211,7 @@ class Site:
         self._start_part("link", self._server_command("link"))
         self._start_part("jobs", self._server_command("jobs", *(["--warm"] if self._warm else [])))
         for part, port in ((broker, self.endpoints.broker_port), (api, self.endpoints.api_port)):
-            self._wait(part, partial(places.is_listening, port))
+            self._wait(part, partial(places.is_listening, port, self._listening.reached_at))
 
     def _start_part(self, name: str, command: Sequence[str], *, own_log: Path | None = None) -> Part:
         start = partial(processes.start, name, command, logs=self.logs, own_log=own_log)
@@ -212,7 +223,8 @@ class Site:
 
     def _connect(self) -> None:
         token = places.admin_token_file(self.data).read_text().strip()
-        self.client = self._endings.enter_context(Client(self.endpoints.url, token))
+        authorities = places.authorities_file(self.data) if self._listening.tls else None
+        self.client = self._endings.enter_context(Client(self.endpoints.url, token, authorities=authorities))
 
     # -- agents
 
@@ -256,7 +268,8 @@ class Site:
     def _run_agent(self, name: str, state: Path, environment: Mapping[str, str] | None = None) -> Child:
         broker = f"{self.endpoints.broker_host}:{self.endpoints.broker_port}"
         # Ports move between two runs of `up`; what enrolment told the agent may be out of date.
-        command = processes.python("device_agent.cli", "--state", state, "run", "--broker", broker)
+        moved = ("--broker", broker, "--server", self.endpoints.url)
+        command = processes.python("device_agent.cli", "--state", state, "run", *moved)
         return processes.start(name, command, logs=self.logs, environment=environment)
 
     def _wait(self, part: Part, ready: Callable[[], bool]) -> None:

@@ -64,6 +64,21 @@ class Freshness(StrEnum):
     CLONED_SESSION = "cloned-session"
 
 
+class Misfit(StrEnum):
+    """Why an envelope is not believed, as devices count it and the server puts it aside."""
+
+    #: Of a protocol version that this side does not speak.
+    VERSION = "version"
+    #: Made for or by another device than the topic's.
+    WRONG_DEVICE = "wrong-device"
+    #: Made for another kind of message than the topic's.
+    WRONG_KIND = "wrong-kind"
+    #: By a key that is not accepted.
+    UNKNOWN_KEY = "unknown-key"
+    #: Not signed by the key that it names.
+    SIGNATURE = "signature"
+
+
 @dataclass(frozen=True, slots=True)
 class Speaker:
     """Who signs: the key, its epoch and this start's session."""
@@ -104,17 +119,20 @@ def open_envelope(payload: bytes, *, device: str, kind: str, keys: Mapping[str, 
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
         raise MessageError(f"not an envelope: {error}") from error
     if envelope.v != VERSION:
-        raise EnvelopeError(f"envelope version {envelope.v}, this side speaks {VERSION}; update the older side")
+        raise EnvelopeError(
+            f"envelope version {envelope.v}, this side speaks {VERSION}; update the older side", Misfit.VERSION
+        )
     if (envelope.device, envelope.kind) != (device, kind):
         raise EnvelopeError(
-            f"the envelope says {envelope.device[:63]!r}/{envelope.kind[:20]!r}, its topic {device!r}/{kind!r}"
+            f"the envelope says {envelope.device[:63]!r}/{envelope.kind[:20]!r}, its topic {device!r}/{kind!r}",
+            Misfit.WRONG_KIND if envelope.device == device else Misfit.WRONG_DEVICE,
         )
     key = keys.get(envelope.key_id)
     if key is None:
-        raise EnvelopeError(f"key {envelope.key_id[:16]!r} is not accepted for {device!r}")
+        raise EnvelopeError(f"key {envelope.key_id[:16]!r} is not accepted for {device!r}", Misfit.UNKNOWN_KEY)
     signed = _DOMAIN + msgspec.msgpack.encode(msgspec.structs.astuple(envelope)[:-1])
     if len(envelope.signature) != SIGNATURE_BYTES or not key.verifies(envelope.signature, signed):
-        raise EnvelopeError(f"wrong signature on a {kind} message of {device!r}")
+        raise EnvelopeError(f"wrong signature on a {kind} message of {device!r}", Misfit.SIGNATURE)
     return envelope
 
 

@@ -93,11 +93,11 @@ class Reason(StrEnum):
     ROLLBACK = "rollback"
     #: Descriptor, block list or file do not match their digests.
     DIGEST = "digest"
-    #: Architecture, runtime, operators, memory or disk.
+    #: Architecture, runtime, operators or memory.
     INCOMPATIBLE = "incompatible"
     #: The blocks did not come in time.
     FETCH = "fetch"
-    #: No space, or a write error.
+    #: No space, or a disk that takes nothing: full, read-only, a write error.
     DISK = "disk"
     #: The file does not load, or answers its golden vectors wrongly.
     GOLDEN = "golden"
@@ -148,7 +148,7 @@ class Reported(Body, frozen=True, kw_only=True):
     desired_revision: Count
     facts: DeviceFacts
     deployments: Annotated[tuple[DeploymentState, ...], msgspec.Meta(max_length=limits.MAX_DEPLOYMENTS)]
-    #: Counted mishaps by stable name (spool.dropped, envelope.refused ...).
+    #: Counted mishaps by stable name (spool.dropped, envelope.signature ...).
     counters: Annotated[dict[Fact, Count], msgspec.Meta(max_length=limits.MAX_COUNTERS)] = {}
 
 

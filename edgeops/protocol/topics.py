@@ -13,6 +13,9 @@ from edgeops.digest import DIGEST_PATTERN, digest_hex
 from edgeops.errors import TopicError
 
 PREFIX = "edgeops/v1"
+#: What every client id begins with, and no id does. The broker replaces the client id by the user's name once that is
+#: proven; until then a connection is known by what it sent, which so is never the id of somebody else.
+CLIENT_ID_PREFIX = "edgeops/"
 
 _ID = re.compile(r"[a-z0-9][a-z0-9-]{2,62}")
 _BLOCK_INDEX = re.compile(r"0|[1-9][0-9]{0,6}")
@@ -119,6 +122,11 @@ def parse_topic(text: str) -> Topic:
     if direction == "blob" and DIGEST_PATTERN.fullmatch(f"sha256:{name}") and _is_block_index(last):
         return Block(f"sha256:{name}", int(last))
     raise TopicError(f"not an EdgeOps topic: {text[:120]!r}; unknown direction, id or block")
+
+
+def client_id(user: str) -> str:
+    """The MQTT client id that a user of the broker connects with."""
+    return CLIENT_ID_PREFIX + user
 
 
 def is_id(text: str) -> bool:

@@ -55,7 +55,7 @@ class RolloutCommand(StrEnum):
     NONE = "none"
     #: Ask the devices of the present wave that were not asked yet.
     OFFER_WAVE = "offer-wave"
-    #: Take back every offer that has not ended; committed devices keep the model.
+    #: Take back every offer that has not ended, and ask nobody more; committed devices keep the model.
     WITHDRAW_OFFERS = "withdraw-offers"
 
 

@@ -1,4 +1,8 @@
-"""Where private keys lie: moving root and targets off the server, so that taking the server signs no model.
+"""Where private keys lie: their files, and moving root and targets off the server, so that who takes it signs no model.
+
+One folder belongs to one person, or to the server, and holds one key per role: `root.pem`, `targets.pem`,
+`auto-<model>.pem`. A key that shall replace it lies beside it as `root.next.pem` until the change that trusts it is
+published.
 
 Files only: copy, read back, compare, then remove, so that a power cut at any moment leaves each key in at least one
 place and repeating the move ends it. What the keys may sign, and whether the server goes on without them, is
@@ -15,16 +19,38 @@ from edgeops.protocol.keys import read_private_key, write_private_key
 
 #: What the server can do without.
 OFFLINE = ("root", "targets")
+#: The roles of TUF.
+ROLES = (*OFFLINE, "snapshot", "timestamp")
+
+_SUFFIX = ".pem"
+_NEXT = ".next"
 
 
 def key_file(folder: Path, role: str) -> Path:
     """Where the private key of a role lies in a folder of keys."""
-    return folder / f"{role}.pem"
+    return folder / f"{role}{_SUFFIX}"
+
+
+def next_key_file(folder: Path, role: str) -> Path:
+    """Where the key lies that shall replace it."""
+    return folder / f"{role}{_NEXT}{_SUFFIX}"
+
+
+def next_keys(folder: Path) -> dict[str, Path]:
+    """All keys that shall replace others, by role."""
+    found = sorted(folder.glob(f"*{_NEXT}{_SUFFIX}"))
+    return {path.name.removesuffix(_NEXT + _SUFFIX): path for path in found}
+
+
+def key_files(folder: Path, roles: Sequence[str] = ROLES) -> tuple[Path, ...]:
+    """The keys of these roles that lie in `folder`, also those that shall replace them."""
+    places = [place for role in roles for place in (key_file(folder, role), next_key_file(folder, role))]
+    return tuple(path for path in places if path.exists())
 
 
 def lie_together(keys: Path) -> bool:
     """Whether a key that could be offline lies on the server."""
-    return any(key_file(keys, role).exists() for role in OFFLINE)
+    return bool(key_files(keys, OFFLINE))
 
 
 def move_offline(keys: Path, destination: Path) -> tuple[Path, ...]:
@@ -35,7 +61,9 @@ def move_offline(keys: Path, destination: Path) -> tuple[Path, ...]:
         ConflictError: `destination` holds another key under the same name.
     """
     _check_place(keys, destination)
-    moves = [(key_file(keys, role), key_file(destination, role)) for role in OFFLINE]
+    waiting = [next_key_file(keys, role) for role in OFFLINE if next_key_file(keys, role).exists()]
+    sources = [*(key_file(keys, role) for role in OFFLINE), *waiting]
+    moves = [(source, destination / source.name) for source in sources]
     _check_keys(moves)
     try:
         destination.mkdir(mode=0o700, parents=True, exist_ok=True)

@@ -32,5 +32,7 @@ def advice(role: str, model: str | None) -> str:
                 "devices install nothing new then; sign anything where targets.pem is kept, for example with: edgeops "
                 "model sign"
             )
+        case "ca":
+            return "devices believe no server then; make the next CA in time: edgeops key ca renew"
         case _:
             return "the server signs this again by itself; that it did not says that its jobs process has trouble"

@@ -56,6 +56,8 @@ class FailureKind(StrEnum):
     TRANSPORT = "transport"
     #: Other bytes than the ones that were signed.
     LENGTH_OR_HASH = "length-or-hash"
+    #: The disk of this machine takes nothing: full, read-only.
+    DISK = "disk"
     #: Does not parse, or this machine's own trouble.
     OTHER = "other"
 

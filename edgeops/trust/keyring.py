@@ -4,6 +4,8 @@ They are the TUF target `fleet/keys.json`, signed offline by the targets role. T
 writes that document; it neither verifies TUF metadata nor opens envelopes.
 """
 
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from typing import Annotated
 
 import msgspec
@@ -31,15 +33,27 @@ class FleetKeys(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields
     epoch: _Epoch
     keys: Annotated[tuple[FleetKey, ...], msgspec.Meta(min_length=1, max_length=_MAX_KEYS)]
 
-    def accepted(self) -> dict[str, PublicKey]:
-        """The keys by key id, as `open_envelope` wants them."""
-        publics = [PublicKey.from_hex(key.public_hex) for key in self.keys]
-        return {public.key_id: public for public in publics}
+    def accepted(self) -> "AcceptedKeys":
+        """Whom a device listens to."""
+        publics = [(PublicKey.from_hex(key.public_hex), key.epoch) for key in self.keys]
+        return AcceptedKeys(
+            {public.key_id: public for public, _ in publics}, {public.key_id: epoch for public, epoch in publics}
+        )
 
 
-def first_fleet_keys(public: PublicKey) -> FleetKeys:
-    """The document of a new fleet: one key, epoch 1."""
-    return FleetKeys(epoch=1, keys=(FleetKey(epoch=1, public_hex=public.hex),))
+@dataclass(frozen=True, slots=True)
+class AcceptedKeys:
+    """Whom a device listens to, by key id; nobody before the keys were learnt."""
+
+    #: As `open_envelope` wants them.
+    publics: Mapping[str, PublicKey] = field(default_factory=dict)
+    #: The epoch in which each key speaks: it is no other's to say.
+    epochs: Mapping[str, int] = field(default_factory=dict)
+
+
+def fleet_keys_of(public: PublicKey, *, epoch: int = 1) -> FleetKeys:
+    """The document that names one key: that of a new fleet, or the one after all before it."""
+    return FleetKeys(epoch=epoch, keys=(FleetKey(epoch=epoch, public_hex=public.hex),))
 
 
 def encode_fleet_keys(keys: FleetKeys) -> bytes:

@@ -1,23 +1,22 @@
 """The TUF repository of a fleet: what may run is what its current metadata lists.
 
-Signs metadata with consistent snapshots and writes it in an order (`edgeops.trust.storage`) in which a reader never
-sees half a change and a crash leaves the state before or after it. Targets below `models/<model>/auto/` are
-signed by that model's delegated key, all others by the targets key. It does not decide what deserves
-to be listed, and it fetches nothing; the roles may sign on different machines.
+What `edgeops.trust.draft` makes and enough keys signed is published here, whether the keys lie on this machine or
+signed elsewhere; targets below `models/<model>/auto/` are signed by that model's delegated key, all others by the
+targets keys. It does not decide what deserves to be listed, and it fetches nothing. In which order files are written,
+`edgeops.trust.publication` knows.
 """
 
 import re
-from collections.abc import Collection, Iterable, Mapping
-from dataclasses import dataclass
-from datetime import UTC, datetime
+from collections.abc import Collection, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from datetime import datetime
 from pathlib import Path
 from typing import Any, Self
 
-from cryptography.hazmat.primitives.serialization import load_pem_private_key
-from securesystemslib.signer import CryptoSigner, Signer
+from securesystemslib.signer import Signer
 from tuf.api.metadata import (  # type: ignore[attr-defined]  # python-tuf fills __all__ at run time
     Metadata,
-    MetaFile,
     Root,
     Snapshot,
     TargetFile,
@@ -27,14 +26,20 @@ from tuf.api.metadata import (  # type: ignore[attr-defined]  # python-tuf fills
 
 from edgeops import limits
 from edgeops.artifact.manifest import auto_model
-from edgeops.errors import ConfigError, InputError
-from edgeops.protocol.keys import SigningKey, read_private_key, write_private_key
-from edgeops.trust.delegation import ROLE_PREFIX, Delegation, delegate, delegations_in, role_of, undelegate, within
+from edgeops.errors import ConfigError, ConflictError, InputError
+from edgeops.protocol.keys import PublicKey, SigningKey, write_private_key
+from edgeops.protocol.topics import is_id
+from edgeops.trust.change import Base, Change, check_shape, is_signed, read_base, sign, signatures
+from edgeops.trust.custody import ROLES, key_file
+from edgeops.trust.delegation import ROLE_PREFIX, Delegation, role_of, within
+from edgeops.trust.draft import Draft
+from edgeops.trust.publication import Publication
+from edgeops.trust.signers import by_id, prepare, promote
 from edgeops.trust.storage import Current, Storage
 
-ROLES = (Root.type, Targets.type, Snapshot.type, Timestamp.type)
-
 _TARGET_PATH = re.compile(r"[a-z0-9][a-z0-9._-]*(/[a-z0-9][a-z0-9._-]*)*")
+#: Roles whose keys the server makes and keeps.
+_ONLINE = (Snapshot.type, Timestamp.type)
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,20 +61,22 @@ class RoleKey:
     #: TUF key id, and the 64 hex characters of the public half.
     key_id: str
     public_hex: str
-    #: When what it signed last must be signed again; of a delegated role, when its delegation ends.
+    #: When what the role signed last must be signed again; of a delegated role, when its delegation ends.
     expires: datetime
     #: Whether the private half is among the signers.
     at_hand: bool
+    #: So many of the role's keys must sign.
+    threshold: int = 1
 
 
 class Repository:
-    """One repository folder and the signers that are at hand, by role."""
+    """One repository folder and the keys that are at hand."""
 
-    def __init__(self, folder: Path, signers: Mapping[str, Signer], *, new_keys: Path) -> None:
-        """`new_keys` is the folder where the key of a new delegation is put."""
+    def __init__(self, folder: Path, signers: Mapping[str, Signer], *, keys: Path) -> None:
+        """`signers` are by TUF key id; `keys` is the folder where new keys of this server are put."""
         self._storage = Storage(folder)
-        self._signers = dict(signers)
-        self._new_keys = new_keys
+        self._publication = Publication(self._storage, dict(signers))
+        self._keys = keys
 
     @classmethod
     def create(cls, folder: Path, keys_folder: Path, now: datetime) -> Self:
@@ -81,13 +88,13 @@ class Repository:
         keys_folder.mkdir(parents=True, exist_ok=True)
         keys_folder.chmod(0o700)
         for role in ROLES:
-            path = keys_folder / f"{role}.pem"
+            path = key_file(keys_folder, role)
             if not path.exists():
                 write_private_key(path, SigningKey.generate())
-        repository = cls(folder, signers_in(keys_folder), new_keys=keys_folder)
+        repository = cls(folder, by_id(keys_folder), keys=keys_folder)
         with repository._storage.alone():
             if not repository._storage.is_begun():
-                repository._write_first(now)
+                repository._publication.begin(keys_folder, now)
         return repository
 
     @classmethod
@@ -97,37 +104,41 @@ class Repository:
         Raises:
             ConfigError: there is no repository in `folder`, or a key file that cannot be read.
         """
-        signers = signers_in(keys_folder) | (signers_in(offline) if offline is not None else {})
-        repository = cls(folder, signers, new_keys=keys_folder)
+        signers = by_id(keys_folder) if offline is None else by_id(keys_folder, offline)
+        repository = cls(folder, signers, keys=keys_folder)
         if not repository._storage.is_begun():
             raise ConfigError(f"no TUF repository in {folder}; run edgeops-server init for this data folder")
         return repository
+
+    # -- with the keys that are at hand
 
     def publish(self, targets: Mapping[str, bytes], now: datetime) -> None:
         """List `targets` (path -> content), new or replaced; nothing happens when all are listed already.
 
         Raises:
             InputError: a path that is no target path.
-            ConfigError: the key of a role is not on this machine, or a delegation is missing or has ended.
+            ConfigError: too few keys of a role are on this machine, or a delegation is missing or has ended.
         """
         for path in targets:
             if _TARGET_PATH.fullmatch(path) is None:
                 raise InputError(f"not a target path: {path[:120]!r}; use lower-case names, digits and . _ - /")
-        files = {path: TargetFile.from_data(path, content, ["sha256"]) for path, content in targets.items()}
-        with self._storage.alone():
-            current = self._storage.load()
-            changed: dict[str, dict[str, TargetFile]] = {}
-            for path, file in files.items():
+        with self._alone(now) as current:
+            own = {path: content for path, content in targets.items() if auto_model(path) is None}
+            delegated: dict[str, dict[str, TargetFile]] = {}
+            for path in targets.keys() - own.keys():
                 role = self._role_for(current, path, now)
+                file = TargetFile.from_data(path, targets[path], ["sha256"])
                 if current.listing(role).signed.targets.get(path) != file:
-                    changed.setdefault(role, {})[path] = file
-            if not changed:
-                return
-            for path, file in ((path, file) for part in changed.values() for path, file in part.items()):
-                self._storage.write_target(file, targets[path])
-            for role, part in changed.items():
-                current.listing(role).signed.targets.update(part)
-            self._write_listings(current, changed, now)
+                    delegated.setdefault(role, {})[path] = file
+            draft = Draft(self._base(current), now)
+            draft.list(own)
+            if delegated:
+                for path, file in ((path, file) for part in delegated.values() for path, file in part.items()):
+                    self._storage.write_target(file, targets[path])
+                for role, part in delegated.items():
+                    current.listing(role).signed.targets.update(part)
+                self._publication.list_delegated(current, delegated, now)
+            self._publish_own(draft.finish(), now)
 
     def withdraw(self, paths: Collection[str], now: datetime) -> tuple[str, ...]:
         """Stop listing `paths`, and return those that were listed; harmless to repeat.
@@ -135,97 +146,74 @@ class Repository:
         The content stays on disk for readers of an older snapshot.
 
         Raises:
-            ConfigError: the key of a role is not on this machine.
+            ConfigError: too few keys of a role are on this machine.
         """
-        with self._storage.alone():
-            current = self._storage.load()
-            changed: dict[str, set[str]] = {}
-            for role in (Targets.type, *current.delegated):
-                removed = set(paths) & set(current.listing(role).signed.targets)
-                for path in removed:
-                    del current.listing(role).signed.targets[path]
-                if removed:
-                    changed[role] = removed
+        with self._alone(now) as current:
+            draft = Draft(self._base(current), now)
+            gone = set(draft.unlist(paths))
+            change = draft.finish()
+            self._publication.require_own(change, current)
+            changed = [role for role in current.delegated if set(paths) & set(current.listing(role).signed.targets)]
+            for role in changed:
+                listed = current.listing(role).signed.targets
+                for path in set(paths) & set(listed):
+                    gone.add(path)
+                    del listed[path]
             if changed:
-                self._write_listings(current, changed, now)
-        return tuple(sorted(path for removed in changed.values() for path in removed))
+                self._publication.list_delegated(current, changed, now)
+            self._publish_own(change, now)
+        return tuple(sorted(gone))
 
     def delegate(self, model: str, now: datetime, *, alongside: Mapping[str, bytes] | None = None) -> Delegation:
         """Let a new key, put into the keys folder, sign `models/<model>/auto/*` for DELEGATION_LIFE.
 
         What the model's key before it listed stays listed. `alongside` (path -> content) is listed by the
-        targets key in the same change.
+        targets keys in the same change.
 
         Raises:
             InputError: no model can have this name.
-            ConfigError: the key of a role is not on this machine.
+            ConfigError: too few keys of a role are on this machine.
         """
-        role = role_of(model)
-        files = {path: TargetFile.from_data(path, content, ["sha256"]) for path, content in (alongside or {}).items()}
-        with self._storage.alone():
-            current = self._storage.load()
-            self._require(current, (Targets.type, Snapshot.type, Timestamp.type))
-            key = SigningKey.generate()
-            write_private_key(self._new_keys / f"{role}.pem", key)
-            self._signers[role] = _signer_of(key)
-            expires = (now.astimezone(UTC) + limits.DELEGATION_LIFE).replace(microsecond=0)
-            delegate(current.targets.signed, model, self._signers[role].public_key, expires=expires)
-            current.delegations.update(delegations_in(current.targets.signed))
-            current.delegated.setdefault(role, _new_listing(current, role))
-            for path, file in files.items():
-                self._storage.write_target(file, (alongside or {})[path])
-            current.targets.signed.targets.update(files)
-            self._write_listings(current, (role, Targets.type), now)
-            return current.delegations[model]
+        role_of(model)
+        with self._alone(now) as current:
+            self._publication.require(current, (Targets.type, *_ONLINE))
+            draft = Draft(self._base(current), now)
+            draft.delegate(model, self.prepare_key(role_of(model)))
+            draft.list(alongside or {})
+            self._publish_own(draft.finish(), now)
+        return self.delegations()[model]
 
     def undelegate(self, model: str, now: datetime, *, alongside: Collection[str] = ()) -> tuple[str, ...]:
         """End a delegation: its targets are listed no longer, and its key is deleted; harmless to repeat.
 
-        `alongside` are targets of the targets key that go in the same change. The answer are the paths that the
+        `alongside` are targets of the targets keys that go in the same change. The answer are the paths that the
         delegated key had listed.
 
         Raises:
             InputError: no model can have this name.
-            ConfigError: the targets key is not on this machine.
+            ConfigError: too few targets keys are on this machine.
         """
         role = role_of(model)
-        with self._storage.alone():
-            current = self._storage.load()
+        with self._alone(now) as current:
             if model not in current.delegations:
                 return ()
-            undelegate(current.targets.signed, model)
-            for path in alongside:
-                current.targets.signed.targets.pop(path, None)
-            # The snapshot keeps its entry: none may disappear from it (TUF specification, 5.5.5).
-            self._write_listings(current, (Targets.type,), now)
-            self._signers.pop(role, None)
-            (self._new_keys / f"{role}.pem").unlink(missing_ok=True)
+            draft = Draft(self._base(current), now)
+            draft.undelegate(model)
+            draft.unlist(alongside)
+            self._publish_own(draft.finish(), now)
         return tuple(sorted(current.delegated[role].signed.targets))
 
-    def delegations(self) -> dict[str, Delegation]:
-        """By model; those that have ended stand here until they are renewed or removed."""
-        return self._storage.load().delegations
-
-    def can_sign(self, path: str, now: datetime) -> bool:
-        """Whether the key that may list this target now is at hand."""
-        current = self._storage.load()
-        try:
-            return self._holds(current, self._role_for(current, path, now))
-        except ConfigError:
-            return False
-
     def refresh(self, now: datetime, *, force: bool = False) -> bool:
-        """Sign again what has less than half of its life left; True when something was written.
+        """Sign again what has less than half of its life left, and end what a crash interrupted; True = it wrote.
 
-        Snapshot and timestamp always can; targets only where its key is. What a delegated key signed lives as
-        long as its delegation, so there is nothing to sign again. `force` signs snapshot and timestamp in any case.
+        Snapshot and timestamp always can; targets only where enough of its keys are. What a delegated key signed lives
+        as long as its delegation, so there is nothing to sign again. `force` signs snapshot and timestamp in any case.
         """
-        with self._storage.alone():
-            current = self._storage.load()
-            if self._holds(current, Targets.type) and _is_half_over(current.targets, now):
-                self._write_listings(current, (Targets.type,), now)
+        with self._alone(now) as current:
+            if self._publication.holds(current, Targets.type) and _is_half_over(current.targets, now):
+                self._renew(current, now)
             elif force or _is_half_over(current.snapshot, now) or _is_half_over(current.timestamp, now):
-                self._write_from_snapshot(current, now)
+                self._publication.write_from_snapshot(current, now)
             else:
                 return False
         return True
@@ -234,19 +222,72 @@ class Repository:
         """Sign targets, snapshot and timestamp for the whole of their lives, before the targets key goes away.
 
         Raises:
-            ConfigError: the key of a role is not on this machine.
+            ConfigError: too few keys of a role are on this machine.
         """
-        with self._storage.alone():
-            self._write_listings(self._storage.load(), (Targets.type,), now)
+        with self._alone(now) as current:
+            self._renew(current, now)
+
+    # -- signed elsewhere
+
+    def base(self) -> Base:
+        """What is signed offline today, for a change of it."""
+        return self._base(self._storage.load())
+
+    def prepare_key(self, role: str) -> PublicKey:
+        """Make the key of this server that shall be trusted for `role` next: snapshot, timestamp, a delegated one."""
+        public = prepare(self._keys, role)
+        self._publication.signers.update(by_id(self._keys))
+        return public
+
+    def submit(self, change: Change, now: datetime, *, begin_again: bool = False) -> bool:
+        """Publish what enough people signed; False = it was published before, and nothing happened.
+
+        `begin_again` lets in a root that the keys of today did not sign: devices refuse it until they are told by hand.
+
+        Raises:
+            ConflictError: it was made from another state than today's, or lacks signatures.
+            TrustError: it is not what `edgeops.trust.draft` makes.
+            ConfigError: a key of this server that it trusts is not here.
+        """
+        with self._alone(now) as current:
+            base = self._base(current)
+            if _is_published(change, base):
+                return False
+            _require_todays(change, base)
+            change = replace(change, base=base)
+            if change.begins_again and not begin_again:
+                raise ConflictError(
+                    "this root is not signed by the keys of today; on the server itself: edgeops key begin-again"
+                )
+            check_shape(change, now=now)
+            if not is_signed(change):
+                raise ConflictError(f"{_lacking(change)}; let others sign it: edgeops key sign FILE --keys DIR")
+            self._publication.publish(change, current, now)
+            self._promote()
+        return True
+
+    # -- what is there
+
+    def delegations(self) -> dict[str, Delegation]:
+        """By model; those that have ended stand here until they are renewed or removed."""
+        return self._storage.load().delegations
+
+    def can_sign(self, path: str, now: datetime) -> bool:
+        """Whether enough keys that may list this target now are at hand."""
+        current = self._storage.load()
+        try:
+            return self._publication.holds(current, self._role_for(current, path, now))
+        except ConfigError:
+            return False
 
     def listed(self, *, at: datetime | None = None) -> dict[str, Listed]:
         """Every target by path; with `at`, only what may be used then: not what an ended delegation listed."""
-        current = self._storage.load()
-        files = dict(current.targets.signed.targets)
-        for one in current.delegations.values():
-            if at is None or at < one.expires:
-                files.update(within(current.targets.signed, one.role, current.delegated[one.role].signed))
-        return {path: Listed(file.length, file.hashes["sha256"]) for path, file in files.items()}
+        return {path: Listed(file.length, file.hashes["sha256"]) for path, file in self._files(at).items()}
+
+    def read(self, path: str) -> bytes | None:
+        """The content of a listed target; None = it is not listed, or gone."""
+        file = self._files(None).get(path)
+        return None if file is None else self._storage.read_target(file)
 
     def role_keys(self) -> tuple[RoleKey, ...]:
         """The keys of all roles, delegated ones last."""
@@ -266,7 +307,15 @@ class Repository:
             (one.role, one.model, one.key_id, one.public_hex, one.expires) for one in current.delegations.values()
         ]
         return tuple(
-            RoleKey(role, model, key_id, public, expires, at_hand=self._holds(current, role, key_id))
+            RoleKey(
+                role,
+                model,
+                key_id,
+                public,
+                expires,
+                at_hand=self._publication.has(key_id),
+                threshold=current.threshold(role),
+            )
             for role, model, key_id, public, expires in (*top, *delegated)
         )
 
@@ -274,7 +323,53 @@ class Repository:
         """The newest root, to be handed to a device at its enrolment."""
         return self._storage.trusted_root()
 
-    def _role_for(self, current: Current, path: str, now: datetime) -> str:
+    # -- below
+
+    @contextmanager
+    def _alone(self, now: datetime) -> Iterator[Current]:
+        """One writer at a time, who first ends what a crash interrupted."""
+        with self._storage.alone():
+            self._publication.resume(now)
+            self._promote()
+            yield self._storage.load()
+
+    def _promote(self) -> None:
+        current = self._storage.load()
+        delegated = {one.key_id for one in current.delegations.values()}
+        promote(self._keys, {*current.root.signed.keys, *delegated})
+        for path in self._keys.glob(f"{ROLE_PREFIX}*.pem"):
+            model = path.stem.removeprefix(ROLE_PREFIX)
+            if is_id(model) and model not in current.delegations:
+                path.unlink()
+
+    def _base(self, current: Current) -> Base:
+        return read_base(self._storage.roots(limits.MAX_ROOTS), current.targets.to_bytes())
+
+    def _renew(self, current: Current, now: datetime) -> None:
+        draft = Draft(self._base(current), now)
+        draft.renew([Targets.type])
+        self._publish_own(draft.finish(), now)
+
+    def _publish_own(self, change: Change, now: datetime) -> None:
+        """Sign with the keys at hand and publish."""
+        if change.is_empty:
+            return
+        current = self._storage.load()
+        self._publication.require_own(change, current)
+        sign(change, self._publication.signers)
+        self._publication.publish(change, current, now)
+        self._promote()
+
+    def _files(self, at: datetime | None) -> dict[str, TargetFile]:
+        current = self._storage.load()
+        files = dict(current.targets.signed.targets)
+        for one in current.delegations.values():
+            if at is None or at < one.expires:
+                files.update(within(current.targets.signed, one.role, current.delegated[one.role].signed))
+        return files
+
+    @staticmethod
+    def _role_for(current: Current, path: str, now: datetime) -> str:
         """Who signs this target.
 
         Raises:
@@ -293,110 +388,30 @@ class Repository:
             raise ConfigError(f"the delegation of {model} ended at {ended}; renew it: edgeops key delegate {model}")
         return delegation.role
 
-    def _holds(self, current: Current, role: str, key_id: str | None = None) -> bool:
-        """Whether the key that may sign for `role` is at hand; a file of its name may hold another one."""
-        signer = self._signers.get(role)
-        ids = current.key_ids(role) if key_id is None else {key_id}
-        return signer is not None and signer.public_key.keyid in ids
-
-    def _require(self, current: Current, roles: Iterable[str]) -> None:
-        """A missing or wrong key is told before anything is written.
-
-        Raises:
-            ConfigError: the key of a role is not on this machine, or is another one than the fleet's.
-        """
-        for role in roles:
-            self._signer(role)
-            if not self._holds(current, role):
-                known = ", ".join(sorted(current.key_ids(role)))
-                raise ConfigError(
-                    f"the {role}.pem at hand is another key than the fleet's ({known}); bring the right one"
-                )
-
-    def _write_first(self, now: datetime) -> None:
-        root = Root(consistent_snapshot=True)
-        for role in ROLES:
-            root.add_key(self._signer(role).public_key, role)
-        self._sign_and_write(Metadata(root), f"1.{Root.type}.json", now)
-        targets = self._sign_and_write(Metadata(Targets()), f"1.{Targets.type}.json", now)
-        snapshot = Snapshot(meta={"targets.json": MetaFile.from_data(1, targets, ["sha256"])})
-        written = self._sign_and_write(Metadata(snapshot), f"1.{Snapshot.type}.json", now)
-        timestamp = Timestamp(snapshot_meta=MetaFile.from_data(1, written, ["sha256"]))
-        self._sign_and_write(Metadata(timestamp), "timestamp.json", now)
-
-    def _write_listings(self, current: Current, roles: Collection[str], now: datetime) -> None:
-        """Sign what `roles` list; delegated ones first, so that targets never lead to what is not there."""
-        self._require(current, (*roles, Snapshot.type, Timestamp.type))
-        for role in sorted(roles, key=lambda role: role == Targets.type):
-            metadata = current.listing(role)
-            metadata.signed.version += 1
-            delegation = current.delegations.get(role.removeprefix(ROLE_PREFIX))
-            expires = None if role == Targets.type or delegation is None else delegation.expires
-            name = f"{metadata.signed.version}.{role}.json"
-            written = self._sign_and_write(metadata, name, now, role=role, expires=expires)
-            file = MetaFile.from_data(metadata.signed.version, written, ["sha256"])
-            current.snapshot.signed.meta[f"{role}.json"] = file
-        self._write_from_snapshot(current, now)
-
-    def _write_from_snapshot(self, current: Current, now: datetime) -> None:
-        """The timestamp comes last: until it is there, readers see the state before."""
-        snapshot, timestamp = current.snapshot, current.timestamp
-        snapshot.signed.version += 1
-        written = self._sign_and_write(snapshot, f"{snapshot.signed.version}.snapshot.json", now)
-        timestamp.signed.version += 1
-        timestamp.signed.snapshot_meta = MetaFile.from_data(snapshot.signed.version, written, ["sha256"])
-        self._sign_and_write(timestamp, "timestamp.json", now)
-        self._storage.forget_before(current.versions())
-
-    def _sign_and_write(
-        self,
-        metadata: Metadata[Any],
-        name: str,
-        now: datetime,
-        *,
-        role: str | None = None,
-        expires: datetime | None = None,
-    ) -> bytes:
-        role = role or metadata.signed.type
-        metadata.signed.expires = expires or now.astimezone(UTC) + limits.SIGNED_LIFE[role]
-        metadata.sign(self._signer(role))
-        data = metadata.to_bytes()
-        if len(data) > limits.MAX_METADATA_BYTES:
-            raise ConfigError(
-                f"{name} would have {len(data)} bytes, devices accept {limits.MAX_METADATA_BYTES};"
-                " withdraw models that are no longer needed"
-            )
-        self._storage.write_metadata(name, data)
-        return data
-
-    def _signer(self, role: str) -> Signer:
-        try:
-            return self._signers[role]
-        except KeyError:
-            raise ConfigError(
-                f"the {role} key is not on this machine; sign where {role}.pem is kept, or bring it here"
-            ) from None
-
-
-def signers_in(keys_folder: Path) -> dict[str, Signer]:
-    """The signers of all roles, delegated ones too, whose private key lies in `keys_folder`."""
-    paths = [keys_folder / f"{role}.pem" for role in ROLES] + sorted(keys_folder.glob(f"{ROLE_PREFIX}*.pem"))
-    return {path.stem: _signer_of(read_private_key(path)) for path in paths if path.exists()}
-
-
-def _new_listing(current: Current, role: str) -> Metadata[Targets]:
-    """Empty, and as old as what an earlier delegation to the same role wrote last."""
-    before = current.snapshot.signed.meta.get(f"{role}.json")
-    listing = Metadata(Targets())
-    listing.signed.version = 0 if before is None else before.version
-    return listing
-
-
-def _signer_of(key: SigningKey) -> Signer:
-    private = load_pem_private_key(key.to_pem(), password=None)
-    return CryptoSigner(private)
-
 
 def _is_half_over(metadata: Metadata[Any], now: datetime) -> bool:
     life = limits.SIGNED_LIFE[metadata.signed.type]
     return bool(metadata.signed.expires - now < life / 2)
+
+
+def _is_published(change: Change, today: Base) -> bool:
+    parts = ((change.root, today.root), (change.targets, today.targets))
+    return not change.is_empty and all(part is None or part.signed == there.signed for part, there in parts)
+
+
+def _require_todays(change: Change, today: Base) -> None:
+    """What another change replaced in the meantime is made again by a person who sees both."""
+    for part, there in ((change.root, today.root), (change.targets, today.targets)):
+        if part is not None and part.signed.version != there.signed.version + 1:
+            name = part.signed.type
+            raise ConflictError(
+                f"the change was made of {name} {part.signed.version - 1}, and today it is {there.signed.version}; "
+                "make it again"
+            )
+
+
+def _lacking(change: Change) -> str:
+    lacking = [one for one in signatures(change) if one.missing]
+    if not lacking:
+        return "the targets of today do not hold with the keys that this root trusts, and it brings no others"
+    return ", ".join(f"{one.what} has {len(one.signed)} of {one.threshold} signatures" for one in lacking)

@@ -8,8 +8,9 @@ import fcntl
 import re
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Self
 
 from tuf.api.exceptions import RepositoryError
 from tuf.api.metadata import (  # type: ignore[attr-defined]  # python-tuf fills __all__ at run time
@@ -27,6 +28,7 @@ from edgeops.trust.delegation import ROLE_PREFIX, Delegation, delegations_in
 
 #: A reader that began with an older snapshot can still end its refresh.
 _KEPT_VERSIONS = 16
+_PENDING = "pending-change.json"
 _VERSIONED = re.compile(rf"([1-9][0-9]*)\.(targets|snapshot|{ROLE_PREFIX}[a-z0-9-]+)\.json")
 
 
@@ -43,6 +45,26 @@ class Current:
     snapshot: Metadata[Snapshot]
     timestamp: Metadata[Timestamp]
 
+    @classmethod
+    def first(cls, root: Root) -> Self:
+        """Of a repository that begins with this root: nothing is listed, nothing is signed."""
+        return cls(
+            root=Metadata(root),
+            targets=Metadata(Targets()),
+            delegated={},
+            delegations={},
+            snapshot=Metadata(Snapshot()),
+            timestamp=Metadata(Timestamp()),
+        )
+
+    def after(self, root: Metadata[Root] | None, targets: Metadata[Targets] | None) -> Self:
+        """The same with a newer root, newer targets or both; roles that are delegated to anew list nothing yet."""
+        if targets is None:
+            return replace(self, root=root or self.root)
+        delegations = delegations_in(targets.signed)
+        delegated = {one.role: self.delegated.get(one.role) or self._empty(one.role) for one in delegations.values()}
+        return replace(self, root=root or self.root, targets=targets, delegations=delegations, delegated=delegated)
+
     def listing(self, role: str) -> Metadata[Targets]:
         """The metadata in which `role` lists its targets."""
         return self.targets if role == Targets.type else self.delegated[role]
@@ -53,11 +75,22 @@ class Current:
             return {self.delegations[role.removeprefix(ROLE_PREFIX)].key_id}
         return set(self.root.signed.roles[role].keyids)
 
+    def threshold(self, role: str) -> int:
+        """How many of them must."""
+        return 1 if role.startswith(ROLE_PREFIX) else int(self.root.signed.roles[role].threshold)
+
     def versions(self) -> dict[str, int]:
         """The newest version of each role that has numbered files, also of roles that are delegated no more."""
         meta = self.snapshot.signed.meta
         listed = {name.removesuffix(".json"): file.version for name, file in meta.items()}
         return {**listed, Snapshot.type: self.snapshot.signed.version}
+
+    def _empty(self, role: str) -> Metadata[Targets]:
+        """As old as what an earlier delegation to the same role wrote last."""
+        before = self.snapshot.signed.meta.get(f"{role}.json")
+        listing = Metadata(Targets())
+        listing.signed.version = 0 if before is None else before.version
+        return listing
 
 
 class Storage:
@@ -86,8 +119,12 @@ class Storage:
 
     def trusted_root(self) -> bytes:
         """The newest root."""
-        versions = [int(path.name.split(".")[0]) for path in self._metadata.glob("*.root.json")]
-        return (self._metadata / f"{max(versions)}.root.json").read_bytes()
+        return self.roots(1)[0]
+
+    def roots(self, count: int) -> tuple[bytes, ...]:
+        """The newest roots, oldest first."""
+        versions = sorted(int(path.name.split(".")[0]) for path in self._metadata.glob("*.root.json"))
+        return tuple((self._metadata / f"{version}.root.json").read_bytes() for version in versions[-count:])
 
     def load(self) -> Current:
         """Follow timestamp -> snapshot -> targets -> what they delegate.
@@ -120,6 +157,29 @@ class Storage:
                 folder.mkdir(exist_ok=True)
                 sync_folder(folder.parent)
         write_atomically(path, content)
+
+    def read_target(self, file: TargetFile) -> bytes | None:
+        """The content of a listed target; None = it is gone."""
+        try:
+            return (self._targets / file.get_prefixed_paths()[0]).read_bytes()
+        except OSError:
+            return None
+
+    def remember(self, change: bytes) -> None:
+        """Write down a change that is about to be published, so that a crash in between does not stop it."""
+        write_atomically(self._folder / _PENDING, change)
+
+    def remembered(self) -> bytes | None:
+        """What a crash interrupted."""
+        try:
+            return (self._folder / _PENDING).read_bytes()
+        except FileNotFoundError:
+            return None
+
+    def forget(self) -> None:
+        """It is published."""
+        (self._folder / _PENDING).unlink(missing_ok=True)
+        sync_folder(self._folder)
 
     def forget_before(self, newest: Mapping[str, int]) -> None:
         """Remove metadata files far older than the newest version of their role."""

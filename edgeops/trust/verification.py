@@ -18,6 +18,7 @@ from tuf.ngclient.config import UpdaterConfig
 from tuf.ngclient.fetcher import FetcherInterface
 from tuf.ngclient.updater import Updater
 
+from edgeops.digest import is_of_the_disk
 from edgeops.limits import MAX_METADATA_BYTES
 from edgeops.trust.delegation import delegated_to, end_of, within
 from edgeops.trust.fetching import NOT_FOUND
@@ -126,4 +127,6 @@ def kind_of(error: Exception) -> FailureKind:
     """What an error of a verification says."""
     if isinstance(error, exceptions.DownloadHTTPError) and error.status_code == NOT_FOUND:
         return FailureKind.MISSING
+    if is_of_the_disk(error):
+        return FailureKind.DISK
     return next((kind for narrow, kind in _KINDS if isinstance(error, narrow)), FailureKind.OTHER)

@@ -4,6 +4,7 @@ Data only. `device_agent.faultpoint` does it, when the environment asks for it.
 """
 
 from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
 from enum import StrEnum
 
 from edgeops.protocol.messages import UpdateState
@@ -22,6 +23,20 @@ class Fault(StrEnum):
     STOP = "stop"
     #: The code that passes raises an error that nobody foresaw.
     ERROR = "error"
+    #: The thread that passes stands still for HANG, as behind a card that takes its time; the others go on.
+    HANG = "hang"
+    #: From here on the process's clock shows another time.
+    CLOCK_1970 = "1970"
+    CLOCK_2038 = "2038"
+
+
+#: How long a thread hangs.
+HANG = timedelta(seconds=2)
+#: What the clock jumps to.
+CLOCKS = {
+    Fault.CLOCK_1970: datetime(1970, 1, 1, 0, 1, tzinfo=UTC),
+    Fault.CLOCK_2038: datetime(2038, 1, 20, tzinfo=UTC),
+}
 
 
 class FailPoint(StrEnum):

@@ -45,7 +45,7 @@ from edgeops.update.events import (
     TrialPassed,
     Verified,
 )
-from edgeops.update.update import RESTING, Update, Wanted
+from edgeops.update.update import RESTING, Shown, Update, Wanted
 
 
 class Command(StrEnum):
@@ -229,6 +229,19 @@ def trial_verdict(
     return None
 
 
+def unwritten_verdict(evidence: Evidence, *, detail: str, quiet: timedelta) -> TrialFailed | None:
+    """Judge a trial in which something was decided that the disk does not take; None = it may still take it.
+
+    `quiet` is how long it has not. Like a trial without contact, it is neither success nor the model's failure.
+    """
+    if evidence.errors:
+        return TrialFailed(Reason.INFERENCE, detail, evidence)
+    if quiet >= limits.TRIAL_TIMEOUT:
+        minutes = int(limits.TRIAL_TIMEOUT.total_seconds() // 60)
+        return TrialFailed(Reason.INCONCLUSIVE, f"the disk took nothing for {minutes} minutes", evidence)
+    return None
+
+
 def _needed(update: Update) -> int:
     """How many real inferences the trial needs, one at least."""
     return max(1, update.wanted.trial_inferences if update.wanted else limits.TRIAL_INFERENCES)
@@ -242,10 +255,19 @@ def _changed(update: Update, event: Event, *, state: UpdateState) -> Update:  # 
     match event:
         case Started(wanted) | Emptied(wanted):
             reported = isinstance(event, Emptied)
-            return Update(state=state, wanted=wanted, mark=_newer(update, wanted), reported=reported)
-        case AlreadyActive(wanted):
             mark = _newer(update, wanted)
-            return Update(state=state, wanted=wanted, mark=mark, reported=False, detail="already active")
+            return Update(state=state, wanted=wanted, mark=mark, reported=reported, shown=update.shown)
+        case AlreadyActive(wanted):
+            shown = update.shown
+            return Update(
+                state=state,
+                wanted=wanted,
+                mark=_newer(update, wanted),
+                reported=False,
+                detail="already active",
+                evidence=shown.evidence if shown is not None and shown.digest == wanted.digest else None,
+                shown=shown,
+            )
         case Superseded(wanted):
             detail = f"superseded by revision {wanted.revision}"
             mark = _newer(update, wanted)
@@ -269,11 +291,18 @@ def _changed(update: Update, event: Event, *, state: UpdateState) -> Update:  # 
         case TrialFailed(reason, detail, evidence):
             return _ended(change(update, evidence=evidence), state, reason, detail)
         case Acknowledged():
-            return _ended(update, state, Reason.NONE, "")
+            return _ended(change(update, shown=_shown(update)), state, Reason.NONE, "")
         case Reported():
             return change(update, state=state, reported=True)
         case Lost():
-            return Update(state=state, wanted=update.wanted, next=update.next, mark=update.mark, reported=False)
+            return Update(
+                state=state,
+                wanted=update.wanted,
+                next=update.next,
+                mark=update.mark,
+                reported=False,
+                shown=update.shown,
+            )
         case Fetched() | NoContact() | Verified() | Staged() | Listed() | Settled():
             return change(update, state=state)
         case _:
@@ -284,6 +313,13 @@ def _ended(update: Update, state: UpdateState, reason: Reason, detail: str) -> U
     return msgspec.structs.replace(
         update, state=state, reason=reason, detail=detail[: limits.MAX_DETAIL_LENGTH], reported=False
     )
+
+
+def _shown(update: Update) -> Shown:
+    assert update.wanted is not None
+    assert update.wanted.digest is not None
+    assert update.evidence is not None
+    return Shown(digest=update.wanted.digest, evidence=update.evidence)
 
 
 def _newer(update: Update, wanted: Wanted) -> tuple[int, int]:

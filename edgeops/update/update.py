@@ -50,6 +50,13 @@ class Wanted(msgspec.Struct, frozen=True, kw_only=True):
         return (self.target, self.digest, self.installation) == (other.target, other.digest, other.installation)
 
 
+class Shown(msgspec.Struct, frozen=True, kw_only=True):
+    """What a model showed in the trial that it was committed after."""
+
+    digest: str
+    evidence: Evidence
+
+
 class Update(msgspec.Struct, frozen=True, kw_only=True):
     """Everything that must survive a restart; one JSON file per deployment."""
 
@@ -68,6 +75,9 @@ class Update(msgspec.Struct, frozen=True, kw_only=True):
     evidence: Evidence | None = None
     #: Where the trial evidence lies in the spool.
     evidence_seq: int | None = None
+    #: Of the model committed last: told again with a report that it is active already, because a server that was
+    #: restored from a backup may not have heard it.
+    shown: Shown | None = None
     #: The final report lies in the spool.
     reported: bool = True
     reason: Reason = Reason.NONE

@@ -1,30 +1,32 @@
 """Bounds how much a request may send, before anything reads it."""
 
+from collections.abc import Mapping
+
 from starlette.exceptions import HTTPException
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from edgeops import limits
-
 #: Field names, boundaries and file names around an upload.
-_FORM_OVERHEAD_BYTES = 1024 * 1024
-#: Everything that is not an upload is a small JSON document.
+FORM_OVERHEAD_BYTES = 1024 * 1024
+#: Everything else is a small JSON document.
 _MAX_DOCUMENT_BYTES = 1024 * 1024
 
 
 class BodyLimit:
     """ASGI middleware: a request of more than its limit ends in 413."""
 
-    def __init__(self, app: ASGIApp, *, upload_path: str) -> None:
+    def __init__(self, app: ASGIApp, *, larger: Mapping[str, int]) -> None:
+        """`larger` are the limits of what is posted to some paths."""
         self._app = app
-        self._upload_path = upload_path
+        self._larger = larger
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Count what `receive` delivers."""
         if scope["type"] != "http":
             await self._app(scope, receive, send)
             return
-        is_upload = scope["path"] == self._upload_path and scope["method"] == "POST"
-        limit = limits.MAX_UPLOAD_BYTES + _FORM_OVERHEAD_BYTES if is_upload else _MAX_DOCUMENT_BYTES
+        limit = _MAX_DOCUMENT_BYTES
+        if scope["method"] == "POST":
+            limit = self._larger.get(scope["path"], limit)
         received = 0
 
         async def bounded() -> Message:

@@ -13,6 +13,7 @@ from edgeops.api.shapes import (
 from edgeops.protocol.keys import PublicKey
 from fleet_server.api.callers import Operator
 from fleet_server.api.server import ServerOf
+from fleet_server.certificates import pinned
 from fleet_server.enrolment import Newcomer, enrol
 
 router = APIRouter(tags=["devices"])
@@ -26,7 +27,10 @@ def create_enrolment_tokens(
     count = 1 if wanted is None else wanted.count
     made = server.access.create_enrolment_tokens(count, created_by=caller.name, now=server.now())
     return EnrolmentTokens(
-        tokens=tuple(EnrolmentToken(id=one.row.id, token=one.text, expires_at=one.row.expires_at) for one in made)
+        tokens=tuple(
+            EnrolmentToken(id=one.row.id, token=pinned(server.config, one.text), expires_at=one.row.expires_at)
+            for one in made
+        )
     )
 
 
@@ -40,7 +44,7 @@ def enrol_device(server: ServerOf, request: Request, wanted: EnrolRequest) -> En
     return Enrolment(
         device_id=welcome.device_id,
         broker=BrokerAccess(
-            host=server.config.broker_host,
+            host=server.config.broker_host_for(request.base_url.hostname),
             port=server.config.broker_port,
             username=welcome.device_id,
             password=welcome.password,

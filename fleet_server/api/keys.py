@@ -1,11 +1,13 @@
-"""The keys of this fleet by their public halves, and which private halves lie on this server."""
+"""The keys of this fleet by their public halves, and the changes of what is signed with those that people hold."""
 
-from fastapi import APIRouter
+from fastapi import APIRouter, Request
+from fastapi.concurrency import run_in_threadpool
 
-from edgeops.api.shapes import Key, KeyRole, Keys
+from edgeops.api.shapes import Key, KeyRole, Keys, NextKey, NextKeyRequest, SignedToday, Submitted, shape_of
 from edgeops.protocol.keys import PublicKey, read_private_key
 from edgeops.trust.repository import Repository
-from fleet_server.api.callers import VIEWER
+from fleet_server import key_changes
+from fleet_server.api.callers import VIEWER, Admin, Operator
 from fleet_server.api.server import Server, ServerOf
 from fleet_server.config import ServerConfig
 from fleet_server.db import settings
@@ -19,6 +21,33 @@ def list_keys(server: ServerOf) -> Keys:
     return Keys(keys=(*_role_keys(server.config), _fleet_key(server)))
 
 
+@router.get("/today")
+def read_today(server: ServerOf) -> SignedToday:
+    """What is signed offline today: what a change begins with."""
+    base = Repository.open(server.config.repository, server.config.keys).base()
+    return SignedToday(
+        roots=tuple(root.to_bytes().decode() for root in base.roots), targets=base.targets.to_bytes().decode()
+    )
+
+
+@router.post("/next", status_code=201)
+def make_next_key(server: ServerOf, _caller: Admin, wanted: NextKeyRequest) -> NextKey:
+    """Make a key of this server that a change shall trust; one that was made before and never trusted is forgotten."""
+    public, epoch = key_changes.next_key(server.config, server.database, wanted.role, wanted.model)
+    return NextKey(role=wanted.role, public_hex=public.hex, epoch=epoch)
+
+
+@router.post("/changes")
+async def submit_change(server: ServerOf, caller: Operator, request: Request) -> Submitted:
+    """Publish a change that enough people signed; the body is its file. Harmless to repeat."""
+    data = await request.body()
+
+    def submit() -> key_changes.Outcome:
+        return key_changes.submit(server.config, server.database, data, submitted_by=caller.name, now=server.now())
+
+    return shape_of(Submitted, await run_in_threadpool(submit))
+
+
 def _role_keys(config: ServerConfig) -> list[Key]:
     return [
         Key(
@@ -27,6 +56,7 @@ def _role_keys(config: ServerConfig) -> list[Key]:
             key_id=one.key_id,
             public_hex=one.public_hex,
             expires_at=one.expires,
+            threshold=one.threshold,
             on_server=one.at_hand,
         )
         for one in Repository.open(config.repository, config.keys).role_keys()

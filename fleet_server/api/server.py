@@ -10,6 +10,7 @@ from fastapi import Depends, Request
 
 from fleet_server.access import Access
 from fleet_server.api.feed import EventFeed
+from fleet_server.api.pace import Pace
 from fleet_server.artifacts import Artifacts
 from fleet_server.blobs import Blobs
 from fleet_server.config import ServerConfig
@@ -28,6 +29,8 @@ class Server:
     #: The present moment, aware UTC.
     now: Callable[[], datetime]
     feed: EventFeed
+    #: Of artifacts in ranges.
+    pace: Pace
     #: Held while rows of a snapshot are written out: one at a time.
     exporting: Lock = field(default_factory=Lock)
 

@@ -302,6 +302,25 @@ def set_desired(connection: Connection, device_id: str, wanted: DesiredDeploymen
     return revision
 
 
+def want_nothing(connection: Connection, device_id: str, deployment: str, now: datetime) -> None:
+    """Say no more what one deployment shall run: what it runs goes on."""
+    named = (desired.c.device_id == device_id) & (desired.c.deployment == deployment)
+    if connection.execute(delete(desired).where(named)).rowcount == 0:
+        return
+    place = devices.c.desired_revision
+    connection.execute(update(devices).where(devices.c.id == device_id).values(desired_revision=place + 1))
+    outbox.post(connection, device_id, DownKind.DESIRED, now=now)
+
+
+def begin_epoch(connection: Connection, epoch: int, now: datetime) -> None:
+    """A new fleet key speaks: every desired state goes out again, above all that the key before it could say."""
+    wanted = (devices.c.desired_revision > 0) & devices.c.removed_at.is_(None) & (devices.c.desired_epoch < epoch)
+    ids = tuple(connection.execute(select(devices.c.id).where(wanted).order_by(devices.c.id)).scalars())
+    connection.execute(update(devices).where(wanted).values(desired_epoch=epoch, desired_revision=1))
+    for device_id in ids:
+        outbox.post(connection, device_id, DownKind.DESIRED, now=now)
+
+
 def desired_of(connection: Connection, device_id: str) -> Desired | None:
     """All that a device shall run; None when nobody ever wanted anything of it."""
     place = connection.execute(

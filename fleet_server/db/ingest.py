@@ -103,6 +103,11 @@ def marks_of(connection: Connection, device_id: str) -> dict[str, Mark]:
     }
 
 
+def newest_session(connection: Connection, device_id: str) -> Session | None:
+    """The newest session that a device was heard in; None when it never spoke."""
+    return max((mark.session for mark in marks_of(connection, device_id).values()), default=None)
+
+
 def spool(connection: Connection, device_id: str, spool_id: bytes) -> SpoolRow | None:
     """The ledger of one spool, or None."""
     query = select(spools).where(spools.c.device_id == device_id, spools.c.spool == spool_id)

@@ -29,11 +29,17 @@ def version_table(chain: str) -> str:
     return f"alembic_version_{chain}"
 
 
-def _upgrade(chain: str, metadata: MetaData, write: Callable[[], AbstractContextManager[Connection]]) -> None:
+def configuration(chain: str) -> Config:
+    """Where the migrations of a chain lie, as alembic wants it."""
     config = Config()
     config.set_main_option("script_location", str(_FOLDER).replace("%", "%%"))
     config.set_main_option("version_locations", str(_FOLDER / chain).replace("%", "%%"))
     config.set_main_option("path_separator", "os")
+    return config
+
+
+def _upgrade(chain: str, metadata: MetaData, write: Callable[[], AbstractContextManager[Connection]]) -> None:
+    config = configuration(chain)
     # The write lock is held from the first look at the version to the last statement.
     with write() as connection:
         config.attributes.update(connection=connection, metadata=metadata, version_table=version_table(chain))

@@ -11,7 +11,7 @@ from datetime import datetime
 from enum import StrEnum
 from typing import Any
 
-from sqlalchemy import Connection, Row, func, select, update
+from sqlalchemy import Connection, Row, func, or_, select, update
 
 from edgeops.artifact.manifest import Descriptor, Task, Variant, decode_descriptor
 from fleet_server.db import events
@@ -204,6 +204,16 @@ def published_artifacts(connection: Connection) -> list[Artifact]:
     query = (
         select(artifacts)
         .where(artifacts.c.published_at.is_not(None), artifacts.c.withdrawn_at.is_(None))
+        .order_by(artifacts.c.model, artifacts.c.version, artifacts.c.variant)
+    )
+    return [_artifact(row) for row in connection.execute(query)]
+
+
+def unpublished_artifacts(connection: Connection) -> list[Artifact]:
+    """Every other artifact: never published, waiting for a signature, or withdrawn."""
+    query = (
+        select(artifacts)
+        .where(or_(artifacts.c.published_at.is_(None), artifacts.c.withdrawn_at.is_not(None)))
         .order_by(artifacts.c.model, artifacts.c.version, artifacts.c.variant)
     )
     return [_artifact(row) for row in connection.execute(query)]

@@ -392,6 +392,13 @@ def move(
     return after
 
 
+def let_go(connection: Connection, rollout_id: str, *, detail: str, now: datetime) -> None:
+    """Ask those devices no more that were not asked yet; no counter of a wave counts them."""
+    never_asked = (installations.c.rollout_id == rollout_id) & (installations.c.state == InstallationState.PENDING)
+    values = {"state": InstallationState.SUPERSEDED, "detail": detail, "updated_at": now, "finished_at": now}
+    connection.execute(update(installations).where(never_asked).values(values))
+
+
 def _present(rollout: Rollout) -> tuple[Any, Any]:
     return waves.c.rollout_id == rollout.id, waves.c.position == rollout.wave
 

@@ -142,6 +142,7 @@ class Ingestion:
         reading.finish()
         control = [*reading.control, *self._news.of(reading, now)]
         self._writer.write(control, reading.telemetry, now=now)
+        self._standing.commit_ended(reading.ended)
         self._news.told(control)
         if any(isinstance(entry, CloneSeen) for entry in control):
             self._keyring.refresh()

@@ -10,7 +10,7 @@ from enum import StrEnum
 
 from edgeops import limits
 from edgeops.errors import EnvelopeError, MessageError, TopicError
-from edgeops.protocol.envelope import Envelope, open_envelope
+from edgeops.protocol.envelope import Envelope, Misfit, open_envelope
 from edgeops.protocol.keys import PublicKey
 from edgeops.protocol.topics import Up, parse_topic
 from fleet_server.db import devices
@@ -27,8 +27,13 @@ class Refusal(StrEnum):
     UNKNOWN_DEVICE = "unknown-device"
     #: Not an envelope, or too large.
     UNPARSABLE = "unparsable"
-    #: A wrong signature, an unknown key, or another device or kind than the topic's.
-    SIGNATURE = "signature"
+    #: An envelope of another protocol version, device or kind than its topic's, by a key that is not the device's, or
+    #: not signed by the key that it names.
+    VERSION = Misfit.VERSION
+    WRONG_DEVICE = Misfit.WRONG_DEVICE
+    WRONG_KIND = Misfit.WRONG_KIND
+    UNKNOWN_KEY = Misfit.UNKNOWN_KEY
+    SIGNATURE = Misfit.SIGNATURE
     #: From a session older than the last one.
     OLD_SESSION = "old-session"
     #: Two speakers under one identity.
@@ -41,6 +46,10 @@ class Refusal(StrEnum):
     UNREADABLE = "unreadable"
     #: The database refuses it.
     NOT_STORABLE = "not-storable"
+
+
+#: What other keys than those in memory may change.
+_BY_KEYS = frozenset({Refusal.UNKNOWN_DEVICE, Refusal.UNKNOWN_KEY, Refusal.SIGNATURE})
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,7 +103,7 @@ class Keyring:
         Safe from several threads.
         """
         message = self._open(delivery)
-        if isinstance(message, Refused) and message.reason in (Refusal.UNKNOWN_DEVICE, Refusal.SIGNATURE):
+        if isinstance(message, Refused) and message.reason in _BY_KEYS:
             return self._open_by_database(message)
         return message
 
@@ -127,5 +136,5 @@ def _opened(delivery: Delivery, topic: Up, keys: Mapping[str, PublicKey]) -> Ope
     except MessageError as error:
         return Refused(delivery, topic.device, Refusal.UNPARSABLE, str(error))
     except EnvelopeError as error:
-        return Refused(delivery, topic.device, Refusal.SIGNATURE, str(error))
+        return Refused(delivery, topic.device, Refusal(error.reason), str(error))
     return Opened(delivery, topic, envelope)

@@ -14,6 +14,8 @@ from fleet_server.link.blocks import Shelf
 _NAME = "[A-Za-z0-9_][A-Za-z0-9_.-]*"
 #: `metadata/2.root.json`, `targets/models/digits/<hash>.1-int8.json`: no part begins with a dot.
 _REPOSITORY_FILE = re.compile(rf"metadata/{_NAME}\.json|targets/(?:{_NAME}/){{0,6}}{_NAME}")
+#: The other fields of a part.
+_AROUND_PART_BYTES = 64
 _BLOCK_LIST = re.compile(r"blocklists/([0-9a-f]{64})")
 
 
@@ -24,18 +26,19 @@ class Library:
         self._repository = repository
         self._shelf = shelf
 
-    def answer(self, wish: MetaWish) -> MetaPart:
-        """The part that was wished for; MISSING when there is no such file."""
+    def answer(self, wish: MetaWish, *, max_bytes: int = limits.MAX_MESSAGE_BYTES) -> MetaPart:
+        """The part that was wished for, in a message of at most `max_bytes`; MISSING when there is no such file."""
         data = self._read(wish.path)
         if data is None:
             return MetaPart(request=wish.request, path=wish.path, status=MetaStatus.MISSING)
+        part_bytes = max(1, min(limits.METADATA_PART_BYTES, max_bytes - _AROUND_PART_BYTES - len(wish.path.encode())))
         return MetaPart(
             request=wish.request,
             path=wish.path,
             status=MetaStatus.OK,
             total_bytes=len(data),
             offset=wish.offset,
-            data=data[wish.offset : wish.offset + limits.METADATA_PART_BYTES],
+            data=data[wish.offset : wish.offset + part_bytes],
         )
 
     def _read(self, path: str) -> bytes | None:

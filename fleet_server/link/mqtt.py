@@ -7,6 +7,7 @@ limit of messages in flight holds. It does not know what messages mean.
 
 import logging
 import socket
+import ssl
 import threading
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -21,6 +22,7 @@ from paho.mqtt.properties import Properties
 from paho.mqtt.reasoncodes import ReasonCode
 
 from edgeops import limits
+from edgeops.protocol.topics import client_id
 
 log = logging.getLogger(__name__)
 
@@ -52,7 +54,17 @@ class Delivery:
 class Broker:
     """Publishes, delivers, and acknowledges on demand; every method may be called from any thread."""
 
-    def __init__(self, *, host: str, port: int, username: str, password: str, subscription: str) -> None:
+    def __init__(
+        self,
+        *,
+        host: str,
+        port: int,
+        username: str,
+        password: str,
+        subscription: str,
+        tls: ssl.SSLContext | None = None,
+    ) -> None:
+        """`tls` None = the broker speaks plain TCP, which it does on loopback only."""
         self._host = host
         self._port = port
         self._subscription = subscription
@@ -62,7 +74,10 @@ class Broker:
         self._taken: SimpleQueue[int] = SimpleQueue()
         self._username = username
         self._password = password
+        self._tls = tls
         self._stopping = False
+        #: The largest payload that the broker takes, as it said in its CONNACK (MQTT 5 3.2.2.3.6).
+        self.max_payload_bytes = limits.MAX_MESSAGE_BYTES
         self._client = self._new_client(paho.MQTTv5)
 
     def start(self, deliver: Callable[[Delivery], None]) -> None:
@@ -87,12 +102,14 @@ class Broker:
         clean = None if protocol == paho.MQTTv5 else False
         client = paho.Client(
             CallbackAPIVersion.VERSION2,
-            client_id=self._username,
+            client_id=client_id(self._username),
             clean_session=clean,
             protocol=protocol,
             manual_ack=True,
         )
         client.username_pw_set(self._username, self._password)
+        if self._tls is not None:
+            client.tls_set_context(self._tls)
         client.max_inflight_messages_set(limits.RECEIVE_MAXIMUM)
         client.reconnect_delay_set(min_delay=1, max_delay=5)
         # An exception that leaves a callback would end paho's network thread for good.
@@ -121,8 +138,14 @@ class Broker:
         return self._connected.is_set()
 
     def publish(self, topic: str, payload: bytes, *, qos: int, retain: bool = False) -> int | None:
-        """Hand a message to paho; its packet id, or None when there is no connection (it is not queued)."""
+        """Hand a message to paho; its packet id, or None when it cannot leave now (it is not queued)."""
         if not self._connected.is_set():
+            return None
+        if len(payload) > self.max_payload_bytes:
+            # The broker would cut us off for it (MQTT 5 3.1.2.11.4).
+            log.error(
+                "broker.too_large topic=%s size_bytes=%d limit_bytes=%d", topic, len(payload), self.max_payload_bytes
+            )
             return None
         return self._client.publish(topic, payload, qos=qos, retain=retain).mid
 
@@ -150,7 +173,7 @@ class Broker:
         sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
 
     def _on_connect(
-        self, client: paho.Client, _userdata: Any, flags: paho.ConnectFlags, reason: ReasonCode, _properties: Any
+        self, client: paho.Client, _userdata: Any, flags: paho.ConnectFlags, reason: ReasonCode, properties: Any
     ) -> None:
         if reason.is_failure and reason == UNSUPPORTED_VERSION and client.protocol == paho.MQTTv5:
             threading.Thread(target=self._speak_older, name="older", daemon=True).start()
@@ -158,6 +181,10 @@ class Broker:
         if reason.is_failure:
             log.error("broker.refused reason=%s", reason)
             return
+        packet_bytes = getattr(properties, "MaximumPacketSize", 2 * limits.MAX_MESSAGE_BYTES)
+        self.max_payload_bytes = min(limits.MAX_MESSAGE_BYTES, packet_bytes - limits.PACKET_OVERHEAD_BYTES)
+        if self.max_payload_bytes < limits.BLOCK_BYTES:
+            log.warning("broker.packet_limit bytes=%d block_bytes=%d", packet_bytes, limits.BLOCK_BYTES)
         self._connection += 1
         client.subscribe(self._subscription, qos=1)
         self._connected.set()

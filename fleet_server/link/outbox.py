@@ -14,7 +14,8 @@ from edgeops import limits
 from edgeops.errors import MessageError
 from edgeops.protocol.messages import encode
 from edgeops.protocol.topics import Down, DownKind, is_retained
-from fleet_server.db import devices, outbox
+from fleet_server.config import ServerConfig
+from fleet_server.db import devices, outbox, settings
 from fleet_server.db.database import Database, is_outage
 from fleet_server.link.mqtt import Broker
 from fleet_server.link.voice import Voice
@@ -25,7 +26,16 @@ log = logging.getLogger(__name__)
 class OutboxSender:
     """One thread between the table `outbox` and the broker."""
 
-    def __init__(self, database: Database, *, broker: Broker, voice: Voice, stopping: threading.Event) -> None:
+    def __init__(
+        self,
+        config: ServerConfig,
+        database: Database,
+        *,
+        broker: Broker,
+        voice: Voice,
+        stopping: threading.Event,
+    ) -> None:
+        self._config = config
         self._database = database
         self._broker = broker
         self._voice = voice
@@ -60,7 +70,10 @@ class OutboxSender:
         if not self._broker.is_connected:
             return
         with self._database.read() as connection:
+            epoch = settings.fleet_epoch(connection)
             letters = outbox.waiting(connection, limit=limits.OUTBOX_BATCH)
+        # A new fleet key comes with a letter to every device, which it must sign.
+        self._voice.turn_to(epoch, self._config)
         now = time.monotonic()
         due = [letter for letter in letters if self._resend_at.get(letter.id, now) <= now]
         wanted: dict[str, list[int]] = {device_id: [] for device_id in self._asked_again()}

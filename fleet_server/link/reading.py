@@ -37,6 +37,8 @@ class Reading:
         self.telemetry: list[TelemetryEntry] = []
         #: Devices that began a session.
         self.born: set[str] = set()
+        #: By device and kind, the last mark of a session that a newer one followed.
+        self.ended: dict[tuple[str, str], Mark] = {}
         self._standing = standing
         self._aside = Aside(self.telemetry)
         self._spooled = Spooled(standing, catalog, control=self.control, telemetry=self.telemetry, aside=self._aside)
@@ -99,17 +101,29 @@ class Reading:
             case Freshness.OLD_SESSION:
                 # The broker's memory of an older session, and its last will, are no attack: they come
                 # late by design, and only the current session's count.
-                if not (message.delivery.retained or _is_last_will(envelope)):
+                if message.delivery.retained or _is_last_will(envelope):
+                    return
+                if self._lives_on(device_id, envelope):
+                    self._tell_clone(message, f"session {envelope.session.counter} goes on beside a newer one")
+                else:
                     newest = self._session(device_id)
                     detail = f"session {envelope.session.counter} came after session {newest and newest.counter}"
                     self._aside.put(Refused(message.delivery, device_id, Refusal.OLD_SESSION, detail))
             case Freshness.CLONED_SESSION:
-                detail = f"two speakers in session {envelope.session.counter}"
-                self._cloned.add(device_id)
-                self.control.append(CloneSeen(device_id, detail, message.delivery.received_at))
-                self._aside.put(Refused(message.delivery, device_id, Refusal.CLONED_SESSION, detail))
+                self._tell_clone(message, f"two speakers in session {envelope.session.counter}")
             case verdict:
                 assert_never(verdict)
+
+    def _lives_on(self, device_id: str, envelope: Envelope) -> bool:
+        """Whether an older session says something new: a repetition of the broker's has an old number."""
+        ended = self.ended.get((device_id, envelope.kind)) or self._standing.ended(device_id, envelope.kind)
+        return ended is not None and ended.session == envelope.session and envelope.seq > ended.seq
+
+    def _tell_clone(self, message: Opened, detail: str) -> None:
+        device_id = message.topic.device
+        self._cloned.add(device_id)
+        self.control.append(CloneSeen(device_id, detail, message.delivery.received_at))
+        self._aside.put(Refused(message.delivery, device_id, Refusal.CLONED_SESSION, detail))
 
     def _freshness(self, device_id: str, envelope: Envelope) -> Freshness:
         """Sessions are compared over all kinds of message, sequence numbers within one kind."""
@@ -123,6 +137,8 @@ class Reading:
     def _accept(self, message: Opened) -> None:
         device_id, kind = message.topic.device, message.topic.kind
         before = self._mark(device_id, kind)
+        if before is not None and before.session != message.envelope.session:
+            self.ended[device_id, kind] = before
         self._marks[device_id, kind] = Mark(message.envelope.session, message.envelope.seq)
         self._sessions[device_id] = message.envelope.session
         self._heard.add(device_id)

@@ -13,12 +13,15 @@ from datetime import UTC, datetime
 from functools import partial
 from types import FrameType
 
+from edgeops.protocol.envelope import Session
 from edgeops.protocol.topics import ALL_UP
 from edgeops.structs import learn_all
 from fleet_server.accounts import publish_accounts
 from fleet_server.alone import alone
 from fleet_server.broker import server_password
+from fleet_server.certificates import broker_context
 from fleet_server.config import ServerConfig
+from fleet_server.db import ingest
 from fleet_server.db.database import Database
 from fleet_server.link.allowance import Allowance, Share
 from fleet_server.link.blocks import Shelf
@@ -58,14 +61,15 @@ def _run(config: ServerConfig, database: Database, allowance: Allowance, stoppin
     learn_all()
     voice = Voice.of(config, database, now=datetime.now(UTC))
     broker = Broker(
-        host=config.broker_host,
+        host=config.local_broker_host,
         port=config.broker_port,
         username=config.broker_user,
         password=server_password(config),
         subscription=ALL_UP,
+        tls=broker_context(config),
     )
     keyring = Keyring(database)
-    outbox = OutboxSender(database, broker=broker, voice=voice, stopping=stopping)
+    outbox = OutboxSender(config, database, broker=broker, voice=voice, stopping=stopping)
     ingestion = Ingestion(
         database,
         broker=broker,
@@ -81,6 +85,9 @@ def _run(config: ServerConfig, database: Database, allowance: Allowance, stoppin
         shelf=shelf,
         library=Library(config.repository, shelf),
         refuse=ingestion.put,
+        session=lambda device_id: _session(database, device_id),
+        rate_bytes_per_s=config.block_rate,
+        rate_bytes_per_s_per_device=config.device_rate,
         stopping=stopping,
     )
 
@@ -116,6 +123,11 @@ def _run(config: ServerConfig, database: Database, allowance: Allowance, stoppin
     broker.stop()
     log.info("link.stopped")
     threads.raise_failure()
+
+
+def _session(database: Database, device_id: str) -> Session | None:
+    with database.read_telemetry() as connection:
+        return ingest.newest_session(connection, device_id)
 
 
 class _Threads:

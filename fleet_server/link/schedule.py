@@ -1,48 +1,20 @@
 """Decides which block leaves when: shared among all who ask, held to a rate, fair to every device.
 
 Pure: time is an argument, in seconds of a clock that never goes back. Many devices that ask for one
-block get one message, at most one per BLOCK_RESEND_AFTER.
+block get one message, at most one per BLOCK_RESEND_AFTER. It leaves as soon as one of them may have it, and is
+charged to all of them: nobody waits for a slower one, and nobody receives for nothing. When the line is full, what
+most wait for leaves first, so that devices which began at different times come together; what waited too long goes
+before that.
 """
 
 from collections import Counter
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from edgeops import limits
+from fleet_server.rates import DeviceBuckets, TokenBucket
 
 _RESEND_AFTER_S = limits.BLOCK_RESEND_AFTER.total_seconds()
-#: A bucket holds what flows in this time, but always one block.
-_BURST_S = 0.25
-
-
-class TokenBucket:
-    """So many bytes a second, with a burst."""
-
-    __slots__ = ("_at_s", "_level_bytes", "burst_bytes", "rate_bytes_per_s")
-
-    def __init__(self, rate_bytes_per_s: float, *, now_s: float) -> None:
-        self.rate_bytes_per_s = rate_bytes_per_s
-        self.burst_bytes = max(rate_bytes_per_s * _BURST_S, float(limits.BLOCK_BYTES))
-        self._level_bytes = self.burst_bytes
-        self._at_s = now_s
-
-    def wait_s(self, size_bytes: int, now_s: float) -> float:
-        """How long until `size_bytes` may leave; 0 = now."""
-        self._refill(now_s)
-        return max(0.0, (size_bytes - self._level_bytes) / self.rate_bytes_per_s)
-
-    def take(self, size_bytes: int, now_s: float) -> None:
-        """Let `size_bytes` leave."""
-        self._refill(now_s)
-        self._level_bytes -= size_bytes
-
-    def is_full(self, now_s: float) -> bool:
-        """Whether it may be forgotten."""
-        return self.wait_s(int(self.burst_bytes), now_s) == 0.0
-
-    def _refill(self, now_s: float) -> None:
-        grown = self._level_bytes + (now_s - self._at_s) * self.rate_bytes_per_s
-        self._level_bytes = min(self.burst_bytes, grown)
-        self._at_s = now_s
+_LONGEST_WAIT_S = limits.BLOCK_LONGEST_WAIT.total_seconds()
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,12 +24,21 @@ class Asked:
     digest: str
     index: int
     size_bytes: int
-    #: Who asked first and is charged for it.
+    #: Who asks.
     device_id: str
 
 
+@dataclass(slots=True)
+class _Waiting:
+    """A block and all who wait for it, in the order they asked."""
+
+    first: Asked
+    since_s: float
+    device_ids: dict[str, None] = field(default_factory=dict)
+
+
 class BlockSchedule:
-    """Blocks that wait, in the order they were asked for."""
+    """Blocks that wait."""
 
     def __init__(
         self,
@@ -66,65 +47,89 @@ class BlockSchedule:
         rate_bytes_per_s: float = limits.BLOCK_RATE_BYTES_PER_S,
         rate_bytes_per_s_per_device: float = limits.BLOCK_RATE_BYTES_PER_S_PER_DEVICE,
     ) -> None:
-        self._waiting: dict[tuple[str, int], Asked] = {}
+        self._waiting: dict[tuple[str, int], _Waiting] = {}
         self._waiting_for: Counter[str] = Counter()
         self._sent_at_s: dict[tuple[str, int], float] = {}
         self._overall = TokenBucket(rate_bytes_per_s, now_s=now_s)
-        self._per_device: dict[str, TokenBucket] = {}
-        self._rate_per_device = rate_bytes_per_s_per_device
+        self._per_device = DeviceBuckets(rate_bytes_per_s_per_device)
 
-    def ask(self, asked: Asked) -> bool:
+    def ask(self, asked: Asked, now_s: float) -> bool:
         """Queue a block; False when too many wait already (the device will ask again)."""
         key = (asked.digest, asked.index)
-        if key in self._waiting:
+        waiting = self._waiting.get(key)
+        if waiting is not None and asked.device_id in waiting.device_ids:
             return True
-        if (
-            len(self._waiting) >= limits.WAITING_BLOCKS
-            or self._waiting_for[asked.device_id] >= limits.WAITING_BLOCKS_PER_DEVICE
-        ):
+        if (waiting is None and len(self._waiting) >= limits.WAITING_BLOCKS) or self._waiting_for[
+            asked.device_id
+        ] >= limits.WAITING_BLOCKS_PER_DEVICE:
             return False
-        self._waiting[key] = asked
+        if waiting is None:
+            waiting = self._waiting[key] = _Waiting(asked, now_s)
+        waiting.device_ids[asked.device_id] = None
         self._waiting_for[asked.device_id] += 1
         return True
 
     def due(self, now_s: float) -> list[Asked]:
-        """The blocks that leave now; they count as sent."""
+        """The blocks that leave now, each as it was asked for first; they count as sent."""
         self._forget(now_s)
-        leaving: list[Asked] = []
-        for key, asked in self._waiting.items():
-            if self._overall.wait_s(asked.size_bytes, now_s) > 0.0:
+        leaving: list[_Waiting] = []
+        for waiting in self._by_urgency(now_s):
+            key, size_bytes = (waiting.first.digest, waiting.first.index), waiting.first.size_bytes
+            if self._line_s(now_s) > 0.0:
                 break
-            if self._hold_s(key, asked, now_s) > 0.0:
+            if self._hold_s(key, waiting, now_s) > 0.0:
                 continue
-            self._overall.take(asked.size_bytes, now_s)
-            self._bucket(asked.device_id, now_s).take(asked.size_bytes, now_s)
+            self._overall.take(size_bytes, now_s)
+            for device_id in waiting.device_ids:
+                self._per_device.of(device_id, now_s).take(size_bytes, now_s)
             self._sent_at_s[key] = now_s
-            leaving.append(asked)
-        for asked in leaving:
-            del self._waiting[asked.digest, asked.index]
-            self._waiting_for[asked.device_id] -= 1
-        return leaving
+            leaving.append(waiting)
+        for waiting in leaving:
+            del self._waiting[waiting.first.digest, waiting.first.index]
+            for device_id in waiting.device_ids:
+                self._waiting_for[device_id] -= 1
+                if not self._waiting_for[device_id]:
+                    del self._waiting_for[device_id]
+        return [waiting.first for waiting in leaving]
 
     def wait_s(self, now_s: float) -> float | None:
         """How long until the next block may leave; None = nothing waits."""
         if not self._waiting:
             return None
-        return min(
-            max(self._hold_s(key, asked, now_s), self._overall.wait_s(asked.size_bytes, now_s))
-            for key, asked in self._waiting.items()
-        )
+        line_s, soonest_s = self._line_s(now_s), float("inf")
+        for key, waiting in self._waiting.items():
+            soonest_s = min(soonest_s, self._hold_s(key, waiting, now_s))
+            if soonest_s <= line_s:
+                break
+        return max(soonest_s, line_s)
 
-    def _hold_s(self, key: tuple[str, int], asked: Asked, now_s: float) -> float:
+    def _by_urgency(self, now_s: float) -> list[_Waiting]:
+        """What leaves first comes first; nothing while the line is full."""
+        if not self._waiting or self._line_s(now_s) > 0.0:
+            return []
+        late_s = now_s - _LONGEST_WAIT_S
+
+        def rank(waiting: _Waiting) -> float:
+            return -len(waiting.device_ids) if waiting.since_s > late_s else -float("inf")
+
+        # Sorting keeps the order of asking among equals.
+        return sorted(self._waiting.values(), key=rank)
+
+    def _line_s(self, now_s: float) -> float:
+        """How long until the next whole block may leave, whichever it is."""
+        return self._overall.wait_s(limits.BLOCK_BYTES, now_s)
+
+    def _hold_s(self, key: tuple[str, int], waiting: _Waiting, now_s: float) -> float:
         """How long this block must wait, whatever the others do."""
         sent_at_s = self._sent_at_s.get(key)
         again_s = 0.0 if sent_at_s is None else sent_at_s + _RESEND_AFTER_S - now_s
-        return max(0.0, again_s, self._bucket(asked.device_id, now_s).wait_s(asked.size_bytes, now_s))
-
-    def _bucket(self, device_id: str, now_s: float) -> TokenBucket:
-        bucket = self._per_device.get(device_id)
-        if bucket is None:
-            bucket = self._per_device[device_id] = TokenBucket(self._rate_per_device, now_s=now_s)
-        return bucket
+        soonest_s = float("inf")
+        for device_id in waiting.device_ids:
+            device_s = self._per_device.of(device_id, now_s).wait_s(waiting.first.size_bytes, now_s)
+            soonest_s = min(soonest_s, device_s)
+            if not device_s:
+                break
+        return max(0.0, again_s, soonest_s)
 
     def _forget(self, now_s: float) -> None:
         """Drop what no longer matters, so that memory stays with those who ask now."""
@@ -133,8 +138,3 @@ class BlockSchedule:
             if now_s - sent_at_s < _RESEND_AFTER_S:
                 break
             del self._sent_at_s[key]
-        if not self._waiting:
-            self._waiting_for.clear()
-            self._per_device = {
-                device_id: bucket for device_id, bucket in self._per_device.items() if not bucket.is_full(now_s)
-            }

@@ -28,6 +28,8 @@ class Standing:
         self._marks: dict[str, dict[str, Mark]] = {}
         self._ledgers: dict[SpoolKey, Ledger] = {}
         self._hours: OrderedDict[RollupKey, Hour] = OrderedDict()
+        #: By device and kind, where the session before the present one ended; what was so before this start is unknown.
+        self._ended: dict[tuple[str, str], Mark] = {}
 
     def marks(self, device_id: str) -> Mapping[str, Mark]:
         """The last accepted mark of a device by kind."""
@@ -40,6 +42,10 @@ class Standing:
     def session(self, device_id: str) -> Session | None:
         """The newest session of a device; None when it never spoke."""
         return max((mark.session for mark in self.marks(device_id).values()), default=None)
+
+    def ended(self, device_id: str, kind: str) -> Mark | None:
+        """The last mark of the session before the present one, as far as it is known."""
+        return self._ended.get((device_id, kind))
 
     def ledger(self, key: SpoolKey) -> Ledger:
         """What is committed of one spool."""
@@ -70,6 +76,10 @@ class Standing:
     def commit_mark(self, device_id: str, kind: str, mark: Mark) -> None:
         """Take in a mark that was committed."""
         self._marks.setdefault(device_id, {})[kind] = mark
+
+    def commit_ended(self, ended: Mapping[tuple[str, str], Mark]) -> None:
+        """Take in where sessions ended, by device and kind, whose successors were committed."""
+        self._ended |= ended
 
     def commit_ledger(self, key: SpoolKey, ledger: Ledger) -> None:
         """Take in a ledger that was committed."""

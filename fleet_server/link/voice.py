@@ -24,8 +24,8 @@ class Voice:
     """Signs; may be called from any thread, but all messages of one kind from the same one, in order."""
 
     def __init__(self, key: SigningKey, *, epoch: int, session: Session) -> None:
-        self._key = key
-        self._epoch = epoch
+        #: Changes in one step: whoever seals has both halves of either.
+        self._speaks = (key, epoch)
         self._session = session
         self._seq = itertools.count(1)
 
@@ -42,13 +42,23 @@ class Voice:
         session = Session(counter, secrets.token_bytes(_NONCE_BYTES))
         return cls(read_private_key(config.fleet_key(epoch)), epoch=epoch, session=session)
 
+    def turn_to(self, epoch: int, config: ServerConfig) -> None:
+        """Speak with the fleet key of this epoch from now on, in the same session.
+
+        Raises:
+            ConfigError: the private fleet key of this epoch cannot be read.
+        """
+        if epoch != self._speaks[1]:
+            self._speaks = (read_private_key(config.fleet_key(epoch)), epoch)
+
     def seal(self, device_id: str, kind: DownKind, body: bytes) -> bytes:
         """`body` in an envelope for one device.
 
         Raises:
             MessageError: the payload would exceed MAX_MESSAGE_BYTES.
         """
-        speaker = Speaker(device_id, self._key, self._epoch, self._session)
+        key, epoch = self._speaks
+        speaker = Speaker(device_id, key, epoch, self._session)
         return seal(speaker, kind, seq=next(self._seq), body=body)
 
     def ack(self, device_id: str, spools: tuple[messages.SpoolAck, ...]) -> bytes:

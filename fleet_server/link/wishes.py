@@ -16,7 +16,7 @@ from typing import assert_never
 from edgeops import limits
 from edgeops.artifact.blockplan import wished
 from edgeops.errors import MessageError
-from edgeops.protocol.envelope import Envelope, Freshness, Mark, freshness
+from edgeops.protocol.envelope import Envelope, Freshness, Mark, Session, freshness
 from edgeops.protocol.messages import BlockWish, MetaWish, Wish, decode, encode
 from edgeops.protocol.topics import Block, Down, DownKind, UpKind
 from fleet_server.db.database import is_outage
@@ -24,7 +24,8 @@ from fleet_server.link.blocks import Shelf
 from fleet_server.link.keyring import Keyring, Opened
 from fleet_server.link.meta import Library
 from fleet_server.link.mqtt import Broker, Delivery
-from fleet_server.link.schedule import Asked, BlockSchedule, TokenBucket
+from fleet_server.link.schedule import Asked, BlockSchedule
+from fleet_server.rates import TokenBucket
 
 log = logging.getLogger(__name__)
 
@@ -48,15 +49,24 @@ class WishServer:
         shelf: Shelf,
         library: Library,
         refuse: Callable[[Delivery], None],
+        session: Callable[[str], Session | None],
+        rate_bytes_per_s: int,
+        rate_bytes_per_s_per_device: int,
         stopping: threading.Event,
     ) -> None:
+        """`session` knows the newest session of a device that was committed."""
         self._broker = broker
         self._keyring = keyring
         self._shelf = shelf
         self._library = library
         self._refuse = refuse
+        self._session = session
         self._stopping = stopping
-        self._schedule = BlockSchedule(now_s=time.monotonic())
+        self._schedule = BlockSchedule(
+            now_s=time.monotonic(),
+            rate_bytes_per_s=rate_bytes_per_s,
+            rate_bytes_per_s_per_device=rate_bytes_per_s_per_device,
+        )
         self._metadata = TokenBucket(limits.BLOCK_RATE_BYTES_PER_S, now_s=time.monotonic())
         self._marks: dict[str, Mark] = {}
         self._queue: Queue[Delivery | None] = Queue(limits.WAITING_WISHES)
@@ -117,19 +127,26 @@ class WishServer:
         except MessageError:
             self._refuse(delivery)
             return
-        self._broker.acknowledge(delivery)
         try:
-            self._grant(device_id, envelope, wish)
-        except Exception as error:
-            if is_outage(error):
-                raise
-            # A wish that no check foresaw must not end the wishes of all others.
-            log.exception("wishes.failed device=%s", device_id)
+            verdict = freshness(envelope, self._mark(device_id))
+        except Exception:
+            self._broker.acknowledge(delivery)  # the device asks again
+            raise
+        if verdict in (Freshness.OLD_SESSION, Freshness.CLONED_SESSION):
+            self._refuse(delivery)  # a second speaker: ingestion judges it by all that the device said
+            return
+        self._broker.acknowledge(delivery)
+        if verdict is Freshness.FRESH:
+            try:
+                self._grant(device_id, envelope, wish)
+            except Exception as error:
+                if is_outage(error):
+                    raise
+                # A wish that no check foresaw must not end the wishes of all others.
+                log.exception("wishes.failed device=%s", device_id)
 
     def _grant(self, device_id: str, envelope: Envelope, wish: Wish) -> None:
         if self._keyring.is_quarantined(device_id):
-            return
-        if freshness(envelope, self._marks.get(device_id)) is not Freshness.FRESH:
             return
         self._marks[device_id] = Mark(envelope.session, envelope.seq)
         match wish:
@@ -140,15 +157,24 @@ class WishServer:
             case _:
                 assert_never(wish)
 
+    def _mark(self, device_id: str) -> Mark | None:
+        """The last wish, or before the first one the session that is known from elsewhere."""
+        mark = self._marks.get(device_id)
+        if mark is not None:
+            return mark
+        session = self._session(device_id)
+        return None if session is None else Mark(session, -1)
+
     def _queue_blocks(self, device_id: str, wish: BlockWish) -> None:
         stock = self._shelf.find(wish.digest)
         if stock is None:
             log.info("wishes.unknown_blob device=%s digest=%s", device_id, wish.digest)
             return
+        now_s = time.monotonic()
         for index in wished(wish):
             size_bytes = stock.block_size(index)
             if size_bytes:
-                self._schedule.ask(Asked(wish.digest, index, size_bytes, device_id))
+                self._schedule.ask(Asked(wish.digest, index, size_bytes, device_id), now_s)
 
     def _send_block(self, asked: Asked) -> None:
         stock = self._shelf.find(asked.digest)
@@ -157,7 +183,7 @@ class WishServer:
             self._broker.publish(str(Block(asked.digest, asked.index)), data, qos=0)
 
     def _send_part(self, device_id: str, wish: MetaWish) -> None:
-        part = self._library.answer(wish)
+        part = self._library.answer(wish, max_bytes=self._broker.max_payload_bytes)
         now_s = time.monotonic()
         if self._metadata.wait_s(len(part.data), now_s) > 0.0:
             log.warning("wishes.metadata_dropped device=%s", device_id)  # over the rate; the device asks again

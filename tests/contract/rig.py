@@ -1,5 +1,6 @@
 """A prepared data folder and a real API process's worth of uvicorn in a thread, with a clock that tests move."""
 
+import ssl
 import threading
 import time
 from datetime import UTC, datetime, timedelta
@@ -24,9 +25,9 @@ START = datetime(2026, 1, 1, tzinfo=UTC)
 class ApiRig:
     """`url`, one token per role, the database behind it; `close` stops everything."""
 
-    def __init__(self, folder):
-        self.config = ServerConfig(folder / "data")
-        self.now = START
+    def __init__(self, folder, *, tls=False, now=START):
+        self.config = ServerConfig(folder / "data", tls=tls)
+        self.now = now
         init(self.config, now=self.now)
         self.database = Database.in_folder(self.config.db)
         access = Access(self.database)
@@ -34,9 +35,13 @@ class ApiRig:
             role: access.create_token(f"a {role}", role, created_by="test", now=self.now).text for role in Role
         }
         self.app = create_app(self.config, now=lambda: self.now)
+        certificate = self.config.certificate if tls else None
         self._server = uvicorn.Server(
-            uvicorn.Config(self.app, host="127.0.0.1", port=0, log_config=None, access_log=False, ws="none")
-        )
+            uvicorn.Config(
+                self.app, host="127.0.0.1", port=0, log_config=None, access_log=False, ws="none",
+                ssl_certfile=certificate, ssl_keyfile=certificate,
+            )
+        )  # fmt: skip
         self._thread = threading.Thread(target=self._server.run)
         self._thread.start()
         deadline = time.monotonic() + DEADLINE_S
@@ -44,12 +49,14 @@ class ApiRig:
             assert time.monotonic() < deadline, "the API did not start"
             time.sleep(0.01)
         port = self._server.servers[0].sockets[0].getsockname()[1]
-        self.url = f"http://127.0.0.1:{port}"
+        self.url = f"{'https' if tls else 'http'}://127.0.0.1:{port}"
         self._clients = []
-        self.http = httpx.Client(base_url=self.url, timeout=DEADLINE_S)
+        believed = ssl.create_default_context(cafile=self.config.authorities) if tls else True
+        self.http = httpx.Client(base_url=self.url, timeout=DEADLINE_S, verify=believed)
 
     def client(self, role=Role.ADMIN):
-        client = Client(self.url, self.tokens[role])
+        authorities = self.config.authorities if self.config.tls else None
+        client = Client(self.url, self.tokens[role], authorities=authorities)
         self._clients.append(client)
         return client
 

@@ -64,3 +64,10 @@ def test_the_page_of_commands_is_what_the_commands_say():
 
     made = runpy.run_path(str(PROJECT / "docs/make_cli.py"))["page"]()
     assert (PROJECT / "docs/cli.md").read_text() == made, "run: make docs"
+
+
+def test_the_page_of_faults_is_what_the_fault_table_says():
+    import runpy
+
+    made = runpy.run_path(str(PROJECT / "docs/make_faults.py"))["page"]()
+    assert (PROJECT / "docs/faults.md").read_text() == made, "run: make docs"

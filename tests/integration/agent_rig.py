@@ -98,6 +98,7 @@ class Server:
         self.records = {}
         self.repeats = 0
         self.acknowledges = True
+        self.sends_blocks = True
         self.new_session()
         self._client = paho.Client(CallbackAPIVersion.VERSION2, client_id=SERVER_USER, protocol=paho.MQTTv5)
         self._client.username_pw_set(SERVER_USER, broker.passwords[SERVER_USER])
@@ -127,7 +128,17 @@ class Server:
 
     def publish_model(self, **options):
         """Sign a model; its digest and target."""
-        data = tiny_artifact(**options)
+        return self.publish_artifact(tiny_artifact(**options))
+
+    def forget(self):
+        """Be the server of a device that it has not heard yet."""
+        with self._lock:
+            for heard in (self.statuses, self.reported, self.responses, self.records):
+                heard.clear()
+        self.acknowledges = self.sends_blocks = True
+        self.new_session()
+
+    def publish_artifact(self, data):
         descriptor = tiny_descriptor(data)
         target = target_path(descriptor.manifest)
         self._blobs[digest_hex(descriptor.digest)] = data
@@ -236,6 +247,8 @@ class Server:
 
     def _serve(self, wish):
         if isinstance(wish, BlockWish):
+            if not self.sends_blocks:
+                return
             data = self._blobs[digest_hex(wish.digest)]
             for index in wished(wish):
                 start = index * limits.BLOCK_BYTES
@@ -300,8 +313,8 @@ class Rig:
         write_deployment(self.state, deployment, Deployment(source=order, predictions=PredictionMode.ALL))
         return classes
 
-    def start_agent(self, *, fail_point=""):
-        environment = {**os.environ, "EDGEOPS_FAIL_POINT": fail_point}
+    def start_agent(self, *, fail_point="", **settings):
+        environment = {**os.environ, "EDGEOPS_FAIL_POINT": fail_point, **settings}
         with self.log.open("ab") as log:
             self.agent = subprocess.Popen(
                 [sys.executable, "-m", "device_agent.cli", "--state", str(self.state.path), "run"],

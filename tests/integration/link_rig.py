@@ -1,5 +1,6 @@
 """A real broker, a real link process and devices that speak the wire format, for the tests of the link."""
 
+import json
 import secrets
 import signal
 import socket
@@ -17,7 +18,7 @@ from edgeops.digest import digest_bytes, digest_raw
 from edgeops.protocol import messages
 from edgeops.protocol.envelope import Session, Speaker, open_envelope, seal
 from edgeops.protocol.keys import SigningKey, write_private_key
-from edgeops.protocol.topics import RETAINED, DownKind, Up, UpKind
+from edgeops.protocol.topics import RETAINED, DownKind, Up, UpKind, client_id
 from fleet_server import broker as accounts
 from fleet_server.accounts import publish_accounts
 from fleet_server.config import ServerConfig
@@ -28,11 +29,11 @@ from tests.integration.waiting import ask_until, free_port, mosquitto
 
 DEADLINE_S = 30.0
 LINK = """
-import logging, pathlib, sys
+import json, logging, pathlib, sys
 from fleet_server.config import ServerConfig
 from fleet_server.link import run_link
 logging.basicConfig(level=logging.INFO)
-run_link(ServerConfig(pathlib.Path(sys.argv[1]), broker_port=int(sys.argv[2])))
+run_link(ServerConfig(pathlib.Path(sys.argv[1]), broker_port=int(sys.argv[2]), **json.loads(sys.argv[3])))
 """
 BROKER = """
 import pathlib, sys
@@ -69,6 +70,8 @@ class Rig:
         self.log = self._log_path.open("ab")
         self.broker = None
         self.link = None
+        #: Of `ServerConfig`, what is not its default.
+        self.rates = {}
         self.devices = []
 
     def start_broker(self):
@@ -78,7 +81,14 @@ class Rig:
         eventually(self._broker_listens, what="the broker listens")
 
     def start_link(self):
-        command = [sys.executable, "-c", LINK, str(self.config.data), str(self.config.broker_port)]
+        command = [
+            sys.executable,
+            "-c",
+            LINK,
+            str(self.config.data),
+            str(self.config.broker_port),
+            json.dumps(self.rates),
+        ]
         self.link = subprocess.Popen(command, stdout=self.log, stderr=self.log)
 
     def start_linked(self):
@@ -166,7 +176,9 @@ class Device:
         self._client = None
 
     def connect(self):
-        self._client = paho.Client(CallbackAPIVersion.VERSION2, client_id=self.id, protocol=self.rig.protocol)
+        self._client = paho.Client(
+            CallbackAPIVersion.VERSION2, client_id=client_id(self.id), protocol=self.rig.protocol
+        )
         self._client.username_pw_set(self.id, self.password)
         self._client.on_connect = self._on_connect
         self._client.on_subscribe = lambda *_: self._subscribed.set()

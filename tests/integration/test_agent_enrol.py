@@ -16,7 +16,7 @@ from device_agent.enrol import enrol
 from device_agent.trust import FleetKeys
 from edgeops.errors import AccessError, ConfigError, ConflictError, ServerError, TrustError, UnreachableError
 from edgeops.protocol.keys import SigningKey, read_private_key
-from edgeops.trust.keyring import FLEET_KEYS_TARGET, encode_fleet_keys, first_fleet_keys
+from edgeops.trust.keyring import FLEET_KEYS_TARGET, encode_fleet_keys, fleet_keys_of
 from edgeops.trust.repository import Repository
 
 TOKEN = "edgeops_enrol-1_secret"
@@ -56,7 +56,7 @@ class Site:
         self._thread.start()
 
     def announce(self) -> None:
-        keys = encode_fleet_keys(first_fleet_keys(self.fleet_key.public))
+        keys = encode_fleet_keys(fleet_keys_of(self.fleet_key.public))
         self.repository.publish({FLEET_KEYS_TARGET: keys}, datetime.now(UTC))
 
     def answer(self, request):
@@ -94,7 +94,7 @@ def test_a_device_makes_its_key_and_learns_whom_to_trust(site, state, capsys):
     assert path == "/api/v1/enrol"
     assert request["public_key"] == read_private_key(state.key).public.hex
     assert request["hardware"]
-    assert site.fleet_key.public.key_id in FleetKeys(state.trust).keys
+    assert site.fleet_key.public.key_id in FleetKeys(state.trust).accepted.publics
     modes = [stat.S_IMODE(file.stat().st_mode) for file in (state.path, state.key, state.device)]
     assert modes == [0o700, 0o600, 0o600]
 

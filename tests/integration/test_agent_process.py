@@ -113,7 +113,7 @@ def test_a_forged_desired_state_changes_nothing_and_is_counted(rig):
     wanted = messages.DesiredDeployment(deployment=DEPLOYMENT, target=target, digest=digest)
     forged = messages.Desired(epoch=9, revision=9, deployments=(wanted,))
     rig.server.say(DownKind.DESIRED, forged, spoiled=True)
-    eventually(lambda: rig.status()["counters"].get("envelope.refused"), what="the forgery is counted")
+    eventually(lambda: rig.status()["counters"].get("envelope.signature"), what="the forgery is counted")
     assert rig.status()["desired"] == [0, 0]
     rig.server.desire(1, (DEPLOYMENT, digest, target))
     eventually(lambda: rig.committed(digest), what="an honest one is carried out")

@@ -19,6 +19,7 @@ from edgeops.cli.exits import Exit
 from edgeops.errors import AccessError, InputError, NotFoundError
 from edgeops.local.mosquitto import find_mosquitto
 from edgeops.protocol.keys import SigningKey
+from edgeops.protocol.topics import client_id
 from fleet_server import broker
 from fleet_server.db import audit, devices
 from tests.contract.rig import DEADLINE_S, ApiRig
@@ -74,7 +75,7 @@ class Peer:
         self.heard = []
         self.lost = False
         self._told = threading.Event()
-        self._client = paho.Client(CallbackAPIVersion.VERSION2, client_id=username, protocol=paho.MQTTv5)
+        self._client = paho.Client(CallbackAPIVersion.VERSION2, client_id=client_id(username), protocol=paho.MQTTv5)
         self._client.username_pw_set(username, password)
         self._client.on_connect = lambda _c, _u, _f, code, _p: self._answer(str(code))
         self._client.on_disconnect = lambda *_: setattr(self, "lost", True)

@@ -12,7 +12,7 @@ from edgeops import limits
 from edgeops.digest import digest_bytes, digest_raw
 from edgeops.protocol import messages
 from edgeops.protocol.envelope import Session, Speaker, seal
-from edgeops.protocol.topics import DownKind, UpKind
+from edgeops.protocol.topics import DownKind, UpKind, client_id
 from tests.integration.hostile_rig import Flood, RawClient, ack_latencies, events_of, own_topics, retained, standing
 from tests.integration.link_rig import Rig, eventually, predictions, record, reported, window
 from tests.unit.sketches import packed
@@ -187,16 +187,17 @@ def test_what_another_device_said_is_not_believed_from_this_one(rig, attacker, v
         attacker.publish(UpKind.TELEMETRY, recorded)
         attacker.publish(UpKind.TELEMETRY, in_its_name)
         attacker.publish(UpKind.STATUS, in_a_later_session)
-    assert [row.reason for row in put_aside(rig, attacker)] == ["signature"] * 3
+    assert [row.reason for row in put_aside(rig, attacker)] == ["wrong-device"] * 3
     assert all(victim.id in row.detail for row in put_aside(rig, attacker))
     (event,) = events_of(rig, "message.quarantined", attacker.id)
-    assert msgspec.json.decode(event.data)["reason"] == "signature"
+    assert msgspec.json.decode(event.data)["reason"] == "wrong-device"
 
 
 def test_an_older_session_of_its_own_is_refused_and_seen(rig, attacker, victim):
-    served(attacker)
     old = attacker.session
     recorded = attacker.sealed(UpKind.TELEMETRY, attacker.records((0, messages.encode(window()))))
+    attacker.publish(UpKind.TELEMETRY, recorded)
+    served(attacker)
     attacker.restart()
     served(attacker)
     with nothing_changes(rig, attacker, victim):
@@ -431,7 +432,7 @@ def test_a_message_of_ten_megabytes_ends_its_own_connection(rig, attacker, victi
 def test_another_name_needs_another_password(rig, attacker, victim):
     with nothing_changes(rig, attacker, victim):
         # Its own account under another's client id is its own account.
-        client = raw(rig, attacker, client_id=victim.id)
+        client = raw(rig, attacker, client_id=client_id(victim.id))
         client.publish(f"edgeops/v1/up/{victim.id}/status")
         client.drop()
         for user, password in (
@@ -442,7 +443,7 @@ def test_another_name_needs_another_password(rig, attacker, victim):
             ("nobody", "nothing"),
             ("", ""),
         ):
-            assert RawClient(rig, user=user, password=password, client_id=attacker.id).is_refused()
+            assert RawClient(rig, user=user, password=password, client_id=client_id(attacker.id)).is_refused()
 
 
 def test_a_thousand_connections_keep_nobody_out(rig, attacker, victim):

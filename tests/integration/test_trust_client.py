@@ -20,7 +20,8 @@ from tuf.ngclient.updater import Updater
 from edgeops import limits
 from edgeops.protocol.keys import SigningKey, write_private_key
 from edgeops.trust.frames import Ask, Failure, FailureKind, Result, converse, write_frame
-from edgeops.trust.repository import Repository, signers_in
+from edgeops.trust.repository import Repository
+from edgeops.trust.signers import signers_in
 from tests.integration.trust_rig import DESCRIPTOR, SECOND, Site, kind_of, listed, replaced
 
 

@@ -8,7 +8,7 @@ from tuf.api.metadata import Metadata, MetaFile, Snapshot, TargetFile, Targets, 
 
 from edgeops import limits
 from edgeops.trust.frames import FailureKind, Result
-from edgeops.trust.repository import signers_in
+from edgeops.trust.signers import signers_in
 from tests.integration.trust_rig import DESCRIPTOR, Site, kind_of, listed
 
 AUTO = "models/digits/auto/2-int8.json"

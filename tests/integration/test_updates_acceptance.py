@@ -11,7 +11,8 @@ from edgeops.artifact.manifest import encode_value, target_path
 from edgeops.artifact.package import open_artifact, package, tflite_part
 from edgeops.protocol.messages import Reason, UpdateState
 from edgeops.trust.delegation import role_of
-from edgeops.trust.repository import Repository, signers_in
+from edgeops.trust.repository import Repository
+from edgeops.trust.signers import signers_in
 from tests.golden.tiny import tiny_artifact, tiny_descriptor, tiny_manifest, tiny_rows
 from tests.integration.updates_rig import NOW, Device, Server
 

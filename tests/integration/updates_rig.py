@@ -54,6 +54,8 @@ class Server:
         self.repository = Repository.create(self.repository_folder, folder / "keys", NOW)
         self.blobs: dict[str, bytes] = {}
         self.connected = True
+        #: What the broker takes in one message.
+        self.largest = limits.MAX_MESSAGE_BYTES
         #: What happens to a block on its way; None = it is lost.
         self.on_the_way: Callable[[int, bytes], bytes | None] = lambda _index, data: data
         self.subscribed: set[Block] = set()
@@ -95,6 +97,9 @@ class Server:
 
     def unsubscribe_blocks(self, blocks: Sequence[Block]) -> None:
         self.subscribed -= set(blocks)
+
+    def largest_payload_bytes(self) -> int:
+        return self.largest
 
     def _answer(self, wish: MetaWish) -> None:
         content = self._content(wish.path)
@@ -218,6 +223,7 @@ class Device:
     def infer(self, count: int = 5, *, ok: bool = True) -> None:
         for _ in range(count):
             self.updates.trial_inference(ok=ok, latency_us=12, detail="" if ok else "it broke")
+        self.updates.tick()
 
     def acknowledge(self) -> None:
         """The server took in what waits, and says so."""

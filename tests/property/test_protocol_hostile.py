@@ -17,6 +17,7 @@ from edgeops.protocol.envelope import VERSION, open_envelope
 from edgeops.protocol.keys import SigningKey
 from edgeops.protocol.topics import DownKind, parse_topic
 from edgeops.sketch.reference import decode_reference
+from edgeops.trust.keyring import AcceptedKeys
 
 _KEY = SigningKey.generate().public
 #: Marks are only read.
@@ -62,7 +63,9 @@ def test_a_body_is_refused_by_an_error_of_the_tree(data, kind):
 @given(_BYTES)
 def test_a_device_hears_anything_and_believes_none_of_it(data):
     ear = Downlink("camera-1", _NOWHERE)
-    assert isinstance(ear.hear(DownKind.DESIRED, data, {_KEY.key_id: _KEY}), Refused | UnknownKey)
+    assert isinstance(
+        ear.hear(DownKind.DESIRED, data, AcceptedKeys({_KEY.key_id: _KEY}, {_KEY.key_id: 1})), Refused | UnknownKey
+    )
 
 
 @given(_BYTES)

@@ -11,7 +11,7 @@ from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule
 
-from device_agent.store.spool import Spool
+from device_agent.store.spool import Entry, Spool
 from device_agent.store.spoolfile import Clock
 from edgeops import limits
 from edgeops.protocol.messages import Phase, SpoolAck, Window, decode, encode
@@ -45,9 +45,9 @@ class SpoolAndServer(RuleBasedStateMachine):
             dropped=0, duration_ms=1, latency_p50_us=1, latency_p95_us=1, sketch=b"",
         )  # fmt: skip
         self.rows += rows
-        records = [(UpKind.PREDICTIONS, bytes(50))] * predictions
+        records = [Entry(UpKind.PREDICTIONS, bytes(50))] * predictions
         position = self.rows.to_bytes(8, "big")
-        self.spool.append_all([*records, (UpKind.TELEMETRY, encode(window))], checkpoint=("all", position))
+        self.spool.append_entries([*records, Entry(UpKind.TELEMETRY, encode(window), ("all", position))])
 
     @rule(credit=st.integers(1, 20))
     def send(self, credit) -> None:
@@ -81,6 +81,11 @@ class SpoolAndServer(RuleBasedStateMachine):
     @rule()
     def the_agent_starts_anew(self) -> None:
         self.spool.close()
+        self.start()
+
+    @rule()
+    def the_agent_is_killed(self) -> None:
+        self.spool._connection.close()
         self.start()
 
     @rule()

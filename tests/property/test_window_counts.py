@@ -19,7 +19,7 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 from sqlalchemy import select
 
-from device_agent.store.spool import Spool
+from device_agent.store.spool import Entry, Spool
 from device_agent.store.spoolfile import Clock
 from edgeops import limits
 from edgeops.protocol.envelope import Envelope, Session
@@ -111,9 +111,9 @@ class SpoolAndTables(RuleBasedStateMachine):
         answer = Prediction(input_id="1", age_ms=0, answer=1.0, confidence=0.5)
         predictions = Predictions(deployment=deployment, digest=DIGEST, phase=Phase.LIVE, predictions=(answer,))
         # Every other one is no record at all: the server puts it aside and goes on.
-        others = [(UpKind.PREDICTIONS, encode(predictions) if at % 2 else bytes(60)) for at in range(answers)]
+        others = [Entry(UpKind.PREDICTIONS, encode(predictions) if at % 2 else bytes(60)) for at in range(answers)]
         position = len(self.sketched[deployment]).to_bytes(8, "big")
-        self.spool.append_all([*others, (UpKind.TELEMETRY, encode(window))], checkpoint=(deployment, position))
+        self.spool.append_entries([*others, Entry(UpKind.TELEMETRY, encode(window), (deployment, position))])
         self.sketched[deployment].append(sketch)
 
     @rule(credit=st.integers(1, 30))

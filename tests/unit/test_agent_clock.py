@@ -86,3 +86,31 @@ def test_a_card_that_cannot_be_written_costs_the_memory_of_it_only(tmp_path):
     clock.verified(EXPIRES)
     clock.told(TODAY)
     assert clock.now() == TODAY
+
+
+# -- what the server answered
+
+
+def test_the_servers_answer_counts_for_certificates_and_not_for_what_was_signed_offline(tmp_path):
+    passed = [50.0]
+    clock = Clock(tmp_path / "clock.json", now=lambda: 2_147_500_000.0, passed=lambda: passed[0])
+    ahead = clock.now()
+    assert clock.present() == ahead
+    clock.answered(TODAY)
+    passed[0] += 7.0
+    assert clock.present() == TODAY + timedelta(seconds=7)
+    assert clock.now() == ahead
+
+
+def test_an_answer_from_before_the_floor_is_none(tmp_path):
+    clock = Clock(tmp_path / "clock.json", now=lambda: 0.0, passed=lambda: 0.0)
+    clock.verified({"root": int((TODAY + timedelta(days=300)).timestamp())})
+    clock.told(TODAY)
+    clock.answered(TODAY - timedelta(days=1))
+    assert clock.present() == TODAY
+
+
+def test_an_answer_ends_with_the_process(tmp_path):
+    path = tmp_path / "clock.json"
+    Clock(path, now=lambda: 2_147_500_000.0, passed=lambda: 0.0).answered(TODAY)
+    assert Clock(path, now=lambda: 2_147_500_000.0).present().year == 2038

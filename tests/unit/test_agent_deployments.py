@@ -45,6 +45,7 @@ def agent(state):
     yield make
     for made in agents:
         made._deployments.stop()
+        made._tray.close(DEADLINE_S)
         made._spool.close()
         made._control._socket.close()
 
@@ -119,4 +120,4 @@ def test_a_desired_state_reaches_every_deployment_that_can_store_it_and_stays_un
 def test_damaged_fleet_keys_count_as_none(agent, state):
     state.fleet_keys.parent.mkdir(parents=True)
     state.fleet_keys.write_bytes(b"\xff{")
-    assert agent()._keys.keys == {}
+    assert agent()._keys.accepted.publics == {}

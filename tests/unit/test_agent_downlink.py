@@ -11,6 +11,7 @@ from edgeops.protocol.envelope import Session, Speaker, seal
 from edgeops.protocol.keys import SigningKey
 from edgeops.protocol.messages import Ack, Command, Credit, Desired, Nominate
 from edgeops.protocol.topics import DownKind
+from edgeops.trust.keyring import AcceptedKeys, fleet_keys_of
 
 DEVICE = "meter-one"
 REQUEST = Nominate(deployment="gas", digest=digest_bytes(b"a"), count=3, random_share=0.2, seed=1)
@@ -23,11 +24,20 @@ class Fleet:
 
     def __init__(self) -> None:
         self.key = SigningKey.generate()
-        self.keys = {self.key.public.key_id: self.key.public}
+        self.epoch = 1
+        self.start(1)
+
+    @property
+    def keys(self) -> AcceptedKeys:
+        return fleet_keys_of(self.key.public, epoch=self.epoch).accepted()
+
+    def rotate(self) -> None:
+        self.key = SigningKey.generate()
+        self.epoch += 1
         self.start(1)
 
     def start(self, counter: int) -> None:
-        self._speaker = Speaker(DEVICE, self.key, 1, Session(counter, bytes([counter]) * 8))
+        self._speaker = Speaker(DEVICE, self.key, self.epoch, Session(counter, bytes([counter % 256]) * 8))
         self._seq = 0
 
     def say(self, kind: DownKind, body) -> bytes:
@@ -59,14 +69,14 @@ def test_a_wrong_signature_is_refused(ear, fleet):
     payload[-1] ^= 1
     heard = ear.hear(DownKind.CREDIT, bytes(payload), fleet.keys)
     assert isinstance(heard, Refused)
-    assert heard.name == "envelope.refused"
+    assert heard.name == "envelope.signature"
     assert "wrong signature" in heard.detail
 
 
 def test_a_key_that_nobody_named_is_asked_for_before_anything_is_judged(ear, fleet):
-    assert ear.hear(DownKind.CREDIT, fleet.say(DownKind.CREDIT, Credit(records=9, at=NOW)), {}) == UnknownKey(
-        fleet.key.public.key_id
-    )
+    assert ear.hear(
+        DownKind.CREDIT, fleet.say(DownKind.CREDIT, Credit(records=9, at=NOW)), AcceptedKeys()
+    ) == UnknownKey(fleet.key.public.key_id)
 
 
 @pytest.mark.parametrize("payload", [b"", b"\xc1", b"not msgpack at all", b"\x99" * 40, bytes(70_000)])
@@ -121,7 +131,44 @@ def test_an_older_desired_state_is_ignored_although_it_is_new_on_the_wire(ear, f
     ear.hear(DownKind.DESIRED, fleet.say(DownKind.DESIRED, desired(5)), fleet.keys)
     ear.carried_out(desired(5))
     assert ear.hear(DownKind.DESIRED, fleet.say(DownKind.DESIRED, desired(4)), fleet.keys).name == "desired.older"
+    fleet.rotate()
     assert ear.hear(DownKind.DESIRED, fleet.say(DownKind.DESIRED, desired(1, epoch=2)), fleet.keys) == desired(1, 2)
+
+
+def test_a_new_fleet_key_is_heard_whatever_the_stolen_one_had_counted_up_to(ear, fleet, tmp_path):
+    fleet.start(2**53)
+    ear.hear(DownKind.DESIRED, fleet.say(DownKind.DESIRED, desired(2**53)), fleet.keys)
+    ear.carried_out(desired(2**53))
+    fleet.rotate()
+    again = Downlink(DEVICE, tmp_path / "marks.json")
+    assert again.hear(DownKind.DESIRED, fleet.say(DownKind.DESIRED, desired(1, epoch=2)), fleet.keys) == desired(1, 2)
+
+
+def test_a_stolen_key_cannot_speak_for_an_epoch_that_is_not_its_own(ear, fleet):
+    accepted = fleet.keys
+    fleet.epoch = 2**53
+    fleet.start(1)
+    assert ear.hear(DownKind.ACK, fleet.say(DownKind.ACK, Ack(spools=())), accepted).name == "envelope.wrong-epoch"
+    fleet.epoch = 1
+    fleet.start(2)
+    ahead = fleet.say(DownKind.DESIRED, desired(1, epoch=2))
+    assert ear.hear(DownKind.DESIRED, ahead, accepted).name == "envelope.wrong-epoch"
+    assert ear.hear(DownKind.DESIRED, fleet.say(DownKind.DESIRED, desired(1)), accepted) == desired(1)
+
+
+def test_once_the_new_key_has_spoken_the_old_one_is_refused_also_where_both_are_listed(ear, fleet, tmp_path):
+    old, before = fleet.say(DownKind.ACK, Ack(spools=())), fleet.keys
+    fleet.rotate()
+    both = AcceptedKeys({**before.publics, **fleet.keys.publics}, {**before.epochs, **fleet.keys.epochs})
+    ear.hear(DownKind.CREDIT, fleet.say(DownKind.CREDIT, Credit(records=9, at=NOW)), both)
+    again = Downlink(DEVICE, tmp_path / "marks.json")
+    assert again.hear(DownKind.ACK, old, both).name == "envelope.old-epoch"
+
+
+def test_what_the_old_key_signed_in_flight_makes_a_device_ask_and_is_not_heard(ear, fleet):
+    in_flight, old = fleet.say(DownKind.ACK, Ack(spools=())), fleet.key.public.key_id
+    fleet.rotate()
+    assert ear.hear(DownKind.ACK, in_flight, fleet.keys) == UnknownKey(old)
 
 
 def test_a_damaged_memory_counts_as_none(tmp_path, fleet):

@@ -14,6 +14,7 @@ from device_agent.sources.replay import ReplaySource
 from device_agent.sources.stream import StreamSource
 from device_agent.store.slots import Slot
 from device_agent.store.spool import Spool
+from device_agent.store.tray import Tray
 from device_agent.updates import Running
 from edgeops import limits
 from edgeops.digest import digest_bytes
@@ -59,6 +60,7 @@ class House:
         self.folder = folder
         self.shelf = Shelf()
         self.spool = Spool.open(folder / "spool.db")
+        self.tray = Tray(self.spool)
         self.configuration = Deployment()
         self.feed: Feed | None = None
 
@@ -79,21 +81,24 @@ class House:
             sinks=lambda _name, _configuration: (),
             configuration=lambda _name: self.configuration,
         )
-        self.feed = Feed("tiny-one", updates=self.shelf, spool=self.spool, wiring=wiring)
+        self.feed = Feed("tiny-one", updates=self.shelf, tray=self.tray, wiring=wiring)
         self.feed.start()
         return self.feed
 
     def stop(self) -> None:
         if self.feed is not None:
             self.feed.stop(DEADLINE_S)
+            assert self.tray.settled(DEADLINE_S)
             self.feed = None
 
     def windows(self) -> list[Window]:
+        assert self.tray.settled(DEADLINE_S)
         records = [record for batch in self.spool.take(1000) for record in batch.body.records]
         return [decode(record.data, Window) for record in sorted(records, key=lambda record: record.seq)]
 
     def close(self) -> None:
         self.stop()
+        self.tray.close(DEADLINE_S)
         self.spool.close()
 
 

@@ -4,7 +4,7 @@ import msgspec
 import pytest
 
 from edgeops import limits
-from edgeops.artifact.compatibility import incompatibilities
+from edgeops.artifact.compatibility import disk_shortage, incompatibilities
 from edgeops.protocol.messages import DeviceFacts
 from tests.golden.tiny import tiny_artifact, tiny_descriptor
 
@@ -70,10 +70,11 @@ def test_memory_is_judged_by_the_larger_of_measured_and_budget(descriptor):
 
 def test_disk_keeps_its_reserve(descriptor):
     need = descriptor.size_bytes + limits.DISK_RESERVE_BYTES
-    assert incompatibilities(descriptor, on(disk_free_bytes=need)) == ()
-    (reason,) = incompatibilities(descriptor, on(disk_free_bytes=need - 1))
-    assert "disk" in reason
+    reserve = limits.DISK_RESERVE_BYTES
+    assert disk_shortage(descriptor, on(disk_free_bytes=need), reserve_bytes=reserve) is None
+    assert "do not fit" in disk_shortage(descriptor, on(disk_free_bytes=need - 1), reserve_bytes=reserve)
+    assert disk_shortage(descriptor, on(disk_free_bytes=descriptor.size_bytes), reserve_bytes=0) is None
 
 
 def test_every_reason_is_given(descriptor):
-    assert len(incompatibilities(descriptor, on(arch="mips", runtime="none", memory_bytes=0, disk_free_bytes=0))) == 4
+    assert len(incompatibilities(descriptor, on(arch="mips", runtime="none", memory_bytes=0, disk_free_bytes=0))) == 3

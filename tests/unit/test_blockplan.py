@@ -79,11 +79,17 @@ def test_a_map_survives_a_restart(blocks):
 def test_blocks_lost_in_a_crash_are_found_and_asked_for_again(blocks):
     blocks.accept(1, block(1))
     blocks.accept(2, block(2))
-    disk = bytearray(BLOB)
+    disk = bytearray(len(BLOB))
+    disk[100:300] = BLOB[100:300]
     disk[200:210] = bytes(10)
     assert blocks.recheck(lambda offset, length: bytes(disk[offset : offset + length])) == 1
     assert 2 in blocks.missing()
     assert 1 not in blocks.missing()
+
+
+def test_blocks_that_were_written_and_not_yet_noted_are_found_again(blocks):
+    assert blocks.recheck(lambda offset, length: BLOB[offset : offset + length] if offset < 300 else bytes(length)) == 0
+    assert blocks.missing() == tuple(range(3, blocks.count))
 
 
 def test_a_damaged_map_is_refused(blocks):

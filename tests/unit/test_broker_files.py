@@ -125,6 +125,30 @@ def test_loopback_has_several_names(tmp_path, host):
     assert ServerConfig(tmp_path, api_host=host).api_url.startswith("http://")
 
 
+@pytest.mark.parametrize("host", ["0.0.0.0", "::"])
+def test_a_listener_on_every_address_needs_a_name_that_devices_use(tmp_path, host):
+    with pytest.raises(ConfigError, match="--host"):
+        ServerConfig(tmp_path, api_host=host, broker_host=host, tls=True)
+
+
+def test_a_listener_beyond_loopback_speaks_tls_and_nothing_else(tmp_path):
+    config = ServerConfig(tmp_path, api_host="0.0.0.0", broker_host="0.0.0.0", tls=True, names=("Fleet.Example",))
+    assert config.api_url == "https://127.0.0.1:8470"
+    assert config.certificate_names == ("fleet.example", "localhost", "127.0.0.1", "::1")
+    broker.write_configuration(config)
+    lines = config.broker_conf.read_text().splitlines()
+    assert [line for line in lines if line.startswith("listener")] == ["listener 8471 0.0.0.0"]
+    assert {"tls_version tlsv1.2", f"certfile {config.certificate}", f"keyfile {config.certificate}"} <= set(lines)
+
+
+@pytest.mark.parametrize(
+    ("reached", "told"), [("10.0.0.7", "10.0.0.7"), ("fleet.example", "fleet.example"), ("evil.example", "10.0.0.7")]
+)
+def test_a_device_is_sent_to_the_broker_under_the_name_by_which_it_came_if_that_is_ours(tmp_path, reached, told):
+    config = ServerConfig(tmp_path, api_host="::", broker_host="::", tls=True, names=("10.0.0.7", "fleet.example"))
+    assert config.broker_host_for(reached) == told
+
+
 @pytest.mark.parametrize("port", [-1, 65536])
 def test_a_port_that_does_not_exist_is_refused(tmp_path, port):
     with pytest.raises(ConfigError, match=str(port)):

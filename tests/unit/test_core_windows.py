@@ -1,6 +1,5 @@
 """What one deployment makes of rows: windows, checkpoints, phases, and who hears a candidate."""
 
-import sqlite3
 from pathlib import Path
 
 import numpy as np
@@ -72,7 +71,7 @@ class Bench:
         self.clock = MovedClock()
         self.trial = Trial()
         self.spool = Spool.open(folder / "spool.db")
-        self.core = DeploymentCore("tiny-one", spool=self.spool, clock_ns=self.clock, trial=self.trial)
+        self.core = DeploymentCore("tiny-one", keeper=self.spool, clock_ns=self.clock, trial=self.trial)
         self.core.use_source(0, lambda position: b"%d" % position)
         self.rows, _ = tiny_rows(2000)
         self._models: list[Model] = []
@@ -272,22 +271,6 @@ def test_a_broken_sink_rests_and_is_tried_again_while_the_others_go_on(bench):
     assert len(log.heard) == 5
 
 
-def test_a_full_disk_loses_no_row(bench):
-    bench.core.put_in_charge(bench.charge())
-    other = sqlite3.connect(bench.folder / "spool.db")
-    other.execute("CREATE TRIGGER full BEFORE INSERT ON records BEGIN SELECT RAISE(ABORT, 'disk full'); END")
-    bench.play(limits.WINDOW_ROWS + 20)
-    assert bench.spool.pending == 0
-    assert bench.core.totals.spool_errors == 1
-    assert "disk full" in bench.core.totals.detail
-    other.execute("DROP TRIGGER full")
-    other.close()
-    bench.play(limits.WINDOW_ROWS - 20)
-    (window,) = bench.windows()
-    assert window.source_rows == 2 * limits.WINDOW_ROWS
-    assert bench.spool.checkpoint("tiny-one") == b"%d" % (2 * limits.WINDOW_ROWS)
-
-
 def test_sinks_are_flushed_before_the_window_that_counts_their_rows(bench):
     seen: list[int] = []
 
@@ -338,17 +321,3 @@ def test_other_sinks_in_mid_window_cost_no_row(bench):
     bench.core.close_window()
     assert sum(window.source_rows for window in bench.windows()) == 50
     assert bench.spool.checkpoint("tiny-one") == b"50"
-
-
-def test_a_disk_that_stays_full_does_not_fill_the_memory(bench):
-    bench.core.put_in_charge(bench.charge())
-    other = sqlite3.connect(bench.folder / "spool.db")
-    other.execute("CREATE TRIGGER full BEFORE INSERT ON records BEGIN SELECT RAISE(ABORT, 'disk full'); END")
-    bench.play(10 * limits.WINDOW_ROWS)
-    assert len(bench.core._latencies) <= 2 * limits.WINDOW_ROWS
-    other.execute("DROP TRIGGER full")
-    other.close()
-    bench.core.close_window()
-    (window,) = bench.windows()
-    assert (window.rows, window.source_rows) == (10 * limits.WINDOW_ROWS, 10 * limits.WINDOW_ROWS)
-    assert window.latency_p50_us > 0

@@ -142,7 +142,7 @@ def test_a_failed_canary_fails_the_rollout_and_nobody_else_is_asked(fleet):
     ended = fleet.rollout(rollout)
     assert ended.state is RolloutState.FAILED
     assert ended.reason == "1 of 1 device did not keep the model: dev-0 failed (golden: answers 3 instead of 7)"
-    assert fleet.states(rollout) == {"dev-0": S.FAILED, "dev-1": S.PENDING, "dev-2": S.PENDING}
+    assert fleet.states(rollout) == {"dev-0": S.FAILED, "dev-1": S.SUPERSEDED, "dev-2": S.SUPERSEDED}
     fleet.wait(timedelta(hours=2))
     assert fleet.desired("dev-1") is None
 

@@ -48,6 +48,9 @@ class Server:
     def unsubscribe_blocks(self, blocks: Sequence[Block]) -> None:
         """As above."""
 
+    def largest_payload_bytes(self) -> int:
+        return limits.MAX_MESSAGE_BYTES
+
 
 @pytest.fixture
 def server():

@@ -12,7 +12,7 @@ from edgeops.protocol.topics import Up, UpKind
 from fleet_server.db.database import Database
 from fleet_server.db.migrate import upgrade
 from fleet_server.link.catalog import Catalog
-from fleet_server.link.entries import ReportedTold, SetAside
+from fleet_server.link.entries import CloneSeen, ReportedTold, SetAside
 from fleet_server.link.keyring import Opened, Refusal, Refused
 from fleet_server.link.mqtt import Delivery
 from fleet_server.link.reading import Reading
@@ -68,3 +68,28 @@ def test_a_flood_of_junk_is_counted_whole_and_kept_in_part(reading):
     kept = [entry.row["device_id"] for entry in reading.telemetry if isinstance(entry, SetAside)]
     assert kept == ["camera-1"] * limits.QUARANTINE_PER_BATCH + ["camera-2"]
     assert reading.refusals["camera-1", Refusal.UNPARSABLE] == (100, "junk")
+
+
+def said(session, seq):
+    body = messages.encode(messages.Status(presence=messages.Presence.ONLINE))
+    envelope = Envelope(1, "status", "camera-1", "key", 0, session, seq, body, b"")
+    return Opened(delivery("camera-1", UpKind.STATUS), Up("camera-1", UpKind.STATUS), envelope)
+
+
+def clones(reading):
+    return [entry for entry in reading.control if isinstance(entry, CloneSeen)]
+
+
+def test_an_older_session_that_says_something_new_is_a_second_speaker(reading):
+    copy = Session(2, secrets.token_bytes(8))
+    for message in (said(SESSION, 1), said(copy, 1), said(SESSION, 3), said(SESSION, 5)):
+        reading.take(message)
+    assert len(clones(reading)) == 1
+
+
+def test_what_the_broker_repeats_of_an_older_session_is_no_second_speaker(reading):
+    newer = Session(2, secrets.token_bytes(8))
+    for message in (said(SESSION, 1), said(SESSION, 3), said(newer, 1), said(SESSION, 3)):
+        reading.take(message)
+    assert not clones(reading)
+    assert reading.refusals.keys() == {("camera-1", Refusal.OLD_SESSION)}

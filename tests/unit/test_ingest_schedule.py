@@ -3,7 +3,8 @@
 import pytest
 
 from edgeops import limits
-from fleet_server.link.schedule import Asked, BlockSchedule, TokenBucket
+from fleet_server.link.schedule import Asked, BlockSchedule
+from fleet_server.rates import TokenBucket
 
 DIGEST = "sha256:" + "0" * 64
 SIZE = limits.BLOCK_BYTES
@@ -24,16 +25,16 @@ def sent(plan, now_s):
 def test_many_devices_that_ask_for_a_block_get_one_message():
     plan = schedule()
     for number in range(50):
-        assert plan.ask(asked(0, f"device-{number}"))
+        assert plan.ask(asked(0, f"device-{number}"), 0.0)
     assert sent(plan, 0.0) == [0]
     assert plan.wait_s(0.0) is None
 
 
 def test_who_asks_just_after_a_block_left_gets_it_when_its_time_has_come():
     plan = schedule()
-    plan.ask(asked(0, "a"))
+    plan.ask(asked(0, "a"), 0.0)
     assert sent(plan, 0.0) == [0]
-    plan.ask(asked(0, "b"))
+    plan.ask(asked(0, "b"), 0.0)
     assert sent(plan, 0.1) == []
     assert plan.wait_s(0.1) == pytest.approx(0.15)
     assert sent(plan, 0.25) == [0]
@@ -42,7 +43,7 @@ def test_who_asks_just_after_a_block_left_gets_it_when_its_time_has_come():
 def test_all_blocks_together_keep_to_the_rate():
     plan = schedule(rate_bytes_per_s=4 * SIZE)
     for index in range(20):
-        plan.ask(asked(index, f"device-{index}"))
+        plan.ask(asked(index, f"device-{index}"), 0.0)
     count, now_s = 0, 0.0
     while (wait_s := plan.wait_s(now_s)) is not None:
         now_s += wait_s + 1e-9
@@ -54,8 +55,8 @@ def test_all_blocks_together_keep_to_the_rate():
 def test_one_greedy_device_does_not_hold_up_another():
     plan = schedule(rate_bytes_per_s_per_device=SIZE)
     for index in range(10):
-        plan.ask(asked(index, "greedy"))
-    plan.ask(asked(99, "modest"))
+        plan.ask(asked(index, "greedy"), 0.0)
+    plan.ask(asked(99, "modest"), 0.0)
     assert sent(plan, 0.0) == [0, 99]
     assert sent(plan, 0.5) == []
     assert sent(plan, 1.0) == [1]
@@ -63,7 +64,7 @@ def test_one_greedy_device_does_not_hold_up_another():
 
 def test_too_many_waiting_blocks_of_one_device_are_refused():
     plan = schedule()
-    taken = [plan.ask(asked(index)) for index in range(limits.WAITING_BLOCKS_PER_DEVICE + 1)]
+    taken = [plan.ask(asked(index), 0.0) for index in range(limits.WAITING_BLOCKS_PER_DEVICE + 1)]
     assert taken == [True] * limits.WAITING_BLOCKS_PER_DEVICE + [False]
 
 
@@ -72,3 +73,44 @@ def test_a_bucket_never_saves_more_than_its_burst():
     bucket.take(int(bucket.burst_bytes), 1e6)
     assert bucket.wait_s(1000, 1e6) == pytest.approx(1.0)
     assert bucket.is_full(2e6)
+
+
+def test_a_block_is_charged_to_all_who_wait_for_it():
+    plan = schedule(rate_bytes_per_s_per_device=SIZE)
+    for device in ("a", "b"):
+        plan.ask(asked(0, device), 0.0)
+    assert sent(plan, 0.0) == [0]
+    plan.ask(asked(1, "b"), 0.0)
+    assert sent(plan, 0.5) == []
+    assert sent(plan, 1.0) == [1]
+
+
+def test_a_block_leaves_as_soon_as_one_who_waits_may_have_it():
+    plan = schedule(rate_bytes_per_s_per_device=SIZE)
+    plan.ask(asked(0, "spent"), 0.0)
+    assert sent(plan, 0.0) == [0]
+    plan.ask(asked(1, "spent"), 0.0)
+    assert sent(plan, 0.1) == []
+    plan.ask(asked(1, "fresh"), 0.0)
+    assert plan.wait_s(0.1) == 0.0
+    assert sent(plan, 0.1) == [1]
+
+
+def test_when_the_line_is_full_what_most_wait_for_leaves_first():
+    plan = schedule(rate_bytes_per_s=SIZE)
+    plan.ask(asked(0, "a"), 0.0)
+    assert sent(plan, 0.0) == [0]
+    for index, device in ((1, "a"), (2, "a"), (2, "b"), (3, "a"), (3, "b"), (3, "c")):
+        plan.ask(asked(index, device), 0.5)
+    assert [sent(plan, now_s) for now_s in (1.0, 2.0, 3.0)] == [[3], [2], [1]]
+
+
+def test_what_waited_too_long_leaves_before_what_more_wait_for():
+    plan = schedule(rate_bytes_per_s=SIZE)
+    plan.ask(asked(0, "a"), 0.0)
+    assert sent(plan, 0.0) == [0]
+    plan.ask(asked(1, "a"), 0.0)
+    long = limits.BLOCK_LONGEST_WAIT.total_seconds()
+    for device in ("b", "c"):
+        plan.ask(asked(2, device), long)
+    assert sent(plan, long) == [1]

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from device_agent.store.spool import Spent, Spool
+from device_agent.store.spool import Entry, Spent, Spool
 from device_agent.store.spoolfile import Clock
 from edgeops import limits
 from edgeops.errors import MessageError, PlatformError
@@ -69,9 +69,11 @@ def test_a_checkpoint_is_stored_with_its_record(tmp_path, spool, time):
 
 def test_nothing_is_stored_of_a_transaction_that_fails(spool):
     with pytest.raises(MessageError, match="exceeds"):
-        spool.append_all(
-            [(UpKind.TELEMETRY, b"w"), (UpKind.PREDICTIONS, bytes(limits.MAX_RECORD_BYTES + 1))],
-            checkpoint=("gas", b"1"),
+        spool.append_entries(
+            [
+                Entry(UpKind.TELEMETRY, b"w", ("gas", b"1")),
+                Entry(UpKind.PREDICTIONS, bytes(limits.MAX_RECORD_BYTES + 1)),
+            ]
         )
     assert spool.pending == 0
     assert spool.checkpoint("gas") is None
@@ -250,3 +252,70 @@ def test_a_clean_stop_leaves_no_hole_in_the_numbers(tmp_path, spool, time):
     spool = reopened(spool, tmp_path / "spool.db", time.clock)
     assert spool.append(UpKind.TELEMETRY, b"w") == 1
     spool.close()
+
+
+def flowing(spool):
+    """A spool whose records leave as fast as they come."""
+    spool.append(UpKind.REPORTS, b"r")
+    acknowledged(spool, seqs(spool.take(1000)))
+    return spool
+
+
+def acknowledged(spool, numbers):
+    spool.acknowledge(SpoolAck(spool=spool.id, through=-1, ranges=tuple((seq, seq) for seq in numbers)))
+
+
+def on_disk(folder) -> set[int]:
+    reader = sqlite3.connect(folder / "spool.db")
+    found = {row[0] for row in reader.execute("SELECT seq FROM records")}
+    reader.close()
+    return found
+
+
+def test_a_prediction_that_is_acknowledged_at_once_never_touches_the_disk(tmp_path, spool):
+    flowing(spool)
+    seq = spool.append(UpKind.PREDICTIONS, b"p")
+    assert seqs(spool.take(1000)) == [seq]
+    acknowledged(spool, [seq])
+    assert spool.pending == 0
+    spool.append(UpKind.TELEMETRY, b"w", checkpoint=("gas", b"1"))
+    assert seq not in on_disk(tmp_path)
+
+
+def test_a_prediction_is_on_disk_before_the_window_that_counts_its_row(tmp_path, spool, time):
+    flowing(spool)
+    seq = spool.append(UpKind.PREDICTIONS, b"p")
+    assert seq not in on_disk(tmp_path)
+    window = spool.append(UpKind.TELEMETRY, b"w", checkpoint=("gas", b"1"))
+    assert {seq, window} <= on_disk(tmp_path)
+
+
+def test_without_contact_every_record_is_on_disk_at_once(tmp_path, spool):
+    flowing(spool)
+    spool.no_contact()
+    seq = spool.append(UpKind.PREDICTIONS, b"p")
+    assert seq in on_disk(tmp_path)
+
+
+def test_numbers_of_predictions_that_a_kill_took_are_not_used_again_and_are_answered_for(tmp_path, spool, time):
+    flowing(spool)
+    lost = [spool.append(UpKind.PREDICTIONS, b"p") for _ in range(3)]
+    assert set(seqs(spool.take(1000))) == set(lost)
+    spool._connection.close()
+    again = Spool.open(tmp_path / "spool.db", clock=time.clock)
+    window = again.append(UpKind.TELEMETRY, b"w", checkpoint=("gas", b"1"))
+    assert window > max(lost)
+    answered = {seq for batch in again.take(1000) for record in batch.body.records for seq in record.absorbed}
+    assert set(lost) <= answered
+    again.close()
+
+
+def test_what_is_acknowledged_is_given_up_although_it_is_deleted_later(tmp_path, spool):
+    flowing(spool)
+    seq = spool.append(UpKind.REPORTS, b"r")
+    spool.take(1000)
+    acknowledged(spool, [seq])
+    assert spool.is_acknowledged(seq)
+    assert (spool.pending, spool.take(1000)) == (0, [])
+    spool.append(UpKind.TELEMETRY, b"w", checkpoint=("gas", b"1"))
+    assert seq not in on_disk(tmp_path)

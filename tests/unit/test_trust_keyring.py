@@ -6,23 +6,24 @@ import pytest
 
 from edgeops.errors import TrustError
 from edgeops.protocol.keys import SigningKey
-from edgeops.trust.keyring import decode_fleet_keys, encode_fleet_keys, first_fleet_keys
+from edgeops.trust.keyring import AcceptedKeys, decode_fleet_keys, encode_fleet_keys, fleet_keys_of
 
 
 def test_the_first_fleet_key_survives_the_way_to_a_device():
     public = SigningKey.generate().public
 
-    keys = decode_fleet_keys(encode_fleet_keys(first_fleet_keys(public)))
+    keys = decode_fleet_keys(encode_fleet_keys(fleet_keys_of(public)))
 
     assert keys.epoch == 1
-    assert keys.accepted() == {public.key_id: public}
+    assert keys.accepted() == AcceptedKeys({public.key_id: public}, {public.key_id: 1})
 
 
 def test_a_key_that_is_being_replaced_is_still_accepted():
     old, new = SigningKey.generate().public, SigningKey.generate().public
     document = {"epoch": 2, "keys": [{"epoch": 1, "public_hex": old.hex}, {"epoch": 2, "public_hex": new.hex}]}
 
-    assert set(decode_fleet_keys(json.dumps(document).encode()).accepted()) == {old.key_id, new.key_id}
+    accepted = decode_fleet_keys(json.dumps(document).encode()).accepted()
+    assert accepted.epochs == {old.key_id: 1, new.key_id: 2}
 
 
 @pytest.mark.parametrize(

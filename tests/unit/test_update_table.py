@@ -92,6 +92,21 @@ def test_a_trial_that_asks_for_no_inference_still_needs_one():
     assert machine.trial_verdict(update, evidence, detail="", quiet=timedelta(0)) is None
 
 
+@pytest.mark.parametrize(
+    ("errors", "quiet", "reason"),
+    [
+        (0, limits.TRIAL_TIMEOUT - timedelta(seconds=1), None),
+        (0, limits.TRIAL_TIMEOUT, Reason.INCONCLUSIVE),
+        (1, timedelta(0), Reason.INFERENCE),
+    ],
+)
+def test_what_a_disk_does_not_take_note_of_is_inconclusive_unless_the_model_errs(errors, quiet, reason):
+    evidence = Evidence(inferences=limits.TRIAL_INFERENCES, errors=errors)
+    verdict = machine.unwritten_verdict(evidence, detail="boom", quiet=quiet)
+    assert (verdict and verdict.reason) == reason
+    assert verdict is None or verdict.evidence == evidence
+
+
 def test_a_newer_revision_that_asks_the_same_changes_only_the_mark():
     later = msgspec.structs.replace(WANTED, revision=8)
     event = machine.desired(TRIAL, later, active=None)

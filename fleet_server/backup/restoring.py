@@ -1,0 +1,185 @@
+"""Makes a data folder out of a backup: every file is verified, and the folder appears whole or not at all.
+
+A server that begins again must be believed by devices that have seen newer metadata, newer revisions and newer
+sessions than the backup holds: `edgeops.trust.reissue` sees to the metadata, `fleet_server.backup.settling` to the
+revisions, and sessions count the time. It starts nothing.
+"""
+
+import shutil
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from datetime import datetime
+from pathlib import Path
+
+from edgeops.digest import sync_folder
+from edgeops.errors import ConfigError, ConflictError, InputError, NotFoundError, PlatformError
+from edgeops.protocol.keys import SigningKey, write_private_key
+from edgeops.trust.keyring import FLEET_KEYS_TARGET, decode_fleet_keys, encode_fleet_keys, fleet_keys_of
+from edgeops.trust.reissue import Reissue
+from edgeops.trust.repository import Repository
+from fleet_server.backup import places
+from fleet_server.backup.manifest import Manifest, id_of, read_manifest
+from fleet_server.backup.places import Made
+from fleet_server.backup.settling import settle
+from fleet_server.backup.taking import KEYS_FOLDER
+from fleet_server.config import ServerConfig
+from fleet_server.db.backups import Restoration
+from fleet_server.db.copying import known_schemas
+from fleet_server.db.database import Database
+from fleet_server.db.migrate import upgrade
+
+Say = Callable[[str], None]
+
+
+@dataclass(frozen=True, slots=True)
+class Restored:
+    """A data folder that was made."""
+
+    backup_id: str
+    manifest: Manifest
+    #: Whether snapshot, timestamp and fleet key are new, signed by the offline keys.
+    new_keys: bool
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Order:
+    """What to restore, and where."""
+
+    #: A folder of backups, or a `.tar` file.
+    place: Path
+    #: The data folder to make.
+    target: Path
+    #: Which backup of a folder; None = the newest.
+    backup_id: str | None = None
+    #: Folders with root and targets keys, of one person each; read, not kept.
+    offline_keys: tuple[Path, ...] = ()
+
+
+def restore(order: Order, now: datetime, *, say: Say) -> Restored:
+    """Make a data folder out of a backup.
+
+    Raises:
+        NotFoundError: no such backup.
+        InputError: it is half, changed, or of a newer version.
+        ConflictError: the target holds something, or is being restored already.
+        ConfigError: the server would have no keys to speak with.
+        PlatformError: the disk cannot hold it.
+    """
+    target = order.target.absolute()
+    if not order.place.exists():
+        raise NotFoundError(f"{order.place} is not there; name the folder or file that `edgeops backup` wrote")
+    if target.exists() and (not target.is_dir() or any(target.iterdir())):
+        raise ConflictError(f"{target} is not empty; restore into a folder of its own with --data DIR")
+    under_way = target.parent / f".{target.name}.restoring"
+    try:
+        under_way.mkdir(mode=0o700, parents=True, exist_ok=True)
+        with places.alone(under_way, "restore"):
+            _empty(under_way)
+            try:
+                restored = _build(order, ServerConfig(under_way), now, say)
+                under_way.rename(target)
+            finally:
+                shutil.rmtree(under_way, ignore_errors=True)
+        sync_folder(target.parent)
+    except OSError as error:
+        raise PlatformError(f"cannot restore into {target}: {error}; nothing is kept of it") from error
+    return restored
+
+
+def _build(order: Order, config: ServerConfig, now: datetime, say: Say) -> Restored:
+    with places.made(order.place, order.backup_id) as made:
+        manifest = read_manifest(made.manifest, expected=made.id, known=known_schemas())
+        found = id_of(manifest.taken_at, made.manifest)
+        _require_room(manifest, config.data)
+        if not manifest.online_keys and not order.offline_keys:
+            raise ConfigError(
+                f"backup {found} is without online keys, so the server would have none to speak with; name the folder "
+                "with root.pem and targets.pem, which sign new ones: --keys DIR"
+            )
+        _copy(made, manifest, config, say)
+    say("signing")
+    epoch, new_keys = _sign_again(config, order.offline_keys, now)
+    say("settling what was under way")
+    database = Database.in_folder(config.db)
+    try:
+        upgrade(database)
+        with database.write() as connection:
+            restoration = Restoration(backup=found, taken_at=manifest.taken_at, restored_at=now)
+            settle(connection, restoration, epoch=epoch)
+    finally:
+        database.close()
+    for folder in (config.keys, config.db, config.data):
+        sync_folder(folder)
+    return Restored(found, manifest, new_keys)
+
+
+def _copy(made: Made, manifest: Manifest, config: ServerConfig, say: Say) -> None:
+    config.db.mkdir(mode=0o700)
+    config.keys.mkdir(mode=0o700)
+    done_bytes, told = 0, 0
+    for path, entry in sorted(manifest.files.items()):
+        try:
+            with made.open(path) as source:
+                found = places.copy_file(source, _place_of(config, path), mode=_mode(path))
+        except FileNotFoundError as error:
+            raise InputError(f"{path} is missing in the backup; take another backup") from error
+        if found != entry:
+            raise InputError(
+                f"{path} of the backup was changed or cut: {found.size_bytes} bytes {found.digest}, the manifest says "
+                f"{entry.size_bytes} bytes {entry.digest}; take another backup"
+            )
+        done_bytes += entry.size_bytes
+        tenths = 10 * done_bytes // max(1, manifest.size_bytes)
+        if tenths > told:
+            told = tenths
+            say(f"verified {done_bytes} of {manifest.size_bytes} bytes")
+
+
+def _place_of(config: ServerConfig, path: str) -> Path:
+    first, _, rest = path.partition("/")
+    return config.keys / rest if first == KEYS_FOLDER else config.data / path
+
+
+def _mode(path: str) -> int:
+    return 0o600 if path.split("/", maxsplit=1)[0] in (KEYS_FOLDER, "db") else 0o644
+
+
+def _sign_again(config: ServerConfig, offline_keys: tuple[Path, ...], now: datetime) -> tuple[int, bool]:
+    """Make devices take this repository for newer; the epoch of the fleet key, and whether there are new keys."""
+    listed = Repository.open(config.repository, config.keys).read(FLEET_KEYS_TARGET)
+    if listed is None:
+        raise InputError(f"the backup's repository lists no {FLEET_KEYS_TARGET}; take another backup")
+    fleet = decode_fleet_keys(listed)
+    reissue = Reissue(config.repository, config.keys, offline=offline_keys)
+    if reissue.can_replace_keys:
+        # Above whatever the lost server began: a device listens to no epoch before the last one that spoke.
+        key, epoch = SigningKey.generate(), max(fleet.epoch + 1, int(now.timestamp()))
+        write_private_key(config.fleet_key(epoch), key)
+        reissue.replace_keys({FLEET_KEYS_TARGET: encode_fleet_keys(fleet_keys_of(key.public, epoch=epoch))}, now)
+        for old in (key.epoch for key in fleet.keys):
+            config.fleet_key(old).unlink(missing_ok=True)
+        return epoch, True
+    if offline_keys and reissue.missing(("targets",)):
+        places = " and ".join(map(str, offline_keys))
+        raise ConfigError(f"{places} holds too few targets keys of this fleet; name the folder with targets.pem")
+    online = reissue.missing(("snapshot", "timestamp"))
+    if online or not config.fleet_key(fleet.epoch).is_file():
+        raise ConfigError(
+            f"the backup lacks the key of {' and '.join(online) or 'the fleet'}; for new ones the "
+            f"{' and '.join(reissue.missing(('root', 'targets')))} key is needed: name its folder with --keys DIR"
+        )
+    reissue.count_higher(now)
+    return fleet.epoch, False
+
+
+def _require_room(manifest: Manifest, folder: Path) -> None:
+    free = shutil.disk_usage(folder).free
+    if free < manifest.size_bytes:
+        raise ConfigError(f"{folder} has {free} bytes left, the backup has {manifest.size_bytes}; make room")
+
+
+def _empty(folder: Path) -> None:
+    """Remove what a restore left that was killed."""
+    entries: Iterable[Path] = folder.iterdir()
+    for entry in entries:
+        shutil.rmtree(entry) if entry.is_dir() else entry.unlink()

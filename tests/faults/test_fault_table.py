@@ -1,0 +1,50 @@
+"""Every state of an update, struck by every mishap, ends as the table says, and no prediction is lost on the way."""
+
+import pytest
+
+from edgeops.protocol.messages import UpdateState
+from tests.faults.stage import FIRST_S, Stage
+from tests.faults.table import CELLS, DEADLY, SLICE, Mishap, Model
+
+pytestmark = pytest.mark.slow
+
+
+@pytest.fixture(scope="module")
+def stage(tmp_path_factory):
+    stage = Stage(tmp_path_factory.mktemp("faults") / "site")
+    yield stage
+    stage.close()
+
+
+@pytest.fixture(autouse=True)
+def _cleared(stage):
+    yield
+    stage.clear()
+
+
+def test_the_slice_that_every_run_plays_has_each_state_and_each_mishap():
+    assert {cell.state for cell in SLICE} == set(UpdateState)
+    assert {cell.mishap for cell in SLICE} == set(Mishap)
+    assert set(SLICE) <= set(CELLS)
+
+
+@pytest.mark.parametrize(
+    "cell",
+    [*SLICE, *(pytest.param(cell, marks=pytest.mark.long) for cell in CELLS if cell not in SLICE)],
+    ids=str,
+)
+def test_a_struck_update_ends_as_the_table_says(stage, cell):
+    needs_read_only = cell.mishap in {Mishap.READ_ONLY, Mishap.READ_ONLY_START}
+    if needs_read_only and not stage.card.can_be_read_only:
+        pytest.skip("root without the right to mount (CAP_SYS_ADMIN): nothing here can be made read-only")
+    outcome = stage.play(cell)
+    assert outcome.active == stage.digest(cell.end.active)
+    assert outcome.reports == cell.end.reports
+    assert outcome.unsigned == set()
+    assert outcome.skipped_rows == []
+    counted, played = outcome.rows_counted
+    assert counted == played
+    if stage.card.is_real or not needs_read_only:
+        assert outcome.excess_gap_s <= 0
+    if cell.mishap in DEADLY and cell.end.active is not Model.NONE:
+        assert outcome.first_prediction_s <= FIRST_S

@@ -1,0 +1,255 @@
+"""The rollout machine and update machines together, over a wire that loses, repeats, reorders and replays.
+
+Power fails at any border of a device; the server may be lost and come back out of a backup. The promises are stated on
+the commands that both sides give (`tests.property.played_fleet` checks those of devices as they are given).
+"""
+
+import contextlib
+import tempfile
+from datetime import timedelta
+from pathlib import Path
+
+from hypothesis import HealthCheck, Phase, settings
+from hypothesis import strategies as st
+from hypothesis.stateful import (
+    RuleBasedStateMachine,
+    initialize,
+    invariant,
+    precondition,
+    rule,
+    run_state_machine_as_test,
+)
+
+from edgeops.errors import ConflictError
+from edgeops.protocol.messages import UpdateState
+from edgeops.rollout.installation import InstallationState, is_final
+from edgeops.rollout.rollout import OPEN, RolloutState
+from edgeops.update.update import RESTING
+from tests.property.played_fleet import BAD, GOOD, NEVER, OUTCOMES, PlayedSite
+from tests.unit.engine_rig import digest_of
+
+SIZE = 3
+MOST_ROLLOUTS = 4
+DEVICES = st.integers(0, SIZE - 1).map(lambda number: f"dev-{number}")
+BORDERS = st.sampled_from([NEVER, NEVER, 1, 2, 3, 4, 6])
+WAVES = st.sampled_from([("1", "100%"), ("100%",)])
+
+
+class Together(RuleBasedStateMachine):
+    """One engine, three devices."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._folder = tempfile.TemporaryDirectory(dir="/dev/shm" if Path("/dev/shm").is_dir() else None)
+        self.site = PlayedSite(Path(self._folder.name), size=SIZE)
+        self.fleet = self.site.fleet
+        self.rollouts: list[str] = []
+
+    def teardown(self) -> None:
+        """Once messages flow, every rollout ends; and yesterday's backup, rolled out again, brings all to one model."""
+        try:
+            for device_id in self.fleet.ids:
+                self.fleet.come(device_id)
+            self.site.everything_flows()
+            self._everybody_turned_to_what_was_wanted_last()
+            self.fleet.wait(timedelta(minutes=16), step=timedelta(seconds=55))
+            self._every_rollout_has_ended()
+            self.site.back_up()
+            for version in (1, 2):  # by two revisions ahead of the backup
+                self._roll_out_to_the_end(version)
+            self.lose_the_server()
+            again = self._roll_out_to_the_end(2)
+            self.the_promises_hold()
+            assert again.state is RolloutState.FINISHED, again.reason
+            for device in self.site.devices.values():
+                assert device.active == digest_of(2)
+                assert device.unsaid() == []
+                assert device.world.owed <= device.acknowledged, "an end that the server never heard of"
+        finally:
+            self.site.close()
+            self._folder.cleanup()
+
+    # -- people
+
+    @initialize(waves=WAVES)
+    def begin(self, waves) -> None:
+        self.rollouts.append(self.fleet.roll_out(1, waves=waves))
+
+    @precondition(lambda self: len(self.rollouts) < MOST_ROLLOUTS)
+    @rule(version=st.sampled_from([1, 2]), waves=WAVES)
+    def roll_out(self, version, waves) -> None:
+        self.fleet.now += timedelta(milliseconds=1)
+        self.rollouts.append(self.fleet.roll_out(version, waves=waves))
+
+    @rule(data=st.data())
+    def abort(self, data) -> None:
+        with contextlib.suppress(ConflictError):
+            self.fleet.abort(data.draw(st.sampled_from(self.rollouts)))
+
+    @rule()
+    def back_up(self) -> None:
+        self.site.back_up()
+
+    @rule()
+    def lose_the_server(self) -> None:
+        if self.site.restore():
+            self.rollouts = [one for one in self.rollouts if self.fleet.rollout(one) is not None]
+            assert all(self.fleet.rollout(one).state not in OPEN for one in self.rollouts)
+
+    # -- the wire
+
+    @rule(device=DEVICES, borders=BORDERS)
+    def the_desired_state_arrives(self, device, borders) -> None:
+        self.site.compose()
+        if self.site.desired[device]:
+            with self._device(device).dying_in(borders):
+                self._device(device).hear(self.site.desired[device][-1])
+
+    def the_desired_state_arrives_whole(self, device) -> None:
+        self.site.compose()
+        if self.site.desired[device]:
+            self._device(device).hear(self.site.desired[device][-1])
+
+    @rule(data=st.data(), device=DEVICES)
+    def an_old_desired_state_arrives(self, data, device) -> None:
+        self.site.compose()
+        if self.site.desired[device]:
+            self._device(device).hear(data.draw(st.sampled_from(self.site.desired[device])))
+
+    @rule(data=st.data(), device=DEVICES, ack=st.booleans(), borders=BORDERS)
+    def reports_arrive(self, data, device, ack, borders) -> None:
+        """Some of them, in any order; the ack may be lost."""
+        played = self._device(device)
+        waiting = played.unsaid()
+        if waiting:
+            chosen = data.draw(st.lists(st.sampled_from(waiting), min_size=1, unique=True))
+            self.site.take_in(played, chosen)
+            if ack:
+                with played.dying_in(borders):
+                    played.hear_ack(set(self.site.ledger[device]))
+
+    @rule(data=st.data(), device=DEVICES)
+    def a_report_takes_effect_twice(self, data, device) -> None:
+        played = self._device(device)
+        if played.spool:
+            self.site.take_in_again(played, data.draw(st.sampled_from(sorted(played.spool))))
+
+    @rule(device=DEVICES)
+    def the_present_state_arrives(self, device) -> None:
+        self.site.hear_reported(self._device(device))
+
+    @rule(device=DEVICES)
+    def go(self, device) -> None:
+        self.fleet.go(device)
+
+    @rule(device=DEVICES)
+    def come(self, device) -> None:
+        self.fleet.come(device)
+
+    @rule(minutes=st.sampled_from([1, 16]))
+    def wait(self, minutes) -> None:
+        self.fleet.wait(timedelta(minutes=minutes), step=timedelta(seconds=55))
+
+    # -- devices
+
+    @rule(device=DEVICES, borders=BORDERS)
+    def work(self, device, borders) -> None:
+        with self._device(device).dying_in(borders):
+            self._device(device).work()
+
+    @rule(device=DEVICES, acts=st.integers(1, 6))
+    def work_with_a_hindrance(self, device, acts) -> None:
+        self.the_desired_state_arrives_whole(device)
+        with self._device(device).hindered_in(acts):
+            self._device(device).work()
+
+    @rule(data=st.data(), device=DEVICES, borders=BORDERS)
+    def a_step_ends(self, data, device, borders) -> None:
+        played = self._device(device)
+        with played.dying_in(borders):
+            if played.doing in OUTCOMES:
+                played.step_ends(data.draw(st.sampled_from(OUTCOMES[played.doing])))
+            else:
+                played.time_passes()
+
+    @rule(device=DEVICES, evidence=st.sampled_from([GOOD, BAD]), quiet=st.booleans(), borders=BORDERS)
+    def the_trial_goes_on(self, device, evidence, quiet, borders) -> None:
+        played = self._device(device)
+        if played.update.state is UpdateState.TRIAL:
+            with played.dying_in(borders):
+                played.trial_goes_on(evidence, quiet=timedelta(hours=quiet))
+
+    @rule(device=DEVICES)
+    def power_fails(self, device) -> None:
+        self._device(device).boot()
+
+    @rule(device=DEVICES)
+    def the_card_turns_a_bit(self, device) -> None:
+        self._device(device).card_turns_a_bit()
+
+    # -- what is promised, beside what devices check as they go
+
+    @invariant()
+    def the_promises_hold(self) -> None:
+        for rollout_id in self.rollouts:
+            for one in self.fleet.installations(rollout_id).values():
+                self._an_outcome_stands(one)
+                if one.state is InstallationState.COMMITTED:
+                    device = self._device(one.device_id)
+                    assert one.digest in device.world.committed, "the server believes what never happened"
+        for device in self.site.devices.values():
+            assert device.active is None or device.active in device.world.verified
+            assert device.active is None or device.active in device.world.committed
+            finals = [key for key in device.spool if key.endswith("/final")]
+            assert set(finals) == set(device.world.finals), "a final status that is not in the spool"
+
+    def _an_outcome_stands(self, one) -> None:
+        before = self.site.outcomes.get(one.id)
+        if before is not None:
+            assert one.state == before, f"{before} became {one.state}"
+        if is_final(one.state):
+            self.site.outcomes[one.id] = one.state
+
+    def _roll_out_to_the_end(self, version):
+        self.fleet.now += timedelta(milliseconds=1)
+        rollout_id = self.fleet.roll_out(version, waves=("1", "100%"))
+        for _ in range(2):
+            self.site.everything_flows()
+            self.fleet.wait(timedelta(seconds=2), step=timedelta(seconds=1))
+        return self.fleet.rollout(rollout_id)
+
+    def _everybody_turned_to_what_was_wanted_last(self) -> None:
+        for device in self.site.devices.values():
+            for wanted in self.site.desired[device.id][-1].deployments if self.site.desired[device.id] else ():
+                assert device.update.next is None
+                assert device.update.wanted is not None
+                assert device.update.wanted.digest == wanted.digest
+                assert device.update.state in RESTING
+
+    def _every_rollout_has_ended(self) -> None:
+        for rollout_id in self.rollouts:
+            rollout = self.fleet.rollout(rollout_id)
+            assert rollout.state is not RolloutState.RUNNING
+            assert rollout.reason
+            if rollout.state not in OPEN and rollout.state is not RolloutState.FINISHED:
+                states = {one.state for one in self.fleet.installations(rollout_id).values()}
+                assert all(is_final(state) for state in states), "a device is left waiting for what has ended"
+
+    def _device(self, device_id):
+        return self.site.devices[device_id]
+
+
+def test_whatever_the_wire_the_power_and_the_server_do_both_machines_keep_their_promises():
+    run_state_machine_as_test(
+        Together,
+        settings=settings(
+            max_examples=16,
+            stateful_step_count=30,
+            deadline=None,
+            derandomize=True,
+            database=None,
+            # Each step costs a few transactions: shrinking a failure would outlast the test's timeout.
+            phases=(Phase.generate,),
+            suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large],
+        ),
+    )

@@ -1,0 +1,109 @@
+"""Files of the state folder that are not what they should be: set aside, counted, and the agent goes on."""
+
+import pytest
+
+from device_agent.agent import Agent
+from device_agent.config import Deployment, Device, Replay, StateFolder, write_deployment
+from edgeops.protocol.keys import SigningKey, write_private_key
+
+DEADLINE_S = 20.0
+DEVICE = Device(
+    id="meter-1a2b",
+    name="meter",
+    server="http://127.0.0.1:9",
+    tuf_url="http://127.0.0.1:9/tuf",
+    broker_host="127.0.0.1",
+    broker_port=9,
+    broker_user="meter-1a2b",
+    broker_password="secret",
+)
+GARBAGE = b"\x00\xff{"
+#: Name in the state folder -> the counter that the server sees.
+FILES = {
+    "boot": "boot.damaged",
+    "clock.json": "clock.damaged",
+    "marks.json": "marks.damaged",
+    "spool.db": "spool.corrupt",
+    "trust/fleet_keys.json": "fleet-keys.damaged",
+    "deployments/gas-one/update.json": "slot.damaged",
+    "deployments/gas-one/pointer.json": "slot.damaged",
+    "deployments/gas-one/config.json": "config.damaged",
+}
+
+
+@pytest.fixture
+def state(tmp_path):
+    state = StateFolder(tmp_path)
+    write_private_key(state.key, SigningKey.generate())
+    return state
+
+
+@pytest.fixture
+def start(state):
+    agents = []
+
+    def make() -> Agent:
+        agents.append(Agent(state, DEVICE))
+        agents[-1]._deployments.start()
+        return agents[-1]
+
+    def end() -> None:
+        for agent in agents:
+            agent._deployments.stop()
+            agent._tray.close(DEADLINE_S)
+            agent._spool.close()
+            agent._control._socket.close()
+        agents.clear()
+
+    make.end = end
+    yield make
+    end()
+
+
+@pytest.mark.parametrize(("name", "counter"), FILES.items())
+def test_a_damaged_file_is_set_aside_and_counted_and_the_agent_goes_on(state, start, name, counter):
+    write_deployment(state, "gas-one", Deployment())
+    file = state.path / name
+    file.parent.mkdir(parents=True, exist_ok=True)
+    # SQLite takes a short file for an empty one.
+    file.write_bytes(GARBAGE * 1000)
+    agent = start()
+    [(_, deployed)] = agent._deployments
+    deployed.feed.stop(DEADLINE_S)
+    assert agent._all_counters()[counter] == 1
+    assert file.with_name(f"{file.name}.corrupt").read_bytes() == GARBAGE * 1000
+
+
+def test_of_a_file_that_is_damaged_again_and_again_one_is_kept(state, start):
+    for _ in range(3):
+        state.marks.write_bytes(GARBAGE)
+        start()
+        start.end()
+    assert [path.name for path in state.path.glob("marks.json*")] == ["marks.json.corrupt"]
+
+
+def test_a_spool_that_is_damaged_is_followed_by_one_with_another_id(state, start):
+    before = start()._spool.id
+    start.end()
+    state.spool.write_bytes(GARBAGE * 1000)
+    assert start()._spool.id != before
+
+
+def test_an_owner_whose_configuration_is_lost_has_not_allowed_samples(state, start):
+    write_deployment(state, "gas-one", Deployment(samples=False))
+    state.configuration("gas-one").write_bytes(GARBAGE)
+    agent = start()
+    for _ in range(2):
+        assert agent._deployments._configuration("gas-one") == Deployment(samples=False)
+    start.end()
+    assert start()._deployments._configuration("gas-one") == Deployment(samples=False)
+
+
+def test_a_configuration_that_is_damaged_while_the_agent_runs_changes_nothing(state, start):
+    order = Replay(file="/nowhere.csv", run="a")
+    write_deployment(state, "gas-one", Deployment(source=order))
+    agent = start()
+    assert agent._deployments._configuration("gas-one").source == order
+    state.configuration("gas-one").write_bytes(GARBAGE)
+    for _ in range(2):
+        assert agent._deployments._configuration("gas-one").source == order
