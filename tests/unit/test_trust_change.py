@@ -9,8 +9,10 @@ import pytest
 from edgeops.artifact.manifest import encode_value
 from edgeops.errors import ConflictError, InputError, NotFoundError, TrustError
 from edgeops.protocol.keys import SigningKey
+from edgeops.trust.authorities import AUTHORITIES_TARGET, encode_authorities
 from edgeops.trust.change import check, decode_change, encode_change, is_signed, sign, signatures
 from edgeops.trust.draft import Draft
+from edgeops.trust.issuing import new_issuer
 from edgeops.trust.repository import Repository
 from edgeops.trust.review import describe, lists_models_only
 from edgeops.trust.signers import by_id, prepare, promote, tuf_key
@@ -76,6 +78,13 @@ def test_all_that_it_does_is_shown(draft):
     assert any(line.startswith(f"+ {MODEL}: sha256:") and "promotion gate" in line for line in shown)
     assert "- fleet/keys.json" in shown
     assert any(line.startswith("+ delegation of gas to key") for line in shown)
+
+
+def test_a_ca_is_shown_by_its_fingerprint(draft):
+    authority = new_issuer(NOW).authority
+    draft.list({AUTHORITIES_TARGET: encode_authorities([authority])})
+    (line,) = (line for line in describe(draft.finish()) if AUTHORITIES_TARGET in line)
+    assert line == f"+ {AUTHORITIES_TARGET}: CA {authority.fingerprint} until {authority.ends:%Y-%m-%d}"
 
 
 def test_a_file_that_lists_a_model_does_nothing_else(repository):
