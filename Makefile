@@ -4,7 +4,7 @@ export PATH := $(CURDIR)/.venv/bin:$(CURDIR)/.tools/bin:$(PATH)
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 SEED ?= 7
 
-.PHONY: demo up test test-data test-all conformance chaos check bench starter-model docs clean
+.PHONY: demo up test test-data test-all conformance chaos fuzz mutants check bench starter-model docs clean
 
 demo: ## one model from data to three devices and back, ends with a table
 	@.ci/setup demo
@@ -33,6 +33,14 @@ conformance: ## the public TUF conformance suite, from a checkout: TUF_CONFORMAN
 chaos: ## 300 kills of a small fleet in mid update: nothing may be lost (KILLS=, SEED=)
 	@.ci/setup check
 	@python -m tests.chaos --kills $(or $(KILLS),300) --seed $(SEED)
+
+fuzz: ## every parser of what comes from outside, by coverage (SECONDS= for each, NAME= for one)
+	@.ci/setup fuzz
+	@python -m tests.fuzz --seconds $(or $(SECONDS),20) $(if $(NAME),--name $(NAME))
+
+mutants: ## small faults in what decides: do the unit tests notice? goes on where it was (ROOM=, JOBS=)
+	@.ci/setup check
+	@python -m tests.mutants --jobs $(or $(JOBS),2) $(if $(ROOM),--room $(ROOM))
 
 check: ## lint, types, module contracts, dependencies
 	@.ci/setup check

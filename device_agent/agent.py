@@ -14,6 +14,7 @@ from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import Future
 from dataclasses import dataclass
+from datetime import timedelta
 from enum import Enum, auto
 from functools import partial
 from pathlib import Path
@@ -42,6 +43,7 @@ from device_agent.tls import FleetTls
 from device_agent.trust import FleetKeys, Trust
 from device_agent.updates import Surroundings
 from device_agent.uplink import Uplink
+from device_agent.watchdog import Watchdog
 from device_agent.wayback import Wayback, speaks_tls
 from device_agent.worker import Worker
 from edgeops import __version__, limits
@@ -66,7 +68,7 @@ _KEYS_REFRESH_S = 15.0
 
 
 #: Records whose leaving the disk did not take note of wait so long.
-_PUMP_REST_S = limits.RETRY_MIN.total_seconds()
+_PUMP_REST_S = limits.UPDATE_RETRY_AFTER.total_seconds()
 
 
 class Ending(Enum):
@@ -127,6 +129,8 @@ class Agent:
         self._stopping = False
         self._ending = Ending.STOPPED
         self._credit = limits.INITIAL_CREDIT
+        self._watchdog = Watchdog()
+        self._pulse = self._watchdog.pulse("main")
         #: Messages that were not believed.
         self._refusals = 0
         self._pump_s = 0.0
@@ -138,6 +142,7 @@ class Agent:
             Broker(host, port, device.broker_user, device.broker_password, tls),
             will=lambda: self._uplink.last_will(),  # noqa: PLW0108 - the uplink comes after the link it speaks through
             on_event=self._deliver,
+            pulse=self._watchdog.pulse("link"),
         )
         disk = take_disk(state, at_least_s=self._clock.now_s(), on_damage=partial(self._count, "boot.damaged"))
         #: The disk took this start: without its number nothing may be said to the server, who would meet it twice.
@@ -152,9 +157,10 @@ class Agent:
             publish=self._link.publish,
         )
         self._downlink = Downlink(device.id, state.marks)
-        self._spool = Spool.in_memory() if disk is None else disk.spool
+        self._spool = Spool.in_memory(instead_of=state.spool) if disk is None else disk.spool
         self._tray = Tray(self._spool)
-        self._worker = Worker("fleet-keys")
+        hangs_after = limits.STEP_HANGS_AFTER
+        self._worker = Worker("fleet-keys", pulse=self._watchdog.pulse("fleet-keys", hangs_after=hangs_after))
         self._meta = MetaFetch(self)
         self._ranges = RangeFetch.at(server, blob_pass=self._uplink.blob_pass, context=tls)
         self._blocks = BlockFetch(self, ranges=self._ranges)
@@ -179,9 +185,10 @@ class Agent:
             facts=lambda: device_facts(state.path),
             submit=self._worker.submit,
             probe=_one_at_a_time(run_probe),
+            has_disk=self._has_disk,
             reserve_bytes=reserve_bytes(os.environ),
         )
-        self._deployments = Deployments(state, surroundings, self._tray, on_change=self._nudge)
+        self._deployments = Deployments(state, surroundings, self._tray, on_change=self._nudge, watchdog=self._watchdog)
         #: A desired state that is heard and not yet stored by every deployment.
         self._unfinished: Desired | None = None
         self._carry_out_s = self._ticked_s = 0.0
@@ -197,8 +204,10 @@ class Agent:
             self._control.start()
         if self._has_disk:
             self._link.start()
+        self._watchdog.start()
         _log.info("agent.started", extra={"device": self._device.id, "session": self._uplink.session.counter})
         while not self._stopping:
+            self._pulse.beat()
             try:
                 event = self._queue.get(timeout=_TICK_S)
             except Empty:
@@ -213,6 +222,7 @@ class Agent:
         self._queue.put(_Nudge())
 
     def _end(self) -> None:
+        self._watchdog.close(goes_on=self._ending is Ending.DISK_IS_BACK)
         self._deployments.stop()
         self._tray.close(_STOP_TIMEOUT_S)
         if self._control is not None:
@@ -422,6 +432,7 @@ class Agent:
                     self._deployments.acknowledged()
             case Credit():
                 self._credit = heard.records
+                self._link.spread_over(timedelta(milliseconds=heard.reconnect_spread_ms))
                 self._clock.told(heard.at)
             case Command():
                 self._uplink.say(UpKind.RESPONSE, self._deployments.nominate(heard.command, heard.request))
@@ -446,10 +457,13 @@ class Agent:
         _log.info("fleet-keys.refresh", extra={"unknown": key_id[:16]})
 
         def refresh() -> None:
-            self._keys.refresh(self._trust)
-            waiting, self._unverified = self._unverified, {}
-            for event in waiting.values():
-                self._queue.put(event)
+            try:
+                self._keys.refresh(self._trust)
+            finally:
+                # Also where the disk did not take the keys: they count all the same.
+                waiting, self._unverified = self._unverified, {}
+                for event in waiting.values():
+                    self._queue.put(event)
 
         self._worker.submit(refresh)
 
@@ -507,6 +521,7 @@ class Agent:
             "pending_records": self._spool.pending + self._tray.pending,
             "resident_bytes": resident_bytes(),
             "counters": self._all_counters(),
+            "loops": dict(self._watchdog.turns),
             "deployments": [deployment_status(name, deployed) for name, deployed in self._deployments],
         }
 

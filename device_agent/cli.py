@@ -10,6 +10,7 @@ import faulthandler
 import json
 import os
 import platform
+import re
 import secrets
 import signal
 import sys
@@ -20,6 +21,7 @@ import msgspec
 
 from device_agent.config import (
     Deployment,
+    MqttTarget,
     PredictionMode,
     Replay,
     StateFolder,
@@ -171,6 +173,31 @@ def _stop(options: argparse.Namespace) -> int:
     return 0
 
 
+def _mqtt(options: argparse.Namespace) -> int:
+    state, name = _state(options), options.deployment
+    read_device(state)
+    target = None
+    if options.broker is not None:
+        host, port = options.broker
+        if options.credentials is not None:
+            from device_agent.sinks.mqtt import read_credentials  # noqa: PLC0415 - loads paho
+
+            read_credentials(options.credentials)
+        target = MqttTarget(
+            host=host,
+            port=port,
+            topic=options.topic or f"edgeops/{name}",
+            qos=options.qos,
+            credentials=None if options.credentials is None else str(options.credentials.absolute()),
+            actuating=options.actuating,
+            safe=options.safe,
+        )
+    write_deployment(state, name, msgspec.structs.replace(read_deployment(state, name), mqtt=target))
+    _tell(state, "reload", name)
+    _say(f"{name} publishes to no broker" if target is None else f"{name} publishes to {host}:{port}, {target.topic}")
+    return 0
+
+
 def _status(options: argparse.Namespace) -> int:
     from device_agent.control import ask  # noqa: PLC0415
 
@@ -261,13 +288,16 @@ def _columns_in_charge(state: StateFolder, deployment: str) -> tuple[str, ...] |
 
 def _address(text: str) -> tuple[str, int]:
     host, _, port = text.rpartition(":")
-    if not host or not port.isdecimal() or not 0 < int(port) < 65536:
+    if not host or re.fullmatch("[0-9]{1,5}", port) is None or not 0 < int(port) < 65536:
         raise argparse.ArgumentTypeError(f"{text!r} is no HOST:PORT")
     return host, int(port)
 
 
 def _names(text: str) -> list[str]:
-    names = [name.strip() for name in next(csv.reader([text]), [])]
+    try:
+        names = [name.strip() for name in next(csv.reader([text]), [])]
+    except csv.Error:
+        names = []
     if not names or not all(names):
         raise argparse.ArgumentTypeError(f"{text!r} names no columns; separate them with commas")
     return names
@@ -351,12 +381,36 @@ def parser() -> argparse.ArgumentParser:
     command.add_argument("--deployment", required=True, metavar="NAME")
     command.set_defaults(act=_stop)
 
+    _add_mqtt_command(commands)
+
     command = commands.add_parser("status", help="what a running agent does")
     command.add_argument("--json", action="store_true")
     command.set_defaults(act=_status)
 
     _add_artifact_commands(commands)
     return root
+
+
+def _add_mqtt_command(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
+    command = commands.add_parser("mqtt", help="publish a deployment's answers to a broker of your own")
+    command.add_argument("--deployment", required=True, metavar="NAME")
+    where = command.add_mutually_exclusive_group(required=True)
+    where.add_argument("--broker", type=_address, metavar="HOST:PORT")
+    where.add_argument("--off", action="store_true", help="publish there no more")
+    command.add_argument("--topic", help="default: edgeops/<deployment>")
+    command.add_argument("--qos", type=int, choices=(0, 1, 2), default=1)
+    command.add_argument(
+        "--credentials", type=Path, metavar="FILE", help="the user in its first line, the password in the second"
+    )
+    command.add_argument(
+        "--actuating",
+        action="store_true",
+        help="something moves by the answers: those of a model that is not committed never go there",
+    )
+    command.add_argument(
+        "--safe", type=float, metavar="NUMBER", help="the answer while no model answers; default: null"
+    )
+    command.set_defaults(act=_mqtt)
 
 
 def _add_artifact_commands(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:

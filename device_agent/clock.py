@@ -20,6 +20,7 @@ import msgspec
 from device_agent.faultpoint import wall_s
 from device_agent.store.aside import set_aside
 from edgeops.digest import write_atomically
+from edgeops.protocol.messages import Moment
 from edgeops.trust.floor import NEVER, raised
 
 _log = logging.getLogger(__name__)
@@ -38,9 +39,9 @@ def _seconds_passed() -> float:
 class _Known(msgspec.Struct, frozen=True, kw_only=True):
     """The file."""
 
-    floor: datetime = NEVER
+    floor: Moment = NEVER
     #: When the first of what was signed offline ends, by the metadata that was verified last.
-    ends: datetime | None = None
+    ends: Moment | None = None
 
 
 class Clock:
@@ -118,7 +119,7 @@ class Clock:
             return msgspec.json.decode(self._path.read_bytes(), type=_Known)
         except FileNotFoundError:
             return _Known()
-        except (OSError, msgspec.DecodeError, UnicodeDecodeError) as error:
+        except (OSError, msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
             _log.warning("clock.damaged", extra={"error": error})
             self.damaged += 1
             set_aside(self._path)

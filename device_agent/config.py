@@ -21,6 +21,8 @@ from edgeops.protocol.messages import Id
 from edgeops.protocol.topics import is_id
 
 _BEYOND_ALL_STARTS = 2**32
+#: What an envelope's session can count to (`edgeops.protocol.messages.Count`).
+_MOST_STARTS = 2**53
 
 
 @dataclass(frozen=True, slots=True)
@@ -167,6 +169,21 @@ class Replay(Settings, frozen=True, kw_only=True, tag="replay", tag_field="kind"
     rate_hz: Annotated[float, msgspec.Meta(gt=0, le=1e6)] | None = None
 
 
+class MqttTarget(Settings, frozen=True, kw_only=True):
+    """A broker of the owner's that gets the answers."""
+
+    host: str
+    port: Annotated[int, msgspec.Meta(ge=1, le=65535)]
+    topic: Annotated[str, msgspec.Meta(pattern=r"^[^+#\x00]{1,200}\Z")]
+    qos: Annotated[int, msgspec.Meta(ge=0, le=2)] = 1
+    #: A file with the user in its first line and the password in the second.
+    credentials: str | None = None
+    #: Whether something moves by it: then it never hears a model that is not committed.
+    actuating: bool = False
+    #: The answer while no model answers.
+    safe: float | None = None
+
+
 class Deployment(Settings, frozen=True, kw_only=True):
     """What the owner of the device chose for one deployment."""
 
@@ -175,6 +192,8 @@ class Deployment(Settings, frozen=True, kw_only=True):
     predictions: PredictionMode = PredictionMode.LATEST
     #: Answers also go to this file, one JSON object a line.
     jsonl: str | None = None
+    #: Answers also go to this broker.
+    mqtt: MqttTarget | None = None
     #: Whether inputs may leave the device as samples, to be labelled.
     samples: bool = True
 
@@ -240,7 +259,7 @@ def reserve_bytes(environment: Mapping[str, str]) -> int:
 def next_boot(state: StateFolder, *, at_least_s: int, on_damage: Callable[[], object] = lambda: None) -> int:
     """Count one more start of the agent, durably, before anything is signed with it.
 
-    A counter that is lost (unreadable, or gone where an agent has run) goes on far beyond any number of starts: the
+    A counter that is lost (damaged, or gone where an agent has run) goes on far beyond any number of starts: the
     server refuses a lower one than before. `at_least_s` are Unix seconds that have passed; they tell one such loss from
     the next. An unreadable file is set aside, and `on_damage` called.
 
@@ -248,7 +267,7 @@ def next_boot(state: StateFolder, *, at_least_s: int, on_damage: Callable[[], ob
         OSError: the disk takes nothing; the number may not be used.
     """
     try:
-        last = int(state.boot.read_text(encoding="ascii"))
+        last = _counted(state.boot.read_text(encoding="ascii"))
     except FileNotFoundError:
         last = _BEYOND_ALL_STARTS + at_least_s if state.spool.exists() else 0
     except ValueError:
@@ -257,6 +276,18 @@ def next_boot(state: StateFolder, *, at_least_s: int, on_damage: Callable[[], ob
         last = _BEYOND_ALL_STARTS + at_least_s
     write_atomically(state.boot, f"{last + 1}\n".encode("ascii"))
     return last + 1
+
+
+def _counted(text: str) -> int:
+    """A number of starts so far.
+
+    Raises:
+        ValueError: it is none, or one more than envelopes can carry.
+    """
+    count = int(text)
+    if not 0 <= count < _MOST_STARTS:
+        raise ValueError(f"{count} is no number of starts")
+    return count
 
 
 def private_folder(path: Path) -> None:
@@ -268,5 +299,5 @@ def private_folder(path: Path) -> None:
 def _read(path: Path, kind: type[_T]) -> _T:
     try:
         return msgspec.json.decode(path.read_bytes(), type=kind)
-    except (OSError, msgspec.DecodeError, UnicodeDecodeError) as error:
+    except (OSError, msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
         raise ConfigError(f"cannot use {path}: {error}") from error

@@ -132,6 +132,10 @@ class DeploymentCore:
         self._trial = trial
         self._sinks: tuple[Sink, ...] = ()
         self._rests: dict[int, _Rest] = {}
+        #: Sinks for which no model answers and that were told so.
+        self._at_rest: set[int] = set()
+        #: By sinks that were replaced.
+        self._dropped = 0
         self._lane: _Lane | None = None
         #: In TRIAL, the incumbent: actuating sinks hear only this one.
         self._guard: _Lane | None = None
@@ -154,6 +158,11 @@ class DeploymentCore:
         return self._lane.charge if self._lane is not None else None
 
     @property
+    def dropped(self) -> int:
+        """Answers that sinks gave up since the start."""
+        return self._dropped + sum(sink.dropped for sink in self._sinks)
+
+    @property
     def position(self) -> int:
         """The source position after the last row taken."""
         return self._position
@@ -166,8 +175,12 @@ class DeploymentCore:
     def use_sinks(self, sinks: Sequence[Sink]) -> None:
         """From now on these sinks hear the answers; the window of the old ones is closed."""
         self.close_window()
-        self._sinks = tuple(sinks)
+        old, self._sinks = self._sinks, tuple(sinks)
         self._rests.clear()
+        self._at_rest.clear()
+        for sink in old:
+            self._dropped += sink.dropped
+            sink.close()
         self._arrange(self.charge, self._incumbent)
 
     def allow_samples(self, *, allowed: bool) -> None:
@@ -299,6 +312,7 @@ class DeploymentCore:
         if charge is None:
             self._lane, self._guard, self.columns = None, None, ()
             self._stock()
+            self._give_voices()
             self._reset()
             return
         guarded = incumbent is not None and charge.phase is Phase.TRIAL and any(sink.actuating for sink in self._sinks)
@@ -342,13 +356,22 @@ class DeploymentCore:
     def _give_voices(self) -> None:
         """Actuating sinks never hear a candidate in TRIAL; those at rest hear nobody."""
         lane, guard = self._lane, self._guard
-        if lane is None:
-            return
         awake = [sink for sink in self._sinks if id(sink) not in self._rests or self._rests[id(sink)].over]
-        in_trial = lane.charge.phase is Phase.TRIAL
-        lane.hear([sink for sink in awake if not (in_trial and sink.actuating)])
+        if lane is not None:
+            in_trial = lane.charge.phase is Phase.TRIAL
+            lane.hear([sink for sink in awake if not (in_trial and sink.actuating)])
         if guard is not None:
             guard.hear([sink for sink in awake if sink.actuating])
+        self._lay_to_rest(awake)
+
+    def _lay_to_rest(self, awake: Sequence[Sink]) -> None:
+        """Those for which no model answers give the world their safe output, once."""
+        heard = {id(sink) for sink in self._heard()}
+        self._at_rest -= heard
+        for sink in awake:
+            if id(sink) not in heard and id(sink) not in self._at_rest:
+                self._at_rest.add(id(sink))
+                self._guard_sink(sink, sink.rest, self._clock_ns())
 
     def _guarded(self, lane: _Lane, row: NDArray[np.float32], input_id: str, at_s: float | None) -> None:
         """The incumbent answers for the actuating sinks; telemetry counts the candidate."""
@@ -406,6 +429,7 @@ class DeploymentCore:
 
     def _rest(self, sink: Sink, error: Exception, now_ns: int) -> None:
         self.totals.sink_errors += 1
+        self._at_rest.discard(id(sink))
         self.totals.detail = f"{type(sink).__name__}: {error}"[: limits.MAX_DETAIL_LENGTH]
         last = self._rests.get(id(sink))
         again = last is not None and now_ns - last.until_ns < _RETRY_MAX_NS

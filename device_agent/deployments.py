@@ -18,6 +18,7 @@ from device_agent.feed import Feed, Wiring
 from device_agent.nomination import Nominations
 from device_agent.pool import Pooled
 from device_agent.sinks.jsonl import JsonlSink
+from device_agent.sinks.mqtt import MqttSink
 from device_agent.sinks.sink import Sink
 from device_agent.sinks.telemetry import TelemetrySink
 from device_agent.sources.cells import positions
@@ -27,6 +28,7 @@ from device_agent.sources.stream import StreamSource
 from device_agent.store.aside import set_aside, was_set_aside
 from device_agent.store.tray import Tray
 from device_agent.updates import Surroundings, Updates
+from device_agent.watchdog import Watchdog
 from device_agent.worker import Worker
 from edgeops import limits
 from edgeops.errors import ConfigError, EdgeOpsError, MessageError
@@ -53,9 +55,16 @@ class Deployments:
     """By name; for the main thread, but for `changed` and reading."""
 
     def __init__(
-        self, state: StateFolder, surroundings: Surroundings, tray: Tray, *, on_change: Callable[[], None]
+        self,
+        state: StateFolder,
+        surroundings: Surroundings,
+        tray: Tray,
+        *,
+        on_change: Callable[[], None],
+        watchdog: Watchdog,
     ) -> None:
         """`on_change` is called from any thread, when an update machine moved."""
+        self._watchdog = watchdog
         self._state = state
         self._around = surroundings
         self._tray = tray
@@ -219,7 +228,8 @@ class Deployments:
             )
         folder = self._state.deployment(name)
         folder.mkdir(parents=True, exist_ok=True)
-        worker = Worker(f"updates-{name}")
+        pulse = self._watchdog.pulse(f"updates-{name}", hangs_after=limits.STEP_HANGS_AFTER)
+        worker = Worker(f"updates-{name}", pulse=pulse)
         try:
             updates = Updates(
                 name,
@@ -230,7 +240,8 @@ class Deployments:
         except BaseException:
             worker.close(_STOP_TIMEOUT_S)
             raise
-        feed = Feed(name, updates=updates, tray=self._tray, wiring=self._wiring)
+        pulse = self._watchdog.pulse(f"feed-{name}")
+        feed = Feed(name, updates=updates, tray=self._tray, wiring=self._wiring, pulse=pulse)
         deployed = self._deployed[name] = Deployed(updates, feed, worker)
         updates.resume()
         feed.start()
@@ -265,6 +276,8 @@ class Deployments:
         ]
         if configuration.jsonl is not None:
             sinks.append(JsonlSink(Path(configuration.jsonl)))
+        if configuration.mqtt is not None:
+            sinks.append(MqttSink(configuration.mqtt))
         return sinks
 
 

@@ -147,7 +147,7 @@ class Downlink:
             return msgspec.json.decode(self._path.read_bytes(), type=Marks)
         except FileNotFoundError:
             return Marks()
-        except (OSError, msgspec.DecodeError, UnicodeDecodeError):
+        except (OSError, msgspec.DecodeError, UnicodeDecodeError, RecursionError):
             self.damaged += 1
             set_aside(self._path)
             return Marks()

@@ -216,7 +216,7 @@ def _ask(http: OpenerDirector, url: str, request: urllib.request.Request, kind: 
         if isinstance(reason, ssl.SSLCertVerificationError):
             raise TrustError(f"{url} cannot prove to be this fleet's server: {reason}") from error
         raise UnreachableError(f"{url} does not answer: {reason}") from error
-    except (HTTPException, msgspec.DecodeError, UnicodeDecodeError) as error:
+    except (HTTPException, msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
         raise ServerError(f"{url} is no EdgeOps server, or another version: {error}") from error
 
 
@@ -226,5 +226,5 @@ def _problem(error: urllib.error.HTTPError) -> str:
         try:
             problem = json.loads(error.read(65536))
             return str(problem.get("detail") or problem["title"])
-        except (ValueError, KeyError, AttributeError, OSError):
+        except (ValueError, KeyError, AttributeError, RecursionError, OSError):
             return f"{error.code} {error.reason}"

@@ -26,6 +26,7 @@ from device_agent.sources.source import Rows, Source
 from device_agent.store.slots import Slot
 from device_agent.store.tray import Tray
 from device_agent.updates import Running, Updates
+from device_agent.watchdog import Pulse
 from edgeops.errors import ConflictError, EdgeOpsError
 from edgeops.model.model import Model
 from edgeops.protocol.messages import Phase
@@ -69,7 +70,10 @@ class Wiring:
 class Feed:
     """One deployment at work."""
 
-    def __init__(self, deployment: str, *, updates: Updates, tray: Tray, wiring: Wiring) -> None:
+    def __init__(
+        self, deployment: str, *, updates: Updates, tray: Tray, wiring: Wiring, pulse: Pulse | None = None
+    ) -> None:
+        self._pulse = pulse or Pulse()
         self.core = DeploymentCore(
             deployment, keeper=tray, clock_ns=time.perf_counter_ns, trial=updates.trial_inference
         )
@@ -158,6 +162,7 @@ class Feed:
 
     def _run(self) -> None:
         while not self._stopping:
+            self._pulse.beat()
             try:
                 self._turn()
             except Exception as error:  # noqa: BLE001 - the border of this task: whatever it was, the deployment goes on
@@ -209,7 +214,7 @@ class Feed:
     def _configure(self, configuration: Deployment) -> None:
         last = self._configuration
         self.core.allow_samples(allowed=configuration.samples)
-        if last is None or (last.predictions, last.jsonl) != (configuration.predictions, configuration.jsonl):
+        if last is None or _sinks_of(last) != _sinks_of(configuration):
             self.core.use_sinks(self._wiring.sinks(self._deployment, configuration))
         if last is None or last.source != configuration.source:
             self._open(configuration.source)
@@ -306,13 +311,14 @@ class Feed:
         return 0.0
 
     def _answer(self, source: Source, rows: Rows) -> None:
-        core, news = self.core, self._news
+        core, news, pulse = self.core, self._news, self._pulse
         first = rows.position - len(rows.ids)
         times = rows.at_s if rows.at_s is not None else repeat(None, len(rows.ids))
         taken = enumerate(zip(rows.values, rows.ids, times, strict=True), start=first + 1)
         try:
             for position, (row, input_id, at_s) in taken:
                 core.take(row, input_id, position, at_s=at_s)
+                pulse.turns += 1
                 if news.is_set():
                     break
         finally:
@@ -347,6 +353,10 @@ class Feed:
             exc_info=None if isinstance(error, EdgeOpsError) else error,
         )
         self._news.wait(min(pause_s, _TICK_S))
+
+
+def _sinks_of(configuration: Deployment) -> tuple[object, ...]:
+    return configuration.predictions, configuration.jsonl, configuration.mqtt
 
 
 def _described(charge: Charge | None) -> dict[str, str]:

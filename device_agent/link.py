@@ -14,6 +14,7 @@ import ssl
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from datetime import timedelta
 from threading import Event, Thread
 from typing import Any
 
@@ -22,6 +23,7 @@ from paho.mqtt.enums import CallbackAPIVersion
 from paho.mqtt.properties import Properties
 from paho.mqtt.reasoncodes import ReasonCode
 
+from device_agent.watchdog import Pulse
 from edgeops import limits
 from edgeops.errors import TopicError
 from edgeops.protocol.topics import Topic, client_id, is_retained, parse_topic
@@ -32,6 +34,7 @@ _KEEPALIVE_S = 20
 _CLOSE_TIMEOUT_S = 2.0
 #: MQTT 5, 3.2.2.2; paho also makes it of what a broker of 3.1.1 answers.
 _UNSUPPORTED_VERSION = "Unsupported protocol version"
+_LOOP_S = 0.5
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,9 +83,15 @@ class Link:
     """Connects, and connects again with full jitter until `close`."""
 
     def __init__(
-        self, broker: Broker, *, will: Callable[[], tuple[Topic, bytes]], on_event: Callable[[LinkEvent], None]
+        self,
+        broker: Broker,
+        *,
+        will: Callable[[], tuple[Topic, bytes]],
+        on_event: Callable[[LinkEvent], None],
+        pulse: Pulse | None = None,
     ) -> None:
         """`will` makes the last will of one connection; `on_event` is called from the link's thread."""
+        self._pulse = pulse or Pulse()
         self._broker = broker
         self._will = will
         self._on_event = on_event
@@ -92,6 +101,7 @@ class Link:
         self._older = False
         #: The largest payload that the broker takes, as it said in its CONNACK (MQTT 5 3.2.2.3.6).
         self.largest_payload_bytes = limits.MAX_MESSAGE_BYTES
+        self._advertised_s = 0.0
         self._closing = Event()
         self._thread = Thread(target=self._run, name="link", daemon=True)
 
@@ -118,6 +128,10 @@ class Link:
             )
             return False
         return client.publish(str(topic), payload, qos=qos, retain=is_retained(topic)).rc == mqtt.MQTT_ERR_SUCCESS
+
+    def spread_over(self, spread: timedelta) -> None:
+        """Come back at a moment drawn from so long at least, from the next loss of connection on."""
+        self._advertised_s = spread.total_seconds()
 
     def subscribe(self, topics: Sequence[Topic], *, qos: int) -> None:
         """Subscribe on the present connection; a later one starts without."""
@@ -152,18 +166,26 @@ class Link:
                 client = self._new_client()
                 self._client = client
                 client.connect(self._broker.host, self._broker.port, keepalive=_KEEPALIVE_S)
-                client.loop_forever(timeout=0.5)
+                while client.loop(timeout=_LOOP_S) == mqtt.MQTT_ERR_SUCCESS:
+                    self._pulse.beat()
             except ssl.SSLCertVerificationError as error:
                 self._say(NotBelieved(str(error)))
             except Exception as error:  # noqa: BLE001 - the border to paho and the network: report, then try again
                 self._say(Disconnected(str(error)))
             # Two agents under one id throw each other out: only a connection that lasted makes the next one quick.
             lasted = time.monotonic() - began_s > limits.RECONNECT_MAX.total_seconds()
-            attempts = 0 if lasted or self._older else attempts + 1
+            attempts = 0 if lasted else attempts + 1
+            self._client = None
             if self._older:
                 self._protocol, self._older = mqtt.MQTTv311, False
-            self._client = None
-            self._closing.wait(_pause_s(attempts))
+                continue
+            self._pause(random.uniform(0.0, spread_s(attempts, self._advertised_s)))  # noqa: S311 - guards nothing
+
+    def _pause(self, seconds: float) -> None:
+        until_s = time.monotonic() + seconds
+        while not self._closing.is_set() and (left_s := until_s - time.monotonic()) > 0:
+            self._pulse.beat()
+            self._closing.wait(min(left_s, _LOOP_S))
 
     def _new_client(self) -> mqtt.Client:
         client = mqtt.Client(
@@ -226,7 +248,7 @@ class Link:
             _log.exception("link.callback-failed")
 
 
-def _pause_s(attempts: int) -> float:
-    """Full jitter over a doubling spread (AWS Architecture Blog, "Exponential Backoff And Jitter", 2015)."""
-    spread_s = min(limits.RECONNECT_MAX.total_seconds(), limits.RECONNECT_MIN.total_seconds() * 2 ** min(attempts, 10))
-    return random.uniform(0.0, spread_s)  # noqa: S311 - spreads load, guards nothing
+def spread_s(attempts: int, advertised_s: float) -> float:
+    """Of what the next pause is a part: full jitter (AWS Architecture Blog, "Exponential Backoff And Jitter", 2015)."""
+    doubling_s = limits.RECONNECT_MIN.total_seconds() * (1 << min(attempts, 10))
+    return max(advertised_s, min(limits.RECONNECT_MAX.total_seconds(), doubling_s))

@@ -15,7 +15,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from device_agent.pool import Pooled
-from device_agent.store.spool import Spent, Spool
+from device_agent.store.records import Spent
+from device_agent.store.spool import Spool
 from edgeops import limits
 from edgeops.digest import digest_raw
 from edgeops.learning.sampling import nominate, places

@@ -17,6 +17,7 @@ def counters(own: Mapping[str, int], deployments: Iterable[Deployed]) -> dict[st
         feed, totals = deployed.feed, deployed.feed.core.totals
         total["inference.errors"] += totals.errors
         total["sink.errors"] += totals.sink_errors
+        total["sink.dropped"] += feed.core.dropped
         total["source.errors"] += feed.source_errors
         total["source.refused-lines"] += feed.refused_lines
         total["model.errors"] += feed.model_errors

@@ -64,6 +64,8 @@ class Surroundings:
     submit: Callable[[Callable[[], None]], object]
     #: Tries an artifact, with the acceptance set that it must pass if any, where a crash costs nothing.
     probe: Callable[[Path, Path | None], ProbeVerdict] = run_probe
+    #: False = the disk took nothing when the agent started: what is active answers, and nothing is decided.
+    has_disk: bool = True
     #: Disk that stays free beside an artifact.
     reserve_bytes: int = limits.DISK_RESERVE_BYTES
 

@@ -150,6 +150,7 @@ class _NullSink:
     """Hears everything and does nothing."""
 
     actuating = False
+    dropped = 0
 
     def begin(self, digest: str, phase: Phase) -> None:
         """Nothing."""
@@ -161,6 +162,12 @@ class _NullSink:
         """Nothing."""
 
     def flush(self, now_ns: int) -> None:
+        """Nothing."""
+
+    def rest(self, now_ns: int) -> None:
+        """Nothing."""
+
+    def close(self) -> None:
         """Nothing."""
 
 

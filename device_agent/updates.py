@@ -112,6 +112,10 @@ class Updates:
         """Go on where the last process ended; a start in mid TRIAL is counted before the candidate answers."""
         with self._changing():
             active = self._slots.start()
+            if not self._around.has_disk:
+                # A report would go into a spool that ends with this process, and count as given.
+                self._hindrance = "the disk took nothing when the agent started"
+                return
             update = self._update
             lost = active is None or update.wanted is None or active.digest != update.wanted.digest
             if update.state is UpdateState.TRIAL:
@@ -136,7 +140,7 @@ class Updates:
                     self._apply(event)
                 except DiskError as error:
                     # It comes again; meanwhile the server sees why.
-                    self._hindrance = str(error)[: limits.MAX_DETAIL_LENGTH]
+                    self._tell(error)
                     raise
 
     def trial_inference(self, *, ok: bool, latency_us: int, detail: str = "") -> None:
@@ -160,6 +164,8 @@ class Updates:
     def tick(self) -> None:
         """Take up what waits, end what has waited too long."""
         with self._changing():
+            if not self._around.has_disk:
+                return
             now = self._monotonic()
             if self._retry_at is not None and now >= self._retry_at:
                 self._retry_at = None
@@ -276,11 +282,14 @@ class Updates:
             self._decide(event)
 
     def _hinder(self, error: Exception) -> None:
-        if not self._hindrance:
-            # It is tried every second; the log hears of it once.
-            _log.warning("update.delayed deployment=%s error=%s", self._deployment, error)
-        self._hindrance = str(error)[: limits.MAX_DETAIL_LENGTH]
+        self._tell(error)
         self._retry_at = self._monotonic() + limits.RETRY_MIN.total_seconds()
+
+    def _tell(self, error: Exception) -> None:
+        """It is tried every second; server and log hear of it once."""
+        if not self._hindrance:
+            _log.warning("update.delayed deployment=%s error=%s", self._deployment, error)
+            self._hindrance = str(error)[: limits.MAX_DETAIL_LENGTH]
 
     def _act(self, command: Command, *, passing: FailPoint | None = None) -> None:
         """Carry out a command; what hinders it delays it, for the state is on disk and says what is to be done."""

@@ -115,6 +115,13 @@ SAMPLE_BYTES_PER_DAY = 512 * 1024
 #: A source or sink that failed rests this long, doubling up to the second value.
 RETRY_MIN = timedelta(seconds=1)
 RETRY_MAX = timedelta(minutes=1)
+#: A loop of the agent that does not turn for this long hangs, and the process ends itself; a slow step of an update has
+#: the longer time. Far beyond a slow card, one inference, or parsing a large file.
+LOOP_HANGS_AFTER = timedelta(minutes=5)
+STEP_HANGS_AFTER = timedelta(hours=1)
+#: Answers that wait for a sink's broker, and how many are on their way to it; an actuating sink keeps the newest alone.
+SINK_WAITING = 1_000
+SINK_IN_FLIGHT = 20
 #: Of a device's memory, what one model may use.
 MODEL_MEMORY_SHARE = 0.5
 #: Disk that stays free after an artifact was fetched.
@@ -137,14 +144,19 @@ PROBE_MEMORY_BYTES = 1024 * 1024 * 1024
 TRUST_TIMEOUT = timedelta(seconds=30)
 #: An update that waits (no contact, a failed attempt, a full disk) is taken up again after this.
 UPDATE_RETRY_AFTER = timedelta(seconds=5)
-#: Reconnect: full jitter over this spread (the server may advertise another).
+#: Reconnect: full jitter over a spread that doubles from the first to the second value, and is never less than what
+#: the server advertises: a fleet that lost its broker shall not come back as so many connections at once.
 RECONNECT_MIN = timedelta(milliseconds=250)
 RECONNECT_MAX = timedelta(seconds=30)
+RECONNECTS_PER_S = 50
+MAX_RECONNECT_SPREAD = timedelta(minutes=10)
 
 # -- the server ------------------------------------------------------------------
 #: Ingestion commits after this many messages or this long, then acknowledges.
 INGEST_BATCH = 200
 INGEST_INTERVAL = timedelta(milliseconds=50)
+#: As long as more messages wait, what is committed is acknowledged to devices after this at the latest.
+ACK_DELAY = timedelta(milliseconds=250)
 #: MQTT Receive Maximum / max_inflight_messages: two ingestion batches.
 RECEIVE_MAXIMUM = 2 * INGEST_BATCH
 #: Records a device may have in flight once the server has spoken to it.

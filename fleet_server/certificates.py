@@ -20,7 +20,7 @@ from edgeops.trust.authorities import AUTHORITIES_TARGET, Authority, decode_auth
 from edgeops.trust.change import Change
 from edgeops.trust.issuing import Issuer, issue, issuers_in, key_file, new_issuer, write_issuer
 from edgeops.trust.repository import Repository, RoleKey
-from edgeops.trust.transport import NO_CHECK_TIME
+from edgeops.trust.transport import believing
 from fleet_server import broker
 from fleet_server.config import ServerConfig
 
@@ -196,16 +196,8 @@ def pinned(config: ServerConfig, token: str) -> str:
 
 
 def broker_context(config: ServerConfig) -> ssl.SSLContext | None:
-    """How the server's own processes reach its broker; None = without TLS.
-
-    Chain and name are checked, the validity is not: that the broker on this machine shows an old certificate is no
-    reason to leave what devices say unread.
-    """
-    if not config.tls:
-        return None
-    context = ssl.create_default_context(cafile=str(config.authorities))
-    context.verify_flags |= NO_CHECK_TIME
-    return context
+    """How the server's own processes reach its broker; None = without TLS."""
+    return believing(config.authorities, judges_time=False) if config.tls else None
 
 
 def _standing(config: ServerConfig, authority: Authority, shown: x509.Certificate | None) -> Standing:

@@ -167,6 +167,8 @@ def _restore(config: ServerConfig, options: argparse.Namespace) -> None:
             "its keys are those of the old server; if anything was signed with the targets or root key since, devices "
             "refuse updates (rollback): restore again with --keys DIR"
         )
+    if restored.new_authority:
+        _say("its certificate authority is new: devices learn it by themselves, people's EDGEOPS_CA does not")
     _say(f"what was withdrawn or revoked since {taken_at} is back: models, devices, tokens; look at each of them")
     _say("devices that were enrolled since are unknown here and have to enrol again")
     _say("no model changes on any device until you roll one out")

@@ -21,6 +21,7 @@ class JsonlSink:
     """`{"at", "id", "answer", "confidence", "digest", "phase"}` per line."""
 
     actuating = False
+    dropped = 0
 
     def __init__(self, path: Path) -> None:
         self._path = path
@@ -51,6 +52,9 @@ class JsonlSink:
         if len(self._lines) >= _FLUSH_LINES:
             self._write()
 
+    def rest(self, now_ns: int) -> None:
+        """A file holds answers; that there are none is in the reported state."""
+
     def tick(self, now_ns: int) -> None:
         """Write lines that waited for a second."""
         if self._lines and now_ns - self._oldest_ns >= _FLUSH_AFTER_NS:
@@ -64,6 +68,9 @@ class JsonlSink:
             with self._path.open("rb") as file:
                 os.fsync(file.fileno())
             self._synced = True
+
+    def close(self) -> None:
+        """Every write opens the file anew."""
 
     def _write(self) -> None:
         with self._path.open("ab") as file:

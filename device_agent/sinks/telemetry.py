@@ -21,6 +21,7 @@ class TelemetrySink:
     """Batches of answers of one deployment."""
 
     actuating = False
+    dropped = 0
 
     def __init__(self, deployment: str, mode: PredictionMode, hand_on: Callable[[bytes], object]) -> None:
         self._deployment = deployment
@@ -51,6 +52,9 @@ class TelemetrySink:
         if len(batch) >= _BATCH:
             self._leave(now_ns)
 
+    def rest(self, now_ns: int) -> None:
+        """The server knows it from the reported state."""
+
     def tick(self, now_ns: int) -> None:
         """A batch that waited for a second leaves."""
         if self._batch and now_ns - self._since_ns >= _BATCH_AGE_NS:
@@ -60,6 +64,9 @@ class TelemetrySink:
         """What is left leaves."""
         if self._batch:
             self._leave(now_ns)
+
+    def close(self) -> None:
+        """What waited has left with the last window."""
 
     def _leave(self, now_ns: int) -> None:
         while self._batch:

@@ -8,10 +8,10 @@ Nothing here knows about time: how fast rows are played is the reader's business
 import csv
 import math
 import zipfile
-import zlib
 from array import array
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -20,6 +20,7 @@ from device_agent.sources.cells import ID, checked_id, json_object, number, posi
 from device_agent.sources.source import Rows
 from edgeops.errors import DatasetError
 from edgeops.limits import MAX_REPLAY_BYTES
+from edgeops.npz import DAMAGED
 
 #: Values (rows, columns) and, where the file has them, one id per row.
 _Table = tuple[NDArray[np.float32], list[str] | None]
@@ -87,7 +88,7 @@ def read_table(path: Path, columns: Sequence[str]) -> _Table:
         values, ids = reader(path, columns)
     except OSError as error:
         raise DatasetError(f"cannot read {path}: {error.strerror or error}") from error
-    except (UnicodeDecodeError, zipfile.BadZipFile, csv.Error) as error:
+    except (UnicodeDecodeError, csv.Error) as error:
         raise DatasetError(f"{path} is not a {path.suffix[1:].upper()} file: {error}") from error
     if len(values) == 0:
         raise DatasetError(f"{path} holds no rows; there is nothing to replay")
@@ -136,21 +137,10 @@ def _read_jsonl(path: Path, columns: Sequence[str]) -> _Table:
 
 
 def _read_npz(path: Path, columns: Sequence[str]) -> _Table:
-    with zipfile.ZipFile(path) as archive:
-        sizes = {info.filename.removesuffix(".npy"): info.file_size for info in archive.infolist()}
-    if "X" not in sizes:
-        raise DatasetError(f"{path} has no array `X` but {', '.join(sizes) or 'nothing'}; store the rows as `X`")
-    if sum(sizes.values()) > 2 * MAX_REPLAY_BYTES:  # float64 becomes half as large
-        raise _too_large(path)
-    try:
-        with np.load(path, allow_pickle=False) as file:
-            stored = file["X"]
-            names = [str(name) for name in file["columns"]] if "columns" in file else None
-            ids = (
-                [checked_id(str(name), f"{path}, row {at}") for at, name in enumerate(file[ID])] if ID in file else None
-            )
-    except (ValueError, EOFError, zlib.error) as error:
-        raise DatasetError(f"cannot read {path}: {error}") from error
+    arrays = _arrays(path)
+    stored = arrays["X"]
+    names = [str(name) for name in arrays["columns"]] if "columns" in arrays else None
+    ids = [checked_id(str(name), f"{path}, row {at}") for at, name in enumerate(arrays[ID])] if ID in arrays else None
     if stored.ndim < 2 or stored.dtype.kind not in "fiub":
         raise DatasetError(
             f"{path}: `X` is {stored.dtype} of shape {stored.shape}; expected numbers of (rows, columns)"
@@ -164,6 +154,26 @@ def _read_npz(path: Path, columns: Sequence[str]) -> _Table:
         raise DatasetError(f"{path}: {len(ids)} ids for {len(stored)} rows")
     with np.errstate(over="ignore"):  # beyond float32 is infinite, which counts as missing
         return np.ascontiguousarray(stored, dtype=np.float32), ids
+
+
+def _arrays(path: Path) -> dict[str, NDArray[Any]]:
+    """`X`, and `columns` and `id` where the file has them."""
+    try:
+        with zipfile.ZipFile(path) as archive:
+            sizes = {info.filename.removesuffix(".npy"): info.file_size for info in archive.infolist()}
+        if "X" not in sizes:
+            raise DatasetError(f"{path} has no array `X` but {', '.join(sizes) or 'nothing'}; store the rows as `X`")
+        if sum(sizes.values()) > 2 * MAX_REPLAY_BYTES:  # float64 becomes half as large
+            raise _too_large(path)
+        with np.load(path, allow_pickle=False) as file:
+            arrays = {name: file[name] for name in ("X", "columns", ID) if name in file}
+    except DAMAGED as error:
+        raise DatasetError(f"cannot read {path}: {error}") from error
+    for name, stored in arrays.items():
+        # A member that does not begin as an array does comes as bytes.
+        if not isinstance(stored, np.ndarray) or stored.ndim == 0:
+            raise DatasetError(f"{path}: `{name}` is no array of rows; write the file with numpy.savez")
+    return arrays
 
 
 def _gather(rows: Iterator[tuple[str | None, list[float]]], path: Path, width: int) -> _Table:

@@ -165,7 +165,7 @@ class Slots:
             return msgspec.json.decode(self._pointer_file.read_bytes(), type=Pointer)
         except FileNotFoundError:
             return Pointer()
-        except (msgspec.DecodeError, UnicodeDecodeError, OSError):
+        except (msgspec.DecodeError, UnicodeDecodeError, RecursionError, OSError):
             self.damaged += 1
             set_aside(self._pointer_file)
             return Pointer()

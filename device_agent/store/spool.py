@@ -20,27 +20,33 @@ import sqlite3
 import threading
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Self
 
 from device_agent.faultpoint import reach
 from device_agent.store.merging import merge_records
-from device_agent.store.spoolfile import COLUMNS, SEQ_BYTES, Clock, Row, connect, pack_seqs, set_spool_aside
+from device_agent.store.records import Batch, Entry, Spent, check, cut
+from device_agent.store.spoolfile import (
+    COLUMNS,
+    DAMAGED_VALUES,
+    SEQ_BYTES,
+    Clock,
+    Row,
+    connect,
+    is_of_the_machine,
+    pack_seqs,
+    read_checkpoints,
+    set_spool_aside,
+)
 from edgeops import limits
-from edgeops.errors import DiskError, MessageError, PlatformError
-from edgeops.protocol.messages import Record, Records, SpoolAck
-from edgeops.protocol.topics import SPOOLED, UpKind
+from edgeops.errors import DiskError, PlatformError
+from edgeops.protocol.messages import SpoolAck
+from edgeops.protocol.topics import UpKind
 from edgeops.update.faults import FailPoint
 
-#: In which order the kinds of one `take` are handed out.
-_ORDER = (UpKind.REPORTS, UpKind.TELEMETRY, UpKind.SAMPLES, UpKind.PREDICTIONS)
 #: What may be given up when the file is full, in this order: a nomination can be asked for again, a report cannot.
 #: Windows merge instead, reports stay.
 _EXPENDABLE = (UpKind.PREDICTIONS, UpKind.SAMPLES)
-#: Room in one message for the records, the envelope taken off.
-_BODY_BYTES = limits.MAX_MESSAGE_BYTES - 1024
-_RECORD_OVERHEAD_BYTES = 32
 #: Seqs that one record may answer for beside its own, five bytes each on the wire.
 _MAX_ABSORBED = 2048
 _MAX_ONCE = 1024
@@ -49,34 +55,6 @@ _RESERVE = 256
 #: Predictions that wait in memory for their ack, and acknowledged records that wait to be deleted.
 _MAX_YOUNG = 256
 _MAX_DONE = 256
-
-
-@dataclass(frozen=True, slots=True)
-class Spent:
-    """What a deployment's samples of one day take together."""
-
-    deployment: str
-    #: By the device's own clock, `2026-11-01`.
-    day: str
-    size_bytes: int
-
-
-@dataclass(frozen=True, slots=True)
-class Batch:
-    """Records of one kind that fit one message."""
-
-    kind: UpKind
-    body: Records
-
-
-@dataclass(frozen=True, slots=True)
-class Entry:
-    """One record that has no number yet, and where its source stands behind it."""
-
-    kind: UpKind
-    data: bytes
-    #: (deployment, position).
-    checkpoint: tuple[str, bytes] | None = None
 
 
 class Spool:
@@ -126,10 +104,15 @@ class Spool:
         """
         clock = clock or Clock.of_system()
         try:
-            return cls(connect(path), path, limit_bytes=limit_bytes, clock=clock)
-        except sqlite3.OperationalError as error:
-            raise DiskError(f"cannot open the spool {path}: {error}; check disk space and permissions") from error
-        except sqlite3.DatabaseError:
+            connection = connect(path)
+            try:
+                return cls(connection, path, limit_bytes=limit_bytes, clock=clock)
+            except BaseException:
+                connection.close()
+                raise
+        except (sqlite3.Error, *DAMAGED_VALUES) as error:
+            if is_of_the_machine(error):
+                raise DiskError(f"cannot open the spool {path}: {error}; check disk space and permissions") from error
             set_spool_aside(path)
         try:
             spool = cls(connect(path), path, limit_bytes=limit_bytes, clock=clock)
@@ -140,10 +123,16 @@ class Spool:
         return spool
 
     @classmethod
-    def in_memory(cls) -> Self:
-        """One that lives as long as this process, for a device whose disk takes nothing."""
+    def in_memory(cls, *, instead_of: Path) -> Self:
+        """One that lives as long as this process, for a device whose disk takes nothing.
+
+        It knows where sources stand, as far as the file that it stands in for can be read.
+        """
         memory = Path(":memory:")
-        return cls(connect(memory), memory, limit_bytes=limits.TRAY_BYTES, clock=Clock.of_system())
+        spool = cls(connect(memory), memory, limit_bytes=limits.TRAY_BYTES, clock=Clock.of_system())
+        for deployment, position in read_checkpoints(instead_of):
+            spool._store_checkpoint(deployment, position)
+        return spool
 
     # -- in --------------------------------------------------------------------
 
@@ -296,7 +285,7 @@ class Spool:
             self._offered.update(row.seq for row in chosen if row.kind is UpKind.PREDICTIONS)
             until = now + limits.ACK_TIMEOUT.total_seconds()
             self._in_flight.update(dict.fromkeys((row.seq for row in chosen), until))
-            batches = list(self._batches(chosen))
+            batches = list(cut(chosen, spool=self.id, boot=self._clock.boot, up_ms=round(now * 1e3)))
         reach(FailPoint.RECORDS_TAKEN)
         return batches
 
@@ -315,9 +304,6 @@ class Spool:
 
         Returns:
             The seqs that were given up; none when the ack is for another spool or says nothing new.
-
-        Raises:
-            DiskError: many wait to be deleted, and the disk takes nothing; they are given up all the same.
         """
         if ack.spool != self.id:
             return []
@@ -329,8 +315,9 @@ class Spool:
                 self._in_flight.pop(seq, None)
             self._offered.difference_update(acknowledged)
             if len(self._done) >= _MAX_DONE:
-                with self._transaction(durable=False):
-                    pass  # every transaction deletes what is done
+                # Every transaction deletes what is done; where the disk takes none, a later one does.
+                with suppress(DiskError), self._transaction(durable=False):
+                    pass
             return acknowledged
 
     def _give_up(self, first: int, last: int) -> list[int]:
@@ -475,6 +462,7 @@ class Spool:
                 self._pending -= 1
                 self._bytes -= int(row[0])
             self._in_flight.pop(seq, None)
+            self._offered.discard(seq)
 
     def _shrink(self) -> None:
         """Bring the records below the limit: merge NEW windows, then give up the oldest of what is expendable."""
@@ -554,33 +542,5 @@ class Spool:
         query = f"SELECT {COLUMNS} FROM records WHERE seq = ?"  # noqa: S608 - constants
         return Row.of(self._connection.execute(query, (seq,)).fetchone())
 
-    def _batches(self, rows: Sequence[Row]) -> Iterator[Batch]:
-        """Cut into messages: one kind, MAX_RECORDS_PER_MESSAGE, within the size."""
-        uptime_ms = round(self._clock.uptime() * 1e3)
-        for kind in _ORDER:
-            batch: list[Record] = []
-            size = 0
-            for row in rows:
-                if row.kind is not kind:
-                    continue
-                cost = len(row.data) + 5 * len(row.absorbed) + _RECORD_OVERHEAD_BYTES
-                if batch and (len(batch) == limits.MAX_RECORDS_PER_MESSAGE or size + cost > _BODY_BYTES):
-                    yield Batch(kind, Records(spool=self.id, records=tuple(batch)))
-                    batch, size = [], 0
-                age_ms = max(0, uptime_ms - row.up_ms) if row.boot == self._clock.boot else -1
-                record = Record(seq=row.seq, age_ms=age_ms, at_ms=row.at_ms, data=row.data, absorbed=row.absorbed)
-                batch.append(record)
-                size += cost
-            if batch:
-                yield Batch(kind, Records(spool=self.id, records=tuple(batch)))
-
     def _one(self, query: str) -> Any:
         return self._connection.execute(query).fetchone()[0]
-
-
-def check(kind: UpKind, data: bytes) -> None:
-    """Raises MessageError: another kind than `SPOOLED`, or more than MAX_RECORD_BYTES."""
-    if kind not in SPOOLED:
-        raise MessageError(f"{kind} does not go through the spool; only {', '.join(sorted(SPOOLED))} do")
-    if len(data) > limits.MAX_RECORD_BYTES:
-        raise MessageError(f"a {kind} record of {len(data)} bytes exceeds {limits.MAX_RECORD_BYTES}; cut it in two")

@@ -7,7 +7,7 @@ import secrets
 import sqlite3
 import time
 from collections.abc import Callable, Sequence
-from contextlib import suppress
+from contextlib import closing, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Self
@@ -85,7 +85,7 @@ def connect(path: Path) -> sqlite3.Connection:
     """Open the file and make the schema in a new one.
 
     Raises:
-        sqlite3.DatabaseError: the file is no sound database.
+        sqlite3.Error, DAMAGED_VALUES: the file is no sound database, or cannot be opened (`is_of_the_machine`).
         PlatformError: another version of the agent made it.
     """
     connection = sqlite3.connect(path, isolation_level=None, check_same_thread=False)
@@ -103,12 +103,25 @@ def connect(path: Path) -> sqlite3.Connection:
     return connection
 
 
+def read_checkpoints(path: Path) -> list[tuple[str, bytes]]:
+    """Where the sources stand, from a file that can perhaps not be written; nothing when it cannot be read either."""
+    try:
+        with closing(sqlite3.connect(f"{path.absolute().as_uri()}?mode=ro", uri=True)) as connection:
+            rows = connection.execute("SELECT deployment, position FROM checkpoints").fetchall()
+    except sqlite3.Error:
+        return []
+    return [(str(deployment), bytes(position)) for deployment, position in rows]
+
+
 def _check_schema(connection: sqlite3.Connection, path: Path) -> None:
     version = connection.execute("PRAGMA user_version").fetchone()[0]
     if version == 0:
         _make_schema(connection)
     elif version != _SCHEMA_VERSION:
         raise PlatformError(f"{path} has format {version}, this agent knows {_SCHEMA_VERSION}; update the agent")
+    made = {sql for (sql,) in connection.execute("SELECT sql FROM sqlite_master WHERE sql IS NOT NULL")}
+    if not made >= {statement for statement in map(str.strip, _SCHEMA.split(";")) if statement}:
+        raise sqlite3.DatabaseError(f"{path} has other tables than a spool")
     if connection.execute("PRAGMA quick_check(1)").fetchone()[0] != "ok":
         raise sqlite3.DatabaseError(f"{path} fails its check")
 
@@ -120,6 +133,28 @@ def _make_schema(connection: sqlite3.Connection) -> None:
     connection.execute("INSERT INTO meta VALUES (?, 0, '')", (secrets.token_bytes(8),))
     connection.execute(f"PRAGMA user_version = {_SCHEMA_VERSION}")
     connection.execute("COMMIT")
+
+
+#: What the sqlite3 module raises for text that is no UTF-8, and we for values of another type than the schema's.
+DAMAGED_VALUES = (UnicodeDecodeError, TypeError, ValueError, OverflowError)
+#: SQLite's result codes that speak of the machine, not of what is in the file (https://sqlite.org/rescode.html).
+_OF_THE_MACHINE = frozenset(
+    {
+        sqlite3.SQLITE_PERM,
+        sqlite3.SQLITE_BUSY,
+        sqlite3.SQLITE_LOCKED,
+        sqlite3.SQLITE_NOMEM,
+        sqlite3.SQLITE_READONLY,
+        sqlite3.SQLITE_IOERR,
+        sqlite3.SQLITE_FULL,
+        sqlite3.SQLITE_CANTOPEN,
+    }
+)
+
+
+def is_of_the_machine(error: Exception) -> bool:
+    """Whether another file would not open either: then this one is not to blame."""
+    return isinstance(error, sqlite3.Error) and getattr(error, "sqlite_errorcode", 0) & 0xFF in _OF_THE_MACHINE
 
 
 def set_spool_aside(path: Path) -> None:

@@ -32,7 +32,7 @@ class DeploymentStore:
             return msgspec.json.decode(self._file.read_bytes(), type=Update)
         except FileNotFoundError:
             return Update()
-        except (msgspec.DecodeError, UnicodeDecodeError):
+        except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
             self.damaged += 1
             set_aside(self._file)
             return Update()

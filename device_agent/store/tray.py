@@ -11,7 +11,8 @@ from collections.abc import Mapping, Sequence
 from threading import Condition, Thread
 
 from device_agent.store.merging import merge_records
-from device_agent.store.spool import Entry, Spool, check
+from device_agent.store.records import Entry, check
+from device_agent.store.spool import Spool
 from edgeops import limits
 from edgeops.errors import PlatformError
 from edgeops.protocol.topics import UpKind

@@ -21,7 +21,6 @@ from edgeops.api import shapes
 from edgeops.api.stream import Message, read_messages
 from edgeops.errors import (
     AccessError,
-    ConfigError,
     ConflictError,
     InputError,
     MessageError,
@@ -49,7 +48,7 @@ Query = Mapping[str, str | int | float | bool | datetime | tuple[str, ...] | Non
 class Client:
     """A fleet server at `url` (`http://127.0.0.1:8470`), spoken to with one bearer token.
 
-    `authorities` is a file with the CAs (PEM) that its certificate must come from; None = those of the system.
+    `context` says whom to believe over HTTPS; None = whom the system believes.
 
     Raises, from every method:
         UnreachableError: no answer, or not one of this API.
@@ -65,7 +64,7 @@ class Client:
         token: str | None = None,
         *,
         timeout: timedelta = _ANSWER_TIMEOUT,
-        authorities: Path | None = None,
+        context: ssl.SSLContext | None = None,
         transport: httpx.BaseTransport | None = None,
     ) -> None:
         self.url = url.rstrip("/")
@@ -79,7 +78,7 @@ class Client:
             headers=headers,
             timeout=httpx.Timeout(timeout.total_seconds(), connect=_CONNECT_TIMEOUT.total_seconds()),
             transport=transport,
-            verify=_believing(authorities),
+            verify=True if context is None else context,
             trust_env=False,
         )
 
@@ -663,20 +662,6 @@ class Client:
         if not answer.is_success:
             raise _error(self.url, answer)
         return answer
-
-
-def _believing(authorities: Path | None) -> ssl.SSLContext:
-    """There is no way around the check of chain, name and validity.
-
-    Raises:
-        ConfigError: a file that holds no CA.
-    """
-    try:
-        return ssl.create_default_context(cafile=authorities)
-    except (OSError, ssl.SSLError) as error:
-        raise ConfigError(
-            f"cannot read CAs from {authorities}: {error}; name the right file with EDGEOPS_CA"
-        ) from error
 
 
 def _read_event(url: str, data: str) -> shapes.Event:

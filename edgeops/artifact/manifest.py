@@ -176,7 +176,7 @@ class Manifest(Value, frozen=True, kw_only=True):
 
     format: int
     name: Id
-    version: Annotated[str, msgspec.Meta(pattern=r"^[0-9]{1,9}$")]
+    version: Annotated[str, msgspec.Meta(pattern=r"^[0-9]{1,9}\Z")]
     variant: Variant
     task: Task
     inputs: tuple[Tensor, ...]

@@ -3,12 +3,14 @@
 The address: `--url`, `EDGEOPS_URL`, else what `edgeops up` wrote into the data folder. The token: `--token`,
 `EDGEOPS_TOKEN`, else the administrator's token of that folder, which is sent to the server of that
 folder only. Over HTTPS its certificate must come from the CAs in the file `EDGEOPS_CA`, else from those of that folder,
-else from the system's; nothing turns the check off. `connected` gives these options to every command that needs a
+else from the system's; nothing turns the check off, but the owner of the folder gets in also when what its server shows
+has ended. `connected` gives these options to every command that needs a
 server.
 """
 
 import inspect
 import os
+import ssl
 from collections.abc import Callable
 from functools import wraps
 from pathlib import Path
@@ -19,6 +21,7 @@ import typer
 from edgeops.api.client import Client
 from edgeops.errors import AccessError, ConfigError, UnreachableError
 from edgeops.local.endpoints import VARIABLE, admin_token_file, authorities_file, default_data, read_endpoints
+from edgeops.trust.transport import believing
 
 Url = Annotated[
     str | None, typer.Option("--url", envvar="EDGEOPS_URL", help="Address of the server.", rich_help_panel="Server")
@@ -58,16 +61,20 @@ def connect(url: str | None, token: str | None, data: Path | None) -> Client:
             f"no token for {address}; name one with --token or EDGEOPS_TOKEN (its administrator makes one: "
             "edgeops token create NAME --role operator)"
         )
-    return Client(address, token, authorities=_authorities(folder))
+    return Client(address, token, context=_context(folder, is_local=address == local))
 
 
-def _authorities(folder: Path) -> Path | None:
-    """Whom to believe over HTTPS; None = whom the system believes."""
+def _context(folder: Path, *, is_local: bool) -> ssl.SSLContext:
+    """Whom to believe over HTTPS.
+
+    Raises:
+        ConfigError: the file with CAs cannot be read.
+    """
     named = os.environ.get("EDGEOPS_CA")
     if named:
-        return Path(named)
+        return believing(Path(named))
     own = authorities_file(folder)
-    return own if own.exists() else None
+    return believing(own, judges_time=not is_local) if own.exists() else believing(None)
 
 
 def local_url(folder: Path) -> str | None:

@@ -58,6 +58,9 @@ def trust(
     ] = None,
     *,
     threshold: _Threshold = None,
+    replaces: Annotated[
+        str | None, typer.Option("--replaces", metavar="KEY", help="Id of a key that signs no more from then on.")
+    ] = None,
     out: Out = None,
     keys: Keys = None,
     url: Url = None,
@@ -69,7 +72,7 @@ def trust(
     from edgeops.local import ceremony  # noqa: PLC0415 - it loads tuf, which other commands do not need
 
     def make_change(_client: Client, draft: "Draft") -> None:
-        draft.trust(role, [ceremony.read_public(one) for one in publics or ()], threshold=threshold)
+        draft.trust(role, [ceremony.read_public(one) for one in publics or ()], threshold=threshold, replaces=replaces)
 
     change(make_change, name=f"trust-{role}", out=out, keys=keys, server=(url, token, data), as_json=as_json)
 
@@ -98,9 +101,6 @@ def rotate(
         list[str], typer.Argument(metavar="ROLE...", help="root, targets, snapshot, timestamp, fleet; several at once.")
     ],
     *,
-    lost: Annotated[
-        str | None, typer.Option("--lost", metavar="KEY", help="Replace this key, which is not at hand.")
-    ] = None,
     out: Out = None,
     keys: Keys = None,
     url: Url = None,
@@ -114,7 +114,7 @@ def rotate(
     folder = _folder(keys, data)
     with connect(url, token, data) as client:
         draft = ceremony.begin(client, folder, datetime.now(UTC))
-        ceremony.rotate(client, draft, roles, keys=folder, lost=lost)
+        ceremony.rotate(client, draft, roles, keys=folder)
         outcome = ceremony.complete(
             client, draft.finish(), keys=folder, out=out, name=f"rotate-{'-'.join(roles)}", now=datetime.now(UTC)
         )

@@ -33,7 +33,7 @@ def parse_moment(text: str) -> datetime:
     """
     try:
         return datetime.fromisoformat(text).astimezone(UTC)
-    except ValueError:
+    except (ValueError, OverflowError):
         raise typer.BadParameter(f"{text!r} is no moment; expected for example 2026-11-23T12:00:00Z") from None
 
 

@@ -15,7 +15,7 @@ from edgeops.api.client import Client
 from edgeops.api.shapes import KeyRole, Submitted
 from edgeops.artifact.package import open_artifact
 from edgeops.digest import digest_file, write_atomically
-from edgeops.errors import ConfigError, ConflictError, InputError, NotFoundError, TrustError
+from edgeops.errors import ConfigError, ConflictError, InputError, TrustError
 from edgeops.protocol.keys import PublicKey, SigningKey, read_private_key, write_private_key
 from edgeops.trust.change import (
     Base,
@@ -31,7 +31,7 @@ from edgeops.trust.change import (
     signatures,
 )
 from edgeops.trust.custody import key_file, key_files, next_key_file
-from edgeops.trust.draft import HELD, Draft, find_key, trusted_keys
+from edgeops.trust.draft import HELD, Draft, trusted_keys
 from edgeops.trust.keyring import FLEET_KEYS_TARGET, encode_fleet_keys, fleet_keys_of
 from edgeops.trust.review import descriptors, lists_models_only
 from edgeops.trust.signers import by_id, prepare, promote
@@ -114,17 +114,16 @@ def begin(client: Client, keys: Path, now: datetime) -> Draft:
     return Draft(base, now)
 
 
-def rotate(client: Client, draft: Draft, roles: Sequence[str], *, keys: Path, lost: str | None) -> None:
-    """Put new keys in the place of those at hand, of the server's own, or of one that is `lost` (its id).
+def rotate(client: Client, draft: Draft, roles: Sequence[str], *, keys: Path) -> None:
+    """Put new keys in the place of those at hand, of a role's only one that is lost, or of the server's own.
 
     Raises:
         InputError: no such role, or it cannot be told whose key shall be replaced.
-        NotFoundError: no key has the id.
     """
     for role in roles:
         match role:
             case "root" | "targets":
-                old = _replaced(draft.base, role, keys, lost)
+                old = _replaced(draft.base, role, keys)
                 keys.mkdir(mode=0o700, parents=True, exist_ok=True)
                 draft.replace(role, [old], [_next(keys, role)])
             case KeyRole.SNAPSHOT | KeyRole.TIMESTAMP:
@@ -269,20 +268,15 @@ def _pin(change: Change, keys: Path, *, published: bool = False) -> None:
         remember_root(keys, root.to_bytes())
 
 
-def _replaced(base: Base, role: str, keys: Path, lost: str | None) -> str:
+def _replaced(base: Base, role: str, keys: Path) -> str:
     """The id of the key that a new one shall replace."""
-    if lost is not None:
-        found = find_key(base.root.signed, lost)
-        if found.role != role:
-            raise NotFoundError(f"{lost} is a key of {found.role}, not of {role}")
-        return found.key_id
     held = [one.key_id for one in trusted_keys(base.root.signed) if one.role == role]
     at_hand = [key_id for key_id in held if key_id in by_id(keys)]
     candidates = at_hand or held
     if len(candidates) != 1:
         raise InputError(
-            f"{role} has {len(held)} keys and none is in {keys}; name the one that shall be replaced with --lost: "
-            f"{', '.join(one[:8] for one in held)}"
+            f"{role} has {len(held)} keys and none is in {keys}; for a lost one, trust another: edgeops key trust "
+            f"{role} PUBLIC --replaces KEY ({', '.join(one[:8] for one in held)})"
         )
     return candidates[0]
 

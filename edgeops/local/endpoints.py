@@ -55,7 +55,7 @@ def read_endpoints(data: Path) -> Endpoints | None:
         return msgspec.json.decode(path.read_bytes(), type=Endpoints)
     except FileNotFoundError:
         return None
-    except (OSError, msgspec.DecodeError, UnicodeDecodeError) as error:
+    except (OSError, msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
         raise ConfigError(f"cannot read {path}: {error}; remove it and start `edgeops up` again") from error
 
 

@@ -39,6 +39,7 @@ from edgeops.trust import custody
 from edgeops.trust.change import sign as sign_change
 from edgeops.trust.delegation import Delegation
 from edgeops.trust.draft import Draft
+from edgeops.trust.keyring import FLEET_KEYS_TARGET
 from edgeops.trust.repository import Repository
 from edgeops.trust.signers import by_id
 
@@ -141,13 +142,15 @@ def move_offline(data: Path, destination: Path, now: datetime) -> tuple[Path, ..
     """
     keys, there = keys_folder(data), destination if destination.is_dir() else None
     repository = Repository.open(repository_folder(data), keys, offline=there)
-    missing = [one.role for one in repository.role_keys() if one.role in custody.OFFLINE and not one.at_hand]
+    here = {one.role for one in repository.role_keys() if one.at_hand}
+    missing = [role for role in custody.OFFLINE if role not in here]
     if missing:
         raise ConfigError(
             f"the fleet's key of {' and '.join(missing)} is neither in {keys} nor in {destination}; "
             "name the folder that the keys were moved to"
         )
-    repository.renew(now)
+    if repository.can_sign(FLEET_KEYS_TARGET, now):
+        repository.renew(now)
     moved = custody.move_offline(keys, destination)
     remember_root(destination, repository.trusted_root())
     Repository.open(repository_folder(data), keys).refresh(now, force=True)

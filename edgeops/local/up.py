@@ -27,6 +27,7 @@ from edgeops.local.mosquitto import LOSS, choose_broker
 from edgeops.local.part import Part
 from edgeops.local.processes import Child
 from edgeops.protocol.messages import Presence
+from edgeops.trust.transport import believing
 
 DEFAULT_AGENTS = 3
 MAX_AGENTS = 50
@@ -224,7 +225,8 @@ class Site:
     def _connect(self) -> None:
         token = places.admin_token_file(self.data).read_text().strip()
         authorities = places.authorities_file(self.data) if self._listening.tls else None
-        self.client = self._endings.enter_context(Client(self.endpoints.url, token, authorities=authorities))
+        context = believing(authorities, judges_time=authorities is None)
+        self.client = self._endings.enter_context(Client(self.endpoints.url, token, context=context))
 
     # -- agents
 
@@ -295,5 +297,5 @@ def _read_device_id(state: Path) -> str:
     path = _device_file(state)
     try:
         return msgspec.json.decode(path.read_bytes(), type=_DeviceFile).id
-    except (OSError, msgspec.DecodeError, UnicodeDecodeError) as error:
+    except (OSError, msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
         raise PlatformError(f"cannot read {path}: {error}; remove {state} to enrol this agent again") from error

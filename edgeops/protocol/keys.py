@@ -5,10 +5,11 @@ A private key never leaves the process that owns it except through `write_privat
 
 import hashlib
 from dataclasses import dataclass
+from functools import lru_cache
 from pathlib import Path
 from typing import Self
 
-from cryptography.exceptions import InvalidSignature
+from cryptography.exceptions import InternalError, InvalidSignature, UnsupportedAlgorithm
 from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey, Ed25519PublicKey
 
@@ -17,6 +18,10 @@ from edgeops.errors import ConfigError
 
 PUBLIC_KEY_BYTES = 32
 SIGNATURE_BYTES = 64
+#: No PEM; with a password; of a kind that OpenSSL does not know; of one whose keys are longer.
+_UNREADABLE = (ValueError, TypeError, UnsupportedAlgorithm, InternalError)
+#: Those that were used last; loading one again costs little.
+MAX_LOADED_KEYS = 4_096
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,10 +59,15 @@ class PublicKey:
     def verifies(self, signature: bytes, data: bytes) -> bool:
         """Whether `signature` (64 bytes) over `data` was made by the private half."""
         try:
-            Ed25519PublicKey.from_public_bytes(self.raw).verify(signature, data)
+            _loaded(self.raw).verify(signature, data)
         except (InvalidSignature, ValueError):
             return False
         return True
+
+
+@lru_cache(maxsize=MAX_LOADED_KEYS)
+def _loaded(raw: bytes) -> Ed25519PublicKey:
+    return Ed25519PublicKey.from_public_bytes(raw)
 
 
 class SigningKey:
@@ -100,7 +110,7 @@ def read_private_key(path: Path) -> SigningKey:
     """
     try:
         private = serialization.load_pem_private_key(path.read_bytes(), password=None)
-    except (OSError, ValueError) as error:
+    except (OSError, *_UNREADABLE) as error:
         raise ConfigError(f"cannot read the private key {path}: {error}") from error
     if not isinstance(private, Ed25519PrivateKey):
         raise ConfigError(f"{path} holds no Ed25519 key but {type(private).__name__}")

@@ -4,7 +4,7 @@ A field is only ever appended, with a default, so that an older side reads a new
 `encode` and `decode` are the only way to and from bytes; `decode` checks every bound.
 """
 
-from datetime import datetime
+from datetime import datetime, timedelta
 from enum import StrEnum
 from typing import Annotated, TypeVar
 
@@ -13,8 +13,9 @@ import msgspec
 from edgeops import limits
 from edgeops.errors import MessageError
 
-Id = Annotated[str, msgspec.Meta(pattern=r"^[a-z0-9][a-z0-9-]{2,62}$")]
-Digest = Annotated[str, msgspec.Meta(pattern=r"^sha256:[0-9a-f]{64}$")]
+# `\Z`, for `$` also matches before a newline at the end.
+Id = Annotated[str, msgspec.Meta(pattern=r"^[a-z0-9][a-z0-9-]{2,62}\Z")]
+Digest = Annotated[str, msgspec.Meta(pattern=r"^sha256:[0-9a-f]{64}\Z")]
 Count = Annotated[int, msgspec.Meta(ge=0, le=2**53)]
 #: What is summed over windows: the sum of a million of the largest fits into 64 bits.
 Tally = Annotated[int, msgspec.Meta(ge=0, le=2**40)]
@@ -367,12 +368,18 @@ class Ack(Body, frozen=True, kw_only=True):
     spools: tuple[SpoolAck, ...]
 
 
+#: A device that lost its connection waits for a part of this, drawn at random, before it connects again.
+Spread = Annotated[int, msgspec.Meta(ge=0, le=limits.MAX_RECONNECT_SPREAD // timedelta(milliseconds=1))]
+
+
 class Credit(Body, frozen=True, kw_only=True):
     """How many records may be in flight; said at every birth."""
 
     records: Count
     #: When it was said: what a device without a clock battery learns the time from.
     at: Moment
+    #: Over how many milliseconds a fleet of this size shall come back.
+    reconnect_spread_ms: Spread = 0
 
 
 class Nominate(Body, frozen=True, kw_only=True, tag="nominate"):

@@ -74,21 +74,34 @@ def unpack_counts(data: NDArray[np.uint8], total: int) -> tuple[NDArray[np.int64
     Bytes that no counts of this sum pack to give a histogram that means nothing.
     """
     low = _low_bits(total)
-    bits = np.unpackbits(data, axis=1, bitorder="little")
-    # In float32, which is exact for these and quicker than a product of integers.
-    weights = np.ldexp(np.float32(1), np.arange(low))
-    lows = bits[:, : EDGES * low].reshape(len(data), EDGES, low).astype(np.float32) @ weights
-    high = bits[:, EDGES * low :]
-    good = np.add.reduce(high, axis=1) == EDGES
-    marks = np.flatnonzero(high[good]).reshape(-1, EDGES)
+    byte, bit = divmod(EDGES * low, 8)
+    high = np.unpackbits(data[:, byte:], axis=1, bitorder="little")[:, bit:].view(np.bool_)
+    good = np.count_nonzero(high, axis=1) == EDGES
+    all_good = bool(good.all())
+    marks = np.flatnonzero(high if all_good else high[good]).reshape(-1, EDGES)
     marks -= np.arange(0, len(marks) * high.shape[1], high.shape[1])[:, np.newaxis] + np.arange(EDGES)
-    running = np.zeros((len(data), EDGES), np.int64)
-    running[good] = (marks << low) + lows[good].astype(np.int64)
+    running = _low_parts(data, low)
+    if all_good:
+        running += marks << low
+    else:
+        running[good] += marks << low
     counts = np.empty((len(data), HISTOGRAM_BINS), np.int64)
     counts[:, 0] = running[:, 0]
     np.subtract(running[:, 1:], running[:, :-1], out=counts[:, 1:-1])
     np.subtract(total, running[:, -1], out=counts[:, -1])
     return counts, good & (counts.min(axis=1) >= 0)
+
+
+def _low_parts(data: NDArray[np.uint8], low: int) -> NDArray[np.int64]:
+    """The low bits (n, 31) of the running totals, from the bytes in which each begins and those behind."""
+    parts = np.zeros((len(data), EDGES), np.int64)
+    if low:
+        first, shift = np.divmod(np.arange(0, EDGES * low, low), 8)
+        for byte in range((low + 14) // 8):
+            parts |= data.take(np.minimum(first + byte, data.shape[1] - 1), axis=1).astype(np.int64) << 8 * byte
+        parts >>= shift
+        parts &= (1 << low) - 1
+    return parts
 
 
 def packed_length(total: int) -> int:

@@ -135,7 +135,7 @@ def _with_order(profile: ReferenceProfile, values: NDArray[np.float32], lags: ND
     edges, columns, finite = profile.grid.edges, np.ascontiguousarray(values.T), np.isfinite(values.T)
     pieces = [slice(start * rows, (start + 1) * rows) for start in range(whole_cells)]
     cells = np.array([bin_counts(columns[:, piece], edges, finite[:, piece]) for piece in pieces])
-    wandered = wander(cells.reshape(whole_cells, len(lags), -1), lengths).T
+    wandered = wander(cells.reshape(whole_cells, len(lags), limits.HISTOGRAM_BINS), lengths).T
     channels = tuple(
         msgspec.structs.replace(channel, lag1=float(lag), wander=column.astype("<f4").tobytes())
         for channel, lag, column in zip(profile.channels, lags, wandered, strict=True)

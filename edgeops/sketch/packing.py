@@ -28,13 +28,16 @@ from numpy.typing import NDArray
 
 from edgeops import limits
 from edgeops.errors import MessageError
+from edgeops.sketch.alike import MAX_ALIKE_ROWS, Shape, unpack_alike
 from edgeops.sketch.histogram import pack_counts, packed_length, unpack_counts
 from edgeops.sketch.varint import Reader, put, unzigzag, zigzag
 from edgeops.sketch.window import LIMIT, MAX_ROWS, Integers, Sketch
 
 VERSION = 1
 #: Sketches that are unpacked together: as many as stay in the processor's cache.
-_PORTION = 64
+_PORTION = 128
+#: Fewer of one shape are read one by one in less time.
+_WORTH_IT = 8
 #: Of a channel without a value: total, squares, pairs, steps, low, high.
 _NO_MOMENTS = (0, 0, 0, 0, LIMIT, -LIMIT)
 
@@ -84,12 +87,39 @@ def unpack(data: bytes) -> Sketch:
 
 
 def unpack_all(packed: Sequence[bytes]) -> list[Sketch | MessageError]:
-    """Read many at once, which takes half the time for each; one that is damaged is its error."""
-    return [
-        sketch
-        for start in range(0, len(packed), _PORTION)
-        for sketch in _unpack_portion(packed[start : start + _PORTION])
-    ]
+    """Read many at once, which takes a fraction of the time for each; one that is damaged is its error."""
+    read: dict[int, Sketch | MessageError] = {}
+    for shape, places in _alike(packed).items():
+        for start in range(0, len(places), _PORTION):
+            portion = places[start : start + _PORTION]
+            sketches = unpack_alike([packed[place] for place in portion], shape)
+            read.update((place, one) for place, one in zip(portion, sketches, strict=True) if one is not None)
+    others = [place for place in range(len(packed)) if place not in read]
+    for start in range(0, len(others), _PORTION):
+        portion = others[start : start + _PORTION]
+        read.update(zip(portion, _unpack_portion([packed[place] for place in portion]), strict=True))
+    return [read[place] for place in range(len(packed))]
+
+
+def _alike(packed: Sequence[bytes]) -> dict[Shape, list[int]]:
+    """The places of those that can be read side by side, where there are enough of a shape."""
+    if len(packed) < _WORTH_IT:
+        return {}
+    shapes: dict[Shape, list[int]] = {}
+    for place, data in enumerate(packed):
+        shape = _shape(data)
+        if shape is not None:
+            shapes.setdefault(shape, []).append(place)
+    return {shape: places for shape, places in shapes.items() if len(places) >= _WORTH_IT}
+
+
+def _shape(data: bytes) -> Shape | None:
+    """By the head of a packed sketch; None for one that is read alone."""
+    try:
+        reader, channels, rows, flags = _read_head(data)
+    except MessageError:
+        return None
+    return Shape(channels, rows, reader.at) if not flags and 1 < rows <= MAX_ALIKE_ROWS else None
 
 
 def _unpack_portion(packed: Sequence[bytes]) -> Iterator[Sketch | MessageError]:
@@ -134,16 +164,7 @@ def _read(data: bytes) -> "_Parts | MessageError":
 
 
 def _taken_apart(data: bytes) -> _Parts:
-    if not data or data[0] != VERSION:
-        raise MessageError(f"a sketch of version {data[:1].hex() or 'nothing'}, this side reads {VERSION:02x}")
-    reader = Reader(data, 1)
-    channels = reader.varint(limits.MAX_CHANNELS)
-    rows = reader.varint(MAX_ROWS)
-    if channels == 0:
-        raise MessageError("a sketch without channels")
-    flags = int.from_bytes(reader.take(-(-channels // 8)), "little")
-    if flags >> channels:
-        raise MessageError(f"a sketch of {channels} channels marks more than those")
+    reader, channels, rows, flags = _read_head(data)
     parts = _Parts(rows, [], [], [])
     whole_pairs, length = max(rows - 1, 0), packed_length(rows)
     for channel in range(channels):
@@ -157,6 +178,21 @@ def _taken_apart(data: bytes) -> _Parts:
         parts.moments.extend(_read_moments(reader, present, pairs) if present else _NO_MOMENTS)
     reader.finish()
     return parts
+
+
+def _read_head(data: bytes) -> tuple[Reader, int, int, int]:
+    """What stands before the channels: how many there are, the rows, and which are broken."""
+    if not data or data[0] != VERSION:
+        raise MessageError(f"a sketch of version {data[:1].hex() or 'nothing'}, this side reads {VERSION:02x}")
+    reader = Reader(data, 1)
+    channels = reader.varint(limits.MAX_CHANNELS)
+    rows = reader.varint(MAX_ROWS)
+    if channels == 0:
+        raise MessageError("a sketch without channels")
+    flags = int.from_bytes(reader.take(-(-channels // 8)), "little")
+    if flags >> channels:
+        raise MessageError(f"a sketch of {channels} channels marks more than those")
+    return reader, channels, rows, flags
 
 
 def _packed_counts(counts: Integers, present: Integers) -> list[bytes]:

@@ -33,6 +33,11 @@ class Reader:
         self._data = data
         self._at = at
 
+    @property
+    def at(self) -> int:
+        """The place of the next byte."""
+        return self._at
+
     def take(self, length: int) -> bytes:
         """The next `length` bytes.
 

@@ -37,7 +37,7 @@ def wander(cells: NDArray[np.int64], lengths: tuple[int, ...]) -> NDArray[np.flo
     Returns:
         (lengths, channels), 0..1; 0 where a block or the rest is empty.
     """
-    running = np.concatenate((np.zeros_like(cells[:1]), np.cumsum(cells, axis=0)))
+    running = np.concatenate((np.zeros((1, *cells.shape[1:]), np.int64), np.cumsum(cells, axis=0)))
     whole = running[-1]
     largest = np.zeros((len(lengths), cells.shape[1]))
     for place, length in enumerate(lengths):

@@ -50,15 +50,23 @@ class Draft:
 
     # -- who may sign
 
-    def trust(self, role: str, publics: Sequence[PublicKey], *, threshold: int | None = None) -> None:
-        """Let more keys sign for root or targets, or change how many must.
+    def trust(
+        self, role: str, publics: Sequence[PublicKey], *, threshold: int | None = None, replaces: str | None = None
+    ) -> None:
+        """Let more keys sign for root or targets, or change how many must; `replaces` is the id of one that goes.
 
         Raises:
             InputError: not a role of several keys, or a threshold that its keys cannot meet.
+            NotFoundError: no key of the role has the id.
             ConflictError: a key is trusted already.
         """
         _require_held(role)
         root = self._next_root()
+        if replaces is not None:
+            gone = find_key(self.base.root.signed, replaces)
+            if gone.role != role:
+                raise NotFoundError(f"{replaces} is a key of {gone.role}, not of {role}")
+            root.revoke_key(gone.key_id, role)
         for public in publics:
             key = tuf_key(public)
             if key.keyid in root.keys:

@@ -26,12 +26,9 @@ def advice(role: str, model: str | None) -> str:
         return f"the server signs no more versions of {model} then; prolong it: edgeops key delegate {model}"
     match role:
         case "root":
-            return "devices must know a newer root by then; sign one with the root key"
+            return "devices must know a newer root by then; where root keys are kept: edgeops key renew root --keys DIR"
         case "targets":
-            return (
-                "devices install nothing new then; sign anything where targets.pem is kept, for example with: edgeops "
-                "model sign"
-            )
+            return "devices install nothing new then; where targets keys are kept: edgeops key renew targets --keys DIR"
         case "ca":
             return "devices believe no server then; make the next CA in time: edgeops key ca renew"
         case _:

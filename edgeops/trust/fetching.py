@@ -5,6 +5,7 @@ Nothing that is fetched is believed here; `edgeops.trust.verification` judges it
 
 import urllib.error
 from collections.abc import Iterator
+from http.client import HTTPException
 from typing import BinaryIO
 from urllib.parse import urljoin, urlsplit
 
@@ -52,8 +53,9 @@ class HttpFetcher(FetcherInterface):
         try:
             response = self._opener.open(whole, timeout=TRUST_TIMEOUT.total_seconds())
         except urllib.error.HTTPError as error:
-            raise exceptions.DownloadHTTPError(f"{error.code} for {whole}", error.code) from error
-        except OSError as error:
+            with error:
+                raise exceptions.DownloadHTTPError(f"{error.code} for {whole}", error.code) from error
+        except (OSError, HTTPException) as error:
             raise exceptions.DownloadError(f"cannot fetch {whole}: {error}") from error
         return _pieces(response, whole)
 
@@ -63,5 +65,5 @@ def _pieces(response: BinaryIO, url: str) -> Iterator[bytes]:
         try:
             while piece := response.read(_PIECE_BYTES):
                 yield piece
-        except OSError as error:
+        except (OSError, HTTPException) as error:
             raise exceptions.DownloadError(f"lost {url} on the way: {error}") from error

@@ -24,7 +24,7 @@ class FleetKey(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     """One key and the epoch it began."""
 
     epoch: _Epoch
-    public_hex: Annotated[str, msgspec.Meta(pattern=r"^[0-9a-f]{64}$")]
+    public_hex: Annotated[str, msgspec.Meta(pattern=r"^[0-9a-f]{64}\Z")]
 
 
 class FleetKeys(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):

@@ -99,9 +99,7 @@ class Publication:
         Raises:
             ConfigError: a key of this server that it trusts is not here, or it is too large for devices.
         """
-        after = current.after(change.root, change.targets)
-        anew = [one.role for model, one in after.delegations.items() if current.delegations.get(model) != one]
-        self.require(after, (*anew, Snapshot.type, Timestamp.type))
+        after, anew = self._prepare(change, current)
         parts: tuple[Metadata[Any] | None, ...] = (change.root, change.targets)
         for part in parts:
             if part is not None:
@@ -111,14 +109,16 @@ class Publication:
         self._write(change, after, anew, now)
 
     def resume(self, now: datetime) -> None:
-        """End what a crash interrupted."""
+        """End what a crash interrupted.
+
+        Raises:
+            ConfigError: a key of this server that it trusts is not here any more.
+        """
         content = self._storage.remembered()
         if content is None:
             return
         change = decode_change(content)
-        current = self._storage.load()
-        after = current.after(change.root, change.targets)
-        anew = [one.role for model, one in after.delegations.items() if current.delegations.get(model) != one]
+        after, anew = self._prepare(change, self._storage.load())
         self._write(change, after, anew, now)
 
     def list_delegated(self, current: Current, roles: Collection[str], now: datetime) -> None:
@@ -143,6 +143,13 @@ class Publication:
         self._storage.forget_before(current.versions())
 
     # -- below
+
+    def _prepare(self, change: Change, current: Current) -> tuple[Current, list[str]]:
+        """What counts afterwards, and the delegated roles that are signed with a new key."""
+        after = current.after(change.root, change.targets)
+        anew = [one.role for model, one in after.delegations.items() if current.delegations.get(model) != one]
+        self.require(after, (*anew, Snapshot.type, Timestamp.type))
+        return after, anew
 
     def _write(self, change: Change, after: Current, anew: Collection[str], now: datetime) -> None:
         for path, content in change.files.items():

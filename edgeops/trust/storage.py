@@ -10,7 +10,7 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Self
+from typing import Self, TypeVar
 
 from tuf.api.exceptions import RepositoryError
 from tuf.api.metadata import (  # type: ignore[attr-defined]  # python-tuf fills __all__ at run time
@@ -29,6 +29,7 @@ from edgeops.trust.delegation import ROLE_PREFIX, Delegation, delegations_in
 #: A reader that began with an older snapshot can still end its refresh.
 _KEPT_VERSIONS = 16
 _PENDING = "pending-change.json"
+_T = TypeVar("_T", Root, Timestamp, Snapshot, Targets)
 _VERSIONED = re.compile(rf"([1-9][0-9]*)\.(targets|snapshot|{ROLE_PREFIX}[a-z0-9-]+)\.json")
 
 
@@ -133,9 +134,9 @@ class Storage:
             TrustError: a file is missing or damaged.
         """
         try:
-            root: Metadata[Root] = Metadata.from_bytes(self.trusted_root())
-            timestamp: Metadata[Timestamp] = self._read("timestamp.json")
-            snapshot: Metadata[Snapshot] = self._read(f"{timestamp.signed.snapshot_meta.version}.snapshot.json")
+            root = _parsed(self.trusted_root(), Root)
+            timestamp = _read(self._metadata / "timestamp.json", Timestamp)
+            snapshot = _read(self._metadata / f"{timestamp.signed.snapshot_meta.version}.snapshot.json", Snapshot)
             targets = self._listing(snapshot, Targets.type)
             delegations = delegations_in(targets.signed)
             delegated = {one.role: self._listing(snapshot, one.role) for one in delegations.values()}
@@ -190,7 +191,16 @@ class Storage:
 
     def _listing(self, snapshot: Metadata[Snapshot], role: str) -> Metadata[Targets]:
         version = snapshot.signed.meta[f"{role}.json"].version
-        return Metadata.from_file(str(self._metadata / f"{version}.{role}.json"))
+        return _read(self._metadata / f"{version}.{role}.json", Targets)
 
-    def _read(self, name: str) -> Metadata:  # type: ignore[type-arg]  # the caller knows which
-        return Metadata.from_file(str(self._metadata / name))
+
+def _read(path: Path, kind: type[_T]) -> Metadata[_T]:
+    return _parsed(path.read_bytes(), kind)
+
+
+def _parsed(data: bytes, kind: type[_T]) -> Metadata[_T]:
+    """Metadata of this role; python-tuf takes the role from the bytes."""
+    metadata: Metadata[_T] = Metadata.from_bytes(data)
+    if not isinstance(metadata.signed, kind):
+        raise RepositoryError(f"{metadata.signed.type} metadata where {kind.type} is expected")
+    return metadata

@@ -6,10 +6,33 @@ Whose certificates are believed is decided elsewhere: `device_agent.tls` on devi
 import ipaddress
 import ssl
 import urllib.request
+from pathlib import Path
 from typing import Any
+
+from edgeops.errors import ConfigError
 
 #: X509_V_FLAG_NO_CHECK_TIME (OpenSSL, x509_vfy.h); the ssl module has no name for it. Chain and name are checked.
 NO_CHECK_TIME = 0x200000
+
+
+def believing(authorities: Path | None, *, judges_time: bool = True) -> ssl.SSLContext:
+    """Believes servers of the CAs in a file (PEM; None = those of the system): there is no way around chain and name.
+
+    Without `judges_time` a certificate may have ended. That is for a server on this machine and the CAs of its own
+    folder: that its certificate is old is no reason to lock its owner out, or to leave unread what devices say.
+
+    Raises:
+        ConfigError: a file that holds no CA.
+    """
+    try:
+        context = ssl.create_default_context(cafile=authorities)
+    except (OSError, ssl.SSLError) as error:
+        raise ConfigError(
+            f"cannot read CAs from {authorities}: {error}; name the right file with EDGEOPS_CA"
+        ) from error
+    if not judges_time:
+        context.verify_flags |= NO_CHECK_TIME
+    return context
 
 
 def unbelieved_context() -> ssl.SSLContext:

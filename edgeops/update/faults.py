@@ -3,6 +3,7 @@
 Data only. `device_agent.faultpoint` does it, when the environment asks for it.
 """
 
+import re
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from enum import StrEnum
@@ -12,6 +13,7 @@ from edgeops.update.machine import Command
 
 #: `<fail point>[:<n>][:<fault>]`: what happens at the n-th time (1 = the first) that the point is reached.
 VARIABLE = "EDGEOPS_FAIL_POINT"
+_TIME = re.compile("[0-9]{1,9}")
 
 
 class Fault(StrEnum):
@@ -99,6 +101,6 @@ def parse(text: str) -> Arming | None:
     name, *rest = text.split(":")
     time = rest.pop(0) if rest and rest[0] not in set(Fault) else "1"
     fault = rest.pop(0) if rest else Fault.KILL
-    if name not in set(FailPoint) or not time.isdecimal() or fault not in set(Fault) or rest:
+    if name not in set(FailPoint) or _TIME.fullmatch(time) is None or fault not in set(Fault) or rest:
         return None
     return Arming(FailPoint(name), max(1, int(time)), Fault(fault))

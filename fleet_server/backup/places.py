@@ -76,6 +76,12 @@ def copy_file(source: BinaryIO, target: Path, *, mode: int) -> Entry:
     return entry
 
 
+def sync_tree(folder: Path) -> None:
+    """Make the names of all files below a folder durable, if it is there."""
+    for one, _, _ in os.walk(folder):
+        sync_folder(Path(one))
+
+
 @contextmanager
 def alone(folder: Path, what: str) -> Iterator[None]:
     """Be the only one at work in a folder; the lock goes with the process.
@@ -173,8 +179,9 @@ class _FolderMaking:
 
     def finish(self, backup_id: str, manifest: bytes) -> None:
         copy_file(io.BytesIO(manifest), self._under_way / MANIFEST_FILE, mode=0o600)
-        for folder, _, _ in os.walk(self._under_way):
-            sync_folder(Path(folder))
+        for part in (self._place / "blobs", self._under_way):
+            sync_tree(part)
+        sync_folder(self._place)
         self._under_way.rename(self._under_way.parent / backup_id)
         sync_folder(self._under_way.parent)
 

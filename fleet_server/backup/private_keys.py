@@ -8,19 +8,35 @@ from pathlib import Path
 
 from edgeops.errors import ConfigError
 from edgeops.protocol.keys import read_private_key
+from edgeops.trust.authorities import AUTHORITIES_TARGET, Authority, decode_authorities
 from edgeops.trust.custody import OFFLINE
+from edgeops.trust.issuing import key_file
 from edgeops.trust.keyring import FLEET_KEYS_TARGET, decode_fleet_keys
 from edgeops.trust.repository import Repository
 
 
 def online_keys(repository: Path, keys: Path) -> list[Path]:
-    """The key files in `keys` that sign snapshots, timestamps, delegated targets or what devices are told.
+    """The key files in `keys` that sign snapshots, timestamps, delegated targets, what devices are told, certificates.
 
     Raises:
         ConfigError, TrustError: there is no repository, or it is damaged.
     """
     _, online = _public_keys(repository)
-    return [path for path in sorted(keys.glob("*.pem")) if _public(path) in online]
+    certificates = {key_file(keys, one) for one in authorities(repository)}
+    found = {path: _public(path) for path in sorted(keys.glob("*.pem"))}
+    return [path for path, public in found.items() if public in online or (public is None and path in certificates)]
+
+
+def authorities(repository: Path) -> tuple[Authority, ...]:
+    """The certificate authorities that this fleet's devices accept; none where it speaks no TLS."""
+    listed = Repository.open(repository, repository).read(AUTHORITIES_TARGET)
+    return () if listed is None else decode_authorities(listed)
+
+
+def lacks_authority(repository: Path, keys: Path) -> bool:
+    """Whether devices expect TLS and no key is here that could sign a certificate for them."""
+    expected = authorities(repository)
+    return bool(expected) and not any(key_file(keys, one).exists() for one in expected)
 
 
 def lie_here(repository: Path, keys: Path) -> bool:

@@ -14,14 +14,15 @@ from pathlib import Path
 from edgeops.digest import sync_folder
 from edgeops.errors import ConfigError, ConflictError, InputError, NotFoundError, PlatformError
 from edgeops.protocol.keys import SigningKey, write_private_key
+from edgeops.trust.authorities import AUTHORITIES_TARGET, encode_authorities
+from edgeops.trust.issuing import new_issuer, write_issuer
 from edgeops.trust.keyring import FLEET_KEYS_TARGET, decode_fleet_keys, encode_fleet_keys, fleet_keys_of
 from edgeops.trust.reissue import Reissue
 from edgeops.trust.repository import Repository
-from fleet_server.backup import places
-from fleet_server.backup.manifest import Manifest, id_of, read_manifest
+from fleet_server.backup import places, private_keys
+from fleet_server.backup.manifest import KEYS_FOLDER, Manifest, id_of, read_manifest
 from fleet_server.backup.places import Made
 from fleet_server.backup.settling import settle
-from fleet_server.backup.taking import KEYS_FOLDER
 from fleet_server.config import ServerConfig
 from fleet_server.db.backups import Restoration
 from fleet_server.db.copying import known_schemas
@@ -39,6 +40,8 @@ class Restored:
     manifest: Manifest
     #: Whether snapshot, timestamp and fleet key are new, signed by the offline keys.
     new_keys: bool
+    #: Whether the certificate authority is new, too.
+    new_authority: bool
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -98,6 +101,7 @@ def _build(order: Order, config: ServerConfig, now: datetime, say: Say) -> Resto
             )
         _copy(made, manifest, config, say)
     say("signing")
+    new_authority = private_keys.lacks_authority(config.repository, config.keys)
     epoch, new_keys = _sign_again(config, order.offline_keys, now)
     say("settling what was under way")
     database = Database.in_folder(config.db)
@@ -108,9 +112,8 @@ def _build(order: Order, config: ServerConfig, now: datetime, say: Say) -> Resto
             settle(connection, restoration, epoch=epoch)
     finally:
         database.close()
-    for folder in (config.keys, config.db, config.data):
-        sync_folder(folder)
-    return Restored(found, manifest, new_keys)
+    places.sync_tree(config.data)
+    return Restored(found, manifest, new_keys, new_authority)
 
 
 def _copy(made: Made, manifest: Manifest, config: ServerConfig, say: Say) -> None:
@@ -155,7 +158,12 @@ def _sign_again(config: ServerConfig, offline_keys: tuple[Path, ...], now: datet
         # Above whatever the lost server began: a device listens to no epoch before the last one that spoke.
         key, epoch = SigningKey.generate(), max(fleet.epoch + 1, int(now.timestamp()))
         write_private_key(config.fleet_key(epoch), key)
-        reissue.replace_keys({FLEET_KEYS_TARGET: encode_fleet_keys(fleet_keys_of(key.public, epoch=epoch))}, now)
+        alongside = {FLEET_KEYS_TARGET: encode_fleet_keys(fleet_keys_of(key.public, epoch=epoch))}
+        if private_keys.lacks_authority(config.repository, config.keys):
+            issuer = new_issuer(now)
+            write_issuer(config.keys, issuer)
+            alongside[AUTHORITIES_TARGET] = encode_authorities([issuer.authority])
+        reissue.replace_keys(alongside, now)
         for old in (key.epoch for key in fleet.keys):
             config.fleet_key(old).unlink(missing_ok=True)
         return epoch, True

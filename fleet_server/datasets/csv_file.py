@@ -6,6 +6,7 @@ Every error names file, line, column and value. Which rows become training rows 
 import csv
 import gzip
 import math
+import zlib
 from array import array
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -33,7 +34,7 @@ def read_csv(path: Path, selection: Selection, *, file_name: str) -> Table:
             return _read(csv.reader(text, strict=True), selection, file_name)
         except UnicodeDecodeError as error:
             raise DatasetError(f"{file_name}: not UTF-8 ({error.reason}); save it as UTF-8") from error
-        except (EOFError, gzip.BadGzipFile) as error:
+        except (EOFError, zlib.error, gzip.BadGzipFile) as error:
             raise DatasetError(f"{file_name}: the gzip file is damaged or cut off: {error}") from error
 
 

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from edgeops import limits
 from edgeops.errors import DatasetError
+from edgeops.npz import DAMAGED
 from fleet_server.datasets.table import Condition, Selection, Table, refuse_absent
 
 #: The array that is learnt from when none is named.
@@ -68,7 +69,7 @@ class _Arrays:
         try:
             with zipfile.ZipFile(path) as archive:
                 members = archive.infolist()
-        except (zipfile.BadZipFile, ValueError) as error:
+        except DAMAGED as error:
             size = path.stat().st_size
             what = "the file is empty" if size == 0 else f"not an npz archive ({error})"
             raise DatasetError(f"{file_name}: {what}; write it with numpy.savez") from error
@@ -123,7 +124,7 @@ class _Arrays:
         try:
             with np.load(self._path, allow_pickle=False) as archive:
                 array: NDArray[Any] = archive[name]
-        except (ValueError, EOFError, OSError, zipfile.BadZipFile) as error:
+        except DAMAGED as error:
             raise DatasetError(
                 f"{self._file}: array {name!r} cannot be read ({error}); pickled objects are refused, "
                 "save plain numbers or text"

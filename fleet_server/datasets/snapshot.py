@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 
 from edgeops.errors import DatasetError
 from edgeops.learning.labels import LabelSource
+from edgeops.npz import DAMAGED
 from edgeops.protocol.messages import Digest, Id
 from fleet_server.datasets.splits import Split
 
@@ -141,7 +142,7 @@ def read_snapshot(path: Path) -> SnapshotFile:
         with np.load(path, allow_pickle=False) as arrays:
             rows = Rows(ids=arrays["id"], values=arrays["X"], classes=arrays["y"], origins=arrays["origin"])
             splits = arrays["split"]
-    except (zipfile.BadZipFile, KeyError, ValueError, EOFError, msgspec.DecodeError) as error:
+    except (*DAMAGED, msgspec.DecodeError) as error:
         raise DatasetError(f"{path.name} is no snapshot, or damaged: {error}; import the dataset again") from error
     if schema.format != FORMAT:
         raise DatasetError(f"snapshot format {schema.format}, this version reads {FORMAT}; import the dataset again")

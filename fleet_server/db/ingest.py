@@ -9,7 +9,7 @@ from collections.abc import Collection, Iterable, Sequence
 from datetime import datetime
 from typing import TypedDict
 
-from sqlalchemy import Connection, Table, bindparam, delete, func, select, tuple_, update
+from sqlalchemy import Connection, Insert, Table, bindparam, delete, func, select, tuple_, update
 from sqlalchemy.exc import IntegrityError
 
 from edgeops import limits
@@ -190,12 +190,14 @@ def prune_predictions(connection: Connection, device_id: str, deployment: str, *
 
 def put_spools(connection: Connection, rows: Sequence[SpoolRow]) -> None:
     """Store how far spools are committed."""
-    _replace(connection, spools, rows, key=("device_id", "spool"))
+    if rows:
+        insert_many(connection, _replacing(connection, spools, rows[0], key=("device_id", "spool")), rows)
 
 
 def put_marks(connection: Connection, rows: Sequence[MarkRow]) -> None:
     """Store the last accepted places."""
-    _replace(connection, marks, rows, key=("device_id", "kind"))
+    if rows:  # not many at once: a column that is not among them has a default
+        connection.execute(_replacing(connection, marks, rows[0], key=("device_id", "kind")), rows)
 
 
 def count_repeated(connection: Connection, counts: Iterable[tuple[str, str, int]]) -> None:
@@ -220,11 +222,7 @@ def put_aside(connection: Connection, rows: Sequence[QuarantineRow]) -> None:
     connection.execute(delete(quarantine).where(quarantine.c.id <= newest - limits.QUARANTINE_ROWS))
 
 
-def _replace(
-    connection: Connection, table: Table, rows: Sequence[SpoolRow] | Sequence[MarkRow], *, key: Collection[str]
-) -> None:
-    if not rows:
-        return
+def _replacing(connection: Connection, table: Table, names: Iterable[str], *, key: Collection[str]) -> Insert:
     statement = insert(connection, table)
-    changed = {name: statement.excluded[name] for name in rows[0] if name not in key}
-    connection.execute(statement.on_conflict_do_update(index_elements=key, set_=changed), rows)
+    changed = {name: statement.excluded[name] for name in names if name not in key}
+    return statement.on_conflict_do_update(index_elements=key, set_=changed)

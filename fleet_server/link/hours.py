@@ -4,13 +4,15 @@ Pure, and exact: counts add up, sketches merge (`edgeops.sketch.window`). A sket
 left out of the merge and counted; its window still counts. Which windows are new is decided by the database.
 """
 
-from collections.abc import Iterable
+from collections import defaultdict
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from functools import reduce
 
 from edgeops.errors import MessageError
-from edgeops.sketch.packing import pack, unpack
-from edgeops.sketch.window import Sketch, merge
+from edgeops.sketch.packing import pack, unpack_all
+from edgeops.sketch.window import Sketch, merge, merge_all
 from fleet_server.db.ingest import WindowRow
 from fleet_server.db.rollups import RollupKey, RollupRow
 
@@ -33,16 +35,17 @@ class Hour:
     sketch: Sketch | None
     #: Windows whose sketch is not in it.
     unsketched: int = 0
+    #: The sketch as bytes, where they are at hand: most hours are one window.
+    packed: bytes = b""
 
 
 def sum_by_hour(stored: Iterable[tuple[WindowRow, Sketch | None]]) -> dict[RollupKey, Hour]:
     """The hours that these windows closed in."""
-    hours: dict[RollupKey, Hour] = {}
+    grouped: dict[RollupKey, list[Hour]] = defaultdict(list)
     for row, sketch in stored:
         key = (row["device_id"], row["deployment"], row["digest"], _hour_of(row["closed_at"]))
-        one = _hour(row, sketch)
-        hours[key] = one if key not in hours else together(hours[key], one)
-    return hours
+        grouped[key].append(_hour(row, sketch))
+    return {key: hours[0] if len(hours) == 1 else _summed(hours) for key, hours in grouped.items()}
 
 
 def together(first: Hour, second: Hour) -> Hour:
@@ -81,19 +84,20 @@ def to_row(key: RollupKey, hour: Hour) -> RollupRow:
         latency_p50_us=round(hour.latency_p50_us),
         latency_p95_us=hour.latency_p95_us,
         record_bytes=hour.record_bytes,
-        sketch=b"" if hour.sketch is None else pack(hour.sketch),
+        sketch=b"" if hour.sketch is None else hour.packed or pack(hour.sketch),
         unsketched=hour.unsketched,
     )
 
 
-def from_row(row: RollupRow) -> Hour:
-    """A stored hour; what its sketch held is left out and counted if it cannot be read."""
-    sketch, unsketched = None, row["unsketched"]
-    if row["sketch"]:
-        try:
-            sketch = unpack(row["sketch"])
-        except MessageError:
-            unsketched = row["windows"]
+def from_rows(rows: Mapping[RollupKey, RollupRow]) -> dict[RollupKey, Hour]:
+    """Stored hours; what the sketch of one held is left out and counted if it cannot be read."""
+    sketched = [key for key, row in rows.items() if row["sketch"]]
+    sketches = dict(zip(sketched, unpack_all([rows[key]["sketch"] for key in sketched]), strict=True))
+    return {key: _from_row(row, sketches.get(key)) for key, row in rows.items()}
+
+
+def _from_row(row: RollupRow, sketch: Sketch | MessageError | None) -> Hour:
+    is_damaged = isinstance(sketch, MessageError)
     return Hour(
         windows=row["windows"],
         duration_ms=row["duration_ms"],
@@ -104,8 +108,9 @@ def from_row(row: RollupRow) -> Hour:
         latency_p50_us=row["latency_p50_us"],
         latency_p95_us=row["latency_p95_us"],
         record_bytes=row["record_bytes"],
-        sketch=sketch,
-        unsketched=unsketched,
+        sketch=None if isinstance(sketch, MessageError) else sketch,
+        unsketched=row["windows"] if is_damaged else row["unsketched"],
+        packed=b"" if is_damaged else row["sketch"],
     )
 
 
@@ -125,6 +130,30 @@ def _hour(row: WindowRow, sketch: Sketch | None) -> Hour:
         latency_p95_us=row["latency_p95_us"],
         record_bytes=row["record_bytes"],
         sketch=sketch,
+        packed=row["sketch"],
+    )
+
+
+def _summed(hours: Sequence[Hour]) -> Hour:
+    """The sums of several; their sketches in one go where they fit each other."""
+    sketches = [hour.sketch for hour in hours if hour.sketch is not None]
+    try:
+        sketch = merge_all(sketches, channels=sketches[0].channels) if sketches else None
+    except MessageError:
+        return reduce(together, hours)
+    rows = sum(hour.rows for hour in hours)
+    return Hour(
+        windows=sum(hour.windows for hour in hours),
+        duration_ms=sum(hour.duration_ms for hour in hours),
+        rows=rows,
+        source_rows=sum(hour.source_rows for hour in hours),
+        errors=sum(hour.errors for hour in hours),
+        dropped=sum(hour.dropped for hour in hours),
+        latency_p50_us=sum(hour.latency_p50_us * hour.rows for hour in hours) / rows if rows else 0,
+        latency_p95_us=max(hour.latency_p95_us for hour in hours),
+        record_bytes=sum(hour.record_bytes for hour in hours),
+        sketch=sketch,
+        unsketched=sum(hour.unsketched for hour in hours),
     )
 
 

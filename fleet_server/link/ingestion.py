@@ -3,14 +3,21 @@
 The order is the promise: the broker may forget a message, and a device its records, only after the
 commit. kill -9 anywhere repeats work and loses none. Which rows a message becomes is decided in
 `fleet_server.link.reading`.
+
+While one batch is committed, the signatures of the next are verified. Acks are cumulative: as long as more messages
+wait, they are put off a little, so that a device is told once about all that was committed meanwhile.
 """
 
 import logging
 import threading
+import time
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
+from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
+from queue import Full, Queue
 
 from edgeops import limits
 from edgeops.protocol.messages import SpoolAck
@@ -29,6 +36,9 @@ from fleet_server.link.writing import Writer
 
 log = logging.getLogger(__name__)
 
+#: Verified batches that wait to be committed, and how often a full queue looks whether all shall end.
+_AHEAD = 2
+_LOOK_S = 0.25
 #: Fewer messages than this are verified faster by one thread than by two.
 _WORTH_SHARING = 8
 #: More than one device that keeps to its credit ever has waiting.
@@ -36,7 +46,7 @@ _MUCH = limits.RECEIVE_MAXIMUM * 3 // 4
 
 
 class Ingestion:
-    """One thread from queue to commit, and one more that helps to verify signatures."""
+    """One thread that commits, and two before it that verify signatures."""
 
     def __init__(
         self,
@@ -59,7 +69,14 @@ class Ingestion:
         self._writer = Writer(database, self._standing)
         self._news = _News()
         self._waiting = Waiting()
+        self._opened: Queue[_Opened | Exception | None] = Queue(_AHEAD)
+        #: Messages whose verifying began, and those whose commit did; each is counted by one thread.
+        self._verifying = 0
+        self._committing = 0
         self._second_verifier = ThreadPoolExecutor(1, thread_name_prefix="verify")
+        #: Spools whose devices shall be told, and since when.
+        self._unanswered: set[SpoolKey] = set()
+        self._unanswered_s = 0.0
 
     def put(self, delivery: Delivery) -> None:
         """Have a message taken in; called on the network thread.
@@ -73,7 +90,12 @@ class Ingestion:
     @property
     def much_waits(self) -> bool:
         """Whether a device that says more than its share would delay others."""
-        return len(self._waiting) >= _MUCH
+        return self._uncommitted >= _MUCH
+
+    @property
+    def _uncommitted(self) -> int:
+        """Messages of which no commit has begun."""
+        return len(self._waiting) + self._verifying - self._committing
 
     def stop(self) -> None:
         """Finish the batch in hand; what waits behind it stays with the broker."""
@@ -81,63 +103,101 @@ class Ingestion:
 
     def run(self) -> None:
         """Take in batches until stopped."""
+        verifier = threading.Thread(target=self._verify, name="verify", daemon=True)
+        verifier.start()
+        try:
+            while not self._stopping.is_set():
+                opened = self._opened.get()
+                if opened is None:
+                    break
+                if isinstance(opened, Exception):
+                    raise opened
+                self._committing += len(opened.batch)
+                self._ingest(opened)
+            self._tell_acks()
+        finally:
+            self.stop()
+            self._stopping.set()
+            verifier.join()
+            self._second_verifier.shutdown()
+
+    def _verify(self) -> None:
+        """A thread of its own: batches in order, their signatures verified."""
+        end: Exception | None = None
         try:
             while not self._stopping.is_set():
                 batch = self._waiting.take(limits.INGEST_BATCH, limits.INGEST_INTERVAL.total_seconds())
                 if batch:
-                    self._ingest(batch)
-        finally:
-            self._second_verifier.shutdown()
+                    self._verifying += len(batch)
+                    self._hand_on(batch)
+        except Exception as error:  # noqa: BLE001 - a thread's border; the other one raises it
+            end = error
+        self._put(end)
 
-    def _ingest(self, batch: Sequence[Delivery]) -> None:
+    def _hand_on(self, batch: Sequence[Delivery]) -> None:
         while not self._stopping.is_set():
             try:
-                readings = self._commit(batch)
-            except Exception as error:
-                # The border between a batch and the world: without its database the link waits, unacknowledged.
-                if not is_outage(error):
-                    raise
-                log.error("ingest.outage messages=%d error=%s", len(batch), error)  # noqa: TRY400 - no traceback wanted
-                self._stopping.wait(limits.OUTAGE_RETRY_AFTER.total_seconds())
+                self._keyring.refresh_when_old()
+                opened = _Opened(batch, self._open(batch))
+            except Exception as error:  # noqa: BLE001 - raised again but for an outage
+                self._wait_out(error, len(batch))
                 continue
-            for delivery in batch:
+            self._put(opened)
+            return
+
+    def _put(self, opened: "_Opened | Exception | None") -> None:
+        """For the thread that commits, unless that has ended."""
+        while True:
+            with suppress(Full):
+                self._opened.put(opened, timeout=_LOOK_S)
+                return
+            if self._stopping.is_set():
+                return
+
+    def _ingest(self, opened: "_Opened") -> None:
+        while not self._stopping.is_set():
+            try:
+                readings = self._commit(opened.messages)
+            except Exception as error:  # noqa: BLE001 - raised again but for an outage
+                self._wait_out(error, len(opened.batch))
+                continue
+            for delivery in opened.batch:
                 self._broker.acknowledge(delivery)
             try:
-                for reading in readings:
-                    self._answer(reading)
+                self._answer(readings)
             except Exception as error:
                 if not is_outage(error):
                     raise
                 log.warning("ingest.unanswered error=%s", error)  # devices send again and hear it then
             return
 
-    def _commit(self, batch: Sequence[Delivery]) -> list[Reading]:
+    def _wait_out(self, error: Exception, count: int) -> None:
+        """The border between a batch and the world: without its database the link waits, unacknowledged."""
+        if not is_outage(error):
+            raise error
+        log.error("ingest.outage messages=%d error=%s", count, error)
+        self._stopping.wait(limits.OUTAGE_RETRY_AFTER.total_seconds())
+
+    def _commit(self, messages: Sequence[Opened | Refused]) -> list[Reading]:
         """Commit a batch; one that cannot be read is divided until the message that is to blame stands alone.
 
         No message should do that: what is wrong with one is found by checks. But a check that was forgotten must
         not let one device stop all others, so what fails for a reason that nobody foresaw is put aside as well.
         """
         try:
-            return [self._commit_read(lambda: self._open(batch))]
+            return [self._commit_read(messages)]
         except Exception as error:
             if is_outage(error):
                 raise
-            if len(batch) == 1:
-                return [self._commit_unreadable(batch[0], error)]
-        middle = len(batch) // 2
-        return [*self._commit(batch[:middle]), *self._commit(batch[middle:])]
+            if len(messages) == 1:
+                return [self._commit_read([_unreadable(messages[0].delivery, error)])]
+        middle = len(messages) // 2
+        return [*self._commit(messages[:middle]), *self._commit(messages[middle:])]
 
-    def _commit_unreadable(self, delivery: Delivery, error: Exception) -> Reading:
-        log.error("ingest.unreadable topic=%s", delivery.topic, exc_info=error)
-        detail = f"{type(error).__name__}: {error}"
-        refused = Refused(delivery, delivery.speaker, Refusal.UNREADABLE, detail)
-        return self._commit_read(lambda: [refused])
-
-    def _commit_read(self, open_batch: Callable[[], Iterable[Opened | Refused]]) -> Reading:
+    def _commit_read(self, messages: Iterable[Opened | Refused]) -> Reading:
         now = datetime.now(UTC)
-        self._keyring.refresh_when_old()
         reading = Reading(self._standing, self._catalog, is_quarantined=self._keyring.is_quarantined)
-        for message in open_batch():
+        for message in messages:
             reading.take(message)
         reading.finish()
         control = [*reading.control, *self._news.of(reading, now)]
@@ -148,7 +208,7 @@ class Ingestion:
             self._keyring.refresh()
         return reading
 
-    def _open(self, batch: Sequence[Delivery]) -> Iterable[Opened | Refused]:
+    def _open(self, batch: Sequence[Delivery]) -> list[Opened | Refused]:
         """Verify signatures, on both cores when there are many: OpenSSL lets go of the interpreter lock."""
         half = len(batch) // 2 if len(batch) >= _WORTH_SHARING else 0
         others = self._second_verifier.submit(self._open_some, batch[:half]) if half else None
@@ -156,20 +216,39 @@ class Ingestion:
         return own if others is None else [*others.result(), *own]
 
     def _open_some(self, batch: Sequence[Delivery]) -> list[Opened | Refused]:
-        return [self._keyring.open(delivery) for delivery in batch]
+        return [self._open_one(delivery) for delivery in batch]
 
-    def _answer(self, reading: Reading) -> None:
+    def _open_one(self, delivery: Delivery) -> Opened | Refused:
+        try:
+            return self._keyring.open(delivery)
+        except Exception as error:
+            if is_outage(error):
+                raise
+            return _unreadable(delivery, error)
+
+    def _answer(self, readings: Iterable[Reading]) -> None:
         """Tell devices what is committed; whoever misses it hears it again at the next birth or repetition."""
-        spools = set(reading.touched)
-        for device_id in reading.born:
+        if not self._unanswered:
+            self._unanswered_s = time.monotonic()
+        born: set[str] = set()
+        for reading in readings:
+            self._unanswered |= reading.touched
+            born |= reading.born
+        for device_id in born:
             with self._database.read_telemetry() as connection:
                 known = ingest.spool_ids(connection, device_id, limit=limits.MAX_SPOOLS_PER_ACK)
-            spools |= {(device_id, spool) for spool in known}
-        for device_id, acks in self._acks(spools).items():
+            self._unanswered |= {(device_id, spool) for spool in known}
+        waited_s = time.monotonic() - self._unanswered_s
+        if born or not self._uncommitted or waited_s >= limits.ACK_DELAY.total_seconds():
+            self._tell_acks()
+        self._welcome(born)
+
+    def _tell_acks(self) -> None:
+        for device_id, acks in self._acks(self._unanswered).items():
             for start in range(0, len(acks), limits.MAX_SPOOLS_PER_ACK):
                 part = tuple(acks[start : start + limits.MAX_SPOOLS_PER_ACK])
                 self._broker.publish(str(Down(device_id, DownKind.ACK)), self._voice.ack(device_id, part), qos=1)
-        self._welcome(reading.born)
+        self._unanswered.clear()
 
     def _acks(self, spools: Iterable[SpoolKey]) -> dict[str, list[SpoolAck]]:
         acks: dict[str, list[SpoolAck]] = defaultdict(list)
@@ -185,10 +264,25 @@ class Ingestion:
         with self._database.read() as connection:
             known = devices.some(connection, born)
         for device in known:
-            credit = self._voice.credit(device.id, limits.CREDIT_RECORDS, datetime.now(UTC))
+            credit = self._voice.credit(
+                device.id, limits.CREDIT_RECORDS, datetime.now(UTC), devices=self._keyring.devices
+            )
             self._broker.publish(str(Down(device.id, DownKind.CREDIT)), credit, qos=1)
             if device.is_behind:
                 self._send_desired(device.id)
+
+
+@dataclass(frozen=True, slots=True)
+class _Opened:
+    """A batch, and what each message of it is worth."""
+
+    batch: Sequence[Delivery]
+    messages: Sequence[Opened | Refused]
+
+
+def _unreadable(delivery: Delivery, error: Exception) -> Refused:
+    log.error("ingest.unreadable topic=%s", delivery.topic, exc_info=error)
+    return Refused(delivery, delivery.speaker, Refusal.UNREADABLE, f"{type(error).__name__}: {error}")
 
 
 class _News:

@@ -93,6 +93,11 @@ class Keyring:
         if time.monotonic() - self._read_at > limits.KEYS_REFRESH_INTERVAL.total_seconds():
             self.refresh()
 
+    @property
+    def devices(self) -> int:
+        """How many there are."""
+        return len(self._accepted)
+
     def is_quarantined(self, device_id: str) -> bool:
         """Whether nothing of this device is believed."""
         return device_id in self._quarantined

@@ -11,7 +11,7 @@ from edgeops.protocol.envelope import Mark, Session
 from fleet_server.db import ingest, rollups, samples
 from fleet_server.db.database import Database
 from fleet_server.db.rollups import RollupKey
-from fleet_server.link.hours import Hour, from_row
+from fleet_server.link.hours import Hour, from_rows
 from fleet_server.link.ledger import Ledger
 
 #: Beyond this the ledgers are forgotten and read again as needed.
@@ -68,7 +68,7 @@ class Standing:
         if missing:
             with self._database.read_telemetry() as connection:
                 rows = rollups.some(connection, missing)
-            read = {key: from_row(row) for key, row in rows.items()}
+            read = from_rows(rows)
         else:
             read = {}
         return read | {key: self._hours[key] for key in keys if key in self._hours}

@@ -7,8 +7,9 @@ a backup. Nothing here decides what to say.
 
 import itertools
 import secrets
-from datetime import datetime
+from datetime import datetime, timedelta
 
+from edgeops import limits
 from edgeops.protocol import messages
 from edgeops.protocol.envelope import Session, Speaker, seal
 from edgeops.protocol.keys import SigningKey, read_private_key
@@ -65,6 +66,13 @@ class Voice:
         """Which records are committed."""
         return self.seal(device_id, DownKind.ACK, messages.encode(messages.Ack(spools=spools)))
 
-    def credit(self, device_id: str, records: int, now: datetime) -> bytes:
-        """How many records may be in flight, and what time it is."""
-        return self.seal(device_id, DownKind.CREDIT, messages.encode(messages.Credit(records=records, at=now)))
+    def credit(self, device_id: str, records: int, now: datetime, *, devices: int = 0) -> bytes:
+        """How many records may be in flight, what time it is, and over how long a fleet of `devices` comes back."""
+        spread = reconnect_spread(devices) // timedelta(milliseconds=1)
+        credit = messages.Credit(records=records, at=now, reconnect_spread_ms=spread)
+        return self.seal(device_id, DownKind.CREDIT, messages.encode(credit))
+
+
+def reconnect_spread(devices: int) -> timedelta:
+    """So long that RECONNECTS_PER_S of them connect, each at a moment drawn at random."""
+    return min(limits.MAX_RECONNECT_SPREAD, timedelta(seconds=devices / limits.RECONNECTS_PER_S))

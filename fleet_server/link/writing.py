@@ -100,6 +100,7 @@ class Writer:
         commit_divided(tuple(refused), commit_telemetry, lambda _, error: log.error("ingest.lost error=%s", error))
 
     def _commit_control(self, entries: Sequence[ControlEntry]) -> None:
+        seen: dict[datetime, list[str]] = {}
         with self._database.write() as connection:
             for entry in entries:
                 match entry:
@@ -126,9 +127,11 @@ class Writer:
                         data = {"reason": reason, "count": count, "detail": detail}
                         events.append(connection, EventKind.MESSAGE_QUARANTINED, device_id, data, at)
                     case Heard(device_id, at):
-                        devices.mark_seen(connection, [device_id], now=at)
+                        seen.setdefault(at, []).append(device_id)
                     case _:
                         assert_never(entry)
+            for at, device_ids in seen.items():
+                devices.mark_seen(connection, device_ids, now=at)
 
     def _commit_telemetry(self, entries: Sequence[TelemetryEntry], now: datetime) -> None:
         rows = _Rows(entries)

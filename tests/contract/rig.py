@@ -1,6 +1,5 @@
 """A prepared data folder and a real API process's worth of uvicorn in a thread, with a clock that tests move."""
 
-import ssl
 import threading
 import time
 from datetime import UTC, datetime, timedelta
@@ -11,6 +10,7 @@ import uvicorn
 from edgeops.api.client import Client
 from edgeops.api.shapes import Role
 from edgeops.protocol.keys import SigningKey
+from edgeops.trust.transport import believing
 from fleet_server.access import Access
 from fleet_server.app import create_app
 from fleet_server.config import ServerConfig
@@ -51,12 +51,11 @@ class ApiRig:
         port = self._server.servers[0].sockets[0].getsockname()[1]
         self.url = f"{'https' if tls else 'http'}://127.0.0.1:{port}"
         self._clients = []
-        believed = ssl.create_default_context(cafile=self.config.authorities) if tls else True
-        self.http = httpx.Client(base_url=self.url, timeout=DEADLINE_S, verify=believed)
+        self._context = believing(self.config.authorities, judges_time=False) if tls else None
+        self.http = httpx.Client(base_url=self.url, timeout=DEADLINE_S, verify=self._context or True)
 
     def client(self, role=Role.ADMIN):
-        authorities = self.config.authorities if self.config.tls else None
-        client = Client(self.url, self.tokens[role], authorities=authorities)
+        client = Client(self.url, self.tokens[role], context=self._context)
         self._clients.append(client)
         return client
 
@@ -90,6 +89,10 @@ class ApiRig:
 
     def pass_time(self, span=timedelta(seconds=1)):
         self.now += span
+
+    def show_certificate(self):
+        """As `fleet_server.app` does when the file has changed."""
+        self._server.config.ssl.load_cert_chain(self.config.certificate)
 
     def close(self):
         for client in self._clients:

@@ -26,8 +26,13 @@ class Command:
 
 def commands(page: Path) -> list[Command]:
     """Every `$ ` line of every console block, in order."""
+    return commands_in(page.read_text())
+
+
+def commands_in(text: str) -> list[Command]:
+    """The same of a part of a page."""
     found: list[Command] = []
-    for block in re.findall(r"```console\n(.*?)```", page.read_text(), re.DOTALL):
+    for block in re.findall(r"```console\n(.*?)```", text, re.DOTALL):
         for line in block.splitlines():
             if line.startswith("$ "):
                 found.append(Command(line[2:], []))

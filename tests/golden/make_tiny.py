@@ -33,8 +33,21 @@ def convert(model: tf.keras.Model, calibration: np.ndarray | None) -> bytes:
     return bytes(converter.convert())
 
 
+def hungry() -> bytes:
+    """The same tensors in and out, and 4 GiB in between: how many floats it fills is known only when it runs."""
+
+    @tf.function(input_signature=[tf.TensorSpec((1, 4), tf.float32, name="input")])
+    def answer(x: tf.Tensor) -> tf.Tensor:
+        count = tf.cast(tf.clip_by_value(x[0, 0], -1.0, 1.0), tf.int32) + 2**30
+        filled = tf.fill(tf.reshape(count, (1,)), x[0, 1])
+        return tf.nn.softmax(x[:, :3] + 1e-30 * tf.reduce_max(filled))
+
+    return bytes(tf.lite.TFLiteConverter.from_concrete_functions([answer.get_concrete_function()], answer).convert())
+
+
 def main() -> None:
-    """Train once, write four files."""
+    """Train once, write five files."""
+    (HERE / "tiny-hungry-float32.tflite").write_bytes(hungry())
     tf.keras.utils.set_random_seed(7)
     x, y = clouds(2000, seed=7)
     inputs = tf.keras.Input((4,), batch_size=1, name="input")

@@ -7,6 +7,7 @@ import tempfile
 from pathlib import Path
 
 import numpy as np
+from msgspec.structs import replace
 
 from edgeops.artifact.manifest import (
     FORMAT,
@@ -127,6 +128,18 @@ def tiny_artifact(
     discrete = {channel.name for channel in manifest.channels if channel.kind is ChannelKind.ANSWER}
     reference = encode_reference(build_reference(values, names, discrete=discrete)) if names else b""
     return package(tflite, manifest, reference=reference, golden=golden, card=card)
+
+
+def hungry_artifact() -> bytes:
+    """An artifact like the others from outside, of a model that wants 4 GiB for one answer."""
+    tflite = tiny_tflite("hungry-float32")
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / "model.tflite"
+        path.write_bytes(tiny_artifact(variant="float32"))
+        like = open_artifact(path)
+    inputs, outputs = tensors_of(load_interpreter(HERE / "tiny-hungry-float32.tflite"))
+    manifest = replace(like.manifest, inputs=inputs, outputs=outputs, requirements=Requirements(ops=operators(tflite)))
+    return package(tflite, manifest, reference=like.reference, golden=like.golden, card=like.card)
 
 
 def tiny_descriptor(artifact: bytes) -> Descriptor:

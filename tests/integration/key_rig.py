@@ -15,16 +15,20 @@ from edgeops.trust.keyring import FLEET_KEYS_TARGET
 from edgeops.trust.repository import Repository
 from fleet_server.db import tables
 from fleet_server.job_desk import JobDesk
-from tests.contract.rig import ApiRig
+from tests.contract.rig import START, ApiRig
 from tests.contract.trained import MODEL, add_dataset, add_version
 from tests.integration.trust_rig import FunctionFetcher
+
+SIGNED = "models/tiny/1-int8.json"
+AUTO = "models/tiny/auto/1-int8.json"
 
 
 class Site:
     """A server with one trained version, and a terminal beside it."""
 
-    def __init__(self, folder, capsys):
-        self.rig = ApiRig(folder)
+    def __init__(self, folder, capsys, *, start=START, tls=False):
+        self.rig = ApiRig(folder, now=start, tls=tls)
+        self.client = self.rig.client()
         self.config = self.rig.config
         self.stick = folder / "stick"
         self._capsys = capsys
@@ -64,6 +68,11 @@ class Site:
                     entered_at=now,
                 )
             )  # fmt: skip
+
+    @property
+    def trusted(self):
+        """Every key, as the server tells."""
+        return self.client.keys()
 
     @property
     def repository(self):

@@ -405,7 +405,7 @@ def test_from_the_real_api_large_artifacts_come_at_the_devices_rate_and_small_on
     fetcher = joined(rig, tmp_path, url)
     small, data = stock(rig, 1_000_000)
     assert fetcher.fetch(small) == data
-    large, data = stock(rig, 8_000_000, seed=2)
+    large, data = stock(rig, 6_000_000, seed=2)
     start = time.monotonic()
     assert fetcher.fetch(large) == data
     assert time.monotonic() - start >= len(data) / rate - 0.5

@@ -10,10 +10,7 @@ from edgeops.trust.repository import Repository
 from fleet_server.blobs import Blobs
 from tests.contract.trained import DATASET, MODEL
 from tests.golden.tiny import LABELS
-from tests.integration.key_rig import Site
-
-SIGNED = "models/tiny/1-int8.json"
-AUTO = "models/tiny/auto/1-int8.json"
+from tests.integration.key_rig import AUTO, SIGNED, Site
 
 
 @pytest.fixture

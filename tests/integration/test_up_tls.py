@@ -14,6 +14,7 @@ from edgeops.local.listening import Listening
 from edgeops.local.up import Site
 from edgeops.protocol.messages import Presence
 from edgeops.trust.issuing import new_issuer
+from edgeops.trust.transport import believing
 from tests.integration.tls_rig import NOW
 from tests.integration.waiting import ask_until
 
@@ -109,7 +110,7 @@ def test_the_ca_is_replaced_while_one_device_is_there_and_one_is_away(site, caps
     )
 
     token = admin_token_file(site.data).read_text().strip()
-    with Client(site.endpoints.url, token, authorities=authorities_file(site.data)) as client:
+    with Client(site.endpoints.url, token, context=believing(authorities_file(site.data))) as client:
 
         def is_online(agent):
             return client.device(agent.device_id).presence == Presence.ONLINE

@@ -6,6 +6,10 @@ import pytest
 
 from edgeops import limits
 from edgeops.protocol.messages import Reason, UpdateState
+from edgeops.trust.change import sign
+from edgeops.trust.draft import Draft
+from edgeops.trust.repository import Repository
+from edgeops.trust.signers import by_id
 from tests.golden.tiny import tiny_artifact
 from tests.integration.updates_rig import NOW, Device, Server
 
@@ -14,6 +18,8 @@ pytestmark = pytest.mark.slow
 IN_1970 = datetime(1970, 1, 1, 0, 1, tzinfo=UTC)
 IN_2038 = datetime(2038, 1, 20, tzinfo=UTC)
 SLEPT = NOW + limits.TIMESTAMP_LIFE + timedelta(days=1)
+#: Even root has ended.
+FORGOTTEN = NOW + limits.ROOT_LIFE + timedelta(days=30)
 
 
 @pytest.fixture
@@ -92,3 +98,60 @@ def test_a_lying_server_cannot_end_what_was_signed_offline(device, server):
     late = NOW + limits.TARGETS_LIFE - timedelta(minutes=1)
     server.repository.refresh(late)
     assert install(device, second, revision=2) is UpdateState.COMMITTED
+
+
+def take_keys_away(server, tmp_path):
+    """Where root and targets lie from now on; the server goes on without them."""
+    (tmp_path / "stick").mkdir()
+    for role in ("root", "targets"):
+        (tmp_path / "keys" / f"{role}.pem").rename(tmp_path / "stick" / f"{role}.pem")
+    server.repository = Repository.open(server.repository_folder, tmp_path / "keys")
+    return tmp_path / "stick"
+
+
+def renew(server, stick, now):
+    """What `edgeops key renew` does."""
+    draft = Draft(server.repository.base(), now)
+    draft.renew(["root", "targets"])
+    change = draft.finish()
+    sign(change, by_id(stick))
+    server.repository.submit(change, now)
+
+
+def test_everything_has_expired_and_the_offline_keys_bring_a_device_back_that_nobody_visits(device, server, tmp_path):
+    first, second = (server.publish(tiny_artifact(version=version)) for version in (1, 2))
+    stick = take_keys_away(server, tmp_path)
+    assert install(device, first, revision=1) is UpdateState.COMMITTED
+    device.wall = FORGOTTEN
+    device.clock.told(FORGOTTEN)
+    server.repository.refresh(FORGOTTEN)
+    assert install(device, second, revision=2) is UpdateState.REJECTED
+    assert reason(device) is Reason.EXPIRED
+    assert device.active == first.digest, "what runs goes on"
+    device.close()
+    device = Device(device.folder.parent, server)
+    device.wall = FORGOTTEN
+    assert device.active == first.digest, "also over a restart"
+
+    renew(server, stick, FORGOTTEN)
+
+    try:
+        assert install(device, second, revision=3) is UpdateState.COMMITTED
+    finally:
+        device.close()
+
+
+def test_a_device_without_a_clock_comes_back_too_and_knows_the_time_again(device, server, tmp_path):
+    """Its floor stands just before the end of what was signed offline, where no server can push it further."""
+    first, second = (server.publish(tiny_artifact(version=version)) for version in (1, 2))
+    stick = take_keys_away(server, tmp_path)
+    assert install(device, first, revision=1) is UpdateState.COMMITTED
+    device.wall = IN_1970
+    device.clock.told(FORGOTTEN)
+    assert device.clock.now() < NOW + limits.TARGETS_LIFE
+    renew(server, stick, FORGOTTEN)
+
+    assert install(device, second, revision=2) is UpdateState.COMMITTED
+
+    device.clock.told(FORGOTTEN)
+    assert device.clock.floor == FORGOTTEN

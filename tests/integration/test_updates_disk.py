@@ -149,3 +149,19 @@ def test_a_trial_that_the_disk_takes_no_note_of_is_inconclusive_at_last(device, 
     device.later(limits.RETRY_MIN.total_seconds())
     assert standing(device) == (UpdateState.ROLLED_BACK, Reason.INCONCLUSIVE)
     assert "disk" in device.reports()[-1].detail
+
+
+def test_without_a_disk_what_is_active_answers_and_nothing_is_decided(tmp_path, server, device, versions):
+    install(device, versions[0], 1)
+    device.desire(versions[1], revision=2, installation="inst-2")
+    device.run()
+    device.close()
+    before = device.folder.joinpath("deployments", DEPLOYMENT, "update.json").read_bytes()
+    again = Device(tmp_path, server, probe=passes, has_disk=False)
+    running = again.updates.running()
+    assert (running.active.digest, running.candidate) == (versions[0].digest, None)
+    again.infer()
+    again.later(limits.TRIAL_TIMEOUT.total_seconds())
+    assert standing(again) == (UpdateState.TRIAL, Reason.DISK)
+    assert again.folder.joinpath("deployments", DEPLOYMENT, "update.json").read_bytes() == before
+    again.close()

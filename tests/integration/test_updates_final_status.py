@@ -254,7 +254,7 @@ def test_an_active_model_that_is_desired_again_tells_again_what_it_showed(tmp_pa
     device = started(tmp_path, server)
     device.desire(first, revision=1)
     device.run()
-    device.infer(6)
+    device.infer()
     device.acknowledge()
     device.close()
     device = started(tmp_path, server)

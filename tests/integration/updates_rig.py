@@ -135,6 +135,7 @@ class Device:
         *,
         probe: Callable[[Path, Path | None], ProbeVerdict] = run_probe,
         facts: Callable[[Path], DeviceFacts] = device_facts,
+        has_disk: bool = True,
     ) -> None:
         self.now = 0.0
         #: What the system's clock shows.
@@ -163,6 +164,7 @@ class Device:
                 facts=lambda: facts(self.folder),
                 submit=self.waiting.append,
                 probe=probe,
+                has_disk=has_disk,
             ),
             on_change=self._changed,
             monotonic=lambda: self.now,

@@ -243,7 +243,7 @@ def test_whatever_the_wire_the_power_and_the_server_do_both_machines_keep_their_
     run_state_machine_as_test(
         Together,
         settings=settings(
-            max_examples=16,
+            max_examples=12,
             stateful_step_count=30,
             deadline=None,
             derandomize=True,

@@ -11,7 +11,8 @@ from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule
 
-from device_agent.store.spool import Entry, Spool
+from device_agent.store.records import Entry
+from device_agent.store.spool import Spool
 from device_agent.store.spoolfile import Clock
 from edgeops import limits
 from edgeops.protocol.messages import Phase, SpoolAck, Window, decode, encode

@@ -19,7 +19,8 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 from sqlalchemy import select
 
-from device_agent.store.spool import Entry, Spool
+from device_agent.store.records import Entry
+from device_agent.store.spool import Spool
 from device_agent.store.spoolfile import Clock
 from edgeops import limits
 from edgeops.protocol.envelope import Envelope, Session

@@ -102,6 +102,12 @@ def test_a_lost_session_counter_goes_on_above_all_that_were_and_strands_nobody(s
     assert first < damaged < gone < next_boot(state, at_least_s=0)
 
 
+@pytest.mark.parametrize("text", ["-5", "9007199254740992", "9" * 5000])
+def test_a_session_counter_that_no_envelope_can_carry_is_a_lost_one(state, text):
+    state.boot.write_text(text)
+    assert 2**32 < next_boot(state, at_least_s=1_000) < 2**53
+
+
 def test_two_agents_never_share_a_folder(state):
     with only_agent(state.pid):
         refusal = pytest.raises(ConflictError, match=r"runs in .* already")

@@ -9,12 +9,18 @@ from contextlib import closing
 from datetime import UTC, datetime, timedelta
 
 import pytest
+from cryptography.hazmat.primitives.asymmetric.ec import EllipticCurvePublicKey
+from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat, load_pem_private_key
 from sqlalchemy import select
 
 from edgeops.errors import ConfigError, ConflictError, InputError, NotFoundError, PlatformError
-from edgeops.protocol.keys import SigningKey, read_private_key, write_private_key
+from edgeops.protocol.keys import SigningKey, write_private_key
 from edgeops.protocol.messages import DesiredDeployment, Presence
 from edgeops.protocol.topics import DownKind
+from edgeops.trust.authorities import AUTHORITIES_TARGET, decode_authorities
+from edgeops.trust.issuing import issuers_in
+from edgeops.trust.repository import Repository
+from edgeops.trust.storage import Storage
 from fleet_server.access import Access
 from fleet_server.backup.manifest import MANIFEST_FILE
 from fleet_server.backup.restoring import Order, restore
@@ -79,12 +85,21 @@ def private_halves(place):
     found = {}
     for file in place.rglob("*"):
         if file.is_file() and b"PRIVATE KEY" in file.read_bytes():
-            found[read_private_key(file).public.hex] = file.name
+            found[public_half(file)] = file.name
     return found
 
 
-def of_server(server, name):
-    return read_private_key(server.keys / name).public.hex
+def public_half(file):
+    """32 bytes of an Ed25519 key, or the point of a CA's, as hex."""
+    public = load_pem_private_key(file.read_bytes(), password=None).public_key()
+    is_authority = isinstance(public, EllipticCurvePublicKey)
+    form = (Encoding.X962, PublicFormat.CompressedPoint) if is_authority else (Encoding.Raw, PublicFormat.Raw)
+    return public.public_bytes(*form).hex()
+
+
+def online(server):
+    """The files of keys that a server cannot do without."""
+    return sorted(["fleet-1.pem", "snapshot.pem", "timestamp.pem", *(one.name for one in server.keys.glob("ca-*.pem"))])
 
 
 # -- what is in it -----------------------------------------------------------------------
@@ -111,8 +126,7 @@ def test_root_and_targets_are_in_no_backup_whatever_their_files_are_called(serve
     shutil.copy(server.keys / "root.pem", server.keys / "fleet-7.pem")
     write_private_key(server.keys / "somebody.pem", SigningKey.generate())
     back_up(server, place, with_online_keys=True)
-    online = ("snapshot.pem", "timestamp.pem", "fleet-1.pem")
-    assert private_halves(place) == {of_server(server, name): name for name in online}
+    assert private_halves(place) == {public_half(server.keys / name): name for name in online(server)}
 
 
 def test_a_backup_is_for_its_owner_only(server, place):
@@ -171,6 +185,13 @@ def test_a_backup_of_a_model_whose_file_is_damaged_is_none(server, place):
     assert list((place / "backups").iterdir()) == []
 
 
+def test_a_change_of_keys_that_is_half_published_is_in_no_backup(server, place):
+    Storage(server.repository).remember(b"{}")
+    with pytest.raises(PlatformError, match="published by half"):
+        back_up(server, place)
+    assert list((place / "backups").iterdir()) == []
+
+
 def test_a_backup_that_was_killed_leaves_nothing_that_counts(server, place, safe, tmp_path):
     (place / "backups/.under-way/db").mkdir(parents=True)
     (place / "backups/.under-way/db/control.db").write_bytes(b"half")
@@ -220,7 +241,7 @@ def test_nothing_counts_as_received_in_a_backup_whose_effect_is_not_in_it(server
 # -- what a restore refuses -----------------------------------------------------------------
 
 
-def spoil(place, taken, what):
+def spoil(place, taken, what):  # noqa: C901 - one case a way
     folder = folder_of(place, taken)
     manifest = folder / MANIFEST_FILE
     content = json.loads(manifest.read_bytes())
@@ -245,6 +266,9 @@ def spoil(place, taken, what):
         case "a path that leads elsewhere":
             content["files"]["../../evil"] = content["files"].popitem()[1]
             manifest.write_text(json.dumps(content))
+        case "a file for another folder":
+            content["files"]["keys/targets.pem"] = content["files"].popitem()[1]
+            manifest.write_text(json.dumps(content))
         case "a newer format":
             manifest.write_text(json.dumps({"format": 2, "edgeops": "9.0", "what": "ever"}))
 
@@ -258,6 +282,7 @@ REFUSED = {
     "half a manifest": "manifest of this backup is damaged",
     "a changed manifest": "manifest of backup .* was changed",
     "a path that leads elsewhere": "manifest of this backup is damaged",
+    "a file for another folder": "manifest of this backup is damaged",
     "a newer format": "made by EdgeOps 9.0, which is newer than this one",
 }
 
@@ -336,6 +361,30 @@ def test_members_of_a_tar_file_that_no_manifest_names_are_not_unpacked(server, t
     assert not (tmp_path / "new/keys/admin.token").exists()
 
 
+def listed_authorities(config):
+    return decode_authorities(Repository.open(config.repository, config.keys).read(AUTHORITIES_TARGET))
+
+
+def test_with_the_new_keys_comes_a_new_authority(server, place, safe, tmp_path):
+    (before,) = listed_authorities(server)
+    back_up(server, place)
+    restored = bring_back(place, tmp_path / "new", keys=safe)
+    new = ServerConfig(tmp_path / "new")
+    [issuer] = issuers_in(new.keys)
+    assert restored.new_authority
+    assert listed_authorities(new) == (issuer.authority,)
+    assert issuer.authority != before
+
+
+def test_the_authority_is_one_of_the_online_keys(server, place, tmp_path):
+    (before,) = listed_authorities(server)
+    back_up(server, place, with_online_keys=True)
+    assert not bring_back(place, tmp_path / "new").new_authority
+    new = ServerConfig(tmp_path / "new")
+    assert [one.authority for one in issuers_in(new.keys)] == [before]
+    assert listed_authorities(new) == (before,)
+
+
 # -- the commands ------------------------------------------------------------------------------
 
 
@@ -362,7 +411,7 @@ def test_online_keys_are_told_and_restore_without_the_offline_ones(server, place
     code, out, err = command(capsys, "restore", place, "--data", tmp_path / "new", "--json")
     assert (code, json.loads(out)["new_keys"]) == (0, False)
     new = ServerConfig(tmp_path / "new")
-    assert sorted(file.name for file in new.keys.iterdir()) == ["fleet-1.pem", "snapshot.pem", "timestamp.pem"]
+    assert sorted(file.name for file in new.keys.iterdir()) == online(server)
     code, _, err = command(capsys, "restore", place, "--data", tmp_path / "newer")
     assert "restore again with --keys DIR" in err
 

@@ -39,8 +39,14 @@ class Trial:
         self.told.append(ok)
 
 
+SAFE = ("no model", None, "safe output")
+
+
 class Ear:
     """A sink that remembers; it breaks for as long as `broken` says."""
+
+    dropped = 0
+    closed = False
 
     def __init__(self, *, actuating: bool = False) -> None:
         self.actuating = actuating
@@ -61,6 +67,14 @@ class Ear:
 
     def flush(self, now_ns: int) -> None:
         self.flushes += 1
+
+    def rest(self, now_ns: int) -> None:
+        if self.broken:
+            raise OSError("the world is away")
+        self.heard.append(SAFE)
+
+    def close(self) -> None:
+        self.closed = True
 
 
 class Bench:
@@ -220,8 +234,8 @@ def test_an_actuating_sink_never_hears_a_candidate(bench):
     bench.core.put_in_charge(Charge(new.digest, Phase.LIVE, new.model))
     bench.play(1)
     live, trial = Phase.LIVE, Phase.TRIAL
-    assert hand.heard == [(old.digest, live, str(i)) for i in range(4)] + [(new.digest, live, "4")]
-    assert [entry[:2] for entry in log.heard] == [(old.digest, live)] * 2 + [(new.digest, trial)] * 2 + [
+    assert hand.heard == [SAFE] + [(old.digest, live, str(i)) for i in range(4)] + [(new.digest, live, "4")]
+    assert [entry[:2] for entry in log.heard[1:]] == [(old.digest, live)] * 2 + [(new.digest, trial)] * 2 + [
         (new.digest, live)
     ]
 
@@ -233,7 +247,42 @@ def test_without_an_incumbent_an_actuating_sink_waits_for_the_commit(bench):
     bench.play(2)
     hand.broken = True
     bench.core.tick()
+    assert hand.heard == [SAFE]
+
+
+def test_the_safe_output_comes_once_each_time_that_no_model_answers(bench):
+    hand, log = Ear(actuating=True), Ear()
+    bench.core.use_sinks((hand, log))
+    first = bench.charge(1)
+    bench.core.put_in_charge(first)
+    bench.play(1)
+    bench.core.put_in_charge(None)
+    bench.core.tick()
+    bench.core.put_in_charge(None)
+    bench.core.put_in_charge(first)
+    bench.play(1)
+    live = (first.digest, Phase.LIVE)
+    for sink in (hand, log):
+        assert sink.heard == [SAFE, (*live, "0"), SAFE, (*live, "1")]
+
+
+def test_a_safe_output_that_could_not_be_given_is_given_when_the_sink_is_tried_again(bench):
+    hand = Ear(actuating=True)
+    hand.broken = True
+    bench.core.use_sinks((hand,))
+    hand.broken = False
+    bench.core.tick()
     assert hand.heard == []
+    bench.clock.now_ns += int(limits.RETRY_MIN.total_seconds() * SECOND)
+    bench.core.tick()
+    assert hand.heard == [SAFE]
+
+
+def test_a_sink_that_is_replaced_is_closed(bench):
+    old, new = Ear(), Ear()
+    bench.core.use_sinks((old,))
+    bench.core.use_sinks((new,))
+    assert (old.closed, new.closed) == (True, False)
 
 
 def test_an_input_that_ends_in_an_error_is_counted_and_the_next_one_answered(bench):
@@ -263,12 +312,12 @@ def test_a_broken_sink_rests_and_is_tried_again_while_the_others_go_on(bench):
     weak.broken = False
     bench.core.tick()
     bench.play(1)
-    assert weak.heard == []
+    assert weak.heard == [SAFE]
     bench.clock.now_ns += int(limits.RETRY_MIN.total_seconds() * SECOND)
     bench.core.tick()
     bench.play(1)
-    assert [entry[2] for entry in weak.heard] == ["4"]
-    assert len(log.heard) == 5
+    assert [entry[2] for entry in weak.heard[1:]] == ["4"]
+    assert len(log.heard) == 1 + 5
 
 
 def test_sinks_are_flushed_before_the_window_that_counts_their_rows(bench):

@@ -13,7 +13,7 @@ from fleet_server.db import ingest, rollups
 from fleet_server.db.database import Database
 from fleet_server.db.migrate import upgrade
 from fleet_server.link.entries import Place, WindowStored
-from fleet_server.link.hours import from_row
+from fleet_server.link.hours import from_rows
 from fleet_server.link.standing import Standing
 from fleet_server.link.writing import Writer
 from tests.unit.sketches import CHANNELS, packed
@@ -115,7 +115,7 @@ def test_a_window_without_sketch_is_no_fault(database):
 def test_a_stored_sketch_that_cannot_be_read_costs_only_itself(database):
     write(database, [stored(0), stored(1)])
     (row,) = hours(database)
-    hour = from_row({**row, "sketch": b"damaged"})
+    (hour,) = from_rows({("cam-1", "digits", DIGEST, NOW): {**row, "sketch": b"damaged"}}).values()
     assert (hour.sketch, hour.unsketched, hour.rows) == (None, 2, 20)
 
 

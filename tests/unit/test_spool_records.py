@@ -7,7 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from device_agent.store.spool import Entry, Spent, Spool
+from device_agent.store.records import Entry, Spent
+from device_agent.store.spool import Spool
 from device_agent.store.spoolfile import Clock
 from edgeops import limits
 from edgeops.errors import MessageError, PlatformError
@@ -319,3 +320,15 @@ def test_what_is_acknowledged_is_given_up_although_it_is_deleted_later(tmp_path,
     assert (spool.pending, spool.take(1000)) == (0, [])
     spool.append(UpKind.TELEMETRY, b"w", checkpoint=("gas", b"1"))
     assert seq not in on_disk(tmp_path)
+
+
+def test_a_spool_in_memory_knows_where_the_sources_of_the_one_on_disk_stand(tmp_path, spool):
+    spool.append(UpKind.TELEMETRY, b"w", checkpoint=("gas", b"500"))
+    memory = Spool.in_memory(instead_of=tmp_path / "spool.db")
+    assert memory.checkpoint("gas") == b"500"
+    assert (memory.pending, memory.id == spool.id) == (0, False)
+    memory.close()
+    nothing = Spool.in_memory(instead_of=tmp_path / "none.db")
+    assert nothing.checkpoint("gas") is None
+    assert not (tmp_path / "none.db").exists()
+    nothing.close()

@@ -4,7 +4,16 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 from cryptography import x509
-from cryptography.hazmat.primitives.serialization import Encoding
+from cryptography.hazmat.primitives import hashes
+from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+from cryptography.hazmat.primitives.serialization import (
+    Encoding,
+    NoEncryption,
+    PrivateFormat,
+    load_pem_private_key,
+)
+from cryptography.x509.oid import ExtendedKeyUsageOID
 
 from edgeops import limits
 from edgeops.errors import ConfigError, TrustError
@@ -17,6 +26,7 @@ YEAR = timedelta(days=365)
 OLD = new_issuer(NOW - 5 * YEAR)
 NEW = new_issuer(NOW)
 BOTH = (OLD.authority, NEW.authority)
+SERVER_AUTH = ExtendedKeyUsageOID.SERVER_AUTH
 NEVER_SET = datetime(1970, 1, 1, tzinfo=UTC)
 
 
@@ -94,9 +104,9 @@ def test_the_first_ca_signs_at_once():
 
 
 def test_a_new_ca_does_not_sign_before_devices_had_time_to_learn_it():
-    almost = NOW + limits.CA_OVERLAP - 2 * DAY
+    almost = NEW.authority.begins + limits.CA_OVERLAP - timedelta(seconds=1)
     assert issuer_for(BOTH, present(OLD), now=almost) == OLD.authority
-    assert issuer_for(BOTH, present(OLD), now=NOW + limits.CA_OVERLAP) == NEW.authority
+    assert issuer_for(BOTH, present(OLD), now=NEW.authority.begins + limits.CA_OVERLAP) == NEW.authority
 
 
 def test_once_the_new_ca_signs_the_old_one_does_not_sign_again():
@@ -112,8 +122,10 @@ def test_a_ca_that_ended_signs_nothing_and_a_new_one_takes_its_place_at_once():
 
 def test_a_certificate_is_replaced_when_a_third_of_its_life_is_left_or_it_does_not_fit():
     leaf = present(OLD)
-    assert is_good(leaf, OLD.authority, names=["a"], now=NOW + 59 * DAY)
-    assert not is_good(leaf, OLD.authority, names=["a"], now=NOW + 61 * DAY)
+    life = leaf.not_valid_after_utc - leaf.not_valid_before_utc
+    third = leaf.not_valid_after_utc - life / 3
+    assert is_good(leaf, OLD.authority, names=["a"], now=third - timedelta(seconds=1))
+    assert not is_good(leaf, OLD.authority, names=["a"], now=third)
     assert not is_good(leaf, OLD.authority, names=["a", "b"], now=NOW)
     assert not is_good(leaf, NEW.authority, names=["a"], now=NOW)
 
@@ -165,3 +177,102 @@ def test_a_ca_of_the_same_name_with_another_key_is_another_ca():
 
 def test_what_is_no_certificate_is_refused():
     assert "cannot be read" in why_refused(b"nothing", BOTH, now=NOW)
+
+
+# -- what is in a certificate (RFC 5280 4.2)
+
+
+def extension(certificate, kind):
+    found = certificate.extensions.get_extension_for_class(kind)
+    return found.value, found.critical
+
+
+def used_for(certificate):
+    usage, critical = extension(certificate, x509.KeyUsage)
+    assert critical
+    names = (
+        "digital_signature", "content_commitment", "key_encipherment", "data_encipherment", "key_agreement",
+        "key_cert_sign", "crl_sign",
+    )  # fmt: skip
+    return {name for name in names if getattr(usage, name)}
+
+
+def test_a_ca_signs_certificates_of_servers_without_anybody_in_between():
+    certificate = NEW.authority.certificate
+    assert extension(certificate, x509.BasicConstraints) == (x509.BasicConstraints(ca=True, path_length=0), True)
+    assert used_for(certificate) == {"key_cert_sign", "crl_sign"}
+    identifier, critical = extension(certificate, x509.SubjectKeyIdentifier)
+    assert identifier == x509.SubjectKeyIdentifier.from_public_key(certificate.public_key())
+    assert not critical
+    assert certificate.subject == certificate.issuer
+    assert certificate.subject.rfc4514_string() == f"CN=EdgeOps fleet CA {identifier.digest[:4].hex()}"
+    assert NEW.authority.signed(certificate)
+
+
+def test_a_server_certificate_serves_and_does_nothing_else():
+    certificate = present(NEW)
+    assert extension(certificate, x509.BasicConstraints) == (x509.BasicConstraints(ca=False, path_length=None), True)
+    assert used_for(certificate) == {"digital_signature"}
+    assert extension(certificate, x509.ExtendedKeyUsage) == (x509.ExtendedKeyUsage([SERVER_AUTH]), False)
+    issuer, critical = extension(certificate, x509.AuthorityKeyIdentifier)
+    assert issuer == x509.AuthorityKeyIdentifier.from_issuer_public_key(NEW.key.public_key())
+    assert not critical
+    assert not extension(certificate, x509.SubjectAlternativeName)[1]
+    assert not extension(certificate, x509.SubjectKeyIdentifier)[1]
+    assert certificate.subject.rfc4514_string() == "CN=EdgeOps server"
+    assert certificate.issuer == NEW.authority.certificate.subject
+
+
+@pytest.mark.parametrize(
+    ("certificate", "life"),
+    [(NEW.authority.certificate, limits.CA_LIFE), (issue(NEW, ["a"], NOW).certificate, limits.SERVER_CERTIFICATE_LIFE)],
+    ids=["CA", "server"],
+)
+def test_a_certificate_begins_an_hour_ago_for_clocks_that_are_behind(certificate, life):
+    assert certificate.not_valid_before_utc == NOW - timedelta(hours=1)
+    assert certificate.not_valid_after_utc == NOW + life
+
+
+def test_what_a_server_shows_is_one_file_of_key_certificate_and_ca():
+    issued = issue(NEW, ["a"], NOW)
+    key = load_pem_private_key(issued.pem, password=None)
+    assert key.public_key() == issued.certificate.public_key()
+    assert isinstance(key.curve, ec.SECP256R1)
+    assert isinstance(NEW.key.curve, ec.SECP256R1)
+    assert x509.load_pem_x509_certificates(issued.pem) == [issued.certificate, NEW.authority.certificate]
+
+
+def test_a_fingerprint_is_the_digest_of_the_certificate_as_openssl_shows_it():
+    shown = NEW.authority.certificate.fingerprint(hashes.SHA256()).hex()
+    assert NEW.authority.fingerprint == f"sha256:{shown}"
+
+
+def test_a_certificate_without_names_is_for_nobody():
+    assert names_in(NEW.authority.certificate) == ()
+
+
+def test_a_key_of_another_kind_is_named(tmp_path):
+    key = Ed25519PrivateKey.generate().private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption())
+    (tmp_path / "ca-1.pem").write_bytes(key + NEW.authority.pem.encode())
+    with pytest.raises(ConfigError, match=r"ca-1\.pem holds no ECDSA key but Ed25519"):
+        issuers_in(tmp_path)
+
+
+def test_a_ca_that_ended_beside_its_certificate_that_did_not_is_named():
+    """Another tool may have made it: ours ends with its CA."""
+    late = OLD.authority.ends
+    leaf = issue(OLD, ["a"], NOW).certificate
+    longer = (
+        x509.CertificateBuilder()
+        .subject_name(leaf.subject)
+        .issuer_name(leaf.issuer)
+        .public_key(leaf.public_key())
+        .serial_number(1)
+        .not_valid_before(NOW)
+        .not_valid_after(late + YEAR)
+        .sign(OLD.key, hashes.SHA256())
+        .public_bytes(Encoding.DER)
+    )
+    assert why_refused(longer, BOTH, now=late) is None
+    refusal = why_refused(longer, BOTH, now=late + timedelta(seconds=1))
+    assert refusal == f"the CA of the server's certificate ended on {late:%Y-%m-%d}"

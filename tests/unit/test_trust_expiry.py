@@ -60,6 +60,14 @@ def key(role, days, *, model=None):
     return RoleKey(role, model, "id", "00" * 32, NOW + timedelta(days=days), at_hand=False)
 
 
+def test_several_keys_of_a_role_end_together_and_are_told_once(database):
+    keys = [
+        RoleKey("root", None, name, "00" * 32, NOW + timedelta(days=20), at_hand=False, threshold=2) for name in "ab"
+    ]
+    KeyAlerts(database).look(tuple(keys), NOW)
+    assert told(database) == [("root", 30)]
+
+
 def test_a_stage_is_told_once_also_across_restarts_and_again_for_the_next(database):
     keys = (key("root", 3000), key("targets", 80), key("auto-gas", 20, model="gas"))
     for _ in range(2):

@@ -71,7 +71,7 @@ class Thief:
 
 
 def test_an_auto_model_that_its_own_key_listed_is_accepted(site):
-    outcome = site.ask_child(AUTO, ACCEPTANCE)
+    outcome = site.ask(AUTO, ACCEPTANCE)
     assert isinstance(outcome, Result)
     assert outcome.targets == {AUTO: b'{"two": 2}', ACCEPTANCE: b"set"}
     assert set(outcome.listed) == {DESCRIPTOR, ACCEPTANCE, AUTO}
@@ -93,16 +93,16 @@ def test_the_child_fetches_no_delegated_metadata_that_was_not_asked_for(site):
 def test_a_delegated_listing_signed_by_another_models_key_is_refused(site):
     site.repository.delegate("gas", site.now)
     Thief(site).add("auto-digits", "models/digits/auto/9-int8.json", b"{}", key="auto-gas")
-    assert kind_of(site.ask_child("models/digits/auto/9-int8.json")) is FailureKind.UNSIGNED
-    assert listed(site.ask_child(DESCRIPTOR)) == {DESCRIPTOR, ACCEPTANCE}, "others are not harmed"
+    assert kind_of(site.ask("models/digits/auto/9-int8.json")) is FailureKind.UNSIGNED
+    assert listed(site.ask(DESCRIPTOR)) == {DESCRIPTOR, ACCEPTANCE}, "others are not harmed"
 
 
 def test_a_delegation_that_has_ended_is_refused(site):
     assert isinstance(site.ask(AUTO), Result)
     late = site.now + END + timedelta(minutes=1)
     site.repository.refresh(late)
-    assert kind_of(site.ask_child(AUTO, now=late)) is FailureKind.EXPIRED
-    assert listed(site.ask_child(DESCRIPTOR, now=late)) == {DESCRIPTOR, ACCEPTANCE}
+    assert kind_of(site.ask(AUTO, now=late)) is FailureKind.EXPIRED
+    assert listed(site.ask(DESCRIPTOR, now=late)) == {DESCRIPTOR, ACCEPTANCE}
 
 
 def test_a_stolen_key_cannot_prolong_its_own_delegation(site):
@@ -113,28 +113,28 @@ def test_a_stolen_key_cannot_prolong_its_own_delegation(site):
     thief.put("auto-digits", listing, key="auto-digits")
     site.repository.refresh(late)
     assert isinstance(site.ask(AUTO), Result)
-    attack = site.ask_child(AUTO, now=late)
+    attack = site.ask(AUTO, now=late)
     assert kind_of(attack) is FailureKind.EXPIRED
     assert "the delegation that covers models/digits/auto/2-int8.json ended" in attack.detail
 
 
 def test_after_undelegate_nothing_of_it_is_listed_and_every_device_that_saw_it_goes_on(site):
-    assert isinstance(site.ask_child(AUTO), Result)
+    assert isinstance(site.ask(AUTO), Result)
     site.repository.undelegate("digits", site.now, alongside=[ACCEPTANCE])
-    outcome = site.ask_child(AUTO, ACCEPTANCE)
+    outcome = site.ask(AUTO, ACCEPTANCE)
     assert isinstance(outcome, Result)
     assert outcome.targets == {AUTO: None, ACCEPTANCE: None}
     assert set(outcome.listed) == {DESCRIPTOR}
     site.repository.delegate("digits", site.now)
     site.repository.publish({AUTO: b"again"}, site.now)
-    assert site.ask_child(AUTO).targets == {AUTO: b"again"}
+    assert site.ask(AUTO).targets == {AUTO: b"again"}
 
 
 def test_a_removed_key_that_goes_on_signing_is_not_asked(site):
     thief = Thief(site)
     site.repository.undelegate("digits", site.now)
     thief.add("auto-digits", "models/digits/auto/9-int8.json", b"{}", key="auto-digits")
-    outcome = site.ask_child("models/digits/auto/9-int8.json")
+    outcome = site.ask("models/digits/auto/9-int8.json")
     assert isinstance(outcome, Result)
     assert outcome.targets == {"models/digits/auto/9-int8.json": None}
 
@@ -151,7 +151,7 @@ def test_a_removed_key_that_goes_on_signing_is_not_asked(site):
 )
 def test_a_path_outside_the_delegation_is_not_listed_whoever_signed_it(site, path):
     Thief(site).add("auto-digits", path, b"{}", key="auto-digits")
-    outcome = site.ask_child(AUTO, path)
+    outcome = site.ask(AUTO, path)
     assert isinstance(outcome, Result)
     assert outcome.targets == {AUTO: b'{"two": 2}', path: None}
     assert path not in outcome.listed
@@ -159,17 +159,17 @@ def test_a_path_outside_the_delegation_is_not_listed_whoever_signed_it(site, pat
 
 def test_a_delegated_key_cannot_replace_the_acceptance_set(site):
     Thief(site).add("auto-digits", ACCEPTANCE, b"easier", key="auto-digits")
-    assert site.ask_child(AUTO, ACCEPTANCE).targets[ACCEPTANCE] == b"set"
+    assert site.ask(AUTO, ACCEPTANCE).targets[ACCEPTANCE] == b"set"
 
 
 def test_delegated_metadata_of_before_is_a_rollback(site):
     older = site.copy("older")
     site.repository.publish({"models/digits/auto/3-int8.json": b"{}"}, site.now)
-    assert isinstance(site.ask_child(AUTO), Result)
-    back = site.ask_child(AUTO, fetch=lambda path: (older / path).read_bytes() if (older / path).exists() else None)
+    assert isinstance(site.ask(AUTO), Result)
+    back = site.ask(AUTO, fetch=lambda path: (older / path).read_bytes() if (older / path).exists() else None)
     assert kind_of(back) is FailureKind.ROLLBACK
 
 
 def test_delegated_metadata_that_is_missing_is_told(site):
-    attack = site.ask_child(AUTO, fetch=lambda path: None if "auto-digits" in path else site.read(path))
+    attack = site.ask(AUTO, fetch=lambda path: None if "auto-digits" in path else site.read(path))
     assert kind_of(attack) is FailureKind.MISSING

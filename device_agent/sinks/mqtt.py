@@ -1,0 +1,205 @@
+"""Publishes answers to a broker of the owner's, one JSON object a message.
+
+That broker is not the fleet's and nothing of the protocol goes there, which is why this module knows paho beside
+`device_agent.link`. What the broker does not take waits here, so many at most; beyond that the oldest are dropped and
+counted. An actuating sink keeps the newest alone: nothing shall move by an answer of yesterday. The connection has a
+thread of its own, so inference never waits for it.
+"""
+
+import logging
+import random
+import socket
+import time
+from collections import deque
+from datetime import UTC, datetime
+from pathlib import Path
+from threading import Event, RLock, Thread
+from typing import Any
+
+import msgspec
+import paho.mqtt.client as mqtt
+from paho.mqtt.enums import CallbackAPIVersion
+from paho.mqtt.properties import Properties
+from paho.mqtt.reasoncodes import ReasonCode
+
+from device_agent.config import MqttTarget
+from edgeops import limits
+from edgeops.errors import ConfigError
+from edgeops.model.postprocess import Prediction
+from edgeops.protocol.messages import Phase
+
+_log = logging.getLogger(__name__)
+
+_KEEPALIVE_S = 20
+_CLOSE_TIMEOUT_S = 0.5
+_LOOP_S = 0.5
+
+
+class MqttSink:
+    """`{"at", "id", "answer", "confidence", "digest", "phase"}` per message; without a model id and digest are null."""
+
+    def __init__(self, target: MqttTarget) -> None:
+        """Begins to connect."""
+        self.actuating = target.actuating
+        self._target = target
+        self._encoder = msgspec.json.Encoder()
+        self._digest = ""
+        self._phase = Phase.LIVE
+        self._lock = RLock()
+        self._most = 1 if target.actuating else limits.SINK_WAITING
+        self._waiting: deque[bytes] = deque()
+        #: What the broker has not confirmed, by packet id.
+        self._in_flight: dict[int, bytes] = {}
+        self._dropped = 0
+        self._client: mqtt.Client | None = None
+        self._connected = False
+        self._closing = Event()
+        Thread(target=self._run, name="sink-mqtt", daemon=True).start()
+
+    @property
+    def dropped(self) -> int:
+        """Answers that did not fit the queue."""
+        return self._dropped
+
+    def begin(self, digest: str, phase: Phase) -> None:
+        """Name the artifact of the answers that follow."""
+        self._digest, self._phase = digest, phase
+
+    def take(self, input_id: str, prediction: Prediction, now_ns: int) -> None:  # noqa: ARG002 - the seam has a clock
+        """Hand one answer to the connection, or keep it until there is one."""
+        self._put(
+            {
+                "at": datetime.fromtimestamp(time.time(), UTC),
+                "id": input_id,
+                "answer": prediction.answer,
+                "confidence": prediction.confidence,
+                "digest": self._digest,
+                "phase": self._phase,
+            }
+        )
+
+    def rest(self, now_ns: int) -> None:  # noqa: ARG002 - the seam has a clock
+        """Publish the safe output that the owner declared; without one `answer` is null."""
+        at = datetime.fromtimestamp(time.time(), UTC)
+        safe = self._target.safe
+        self._put({"at": at, "id": None, "answer": safe, "confidence": None, "digest": None, "phase": "no-model"})
+
+    def tick(self, now_ns: int) -> None:
+        """Nothing waits for time to pass."""
+
+    def flush(self, now_ns: int) -> None:
+        """What the broker has not taken may be lost with the process: this sink is for now, not for the record."""
+
+    def close(self) -> None:
+        """Leave, once what was handed over has left, as far as half a second allows."""
+        until_s = time.monotonic() + _CLOSE_TIMEOUT_S
+        while self._connected and (self._waiting or self._in_flight) and time.monotonic() < until_s:
+            time.sleep(0.01)
+        self._closing.set()
+        client = self._client
+        if client is not None:
+            client.disconnect()
+
+    # -- below ------------------------------------------------------------------------
+
+    def _put(self, message: dict[str, Any]) -> None:
+        with self._lock:
+            self._waiting.append(self._encoder.encode(message))
+            self._publish()
+            while len(self._waiting) > self._most:
+                self._waiting.popleft()
+                self._dropped += 1
+
+    def _publish(self) -> None:
+        """Hand to paho what fits; it writes to a socket that does not block, or keeps it."""
+        client, target = self._client, self._target
+        while client is not None and self._connected and self._waiting and len(self._in_flight) < limits.SINK_IN_FLIGHT:
+            data = self._waiting.popleft()
+            sent = client.publish(target.topic, data, qos=target.qos)
+            if sent.rc != mqtt.MQTT_ERR_SUCCESS:
+                self._waiting.appendleft(data)
+                return
+            if not sent.is_published():
+                self._in_flight[sent.mid] = data
+
+    def _run(self) -> None:
+        """The connection's thread: as `device_agent.link` does it, every connection is a client of its own."""
+        attempts = 0
+        while not self._closing.is_set():
+            began_s = time.monotonic()
+            try:
+                self._client = client = self._new_client()
+                client.connect(self._target.host, self._target.port, keepalive=_KEEPALIVE_S)
+                client.loop_forever(timeout=_LOOP_S)
+            except Exception as error:  # noqa: BLE001 - the border to paho and the network: told, then tried again
+                self._away(str(error))
+            lasted = time.monotonic() - began_s > limits.RETRY_MAX.total_seconds()
+            attempts = 0 if lasted else attempts + 1
+            spread_s = min(limits.RETRY_MAX.total_seconds(), limits.RETRY_MIN.total_seconds() * 2 ** min(attempts, 10))
+            self._closing.wait(random.uniform(0.0, spread_s))  # noqa: S311 - spreads load, guards nothing
+
+    def _new_client(self) -> mqtt.Client:
+        client = mqtt.Client(CallbackAPIVersion.VERSION2, protocol=mqtt.MQTTv5, reconnect_on_failure=False)
+        if self._target.credentials is not None:
+            client.username_pw_set(*read_credentials(Path(self._target.credentials)))
+        client.suppress_exceptions = True
+        client.on_socket_open = _no_delay
+        client.on_connect = self._on_connect
+        client.on_disconnect = self._on_disconnect
+        client.on_publish = self._on_publish
+        return client
+
+    def _on_connect(
+        self, client: mqtt.Client, _userdata: Any, _flags: Any, code: ReasonCode, _properties: Properties | None
+    ) -> None:
+        if code.is_failure or self._closing.is_set():
+            self._away(f"the broker refused: {code}")
+            client.disconnect()
+            return
+        _log.info("sink.connected", extra={"host": self._target.host, "port": self._target.port})
+        with self._lock:
+            self._connected = True
+            self._publish()
+
+    def _on_disconnect(
+        self, _client: mqtt.Client, _userdata: Any, _flags: Any, code: ReasonCode, _properties: Properties | None
+    ) -> None:
+        self._away(str(code))
+
+    def _on_publish(
+        self, _client: mqtt.Client, _userdata: Any, packet: int, _code: ReasonCode, _properties: Properties | None
+    ) -> None:
+        with self._lock:
+            self._in_flight.pop(packet, None)
+            self._publish()
+
+    def _away(self, reason: str) -> None:
+        """What was on its way waits again, in front; of an actuating sink only what is newer."""
+        if not self._closing.is_set():
+            _log.warning("sink.away", extra={"host": self._target.host, "port": self._target.port, "reason": reason})
+        with self._lock:
+            self._connected = False
+            self._waiting.extendleft(reversed(self._in_flight.values()))
+            self._in_flight.clear()
+            while len(self._waiting) > self._most:
+                self._waiting.popleft()
+                self._dropped += 1
+
+
+def read_credentials(path: Path) -> tuple[str, str]:
+    """User and password, a line each.
+
+    Raises:
+        ConfigError: the file cannot be read, or does not have both.
+    """
+    try:
+        user, password, *_ = path.read_text(encoding="utf-8").splitlines()
+    except (OSError, UnicodeDecodeError) as error:
+        raise ConfigError(f"cannot read the broker credentials {path}: {error}") from error
+    except ValueError as error:
+        raise ConfigError(f"{path} needs two lines, the broker's user and the password") from error
+    return user, password
+
+
+def _no_delay(_client: mqtt.Client, _userdata: Any, sock: Any) -> None:
+    sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
