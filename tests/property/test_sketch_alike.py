@@ -6,6 +6,7 @@ from hypothesis import strategies as st
 
 from edgeops.errors import MessageError
 from edgeops.sketch.alike import MAX_ALIKE_ROWS
+from edgeops.sketch.histogram import packed_length
 from edgeops.sketch.learnt import build_reference
 from edgeops.sketch.packing import pack, unpack, unpack_all
 from edgeops.sketch.window import LIMIT, Sketcher
@@ -96,4 +97,13 @@ def test_moments_beyond_what_rows_can_have_are_refused_side_by_side():
     ]
     each = worse * 3
     assert all(isinstance(one, MessageError) for one in unpack_all(each))
+    assert_same(unpack_all(each), each)
+
+
+def test_a_number_longer_than_needed_is_refused_side_by_side():
+    data = bytearray(GOOD[7])
+    last = next(place for place in range(4 + packed_length(100), len(data)) if data[place] < 0x80)
+    data[last : last + 1] = bytes([data[last] | 0x80, 0])
+    each = [bytes(data), *GOOD[:8]]
+    assert isinstance(unpack_all(each)[0], MessageError)
     assert_same(unpack_all(each), each)
