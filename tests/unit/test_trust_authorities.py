@@ -8,6 +8,7 @@ from cryptography.hazmat.primitives.serialization import Encoding
 
 from edgeops import limits
 from edgeops.errors import ConfigError, TrustError
+from edgeops.protocol.keys import SigningKey
 from edgeops.trust.authorities import decode_authorities, encode_authorities, is_good, issuer_for, names_in, why_refused
 from edgeops.trust.issuing import issue, issuers_in, key_file, new_issuer, write_issuer
 
@@ -165,3 +166,29 @@ def test_a_ca_of_the_same_name_with_another_key_is_another_ca():
 
 def test_what_is_no_certificate_is_refused():
     assert "cannot be read" in why_refused(b"nothing", BOTH, now=NOW)
+
+
+def test_a_certificate_of_cas_that_all_ended_says_when_the_last_did():
+    long = issue(OLD, ["a"], NOW).certificate
+    now = OLD.authority.ends + DAY
+    outliving = x509.CertificateBuilder(
+        issuer_name=OLD.authority.certificate.subject,
+        subject_name=long.subject,
+        public_key=long.public_key(),
+        serial_number=long.serial_number,
+        not_valid_before=NOW,
+        not_valid_after=now + YEAR,
+    ).sign(OLD.key, long.signature_hash_algorithm)
+    said = why_refused(outliving.public_bytes(Encoding.DER), BOTH, now=now)
+    assert said == f"the CA of the server's certificate ended on {OLD.authority.ends:%Y-%m-%d}"
+
+
+def test_a_certificate_without_names_is_for_nobody():
+    assert names_in(OLD.authority.certificate) == ()
+
+
+def test_a_ca_whose_key_is_of_another_kind_is_named(tmp_path):
+    path = tmp_path / "ca-0000000000000000.pem"
+    path.write_bytes(SigningKey.generate().to_pem() + OLD.authority.pem.encode())
+    with pytest.raises(ConfigError, match="holds no ECDSA key but Ed25519PrivateKey"):
+        issuers_in(tmp_path)
