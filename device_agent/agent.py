@@ -222,7 +222,7 @@ class Agent:
         self._queue.put(_Nudge())
 
     def _end(self) -> None:
-        self._watchdog.close()
+        self._watchdog.close(goes_on=self._ending is Ending.DISK_IS_BACK)
         self._deployments.stop()
         self._tray.close(_STOP_TIMEOUT_S)
         if self._control is not None:

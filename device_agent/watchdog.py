@@ -103,9 +103,10 @@ class Watchdog:
         notify("READY=1")
         self._thread.start()
 
-    def close(self) -> None:
-        """Look no more: what ends in order may take its time."""
-        notify("STOPPING=1")
+    def close(self, *, goes_on: bool = False) -> None:
+        """Look no more: what ends in order may take its time. `goes_on`: another agent begins in this process."""
+        if not goes_on:
+            notify("STOPPING=1")
         self._closing.set()
         self._thread.join()
 

@@ -47,6 +47,7 @@ _MISHAPS = {
     Mishap.KILL: "SIGKILL; the agent is started again",
     Mishap.FULL: "the card is full to the last byte (ENOSPC) until the server has heard of it, and a second longer",
     Mishap.READ_ONLY: "the card turns read-only (EROFS) under the running agent, as long",
+    Mishap.FULL_START: "SIGKILL, and the next start finds a full card, until the agent has answered an input",
     Mishap.READ_ONLY_START: "SIGKILL, and the next start finds a read-only card, until the agent has answered an input",
     Mishap.LOST_ACK: "the server has what the device reports, and its acks do not arrive for a while",
     Mishap.CLOCK_1970: "the device's clock jumps to 1970",

@@ -23,6 +23,7 @@ from tuf.api.metadata import (  # type: ignore[attr-defined]  # python-tuf fills
 
 from edgeops import limits
 from edgeops.errors import InputError, TrustError
+from edgeops.trust.delegation import delegations_in, require_ours
 
 #: Clocks of two machines may differ by so much.
 _CLOCKS = timedelta(days=1)
@@ -161,6 +162,13 @@ def check(change: Change, *, now: datetime, pinned: bytes | None = None) -> None
                 f"what would be signed for {part.signed.type} holds until {part.signed.expires.isoformat()}, longer "
                 "than anything does; is this machine's clock right?"
             )
+    if change.targets is not None:
+        for one in delegations_in(change.targets.signed).values():
+            if one.expires > now + limits.DELEGATION_LIFE + _CLOCKS:
+                raise TrustError(
+                    f"the delegation of {one.model} would hold until {one.expires.isoformat()}, longer than one does; "
+                    "do not sign"
+                )
 
 
 def check_base(base: Base, *, pinned: bytes | None = None) -> None:
@@ -175,7 +183,7 @@ def check_base(base: Base, *, pinned: bytes | None = None) -> None:
 
 
 def check_shape(change: Change, *, now: datetime) -> None:
-    """Whether its parts are next versions that have not ended, and come with the content they list.
+    """Whether its parts are next versions that have not ended, come with the content they list, and delegate as ours.
 
     Raises:
         TrustError: one is not.
@@ -199,6 +207,7 @@ def check_shape(change: Change, *, now: datetime) -> None:
     if change.root is not None and not change.root.signed.consistent_snapshot:
         raise TrustError("the new root gives up consistent snapshots; do not sign")
     if change.targets is not None:
+        require_ours(change.targets.signed)
         _check_files(change.targets.signed, base.targets.signed, change.files)
 
 

@@ -76,7 +76,7 @@ def delegate(targets: Targets, model: str, key: Key, *, expires: datetime) -> No
         keyids=[],
         threshold=1,
         terminating=True,
-        paths=[f"models/{model}/auto/*"],
+        paths=_paths(model),
         unrecognized_fields={_EXPIRES: _text(expires)},
     )
     targets.add_key(key, name)
@@ -93,6 +93,34 @@ def undelegate(targets: Targets, model: str) -> None:
     del _roles(targets)[name]
     if not _roles(targets):
         targets.delegations = None
+
+
+def require_ours(targets: Targets) -> None:
+    """No delegation says more than `delegate` makes it say: one key, one model's auto targets, until a date.
+
+    Raises:
+        TrustError: one does.
+    """
+    delegations = targets.delegations
+    if delegations is None:
+        return
+    known = delegations_in(targets)
+    ours = {
+        one.role: DelegatedRole(
+            name=one.role,
+            keyids=[one.key_id],
+            threshold=1,
+            terminating=True,
+            paths=_paths(model),
+            unrecognized_fields={_EXPIRES: _text(one.expires)},
+        )
+        for model, one in known.items()
+    }
+    if _roles(targets) != ours or set(delegations.keys) != {one.key_id for one in known.values()}:
+        odd = sorted(name for name, role in _roles(targets).items() if ours.get(name) != role)
+        raise TrustError(
+            f"the delegations ({', '.join(odd) or 'their keys'}) are not as edgeops key delegate makes them"
+        )
 
 
 def end_of(targets: Targets, path: str) -> datetime | None:
@@ -116,6 +144,10 @@ def within(targets: Targets, role: str, listing: Targets) -> dict[str, TargetFil
     """Of what `role` lists, that which `targets` delegated to it."""
     own = _roles(targets)[role]
     return {path: file for path, file in listing.targets.items() if own.is_delegated_path(path)}
+
+
+def _paths(model: str) -> list[str]:
+    return [f"models/{model}/auto/*"]
 
 
 def _roles(targets: Targets) -> dict[str, DelegatedRole]:

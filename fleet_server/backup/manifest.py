@@ -19,9 +19,15 @@ FORMAT = 1
 MANIFEST_FILE = "manifest.json"
 _ID_DIGITS = 12
 
-#: A relative path without tricks.
+#: Where the private keys lie that were asked for.
+KEYS_FOLDER = "online-keys"
+#: A path below one of the folders of a backup, without tricks.
 _Path = Annotated[
-    str, msgspec.Meta(pattern=r"^[a-zA-Z0-9_-][a-zA-Z0-9._-]*(/[a-zA-Z0-9_-][a-zA-Z0-9._-]*)*\Z", max_length=400)
+    str,
+    msgspec.Meta(
+        pattern=rf"^(db|blobs|repository|{KEYS_FOLDER})(/[a-zA-Z0-9_-][a-zA-Z0-9._-]*)+\Z",
+        max_length=400,
+    ),
 ]
 
 

@@ -37,10 +37,11 @@ class Card:
             shutil.rmtree(entry) if entry.is_dir() and not entry.is_symlink() else entry.unlink()
         shutil.copytree(content, self.folder, dirs_exist_ok=True, symlinks=True)
 
-    def fill(self, pid: int) -> None:
-        """Not a byte more."""
+    def fill(self, *, under: int = 0) -> None:
+        """Not a byte more; `under` is the process at work, on whom limits can be laid in place of that."""
         if not self.is_real:
-            resource.prlimit(pid, resource.RLIMIT_FSIZE, (0, resource.RLIM_INFINITY))
+            assert under, "limits can only be laid on a process that runs"
+            resource.prlimit(under, resource.RLIMIT_FSIZE, (0, resource.RLIM_INFINITY))
             return
         with (self.folder / "ballast").open("wb", buffering=0) as file:
             size = _CHUNK
@@ -50,12 +51,13 @@ class Card:
                 except OSError:
                     size //= 2
 
-    def empty(self, pid: int) -> None:
+    def empty(self, *, under: int = 0) -> None:
         """There is room again."""
         if self.is_real:
             (self.folder / "ballast").unlink(missing_ok=True)
             return
-        resource.prlimit(pid, resource.RLIMIT_FSIZE, (resource.RLIM_INFINITY, resource.RLIM_INFINITY))
+        if under:
+            resource.prlimit(under, resource.RLIMIT_FSIZE, (resource.RLIM_INFINITY, resource.RLIM_INFINITY))
 
     def protect(self) -> None:
         """Read-only from now on for whoever opens something."""

@@ -24,7 +24,7 @@ from edgeops.update.update import RESTING
 from tests.chaos.system import is_stopped
 from tests.faults.card import Card
 from tests.faults.stopwatch import Answer, Stopwatch, answers
-from tests.faults.table import DEADLY, Cell, Mishap, Model, Story
+from tests.faults.table import DEADLY, STARTS, Cell, Mishap, Model, Story
 from tests.golden.tiny import COLUMNS, tiny_artifact, tiny_rows
 from tests.integration.agent_rig import DEPLOYMENT, Rig, eventually
 
@@ -153,7 +153,7 @@ class Stage:
         if cell.mishap is Mishap.LOST_ACK:
             server.acknowledges = False
         else:
-            self.card.fill(pid)
+            self.card.fill(under=pid)
             if cell.mishap is Mishap.READ_ONLY:
                 self.card.protect()
         os.kill(pid, signal.SIGCONT)
@@ -165,7 +165,7 @@ class Stage:
         assert rig.agent.poll() is None
         time.sleep(_HOLD_S)
         self.card.release()
-        self.card.empty(pid)
+        self.card.empty(under=pid)
 
     def _lose_ack(self, cell: Cell) -> None:
         """The server has it, the device does not hear so."""
@@ -179,20 +179,24 @@ class Stage:
         return Stopwatch(self.rig.agent.pid)
 
     def _start_again(self, cell: Cell) -> Stopwatch:
-        """The next start: with a card that is read-only for a while, or as ever."""
-        if cell.mishap is not Mishap.READ_ONLY_START:
+        """The next start: with a card that takes nothing for a while, or as ever."""
+        if cell.mishap not in STARTS:
             return self._start()
-        self.card.protect()
+        if cell.mishap is Mishap.FULL_START:
+            self.card.fill()
+        else:
+            self.card.protect()
         watch = self._start()
         if cell.story is Story.NOTHING:
             time.sleep(_HOLD_S)
         else:
-            eventually(lambda: self._answers_since(watch.began_s), what=f"{cell}: it answers on a read-only card")
-        assert self.rig.agent.poll() is None, f"{cell}: it does not run on a read-only card"
+            eventually(lambda: self._answers_since(watch.began_s), what=f"{cell}: it answers on such a card")
+        assert self.rig.agent.poll() is None, f"{cell}: it does not run on such a card"
         uncounted = {answer.digest for answer in self._answers_since(watch.began_s)}
         assert uncounted <= {self.digest(Model.INCUMBENT)}, "a start that is not counted tries no candidate"
         assert self.rig.server.statuses[-1][0] is Presence.OFFLINE, "a start that is not counted says nothing"
         self.card.release()
+        self.card.empty()
         return watch
 
     def _settle(self, cell: Cell) -> None:

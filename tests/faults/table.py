@@ -21,6 +21,7 @@ class Mishap(StrEnum):
     KILL = "kill"
     FULL = "full"
     READ_ONLY = "read-only"
+    FULL_START = "full start"
     READ_ONLY_START = "read-only start"
     LOST_ACK = "lost ack"
     CLOCK_1970 = "clock 1970"
@@ -34,6 +35,7 @@ ARMED = {
     Mishap.KILL: Fault.KILL,
     Mishap.FULL: Fault.STOP,
     Mishap.READ_ONLY: Fault.STOP,
+    Mishap.FULL_START: Fault.KILL,
     Mishap.READ_ONLY_START: Fault.KILL,
     Mishap.LOST_ACK: Fault.STOP,
     Mishap.CLOCK_1970: Fault.CLOCK_1970,
@@ -41,8 +43,10 @@ ARMED = {
 }
 #: These strike at every border; the others once in a state, right after it was persisted.
 _AT_EVERY_BORDER = (Mishap.ERROR, Mishap.HANG, Mishap.KILL)
+#: The next start finds a card that takes nothing.
+STARTS = frozenset({Mishap.FULL_START, Mishap.READ_ONLY_START})
 #: The process that was struck is gone.
-DEADLY = frozenset({Mishap.KILL, Mishap.READ_ONLY_START})
+DEADLY = STARTS | {Mishap.KILL}
 
 
 class Story(StrEnum):
@@ -174,7 +178,7 @@ SLICE = (
     Cell(_S.TRIAL, FailPoint.SAVED_TRIAL, Mishap.READ_ONLY_START),
     Cell(_S.COMMITTED, FailPoint.SAVED_COMMITTED, Mishap.READ_ONLY),
     Cell(_S.REJECTED, FailPoint.SAVED_REJECTED, Mishap.LOST_ACK),
-    Cell(_S.FAILED, FailPoint.DID_REPORT, Mishap.KILL),
+    Cell(_S.FAILED, FailPoint.SAVED_FAILED, Mishap.FULL_START),
     Cell(_S.ROLLED_BACK, FailPoint.SAVED_ROLLED_BACK, Mishap.CLOCK_1970),
     Cell(_S.SUPERSEDED, FailPoint.DID_TAKE_NEXT, Mishap.KILL),
 )

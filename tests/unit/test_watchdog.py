@@ -1,5 +1,6 @@
 """A loop that stands still is found; sleep, stops, slow turns and a silent world are no hang."""
 
+import contextlib
 import socket
 from datetime import timedelta
 
@@ -100,6 +101,24 @@ def test_systemd_hears_what_it_asked_for(tmp_path, monkeypatch):
         systemd.settimeout(10)
         assert [systemd.recv(64) for _ in range(2)] == [b"READY=1", b"WATCHDOG=1"]
         watchdog.close()
+
+
+@pytest.mark.parametrize("goes_on", [False, True])
+def test_systemd_hears_of_the_end_of_a_process_and_not_of_an_agent_that_another_one_follows(
+    tmp_path, monkeypatch, goes_on
+):
+    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as systemd:
+        systemd.bind(str(tmp_path / "notify"))
+        monkeypatch.setenv("NOTIFY_SOCKET", str(tmp_path / "notify"))
+        watchdog = Watchdog(end=lambda _: None)
+        watchdog.start()
+        watchdog.close(goes_on=goes_on)
+        systemd.setblocking(False)
+        heard = []
+        with contextlib.suppress(BlockingIOError):
+            while True:
+                heard.append(systemd.recv(64))
+        assert (b"STOPPING=1" in heard) is not goes_on
 
 
 def test_without_systemd_nobody_is_told(monkeypatch):
