@@ -17,6 +17,7 @@ import msgspec
 
 from edgeops.protocol import messages
 from edgeops.protocol.envelope import Envelope
+from edgeops.protocol.topics import client_id
 
 _CONNECT, _CONNACK, _PUBLISH, _PUBACK, _SUBSCRIBE, _SUBACK = 0x10, 2, 3, 0x40, 0x82, 9
 #: Clients that connect at the same time.
@@ -62,7 +63,7 @@ class _Connection(asyncio.Protocol):
         assert isinstance(transport, asyncio.Transport)
         self.transport = transport
         body = _text("MQTT") + bytes([4, 0xC2]) + struct.pack("!H", 600)
-        body += _text(self.client.user) + _text(self.client.user) + _text(self.client.password)
+        body += _text(client_id(self.client.user)) + _text(self.client.user) + _text(self.client.password)
         transport.write(_packet(_CONNECT, body))
 
     def data_received(self, data: bytes) -> None:

@@ -174,7 +174,7 @@ class MqttTarget(Settings, frozen=True, kw_only=True):
 
     host: str
     port: Annotated[int, msgspec.Meta(ge=1, le=65535)]
-    topic: Annotated[str, msgspec.Meta(pattern=r"^[^+#\x00]{1,200}$")]
+    topic: Annotated[str, msgspec.Meta(pattern=r"^[^+#\x00]{1,200}\Z")]
     qos: Annotated[int, msgspec.Meta(ge=0, le=2)] = 1
     #: A file with the user in its first line and the password in the second.
     credentials: str | None = None

@@ -25,6 +25,7 @@ from edgeops.trust.transport import is_loopback
 
 #: How often a pause looks whether it is still wanted.
 _GLANCE_S = 0.2
+_CLOSE_TIMEOUT_S = 2.0
 
 
 class _BrokenError(Exception):
@@ -98,12 +99,15 @@ class RangeFetch:
                 self._rest(tries, cancelled)
 
     def close(self) -> None:
-        """End the connection; a request under way breaks."""
+        """End the connection; a request under way breaks, one that still connects is left to its timeout."""
         connection = self._connection
         if connection is not None:
             _shut(connection)
-        with self._turn:
-            self._disconnect()
+        if self._turn.acquire(timeout=_CLOSE_TIMEOUT_S):
+            try:
+                self._disconnect()
+            finally:
+                self._turn.release()
 
     # -- one request, in its turn
 

@@ -22,6 +22,7 @@ from device_agent.tls import FleetTls
 from device_agent.trust import FleetKeys, Listed, Trust, TrustOutcome
 from edgeops import limits
 from edgeops.errors import ConfigError, TrustError
+from edgeops.protocol.messages import Moment
 from edgeops.trust.authorities import AUTHORITIES_TARGET
 from edgeops.trust.keyring import FLEET_KEYS_TARGET
 from edgeops.trust.moment import NONCE_BYTES, check_moment
@@ -32,12 +33,22 @@ _log = logging.getLogger(__name__)
 _TARGETS = (AUTHORITIES_TARGET, FLEET_KEYS_TARGET)
 _TIMEOUT_S = 15.0
 _MAX_ANSWER_BYTES = 4096
+#: What asking a server that nobody vouches for may end in.
+_NO_ANSWER = (
+    TrustError,
+    OSError,
+    HTTPException,
+    msgspec.DecodeError,
+    UnicodeDecodeError,
+    RecursionError,
+    OverflowError,
+)
 
 
 class _Answer(msgspec.Struct, frozen=True):
-    at: datetime
+    at: Moment
     key_id: str
-    signature: Annotated[str, msgspec.Meta(pattern="^[0-9a-f]{128}$")]
+    signature: Annotated[str, msgspec.Meta(pattern=r"^[0-9a-f]{128}\Z")]
 
 
 def speaks_tls(server: str) -> bool:
@@ -95,7 +106,7 @@ class Wayback:
     def _search(self) -> None:
         try:
             self._clock.answered(self._ask_time())
-        except (TrustError, OSError, HTTPException, msgspec.DecodeError, UnicodeDecodeError) as error:
+        except _NO_ANSWER as error:
             # The list of CAs may still be had, by the clock as it is.
             _log.warning("wayback.no-time", extra={"error": error})
         self._take(self._trust.check(_TARGETS, url=f"{self._server}/tuf"))

@@ -72,7 +72,9 @@ class LogFilter:
         subscribed = _SUBSCRIBED.fullmatch(text)
         if subscribed is not None:
             client, _, topic_filter = subscribed.groups()
-            if may_subscribe(client.decode(), topic_filter.decode(), server_user=self._server_user):
+            # A line ends after 999 bytes (mosquitto 2.0), also in the middle of a character.
+            who, what = client.decode(errors="replace"), topic_filter.decode(errors="replace")
+            if may_subscribe(who, what, server_user=self._server_user):
                 return None
             line = time + b": Denied SUBSCRIBE from " + client + b" ('" + topic_filter + b"')"
             text = line[len(time) + 2 :]

@@ -15,6 +15,7 @@ from edgeops.cli.live import follow, say
 from edgeops.cli.options import AsJson, Keys, Reference, Timeout
 from edgeops.cli.output import abridged, print_facts, print_json, print_table, printable, size
 from edgeops.cli.reference import ModelVersion, parse_model_version
+from edgeops.errors import ConflictError
 from edgeops.learning.retraining import RetrainingState
 from edgeops.local.endpoints import default_data, keys_folder
 
@@ -105,8 +106,11 @@ def request(
     with connect(url, token, data) as client:
         draft = ceremony.begin(client, folder, datetime.now(UTC))
         draft.list(signing.read_for_signing(client, model.model, model.version, variant))
+        change = draft.finish()
+        if change.is_empty:
+            raise ConflictError(f"{model} is listed as it is; nothing is to be signed")
         file = out or Path(f"{model.model}-{model.version}.change")
-        outcome = ceremony.complete(client, draft.finish(), keys=folder, out=file, name="", now=datetime.now(UTC))
+        outcome = ceremony.complete(client, change, keys=folder, out=file, name="", now=datetime.now(UTC))
     key_changes.tell(outcome, as_json=as_json)
 
 

@@ -6,7 +6,7 @@ reads, checks and signs changes; `edgeops.trust.draft` makes them, `edgeops.trus
 `edgeops.trust.review` puts them into words.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from itertools import pairwise
@@ -23,6 +23,7 @@ from tuf.api.metadata import (  # type: ignore[attr-defined]  # python-tuf fills
 
 from edgeops import limits
 from edgeops.errors import InputError, TrustError
+from edgeops.trust.delegation import delegations_in, require_ours
 
 #: Clocks of two machines may differ by so much.
 _CLOCKS = timedelta(days=1)
@@ -161,6 +162,13 @@ def check(change: Change, *, now: datetime, pinned: bytes | None = None) -> None
                 f"what would be signed for {part.signed.type} holds until {part.signed.expires.isoformat()}, longer "
                 "than anything does; is this machine's clock right?"
             )
+    if change.targets is not None:
+        for one in delegations_in(change.targets.signed).values():
+            if one.expires > now + limits.DELEGATION_LIFE + _CLOCKS:
+                raise TrustError(
+                    f"the delegation of {one.model} would hold until {one.expires.isoformat()}, longer than one does; "
+                    "do not sign"
+                )
 
 
 def check_base(base: Base, *, pinned: bytes | None = None) -> None:
@@ -175,7 +183,7 @@ def check_base(base: Base, *, pinned: bytes | None = None) -> None:
 
 
 def check_shape(change: Change, *, now: datetime) -> None:
-    """Whether its parts are next versions that have not ended, and come with the content they list.
+    """Whether its parts are next versions that have not ended, come with the content they list, and delegate as ours.
 
     Raises:
         TrustError: one is not.
@@ -199,6 +207,7 @@ def check_shape(change: Change, *, now: datetime) -> None:
     if change.root is not None and not change.root.signed.consistent_snapshot:
         raise TrustError("the new root gives up consistent snapshots; do not sign")
     if change.targets is not None:
+        require_ours(change.targets.signed)
         _check_files(change.targets.signed, base.targets.signed, change.files)
 
 
@@ -293,11 +302,23 @@ def _check_files(targets: Targets, today: Targets, files: Mapping[str, bytes]) -
 def _metadata(data: bytes, kind: str) -> Metadata[Any]:
     try:
         metadata: Metadata[Any] = Metadata.from_bytes(data)
-    except (RepositoryError, ValueError, KeyError, TypeError, RecursionError) as error:
-        raise TrustError(f"not TUF metadata of {kind}: {error}") from error
-    if metadata.signed.type != kind:
+        # Asked for here, because what has no canonical form has no signature either.
+        content = metadata.signed_bytes
+    except (RepositoryError, ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
+        raise TrustError(f"not TUF metadata of {kind}: {error or type(error).__name__}") from error
+    if metadata.signed.type != kind or not content:
         raise TrustError(f"metadata of {metadata.signed.type} where {kind} is expected")
+    if not all(isinstance(one, str) for one in _names(metadata.signed)):
+        raise TrustError(f"metadata of {kind} whose roles and key ids are no texts")
     return metadata
+
+
+def _names(signed: Root | Targets) -> Iterator[object]:
+    """What python-tuf takes as it comes."""
+    roles = signed.roles if isinstance(signed, Root) else signed.delegations and signed.delegations.roles
+    for name, role in (roles or {}).items():
+        yield name
+        yield from role.keyids
 
 
 def _part(raw: msgspec.Raw, kind: str) -> Metadata[Any] | None:

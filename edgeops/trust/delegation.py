@@ -76,7 +76,7 @@ def delegate(targets: Targets, model: str, key: Key, *, expires: datetime) -> No
         keyids=[],
         threshold=1,
         terminating=True,
-        paths=[f"models/{model}/auto/*"],
+        paths=_paths(model),
         unrecognized_fields={_EXPIRES: _text(expires)},
     )
     targets.add_key(key, name)
@@ -93,6 +93,34 @@ def undelegate(targets: Targets, model: str) -> None:
     del _roles(targets)[name]
     if not _roles(targets):
         targets.delegations = None
+
+
+def require_ours(targets: Targets) -> None:
+    """No delegation says more than `delegate` makes it say: one key, one model's auto targets, until a date.
+
+    Raises:
+        TrustError: one does.
+    """
+    delegations = targets.delegations
+    if delegations is None:
+        return
+    known = delegations_in(targets)
+    ours = {
+        one.role: DelegatedRole(
+            name=one.role,
+            keyids=[one.key_id],
+            threshold=1,
+            terminating=True,
+            paths=_paths(model),
+            unrecognized_fields={_EXPIRES: _text(one.expires)},
+        )
+        for model, one in known.items()
+    }
+    if _roles(targets) != ours or set(delegations.keys) != {one.key_id for one in known.values()}:
+        odd = sorted(name for name, role in _roles(targets).items() if ours.get(name) != role)
+        raise TrustError(
+            f"the delegations ({', '.join(odd) or 'their keys'}) are not as edgeops key delegate makes them"
+        )
 
 
 def end_of(targets: Targets, path: str) -> datetime | None:
@@ -118,6 +146,10 @@ def within(targets: Targets, role: str, listing: Targets) -> dict[str, TargetFil
     return {path: file for path, file in listing.targets.items() if own.is_delegated_path(path)}
 
 
+def _paths(model: str) -> list[str]:
+    return [f"models/{model}/auto/*"]
+
+
 def _roles(targets: Targets) -> dict[str, DelegatedRole]:
     """By name, in the order in which they are asked; a live view where there are any."""
     return (targets.delegations.roles if targets.delegations is not None else None) or {}
@@ -126,13 +158,13 @@ def _roles(targets: Targets) -> dict[str, DelegatedRole]:
 def _delegation(targets: Targets, role: DelegatedRole) -> Delegation:
     assert targets.delegations is not None
     expires = _end(role)
-    if expires is None or len(role.keyids) != 1:
+    key = targets.delegations.keys.get(role.keyids[0]) if len(role.keyids) == 1 else None
+    if expires is None or key is None:
         raise TrustError(f"the delegation to {role.name} has no end, or not one key; delegate again")
-    key = targets.delegations.keys[role.keyids[0]]
     return Delegation(
         model=role.name.removeprefix(ROLE_PREFIX),
         key_id=key.keyid,
-        public_hex=str(key.keyval["public"]),
+        public_hex=str(key.keyval.get("public")),
         expires=expires,
     )
 

@@ -1,4 +1,4 @@
-"""A change in words, for the person who is asked to sign it. It decides nothing and reads no file.
+"""A change in words, for the person who is asked to sign it, after it was checked. It reads no file.
 
 Keys and thresholds are told as they are afterwards, all of them; of what is listed, what is new, other or gone.
 """
@@ -49,7 +49,7 @@ def descriptors(change: Change) -> dict[str, Descriptor]:
 
 
 def lists_models_only(change: Change) -> bool:
-    """Whether all that it does is to list artifacts of models."""
+    """Whether all that a checked change does is to list artifacts of models."""
     if change.targets is None or change.root is not None:
         return False
     before, after = change.base.targets.signed, change.targets.signed
@@ -57,7 +57,7 @@ def lists_models_only(change: Change) -> bool:
     return (
         changed == set(descriptors(change))
         and not before.targets.keys() - after.targets.keys()
-        and _delegations(before) == _delegations(after)
+        and delegations_in(before) == delegations_in(after)
     )
 
 
@@ -77,15 +77,13 @@ def _of_targets(change: Change, before: Targets, after: Targets) -> list[str]:
     for path, file in sorted(after.targets.items()):
         if before.targets.get(path) != file:
             sign = "~" if path in before.targets else "+"
-            lines.append(f"{sign} {path}{_said(path, change.files[path], known.get(path))}")
+            lines.append(f"{sign} {path}{_said(path, change.files.get(path, b''), known.get(path))}")
     lines += [f"- {path}" for path in sorted(before.targets.keys() - after.targets.keys())]
     old, new = delegations_in(before), delegations_in(after)
     for model, one in sorted(new.items()):
         if old.get(model) != one:
             lines.append(f"+ delegation of {model} to key {one.key_id[:_SHORT]} until {one.expires:%Y-%m-%d}")
     lines += [f"- delegation of {model}" for model in sorted(old.keys() - new.keys())]
-    if _delegations(before) != _delegations(after) and old == new:
-        raise TrustError("the delegations change in a way that nobody makes; do not sign")
     return lines
 
 
@@ -107,7 +105,3 @@ def _said(path: str, content: bytes, descriptor: Descriptor | None) -> str:
         acceptance = decode_acceptance(content)
         return f": {len(acceptance)} inputs, floor {acceptance.floors.overall:.1%}"
     return f": {len(content)} B"
-
-
-def _delegations(targets: Targets) -> object:
-    return None if targets.delegations is None else targets.delegations.to_dict()

@@ -19,9 +19,15 @@ FORMAT = 1
 MANIFEST_FILE = "manifest.json"
 _ID_DIGITS = 12
 
-#: A relative path without tricks.
+#: Where the private keys lie that were asked for.
+KEYS_FOLDER = "online-keys"
+#: A path below one of the folders of a backup, without tricks.
 _Path = Annotated[
-    str, msgspec.Meta(pattern=r"^[a-zA-Z0-9_-][a-zA-Z0-9._-]*(/[a-zA-Z0-9_-][a-zA-Z0-9._-]*)*$", max_length=400)
+    str,
+    msgspec.Meta(
+        pattern=rf"^(db|blobs|repository|{KEYS_FOLDER})(/[a-zA-Z0-9_-][a-zA-Z0-9._-]*)+\Z",
+        max_length=400,
+    ),
 ]
 
 
@@ -29,7 +35,7 @@ class Entry(msgspec.Struct, frozen=True, kw_only=True):
     """One file."""
 
     size_bytes: Annotated[int, msgspec.Meta(ge=0)]
-    digest: Annotated[str, msgspec.Meta(pattern=f"^{DIGEST_PATTERN.pattern}$")]
+    digest: Annotated[str, msgspec.Meta(pattern=rf"^{DIGEST_PATTERN.pattern}\Z")]
 
 
 class Manifest(msgspec.Struct, frozen=True, kw_only=True):
@@ -96,7 +102,7 @@ def read_manifest(content: bytes, *, expected: str | None, known: Mapping[str, f
         if header.format > FORMAT:
             raise _newer(header.edgeops)
         manifest = msgspec.json.decode(content, type=Manifest)
-    except (msgspec.DecodeError, UnicodeDecodeError) as error:
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
         raise InputError(f"the manifest of this backup is damaged: {error}; take another backup") from error
     backup_id = id_of(manifest.taken_at, content)
     if expected is not None and backup_id != expected:

@@ -20,10 +20,9 @@ from edgeops.trust.keyring import FLEET_KEYS_TARGET, decode_fleet_keys, encode_f
 from edgeops.trust.reissue import Reissue
 from edgeops.trust.repository import Repository
 from fleet_server.backup import places, private_keys
-from fleet_server.backup.manifest import Manifest, id_of, read_manifest
+from fleet_server.backup.manifest import KEYS_FOLDER, Manifest, id_of, read_manifest
 from fleet_server.backup.places import Made
 from fleet_server.backup.settling import settle
-from fleet_server.backup.taking import KEYS_FOLDER
 from fleet_server.config import ServerConfig
 from fleet_server.db.backups import Restoration
 from fleet_server.db.copying import known_schemas

@@ -24,6 +24,7 @@ from edgeops.trust.storage import Storage
 from fleet_server.backup import places, private_keys
 from fleet_server.backup.manifest import (
     FORMAT,
+    KEYS_FOLDER,
     Entry,
     Manifest,
     blob_file,
@@ -39,7 +40,6 @@ from fleet_server.db.database import Database
 
 Say = Callable[[str], None]
 
-KEYS_FOLDER = "online-keys"
 _HEX = "0123456789abcdef"
 
 
@@ -125,7 +125,13 @@ def _copy(config: ServerConfig, files: _Files, scratch: Path, *, with_online_key
         copy_online(config.db / f"{chain}.db", scratch / f"{chain}.db")
     for chain in CHAINS:
         files.put(f"db/{chain}.db", scratch / f"{chain}.db")
-    with Storage(config.repository).alone():
+    storage = Storage(config.repository)
+    with storage.alone():
+        if storage.remembered() is not None:
+            raise PlatformError(
+                "a change of keys is published by half, by a process that ended; the running server ends it within "
+                "moments: take the backup again"
+            )
         for file in sorted(config.repository.rglob("*")):
             if file.is_file() and not file.name.startswith("."):
                 files.put(str(Path("repository") / file.relative_to(config.repository)), file)

@@ -1,4 +1,4 @@
-"""What comes over MQTT or a pipe: topics, envelopes, bodies, records, sketches, the talk with the trust child."""
+"""What comes over MQTT or a pipe: topics, envelopes, passes, bodies, records, sketches, the talk with the trust child."""
 
 import io
 from datetime import UTC, datetime
@@ -12,6 +12,7 @@ from edgeops.protocol import messages
 from edgeops.protocol.envelope import Session, Speaker, open_envelope, seal
 from edgeops.protocol.keys import SigningKey
 from edgeops.protocol.messages import UpdateState
+from edgeops.protocol.passes import open_pass, read_pass, write_pass
 from edgeops.protocol.topics import DownKind, Up, UpKind, parse_topic
 from edgeops.sketch.packing import pack, unpack
 from edgeops.trust import frames
@@ -204,6 +205,12 @@ PARSERS = (
         errors=(PeerError,),
         write=msgspec.msgpack.encode,
         seeds=lambda: [seal(_SPEAKER, "status", seq=1, body=messages.encode(_BODIES[messages.Status])), _DEEP],
+    ),
+    Parser(
+        name="blob-pass",
+        read=lambda data: open_pass(read_pass(data.decode("latin-1")), _DIGEST, keys=_KEYS),
+        errors=(PeerError,),
+        seeds=lambda: [write_pass(_SPEAKER, _DIGEST, seq=1).encode(), b"EdgeOps-Device camera-1 " + b"A" * 5_000],
     ),
     *(_body(kind, example) for kind, example in _BODIES.items()),
     Parser(name="downlink", read=_hear, errors=(), seeds=_heard),

@@ -26,8 +26,9 @@ AUTO = "models/tiny/auto/1-int8.json"
 class Site:
     """A server with one trained version, and a terminal beside it."""
 
-    def __init__(self, folder, capsys, *, start=START):
-        self.rig = ApiRig(folder, now=start)
+    def __init__(self, folder, capsys, *, start=START, tls=False):
+        self.rig = ApiRig(folder, now=start, tls=tls)
+        self.client = self.rig.client()
         self.config = self.rig.config
         self.stick = folder / "stick"
         self._capsys = capsys
@@ -67,6 +68,11 @@ class Site:
                     entered_at=now,
                 )
             )  # fmt: skip
+
+    @property
+    def trusted(self):
+        """Every key, as the server tells."""
+        return self.client.keys()
 
     @property
     def repository(self):

@@ -175,6 +175,9 @@ FALSE = {
     "another time": lambda key, path: signed(key, nonce_of(path), IN_2038) | {"at": NOW.isoformat()},
     "no signature": lambda key, path: {"at": NOW.isoformat(), "key_id": key.public.key_id, "signature": ""},
     "nothing": lambda key, path: {},
+    "a time before the calendar": lambda key, path: (
+        signed(key, nonce_of(path), NOW) | {"at": "0001-01-01T00:00:00+10:00"}
+    ),
 }
 
 

@@ -13,6 +13,7 @@ from edgeops.api.shapes import KeyRole, Role
 from edgeops.digest import digest_bytes
 from edgeops.protocol.keys import SigningKey, write_private_key
 from edgeops.trust.frames import FailureKind, Result
+from fleet_server.certificates import Certificates
 from fleet_server.freshness import Freshness
 from tests.docs.console import Command, commands_in
 from tests.integration.key_rig import AUTO, SIGNED, Listener, Site
@@ -56,14 +57,10 @@ class Desk:
     def key_id(self, role, folder):
         """As `key list` shows it, of the key that lies in a folder."""
         public = (self.path(folder) / f"{role}.pub").read_text().strip()
-        return next(key.key_id for key in self.trusted if key.public_hex == public)
+        return next(key.key_id for key in self._site.trusted if key.public_hex == public)
 
     def ids(self, role):
-        return {key.key_id for key in self.trusted if key.role == role}
-
-    @property
-    def trusted(self):
-        return self._site.rig.client().keys()
+        return {key.key_id for key in self._site.trusted if key.role == role}
 
 
 @pytest.fixture
@@ -91,7 +88,7 @@ def test_keys_and_machines_are_lost_one_after_the_other_and_devices_follow(site,
 
     desk.go_through(FIRST)
     assert len(desk.ids(KeyRole.ROOT)) == 3
-    assert {key.threshold for key in desk.trusted if key.role is KeyRole.ROOT} == {2}
+    assert {key.threshold for key in site.trusted if key.role is KeyRole.ROOT} == {2}
 
     site.run("key", "move-offline", str(desk.path("ann")))
     assert len(desk.ids(KeyRole.ROOT)) == 3, "harmless to repeat, also with several people"
@@ -118,33 +115,50 @@ def test_keys_and_machines_are_lost_one_after_the_other_and_devices_follow(site,
     assert SIGNED in device.listed()
 
 
-def test_after_a_theft_of_the_server_nothing_that_was_on_it_is_trusted(site, desk, tmp_path):
+@pytest.fixture
+def open_site(tmp_path, capsys, monkeypatch):
+    """One that listens beyond its own machine, since yesterday."""
+    monkeypatch.chdir(tmp_path)
+    site = Site(tmp_path, capsys, start=datetime.now(UTC) - timedelta(days=1), tls=True)
+    site.rig.now = datetime.now(UTC)
+    monkeypatch.setenv("EDGEOPS_DATA", str(site.config.data))
+    yield site
+    site.close()
+
+
+def test_after_a_theft_of_the_server_nothing_that_was_on_it_is_trusted(open_site, tmp_path):
+    site, desk = open_site, Desk(open_site, tmp_path)
     device = Listener(tmp_path / "early", site)
     desk.go_through(FIRST)
     site.run("publish", "tiny@1")
     site.run("key", "delegate", "tiny", "--version", "1", "--yes", "--keys", str(desk.path("ann")))
     site.repository.publish({AUTO: b"{}"}, site.rig.now)
-    site.rig.enrol_device()
     device.listed()
     assert device.fleet_epochs() == {1}
     stolen = {path.name: path.read_bytes() for path in site.config.keys.glob("*.pem")}
     before = {role: desk.ids(role) for role in (KeyRole.SNAPSHOT, KeyRole.TIMESTAMP, KeyRole.FLEET, KeyRole.AUTO)}
-    token = site.rig.client().create_token("old", Role.OPERATOR)
-    desk.names["TOKEN"] = token.id
+    token = site.client.create_token("old", Role.OPERATOR)
+    (authority,) = site.client.authorities().authorities
+    desk.names |= {"TOKEN": token.id, "51c0ffee": authority.fingerprint}
 
     desk.go_through("The server is stolen, or was in other hands")
 
     for role, ids in before.items():
         assert not ids & desk.ids(role), role
+    Certificates(site.config).keep_fresh(site.rig.now)
     left = {path.read_bytes() for path in site.config.keys.glob("*.pem")}
     assert not left & set(stolen.values())
     assert device.fleet_epochs() == {2}
     assert AUTO not in device.listed()
-    revoked = {one.id: one.revoked_at for one in site.rig.client().tokens()}
+    revoked = {one.id: one.revoked_at for one in site.client.tokens()}
     assert revoked[token.id] is not None
+    assert authority.fingerprint not in {one.fingerprint for one in site.client.authorities().authorities}
 
+
+def test_a_device_that_was_stolen_is_none_of_the_fleet(site, desk):
+    site.rig.enrol_device()
     desk.go_through("A device is stolen")
-    assert [one.id for one in site.rig.client().devices()] == []
+    assert list(site.client.devices()) == []
 
 
 def test_everything_expired_and_no_device_is_visited(tmp_path, capsys, monkeypatch):

@@ -12,6 +12,7 @@ import importlib.util
 import inspect
 import io
 import json
+import math
 import os
 import resource
 import select
@@ -31,6 +32,7 @@ import pytest
 from tests.mutants.mutation import Mutant, mutated
 
 ROOT = Path(__file__).parents[2]
+_MEMORY = Path("/dev/shm")
 _MOST_BYTES = 4 * 2**30
 _OPTIONS = (
     "-q", "-x", "--no-header", "--no-summary", "-p", "no:cacheprovider", "-p", "no:faulthandler",
@@ -38,9 +40,10 @@ _OPTIONS = (
 )  # fmt: skip
 #: The tests of a room without a mutant, traced.
 _BASELINE_S = 1800.0
-#: A mutant is late after this, and so many times what its tests take.
-_SETTLE_S = 30.0
-_TIMES_LONGER = 15.0
+#: A mutant is late after so much CPU, and so many times what its tests take.
+_SETTLE_S = 5.0
+_TIMES_LONGER = 3.0
+_WAITS = 8.0
 #: What is not noticed by the quickest tests of so many traced seconds together survives.
 _MOST_S = 10.0
 _TURN_S = 0.5
@@ -69,6 +72,8 @@ class Verdict:
 def import_all_but_ours() -> None:
     """What every child would import again, once."""
     os.environ["PYTEST_DISABLE_PLUGIN_AUTOLOAD"] = "1"
+    if _MEMORY.is_dir():
+        os.environ["PYTEST_DEBUG_TEMPROOT"] = str(_MEMORY)  # where nothing waits for a disk
     import hypothesis.extra.numpy
     import hypothesis.stateful
 
@@ -100,7 +105,7 @@ def tests_of(files: Sequence[str], modules: dict[str, str]) -> list[Test]:
         code = _pytest([*files], tracing)
         return {"code": code, "failed": tracing.failed, "tests": tracing.tests}
 
-    child = _Child(run, timeout_s=_BASELINE_S)
+    child = _Child(run, cpu_s=_BASELINE_S)
     while not child.ended():
         child.wait()
     answer = child.answer
@@ -142,8 +147,8 @@ def _scheduled(
             mutant = waiting.pop()
             chosen = _chosen(mutant, tests)
             if chosen:
-                longest_s = _SETTLE_S + _TIMES_LONGER * sum(test.seconds for test in chosen)
-                running[_Child(work(mutant, chosen), timeout_s=longest_s)] = mutant
+                most_s = _SETTLE_S + _TIMES_LONGER * sum(test.seconds for test in chosen)
+                running[_Child(work(mutant, chosen), cpu_s=most_s)] = mutant
             else:
                 yield mutant, Verdict(None, 0.0)
         select.select(running, [], [], _TURN_S)
@@ -350,14 +355,15 @@ class _Tracing:
 class _Child:
     """A forked child at work; what `work` returns comes through a pipe."""
 
-    def __init__(self, work: Callable[[], Any], *, timeout_s: float) -> None:
+    def __init__(self, work: Callable[[], Any], *, cpu_s: float) -> None:
+        """It may take so much CPU, and, where it waits for what never comes, _WAITS times as long."""
         self._source, sink = os.pipe()
         self._started = time.monotonic()
-        self._ends = self._started + timeout_s
+        self._ends = self._started + _WAITS * cpu_s
         self._said = b""
         self._pid = os.fork()
         if self._pid == 0:
-            _be_the_child(work, self._source, sink)
+            _be_the_child(work, self._source, sink, cpu_s)
         os.close(sink)
         self.late = False
         #: None = it died.
@@ -388,18 +394,20 @@ class _Child:
 
     def _bury(self) -> None:
         os.close(self._source)
-        os.waitpid(self._pid, 0)
+        _, status = os.waitpid(self._pid, 0)
+        self.late = self.late or (os.WIFSIGNALED(status) and os.WTERMSIG(status) == signal.SIGXCPU)
         self.seconds = time.monotonic() - self._started
         self.answer = json.loads(self._said) if self._said and not self.late else None
 
 
-def _be_the_child(work: Callable[[], Any], source: int, sink: int) -> None:
+def _be_the_child(work: Callable[[], Any], source: int, sink: int, cpu_s: float) -> None:
     """Never returns: what it printed is lost, what it started goes with its group."""
     code = 1
     try:
         os.close(source)
         _be_quiet()
         resource.setrlimit(resource.RLIMIT_AS, (_MOST_BYTES, _MOST_BYTES))
+        resource.setrlimit(resource.RLIMIT_CPU, (math.ceil(cpu_s), math.ceil(cpu_s) + 5))
         answer = json.dumps(work()).encode()
         while answer:
             answer = answer[os.write(sink, answer) :]

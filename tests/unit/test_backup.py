@@ -20,6 +20,7 @@ from edgeops.protocol.topics import DownKind
 from edgeops.trust.authorities import AUTHORITIES_TARGET, decode_authorities
 from edgeops.trust.issuing import issuers_in
 from edgeops.trust.repository import Repository
+from edgeops.trust.storage import Storage
 from fleet_server.access import Access
 from fleet_server.backup.manifest import MANIFEST_FILE
 from fleet_server.backup.restoring import Order, restore
@@ -184,6 +185,13 @@ def test_a_backup_of_a_model_whose_file_is_damaged_is_none(server, place):
     assert list((place / "backups").iterdir()) == []
 
 
+def test_a_change_of_keys_that_is_half_published_is_in_no_backup(server, place):
+    Storage(server.repository).remember(b"{}")
+    with pytest.raises(PlatformError, match="published by half"):
+        back_up(server, place)
+    assert list((place / "backups").iterdir()) == []
+
+
 def test_a_backup_that_was_killed_leaves_nothing_that_counts(server, place, safe, tmp_path):
     (place / "backups/.under-way/db").mkdir(parents=True)
     (place / "backups/.under-way/db/control.db").write_bytes(b"half")
@@ -233,7 +241,7 @@ def test_nothing_counts_as_received_in_a_backup_whose_effect_is_not_in_it(server
 # -- what a restore refuses -----------------------------------------------------------------
 
 
-def spoil(place, taken, what):
+def spoil(place, taken, what):  # noqa: C901 - one case a way
     folder = folder_of(place, taken)
     manifest = folder / MANIFEST_FILE
     content = json.loads(manifest.read_bytes())
@@ -258,6 +266,9 @@ def spoil(place, taken, what):
         case "a path that leads elsewhere":
             content["files"]["../../evil"] = content["files"].popitem()[1]
             manifest.write_text(json.dumps(content))
+        case "a file for another folder":
+            content["files"]["keys/targets.pem"] = content["files"].popitem()[1]
+            manifest.write_text(json.dumps(content))
         case "a newer format":
             manifest.write_text(json.dumps({"format": 2, "edgeops": "9.0", "what": "ever"}))
 
@@ -271,6 +282,7 @@ REFUSED = {
     "half a manifest": "manifest of this backup is damaged",
     "a changed manifest": "manifest of backup .* was changed",
     "a path that leads elsewhere": "manifest of this backup is damaged",
+    "a file for another folder": "manifest of this backup is damaged",
     "a newer format": "made by EdgeOps 9.0, which is newer than this one",
 }
 

@@ -45,6 +45,14 @@ def test_a_subscription_is_denied_when_it_could_match_what_is_anothers(client, t
     )
 
 
+def test_a_line_that_ends_inside_a_character_is_judged_like_any_other():
+    # mosquitto 2.0 writes 999 bytes of a line; one subscription must not end the broker's own process.
+    line = f"{AT}cam-1 1 edgeops/v1/down/cam-2/".encode() + b"\xc3"
+    assert LogFilter("edgeops-server").take(line + b"\n", now_s=0.0) == (
+        f"{AT}Denied SUBSCRIBE from cam-1 ('edgeops/v1/down/cam-2/".encode() + b"\xc3')\n"
+    )
+
+
 def test_lines_may_come_in_pieces():
     log = LogFilter("edgeops-server")
     line = f"{AT}Client cam-1 disconnected due to protocol error.\n".encode()

@@ -10,7 +10,7 @@ from edgeops.digest import digest_raw
 from edgeops.protocol.messages import DesiredDeployment, Evidence, Reason, UpdateState
 from edgeops.update import events, machine
 from edgeops.update.machine import Command
-from edgeops.update.update import RESTING, Update, Wanted, evidence_report, final_report, report_key
+from edgeops.update.update import RESTING, Shown, Update, Wanted, evidence_report, final_report, report_key
 
 S = UpdateState
 DIGEST = "sha256:" + "a" * 64
@@ -77,7 +77,7 @@ def test_a_server_that_is_away_is_waited_for_and_costs_no_attempt(state):
     ],
 )
 def test_a_good_update_takes_every_step_in_its_order(state, event, then, command):
-    after, commanded = machine.step(update_in(state), event)
+    after, commanded = machine.step(update_in(state, evidence=EVIDENCE), event)
     assert (after.state, commanded) == (then, command)
 
 
@@ -95,6 +95,24 @@ def test_a_trial_that_failed_is_rolled_back_with_what_it_saw():
     after, command = machine.step(update_in(S.TRIAL), events.TrialFailed(Reason.INFERENCE, "it broke", evidence))
     assert (after.state, command) == (S.ROLLED_BACK, Command.ROLL_BACK)
     assert (after.reason, after.detail, after.evidence) == (Reason.INFERENCE, "it broke", evidence)
+
+
+def test_what_a_model_showed_before_it_was_committed_is_told_again_where_it_is_active_already():
+    committed, _ = machine.step(update_in(S.TRIAL, evidence=EVIDENCE), events.Acknowledged())
+    assert committed.shown == Shown(digest=DIGEST, evidence=EVIDENCE)
+    rested = msgspec.structs.replace(committed, reported=True)
+    same = msgspec.structs.replace(NEXT, digest=DIGEST)
+    assert machine.step(rested, events.AlreadyActive(same))[0].evidence == EVIDENCE
+    assert machine.step(rested, events.AlreadyActive(NEXT))[0].evidence is None, "that was another model"
+    assert machine.step(update_in(S.IDLE, reported=True), events.AlreadyActive(same))[0].evidence is None
+
+
+@pytest.mark.parametrize(
+    "event", [events.Started(NEXT), events.Emptied(NOTHING), events.AlreadyActive(NEXT), events.Lost()]
+)
+def test_what_the_model_committed_last_showed_outlives_what_comes_after(event):
+    shown = Shown(digest=DIGEST, evidence=EVIDENCE)
+    assert machine.step(update_in(S.COMMITTED, reported=True, shown=shown), event)[0].shown == shown
 
 
 def test_a_probe_that_passed_is_not_run_again():
