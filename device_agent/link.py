@@ -32,9 +32,9 @@ _log = logging.getLogger(__name__)
 
 _KEEPALIVE_S = 20
 _CLOSE_TIMEOUT_S = 2.0
+_LOOP_S = 0.5
 #: MQTT 5, 3.2.2.2; paho also makes it of what a broker of 3.1.1 answers.
 _UNSUPPORTED_VERSION = "Unsupported protocol version"
-_LOOP_S = 0.5
 
 
 @dataclass(frozen=True, slots=True)

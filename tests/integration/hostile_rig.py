@@ -12,7 +12,7 @@ import paho.mqtt.client as paho
 from paho.mqtt.enums import CallbackAPIVersion
 
 from edgeops import limits
-from edgeops.protocol.topics import Up, UpKind, client_id
+from edgeops.protocol.topics import CLIENT_ID_PREFIX, Up, UpKind, client_id
 from tests.integration.link_rig import DEADLINE_S, eventually
 
 #: Every table of what devices said, by the column that names the device.
@@ -30,7 +30,7 @@ _TABLES = {
 class RawClient:
     """One connection, MQTT 3.1.1 by hand (OASIS mqtt-v3.1.1, 3)."""
 
-    def __init__(self, rig, *, user=None, password=None, client_id="edgeops/x", will=None):
+    def __init__(self, rig, *, user=None, password=None, client_id=CLIENT_ID_PREFIX + "x", will=None):
         with socket.create_connection(("127.0.0.1", rig.config.broker_port)) as low:
             # paho's select() knows no file descriptors beyond 1023: those below are left to its clients.
             self._socket = socket.socket(fileno=fcntl.fcntl(low.fileno(), fcntl.F_DUPFD_CLOEXEC, 2_000))
