@@ -14,8 +14,8 @@ from datetime import UTC, datetime
 from functools import partial
 from types import FrameType
 
-from edgeops.protocol.envelope import Session
 from edgeops import limits
+from edgeops.protocol.envelope import Session
 from edgeops.protocol.topics import ALL_UP
 from edgeops.structs import learn_all
 from fleet_server.accounts import publish_accounts
