@@ -2,8 +2,8 @@
 
 paho's thread calls in here; what arrives leaves as a value through one callback, topics parsed.
 Every connection is a client of its own: nothing that an older connection left unsent is sent again
-behind the spool's back, and each has a last will signed for it. Nothing here signs, verifies or
-stores.
+behind the spool's back, and each has a last will signed for it. The first speaks MQTT 5; a broker that
+refuses it is spoken to in 3.1.1 from then on. Nothing here signs, verifies or stores.
 """
 
 import encodings.idna  # noqa: F401 - native code of it would else be loaded by the first connect, in a thread
@@ -33,6 +33,8 @@ _log = logging.getLogger(__name__)
 _KEEPALIVE_S = 20
 _CLOSE_TIMEOUT_S = 2.0
 _LOOP_S = 0.5
+#: MQTT 5, 3.2.2.2; paho also makes it of what a broker of 3.1.1 answers.
+_UNSUPPORTED_VERSION = "Unsupported protocol version"
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,6 +96,9 @@ class Link:
         self._will = will
         self._on_event = on_event
         self._client: mqtt.Client | None = None
+        self._protocol = mqtt.MQTTv5
+        #: The broker refused MQTT 5: the next connection speaks 3.1.1.
+        self._older = False
         #: The largest payload that the broker takes, as it said in its CONNACK (MQTT 5 3.2.2.3.6).
         self.largest_payload_bytes = limits.MAX_MESSAGE_BYTES
         self._advertised_s = 0.0
@@ -171,6 +176,9 @@ class Link:
             lasted = time.monotonic() - began_s > limits.RECONNECT_MAX.total_seconds()
             attempts = 0 if lasted else attempts + 1
             self._client = None
+            if self._older:
+                self._protocol, self._older = mqtt.MQTTv311, False
+                continue
             self._pause(random.uniform(0.0, spread_s(attempts, self._advertised_s)))  # noqa: S311 - guards nothing
 
     def _pause(self, seconds: float) -> None:
@@ -183,7 +191,7 @@ class Link:
         client = mqtt.Client(
             CallbackAPIVersion.VERSION2,
             client_id=client_id(self._broker.user),
-            protocol=mqtt.MQTTv5,
+            protocol=self._protocol,
             reconnect_on_failure=False,
         )
         client.username_pw_set(self._broker.user, self._broker.password)
@@ -205,6 +213,10 @@ class Link:
     def _on_connect(
         self, client: mqtt.Client, _userdata: Any, _flags: Any, code: ReasonCode, properties: Properties | None
     ) -> None:
+        if code == _UNSUPPORTED_VERSION and self._protocol == mqtt.MQTTv5:
+            self._older = True
+            client.disconnect()
+            return
         if code.is_failure:
             self._say(Disconnected(f"the broker refused {self._broker.user!r}: {code}"))
             client.disconnect()

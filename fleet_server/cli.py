@@ -83,9 +83,9 @@ def _api(config: ServerConfig, _options: argparse.Namespace) -> None:
 
 
 def _broker(config: ServerConfig, options: argparse.Namespace) -> None:
-    from fleet_server.mosquitto import run_mosquitto
+    from fleet_server.broker_process import run_broker
 
-    sys.exit(run_mosquitto(config, options.mosquitto))
+    sys.exit(run_broker(config, options.mosquitto))
 
 
 def _link(config: ServerConfig, _options: argparse.Namespace) -> None:
@@ -225,7 +225,9 @@ def _parser() -> argparse.ArgumentParser:
     init.add_argument("--starter", action="store_true", help="add the model that comes with the package")
     command("api", _api, "answer HTTP requests")
     broker = command("broker", _broker, "run the private broker")
-    broker.add_argument("--mosquitto", type=Path, required=True, metavar="PROGRAM", help="the broker's program")
+    broker.add_argument(
+        "--mosquitto", type=Path, metavar="PROGRAM", help="the program to run (default: the embedded broker, amqtt)"
+    )
     command("link", _link, "speak to devices through the broker")
     jobs = command("jobs", _jobs, "do queued work and run rollouts")
     jobs.add_argument("--warm", action="store_true", help="load the training libraries before the first job")

@@ -23,7 +23,7 @@ from edgeops.local import endpoints as places
 from edgeops.local import processes
 from edgeops.local.endpoints import Endpoints
 from edgeops.local.listening import API_PORT, BROKER_PORT, Listening
-from edgeops.local.mosquitto import find_mosquitto
+from edgeops.local.mosquitto import LOSS, choose_broker
 from edgeops.local.part import Part
 from edgeops.local.processes import Child
 from edgeops.protocol.messages import Presence
@@ -159,7 +159,11 @@ class Site:
     # -- starting, in order
 
     def _start(self) -> None:
-        mosquitto = find_mosquitto(self.data)
+        mosquitto = choose_broker(self.data)
+        if mosquitto is None:
+            if self._listening.tls:
+                raise ConfigError("the embedded broker speaks no TLS, on loopback only; install mosquitto")
+            self._say(LOSS)
         places.make_folder(self.data)
         self._endings.enter_context(places.exclusive(self.data))
         self.endpoints = self._choose_endpoints()
@@ -200,8 +204,8 @@ class Site:
         child = processes.start("init", command, logs=self.logs)
         processes.wait_until_done(child, timeout_s=_INIT_TIMEOUT_S)
 
-    def _start_server(self, mosquitto: Path) -> None:
-        command = self._server_command("broker", "--mosquitto", str(mosquitto))
+    def _start_server(self, mosquitto: Path | None) -> None:
+        command = self._server_command("broker", *(["--mosquitto", str(mosquitto)] if mosquitto else []))
         broker = self._start_part("broker", command, own_log=self.data / "broker/mosquitto.log")
         api = self._start_part("api", self._server_command("api"))
         # The link needs the broker to be there, and imports long enough for that; the rest starts side by side.

@@ -96,7 +96,7 @@ def decode_authorities(content: bytes) -> tuple[Authority, ...]:
     """
     try:
         document = msgspec.json.decode(content, type=_Document)
-    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
+    except (msgspec.DecodeError, UnicodeDecodeError) as error:
         raise TrustError(f"{AUTHORITIES_TARGET} is not a list of CAs: {error}") from error
     return tuple(sorted(map(Authority.from_pem, document.certificates), key=lambda one: one.begins))
 
@@ -159,11 +159,11 @@ def why_refused(shown: bytes, authorities: Sequence[Authority], *, now: datetime
         leaf = x509.load_der_x509_certificate(shown)
     except ValueError as error:
         return f"the server's certificate cannot be read: {error}"
-    issuers = [one for one in authorities if one.signed(leaf)]
-    if not issuers:
+    issuer = next((one for one in authorities if one.signed(leaf)), None)
+    if issuer is None:
         return "the server's certificate was signed by none of this fleet's CAs"
     if leaf.not_valid_after_utc < now:
         return f"the server's certificate ended on {leaf.not_valid_after_utc:%Y-%m-%d}"
-    if all(one.ends < now for one in issuers):
-        return f"the CA of the server's certificate ended on {max(one.ends for one in issuers):%Y-%m-%d}"
+    if issuer.ends < now:
+        return f"the CA of the server's certificate ended on {issuer.ends:%Y-%m-%d}"
     return None

@@ -168,7 +168,7 @@ def _general_name(name: str) -> x509.GeneralName:
         pass
     try:
         return x509.DNSName(name)
-    except (ValueError, TypeError) as error:
+    except ValueError as error:
         raise ConfigError(f"{name!r} is no host name or address; give one that devices can reach") from error
 
 

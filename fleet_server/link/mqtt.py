@@ -1,7 +1,8 @@
 """The link's connection to the broker: the only place of the server that knows paho.
 
-Keeps one MQTT 5 session that outlives the process (clean start false), acknowledges a message only
-when told to, and answers which messages the broker has taken. It does not know what messages mean.
+Keeps one session that outlives the process (clean start false), acknowledges a message only when told to, and
+answers which messages the broker has taken. Speaks MQTT 5, and 3.1.1 to a broker that refuses 5: then the broker's own
+limit of messages in flight holds. It does not know what messages mean.
 """
 
 import logging
@@ -15,11 +16,10 @@ from queue import Empty, SimpleQueue
 from typing import Any
 
 import paho.mqtt.client as paho
-from paho.mqtt.enums import CallbackAPIVersion
+from paho.mqtt.enums import CallbackAPIVersion, MQTTProtocolVersion
 from paho.mqtt.packettypes import PacketTypes
 from paho.mqtt.properties import Properties
 from paho.mqtt.reasoncodes import ReasonCode
-from paho.mqtt.subscribeoptions import SubscribeOptions
 
 from edgeops import limits
 from edgeops.protocol.topics import client_id
@@ -28,6 +28,8 @@ log = logging.getLogger(__name__)
 
 _SESSION_EXPIRY = timedelta(days=1)
 _KEEPALIVE_S = 20
+#: MQTT 5, 3.2.2.2; paho also makes it of what a broker of 3.1.1 answers.
+UNSUPPORTED_VERSION = "Unsupported protocol version"
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,24 +72,13 @@ class Broker:
         self._connection = 0
         self._connected = threading.Event()
         self._taken: SimpleQueue[int] = SimpleQueue()
+        self._username = username
+        self._password = password
+        self._tls = tls
+        self._stopping = False
         #: The largest payload that the broker takes, as it said in its CONNACK (MQTT 5 3.2.2.3.6).
         self.max_payload_bytes = limits.MAX_MESSAGE_BYTES
-        self._client = paho.Client(
-            CallbackAPIVersion.VERSION2, client_id=client_id(username), protocol=paho.MQTTv5, manual_ack=True
-        )
-        self._client.username_pw_set(username, password)
-        if tls is not None:
-            self._client.tls_set_context(tls)
-        self._client.max_inflight_messages_set(limits.RECEIVE_MAXIMUM)
-        self._client.reconnect_delay_set(min_delay=1, max_delay=5)
-        # An exception that leaves a callback would end paho's network thread for good.
-        self._client.suppress_exceptions = True
-        self._client.on_socket_open = self._on_socket_open
-        self._client.on_connect = self._on_connect
-        self._client.on_subscribe = self._on_subscribe
-        self._client.on_disconnect = self._on_disconnect
-        self._client.on_message = self._on_message
-        self._client.on_publish = self._on_publish
+        self._client = self._new_client(paho.MQTTv5)
 
     def start(self, deliver: Callable[[Delivery], None]) -> None:
         """Connect, and reconnect for ever; `deliver` is called on the network thread and must be quick."""
@@ -102,8 +93,44 @@ class Broker:
 
     def stop(self) -> None:
         """Leave; the broker keeps the session and queues what devices say."""
+        self._stopping = True
         self._client.disconnect()
         self._client.loop_stop()
+
+    def _new_client(self, protocol: MQTTProtocolVersion) -> paho.Client:
+        # In 5 the session is asked for when connecting, in 3.1.1 it is the client's.
+        clean = None if protocol == paho.MQTTv5 else False
+        client = paho.Client(
+            CallbackAPIVersion.VERSION2,
+            client_id=client_id(self._username),
+            clean_session=clean,
+            protocol=protocol,
+            manual_ack=True,
+        )
+        client.username_pw_set(self._username, self._password)
+        if self._tls is not None:
+            client.tls_set_context(self._tls)
+        client.max_inflight_messages_set(limits.RECEIVE_MAXIMUM)
+        client.reconnect_delay_set(min_delay=1, max_delay=5)
+        # An exception that leaves a callback would end paho's network thread for good.
+        client.suppress_exceptions = True
+        client.on_socket_open = self._on_socket_open
+        client.on_connect = self._on_connect
+        client.on_subscribe = self._on_subscribe
+        client.on_disconnect = self._on_disconnect
+        client.on_message = self._on_message
+        client.on_publish = self._on_publish
+        return client
+
+    def _speak_older(self) -> None:
+        """Go on in 3.1.1; in a thread of its own, because a client cannot end its network thread from there."""
+        log.info("broker.older host=%s port=%s protocol=3.1.1", self._host, self._port)
+        self._client.disconnect()
+        self._client.loop_stop()
+        if not self._stopping:
+            self._client = self._new_client(paho.MQTTv311)
+            self._client.connect_async(self._host, self._port, keepalive=_KEEPALIVE_S)
+            self._client.loop_start()
 
     @property
     def is_connected(self) -> bool:
@@ -148,6 +175,9 @@ class Broker:
     def _on_connect(
         self, client: paho.Client, _userdata: Any, flags: paho.ConnectFlags, reason: ReasonCode, properties: Any
     ) -> None:
+        if reason.is_failure and reason == UNSUPPORTED_VERSION and client.protocol == paho.MQTTv5:
+            threading.Thread(target=self._speak_older, name="older", daemon=True).start()
+            return
         if reason.is_failure:
             log.error("broker.refused reason=%s", reason)
             return
@@ -156,7 +186,7 @@ class Broker:
         if self.max_payload_bytes < limits.BLOCK_BYTES:
             log.warning("broker.packet_limit bytes=%d block_bytes=%d", packet_bytes, limits.BLOCK_BYTES)
         self._connection += 1
-        client.subscribe(self._subscription, options=SubscribeOptions(qos=1))
+        client.subscribe(self._subscription, qos=1)
         self._connected.set()
         log.info("broker.connected host=%s port=%s session_present=%s", self._host, self._port, flags.session_present)
 

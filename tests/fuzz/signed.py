@@ -4,6 +4,8 @@ from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
 from functools import cache
 
+from cryptography.hazmat.primitives.serialization import Encoding
+
 from device_agent.config import StateFolder
 from device_agent.repin import repin
 from edgeops.artifact.manifest import encode_value
@@ -12,10 +14,10 @@ from edgeops.errors import ConfigError, InputError, PeerError, TrustError
 from edgeops.protocol.envelope import Session, Speaker
 from edgeops.protocol.keys import SigningKey
 from edgeops.protocol.passes import open_pass, read_pass, write_pass
-from edgeops.trust.authorities import decode_authorities, encode_authorities
+from edgeops.trust.authorities import decode_authorities, encode_authorities, why_refused
 from edgeops.trust.change import check, decode_change, encode_change, sign, signatures
 from edgeops.trust.draft import Draft
-from edgeops.trust.issuing import issuers_in, new_issuer, write_issuer
+from edgeops.trust.issuing import Issuer, issue, issuers_in, new_issuer, write_issuer
 from edgeops.trust.repository import Repository
 from edgeops.trust.review import describe, lists_models_only
 from edgeops.trust.signers import by_id
@@ -68,6 +70,15 @@ def _authority() -> bytes:
     return write_issuer(folder, new_issuer(_AT)).read_bytes()
 
 
+@cache
+def _issuer() -> Issuer:
+    return new_issuer(_AT)
+
+
+def _certificate() -> bytes:
+    return issue(_issuer(), ["fleet.example"], _AT).certificate.public_bytes(Encoding.DER)
+
+
 def _root(data: bytes) -> object:
     path = scratch() / "root-by-hand.json"
     path.write_bytes(data)
@@ -110,6 +121,12 @@ PARSERS = (
         errors=(TrustError,),
         write=encode_authorities,
         seeds=lambda: [encode_authorities([new_issuer(_AT).authority]), b"[" * 70_000],
+    ),
+    Parser(
+        name="server-certificate",
+        read=lambda data: why_refused(data, [_issuer().authority], now=_AT) is None,
+        errors=(),
+        seeds=lambda: [_certificate()],
     ),
     Parser(name="authority-file", read=_authority_file, errors=(ConfigError, TrustError), seeds=lambda: [_authority()]),
     Parser(

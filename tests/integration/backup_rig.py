@@ -77,7 +77,7 @@ def publish(client, version):
     assert client.wait_job(client.publish(MODEL, version).id).error is None
 
 
-def roll_out(client, version, *, to="all", waves=("1", "100%")):
+def roll_out(client, version, *, to="all", waves=("100%",)):
     """Roll a version out, and wait for its end."""
     made = client.create_rollout(MODEL, version, variant=VARIANT, deployment=DEPLOYMENT, to=to, waves=waves)
     eventually(lambda: client.rollout(made.id).state != "running", what=f"the rollout of {version} ended")
@@ -160,7 +160,11 @@ class Forward:
         with contextlib.suppress(OSError):
             while True:
                 near, _ = self._listener.accept()
-                far = socket.create_connection(("127.0.0.1", self._to))
+                try:
+                    far = socket.create_connection(("127.0.0.1", self._to))
+                except OSError:  # nobody is there now; who came will come again
+                    near.close()
+                    continue
                 self._open += [near, far]
                 for source, sink in ((near, far), (far, near)):
                     source.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)

@@ -12,7 +12,7 @@ import paho.mqtt.client as paho
 from paho.mqtt.enums import CallbackAPIVersion
 
 from edgeops import limits
-from edgeops.protocol.topics import Up, UpKind, client_id
+from edgeops.protocol.topics import CLIENT_ID_PREFIX, Up, UpKind, client_id
 from tests.integration.link_rig import DEADLINE_S, eventually
 
 #: Every table of what devices said, by the column that names the device.
@@ -30,7 +30,7 @@ _TABLES = {
 class RawClient:
     """One connection, MQTT 3.1.1 by hand (OASIS mqtt-v3.1.1, 3)."""
 
-    def __init__(self, rig, *, user=None, password=None, client_id="edgeops/x", will=None):
+    def __init__(self, rig, *, user=None, password=None, client_id=CLIENT_ID_PREFIX + "x", will=None):
         with socket.create_connection(("127.0.0.1", rig.config.broker_port)) as low:
             # paho's select() knows no file descriptors beyond 1023: those below are left to its clients.
             self._socket = socket.socket(fileno=fcntl.fcntl(low.fileno(), fcntl.F_DUPFD_CLOEXEC, 2_000))
@@ -118,7 +118,9 @@ def retained(rig):
     """Everything that the broker retains, as the server's own account sees it; the link is away meanwhile."""
     rig.end_link()
     found, done = {}, []
-    client = paho.Client(CallbackAPIVersion.VERSION2, client_id=client_id(rig.config.broker_user), protocol=paho.MQTTv5)
+    client = paho.Client(
+        CallbackAPIVersion.VERSION2, client_id=client_id(rig.config.broker_user), protocol=rig.protocol
+    )
     client.username_pw_set(rig.config.broker_user, rig.config.server_password.read_text())
     client.on_connect = lambda one, *_: one.subscribe("edgeops/v1/up/#", qos=1)
     client.on_subscribe = lambda *_: done.append(True)

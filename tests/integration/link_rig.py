@@ -40,8 +40,9 @@ run_link(config, share=Share.of(os.environ))
 BROKER = """
 import pathlib, sys
 from fleet_server.config import ServerConfig
-from fleet_server.mosquitto import run_mosquitto
-sys.exit(run_mosquitto(ServerConfig(pathlib.Path(sys.argv[1]), broker_port=int(sys.argv[2])), sys.argv[3]))
+from fleet_server.broker_process import run_broker
+config = ServerConfig(pathlib.Path(sys.argv[1]), broker_port=int(sys.argv[2]))
+sys.exit(run_broker(config, pathlib.Path(sys.argv[3]) if sys.argv[3:] else None))
 """
 FACTS = messages.DeviceFacts(
     arch="x86_64", runtime="litert", runtime_version="2.3", python="3.11", memory_bytes=1, disk_free_bytes=1
@@ -54,7 +55,9 @@ eventually = partial(ask_until, seconds=DEADLINE_S)
 class Rig:
     """Everything of one test; `close` ends every process by its pid."""
 
-    def __init__(self, folder):
+    def __init__(self, folder, *, embedded=False):
+        self.embedded = embedded
+        self.protocol = paho.MQTTv311 if embedded else paho.MQTTv5
         self.config = ServerConfig(folder / "data", broker_port=free_port())
         self.database = Database.in_folder(self.config.db)
         upgrade(self.database)
@@ -74,7 +77,8 @@ class Rig:
         self.devices = []
 
     def start_broker(self):
-        command = [sys.executable, "-c", BROKER, str(self.config.data), str(self.config.broker_port), mosquitto()]
+        program = [] if self.embedded else [mosquitto()]
+        command = [sys.executable, "-c", BROKER, str(self.config.data), str(self.config.broker_port), *program]
         self.broker = subprocess.Popen(command, stdout=self.log, stderr=self.log)
         eventually(self._broker_listens, what="the broker listens")
 
@@ -174,7 +178,9 @@ class Device:
         self._client = None
 
     def connect(self):
-        self._client = paho.Client(CallbackAPIVersion.VERSION2, client_id=client_id(self.id), protocol=paho.MQTTv5)
+        self._client = paho.Client(
+            CallbackAPIVersion.VERSION2, client_id=client_id(self.id), protocol=self.rig.protocol
+        )
         self._client.username_pw_set(self.id, self.password)
         self._client.on_connect = self._on_connect
         self._client.on_subscribe = lambda *_: self._subscribed.set()

@@ -2,6 +2,7 @@
 
 import io
 import subprocess
+import sys
 import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
@@ -22,7 +23,7 @@ from edgeops.protocol.topics import client_id
 from fleet_server import broker
 from fleet_server.db import audit, devices
 from tests.contract.rig import DEADLINE_S, ApiRig
-from tests.integration.link_rig import eventually, free_port
+from tests.integration.link_rig import BROKER, eventually, free_port
 
 pytestmark = pytest.mark.slow
 
@@ -42,9 +43,10 @@ def mosquitto(rig, tmp_path_factory):
     config = replace(rig.config, broker_port=free_port())
     broker.write_configuration(config)
     log = (tmp_path_factory.mktemp("broker") / "output").open("wb")
-    child = subprocess.Popen([find_mosquitto(config.data), "-c", config.broker_conf], stdout=log, stderr=log)
+    command = [sys.executable, "-c", BROKER, config.data, str(config.broker_port), find_mosquitto(config.data)]
+    child = subprocess.Popen(command, stdout=log, stderr=log)
     try:
-        eventually(lambda: broker.broker_pid(config) == child.pid, what="the broker has written its pid")
+        eventually(lambda: broker.broker_pid(config) is not None, what="the broker has written its pid")
         yield config
     finally:
         child.terminate()

@@ -59,6 +59,15 @@ def test_a_fingerprint_may_come_by_another_way(rig, state):
     assert main([*arguments, "--ca-fingerprint", fingerprint_of(rig)]) == 0
 
 
+def test_a_device_that_enrolled_without_tls_knows_the_cas_for_when_its_server_speaks_it(tmp_path, state):
+    plain = ApiRig(tmp_path / "plain", now=NOW)
+    try:
+        enrol(state, plain.url, token=token_of(plain), name="meter")
+        assert FleetTls(state.trust, now=Clock(state.clock).present).authorities == listed_authorities(plain.config)
+    finally:
+        plain.close()
+
+
 @pytest.mark.parametrize("fingerprint", ["", "sha256:", "sha1:00", "SHA256:" + "0" * 64])
 def test_without_a_fingerprint_nothing_is_sent(rig, state, fingerprint):
     with pytest.raises(ConfigError, match="edgeops key ca show"):

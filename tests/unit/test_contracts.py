@@ -23,6 +23,7 @@ SINS = {
     "training-stays-in-ml": ("fleet_server/__init__.py", "import tensorflow"),
     "database-stays-in-db": ("fleet_server/__init__.py", "import sqlalchemy"),
     "mqtt-stays-in-the-links": ("fleet_server/__init__.py", "import paho.mqtt.client"),
+    "amqtt-stays-embedded": ("fleet_server/__init__.py", "import amqtt"),
     "pydantic-stays-in-shapes": ("edgeops/errors.py", "import pydantic"),
     "terminal-stays-in-cli": ("fleet_server/__init__.py", "import rich"),
 }

@@ -17,7 +17,7 @@ from edgeops.local.endpoints import (
     read_endpoints,
     write_endpoints,
 )
-from edgeops.local.mosquitto import find_mosquitto
+from edgeops.local.mosquitto import choose_broker, find_mosquitto
 
 
 def test_the_last_port_is_taken_again_when_it_is_free():
@@ -77,6 +77,25 @@ def test_a_broker_named_by_the_environment_is_used(tmp_path, monkeypatch):
         find_mosquitto(tmp_path)
     program.chmod(0o755)
     assert find_mosquitto(tmp_path) == program
+
+
+def test_without_mosquitto_the_embedded_broker_runs_unless_mosquitto_was_asked_for(tmp_path, monkeypatch):
+    monkeypatch.setattr("edgeops.local.mosquitto._SYSTEM", ())
+    monkeypatch.setenv("PATH", str(tmp_path))
+    monkeypatch.delenv("EDGEOPS_MOSQUITTO", raising=False)
+    monkeypatch.setattr("edgeops.local.mosquitto.__file__", str(tmp_path / "a/b/c/d.py"))
+    assert choose_broker(tmp_path) is None
+    monkeypatch.setenv("EDGEOPS_BROKER", "mosquitto")
+    with pytest.raises(PlatformError, match="no mosquitto found"):
+        choose_broker(tmp_path)
+    monkeypatch.setenv("EDGEOPS_BROKER", "rabbit")
+    with pytest.raises(ConfigError, match="EDGEOPS_BROKER=rabbit is no broker"):
+        choose_broker(tmp_path)
+
+
+def test_the_embedded_broker_can_be_asked_for(tmp_path, monkeypatch):
+    monkeypatch.setenv("EDGEOPS_BROKER", "amqtt")
+    assert choose_broker(tmp_path) is None
 
 
 def test_a_data_folder_that_cannot_be_is_named_with_what_to_do(tmp_path):

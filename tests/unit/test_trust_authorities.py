@@ -2,23 +2,34 @@
 
 from datetime import UTC, datetime, timedelta
 
+import msgspec
 import pytest
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+from cryptography.hazmat.primitives.asymmetric.x25519 import X25519PrivateKey
 from cryptography.hazmat.primitives.serialization import (
     Encoding,
     NoEncryption,
     PrivateFormat,
     load_pem_private_key,
 )
-from cryptography.x509.oid import ExtendedKeyUsageOID
+from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 
 from edgeops import limits
 from edgeops.errors import ConfigError, TrustError
-from edgeops.trust.authorities import decode_authorities, encode_authorities, is_good, issuer_for, names_in, why_refused
-from edgeops.trust.issuing import issue, issuers_in, key_file, new_issuer, write_issuer
+from edgeops.trust.authorities import (
+    AUTHORITIES_TARGET,
+    Authority,
+    decode_authorities,
+    encode_authorities,
+    is_good,
+    issuer_for,
+    names_in,
+    why_refused,
+)
+from edgeops.trust.issuing import Issuer, issue, issuers_in, key_file, new_issuer, write_issuer
 
 NOW = datetime(2026, 11, 26, 12, tzinfo=UTC)
 DAY = timedelta(days=1)
@@ -40,11 +51,52 @@ def test_the_document_comes_back_oldest_first():
 
 @pytest.mark.parametrize(
     "content",
-    [b"", b"{}", b'{"certificates": []}', b'{"certificates": ["x"]}', b'{"certificates": ["x"], "more": 1}', b"\xff"],
+    [
+        b"",
+        b"{}",
+        b'{"certificates": []}',
+        b'{"certificates": ["x"]}',
+        b'{"certificates": ["\xff"]}',
+        encode_authorities(BOTH)[:-1] + b',"more":1}',
+    ],
 )
 def test_what_is_no_list_of_cas_is_refused(content):
     with pytest.raises(TrustError):
         decode_authorities(content)
+
+
+def test_a_certificate_may_have_8_kib_and_no_more():
+    padding = 8 * 1024 - len(OLD.authority.pem)
+
+    def padded(count):
+        return msgspec.json.encode({"certificates": [OLD.authority.pem + "\n" * count]})
+
+    assert decode_authorities(padded(padding)) == (OLD.authority,)
+    with pytest.raises(TrustError, match="not a list of CAs"):
+        decode_authorities(padded(padding + 1))
+
+
+def test_the_target_has_its_name_on_every_device():
+    assert AUTHORITIES_TARGET == "fleet/ca.json"
+
+
+def test_a_certificate_that_does_not_say_what_it_is_for_is_no_ca():
+    """Those of the first X.509 are so."""
+    with pytest.raises(TrustError, match="not a certificate of a CA"):
+        Authority.from_pem(bare(OLD.authority.certificate.public_key(), OLD.key).decode())
+
+
+def test_a_ca_of_a_key_that_cannot_sign_has_signed_nothing():
+    odd = Authority(x509.load_pem_x509_certificate(bare(X25519PrivateKey.generate().public_key(), OLD.key)))
+    leaf = issue(Issuer(odd, OLD.key), ["a"], NOW).certificate
+    assert odd.signed(leaf) is False
+
+
+def bare(public, key):
+    """A certificate without extensions, PEM."""
+    name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "odd")])
+    made = x509.CertificateBuilder(name, name, public, 1, NOW, NOW + YEAR)
+    return made.sign(key, hashes.SHA256()).public_bytes(Encoding.PEM)
 
 
 def test_more_cas_than_a_fleet_may_have_are_refused():
@@ -80,6 +132,7 @@ def test_a_cas_key_comes_back_from_a_folder_that_only_its_owner_reads(tmp_path):
     for issuer in (NEW, OLD):
         path = write_issuer(tmp_path, issuer)
         assert path == key_file(tmp_path, issuer.authority)
+        assert path.name == f"ca-{issuer.authority.fingerprint[7:23]}.pem"
         assert path.stat().st_mode & 0o777 == 0o600
     read = issuers_in(tmp_path)
     assert [one.authority for one in read] == list(BOTH)
@@ -118,6 +171,8 @@ def test_a_ca_that_ended_signs_nothing_and_a_new_one_takes_its_place_at_once():
     fresh = new_issuer(late)
     assert issuer_for([OLD.authority, fresh.authority], present(OLD), now=late) == fresh.authority
     assert issuer_for([OLD.authority], present(OLD), now=late) is None
+    assert issuer_for([OLD.authority], None, now=OLD.authority.ends) is None
+    assert issuer_for([OLD.authority], None, now=OLD.authority.ends - timedelta(seconds=1)) == OLD.authority
 
 
 def test_a_certificate_is_replaced_when_a_third_of_its_life_is_left_or_it_does_not_fit():
@@ -158,7 +213,8 @@ def test_a_certificate_that_is_not_valid_yet_is_accepted_because_a_lost_clock_ca
 
 
 def test_a_certificate_of_an_unknown_ca_is_refused():
-    assert "none of this fleet's CAs" in why_refused(der(issue(new_issuer(NOW), ["a"], NOW)), BOTH, now=NOW)
+    refusal = why_refused(der(issue(new_issuer(NOW), ["a"], NOW)), BOTH, now=NOW)
+    assert refusal == "the server's certificate was signed by none of this fleet's CAs"
 
 
 def test_a_ca_of_the_same_name_with_another_key_is_another_ca():
@@ -198,7 +254,8 @@ def used_for(certificate):
 
 
 def test_a_ca_signs_certificates_of_servers_without_anybody_in_between():
-    certificate = NEW.authority.certificate
+    issuer = new_issuer(NOW)
+    certificate = issuer.authority.certificate
     assert extension(certificate, x509.BasicConstraints) == (x509.BasicConstraints(ca=True, path_length=0), True)
     assert used_for(certificate) == {"key_cert_sign", "crl_sign"}
     identifier, critical = extension(certificate, x509.SubjectKeyIdentifier)
@@ -206,7 +263,7 @@ def test_a_ca_signs_certificates_of_servers_without_anybody_in_between():
     assert not critical
     assert certificate.subject == certificate.issuer
     assert certificate.subject.rfc4514_string() == f"CN=EdgeOps fleet CA {identifier.digest[:4].hex()}"
-    assert NEW.authority.signed(certificate)
+    assert issuer.authority.signed(certificate)
 
 
 def test_a_server_certificate_serves_and_does_nothing_else():
@@ -223,14 +280,12 @@ def test_a_server_certificate_serves_and_does_nothing_else():
     assert certificate.issuer == NEW.authority.certificate.subject
 
 
-@pytest.mark.parametrize(
-    ("certificate", "life"),
-    [(NEW.authority.certificate, limits.CA_LIFE), (issue(NEW, ["a"], NOW).certificate, limits.SERVER_CERTIFICATE_LIFE)],
-    ids=["CA", "server"],
-)
-def test_a_certificate_begins_an_hour_ago_for_clocks_that_are_behind(certificate, life):
-    assert certificate.not_valid_before_utc == NOW - timedelta(hours=1)
-    assert certificate.not_valid_after_utc == NOW + life
+def test_a_certificate_begins_an_hour_ago_for_clocks_that_are_behind():
+    issuer = new_issuer(NOW)
+    lives = ((issuer.authority.certificate, limits.CA_LIFE), (present(issuer), limits.SERVER_CERTIFICATE_LIFE))
+    for certificate, life in lives:
+        assert certificate.not_valid_before_utc == NOW - timedelta(hours=1)
+        assert certificate.not_valid_after_utc == NOW + life
 
 
 def test_what_a_server_shows_is_one_file_of_key_certificate_and_ca():
@@ -249,6 +304,12 @@ def test_a_fingerprint_is_the_digest_of_the_certificate_as_openssl_shows_it():
 
 def test_a_certificate_without_names_is_for_nobody():
     assert names_in(NEW.authority.certificate) == ()
+
+
+def test_a_key_that_cannot_be_read_is_named(tmp_path):
+    (tmp_path / "ca-1.pem").mkdir()
+    with pytest.raises(ConfigError, match=r"cannot read the CA .*ca-1\.pem"):
+        issuers_in(tmp_path)
 
 
 def test_a_key_of_another_kind_is_named(tmp_path):

@@ -10,9 +10,11 @@ from edgeops import limits
 from edgeops.artifact.manifest import encode_value
 from edgeops.errors import ConfigError, ConflictError, InputError, NotFoundError, TrustError
 from edgeops.protocol.keys import SigningKey
+from edgeops.trust.authorities import AUTHORITIES_TARGET, encode_authorities
 from edgeops.trust.change import check, check_base, decode_change, encode_change, is_signed, read_base, sign, signatures
 from edgeops.trust.delegation import delegate
 from edgeops.trust.draft import Draft, find_key, trusted_keys
+from edgeops.trust.issuing import new_issuer
 from edgeops.trust.keyring import encode_fleet_keys, fleet_keys_of
 from edgeops.trust.repository import Repository
 from edgeops.trust.review import describe, lists_models_only
@@ -79,6 +81,13 @@ def test_all_that_it_does_is_shown(draft):
     assert any(line.startswith(f"+ {MODEL}: sha256:") and "promotion gate" in line for line in shown)
     assert "- fleet/keys.json" in shown
     assert any(line.startswith("+ delegation of gas to key") for line in shown)
+
+
+def test_a_ca_is_shown_by_its_fingerprint(draft):
+    authority = new_issuer(NOW).authority
+    draft.list({AUTHORITIES_TARGET: encode_authorities([authority])})
+    (line,) = (line for line in describe(draft.finish()) if AUTHORITIES_TARGET in line)
+    assert line == f"+ {AUTHORITIES_TARGET}: CA {authority.fingerprint} until {authority.ends:%Y-%m-%d}"
 
 
 def wider(targets):

@@ -43,8 +43,10 @@ class Talk:
         self._thread.start()
 
     def _run(self, arguments):
-        self.code = client.main(arguments)
-        self.its[1].flush()
+        try:
+            self.code = client.main(arguments)
+        finally:
+            self.its[1].close()  # so that nobody waits for a child that broke
 
     def ended(self):
         self._thread.join(30)

@@ -6,7 +6,8 @@ import pytest
 from tuf.api.metadata import Metadata
 
 from edgeops import limits
-from edgeops.errors import ConfigError, InputError
+from edgeops.errors import ConfigError, InputError, TrustError
+from edgeops.trust.delegation import delegations_in
 from edgeops.trust.repository import Repository
 
 NOW = datetime(2026, 11, 23, 12, tzinfo=UTC)
@@ -204,3 +205,29 @@ def test_delegated_metadata_is_forgotten_like_any_other(repository, folder):
     for number in range(30):
         repository.publish({f"models/digits/auto/{number}-int8.json": b"{}"}, NOW)
     assert len(list((folder / "metadata").glob("*.auto-digits.json"))) == 16
+
+
+@pytest.mark.parametrize(
+    ("end", "why"),
+    [
+        ("soon", "ends at 'soon', which is no moment"),
+        (7, "ends at 7, which is no moment"),
+        ("2027-01-01T00:00:00", "which names no time zone"),
+        (None, "has no end, or not one key"),
+    ],
+)
+def test_a_delegation_whose_end_cannot_be_kept_is_no_delegation(repository, folder, end, why):
+    repository.delegate("digits", NOW)
+    targets = current(folder, "targets").signed
+    fields = targets.delegations.roles["auto-digits"].unrecognized_fields
+    fields["x-edgeops-expires"] = end
+    with pytest.raises(TrustError, match=why):
+        delegations_in(targets)
+
+
+def test_a_delegation_to_several_keys_is_none_of_ours(repository, folder):
+    repository.delegate("digits", NOW)
+    targets = current(folder, "targets").signed
+    targets.delegations.roles["auto-digits"].keyids.append("another")
+    with pytest.raises(TrustError, match="not one key"):
+        delegations_in(targets)

@@ -1,7 +1,7 @@
 """The order of desired states."""
 
-from edgeops.protocol.messages import Desired
-from edgeops.trust.desired import DesiredMark, Precedence, judge, mark_of, newer, next_mark
+from edgeops.protocol.messages import Desired, DeviceFacts, Reported
+from edgeops.trust.desired import DesiredMark, Precedence, judge, mark_of, newer, next_mark, reported_mark
 
 
 def desired(epoch: int, revision: int) -> Desired:
@@ -48,3 +48,11 @@ def test_a_device_that_saw_a_later_epoch_is_not_sent_an_older_one():
     assert following == DesiredMark(3, 8)
     assert newer(DesiredMark(3, 7), desired(following.epoch, following.revision))
     assert mark_of(desired(3, 8)) == following
+
+
+def test_what_a_device_reports_is_the_last_desired_state_it_took_in():
+    facts = DeviceFacts(
+        arch="x86_64", runtime="litert", runtime_version="2.3", python="3.11", memory_bytes=1, disk_free_bytes=1
+    )
+    told = Reported(desired_epoch=2, desired_revision=7, facts=facts, deployments=())
+    assert reported_mark(told) == DesiredMark(2, 7)

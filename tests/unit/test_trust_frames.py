@@ -73,6 +73,20 @@ def test_a_child_that_ends_without_an_answer_is_an_error():
         converse(io.BytesIO(), io.BytesIO(), ask=ASK, fetch=lambda _path: None)
 
 
+def test_a_child_that_says_nothing_is_of_another_version():
+    with pytest.raises(TrustError, match="install both again"):
+        converse(io.BytesIO(), child_that_says(Said()), ask=ASK, fetch=lambda _path: None)
+
+
+def test_an_error_without_words_is_told_by_its_kind():
+    def unreachable(_path: str) -> bytes:
+        raise TimeoutError
+
+    to_child = io.BytesIO()
+    converse(to_child, child_that_says(Said(need="x"), Said(result=RESULT)), ask=ASK, fetch=unreachable)
+    assert frames_of(to_child, Ask, Answer)[1] == Answer(error="TimeoutError")
+
+
 def test_a_frame_cut_short_is_an_error():
     whole = child_that_says(Said(result=RESULT)).getvalue()
     with pytest.raises(TrustError, match="gone"):

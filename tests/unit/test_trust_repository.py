@@ -240,3 +240,9 @@ def test_two_writers_at_once_lose_nothing(repository, folder, keys):
 
     assert len(repository.listed()) == 6
     assert version_of(folder, "timestamp.json") == 7
+
+
+def test_a_file_of_another_role_is_damage(repository, folder):
+    (folder / "metadata/1.targets.json").write_bytes((folder / "metadata/1.snapshot.json").read_bytes())
+    with pytest.raises(TrustError, match="snapshot metadata where targets is expected; restore it from a backup"):
+        repository.listed()

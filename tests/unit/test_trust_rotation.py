@@ -85,7 +85,7 @@ def test_a_device_walks_over_every_root_that_was_signed_by_the_one_before(site):
         draft = site.draft()
         draft.trust("root", [site.give(new, "root")], replaces=tuf_key(site.public(old, "root")).keyid)
         site.publish(draft, "ann", old, new)
-    outcome = site.ask_child(DESCRIPTOR)
+    outcome = site.ask(DESCRIPTOR)
     assert isinstance(outcome, Result)
     assert outcome.versions["root"] == 4
 
@@ -105,9 +105,9 @@ def test_a_device_refuses_a_root_that_one_key_of_two_signed_wherever_it_comes_fr
     draft.trust("root", [site.give("mallory", "root")], threshold=1)
     forged = site.signed(draft, "ann", "mallory").root
     (site.served / "metadata/3.root.json").write_bytes(forged.to_bytes())
-    assert kind_of(site.ask_child()) is FailureKind.UNSIGNED
+    assert kind_of(site.ask()) is FailureKind.UNSIGNED
     (site.served / "metadata/3.root.json").unlink()
-    assert listed(site.ask_child()) == {DESCRIPTOR}
+    assert listed(site.ask()) == {DESCRIPTOR}
 
 
 def test_a_server_cannot_change_root_or_targets_with_all_that_lies_on_it(site):
@@ -143,7 +143,7 @@ def test_a_model_that_a_revoked_targets_key_signed_is_refused(site):
     targets.sign(stolen)
     lead_to(site, targets)
 
-    assert kind_of(site.ask_child(SECOND)) is FailureKind.UNSIGNED
+    assert kind_of(site.ask(SECOND)) is FailureKind.UNSIGNED
 
 
 def lead_to(site, targets):
@@ -186,7 +186,7 @@ def test_versions_that_a_thief_counted_up_to_the_end_are_forgotten_with_the_keys
     assert kind_of(site.ask()) is FailureKind.ROLLBACK, "the snapshot is still the thief's"
     site.publish(replace_server_keys(site, "snapshot", "timestamp"), "ann")
 
-    outcome = site.ask_child()
+    outcome = site.ask()
     assert listed(outcome) == {DESCRIPTOR}
     assert outcome.versions["snapshot"] < far
 
@@ -200,7 +200,7 @@ def test_several_people_sign_what_is_listed(site):
     with pytest.raises(ConflictError, match="targets has 1 of 2 signatures"):
         site.repository.submit(site.signed(draft, "bob"), site.now)
     site.publish(draft, "ann", "bob")
-    assert listed(site.ask_child(SECOND)) == {DESCRIPTOR, SECOND}
+    assert listed(site.ask(SECOND)) == {DESCRIPTOR, SECOND}
 
 
 def test_a_server_that_was_off_for_months_is_back_with_its_first_look(site):

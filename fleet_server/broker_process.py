@@ -1,5 +1,6 @@
-"""Runs mosquitto as a child and keeps its log: what `fleet_server.broker_log` keeps of it, in a file of bounded size.
+"""Runs the broker as a child, mosquitto or the embedded one, and keeps its log in a file of bounded size.
 
+What of it is kept decides `fleet_server.broker_log`.
 The child writes into a pipe that never blocks it: what is not read in time is lost, which costs lines and no message.
 It ends with this process, also when that is killed. It does not restart it.
 """
@@ -9,12 +10,13 @@ import os
 import resource
 import signal
 import subprocess
+import sys
 import time
 from pathlib import Path
 from types import FrameType
 
 from edgeops import limits
-from edgeops.errors import PlatformError
+from edgeops.errors import ConfigError, PlatformError
 from fleet_server.broker_log import LogFilter
 from fleet_server.config import ServerConfig
 
@@ -24,23 +26,27 @@ _PR_SET_PDEATHSIG = 1
 _LIBC = ctypes.CDLL(None)
 
 
-def run_mosquitto(config: ServerConfig, program: Path) -> int:
-    """Run it until it ends, or until SIGTERM or SIGINT ends it; its exit code.
+def run_broker(config: ServerConfig, mosquitto: Path | None) -> int:
+    """Run it until it ends, or until SIGTERM or SIGINT ends it; its exit code. None = the embedded broker.
 
     Raises:
+        ConfigError: the embedded broker shall speak TLS.
         PlatformError: it cannot be started.
     """
+    if mosquitto is None and config.tls:
+        raise ConfigError("the embedded broker speaks no TLS, on loopback only; name mosquitto with --mosquitto")
+    command = [str(mosquitto), "-c", str(config.broker_conf)] if mosquitto else _embedded(config)
     read, write = os.pipe()
     os.set_blocking(write, False)
     try:
         child = subprocess.Popen(
-            [program, "-c", config.broker_conf],
+            command,
             stdin=subprocess.DEVNULL,
             stderr=write,
             preexec_fn=_before_exec,  # noqa: PLW1509 - bare system calls; the only way before exec
         )
     except OSError as error:
-        raise PlatformError(f"cannot start {program}: {error}") from error
+        raise PlatformError(f"cannot start {command[0]}: {error}") from error
     finally:
         os.close(write)
 
@@ -52,6 +58,11 @@ def run_mosquitto(config: ServerConfig, program: Path) -> int:
     _keep_log(read, config)
     os.close(read)
     return child.wait()
+
+
+def _embedded(config: ServerConfig) -> list[str]:
+    place = (str(config.broker_conf), config.broker_host, str(config.broker_port), config.broker_user)
+    return [sys.executable, "-m", "fleet_server.embedded.process", *place]
 
 
 def _keep_log(read: int, config: ServerConfig) -> None:

@@ -1,0 +1,83 @@
+"""Sketches read side by side at the borders of what rows can show: each comes to what it comes to alone."""
+
+import numpy as np
+import pytest
+
+from edgeops.errors import MessageError
+from edgeops.sketch.alike import MAX_ALIKE_ROWS, Shape, unpack_alike
+from edgeops.sketch.packing import pack, unpack_all
+from edgeops.sketch.window import LIMIT, Sketcher
+from tests.unit.sketches import REFERENCE, packed
+
+MANY = 9
+#: Version, channels, rows below 128, one byte of bits.
+HEAD = 4
+
+
+def sketch_of(columns):
+    """Of three columns in grid steps."""
+    grid = REFERENCE.grid
+    sketcher = Sketcher(REFERENCE)
+    sketcher.add((grid.centre + grid.step * np.column_stack(columns)).astype(np.float32))
+    return pack(sketcher.sketch())
+
+
+def read_among_others(data, *, rows=60):
+    """What `data` is read as among good ones of its shape, all of which stay what they are."""
+    others = [packed(rows, seed=seed) for seed in range(MANY)]
+    read = unpack_all([*others[:4], data, *others[4:]])
+    assert [pack(one) for one in (*read[:4], *read[5:])] == others
+    return read[4]
+
+
+HUGE = 10 * LIMIT
+EXTREMES = {
+    "all at the upper end": [np.full(60, HUGE)] * 3,
+    "all at the lower end": [np.full(60, -HUGE)] * 3,
+    "from end to end": [np.tile([HUGE, -HUGE], 30)] * 3,
+    "nothing moves": [np.zeros(60)] * 3,
+    "one apart": [np.eye(1, 60, 7)[0] * HUGE, -np.eye(1, 60, 59)[0], np.arange(60) - 30],
+}
+
+
+@pytest.mark.parametrize("name", EXTREMES)
+def test_the_extremes_of_a_grid_are_read(name):
+    data = sketch_of(EXTREMES[name])
+    assert pack(read_among_others(data)) == data
+
+
+@pytest.mark.parametrize("rows", [0, 1, 2, 3, 31, 32, 127, 128, 500])
+def test_any_number_of_rows_is_read(rows):
+    data = [packed(rows, seed=seed) for seed in range(MANY)]
+    assert [pack(one) for one in unpack_all(data)] == data
+
+
+@pytest.mark.parametrize("rows", [MAX_ALIKE_ROWS, MAX_ALIKE_ROWS + 1])
+def test_so_many_rows_that_squares_of_sums_fill_64_bits_are_read(rows):
+    data = sketch_of([np.full(rows, HUGE), np.full(rows, -HUGE), np.tile([HUGE, -HUGE], rows // 2 + 1)[:rows]])
+    assert [pack(one) for one in unpack_all([data] * MANY)] == [data] * MANY
+
+
+def test_what_is_kept_of_one_keeps_no_other():
+    read = unpack_alike([packed(60, seed=seed) for seed in range(MANY)], Shape(channels=3, rows=60, head=HEAD))
+    assert all(one is not None for one in read)
+    assert all(array.base is None or array.base.size <= 3 * 32 for one in read for array in (one.counts, one.total))
+
+
+@pytest.mark.parametrize(
+    "number",
+    [
+        b"\x80\x00", b"\xff\x00", b"\x80" * 8 + b"\x01", b"\x80" * 9 + b"\x01", b"\xff" * 8 + b"\x7f",
+        b"\xff" * 9 + b"\x7f", b"\xff" * 20, b"\x00", b"\x7f", b"\xff\xff\xff\x7f", b"\x80\x80\x80\x04", b"\x81\x80\x80\x04",
+    ],
+)  # fmt: skip
+def test_a_number_out_of_form_or_bounds_is_refused_as_it_is_alone(number):
+    good = packed(60, seed=3)
+    for place in range(HEAD, len(good), 2):
+        data = good[:place] + number + good[place + 1 :]
+        alone = unpack_all([data])[0]
+        among = read_among_others(data)
+        if isinstance(alone, MessageError):
+            assert str(among) == str(alone)
+        else:
+            assert pack(among) == pack(alone) == data
