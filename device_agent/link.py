@@ -174,10 +174,11 @@ class Link:
                 self._say(Disconnected(str(error)))
             # Two agents under one id throw each other out: only a connection that lasted makes the next one quick.
             lasted = time.monotonic() - began_s > limits.RECONNECT_MAX.total_seconds()
-            attempts = 0 if lasted or self._older else attempts + 1
+            attempts = 0 if lasted else attempts + 1
+            self._client = None
             if self._older:
                 self._protocol, self._older = mqtt.MQTTv311, False
-            self._client = None
+                continue
             self._pause(random.uniform(0.0, spread_s(attempts, self._advertised_s)))  # noqa: S311 - guards nothing
 
     def _pause(self, seconds: float) -> None:

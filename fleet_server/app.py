@@ -173,7 +173,7 @@ def _context(certificate: Path) -> ssl.SSLContext:
     context.minimum_version = ssl.TLSVersion.TLSv1_2
     try:
         context.load_cert_chain(certificate)
-    except (OSError, ssl.SSLError) as error:
+    except OSError as error:
         raise ConfigError(
             f"cannot use the certificate {certificate}: {error}; `edgeops-server init` with the same options makes it"
         ) from error
@@ -196,7 +196,7 @@ class _Uvicorn(uvicorn.Server):
             try:
                 context.load_cert_chain(self._certificate)
                 _log.info("certificate.renewed")
-            except (OSError, ssl.SSLError):
+            except OSError:
                 # The one before is still shown.
                 _log.exception("certificate.unusable file=%s", self._certificate)
         return await super().on_tick(counter)

@@ -3,6 +3,7 @@
 from datetime import UTC, datetime
 from itertools import islice
 from typing import Annotated
+from urllib.parse import urlsplit
 
 import typer
 
@@ -13,6 +14,7 @@ from edgeops.cli.connection import connected
 from edgeops.cli.live import confirm, say
 from edgeops.cli.options import AsJson, Limit, parse_moment
 from edgeops.cli.output import print_facts, print_json, print_table, short_digest, size
+from edgeops.trust.transport import is_loopback
 
 app = typer.Typer(help="Enrolled devices.", no_args_is_help=True)
 
@@ -198,7 +200,7 @@ def token(
         print(one.token)
     say(
         f"on the device, until {tokens[0].expires_at:%H:%M} UTC: "
-        f"edgeops-agent enrol {client.url} --token TOKEN --name NAME"
+        f"edgeops-agent enrol {_for_devices(client)} --token TOKEN --name NAME"
     )
 
 
@@ -226,6 +228,17 @@ def release(client: Client, device: DeviceId, as_json: AsJson = False) -> None:
         print_json(released)
         return
     say(f"{device} is believed again, from what it says next")
+
+
+def _for_devices(client: Client) -> str:
+    """The server's address as devices elsewhere reach it: by the first name of its certificate that leads there."""
+    address = urlsplit(client.url)
+    certificate = client.authorities().certificate if is_loopback(address.hostname or "") else None
+    names = () if certificate is None else certificate.names
+    host = next((name for name in names if not is_loopback(name)), None)
+    if host is None:
+        return client.url
+    return f"{address.scheme}://{f'[{host}]' if ':' in host else host}:{address.port}"
 
 
 def _presence(device: Device) -> str:

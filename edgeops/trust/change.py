@@ -6,7 +6,7 @@ reads, checks and signs changes; `edgeops.trust.draft` makes them, `edgeops.trus
 `edgeops.trust.review` puts them into words.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from itertools import pairwise
@@ -302,11 +302,23 @@ def _check_files(targets: Targets, today: Targets, files: Mapping[str, bytes]) -
 def _metadata(data: bytes, kind: str) -> Metadata[Any]:
     try:
         metadata: Metadata[Any] = Metadata.from_bytes(data)
-    except (RepositoryError, ValueError, KeyError, TypeError, RecursionError) as error:
-        raise TrustError(f"not TUF metadata of {kind}: {error}") from error
-    if metadata.signed.type != kind:
+        # Asked for here, because what has no canonical form has no signature either.
+        content = metadata.signed_bytes
+    except (RepositoryError, ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
+        raise TrustError(f"not TUF metadata of {kind}: {error or type(error).__name__}") from error
+    if metadata.signed.type != kind or not content:
         raise TrustError(f"metadata of {metadata.signed.type} where {kind} is expected")
+    if not all(isinstance(one, str) for one in _names(metadata.signed)):
+        raise TrustError(f"metadata of {kind} whose roles and key ids are no texts")
     return metadata
+
+
+def _names(signed: Root | Targets) -> Iterator[object]:
+    """What python-tuf takes as it comes."""
+    roles = signed.roles if isinstance(signed, Root) else signed.delegations and signed.delegations.roles
+    for name, role in (roles or {}).items():
+        yield name
+        yield from role.keyids
 
 
 def _part(raw: msgspec.Raw, kind: str) -> Metadata[Any] | None:

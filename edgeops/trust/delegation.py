@@ -158,13 +158,13 @@ def _roles(targets: Targets) -> dict[str, DelegatedRole]:
 def _delegation(targets: Targets, role: DelegatedRole) -> Delegation:
     assert targets.delegations is not None
     expires = _end(role)
-    if expires is None or len(role.keyids) != 1:
+    key = targets.delegations.keys.get(role.keyids[0]) if len(role.keyids) == 1 else None
+    if expires is None or key is None:
         raise TrustError(f"the delegation to {role.name} has no end, or not one key; delegate again")
-    key = targets.delegations.keys[role.keyids[0]]
     return Delegation(
         model=role.name.removeprefix(ROLE_PREFIX),
         key_id=key.keyid,
-        public_hex=str(key.keyval["public"]),
+        public_hex=str(key.keyval.get("public")),
         expires=expires,
     )
 

@@ -26,7 +26,7 @@ def believing(authorities: Path | None, *, judges_time: bool = True) -> ssl.SSLC
     """
     try:
         context = ssl.create_default_context(cafile=authorities)
-    except (OSError, ssl.SSLError) as error:
+    except OSError as error:
         raise ConfigError(
             f"cannot read CAs from {authorities}: {error}; name the right file with EDGEOPS_CA"
         ) from error

@@ -9,20 +9,17 @@ from collections.abc import Collection, Iterable, Sequence
 from datetime import datetime
 from typing import TypedDict
 
-from sqlalchemy import Connection, Insert, Table, bindparam, delete, func, select, tuple_, update
+from sqlalchemy import Connection, Insert, Table, bindparam, delete, func, select, update
 from sqlalchemy.exc import IntegrityError
 
 from edgeops import limits
 from edgeops.protocol.envelope import Mark, Session
-from fleet_server.db.many import insert_many
+from fleet_server.db.many import insert_many, select_many
 from fleet_server.db.tables import marks, predictions, quarantine, spools, windows
 from fleet_server.db.upsert import insert
 
 #: (device, spool, seq)
 WindowKey = tuple[str, bytes, int]
-
-#: Keys in one IN (...): three values each.
-_IN_KEYS = 1_000
 
 
 class WindowRow(TypedDict):
@@ -152,12 +149,8 @@ def add_windows(connection: Connection, rows: Sequence[WindowRow]) -> list[Windo
 
 def _known_windows(connection: Connection, keys: Sequence[WindowKey]) -> set[WindowKey]:
     """Those of these windows that are there."""
-    known: set[WindowKey] = set()
-    columns = (windows.c.device_id, windows.c.spool, windows.c.seq)
-    for start in range(0, len(keys), _IN_KEYS):
-        query = select(*columns).where(tuple_(*columns).in_(keys[start : start + _IN_KEYS]))
-        known.update((row.device_id, row.spool, row.seq) for row in connection.execute(query))
-    return known
+    rows = select_many(connection, windows, ("device_id", "spool", "seq"), keys)
+    return {(row.device_id, row.spool, row.seq) for row in rows}
 
 
 def put_predictions(connection: Connection, rows: Sequence[PredictionRow]) -> None:

@@ -11,12 +11,9 @@ from typing import Any, TypedDict
 
 from sqlalchemy import Connection, Float, Row, cast, func, select, tuple_
 
-from fleet_server.db.many import insert_many
+from fleet_server.db.many import insert_many, select_many
 from fleet_server.db.tables import rollups
 from fleet_server.db.upsert import insert
-
-#: Keys in one IN (...): four values each.
-_IN_KEYS = 1_000
 
 #: (device, deployment, digest, hour)
 RollupKey = tuple[str, str, str, datetime]
@@ -72,13 +69,9 @@ class FleetHour:
 def some(connection: Connection, keys: Collection[RollupKey]) -> dict[RollupKey, RollupRow]:
     """Those of these hours that are there."""
     found: dict[RollupKey, RollupRow] = {}
-    columns = (rollups.c.device_id, rollups.c.deployment, rollups.c.digest, rollups.c.hour)
-    ordered = list(keys)
-    for start in range(0, len(ordered), _IN_KEYS):
-        query = select(rollups).where(tuple_(*columns).in_(ordered[start : start + _IN_KEYS]))
-        for row in connection.execute(query):
-            values = _row(row)
-            found[values["device_id"], values["deployment"], values["digest"], values["hour"]] = values
+    for row in select_many(connection, rollups, ("device_id", "deployment", "digest", "hour"), list(keys)):
+        values = _row(row)
+        found[values["device_id"], values["deployment"], values["digest"], values["hour"]] = values
     return found
 
 

@@ -5,6 +5,7 @@ One link per data folder: it keeps what is committed in memory, so a second one 
 
 import logging
 import signal
+import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -13,6 +14,7 @@ from datetime import UTC, datetime
 from functools import partial
 from types import FrameType
 
+from edgeops import limits
 from edgeops.protocol.envelope import Session
 from edgeops.protocol.topics import ALL_UP
 from edgeops.structs import learn_all
@@ -59,6 +61,8 @@ def run_link(config: ServerConfig, *, share: Share = _SHARE, stopping: threading
 
 def _run(config: ServerConfig, database: Database, allowance: Allowance, stopping: threading.Event) -> None:
     learn_all()
+    # Who verifies a signature lets go of the interpreter lock, and would then wait for it for 5 ms at every message.
+    sys.setswitchinterval(limits.LINK_SWITCH_INTERVAL.total_seconds())
     voice = Voice.of(config, database, now=datetime.now(UTC))
     broker = Broker(
         host=config.local_broker_host,

@@ -11,13 +11,17 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from tuf.api import exceptions
 from tuf.ngclient.fetcher import FetcherInterface
 
-from edgeops.errors import TrustError
+from edgeops.errors import InputError, TrustError
 from edgeops.protocol.keys import PublicKey, SigningKey, read_private_key
+from edgeops.trust.change import Change, decode_change, encode_change, signatures
+from edgeops.trust.change import check as check_change
 from edgeops.trust.client import verify
+from edgeops.trust.draft import Draft
 from edgeops.trust.fetching import NOT_FOUND
 from edgeops.trust.frames import Ask, Failure, Result
 from edgeops.trust.keyring import decode_fleet_keys, encode_fleet_keys, fleet_keys_of
 from edgeops.trust.repository import Repository
+from edgeops.trust.review import describe
 from edgeops.trust.storage import Storage
 from tests.fuzz.parser import Parser, scratch, through_file, through_text
 
@@ -121,6 +125,25 @@ def _locked_pem() -> bytes:
 
 _FLEET_KEYS = encode_fleet_keys(fleet_keys_of(_KEY.public))
 
+
+def _shown(data: bytes) -> Change:
+    """A file that somebody is asked to sign, up to what is shown of it."""
+    change = decode_change(data)
+    check_change(change, now=_AT)
+    assert describe(change)
+    assert signatures(change)
+    return change
+
+
+def _changes() -> Sequence[bytes]:
+    repository = Repository.open(_site() / "repository", _site() / "keys")
+    listing, trusting = (Draft(repository.base(), _AT) for _ in range(2))
+    listing.list({"fleet/keys.json": encode_fleet_keys(fleet_keys_of(_KEY.public, epoch=2))})
+    listing.delegate("gas", _KEY.public)
+    trusting.trust("root", [_KEY.public], threshold=2)
+    return [encode_change(draft.finish()) for draft in (listing, trusting)]
+
+
 PARSERS = (
     Parser(name="tuf-metadata", read=_refresh, errors=(), seeds=_refreshed, most_bytes=8192),
     Parser(name="tuf-storage", read=_stored, errors=(TrustError,), seeds=_refreshed, most_bytes=8192),
@@ -130,6 +153,14 @@ PARSERS = (
         errors=(TrustError,),
         write=encode_fleet_keys,
         seeds=lambda: [_FLEET_KEYS, b"[" * 70_000],
+    ),
+    Parser(
+        name="change",
+        read=_shown,
+        errors=(InputError, TrustError),
+        write=encode_change,
+        seeds=_changes,
+        most_bytes=16_384,
     ),
     Parser(
         name="private-key",

@@ -77,7 +77,7 @@ def publish(client, version):
     assert client.wait_job(client.publish(MODEL, version).id).error is None
 
 
-def roll_out(client, version, *, to="all", waves=("1", "100%")):
+def roll_out(client, version, *, to="all", waves=("100%",)):
     """Roll a version out, and wait for its end."""
     made = client.create_rollout(MODEL, version, variant=VARIANT, deployment=DEPLOYMENT, to=to, waves=waves)
     eventually(lambda: client.rollout(made.id).state != "running", what=f"the rollout of {version} ended")

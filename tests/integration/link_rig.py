@@ -29,11 +29,13 @@ from tests.integration.waiting import ask_until, free_port, mosquitto
 
 DEADLINE_S = 30.0
 LINK = """
-import json, logging, pathlib, sys
+import json, logging, os, pathlib, sys
 from fleet_server.config import ServerConfig
 from fleet_server.link import run_link
+from fleet_server.link.allowance import Share
 logging.basicConfig(level=logging.INFO)
-run_link(ServerConfig(pathlib.Path(sys.argv[1]), broker_port=int(sys.argv[2]), **json.loads(sys.argv[3])))
+config = ServerConfig(pathlib.Path(sys.argv[1]), broker_port=int(sys.argv[2]), **json.loads(sys.argv[3]))
+run_link(config, share=Share.of(os.environ))
 """
 BROKER = """
 import pathlib, sys

@@ -136,6 +136,15 @@ def test_a_server_without_tls_has_nothing_to_switch(tmp_path):
         rig.close()
 
 
+def test_a_token_comes_with_the_address_that_devices_elsewhere_use(site, capsys):
+    names = ServerConfig(site.config.data, tls=True, names=("2001:db8::7", "fleet.example"))
+    certificates.Certificates(names).keep_fresh(NOW)
+    assert run(["devices", "token", "--data", str(site.config.data)]) == Exit.OK
+    said = capsys.readouterr()
+    assert said.out.strip().endswith(f"@{site.listed[0].fingerprint}")
+    assert f"edgeops-agent enrol https://[2001:db8::7]:{site.rig.url.rpartition(':')[2]} --token" in said.err
+
+
 # -- the runbook
 
 

@@ -12,6 +12,7 @@ from edgeops.trust.issuing import new_issuer, write_issuer
 from edgeops.trust.repository import Repository
 from fleet_server import certificates
 from fleet_server.certificates import Certificates, listed_authorities, newest_authority, pinned, shown_certificate
+from fleet_server.cli import main
 from fleet_server.config import ServerConfig
 from fleet_server.setup import init
 
@@ -84,6 +85,15 @@ def test_init_makes_a_ca_and_a_certificate_and_is_harmless_to_repeat(tmp_path):
     assert before == (shown_certificate(config), listed_authorities(config))
     (authority,) = before[1]
     assert authority.signed(before[0])
+
+
+def test_a_server_beyond_loopback_is_made_with_the_names_that_its_owner_gives(tmp_path, capsys):
+    command = ["init", "--data", str(tmp_path), "--listen", "0.0.0.0"]
+    assert main(command) == 2
+    assert "--host" in capsys.readouterr().err
+    assert main([*command, "--host", "fleet.example"]) == 0
+    assert "fleet.example" in names_in(shown_certificate(ServerConfig(tmp_path)))
+    assert "listener 8471 0.0.0.0" in ServerConfig(tmp_path).broker_conf.read_text()
 
 
 def test_without_tls_a_ca_is_listed_for_later_and_nothing_is_shown(tmp_path):
