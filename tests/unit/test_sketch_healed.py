@@ -197,3 +197,28 @@ def test_a_profile_holds_the_calibration_of_its_confidence_channel():
     assert healed(calibration=calibration).expected_accuracy() is not None
     made = build_reference(rows(50), NAMES, discrete={"answer"}, calibration=calibration)
     assert made.expected_accuracy() is not None
+
+
+def test_a_confidence_beyond_one_is_worth_no_more_than_one():
+    shares = fit_calibration(np.zeros(0, np.float32), np.zeros(0, bool), 3 * EDGES)
+    assert shares.max() == 1.0
+
+
+def test_a_model_of_inputs_alone_and_one_of_a_single_channel_are_healed():
+    kept = healed(is_input=(True, True, True))
+    assert kept.names == NAMES
+    assert np.array_equal(kept.summary().counts, windows().counts)
+    single = healed(names=("a",), is_input=(True,), values=np.zeros((4, 1), np.float32))
+    assert single.summary().counts.tolist() == windows().counts[:1].tolist()
+
+
+def test_a_healed_model_watches_up_to_64_channels():
+    names = ("a", *(f"projection-{place}" for place in range(64)))
+    for count in (64, 65):
+        some = {"names": names[:count], "is_input": (True, *[False] * (count - 1))}
+        values = np.random.default_rng(5).normal(size=(4, count)).astype(np.float32)
+        if count == 64:
+            assert len(healed(**some, values=values).channels) == 64
+        else:
+            with pytest.raises(ArtifactError, match="and 65 channels"):
+                healed(**some, values=values)

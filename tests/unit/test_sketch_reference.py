@@ -174,6 +174,7 @@ def test_classes_as_frequent_as_each_other_keep_their_order_and_empty_ones_go_to
         ({"sketches": ()}, "0 class sketches"),
         ({"owner": bytes(31)}, "do not say which answer is whose"),
         ({"owner": bytes([3] * 32)}, "do not say which answer is whose"),
+        ({"owner": bytes([0] * 31 + [3])}, "do not say which answer is whose"),
         ({"sketches": (pack(Sketcher(profile_of(normal(10, 3))).sketch()),), "owner": bytes(32)}, "other channels"),
     ],
 )
@@ -213,6 +214,11 @@ def test_a_grid_step_is_a_32nd_of_the_deviation_or_of_the_middle_half_if_that_is
     lower, upper = np.quantile(tailed, (0.25, 0.75))
     assert grid_of(tailed)[1] == pytest.approx((upper - lower) / 1.349 / 32, rel=1e-3)
     assert (upper - lower) / 1.349 < tailed.std()
+
+
+def test_a_channel_far_from_zero_is_measured_by_its_deviation():
+    values = 1000 + np.linspace(-1, 1, 1001)
+    assert grid_of(values)[1] == pytest.approx(values.std() / 32, rel=1e-3)
 
 
 def test_where_half_of_the_values_are_one_the_deviation_counts():
@@ -307,5 +313,30 @@ def test_a_warning_names_five_channels_and_counts_the_others():
     values = np.ones((50, 7), np.float32)
     (warning,) = reference_warnings(profile_of(values))
     assert warning.startswith("c0, c1, c2, c3, c4 and 2 more never changed")
+    (warning,) = reference_warnings(profile_of(values[:, :6]))
+    assert warning.startswith("c0, c1, c2, c3, c4 and 1 more never changed")
     (warning,) = reference_warnings(profile_of(values[:, :5]))
     assert warning.startswith("c0, c1, c2, c3, c4 never changed")
+
+
+def test_one_class_sketch_of_other_channels_is_enough_to_refuse_all():
+    profile, _ = by_class_profile()
+    good, *rest = profile.by_class.sketches
+    strange = pack(Sketcher(profile_of(normal(10, 3))).sketch())
+    broken = msgspec.structs.replace(profile.by_class, sketches=(good, strange, *rest[1:]))
+    assert "other channels" in refusal(msgspec.structs.replace(profile, by_class=broken))
+
+
+def test_blocks_of_an_ordered_reference_are_of_its_consecutive_rows():
+    values = normal(1000, 1, seed=7)
+    profile = profile_of(values, ordered=True)
+    assert profile.block_rows == (50, 100, 200, 250)
+    bins = profile.grid.edges[0].searchsorted(values[:, 0], side="right")
+    for place, length in enumerate(profile.block_rows):
+        largest = 0.0
+        for start in range(0, 1000 - length + 1, 50):
+            inside = np.zeros(1000, bool)
+            inside[start : start + length] = True
+            shares = [np.cumsum(np.bincount(bins[part], minlength=32)) / part.sum() for part in (inside, ~inside)]
+            largest = max(largest, np.abs(shares[0] - shares[1]).max())
+        assert profile.wander()[place, 0] == pytest.approx(largest, abs=1e-6)

@@ -389,15 +389,44 @@ def test_a_descriptor_that_is_none_is_not_signed(draft):
         describe(draft.finish())
 
 
-def test_delegations_that_change_in_a_way_that_nobody_makes_are_not_signed(draft):
+@pytest.mark.parametrize(
+    "changed",
+    [
+        {"threshold": 2}, {"terminating": False}, {"paths": ["models/*/auto/*"]}, {"paths": ["models/gas/*"]},
+        {"unrecognized_fields": {"x-edgeops-expires": "2026-12-01T00:00:00Z", "x-more": 1}},
+    ],
+)  # fmt: skip
+def test_a_delegation_that_says_more_than_ours_do_is_not_signed(draft, changed):
     draft.delegate("gas", new_keys()[0])
     change = draft.finish()
-    hidden = deepcopy(change.targets)
-    hidden.signed.delegations.roles["anything"] = deepcopy(hidden.signed.delegations.roles["auto-gas"])
-    hidden.signed.delegations.roles["anything"].name = "anything"
-    base = replace(change.base, targets=change.targets)
-    with pytest.raises(TrustError, match="in a way that nobody makes"):
-        describe(replace(change, base=base, targets=hidden))
+    check(change, now=NOW)
+    for name, value in changed.items():
+        setattr(change.targets.signed.delegations.roles["auto-gas"], name, value)
+    with pytest.raises(TrustError, match=r"the delegations \(auto-gas\) are not as edgeops key delegate makes them"):
+        check(change, now=NOW)
+
+
+def test_a_key_that_no_delegation_needs_is_not_signed(draft):
+    draft.delegate("gas", new_keys()[0])
+    change = draft.finish()
+    stray = tuf_key(new_keys()[0])
+    change.targets.signed.delegations.keys[stray.keyid] = stray
+    with pytest.raises(TrustError, match=r"the delegations \(their keys\) are not as"):
+        check(change, now=NOW)
+
+
+def test_no_delegation_holds_longer_than_one_does(draft):
+    draft.delegate("gas", new_keys()[0])
+    change = draft.finish()
+    role = change.targets.signed.delegations.roles["auto-gas"]
+    for days, held in ((1, True), (2, False)):
+        ends = NOW + limits.DELEGATION_LIFE + timedelta(days=days)
+        role.unrecognized_fields["x-edgeops-expires"] = f"{ends:%Y-%m-%dT%H:%M:%SZ}"
+        if held:
+            check(change, now=NOW)
+        else:
+            with pytest.raises(TrustError, match="the delegation of gas would hold until"):
+                check(change, now=NOW)
 
 
 def test_a_change_of_root_lists_no_models_only(draft):
@@ -428,3 +457,25 @@ def test_the_time_counts_if_a_fleet_key_signed_it_for_this_question():
     with pytest.raises(TrustError, match="no key of this fleet"):
         asked(key_id="0" * 16)
     assert not key.public.verifies(key.sign(nonce), b"edgeops-moment-v1\0" + nonce)
+
+
+# -- signatures -----------------------------------------------------------------------------
+
+
+def test_people_sign_one_after_the_other_and_no_signature_is_lost(repository, keys, tmp_path):
+    other = tmp_path / "other"
+    other.mkdir()
+    draft = Draft(repository.base(), NOW)
+    draft.trust("root", [prepare(other, "root")], threshold=2)
+    change = draft.finish()
+    assert not is_signed(change)
+    sign(change, by_id(other))
+    assert not is_signed(change), "the keys of today have not signed"
+    change = decode_change(encode_change(change))
+    sign(change, by_id(keys))
+    assert is_signed(change)
+    assert [(one.what, len(one.signed), one.missing) for one in signatures(change)] == [
+        ("root (by the keys of today)", 1, 0),
+        ("root", 2, 0),
+    ]
+    assert repository.submit(change, NOW)

@@ -146,6 +146,13 @@ def test_a_file_that_the_server_lacks_is_another_failure_than_no_contact():
     assert kind_of(unreached.value) is FailureKind.TRANSPORT
 
 
+def test_a_server_may_be_reached_by_http_or_https_whatever_its_address_ends_with(site):
+    HttpFetcher("https://127.0.0.1:1/tuf")
+    with served(site) as url:
+        for base in (url, f"{url}/", f"{url}//"):
+            assert b"".join(HttpFetcher(base).fetch("metadata/1.root.json")) == site.repository.trusted_root()
+
+
 def test_an_empty_file_is_a_file():
     fetcher, _ = parent(Answer(data=b""))
     assert b"".join(fetcher.fetch("targets/empty")) == b""
@@ -249,6 +256,26 @@ def test_the_suite_is_told_what_is_not_listed(suite, tmp_path, capsys):
     wanted = ("--target-name", "models/digits/9-int8.json", "--target-base-url", f"{url}/targets")
     assert run(*wanted, "--target-dir", str(tmp_path), "download") == 1
     assert "other: current metadata does not list models/digits/9-int8.json\n" in capsys.readouterr().err
+
+
+def test_the_suite_is_told_what_cannot_be_read_asked_or_believed(suite, site, tmp_path, capsys):
+    run, _ = suite
+    assert conformance.main(["--metadata-dir", str(tmp_path / "m"), "init", str(tmp_path / "nothing")]) == 1
+    assert (
+        conformance.main(["--metadata-dir", str(tmp_path / "metadata"), "--metadata-url", "file:///", "refresh"]) == 1
+    )
+    (site.served / "metadata/timestamp.json").write_bytes(b"{}")
+    assert run("refresh") == 1
+    told = capsys.readouterr().err.splitlines()
+    assert "No such file" in told[0]
+    assert "not an http or https URL" in told[1]
+    assert told[2].startswith("other: ")
+
+
+def test_a_device_without_a_folder_of_its_own_is_told_to_enrol(site, tmp_path):
+    failure = client.verify(tmp_path / "never" / "was", ask(site), fetcher=HttpFetcher("http://127.0.0.1:9"))
+    assert failure.kind is FailureKind.OTHER
+    assert "edgeops-agent enrol" in failure.detail
 
 
 def test_the_suite_is_told_why_metadata_is_refused(suite, site, capsys):

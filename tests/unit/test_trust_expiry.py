@@ -83,3 +83,22 @@ def test_what_was_signed_again_is_told_again_when_its_time_comes(database):
     assert told(database) == [("targets", 7)]
     KeyAlerts(database).look((key("targets", 365),), NOW + timedelta(days=360))
     assert told(database) == [("targets", 7), ("targets", 7)]
+
+
+@pytest.mark.parametrize(
+    ("role", "model", "ends"),
+    [
+        ("root", None, "edgeops key renew root --keys DIR"),
+        ("targets", None, "edgeops key renew targets --keys DIR"),
+        ("ca", None, "edgeops key ca renew"),
+        ("snapshot", None, "says that its jobs process has trouble"),
+        ("auto-gas", "gas", "edgeops key delegate gas"),
+    ],
+)
+def test_advice_ends_with_what_to_do(role, model, ends):
+    assert advice(role, model).endswith(ends)
+
+
+def test_a_span_of_half_a_life_would_have_to_be_told_always():
+    assert alert_stage(NOW + timedelta(days=7), life=timedelta(days=14), now=NOW) is None
+    assert alert_stage(NOW + timedelta(days=7), life=timedelta(days=15), now=NOW) == timedelta(days=7)

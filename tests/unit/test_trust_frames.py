@@ -99,6 +99,21 @@ def test_a_frame_of_another_shape_is_an_error():
         read_frame(stream, Said)
 
 
+@pytest.mark.parametrize("body", [b"\x81\xa4need\xa1\xff", b"\x81\xa1x" + b"\x91" * 5000])
+def test_a_frame_that_is_no_text_or_nested_without_end_is_an_error(body):
+    with pytest.raises(TrustError, match="not a Said frame"):
+        read_frame(io.BytesIO(len(body).to_bytes(4, "big") + body), Said)
+
+
+def test_a_frame_of_the_limit_is_read():
+    data = bytes(MAX_FRAME_BYTES - 11)
+    stream = io.BytesIO()
+    write_frame(stream, Answer(data=data))
+    assert len(stream.getvalue()) == 4 + MAX_FRAME_BYTES
+    stream.seek(0)
+    assert read_frame(stream, Answer).data == data
+
+
 def test_a_frame_beyond_the_limit_is_not_read():
     with pytest.raises(TrustError, match="exceeds"):
         read_frame(io.BytesIO((MAX_FRAME_BYTES + 1).to_bytes(4, "big")), Said)
