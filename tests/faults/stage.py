@@ -24,7 +24,7 @@ from edgeops.update.update import RESTING
 from tests.chaos.system import is_stopped
 from tests.faults.card import Card
 from tests.faults.stopwatch import Answer, Stopwatch, answers
-from tests.faults.table import DEADLY, STARTS, Cell, Mishap, Model, Story
+from tests.faults.table import DEADLY, STARTS, Cell, End, Mishap, Model, Story
 from tests.golden.tiny import COLUMNS, tiny_artifact, tiny_rows
 from tests.integration.agent_rig import DEPLOYMENT, Rig, eventually
 
@@ -100,16 +100,9 @@ class Stage:
 
     def play(self, cell: Cell) -> "Outcome":
         """From an incumbent at work, through the mishap, until everything has settled."""
-        rig, server = self.rig, self.rig.server
-        self._answers.unlink(missing_ok=True)
-        self.card.hold(self._prepared)
-        server.forget()
-        digest, target = self.models[Model.INCUMBENT]
-        server.desire(1, (DEPLOYMENT, digest, target))
-        watch = self._start(cell.fail_point)
+        rig = self.rig
+        watch = self._start_incumbent(cell, fail_point=cell.fail_point)
         watches = [watch]
-        eventually(lambda: self._rows_answered() >= _BEGUN_ROWS, what=f"{cell}: the incumbent answers")
-        eventually(lambda: server.reported, what=f"{cell}: the agent is in contact")
         self._begin(cell.story)
         if cell.mishap in DEADLY:
             eventually(rig.died, what=f"{cell}: it is killed")
@@ -119,12 +112,39 @@ class Stage:
             watches.append(self._start_again(cell))
         elif cell.mishap in {Mishap.FULL, Mishap.READ_ONLY, Mishap.LOST_ACK}:
             self._strike(cell, watch)
-        self._settle(cell)
+        return self._end(cell, cell.end, watches)
+
+    def update(self, artifact: bytes, end: End, **settings: str) -> "Outcome":
+        """From an incumbent at work, through an update in an agent with such an environment, until it has settled."""
+        wanted = self.rig.server.publish_artifact(artifact)
+        watch = self._start_incumbent(wanted[1], **settings)
+        self.rig.server.desire(2, (DEPLOYMENT, *wanted))
+        return self._end(wanted[1], end, [watch])
+
+    def _start_incumbent(self, what: object, **settings: str) -> Stopwatch:
+        """The device as it was prepared, answering and in contact."""
+        server = self.rig.server
+        self._answers.unlink(missing_ok=True)
+        self.card.hold(self._prepared)
+        server.forget()
+        digest, target = self.models[Model.INCUMBENT]
+        server.desire(1, (DEPLOYMENT, digest, target))
+        watch = self._start(**settings)
+        eventually(lambda: self._rows_answered() >= _BEGUN_ROWS, what=f"{what}: the incumbent answers")
+        eventually(lambda: server.reported, what=f"{what}: the agent is in contact")
+        return watch
+
+    def _end(self, what: object, end: End, watches: list[Stopwatch]) -> "Outcome":
+        """It settles as it must, and the agent is stopped."""
+        self._settle(what, end)
+        settled_s = time.time()
+        if end.active is not Model.NONE:
+            eventually(lambda: self._answers_since(settled_s), what=f"{what}: somebody goes on answering")
         end_s = time.time()
-        assert rig.stop_agent() == 0, f"{cell}: it does not end well"
+        assert self.rig.stop_agent() == 0, f"{what}: it does not end well"
         watches[-1].stop()
-        self._look_at_disk(cell)
-        return Outcome(self, cell, watches, until_s=end_s)
+        self._look_at_disk(what)
+        return Outcome(self, watches, until_s=end_s)
 
     def _begin(self, story: Story) -> None:
         server = self.rig.server
@@ -174,8 +194,8 @@ class Stage:
         time.sleep(_HOLD_S)
         self.rig.server.acknowledges = True
 
-    def _start(self, fail_point: str = "") -> Stopwatch:
-        self.rig.start_agent(fail_point=fail_point, EDGEOPS_DISK_RESERVE_MIB="1")
+    def _start(self, **settings: str) -> Stopwatch:
+        self.rig.start_agent(EDGEOPS_DISK_RESERVE_MIB="1", **settings)
         return Stopwatch(self.rig.agent.pid)
 
     def _start_again(self, cell: Cell) -> Stopwatch:
@@ -199,9 +219,9 @@ class Stage:
         self.card.empty()
         return watch
 
-    def _settle(self, cell: Cell) -> None:
+    def _settle(self, what: object, end: End) -> None:
         """The server has heard the end of it, and all that the device had to say."""
-        end, server = cell.end, self.rig.server
+        server = self.rig.server
 
         def has_settled() -> bool:
             state, status = server.state(), self.rig.status()
@@ -214,7 +234,7 @@ class Stage:
                 and status["pending_records"] == 0
             )
 
-        eventually(has_settled, what=f"{cell}: it settles as {end}; {self._standing()}")
+        eventually(has_settled, what=f"{what}: it settles as {end}; {self._standing()}")
 
     def _standing(self) -> str:
         return f"before: {self.rig.server.state()}"
@@ -229,13 +249,13 @@ class Stage:
         reports = self.rig.server.reports()
         return sorted((one.installation, one.state) for one in reports if one.state in RESTING)
 
-    def _look_at_disk(self, cell: Cell) -> None:
+    def _look_at_disk(self, what: object) -> None:
         """What would answer after a start is what somebody signed, byte for byte."""
         slots = Slots(self.rig.state.deployment(DEPLOYMENT))
         active = slots.pointer.active
         if active is not None:
-            assert active in self._signed, f"{cell}: {active} is active"
-            assert slots.holds(active), f"{cell}: {active} is not what lies there"
+            assert active in self._signed, f"{what}: {active} is active"
+            assert slots.holds(active), f"{what}: {active} is not what lies there"
 
     def _rows_answered(self) -> int:
         return len(answers(self._answers))
@@ -261,14 +281,14 @@ class Stage:
 
 
 class Outcome:
-    """What is asserted of a cell."""
+    """What is asserted of it."""
 
-    def __init__(self, stage: Stage, cell: Cell, watches: list[Stopwatch], *, until_s: float) -> None:
-        self._stage, self.cell, self._watches = stage, cell, watches
-        self._until_s = until_s
+    def __init__(self, stage: Stage, watches: list[Stopwatch], *, until_s: float) -> None:
+        self._stage, self._watches, self._until_s = stage, watches, until_s
         self.answers = answers(stage._answers)
         self.active = Slots(stage.rig.state.deployment(DEPLOYMENT)).pointer.active
         self.reports = tuple(state for _, state in stage.final_reports())
+        self.detail = stage.rig.server.state().detail
 
     @property
     def first_prediction_s(self) -> float:

@@ -1,12 +1,36 @@
-"""Every state of an update, struck by every mishap, ends as the table says, and no prediction is lost on the way."""
+"""Every state of an update, struck by every mishap, ends as the table says, and no prediction is lost on the way.
+
+So do updates whose model is the mishap: the child that probes it crashes, hangs or takes too much memory.
+"""
+
+from functools import partial
 
 import pytest
 
-from edgeops.protocol.messages import UpdateState
+from edgeops.protocol.messages import Reason, UpdateState
 from tests.faults.stage import FIRST_S, Stage
-from tests.faults.table import CELLS, DEADLY, SLICE, Mishap, Model
+from tests.faults.table import CELLS, DEADLY, SLICE, End, Mishap, Model
+from tests.golden.tiny import hungry_artifact, tiny_artifact
 
 pytestmark = pytest.mark.slow
+
+#: Runs first in every process of the agent: what befalls the child, and patience that a test can wait for.
+_CRASH = """
+import sys
+if "device_agent.probe" in sys.orig_argv:
+    import ctypes
+    ctypes.string_at(0)
+"""
+_HANG = """
+import sys, time
+if "device_agent.probe" in sys.orig_argv:
+    end_s = time.monotonic() + 30
+    while time.monotonic() < end_s:
+        pass
+from datetime import timedelta
+from edgeops import limits
+limits.PROBE_TIMEOUT = timedelta(seconds=3)
+"""
 
 
 @pytest.fixture(scope="module")
@@ -51,3 +75,21 @@ def test_a_struck_update_ends_as_the_table_says(stage, cell):
         assert outcome.excess_gap_s <= 0
     if cell.mishap in DEADLY and cell.end.active is not Model.NONE:
         assert outcome.first_prediction_s <= FIRST_S
+
+
+@pytest.mark.parametrize(
+    ("artifact", "customization", "detail"),
+    [
+        pytest.param(partial(tiny_artifact, version=6), _CRASH, "SIGSEGV", id="crash"),
+        pytest.param(partial(tiny_artifact, version=7), _HANG, "hung", id="hang"),
+        pytest.param(hungry_artifact, "", "FILL", id="memory"),
+    ],
+)
+def test_a_child_that_breaks_in_the_probe_costs_no_prediction(stage, tmp_path, artifact, customization, detail):
+    (tmp_path / "sitecustomize.py").write_text(customization)
+    end = End(UpdateState.FAILED, Reason.PROBE, Model.INCUMBENT, (UpdateState.FAILED,))
+    outcome = stage.update(artifact(), end, PYTHONPATH=str(tmp_path))
+    assert detail in outcome.detail
+    assert {answer.digest for answer in outcome.answers} == {stage.digest(Model.INCUMBENT)}
+    assert outcome.skipped_rows == []
+    assert outcome.excess_gap_s <= 0
