@@ -13,7 +13,7 @@ import time
 from collections import deque
 from datetime import UTC, datetime
 from pathlib import Path
-from threading import Event, RLock, Thread
+from threading import Event, Lock, Thread
 from typing import Any
 
 import msgspec
@@ -45,11 +45,18 @@ class MqttSink:
         self._encoder = msgspec.json.Encoder()
         self._digest = ""
         self._phase = Phase.LIVE
-        self._lock = RLock()
+        #: Guards what is below; never held while paho is called, which calls back under locks of its own.
+        self._lock = Lock()
+        #: Held by the one thread that hands over to paho.
+        self._turn = Lock()
         self._most = 1 if target.actuating else limits.SINK_WAITING
         self._waiting: deque[bytes] = deque()
         #: What the broker has not confirmed, by packet id.
         self._in_flight: dict[int, bytes] = {}
+        #: What is being handed over and has no packet id yet; None = nothing, or it waits again.
+        self._handed: bytes | None = None
+        #: Packets that the broker confirmed before they were in flight here.
+        self._early: set[int] = set()
         self._dropped = 0
         self._client: mqtt.Client | None = None
         self._connected = False
@@ -93,7 +100,7 @@ class MqttSink:
     def close(self) -> None:
         """Leave, once what was handed over has left, as far as half a second allows."""
         until_s = time.monotonic() + _CLOSE_TIMEOUT_S
-        while self._connected and (self._waiting or self._in_flight) and time.monotonic() < until_s:
+        while self._connected and (self._waiting or self._handed or self._in_flight) and time.monotonic() < until_s:
             time.sleep(0.01)
         self._closing.set()
         client = self._client
@@ -105,22 +112,50 @@ class MqttSink:
     def _put(self, message: dict[str, Any]) -> None:
         with self._lock:
             self._waiting.append(self._encoder.encode(message))
-            self._publish()
-            while len(self._waiting) > self._most:
-                self._waiting.popleft()
-                self._dropped += 1
+        self._publish()
+        with self._lock:
+            self._trim()
 
     def _publish(self) -> None:
-        """Hand to paho what fits; it writes to a socket that does not block, or keeps it."""
-        client, target = self._client, self._target
-        while client is not None and self._connected and self._waiting and len(self._in_flight) < limits.SINK_IN_FLIGHT:
-            data = self._waiting.popleft()
-            sent = client.publish(target.topic, data, qos=target.qos)
+        """Hand to paho what fits; it writes to a socket that does not block, or keeps it.
+
+        Nobody waits for the thread that is at it: that one looks again after it has given its turn back.
+        """
+        goes_on = True
+        while goes_on and self._has_room() and self._turn.acquire(blocking=False):
+            try:
+                goes_on = self._hand_over()
+            finally:
+                self._turn.release()
+
+    def _has_room(self) -> bool:
+        return self._connected and bool(self._waiting) and len(self._in_flight) < limits.SINK_IN_FLIGHT
+
+    def _hand_over(self) -> bool:
+        """One message; False = paho did not take it. The connection may be lost meanwhile: then it waits again."""
+        with self._lock:
+            client = self._client
+            if client is None or not self._has_room():
+                return True
+            data = self._handed = self._waiting.popleft()
+        sent = client.publish(self._target.topic, data, qos=self._target.qos)
+        with self._lock:
+            handed, self._handed = self._handed, None
+            if handed is None:
+                return True
             if sent.rc != mqtt.MQTT_ERR_SUCCESS:
                 self._waiting.appendleft(data)
-                return
-            if not sent.is_published():
+                return False
+            if sent.mid in self._early:
+                self._early.remove(sent.mid)
+            else:
                 self._in_flight[sent.mid] = data
+        return True
+
+    def _trim(self) -> None:
+        while len(self._waiting) > self._most:
+            self._waiting.popleft()
+            self._dropped += 1
 
     def _run(self) -> None:
         """The connection's thread: as `device_agent.link` does it, every connection is a client of its own."""
@@ -159,7 +194,7 @@ class MqttSink:
         _log.info("sink.connected", extra={"host": self._target.host, "port": self._target.port})
         with self._lock:
             self._connected = True
-            self._publish()
+        self._publish()
 
     def _on_disconnect(
         self, _client: mqtt.Client, _userdata: Any, _flags: Any, code: ReasonCode, _properties: Properties | None
@@ -167,11 +202,12 @@ class MqttSink:
         self._away(str(code))
 
     def _on_publish(
-        self, _client: mqtt.Client, _userdata: Any, packet: int, _code: ReasonCode, _properties: Properties | None
+        self, client: mqtt.Client, _userdata: Any, packet: int, _code: ReasonCode, _properties: Properties | None
     ) -> None:
         with self._lock:
-            self._in_flight.pop(packet, None)
-            self._publish()
+            if client is self._client and self._connected and self._in_flight.pop(packet, None) is None:
+                self._early.add(packet)
+        self._publish()
 
     def _away(self, reason: str) -> None:
         """What was on its way waits again, in front; of an actuating sink only what is newer."""
@@ -179,11 +215,12 @@ class MqttSink:
             _log.warning("sink.away", extra={"host": self._target.host, "port": self._target.port, "reason": reason})
         with self._lock:
             self._connected = False
-            self._waiting.extendleft(reversed(self._in_flight.values()))
+            handed = () if self._handed is None else (self._handed,)
+            self._waiting.extendleft(reversed((*self._in_flight.values(), *handed)))
+            self._handed = None
             self._in_flight.clear()
-            while len(self._waiting) > self._most:
-                self._waiting.popleft()
-                self._dropped += 1
+            self._early.clear()
+            self._trim()
 
 
 def read_credentials(path: Path) -> tuple[str, str]:

@@ -88,6 +88,24 @@ def test_every_answer_arrives_in_order_with_its_model(broker, target, opened, qo
     assert sink.dropped == 0
 
 
+def test_confirmations_that_come_while_answers_are_taken_hold_up_neither(broker, target, opened):
+    listener, sink = opened(Listener(broker)), opened(MqttSink(target()))
+    sink.begin(DIGEST, Phase.LIVE)
+    eventually(lambda: sink._connected, what="the connection")
+    numbers = 20 * limits.SINK_WAITING
+
+    def take():
+        for number in range(numbers):
+            sink.take(str(number), answer(float(number)), 0)
+
+    feed = threading.Thread(target=take, daemon=True)
+    feed.start()
+    feed.join(30)
+    assert not feed.is_alive()
+    eventually(lambda: len(listener.heard) + sink.dropped == numbers, what="every answer is heard or counted")
+    assert listener.answers() == sorted(set(listener.answers()))
+
+
 def test_without_a_model_the_declared_safe_output_is_published(broker, target, opened):
     listener, sink = opened(Listener(broker)), opened(MqttSink(target(safe=0.0)))
     sink.rest(0)
