@@ -140,8 +140,9 @@ class MqttSink:
             data = self._handed = self._waiting.popleft()
         sent = client.publish(self._target.topic, data, qos=self._target.qos)
         with self._lock:
-            handed, self._handed = self._handed, None
-            if handed is None:
+            waits_again = self._handed is not data
+            self._handed = None
+            if waits_again:
                 return True
             if sent.rc != mqtt.MQTT_ERR_SUCCESS:
                 self._waiting.appendleft(data)
