@@ -31,15 +31,13 @@ from edgeops.protocol.keys import PublicKey, SigningKey, write_private_key
 from edgeops.protocol.topics import is_id
 from edgeops.trust.change import Base, Change, check_shape, is_signed, read_base, sign, signatures
 from edgeops.trust.custody import ROLES, key_file
-from edgeops.trust.delegation import ROLE_PREFIX, Delegation, role_of, within
+from edgeops.trust.delegation import ROLE_PREFIX, Delegation, within
 from edgeops.trust.draft import Draft
 from edgeops.trust.publication import Publication
 from edgeops.trust.signers import by_id, prepare, promote
 from edgeops.trust.storage import Current, Storage
 
 _TARGET_PATH = re.compile(r"[a-z0-9][a-z0-9._-]*(/[a-z0-9][a-z0-9._-]*)*")
-#: Roles whose keys the server makes and keeps.
-_ONLINE = (Snapshot.type, Timestamp.type)
 
 
 @dataclass(frozen=True, slots=True)
@@ -163,45 +161,6 @@ class Repository:
                 self._publication.list_delegated(current, changed, now)
             self._publish_own(change, now)
         return tuple(sorted(gone))
-
-    def delegate(self, model: str, now: datetime, *, alongside: Mapping[str, bytes] | None = None) -> Delegation:
-        """Let a new key, put into the keys folder, sign `models/<model>/auto/*` for DELEGATION_LIFE.
-
-        What the model's key before it listed stays listed. `alongside` (path -> content) is listed by the
-        targets keys in the same change.
-
-        Raises:
-            InputError: no model can have this name.
-            ConfigError: too few keys of a role are on this machine.
-        """
-        role_of(model)
-        with self._alone(now) as current:
-            self._publication.require(current, (Targets.type, *_ONLINE))
-            draft = Draft(self._base(current), now)
-            draft.delegate(model, self.prepare_key(role_of(model)))
-            draft.list(alongside or {})
-            self._publish_own(draft.finish(), now)
-        return self.delegations()[model]
-
-    def undelegate(self, model: str, now: datetime, *, alongside: Collection[str] = ()) -> tuple[str, ...]:
-        """End a delegation: its targets are listed no longer, and its key is deleted; harmless to repeat.
-
-        `alongside` are targets of the targets keys that go in the same change. The answer are the paths that the
-        delegated key had listed.
-
-        Raises:
-            InputError: no model can have this name.
-            ConfigError: too few targets keys are on this machine.
-        """
-        role = role_of(model)
-        with self._alone(now) as current:
-            if model not in current.delegations:
-                return ()
-            draft = Draft(self._base(current), now)
-            draft.undelegate(model)
-            draft.unlist(alongside)
-            self._publish_own(draft.finish(), now)
-        return tuple(sorted(current.delegated[role].signed.targets))
 
     def refresh(self, now: datetime, *, force: bool = False) -> bool:
         """Sign again what has less than half of its life left, and end what a crash interrupted; True = it wrote.

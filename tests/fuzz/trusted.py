@@ -23,6 +23,7 @@ from edgeops.trust.keyring import decode_fleet_keys, encode_fleet_keys, fleet_ke
 from edgeops.trust.repository import Repository
 from edgeops.trust.review import describe
 from edgeops.trust.storage import Storage
+from tests.delegating import delegate
 from tests.fuzz.parser import Parser, scratch, through_file, through_text
 
 _AT = datetime(2026, 11, 23, tzinfo=UTC)
@@ -48,7 +49,7 @@ def _site() -> Path:
     folder = scratch() / "site"
     repository = Repository.create(folder / "repository", folder / "keys", _AT)
     repository.publish({"fleet/keys.json": _FLEET_KEYS}, _AT)
-    repository.delegate("digits", _AT)
+    delegate(repository, "digits", _AT)
     repository.publish({"models/digits/auto/2-int8.json": b"{}"}, _AT)
     first = folder / "state" / "metadata"
     first.mkdir(parents=True)

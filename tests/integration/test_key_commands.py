@@ -9,6 +9,7 @@ from edgeops.cli.exits import Exit
 from edgeops.trust.repository import Repository
 from fleet_server.blobs import Blobs
 from tests.contract.trained import DATASET, MODEL
+from tests.delegating import delegate
 from tests.golden.tiny import LABELS
 from tests.integration.key_rig import AUTO, SIGNED, Site
 
@@ -178,7 +179,7 @@ def test_files_and_descriptors_come_through_the_api(site):
 
 def test_delegated_metadata_is_served_over_http_whatever_the_models_name(site):
     longest = "m" * 63
-    site.repository.delegate(longest, site.rig.now)
+    delegate(site.repository, longest, site.rig.now)
     answer = site.rig.http.get(f"/tuf/metadata/1.auto-{longest}.json")
     assert answer.status_code == 200
     assert answer.content == (site.config.metadata / f"1.auto-{longest}.json").read_bytes()

@@ -10,9 +10,9 @@ from edgeops.artifact.acceptance import acceptance_path, encode_acceptance, make
 from edgeops.artifact.manifest import encode_value, target_path
 from edgeops.artifact.package import open_artifact, package, tflite_part
 from edgeops.protocol.messages import Reason, UpdateState
-from edgeops.trust.delegation import role_of
 from edgeops.trust.repository import Repository
-from edgeops.trust.signers import signers_in
+from edgeops.trust.signers import by_id
+from tests.delegating import delegate, undelegate
 from tests.golden.tiny import tiny_artifact, tiny_descriptor, tiny_manifest, tiny_rows
 from tests.integration.updates_rig import NOW, Device, Server
 
@@ -42,7 +42,7 @@ def artifact():
 @pytest.fixture
 def server(tmp_path):
     server = Server(tmp_path)
-    server.repository.delegate(MODEL, NOW, alongside={acceptance_path(MODEL): tiny_set()})
+    delegate(server.repository, MODEL, NOW, alongside={acceptance_path(MODEL): tiny_set()})
     return server
 
 
@@ -159,7 +159,7 @@ def test_a_set_that_went_missing_from_disk_is_no_pass(tmp_path, server, artifact
 
 def test_after_undelegate_an_auto_model_is_not_listed(device, server, artifact):
     descriptor = server.publish(artifact, auto=True)
-    server.repository.undelegate(MODEL, NOW)
+    undelegate(server.repository, MODEL, NOW)
     device.desire(descriptor, revision=1, auto=True)
     device.run()
     assert outcome(device) == (UpdateState.REJECTED, Reason.NOT_LISTED)
@@ -167,7 +167,7 @@ def test_after_undelegate_an_auto_model_is_not_listed(device, server, artifact):
 
 def test_undelegating_between_staging_and_trial_withdraws_the_model(tmp_path, server, artifact):
     def passes_and_loses_its_key(path: Path, acceptance: Path | None) -> ProbeVerdict:
-        server.repository.undelegate(MODEL, NOW)
+        undelegate(server.repository, MODEL, NOW)
         return run_probe(path, acceptance)
 
     device = Device(tmp_path, server, probe=passes_and_loses_its_key)
@@ -179,12 +179,12 @@ def test_undelegating_between_staging_and_trial_withdraws_the_model(tmp_path, se
 
 def test_a_listing_signed_by_another_models_key_is_refused(device, server, artifact, tmp_path):
     descriptor = server.publish(artifact, auto=True)
-    server.repository.delegate("other", NOW)
+    delegate(server.repository, "other", NOW)
     folder, keys = server.repository_folder, tmp_path / "keys"
-    # The thief gives one model's key the other's name, and the repository's own check is his to leave out.
-    (keys / f"{role_of(MODEL)}.pem").write_bytes((keys / f"{role_of('other')}.pem").read_bytes())
-    careless = Repository(folder, signers_in(keys), new_keys=keys)
-    careless._require = lambda *_: None
+    # Whoever has the server signs one model's listing with the other's key.
+    signers = by_id(keys)
+    own, others = (server.repository.delegations()[model].key_id for model in (MODEL, "other"))
+    careless = Repository(folder, {**signers, own: signers[others]}, keys=keys)
     careless.publish({"models/tiny/auto/9-int8.json": encode_value(descriptor)}, NOW)
 
     device.desire(descriptor, revision=1, auto=True)

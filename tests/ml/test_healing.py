@@ -18,6 +18,7 @@ from fleet_server.db import aliases, datasets, models, tables
 from fleet_server.db.aliases import Alias
 from fleet_server.db.jobs import Job, JobState
 from fleet_server.ml.recipes.names import RecipeName
+from tests.delegating import delegate
 from tests.ml.desk import Desk
 from tests.ml.loop import Loop, Seen, world, write_world
 
@@ -129,7 +130,7 @@ def test_an_aged_world_is_learnt_and_the_young_one_is_not_forgotten(loop: Loop) 
 
 def test_a_delegated_key_signs_a_model_that_passed_and_only_the_variant_that_runs(loop: Loop) -> None:
     repository = Repository.open(loop.desk.config.repository, loop.desk.config.keys)
-    repository.delegate(loop.model, datetime.now(UTC))
+    delegate(repository, loop.model, datetime.now(UTC))
     job = loop.heal(age(loop), sign=True)
     assert result(job)["signed"]
     listed = {path for path in repository.listed() if path.startswith(f"models/{loop.model}/auto/")}
@@ -147,7 +148,7 @@ def test_without_a_delegation_a_model_that_passed_awaits_its_signature(loop: Loo
 
 
 def test_a_liar_is_named_nothing_is_signed_and_without_it_the_fleet_heals(loop: Loop) -> None:
-    Repository.open(loop.desk.config.repository, loop.desk.config.keys).delegate(loop.model, datetime.now(UTC))
+    delegate(Repository.open(loop.desk.config.repository, loop.desk.config.keys), loop.model, datetime.now(UTC))
     refused = loop.heal(age(loop, liar="edge-2"), sign=True)
     gate = result(refused)["promotion"]
     assert not gate["passed"]
@@ -205,7 +206,7 @@ def test_what_is_not_there_cannot_be_healed(loop: Loop) -> None:
 def test_a_job_that_was_killed_after_its_version_was_made_signs_it_and_makes_no_other(loop: Loop) -> None:
     job = loop.heal(age(loop))
     repository = Repository.open(loop.desk.config.repository, loop.desk.config.keys)
-    repository.delegate(loop.model, datetime.now(UTC))
+    delegate(repository, loop.model, datetime.now(UTC))
     request = {**loop.desk_parameters(job), "sign": True}
     with loop.desk.database.write() as connection:
         connection.execute(

@@ -7,6 +7,7 @@ import pytest
 from edgeops.protocol.messages import MetaStatus, MetaWish
 from edgeops.trust.repository import Repository
 from fleet_server.link.meta import Library
+from tests.delegating import delegate
 
 NOW = datetime(2026, 11, 23, tzinfo=UTC)
 
@@ -19,7 +20,7 @@ class NoBlobs:
 @pytest.fixture
 def repository(tmp_path):
     repository = Repository.create(tmp_path / "repository", tmp_path / "keys", NOW)
-    repository.delegate("digits", NOW, alongside={"models/digits/acceptance": b"set"})
+    delegate(repository, "digits", NOW, alongside={"models/digits/acceptance": b"set"})
     repository.publish({"models/digits/auto/2-int8.json": b"{}"}, NOW)
     return repository
 

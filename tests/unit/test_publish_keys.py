@@ -16,6 +16,7 @@ from fleet_server.db.models import Standing
 from fleet_server.publish import Listing, publish, publish_auto, withdraw
 from fleet_server.setup import init
 from tests.contract.trained import MODEL, add_dataset, add_version
+from tests.delegating import delegate, undelegate
 
 NOW = datetime(2026, 11, 23, tzinfo=UTC)
 SIGNED = "models/tiny/1-int8.json"
@@ -100,7 +101,7 @@ def test_another_descriptor_under_the_same_name_does_not_count_as_signed(config,
 
 
 def test_a_delegated_key_publishes_below_auto_and_the_target_is_stored(config, database, descriptor, offline):
-    repository(config, offline).delegate(MODEL, NOW)
+    delegate(repository(config, offline), MODEL, NOW)
     artifact = by_the_fleet(config, database)
     assert (artifact.standing, artifact.target) == (Standing.PUBLISHED, AUTO)
     assert artifact.target == target_path(descriptor.manifest, auto=True)
@@ -108,7 +109,7 @@ def test_a_delegated_key_publishes_below_auto_and_the_target_is_stored(config, d
 
 
 def test_a_delegated_key_signs_nothing_that_a_person_published(config, database, descriptor, offline):
-    repository(config, offline).delegate(MODEL, NOW)
+    delegate(repository(config, offline), MODEL, NOW)
     assert by_a_person(config, database).standing is Standing.AWAITING_SIGNATURE
     assert AUTO not in repository(config).listed()
 
@@ -117,13 +118,13 @@ def test_a_delegated_key_signs_nothing_that_a_person_published(config, database,
 def test_without_a_delegation_nobody_signs_what_the_fleet_retrained(config, database, descriptor, days):
     """Not even the targets key, which lies on this server: nobody looked at the model."""
     if days is not None:
-        repository(config).delegate(MODEL, NOW - timedelta(days=days))
+        delegate(repository(config), MODEL, NOW - timedelta(days=days))
     assert by_the_fleet(config, database).standing is Standing.AWAITING_SIGNATURE
     assert by_a_person(config, database).target == SIGNED
 
 
 def test_a_person_may_sign_what_the_fleet_published(config, database, descriptor):
-    repository(config).delegate(MODEL, NOW)
+    delegate(repository(config), MODEL, NOW)
     by_the_fleet(config, database)
     artifact = by_a_person(config, database)
     assert (artifact.standing, artifact.target) == (Standing.PUBLISHED, SIGNED)
@@ -131,14 +132,14 @@ def test_a_person_may_sign_what_the_fleet_published(config, database, descriptor
 
 
 def test_without_the_targets_key_what_the_fleet_published_stays_so(config, database, descriptor, offline):
-    repository(config, offline).delegate(MODEL, NOW)
+    delegate(repository(config, offline), MODEL, NOW)
     by_the_fleet(config, database)
     artifact = by_a_person(config, database)
     assert (artifact.standing, artifact.target) == (Standing.PUBLISHED, AUTO)
 
 
 def test_withdrawing_unlists_both_signatures(config, database, descriptor):
-    repository(config).delegate(MODEL, NOW)
+    delegate(repository(config), MODEL, NOW)
     by_the_fleet(config, database)
     by_a_person(config, database)
     (artifact,) = withdraw(config, database, MODEL, 1, variant=None, withdrawn_by="ann", now=NOW)
@@ -162,11 +163,11 @@ def test_without_the_targets_key_what_it_signed_cannot_be_withdrawn(config, data
 
 
 def test_undelegating_beside_the_server_withdraws_what_the_key_signed(config, database, descriptor, offline):
-    repository(config, offline).delegate(MODEL, NOW)
+    delegate(repository(config, offline), MODEL, NOW)
     by_the_fleet(config, database)
     listing = Listing(config, database)
     assert listing.follow(NOW) == []
-    repository(config, offline).undelegate(MODEL, NOW)
+    undelegate(repository(config, offline), MODEL, NOW)
 
     assert listing.follow(NOW) == [], "a job may be about to say so itself"
     (gone,) = listing.follow(NOW)
@@ -179,7 +180,7 @@ def test_undelegating_beside_the_server_withdraws_what_the_key_signed(config, da
 
 
 def test_a_delegation_that_ends_withdraws_what_its_key_signed(config, database, descriptor):
-    repository(config).delegate(MODEL, NOW)
+    delegate(repository(config), MODEL, NOW)
     by_the_fleet(config, database)
     listing = Listing(config, database)
     listing.follow(NOW)
@@ -189,10 +190,10 @@ def test_a_delegation_that_ends_withdraws_what_its_key_signed(config, database, 
 
 
 def test_undelegating_leaves_what_a_person_signed_as_well(config, database, descriptor):
-    repository(config).delegate(MODEL, NOW)
+    delegate(repository(config), MODEL, NOW)
     repository(config).publish({SIGNED: encode_value(descriptor)}, NOW)
     by_the_fleet(config, database)
-    repository(config).undelegate(MODEL, NOW)
+    undelegate(repository(config), MODEL, NOW)
     listing = Listing(config, database)
     assert [listing.follow(NOW) for _ in range(3)] == [[], [], []]
     with database.read() as connection:
@@ -203,9 +204,9 @@ def test_undelegating_leaves_what_a_person_signed_as_well(config, database, desc
 def test_publishing_again_after_the_delegation_was_taken_back_asks_for_a_signature(
     config, database, descriptor, offline
 ):
-    repository(config, offline).delegate(MODEL, NOW)
+    delegate(repository(config, offline), MODEL, NOW)
     by_the_fleet(config, database)
-    repository(config, offline).undelegate(MODEL, NOW)
+    undelegate(repository(config, offline), MODEL, NOW)
     artifact = by_the_fleet(config, database)
     assert artifact.standing is Standing.AWAITING_SIGNATURE
     assert not artifact.is_published

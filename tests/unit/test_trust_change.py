@@ -19,6 +19,7 @@ from edgeops.trust.keyring import encode_fleet_keys, fleet_keys_of
 from edgeops.trust.repository import Repository
 from edgeops.trust.review import describe, lists_models_only
 from edgeops.trust.signers import by_id, prepare, promote, signer_of, tuf_key
+from tests import delegating
 from tests.golden.tiny import tiny_artifact, tiny_descriptor
 
 NOW = datetime(2026, 11, 26, 12, tzinfo=UTC)
@@ -167,7 +168,7 @@ def test_everything_of_it_is_said_in_words(draft, repository):
 
 
 def test_what_goes_is_said_too(repository, keys):
-    repository.delegate("gas", NOW)
+    delegating.delegate(repository, "gas", NOW)
     root = next(key.key_id for key in repository.role_keys() if key.role == "root")
     draft = Draft(repository.base(), NOW)
     public = SigningKey.generate().public

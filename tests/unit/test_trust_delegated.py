@@ -9,6 +9,7 @@ from tuf.api.metadata import Metadata, MetaFile, Snapshot, TargetFile, Targets, 
 from edgeops import limits
 from edgeops.trust.frames import FailureKind, Result
 from edgeops.trust.signers import signers_in
+from tests.delegating import delegate, undelegate
 from tests.integration.trust_rig import DESCRIPTOR, Site, kind_of, listed
 
 AUTO = "models/digits/auto/2-int8.json"
@@ -19,7 +20,7 @@ END = limits.DELEGATION_LIFE
 @pytest.fixture
 def site(tmp_path):
     site = Site(tmp_path)
-    site.repository.delegate("digits", site.now, alongside={ACCEPTANCE: b"set"})
+    delegate(site.repository, "digits", site.now, alongside={ACCEPTANCE: b"set"})
     site.repository.publish({AUTO: b'{"two": 2}'}, site.now)
     return site
 
@@ -91,7 +92,7 @@ def test_the_child_fetches_no_delegated_metadata_that_was_not_asked_for(site):
 
 
 def test_a_delegated_listing_signed_by_another_models_key_is_refused(site):
-    site.repository.delegate("gas", site.now)
+    delegate(site.repository, "gas", site.now)
     Thief(site).add("auto-digits", "models/digits/auto/9-int8.json", b"{}", key="auto-gas")
     assert kind_of(site.ask("models/digits/auto/9-int8.json")) is FailureKind.UNSIGNED
     assert listed(site.ask(DESCRIPTOR)) == {DESCRIPTOR, ACCEPTANCE}, "others are not harmed"
@@ -120,19 +121,19 @@ def test_a_stolen_key_cannot_prolong_its_own_delegation(site):
 
 def test_after_undelegate_nothing_of_it_is_listed_and_every_device_that_saw_it_goes_on(site):
     assert isinstance(site.ask(AUTO), Result)
-    site.repository.undelegate("digits", site.now, alongside=[ACCEPTANCE])
+    undelegate(site.repository, "digits", site.now, alongside=[ACCEPTANCE])
     outcome = site.ask(AUTO, ACCEPTANCE)
     assert isinstance(outcome, Result)
     assert outcome.targets == {AUTO: None, ACCEPTANCE: None}
     assert set(outcome.listed) == {DESCRIPTOR}
-    site.repository.delegate("digits", site.now)
+    delegate(site.repository, "digits", site.now)
     site.repository.publish({AUTO: b"again"}, site.now)
     assert site.ask(AUTO).targets == {AUTO: b"again"}
 
 
 def test_a_removed_key_that_goes_on_signing_is_not_asked(site):
     thief = Thief(site)
-    site.repository.undelegate("digits", site.now)
+    undelegate(site.repository, "digits", site.now)
     thief.add("auto-digits", "models/digits/auto/9-int8.json", b"{}", key="auto-digits")
     outcome = site.ask("models/digits/auto/9-int8.json")
     assert isinstance(outcome, Result)

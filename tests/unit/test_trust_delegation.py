@@ -6,9 +6,10 @@ import pytest
 from tuf.api.metadata import Metadata
 
 from edgeops import limits
-from edgeops.errors import ConfigError, InputError, TrustError
+from edgeops.errors import ConfigError, ConflictError, InputError, TrustError
 from edgeops.trust.delegation import delegations_in
 from edgeops.trust.repository import Repository
+from tests.delegating import delegate, undelegate
 
 NOW = datetime(2026, 11, 23, 12, tzinfo=UTC)
 AUTO = "models/digits/auto/2-int8.json"
@@ -42,7 +43,7 @@ def current(folder, role: str) -> Metadata:
 
 
 def test_a_delegation_is_one_terminating_role_with_a_key_and_an_end_of_its_own(repository, folder, keys):
-    delegation = repository.delegate("digits", NOW)
+    delegation = delegate(repository, "digits", NOW)
 
     role = current(folder, "targets").signed.delegations.roles["auto-digits"]
     assert (role.terminating, role.threshold, role.paths) == (True, 1, ["models/digits/auto/*"])
@@ -55,14 +56,14 @@ def test_a_delegation_is_one_terminating_role_with_a_key_and_an_end_of_its_own(r
 
 def test_what_stands_beside_a_delegation_is_listed_in_the_same_change(repository, folder):
     before = read(folder, "timestamp.json").signed.version
-    repository.delegate("digits", NOW, alongside={ACCEPTANCE: b"set"})
+    delegate(repository, "digits", NOW, alongside={ACCEPTANCE: b"set"})
     assert set(repository.listed()) == {ACCEPTANCE}
     assert read(folder, "timestamp.json").signed.version == before + 1
 
 
 def test_an_auto_target_is_signed_by_the_delegated_key_and_no_other_file_changes(repository, folder, keys):
     repository.publish({SIGNED: b"{}"}, NOW)
-    repository.delegate("digits", NOW)
+    delegate(repository, "digits", NOW)
     targets_before = current(folder, "targets").signed.version
     for offline in ("root", "targets"):
         (keys / f"{offline}.pem").unlink()
@@ -75,7 +76,7 @@ def test_an_auto_target_is_signed_by_the_delegated_key_and_no_other_file_changes
 
 
 def test_publishing_the_same_auto_target_again_signs_nothing(repository, folder):
-    repository.delegate("digits", NOW)
+    delegate(repository, "digits", NOW)
     repository.publish({AUTO: b"{}"}, NOW)
     before = (folder / "metadata/timestamp.json").read_bytes()
     repository.publish({AUTO: b"{}"}, NOW)
@@ -83,7 +84,7 @@ def test_publishing_the_same_auto_target_again_signs_nothing(repository, folder)
 
 
 def test_without_a_delegation_even_the_targets_key_signs_no_auto_target(repository):
-    repository.delegate("gas", NOW)
+    delegate(repository, "gas", NOW)
     with pytest.raises(ConfigError, match="digits has no delegation"):
         repository.publish({AUTO: b"{}"}, NOW)
     assert not repository.can_sign(AUTO, NOW)
@@ -91,7 +92,7 @@ def test_without_a_delegation_even_the_targets_key_signs_no_auto_target(reposito
 
 
 def test_a_delegation_that_has_ended_signs_nothing(repository):
-    repository.delegate("digits", NOW)
+    delegate(repository, "digits", NOW)
     assert repository.can_sign(AUTO, END - timedelta(seconds=1))
     assert not repository.can_sign(AUTO, END)
     with pytest.raises(ConfigError, match="the delegation of digits ended"):
@@ -99,8 +100,8 @@ def test_a_delegation_that_has_ended_signs_nothing(repository):
 
 
 def test_another_models_key_under_the_right_name_is_refused(repository, folder, keys):
-    repository.delegate("digits", NOW)
-    repository.delegate("gas", NOW)
+    delegate(repository, "digits", NOW)
+    delegate(repository, "gas", NOW)
     (keys / "auto-digits.pem").write_bytes((keys / "auto-gas.pem").read_bytes())
     confused = Repository.open(folder, keys)
 
@@ -112,11 +113,11 @@ def test_another_models_key_under_the_right_name_is_refused(repository, folder, 
 
 
 def test_renewing_takes_a_new_key_and_keeps_what_was_listed(repository, folder, keys):
-    first = repository.delegate("digits", NOW)
+    first = delegate(repository, "digits", NOW)
     repository.publish({AUTO: b"{}"}, NOW)
     stolen = (keys / "auto-digits.pem").read_bytes()
 
-    second = repository.delegate("digits", NOW + timedelta(days=60))
+    second = delegate(repository, "digits", NOW + timedelta(days=60))
 
     assert second.key_id != first.key_id
     assert second.expires == END + timedelta(days=60)
@@ -127,33 +128,32 @@ def test_renewing_takes_a_new_key_and_keeps_what_was_listed(repository, folder, 
 
 def test_undelegating_unlists_everything_the_key_signed_and_deletes_it(repository, folder, keys):
     repository.publish({SIGNED: b"{}"}, NOW)
-    repository.delegate("digits", NOW, alongside={ACCEPTANCE: b"set"})
-    repository.delegate("gas", NOW)
+    delegate(repository, "digits", NOW, alongside={ACCEPTANCE: b"set"})
+    delegate(repository, "gas", NOW)
     repository.publish({AUTO: b"{}"}, NOW)
 
-    assert repository.undelegate("digits", NOW, alongside=[ACCEPTANCE]) == (AUTO,)
+    undelegate(repository, "digits", NOW, alongside=[ACCEPTANCE])
 
     assert set(repository.listed()) == {SIGNED}
     assert set(repository.delegations()) == {"gas"}
     assert not (keys / "auto-digits.pem").exists()
-    assert repository.undelegate("digits", NOW) == ()
 
 
 def test_the_snapshot_never_forgets_a_delegated_role_and_its_version_only_grows(repository, folder):
-    repository.delegate("digits", NOW)
+    delegate(repository, "digits", NOW)
     repository.publish({AUTO: b"{}"}, NOW)
     before = current(folder, "auto-digits").signed.version
-    repository.undelegate("digits", NOW)
+    undelegate(repository, "digits", NOW)
     assert current(folder, "auto-digits").signed.version == before
 
-    repository.delegate("digits", NOW)
+    delegate(repository, "digits", NOW)
 
     again = current(folder, "auto-digits").signed
     assert (again.version, again.targets) == (before + 1, {})
 
 
 def test_withdrawing_covers_both_kinds_of_targets(repository):
-    repository.delegate("digits", NOW)
+    delegate(repository, "digits", NOW)
     repository.publish({SIGNED: b"{}", AUTO: b"{}"}, NOW)
     assert repository.withdraw([AUTO, SIGNED, "models/never/1-int8.json"], NOW) == (SIGNED, AUTO)
     assert repository.listed() == {}
@@ -162,18 +162,19 @@ def test_withdrawing_covers_both_kinds_of_targets(repository):
 @pytest.mark.parametrize("model", ["", "*", "a*c", "x", "Digits", "dig/its", "../keys"])
 def test_a_name_that_no_model_can_have_gets_no_delegation(repository, model):
     with pytest.raises(InputError, match="not a model name"):
-        repository.delegate(model, NOW)
+        delegate(repository, model, NOW)
     assert repository.delegations() == {}
 
 
-def test_without_the_targets_key_nobody_delegates_and_no_key_is_made(repository, folder, keys):
-    repository.delegate("gas", NOW)
+def test_without_the_targets_key_nobody_delegates_or_takes_that_back(repository, folder, keys):
+    delegate(repository, "gas", NOW)
     (keys / "targets.pem").unlink()
     online = Repository.open(folder, keys)
-    with pytest.raises(ConfigError, match="the targets key is not on this machine"):
-        online.delegate("digits", NOW)
-    with pytest.raises(ConfigError, match="the targets key is not on this machine"):
-        online.undelegate("gas", NOW)
+    with pytest.raises(ConflictError, match="targets has 0 of 1 signatures"):
+        delegate(online, "digits", NOW)
+    with pytest.raises(ConflictError, match="targets has 0 of 1 signatures"):
+        undelegate(online, "gas", NOW)
+    assert set(online.delegations()) == {"gas"}
     assert not (keys / "auto-digits.pem").exists()
     assert (keys / "auto-gas.pem").exists()
 
@@ -181,7 +182,7 @@ def test_without_the_targets_key_nobody_delegates_and_no_key_is_made(repository,
 def test_the_targets_key_may_come_from_another_folder_for_a_moment(repository, folder, keys, tmp_path):
     (tmp_path / "stick").mkdir()
     (keys / "targets.pem").rename(tmp_path / "stick/targets.pem")
-    Repository.open(folder, keys, offline=tmp_path / "stick").delegate("digits", NOW)
+    delegate(Repository.open(folder, keys, offline=tmp_path / "stick"), "digits", NOW)
     assert (keys / "auto-digits.pem").exists()
     assert [path.name for path in (tmp_path / "stick").iterdir()] == ["targets.pem"]
 
@@ -201,7 +202,7 @@ def test_renewing_before_the_keys_go_away_gives_targets_a_whole_life(repository,
 
 
 def test_delegated_metadata_is_forgotten_like_any_other(repository, folder):
-    repository.delegate("digits", NOW)
+    delegate(repository, "digits", NOW)
     for number in range(30):
         repository.publish({f"models/digits/auto/{number}-int8.json": b"{}"}, NOW)
     assert len(list((folder / "metadata").glob("*.auto-digits.json"))) == 16
@@ -217,7 +218,7 @@ def test_delegated_metadata_is_forgotten_like_any_other(repository, folder):
     ],
 )
 def test_a_delegation_whose_end_cannot_be_kept_is_no_delegation(repository, folder, end, why):
-    repository.delegate("digits", NOW)
+    delegate(repository, "digits", NOW)
     targets = current(folder, "targets").signed
     fields = targets.delegations.roles["auto-digits"].unrecognized_fields
     fields["x-edgeops-expires"] = end
@@ -226,7 +227,7 @@ def test_a_delegation_whose_end_cannot_be_kept_is_no_delegation(repository, fold
 
 
 def test_a_delegation_to_several_keys_is_none_of_ours(repository, folder):
-    repository.delegate("digits", NOW)
+    delegate(repository, "digits", NOW)
     targets = current(folder, "targets").signed
     targets.delegations.roles["auto-digits"].keyids.append("another")
     with pytest.raises(TrustError, match="not one key"):

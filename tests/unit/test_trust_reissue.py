@@ -9,6 +9,7 @@ from edgeops.errors import ConfigError
 from edgeops.trust.frames import FailureKind
 from edgeops.trust.reissue import Reissue
 from edgeops.trust.repository import Repository
+from tests.delegating import delegate
 from tests.integration.trust_rig import DESCRIPTOR, SECOND, Site, kind_of, listed
 
 THIRD = "models/digits/3-int8.json"
@@ -42,7 +43,7 @@ def test_with_the_offline_keys_a_device_forgets_all_that_the_lost_server_signed(
     folder, keys, safe = lost
     for path in (SECOND, THIRD):
         site.repository.publish({path: b"{}"}, site.now)
-    site.repository.delegate("digits", site.now)
+    delegate(site.repository, "digits", site.now)
     site.repository.publish({"models/digits/auto/9-int8.json": b"{}"}, site.now)
     assert SECOND in listed(site.ask("models/digits/auto/9-int8.json"))
 
@@ -97,7 +98,7 @@ def test_with_its_own_keys_alone_it_cannot_undo_what_was_signed_offline_since(si
 
 def test_what_a_delegated_key_signed_counts_higher_too(site, lost):
     folder, keys, _ = lost
-    site.repository.delegate("digits", site.now)
+    delegate(site.repository, "digits", site.now)
     shutil.rmtree(folder)
     shutil.copytree(site.served, folder)
     shutil.copy(site.keys / "auto-digits.pem", keys)
