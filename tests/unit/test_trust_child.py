@@ -6,7 +6,7 @@ import io
 import os
 import sys
 import threading
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 
 import pytest
 from tuf.api import exceptions
@@ -345,12 +345,14 @@ def listening(answer):
     import socket
 
     with socket.create_server(("127.0.0.1", 0)) as server:
+        server.settimeout(2.0)  # for the one who does not come
 
         def serve():
-            connection, _ = server.accept()
-            with connection:
-                connection.recv(65536)
-                connection.sendall(answer)
+            with suppress(TimeoutError):
+                connection, _ = server.accept()
+                with connection:
+                    connection.recv(65536)
+                    connection.sendall(answer)
 
         thread = threading.Thread(target=serve)
         thread.start()
