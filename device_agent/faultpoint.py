@@ -5,6 +5,7 @@ Without `EDGEOPS_FAIL_POINT` nothing happens. What points and faults mean is in 
 
 import os
 import signal
+import threading
 import time
 from collections import Counter
 from typing import assert_never
@@ -32,7 +33,8 @@ def reach(point: FailPoint) -> None:
         case Fault.KILL:
             os.kill(os.getpid(), signal.SIGKILL)
         case Fault.STOP:
-            os.kill(os.getpid(), signal.SIGSTOP)
+            # To this thread, which then stops first; one to the process may be taken by a thread that runs later.
+            signal.pthread_kill(threading.get_ident(), signal.SIGSTOP)
         case Fault.ERROR:
             raise RuntimeError(f"armed to fail at {point}")
         case Fault.HANG:
