@@ -12,7 +12,7 @@ from edgeops.artifact.package import open_artifact, package, tflite_part
 from edgeops.protocol.messages import Reason, UpdateState
 from edgeops.trust.delegation import role_of
 from edgeops.trust.repository import Repository
-from edgeops.trust.signers import signers_in
+from edgeops.trust.signers import by_id, signers_in
 from tests.golden.tiny import tiny_artifact, tiny_descriptor, tiny_manifest, tiny_rows
 from tests.integration.updates_rig import NOW, Device, Server
 
@@ -181,11 +181,9 @@ def test_a_listing_signed_by_another_models_key_is_refused(device, server, artif
     descriptor = server.publish(artifact, auto=True)
     server.repository.delegate("other", NOW)
     folder, keys = server.repository_folder, tmp_path / "keys"
-    # The thief gives one model's key the other's name, and the repository's own check is his to leave out.
-    (keys / f"{role_of(MODEL)}.pem").write_bytes((keys / f"{role_of('other')}.pem").read_bytes())
-    careless = Repository(folder, signers_in(keys), new_keys=keys)
-    careless._require = lambda *_: None
-    careless.publish({"models/tiny/auto/9-int8.json": encode_value(descriptor)}, NOW)
+    own, others = (signers_in(keys)[role_of(name)] for name in (MODEL, "other"))
+    thief = Repository(folder, by_id(keys) | {own.public_key.keyid: others}, keys=keys)
+    thief.publish({"models/tiny/auto/9-int8.json": encode_value(descriptor)}, NOW)
 
     device.desire(descriptor, revision=1, auto=True)
     device.run()
