@@ -158,7 +158,10 @@ class Agent:
         )
         self._downlink = Downlink(device.id, state.marks)
         self._spool = Spool.in_memory(instead_of=state.spool) if disk is None else disk.spool
-        self._tray = Tray(self._spool)
+        self._tray = Tray(
+            self._spool,
+            settle=lambda name: self._deployments.settle(name),  # noqa: PLW0108 - the deployments come after the tray
+        )
         hangs_after = limits.STEP_HANGS_AFTER
         self._worker = Worker("fleet-keys", pulse=self._watchdog.pulse("fleet-keys", hangs_after=hangs_after))
         self._meta = MetaFetch(self)

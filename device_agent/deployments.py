@@ -172,6 +172,12 @@ class Deployments:
         for _, deployed in self:
             deployed.updates.tick()
 
+    def settle(self, name: str) -> None:
+        """Before it is stored that inputs of this deployment are over; for any thread."""
+        deployed = self._deployed.get(name)
+        if deployed is not None:
+            deployed.updates.settle()
+
     def states(self) -> tuple[DeploymentState, ...]:
         """For the reported state."""
         return tuple(deployed.updates.state() for _, deployed in self)

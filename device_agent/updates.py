@@ -175,6 +175,12 @@ class Updates:
             if self._update.state is UpdateState.TRIAL:
                 self._judge_trial(now)
 
+    def settle(self) -> None:
+        """Judge the trial on what it saw; for any thread, before it is stored that these inputs are over."""
+        with self._changing():
+            if self._around.has_disk and self._update.state is UpdateState.TRIAL:
+                self._judge_trial(self._monotonic())
+
     def contact(self) -> None:
         """Call after a new connection: what waits is taken up at once."""
         with self._lock:

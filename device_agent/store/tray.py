@@ -2,12 +2,13 @@
 
 So no input waits for the disk. While the disk takes nothing (full, read-only) the tray keeps what fits TRAY_BYTES:
 then telemetry windows merge, which loses no row; what is still too much goes, counted, the oldest predictions first.
-A window and the source position that accounts for it stay together, and nothing overtakes anything.
+A window and the source position that accounts for it stay together, and nothing overtakes anything. What the inputs up
+to that position showed of a candidate is written down before it: they do not come again after a power cut.
 """
 
 import logging
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from threading import Condition, Thread
 
 from device_agent.store.merging import merge_records
@@ -28,8 +29,10 @@ _GROUP = 64
 class Tray:
     """Before one spool; every method may be called from any thread."""
 
-    def __init__(self, spool: Spool, *, limit_bytes: int = limits.TRAY_BYTES) -> None:
+    def __init__(self, spool: Spool, *, settle: Callable[[str], object], limit_bytes: int = limits.TRAY_BYTES) -> None:
+        """In the tray's thread, `settle` hears of a deployment before a position of its source is stored."""
         self._spool = spool
+        self._settle = settle
         self._limit_bytes = limit_bytes
         self._entries: list[Entry] = []
         self._bytes = 0
@@ -119,6 +122,8 @@ class Tray:
 
     def _write(self, group: Sequence[Entry]) -> bool:
         try:
+            for deployment in {entry.checkpoint[0] for entry in group if entry.checkpoint is not None}:
+                self._settle(deployment)
             self._spool.append_entries(group)
         except PlatformError as error:
             self._counters["spool.errors"] += 1

@@ -10,8 +10,9 @@ from edgeops.artifact.acceptance import acceptance_path, encode_acceptance, make
 from edgeops.artifact.manifest import encode_value, target_path
 from edgeops.artifact.package import open_artifact, package, tflite_part
 from edgeops.protocol.messages import Reason, UpdateState
+from edgeops.trust.delegation import role_of
 from edgeops.trust.repository import Repository
-from edgeops.trust.signers import by_id
+from edgeops.trust.signers import by_id, signers_in
 from tests.delegating import delegate, undelegate
 from tests.golden.tiny import tiny_artifact, tiny_descriptor, tiny_manifest, tiny_rows
 from tests.integration.updates_rig import NOW, Device, Server
@@ -181,11 +182,9 @@ def test_a_listing_signed_by_another_models_key_is_refused(device, server, artif
     descriptor = server.publish(artifact, auto=True)
     delegate(server.repository, "other", NOW)
     folder, keys = server.repository_folder, tmp_path / "keys"
-    # Whoever has the server signs one model's listing with the other's key.
-    signers = by_id(keys)
-    own, others = (server.repository.delegations()[model].key_id for model in (MODEL, "other"))
-    careless = Repository(folder, {**signers, own: signers[others]}, keys=keys)
-    careless.publish({"models/tiny/auto/9-int8.json": encode_value(descriptor)}, NOW)
+    own, others = (signers_in(keys)[role_of(name)] for name in (MODEL, "other"))
+    thief = Repository(folder, by_id(keys) | {own.public_key.keyid: others}, keys=keys)
+    thief.publish({"models/tiny/auto/9-int8.json": encode_value(descriptor)}, NOW)
 
     device.desire(descriptor, revision=1, auto=True)
     device.run()

@@ -301,6 +301,20 @@ def test_a_trial_without_input_is_inconclusive(tmp_path, server, artifacts):
     device.close()
 
 
+def test_what_a_trial_saw_is_on_disk_before_its_inputs_are_over(tmp_path, server, artifacts):
+    device = Device(tmp_path, server, probe=passes)
+    device.desire(server.publish(artifacts[0]), revision=1)
+    device.run()
+    for _ in range(5):
+        device.updates.trial_inference(ok=True, latency_us=12)
+    device.updates.settle()
+    device.close()
+    again = Device(tmp_path, server, probe=passes)
+    again.acknowledge()
+    assert outcome(again) == (UpdateState.COMMITTED, Reason.NONE)
+    again.close()
+
+
 def test_a_trial_without_the_servers_ack_is_inconclusive_and_never_commits(tmp_path, server, artifacts):
     device = Device(tmp_path, server, probe=passes)
     device.desire(server.publish(artifacts[0]), revision=1)

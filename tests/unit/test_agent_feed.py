@@ -60,7 +60,7 @@ class House:
         self.folder = folder
         self.shelf = Shelf()
         self.spool = Spool.open(folder / "spool.db")
-        self.tray = Tray(self.spool)
+        self.tray = Tray(self.spool, settle=lambda _name: None)
         self.configuration = Deployment()
         self.feed: Feed | None = None
 

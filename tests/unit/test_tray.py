@@ -21,7 +21,12 @@ class House:
     def __init__(self, folder, limit_bytes=limits.TRAY_BYTES) -> None:
         self.folder = folder
         self.spool = Spool.open(folder / "spool.db")
-        self.tray = Tray(self.spool, limit_bytes=limit_bytes)
+        #: The deployments that were asked to settle, and the position that the disk held then.
+        self.settled: list[tuple[str, bytes | None]] = []
+        self.tray = Tray(self.spool, settle=self._settle, limit_bytes=limit_bytes)
+
+    def _settle(self, deployment: str) -> None:
+        self.settled.append((deployment, self.spool.checkpoint(deployment)))
 
     def fill(self) -> None:
         self._run("CREATE TRIGGER full BEFORE INSERT ON records BEGIN SELECT RAISE(ABORT, 'disk full'); END")
@@ -66,6 +71,13 @@ def test_what_is_put_in_is_in_the_spool_soon_in_order_and_with_its_position(hous
     house.tray.append(UpKind.TELEMETRY, window(3), checkpoint=("gas", b"3"))
     assert house.records() == [(UpKind.PREDICTIONS, b"p"), (UpKind.TELEMETRY, window(3))]
     assert house.spool.checkpoint("gas") == b"3"
+
+
+def test_a_deployment_settles_before_the_position_of_its_source_is_stored(house):
+    house.tray.append(UpKind.PREDICTIONS, b"p")
+    house.tray.append(UpKind.TELEMETRY, window(3), checkpoint=("gas", b"3"))
+    assert len(house.records()) == 2
+    assert house.settled == [("gas", None)]
 
 
 def test_the_newest_position_is_known_before_it_is_on_disk(house):

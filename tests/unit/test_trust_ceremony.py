@@ -479,3 +479,40 @@ def test_people_sign_one_after_the_other_and_no_signature_is_lost(repository, ke
         ("root", 2, 0),
     ]
     assert repository.submit(change, NOW)
+
+
+def test_a_file_that_is_nested_without_end_is_no_change():
+    with pytest.raises(InputError, match="no change"):
+        decode_change(b'{"format":"edgeops-change-1","root":' + b"[" * 5000)
+
+
+def test_what_lies_before_the_root_that_was_seen_is_not_asked_about(repository, keys, tmp_path):
+    renewed(repository, keys, 1)
+    base = repository.base()
+    stranger = Repository.create(tmp_path / "other", tmp_path / "other-keys", NOW).base().root
+    draft = Draft(replace(base, roots=(stranger, base.roots[1])), NOW)
+    draft.renew(["targets"])
+    check(draft.finish(), now=NOW, pinned=repository.trusted_root())
+
+
+def test_a_role_is_never_left_without_a_key(draft, repository):
+    with pytest.raises(InputError, match="snapshot would have 0 keys"):
+        draft.replace("snapshot", ids_of(repository, "snapshot"), [])
+
+
+def test_a_delegation_tells_its_key_and_its_end(repository):
+    (public,) = new_keys()
+    made = Draft(repository.base(), NOW + timedelta(microseconds=7)).delegate("gas", public)
+    assert (made.model, made.role, made.public_hex) == ("gas", "auto-gas", public.hex)
+    assert made.expires == NOW + limits.DELEGATION_LIFE
+
+
+def test_a_name_that_no_model_can_have_is_told_as_such(draft):
+    with pytest.raises(InputError, match="not a model name"):
+        draft.undelegate("../gas")
+
+
+def test_lives_end_at_whole_seconds(repository):
+    draft = Draft(repository.base(), NOW + timedelta(microseconds=7))
+    draft.renew(["root"])
+    assert draft.finish().root.signed.expires == NOW + limits.ROOT_LIFE

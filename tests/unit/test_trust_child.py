@@ -6,7 +6,7 @@ import io
 import os
 import sys
 import threading
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 
 import pytest
 from tuf.api import exceptions
@@ -102,6 +102,18 @@ def test_a_child_with_an_address_that_is_none_says_so(site, monkeypatch):
 
 def unwanted(path):
     raise AssertionError(f"the parent was asked for {path}")
+
+
+def test_a_child_without_a_folder_and_a_suite_without_one_are_not_begun(capsys):
+    for main, arguments in (
+        (client.main, []),
+        (conformance.main, ["refresh"]),
+        (conformance.main, ["--metadata-dir", "somewhere"]),
+    ):
+        with pytest.raises(SystemExit) as ended:
+            main(arguments)
+        assert ended.value.code == 2
+    assert "--state" in capsys.readouterr().err
 
 
 def test_what_a_child_says_of_a_long_error_fits_a_report(site, tmp_path):
@@ -251,6 +263,19 @@ def test_the_suite_downloads_what_is_listed(suite, site, tmp_path):
     assert (tmp_path / "models%2Fdigits%2F2-int8.json").read_bytes() == b"{}"
 
 
+def test_the_suite_may_begin_again_in_a_folder_that_was_not_there(site, tmp_path):
+    root = tmp_path / "given.json"
+    root.write_bytes(site.repository.trusted_root())
+    for _ in range(2):
+        assert conformance.main(["--metadata-dir", str(tmp_path / "a" / "b"), "init", str(root)]) == 0
+
+
+def test_what_the_suite_gives_no_folder_for_lies_beside_the_metadata(suite, tmp_path):
+    run, url = suite
+    assert run("--target-name", DESCRIPTOR, "--target-base-url", f"{url}/targets", "download") == 0
+    assert [path.read_bytes() for path in (tmp_path / "metadata/targets").iterdir()] == [b'{"one": 1}']
+
+
 def test_the_suite_is_told_what_is_not_listed(suite, tmp_path, capsys):
     run, url = suite
     wanted = ("--target-name", "models/digits/9-int8.json", "--target-base-url", f"{url}/targets")
@@ -320,12 +345,14 @@ def listening(answer):
     import socket
 
     with socket.create_server(("127.0.0.1", 0)) as server:
+        server.settimeout(2.0)  # for the one who does not come
 
         def serve():
-            connection, _ = server.accept()
-            with connection:
-                connection.recv(65536)
-                connection.sendall(answer)
+            with suppress(TimeoutError):
+                connection, _ = server.accept()
+                with connection:
+                    connection.recv(65536)
+                    connection.sendall(answer)
 
         thread = threading.Thread(target=serve)
         thread.start()

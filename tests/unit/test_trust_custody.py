@@ -37,6 +37,11 @@ def test_root_and_targets_move_and_the_rest_stays(keys, tmp_path):
     assert stat.S_IMODE((tmp_path / "stick").stat().st_mode) == 0o700
 
 
+def test_keys_move_into_a_folder_that_was_not_there(keys, tmp_path):
+    moved = move_offline(keys, tmp_path / "disk" / "fleet" / "keys")
+    assert all(path.exists() for path in moved)
+
+
 def test_moving_again_is_harmless(keys, tmp_path):
     first = move_offline(keys, tmp_path / "stick")
     assert move_offline(keys, tmp_path / "stick") == first

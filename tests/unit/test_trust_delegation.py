@@ -232,3 +232,12 @@ def test_a_delegation_to_several_keys_is_none_of_ours(repository, folder):
     targets.delegations.roles["auto-digits"].keyids.append("another")
     with pytest.raises(TrustError, match="not one key"):
         delegations_in(targets)
+
+
+def test_a_delegation_that_is_taken_back_takes_its_key_with_it(repository, folder):
+    gone = delegate(repository, "digits", NOW)
+    kept = delegate(repository, "gas", NOW)
+    undelegate(repository, "digits", NOW)
+    delegations = current(folder, "targets").signed.delegations
+    assert set(delegations.keys) == {kept.key_id}
+    assert gone.key_id != kept.key_id

@@ -32,6 +32,7 @@ def test_the_child_asks_only_for_what_is_new(site):
         return site.read(path)
 
     assert isinstance(site.ask(DESCRIPTOR, fetch=watch), Result)
+    assert (site.state / "metadata/timestamp.json").exists()
     assert asked == ["metadata/2.root.json", "metadata/timestamp.json"]
 
 
