@@ -1,6 +1,5 @@
 """A fresh site moves at once, by the model that comes with the package; and two sites stand beside each other."""
 
-import time
 from pathlib import Path
 
 import pytest
@@ -24,8 +23,8 @@ def second(tmp_path_factory):
         yield site
 
 
-def answers_change_twice(site, *, seconds):
-    """Wait until each device's latest answer has changed twice."""
+def answers_change_twice(site):
+    """Wait until each device's latest answer has changed twice; how soon is what `bench/start.py` measures."""
     seen: dict[str, set[str]] = {agent.device_id: set() for agent in site.agents}
 
     def have_changed_twice() -> bool:
@@ -34,20 +33,19 @@ def answers_change_twice(site, *, seconds):
             answers.update(f"{one.input_id} {one.answered_at}" for one in latest)
         return all(len(answers) >= 3 for answers in seen.values())
 
-    ask_until(have_changed_twice, what="three answers of every device", seconds=seconds)
+    ask_until(have_changed_twice, what="three answers of every device", seconds=60)
 
 
-def test_all_devices_change_their_answer_twice_within_ten_seconds(first):
-    started = time.monotonic()
+def test_all_devices_change_their_answer_twice(first):
     assert begin(first) is not None
-    answers_change_twice(first, seconds=10 - (time.monotonic() - started))
+    answers_change_twice(first)
     assert len(first.agents) == 3
 
 
 def test_a_second_site_beside_the_first_works_and_so_does_the_first(first, second):
     assert begin(second) is not None
-    answers_change_twice(second, seconds=20)
-    answers_change_twice(first, seconds=20)
+    answers_change_twice(second)
+    answers_change_twice(first)
 
 
 def test_nothing_of_it_loads_tensorflow(first, second):

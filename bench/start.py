@@ -1,0 +1,49 @@
+"""`edgeops up` on a fresh data folder: from the start to predictions that move on every device."""
+
+import tempfile
+import time
+from pathlib import Path
+from typing import Any
+
+from edgeops.local.starter import begin
+from edgeops.local.up import Site
+from tests.integration.waiting import ask_until
+
+BAR_S = 10.0
+ROUNDS = 3
+_DEADLINE_S = 60.0
+
+
+def measure() -> dict[str, Any]:
+    """The median of several sites: until they stand, and until each device's latest answer has changed twice."""
+    rounds = sorted(_seconds() for _ in range(ROUNDS))
+    moving, standing = rounds[ROUNDS // 2]
+    return {
+        "name": "start",
+        "value": round(moving, 1),
+        "unit": "s",
+        "baseline": round(standing, 1),
+        "bar": f"<= {BAR_S:g} s",
+        "holds": moving <= BAR_S,
+        "inside": "server, broker and three agents on a new data folder with the starter model; value: until each"
+        " device's latest prediction, read through the API, has changed twice; baseline: until all processes answer;"
+        f" median of {ROUNDS}",
+    }
+
+
+def _seconds() -> tuple[float, float]:
+    with tempfile.TemporaryDirectory() as folder:
+        began = time.monotonic()
+        with Site(Path(folder), starter=True) as site:
+            standing = time.monotonic() - began
+            assert begin(site) is not None
+            seen: dict[str, set[str]] = {agent.device_id: set() for agent in site.agents}
+
+            def have_changed_twice() -> bool:
+                for device, answers in seen.items():
+                    latest = site.client.latest_predictions(device)
+                    answers.update(f"{one.input_id} {one.answered_at}" for one in latest)
+                return all(len(answers) >= 3 for answers in seen.values())
+
+            ask_until(have_changed_twice, what="three answers of every device", seconds=_DEADLINE_S)
+            return time.monotonic() - began, standing
