@@ -66,18 +66,18 @@ def test_a_trial_that_asks_for_no_inference_still_needs_one():
 
 
 @pytest.mark.parametrize(
-    ("errors", "quiet", "reason"),
+    ("errors", "quiet", "verdict"),
     [
-        (0, limits.TRIAL_TIMEOUT - timedelta(seconds=1), None),
-        (0, limits.TRIAL_TIMEOUT, Reason.INCONCLUSIVE),
-        (1, timedelta(0), Reason.INFERENCE),
+        (0, timedelta(minutes=9), None),
+        (0, timedelta(minutes=10), (Reason.INCONCLUSIVE, "the disk took nothing for 10 minutes")),
+        (1, timedelta(0), (Reason.INFERENCE, "boom")),
     ],
 )
-def test_what_a_disk_does_not_take_note_of_is_inconclusive_unless_the_model_errs(errors, quiet, reason):
+def test_what_a_disk_does_not_take_note_of_is_inconclusive_unless_the_model_errs(errors, quiet, verdict):
     evidence = Evidence(inferences=limits.TRIAL_INFERENCES, errors=errors)
-    verdict = machine.unwritten_verdict(evidence, detail="boom", quiet=quiet)
-    assert (verdict and verdict.reason) == reason
-    assert verdict is None or verdict.evidence == evidence
+    failed = machine.unwritten_verdict(evidence, detail="boom", quiet=quiet)
+    assert (failed and (failed.reason, failed.detail)) == verdict
+    assert failed is None or failed.evidence == evidence
 
 
 def test_an_older_epoch_is_ignored_whatever_its_revision():
