@@ -203,8 +203,9 @@ class Spool:
             if self._may_stay_young(entries):
                 return [self._keep_young(entry) for entry in entries]
             seqs = self._store(entries, positions, durable=durable)
-        if positions:
-            reach(FailPoint.WINDOW_SPOOLED)
+        for entry in entries:
+            if entry.checkpoint is not None:
+                reach(FailPoint.WINDOW_SPOOLED)
         return seqs
 
     def _store(self, entries: Sequence[Entry], positions: Mapping[str, bytes], *, durable: bool) -> list[int]:

@@ -16,6 +16,7 @@ from edgeops.cli.app import run
 from edgeops.errors import ConflictError, PlatformError
 from edgeops.local.endpoints import Endpoints, free_port, read_endpoints, write_endpoints
 from edgeops.local.up import Site
+from tests.integration.waiting import ask_until
 
 pytestmark = pytest.mark.slow
 
@@ -180,6 +181,14 @@ def test_a_second_up_in_the_same_folder_learns_who_holds_it(site):
         pass
 
 
+def occupied(port):
+    """A listener of another program; None while the mosquitto of a killed broker process still ends."""
+    try:
+        return socket.create_server(("127.0.0.1", port))
+    except OSError:
+        return None
+
+
 def test_a_process_that_cannot_live_ends_the_site_with_its_last_words(tmp_path):
     told = []
     with Site(tmp_path, agents=0, say=told.append) as running:
@@ -187,7 +196,7 @@ def test_a_process_that_cannot_live_ends_the_site_with_its_last_words(tmp_path):
         broker.child.process.kill()
         broker.child.process.wait()
         with (
-            socket.create_server(("127.0.0.1", running.endpoints.broker_port)),
+            ask_until(lambda: occupied(running.endpoints.broker_port), what="the broker's port is free", seconds=30),
             pytest.raises(PlatformError, match=r"(?s)broker ended 5 times within .*Address already in use"),
         ):
             running.watch()
