@@ -1,5 +1,6 @@
 """A change that travels: what a person is shown and signs, and what nobody shall sign."""
 
+import json
 from copy import deepcopy
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
@@ -457,3 +458,19 @@ def test_too_few_keys_of_a_role_on_one_machine_are_counted(repository, keys):
         repository.publish({"x": b"1"}, NOW)
     assert not repository.can_sign("x", NOW)
     assert {key.threshold for key in repository.role_keys() if key.role == "targets"} == {2}
+
+
+def test_a_file_of_today_alone_changes_nothing(draft):
+    file = json.loads(encode_change(draft.finish()))
+    change = decode_change(
+        json.dumps({name: file[name] for name in ("format", "today_roots", "today_targets")}).encode()
+    )
+    assert change.is_empty
+    assert not change.begins_again
+    assert not replace(change, files={}).begins_again
+
+
+def test_a_file_that_says_more_is_refused(draft):
+    file = json.loads(encode_change(draft.finish()))
+    with pytest.raises(InputError):
+        decode_change(json.dumps(file | {"more": 1}).encode())

@@ -27,3 +27,11 @@ def test_it_never_falls_and_no_lie_takes_it_to_the_end(told, ends):
         before, floor = floor, raised(floor, at, ends=ends)
         assert floor >= before
         assert floor < ends or floor == NEVER
+
+
+def test_before_any_statement_it_is_the_beginning_of_all_clocks():
+    assert datetime(1970, 1, 1, tzinfo=UTC) == NEVER
+
+
+def test_a_lie_takes_it_to_a_second_before_the_end():
+    assert raised(NEVER, ENDS + timedelta(days=1), ends=ENDS) == ENDS - timedelta(seconds=1)

@@ -117,3 +117,16 @@ def test_a_frame_of_the_limit_is_read():
 def test_a_frame_beyond_the_limit_is_not_read():
     with pytest.raises(TrustError, match="exceeds"):
         read_frame(io.BytesIO((MAX_FRAME_BYTES + 1).to_bytes(4, "big")), Said)
+
+
+def test_the_words_for_a_failure_are_those_that_the_server_is_told():
+    assert [str(kind) for kind in FailureKind] == [
+        "expired",
+        "unsigned",
+        "rollback",
+        "missing",
+        "transport",
+        "length-or-hash",
+        "disk",
+        "other",
+    ]

@@ -41,3 +41,27 @@ def test_a_key_that_is_being_replaced_is_still_accepted():
 def test_what_is_no_list_of_fleet_keys_is_refused(data):
     with pytest.raises(TrustError, match=r"fleet/keys\.json"):
         decode_fleet_keys(data)
+
+
+def document(count=1, *, epoch=1, **more):
+    keys = [{"epoch": epoch, "public_hex": SigningKey.generate().public.hex} for _ in range(count)]
+    return json.dumps({"epoch": epoch, "keys": keys, **more}).encode()
+
+
+def test_sixteen_keys_are_accepted_and_no_more():
+    assert len(decode_fleet_keys(document(16)).keys) == 16
+    with pytest.raises(TrustError):
+        decode_fleet_keys(document(17))
+
+
+def test_an_epoch_is_one_that_every_reader_of_json_can_hold():
+    assert decode_fleet_keys(document(epoch=2**53)).epoch == 2**53
+    with pytest.raises(TrustError):
+        decode_fleet_keys(document(epoch=2**53 + 1))
+
+
+def test_what_else_is_said_beside_the_keys_is_refused():
+    with pytest.raises(TrustError):
+        decode_fleet_keys(document(more=1))
+    with pytest.raises(TrustError):
+        decode_fleet_keys(document().replace(b'"epoch": 1, "public_hex"', b'"more": 1, "epoch": 1, "public_hex"'))
