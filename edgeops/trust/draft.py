@@ -107,7 +107,6 @@ class Draft:
             root.roles[role].keyids.clear()
             root.roles[role].threshold = 1
             root.add_key(tuf_key(new[role]), role)
-        self._next_targets()
         self._begins_again = True
 
     # -- what is listed
