@@ -7,11 +7,10 @@ from typing import Any
 
 from edgeops.local.starter import begin
 from edgeops.local.up import Site
-from tests.integration.waiting import ask_until
+from tests.integration.waiting import answers_change_twice
 
 BAR_S = 10.0
 ROUNDS = 3
-_DEADLINE_S = 60.0
 
 
 def measure() -> dict[str, Any]:
@@ -37,13 +36,5 @@ def _seconds() -> tuple[float, float]:
         with Site(Path(folder), starter=True) as site:
             standing = time.monotonic() - began
             assert begin(site) is not None
-            seen: dict[str, set[str]] = {agent.device_id: set() for agent in site.agents}
-
-            def have_changed_twice() -> bool:
-                for device, answers in seen.items():
-                    latest = site.client.latest_predictions(device)
-                    answers.update(f"{one.input_id} {one.answered_at}" for one in latest)
-                return all(len(answers) >= 3 for answers in seen.values())
-
-            ask_until(have_changed_twice, what="three answers of every device", seconds=_DEADLINE_S)
+            answers_change_twice(site)
             return time.monotonic() - began, standing

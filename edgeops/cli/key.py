@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from edgeops import limits
+from edgeops.api.client import Client
 from edgeops.api.shapes import Key
 from edgeops.cli import key_ca, key_changes
 from edgeops.cli.connection import Data, Token, Url, connect, local_url
@@ -23,6 +24,7 @@ from edgeops.trust.expiry import advice, alert_stage
 
 if TYPE_CHECKING:
     from edgeops.local.signing import Proposal
+    from edgeops.trust.draft import Draft
 
 app = typer.Typer(help="Keys that the fleet trusts.", no_args_is_help=True)
 app.add_typer(key_ca.app, name="ca")
@@ -140,14 +142,12 @@ def undelegate(
     """Let the server sign no more versions of a model; those it signed are listed no longer and install nowhere."""
     from edgeops.local import ceremony, signing  # noqa: PLC0415 - they load tuf and numpy, which others do not need
 
-    folder = keys or keys_folder(data or default_data())
-    with connect(url, token, data) as client:
-        draft = ceremony.begin(client, folder, datetime.now(UTC))
+    def change(_client: Client, draft: "Draft") -> None:
         signing.undelegate(draft, model)
-        outcome = ceremony.complete(
-            client, draft.finish(), keys=folder, out=out, name=f"undelegate-{model}", now=datetime.now(UTC)
-        )
-    key_changes.tell(outcome, as_json=as_json)
+
+    outcome = key_changes.change(
+        change, name=f"undelegate-{model}", out=out, keys=keys, server=(url, token, data), as_json=as_json
+    )
     if isinstance(outcome, ceremony.Published):
         say(f"{model} has no delegation any more; devices that run what its key signed go on")
 

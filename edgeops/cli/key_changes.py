@@ -111,14 +111,12 @@ def rotate(
     """Replace keys by new ones: your own of root or targets, or the server's."""
     from edgeops.local import ceremony  # noqa: PLC0415 - it loads tuf, which other commands do not need
 
-    folder = _folder(keys, data)
-    with connect(url, token, data) as client:
-        draft = ceremony.begin(client, folder, datetime.now(UTC))
-        ceremony.rotate(client, draft, roles, keys=folder)
-        outcome = ceremony.complete(
-            client, draft.finish(), keys=folder, out=out, name=f"rotate-{'-'.join(roles)}", now=datetime.now(UTC)
-        )
-    tell(outcome, as_json=as_json)
+    def make_change(client: Client, draft: "Draft") -> None:
+        ceremony.rotate(client, draft, roles, keys=_folder(keys, data))
+
+    change(
+        make_change, name=f"rotate-{'-'.join(roles)}", out=out, keys=keys, server=(url, token, data), as_json=as_json
+    )
 
 
 def renew(
@@ -231,8 +229,8 @@ def change(
     keys: Path | None,
     server: tuple[Any, Any, Any],
     as_json: bool,
-) -> None:
-    """Make a change, sign it and publish it or write it down."""
+) -> "Published | Waiting":
+    """Make a change, sign it, publish it or write it down, and tell what came of it."""
     from edgeops.local import ceremony  # noqa: PLC0415 - as above
 
     folder = _folder(keys, server[2])
@@ -241,6 +239,7 @@ def change(
         make_change(client, draft)
         outcome = ceremony.complete(client, draft.finish(), keys=folder, out=out, name=name, now=datetime.now(UTC))
     tell(outcome, as_json=as_json)
+    return outcome
 
 
 def _show(shown: "Change") -> None:

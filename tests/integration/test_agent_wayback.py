@@ -2,11 +2,8 @@
 
 import json
 import ssl
-import threading
 from datetime import UTC, datetime
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
-from pathlib import Path
-from tempfile import NamedTemporaryFile
+from http.server import BaseHTTPRequestHandler
 from urllib.request import urlopen
 
 import pytest
@@ -26,7 +23,7 @@ from edgeops.trust.repository import Repository
 from edgeops.trust.transport import unbelieved_context
 from fleet_server import certificates
 from tests.contract.rig import ApiRig
-from tests.integration.tls_rig import DAY, NOW, certificate, hears, tls_server
+from tests.integration.tls_rig import DAY, NOW, certificate, hears, https_server, tls_server
 
 pytestmark = pytest.mark.slow
 
@@ -142,19 +139,8 @@ def impostor(rig):
         def log_message(self, *_arguments):
             pass
 
-    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-    with NamedTemporaryFile() as file:
-        Path(file.name).write_bytes(certificate().pem)
-        context.load_cert_chain(file.name)
-    server.socket = context.wrap_socket(server.socket, server_side=True)
-    thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.05})
-    thread.start()
-    Handler.url = f"https://127.0.0.1:{server.server_port}"
-    yield Handler
-    server.shutdown()
-    server.server_close()
-    thread.join()
+    with https_server(Handler, certificate()) as Handler.url:
+        yield Handler
 
 
 def signed(key, nonce, at):

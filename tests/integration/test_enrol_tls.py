@@ -1,10 +1,6 @@
 """Enrolment over TLS: a device believes the server whose CA a person named, and tells its token to no other."""
 
-import ssl
-import threading
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
-from pathlib import Path
-from tempfile import NamedTemporaryFile
+from http.server import BaseHTTPRequestHandler
 from urllib.request import urlopen
 
 import pytest
@@ -19,7 +15,7 @@ from edgeops.errors import ConfigError, TrustError
 from edgeops.trust.transport import unbelieved_context
 from fleet_server.certificates import listed_authorities
 from tests.contract.rig import ApiRig
-from tests.integration.tls_rig import NOW, certificate
+from tests.integration.tls_rig import NOW, certificate, https_server
 
 pytestmark = pytest.mark.slow
 
@@ -108,20 +104,10 @@ def test_who_stands_in_between_with_the_right_ca_and_another_certificate_never_s
         def log_message(self, *_arguments):
             pass
 
-    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-    with NamedTemporaryFile() as file:
-        Path(file.name).write_bytes(certificate().pem)
-        context.load_cert_chain(file.name)
-    server.socket = context.wrap_socket(server.socket, server_side=True)
-    thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.05})
-    thread.start()
-    try:
-        with pytest.raises(TrustError, match="cannot prove to be this fleet's server"):
-            enrol(state, f"https://127.0.0.1:{server.server_port}", token=token_of(rig), name="meter")
-    finally:
-        server.shutdown()
-        server.server_close()
-        thread.join()
+    with (
+        https_server(Handler, certificate()) as url,
+        pytest.raises(TrustError, match="cannot prove to be this fleet's server"),
+    ):
+        enrol(state, url, token=token_of(rig), name="meter")
     assert seen == []
     assert not state.device.exists()

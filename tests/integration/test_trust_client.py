@@ -3,20 +3,17 @@
 What it makes of attacks is in tests/unit/test_trust_verification.py.
 """
 
-import functools
-import http.server
 import subprocess
 import sys
 import threading
 import time
-from contextlib import contextmanager
 from datetime import timedelta
 
 import pytest
 
 from edgeops import limits
 from edgeops.trust.frames import Ask, Failure, FailureKind, Result, converse, write_frame
-from tests.integration.trust_rig import DESCRIPTOR, SECOND, Site, kind_of, listed
+from tests.integration.trust_rig import DESCRIPTOR, SECOND, Site, kind_of, listed, served
 
 
 @pytest.fixture
@@ -73,7 +70,7 @@ def test_a_child_whose_parent_died_ends_by_itself(site):
 
 def test_enrolment_fetches_over_http(site):
     command = [sys.executable, "-m", "edgeops.trust.client", "--state", str(site.state), "--url"]
-    with _served(site) as url:
+    with served(site) as url:
         reached = _run(command, url)
     gone = _run(command, url)
 
@@ -87,7 +84,7 @@ def test_the_client_that_the_public_suite_tests_gets_what_is_listed_and_nothing_
     root.write_bytes(site.repository.trusted_root())
     client = ["edgeops-agent", "tuf", "--metadata-dir", str(tmp_path / "metadata")]
     assert subprocess.run([*client, "init", root], check=False).returncode == 0
-    with _served(site) as url:
+    with served(site) as url:
         online = [*client, "--metadata-url", f"{url}/metadata"]
         assert subprocess.run([*online, "refresh"], check=False).returncode == 0
         places = ["--target-base-url", f"{url}/targets", "--target-dir", str(tmp_path / "targets")]
@@ -106,24 +103,6 @@ def test_an_address_that_is_no_web_address_is_refused(site):
     outcome = _run(command, "file:///etc")
     assert kind_of(outcome) is FailureKind.OTHER
     assert "http" in outcome.detail
-
-
-@contextmanager
-def _served(site):
-    handler = functools.partial(_Quiet, directory=str(site.served))
-    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), handler) as server:
-        thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.05})
-        thread.start()
-        try:
-            yield f"http://127.0.0.1:{server.server_port}"
-        finally:
-            server.shutdown()
-            thread.join()
-
-
-class _Quiet(http.server.SimpleHTTPRequestHandler):
-    def log_message(self, format: str, *arguments: object) -> None:  # noqa: A002 - the base class names it so
-        pass
 
 
 def _run(command: list[str], url: str) -> Result | Failure:

@@ -6,7 +6,7 @@ import pytest
 
 from edgeops.local.starter import begin
 from edgeops.local.up import Site
-from tests.integration.waiting import ask_until
+from tests.integration.waiting import answers_change_twice
 
 pytestmark = pytest.mark.slow
 
@@ -21,19 +21,6 @@ def first(tmp_path_factory):
 def second(tmp_path_factory):
     with Site(tmp_path_factory.mktemp("second"), agents=1, starter=True) as site:
         yield site
-
-
-def answers_change_twice(site):
-    """Wait until each device's latest answer has changed twice; how soon is what `bench/start.py` measures."""
-    seen: dict[str, set[str]] = {agent.device_id: set() for agent in site.agents}
-
-    def have_changed_twice() -> bool:
-        for device, answers in seen.items():
-            latest = site.client.latest_predictions(device)
-            answers.update(f"{one.input_id} {one.answered_at}" for one in latest)
-        return all(len(answers) >= 3 for answers in seen.values())
-
-    ask_until(have_changed_twice, what="three answers of every device", seconds=60)
 
 
 def test_all_devices_change_their_answer_twice(first):

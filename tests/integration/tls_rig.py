@@ -6,6 +6,7 @@ import tempfile
 import threading
 from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
+from http.server import ThreadingHTTPServer
 from pathlib import Path
 
 from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
@@ -21,11 +22,8 @@ NAMES = ("127.0.0.1", "localhost")
 @contextmanager
 def tls_server(issued, *, version=ssl.TLSVersion.TLSv1_2):
     """Says `hello` over TLS to everybody; its port."""
-    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context = _shows(issued)
     context.maximum_version = version if version < ssl.TLSVersion.TLSv1_2 else ssl.TLSVersion.MAXIMUM_SUPPORTED
-    with tempfile.NamedTemporaryFile() as file:
-        Path(file.name).write_bytes(issued.pem)
-        context.load_cert_chain(file.name)
     with socket.create_server(("127.0.0.1", 0)) as listener:
         ending = threading.Event()
 
@@ -47,6 +45,28 @@ def tls_server(issued, *, version=ssl.TLSVersion.TLSv1_2):
             ending.set()
             socket.create_connection(("127.0.0.1", port)).close()
             thread.join()
+
+
+@contextmanager
+def https_server(handler, issued):
+    """Answers HTTPS with a handler class; its address."""
+    with ThreadingHTTPServer(("127.0.0.1", 0), handler) as server:
+        server.socket = _shows(issued).wrap_socket(server.socket, server_side=True)
+        thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.05})
+        thread.start()
+        try:
+            yield f"https://127.0.0.1:{server.server_port}"
+        finally:
+            server.shutdown()
+            thread.join()
+
+
+def _shows(issued):
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    with tempfile.NamedTemporaryFile() as file:
+        Path(file.name).write_bytes(issued.pem)
+        context.load_cert_chain(file.name)
+    return context
 
 
 def hears(context, port, *, name="localhost"):

@@ -1,9 +1,13 @@
 """A repository, a device that was enrolled with its first root, and what stands between them."""
 
+import functools
+import http.server
 import shutil
 import subprocess
 import sys
+import threading
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -97,3 +101,22 @@ def listed(outcome: Result | Failure) -> set[str]:
 
 def replaced(fetch: Fetch, path: str, data: bytes | None) -> Fetch:
     return lambda wanted: data if wanted == path else fetch(wanted)
+
+
+@contextmanager
+def served(site):
+    """What the site publishes, over HTTP; the address."""
+    handler = functools.partial(_Quiet, directory=str(site.served))
+    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), handler) as server:
+        thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.02})
+        thread.start()
+        try:
+            yield f"http://127.0.0.1:{server.server_port}"
+        finally:
+            server.shutdown()
+            thread.join()
+
+
+class _Quiet(http.server.SimpleHTTPRequestHandler):
+    def log_message(self, *_arguments):
+        """Nobody reads it."""

@@ -19,6 +19,19 @@ def ask_until(question, *, what, seconds):
     return None
 
 
+def answers_change_twice(site):
+    """Wait until each device's latest answer has changed twice; how soon is what `bench/start.py` measures."""
+    seen = {agent.device_id: set() for agent in site.agents}
+
+    def have_changed_twice():
+        for device, answers in seen.items():
+            latest = site.client.latest_predictions(device)
+            answers.update(f"{one.input_id} {one.answered_at}" for one in latest)
+        return all(len(answers) >= 3 for answers in seen.values())
+
+    ask_until(have_changed_twice, what="three answers of every device", seconds=60)
+
+
 def free_port():
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))

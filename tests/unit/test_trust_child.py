@@ -1,7 +1,5 @@
 """The trust child's own side of the talk, and the TUF suite's commands, in this process."""
 
-import functools
-import http.server
 import io
 import os
 import sys
@@ -16,7 +14,7 @@ from edgeops.trust import client, conformance
 from edgeops.trust.fetching import HttpFetcher, ParentFetcher
 from edgeops.trust.frames import Answer, Ask, FailureKind, Result, Said, converse, read_frame, write_frame
 from edgeops.trust.verification import kind_of
-from tests.integration.trust_rig import DESCRIPTOR, Site
+from tests.integration.trust_rig import DESCRIPTOR, Site, served
 
 
 @pytest.fixture
@@ -319,24 +317,6 @@ def test_a_root_that_is_served_beside_the_given_one_does_not_replace_it(suite, t
 
 
 # -- a server on this machine -----------------------------------------------------------------
-
-
-class Quiet(http.server.SimpleHTTPRequestHandler):
-    def log_message(self, *_arguments):
-        """Nobody reads it."""
-
-
-@contextmanager
-def served(site):
-    handler = functools.partial(Quiet, directory=str(site.served))
-    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), handler) as server:
-        thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.02})
-        thread.start()
-        try:
-            yield f"http://127.0.0.1:{server.server_port}"
-        finally:
-            server.shutdown()
-            thread.join()
 
 
 @contextmanager
