@@ -167,8 +167,8 @@ class Agent:
         self._meta = MetaFetch(self)
         self._ranges = RangeFetch.at(server, blob_pass=self._uplink.blob_pass, context=tls)
         self._blocks = BlockFetch(self, ranges=self._ranges)
-        self._trust = Trust(state.trust, self._meta, self._clock)
         self._keys = FleetKeys(state.trust)
+        self._trust = Trust(state.trust, self._meta, self._clock, self._keys)
         self._keys_asked_s = -_KEYS_REFRESH_S
         self._wayback = Wayback(
             server,
@@ -436,7 +436,7 @@ class Agent:
             case Credit():
                 self._credit = heard.records
                 self._link.spread_over(timedelta(milliseconds=heard.reconnect_spread_ms))
-                self._clock.told(heard.at)
+                self._clock.told(heard.at, place=self._downlink.place(DownKind.CREDIT))
             case Command():
                 self._uplink.say(UpKind.RESPONSE, self._deployments.nominate(heard.command, heard.request))
             case _:
@@ -461,9 +461,9 @@ class Agent:
 
         def refresh() -> None:
             try:
-                self._keys.refresh(self._trust)
+                self._trust.check([])
             finally:
-                # Also where the disk did not take the keys: they count all the same.
+                # Also where nothing was learnt: they are judged once more.
                 waiting, self._unverified = self._unverified, {}
                 for event in waiting.values():
                     self._queue.put(event)

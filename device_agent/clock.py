@@ -4,15 +4,16 @@ And what time it is, where the server was asked: that counts for the certificate
 was signed offline (`now`), which shall end also for a server that lies about the time.
 
 The clock may step in either direction at any moment; nothing here or elsewhere in the agent measures spans with it.
-How a floor rises is `edgeops.trust.floor`'s. A file that cannot be read counts as none: expiry is then judged by the
+How the floor moves is `edgeops.trust.floor`'s. A file that cannot be read counts as none: expiry is then judged by the
 clock alone until the server is heard again.
 """
 
 import logging
 import threading
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from datetime import UTC, datetime, timedelta
+from functools import partial
 from pathlib import Path
 
 import msgspec
@@ -20,28 +21,20 @@ import msgspec
 from device_agent.faultpoint import wall_s
 from device_agent.store.aside import set_aside
 from edgeops.digest import write_atomically
-from edgeops.protocol.messages import Moment
-from edgeops.trust.floor import NEVER, raised
+from edgeops.trust import floor
+from edgeops.trust.floor import Floor, Place
 
 _log = logging.getLogger(__name__)
 
 #: The roles that are signed offline; others are signed again by the server.
 _OFFLINE = ("root", "targets")
-#: A floor that rose by less is not worth a write to the card.
+#: A floor that moved by less is not worth a write to the card.
 _WORTH_WRITING = timedelta(hours=1)
 
 
 def _seconds_passed() -> float:
     """Since the machine booted, sleep included."""
     return time.clock_gettime(time.CLOCK_BOOTTIME)
-
-
-class _Known(msgspec.Struct, frozen=True, kw_only=True):
-    """The file."""
-
-    floor: Moment = NEVER
-    #: When the first of what was signed offline ends, by the metadata that was verified last.
-    ends: Moment | None = None
 
 
 class Clock:
@@ -54,7 +47,7 @@ class Clock:
         self._path = path
         self._now = now
         self._passed = passed
-        #: What the server answered, less what had passed by then; it holds until the process ends.
+        #: What the server answered, less what had passed by then; until the process ends, or the floor falls.
         self._answered: datetime | None = None
         self._lock = threading.Lock()
         #: Files set aside since this process started.
@@ -63,48 +56,63 @@ class Clock:
 
     @property
     def floor(self) -> datetime:
-        """What certainly has passed; 1970 before any statement."""
-        return self._known.floor
+        """What the server said last, within bounds; 1970 before it said anything."""
+        return self._known.at
+
+    @property
+    def timestamp_keys(self) -> tuple[str, ...]:
+        """Ids of the timestamp keys that the floor holds under."""
+        return self._known.keys
+
+    def alone(self) -> datetime:
+        """What the system's clock shows."""
+        return datetime.fromtimestamp(self._now(), UTC)
 
     def now(self) -> datetime:
         """The later of clock and floor."""
-        return max(datetime.fromtimestamp(self._now(), UTC), self._known.floor)
+        return max(self.alone(), self._known.at)
 
     def present(self) -> datetime:
         """What the server answered and what passed since; without an answer, the later of clock and floor."""
-        if self._answered is None:
-            return self.now()
-        return max(self._answered + timedelta(seconds=self._passed()), self._known.floor)
-
-    def answered(self, at: datetime) -> None:
-        """The server was asked what time it is, and its answer is proven (`edgeops.trust.moment`)."""
-        self._answered = at - timedelta(seconds=self._passed())
-        self.told(at)
+        answered = self._answered
+        return self.now() if answered is None else answered + timedelta(seconds=self._passed())
 
     def now_s(self) -> int:
-        """The same in Unix seconds."""
+        """`now` in Unix seconds."""
         return int(self.now().timestamp())
 
     def __str__(self) -> str:
         """For people who wonder why something has ended."""
-        clock = datetime.fromtimestamp(self._now(), UTC)
-        return f"this device's clock says {clock:%Y-%m-%d %H:%M} UTC, its time floor {self.floor:%Y-%m-%d %H:%M} UTC"
+        return f"this device's clock says {self.alone():%Y-%m-%d %H:%M} UTC, its time floor {self.floor:%Y-%m-%d %H:%M} UTC"
 
-    def verified(self, expires: Mapping[str, int]) -> None:
-        """TUF metadata was verified: when each role's ends, Unix seconds."""
-        ends = [datetime.fromtimestamp(expires[role], UTC) for role in _OFFLINE if role in expires]
-        if ends:
-            self._take(lambda known: msgspec.structs.replace(known, ends=min(ends)))
+    def answered(self, at: datetime) -> None:
+        """The server was asked what time it is, and its answer is proven (`edgeops.trust.moment`)."""
+        self._answered = at - timedelta(seconds=self._passed())
+        self._take(partial(floor.answered, at=at))
 
-    def told(self, at: datetime) -> None:
+    def told(self, at: datetime, *, place: Place) -> None:
         """A verified message of the server says that it was sent at this time."""
-        self._take(lambda known: msgspec.structs.replace(known, floor=raised(known.floor, at, ends=known.ends)))
+        self._take(partial(floor.told, at=at, place=place))
 
-    def _take(self, change: Callable[[_Known], _Known]) -> None:
+    def verified(self, expires: Mapping[str, int], timestamp_keys: Sequence[str], *, epoch: int) -> None:
+        """TUF metadata was verified: when each role's ends (Unix seconds), and which keys may speak of the time now.
+
+        `epoch` is that of the newest fleet key which is listed; 0 = none.
+        """
+        ends = min(datetime.fromtimestamp(expires[role], UTC) for role in _OFFLINE)
+        if floor.is_fallen(self._known.keys, timestamp_keys):
+            _log.info("clock.floor-fell", extra={"floor": str(self.floor)})
+            # It was proven under a fleet key that may be in the same hands.
+            self._answered = None
+        self._take(partial(floor.verified, ends=ends, keys=timestamp_keys, epoch=epoch))
+
+    def _take(self, change: Callable[[Floor], Floor]) -> None:
         with self._lock:
             self._known = known = change(self._known)
             before = self._written
-            if known.ends == before.ends and known.floor - before.floor < _WORTH_WRITING:
+            is_same = (known.ends, known.keys) == (before.ends, before.keys)
+            # Also one that fell: after a power cut the last word counts, not the latest time.
+            if is_same and abs(known.at - before.at) < _WORTH_WRITING:
                 return
             try:
                 write_atomically(self._path, msgspec.json.encode(known))
@@ -114,13 +122,13 @@ class Clock:
                 return
             self._written = known
 
-    def _read(self) -> _Known:
+    def _read(self) -> Floor:
         try:
-            return msgspec.json.decode(self._path.read_bytes(), type=_Known)
+            return msgspec.json.decode(self._path.read_bytes(), type=Floor)
         except FileNotFoundError:
-            return _Known()
+            return Floor()
         except (OSError, msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
             _log.warning("clock.damaged", extra={"error": error})
             self.damaged += 1
             set_aside(self._path)
-            return _Known()
+            return Floor()

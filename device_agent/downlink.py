@@ -18,6 +18,7 @@ from edgeops.protocol import envelope, messages
 from edgeops.protocol.envelope import Envelope, Freshness, Mark
 from edgeops.protocol.messages import Ack, Command, Credit, Desired
 from edgeops.protocol.topics import DownKind
+from edgeops.trust.floor import Place
 from edgeops.trust.keyring import AcceptedKeys
 
 Heard = Desired | Ack | Credit | Command
@@ -75,6 +76,11 @@ class Downlink:
     def desired(self) -> tuple[int, int]:
         """The newest (epoch, revision) carried out."""
         return self._marks.desired
+
+    def place(self, kind: DownKind) -> Place:
+        """Of the last message of a kind that was taken in."""
+        mark = self._marks.kinds[kind]
+        return (self._marks.epoch, mark.session.counter, mark.seq)
 
     def hear(  # noqa: PLR0911 - one return a reason
         self, kind: DownKind, payload: bytes, accepted: AcceptedKeys

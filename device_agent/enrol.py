@@ -22,7 +22,7 @@ from device_agent.clock import Clock
 from device_agent.config import Device, StateFolder, private_folder, write_device
 from device_agent.facts import hardware_id
 from device_agent.tls import FleetTls, fleet_context
-from device_agent.trust import FleetKeys
+from device_agent.trust import FleetKeys, ask_by
 from device_agent.wayback import speaks_tls
 from edgeops import __version__, limits
 from edgeops.digest import DIGEST_PATTERN, write_atomically
@@ -38,7 +38,7 @@ from edgeops.errors import (
 from edgeops.protocol.keys import SigningKey, write_private_key
 from edgeops.protocol.messages import Id
 from edgeops.trust.authorities import AUTHORITIES_TARGET, Authority, encode_authorities
-from edgeops.trust.frames import Ask, Failure, converse
+from edgeops.trust.frames import Failure, converse
 from edgeops.trust.keyring import FLEET_KEYS_TARGET
 from edgeops.trust.transport import opener, unbelieved_context
 
@@ -138,18 +138,19 @@ def enrol(state: StateFolder, url: str, *, token: str, name: str, fingerprint: s
 
 def _fetch_fleet(state: StateFolder, device: Device, clock: Clock) -> None:
     """The fleet's keys and CAs, as TUF lists them."""
-    ask = Ask(targets=(FLEET_KEYS_TARGET, AUTHORITIES_TARGET), max_bytes=limits.MAX_METADATA_BYTES, now=clock.now_s())
+    ask = ask_by(clock, (FLEET_KEYS_TARGET, AUTHORITIES_TARGET))
     command = child.command("edgeops.trust.client", "--state", str(state.trust), "--url", device.tuf_url)
     with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as process:
         to_child, from_child = cast("BinaryIO", process.stdin), cast("BinaryIO", process.stdout)
         said = converse(to_child, from_child, ask=ask, fetch=lambda _path: None)
     if isinstance(said, Failure):
         raise _without_keys(device, f"{said.kind}: {said.detail}; {clock}")
-    clock.verified(said.expires)
-    keys = said.targets.get(FLEET_KEYS_TARGET)
-    if keys is None:
+    listed = said.targets.get(FLEET_KEYS_TARGET)
+    if listed is None:
         raise _without_keys(device, f"TUF does not list {FLEET_KEYS_TARGET}")
-    FleetKeys(state.trust).store(keys)
+    keys = FleetKeys(state.trust)
+    keys.store(listed)
+    clock.verified(said.expires, said.timestamp_keys, epoch=keys.epoch)
     authorities = said.targets.get(AUTHORITIES_TARGET)
     if authorities is not None:
         FleetTls(state.trust, now=clock.present).store(authorities)

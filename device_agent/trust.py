@@ -7,7 +7,7 @@ its time. What an answer means for an update is decided in `device_agent.updates
 import logging
 import subprocess
 import threading
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -64,11 +64,12 @@ _PASSING = frozenset({FailureKind.TRANSPORT, FailureKind.MISSING, FailureKind.OT
 class Trust:
     """The trust folder of a device; one child per question, one question at a time."""
 
-    def __init__(self, folder: Path, meta: MetaFetch, clock: Clock) -> None:
-        """Expiry is judged by `clock`, and `clock` is told what was verified."""
+    def __init__(self, folder: Path, meta: MetaFetch, clock: Clock, keys: "FleetKeys") -> None:
+        """Expiry is judged by `clock`; what was verified is told to `keys` and `clock`."""
         self._folder = folder
         self._meta = meta
         self._clock = clock
+        self._keys = keys
         self._turn = threading.Lock()
 
     def check(
@@ -76,11 +77,12 @@ class Trust:
     ) -> TrustOutcome:
         """Refresh the metadata and get `targets`; for a worker thread, takes TRUST_TIMEOUT or so when its turn came.
 
+        The fleet's keys are asked for with every refresh, and taken in.
+
         `url` is where the repository is served over HTTP, for a device without a connection to its broker. Expiry is
         then judged by the time that the server said: nothing is installed by what comes this way.
         """
-        now = self._clock.now() if url is None else self._clock.present()
-        ask = Ask(targets=tuple(targets), max_bytes=limits.MAX_METADATA_BYTES, now=int(now.timestamp()))
+        ask = ask_by(self._clock, dict.fromkeys((*targets, FLEET_KEYS_TARGET)), is_present=url is not None)
 
         def fetch(path: str) -> bytes | None:
             return self._meta.file(path, max_bytes=limits.MAX_METADATA_BYTES, cancelled=cancelled)
@@ -92,12 +94,22 @@ class Trust:
             return Unreachable(f"the trust child gave no answer: {error}")
         match answer:
             case Result():
-                self._clock.verified(answer.expires)
+                self._take_in(answer)
                 return Listed(targets=answer.targets, lengths=answer.listed)
             case Failure(kind=FailureKind.EXPIRED, detail=detail):
                 return TrustRefused(FailureKind.EXPIRED, f"{detail}; {self._clock}")
             case Failure(kind=kind, detail=detail):
                 return Unreachable(detail) if kind in _PASSING else TrustRefused(kind, detail)
+
+    def _take_in(self, answer: Result) -> None:
+        """Whom to listen to comes first: no key that is listed no more may raise the floor that falls then."""
+        content = answer.targets[FLEET_KEYS_TARGET]
+        if content is not None:
+            try:
+                self._keys.store(content)
+            except (TrustError, OSError) as error:
+                _log.warning("fleet-keys.not-stored", extra={"error": error})
+        self._clock.verified(answer.expires, answer.timestamp_keys, epoch=self._keys.epoch)
 
     def _converse(self, ask: Ask, fetch: Callable[[str], bytes | None], more: Sequence[str]) -> Result | Failure:
         child = subprocess.Popen(
@@ -112,6 +124,22 @@ class Trust:
         finally:
             overdue.cancel()
             _end(child)
+
+
+def ask_by(clock: Clock, targets: Iterable[str], *, is_present: bool = False) -> Ask:
+    """The question for `targets`, to be judged by this clock; `is_present` = by what the server answered, if it did."""
+    now, alone = clock.now(), clock.alone()
+    if is_present:
+        now = clock.present()
+        # That word falls with the floor. It may have been right, and the clock may: who is asked next tells.
+        alone = min(alone, now)
+    return Ask(
+        targets=tuple(targets),
+        max_bytes=limits.MAX_METADATA_BYTES,
+        now=int(now.timestamp()),
+        without_floor=int(alone.timestamp()),
+        timestamp_keys=clock.timestamp_keys,
+    )
 
 
 def _end(child: subprocess.Popen[bytes]) -> None:
@@ -154,6 +182,11 @@ class FleetKeys:
         """Whom to listen to; nobody before they were learnt."""
         return self._accepted
 
+    @property
+    def epoch(self) -> int:
+        """Of the newest; 0 before they were learnt."""
+        return 0 if self._keys is None else self._keys.epoch
+
     def store(self, target: bytes) -> bool:
         """Take in the content of the target, which TUF vouched for; whether the keys changed.
 
@@ -167,19 +200,9 @@ class FleetKeys:
                 return False
             # They count although the disk may not take them: TUF vouched for them, and does so again after a start.
             self._take(keys)
+            _log.info("fleet-keys.learnt", extra={"epoch": keys.epoch})
             write_atomically(self._file, target)
             return True
-
-    def refresh(self, trust: Trust) -> bool:
-        """Ask TUF through the link (for the worker thread, takes seconds); whether the keys changed.
-
-        Raises:
-            TrustError: what TUF lists is not a list of fleet keys.
-            OSError: no space, or a write error.
-        """
-        outcome = trust.check([FLEET_KEYS_TARGET])
-        content = outcome.targets[FLEET_KEYS_TARGET] if isinstance(outcome, Listed) else None
-        return content is not None and self.store(content)
 
     def _take(self, keys: keyring.FleetKeys) -> None:
         self._keys, self._accepted = keys, keys.accepted()

@@ -24,13 +24,11 @@ from edgeops import limits
 from edgeops.errors import ConfigError, TrustError
 from edgeops.protocol.messages import Moment
 from edgeops.trust.authorities import AUTHORITIES_TARGET
-from edgeops.trust.keyring import FLEET_KEYS_TARGET
 from edgeops.trust.moment import NONCE_BYTES, check_moment
 from edgeops.trust.transport import is_loopback, opener, unbelieved_context
 
 _log = logging.getLogger(__name__)
 
-_TARGETS = (AUTHORITIES_TARGET, FLEET_KEYS_TARGET)
 _TIMEOUT_S = 15.0
 _MAX_ANSWER_BYTES = 4096
 #: What asking a server that nobody vouches for may end in.
@@ -101,7 +99,7 @@ class Wayback:
             self._submit(self._search)
 
     def _learn(self) -> None:
-        self._take(self._trust.check(_TARGETS))
+        self._take(self._trust.check([AUTHORITIES_TARGET]))
 
     def _search(self) -> None:
         try:
@@ -109,16 +107,15 @@ class Wayback:
         except _NO_ANSWER as error:
             # The list of CAs may still be had, by the clock as it is.
             _log.warning("wayback.no-time", extra={"error": error})
-        self._take(self._trust.check(_TARGETS, url=f"{self._server}/tuf"))
+        self._take(self._trust.check([AUTHORITIES_TARGET], url=f"{self._server}/tuf"))
 
     def _take(self, outcome: TrustOutcome) -> None:
         if not isinstance(outcome, Listed):
             _log.warning("wayback.no-list", extra={"error": outcome.detail})
             return
-        for target, store in ((FLEET_KEYS_TARGET, self._keys.store), (AUTHORITIES_TARGET, self._tls.store)):
-            content = outcome.targets[target]
-            if content is not None and store(content):
-                _log.info("wayback.learnt", extra={"target": target})
+        content = outcome.targets[AUTHORITIES_TARGET]
+        if content is not None and self._tls.store(content):
+            _log.info("wayback.learnt", extra={"target": AUTHORITIES_TARGET})
 
     def _ask_time(self) -> datetime:
         nonce = secrets.token_bytes(NONCE_BYTES)

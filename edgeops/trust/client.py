@@ -23,6 +23,7 @@ from edgeops.digest import write_atomically
 from edgeops.errors import ConfigError, TrustError
 from edgeops.limits import MAX_DETAIL_LENGTH
 from edgeops.trust.fetching import HttpFetcher, ParentFetcher
+from edgeops.trust.floor import is_fallen
 from edgeops.trust.frames import Ask, Failure, FailureKind, Result, Said, read_frame, write_frame
 from edgeops.trust.verification import Places, Verification, kind_of
 
@@ -61,9 +62,23 @@ def verify(state: Path, ask: Ask, *, fetcher: FetcherInterface) -> Result | Fail
     try:
         with _alone(state):
             places = Places(state / "metadata", state / "targets", _pinned_root(state))
-            return _answer(Verification(places, fetcher, now=datetime.fromtimestamp(ask.now, UTC)), ask)
+            return _judged(places, fetcher, ask)
     except (exceptions.RepositoryError, exceptions.DownloadError, TrustError, OSError) as error:
         return Failure(kind=kind_of(error), detail=(str(error) or type(error).__name__)[:MAX_DETAIL_LENGTH])
+
+
+def _judged(places: Places, fetcher: FetcherInterface, ask: Ask) -> Result:
+    """By the floor, and once more without it where the newest root has let it fall.
+
+    That what is not expired by the floor is not judged again changes nothing: the clock alone is never later.
+    """
+    verification = Verification(places, fetcher, now=datetime.fromtimestamp(ask.now, UTC))
+    try:
+        return _answer(verification, ask)
+    except exceptions.ExpiredMetadataError:
+        if ask.without_floor is None or not is_fallen(ask.timestamp_keys, verification.timestamp_keys):
+            raise
+    return _answer(Verification(places, fetcher, now=datetime.fromtimestamp(ask.without_floor, UTC)), ask)
 
 
 def _answer(verification: Verification, ask: Ask) -> Result:
@@ -77,6 +92,7 @@ def _answer(verification: Verification, ask: Ask) -> Result:
         listed={path: target.length for path, target in listed.items()},
         versions={role: signed.version for role, signed in roles.items()},
         expires={role: int(signed.expires.timestamp()) for role, signed in roles.items()},
+        timestamp_keys=verification.timestamp_keys,
     )
 
 

@@ -31,6 +31,10 @@ class Ask(Frame, frozen=True, kw_only=True):
     max_bytes: int
     #: Unix seconds by which expiry is judged: the later of the device's clock and its time floor.
     now: int
+    #: The same without the floor, and ids of the timestamp keys that the floor holds under: where the newest root has
+    #: others it has fallen (`edgeops.trust.floor`). None and () = there is no floor.
+    without_floor: int | None = None
+    timestamp_keys: tuple[str, ...] = ()
 
 
 class Answer(Frame, frozen=True, kw_only=True):
@@ -80,6 +84,8 @@ class Result(Frame, frozen=True, kw_only=True):
     versions: dict[str, int]
     #: Role -> Unix seconds.
     expires: dict[str, int]
+    #: Ids of the timestamp keys in the newest root.
+    timestamp_keys: tuple[str, ...] = ()
 
 
 class Said(Frame, frozen=True, kw_only=True):

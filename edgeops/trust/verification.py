@@ -112,6 +112,11 @@ class Verification:
         """The metadata that counts, by role; delegated ones that were asked."""
         return {role: self._trusted[role] for role in (*_TOP_LEVEL, *self._asked_delegates())}
 
+    @property
+    def timestamp_keys(self) -> tuple[str, ...]:
+        """Ids of the keys that the newest root names for timestamp, also where what follows it was refused."""
+        return tuple(sorted(self._trusted.root.roles[Timestamp.type].keyids))
+
     def forget_all_but(self, listed: Collection[str]) -> None:
         """What no role vouches for leaves the cache."""
         for file in self._targets.iterdir():

@@ -3,14 +3,14 @@
 import json
 import threading
 
-from device_agent.trust import FleetKeys
-from edgeops import limits
+from device_agent.clock import Clock
+from device_agent.trust import FleetKeys, ask_by
 from edgeops.cli.app import run
 from edgeops.cli.exits import Exit
 from edgeops.learning.triggers import RetrainPolicy
 from edgeops.local.endpoints import Endpoints, write_endpoints
 from edgeops.trust.client import verify
-from edgeops.trust.frames import Ask, Result
+from edgeops.trust.frames import Result
 from edgeops.trust.keyring import FLEET_KEYS_TARGET
 from edgeops.trust.repository import Repository
 from fleet_server.db import tables
@@ -97,12 +97,16 @@ class Listener:
         self.folder, self._site = folder, site
         (folder / "metadata").mkdir(parents=True)
         (folder / "metadata/root.json").write_bytes(site.repository.trusted_root())
+        self._now = site.rig.now
+        self.clock = Clock(folder / "clock.json", now=lambda: self._now.timestamp())
 
     def ask(self, *targets, now=None):
         """A refresh by the real client."""
-        at = int((now or self._site.rig.now).timestamp())
-        ask = Ask(targets=targets, max_bytes=limits.MAX_METADATA_BYTES, now=at)
-        return verify(self.folder, ask, fetcher=FunctionFetcher(self._read))
+        self._now = now or self._site.rig.now
+        answer = verify(self.folder, ask_by(self.clock, targets), fetcher=FunctionFetcher(self._read))
+        if isinstance(answer, Result):
+            self.clock.verified(answer.expires, answer.timestamp_keys, epoch=0)
+        return answer
 
     def listed(self, *, now=None):
         outcome = self.ask(now=now)

@@ -52,7 +52,7 @@ class Device:
             tls=self.tls,
             clock=self.clock,
             keys=self.keys,
-            trust=Trust(self.folder, None, self.clock),
+            trust=Trust(self.folder, None, self.clock, self.keys),
             submit=lambda task: task(),
         )
         self._now_s = 0.0

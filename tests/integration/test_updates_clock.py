@@ -57,7 +57,7 @@ def test_a_floor_from_before_a_power_cut_refuses_what_has_ended_since_although_t
     """The repository was not signed again for a month; the device knows, because the server once said the time."""
     first, second = (server.publish(tiny_artifact(version=version)) for version in (1, 2))
     assert install(device, first, revision=1) is UpdateState.COMMITTED
-    device.clock.told(SLEPT)
+    device.told(SLEPT)
     device.wall = IN_1970
     assert install(device, second, revision=2) is UpdateState.REJECTED
     assert reason(device) is Reason.EXPIRED
@@ -94,7 +94,7 @@ def test_a_clock_that_steps_in_mid_update_is_judged_where_the_model_would_begin_
 def test_a_lying_server_cannot_end_what_was_signed_offline(device, server):
     first, second = (server.publish(tiny_artifact(version=version)) for version in (1, 2))
     assert install(device, first, revision=1) is UpdateState.COMMITTED
-    device.clock.told(datetime(2099, 1, 1, tzinfo=UTC))
+    device.told(datetime(2099, 1, 1, tzinfo=UTC))
     late = NOW + limits.TARGETS_LIFE - timedelta(minutes=1)
     server.repository.refresh(late)
     assert install(device, second, revision=2) is UpdateState.COMMITTED
@@ -123,7 +123,7 @@ def test_everything_has_expired_and_the_offline_keys_bring_a_device_back_that_no
     stick = take_keys_away(server, tmp_path)
     assert install(device, first, revision=1) is UpdateState.COMMITTED
     device.wall = FORGOTTEN
-    device.clock.told(FORGOTTEN)
+    device.told(FORGOTTEN)
     server.repository.refresh(FORGOTTEN)
     assert install(device, second, revision=2) is UpdateState.REJECTED
     assert reason(device) is Reason.EXPIRED
@@ -147,11 +147,11 @@ def test_a_device_without_a_clock_comes_back_too_and_knows_the_time_again(device
     stick = take_keys_away(server, tmp_path)
     assert install(device, first, revision=1) is UpdateState.COMMITTED
     device.wall = IN_1970
-    device.clock.told(FORGOTTEN)
+    device.told(FORGOTTEN)
     assert device.clock.now() < NOW + limits.TARGETS_LIFE
     renew(server, stick, FORGOTTEN)
 
     assert install(device, second, revision=2) is UpdateState.COMMITTED
 
-    device.clock.told(FORGOTTEN)
+    device.told(FORGOTTEN)
     assert device.clock.floor == FORGOTTEN

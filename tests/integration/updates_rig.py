@@ -18,7 +18,7 @@ from device_agent.facts import device_facts
 from device_agent.fetch import BlockFetch, MetaFetch
 from device_agent.probe import ProbeVerdict, run_probe
 from device_agent.store.spool import Spool
-from device_agent.trust import Trust
+from device_agent.trust import FleetKeys, Trust
 from device_agent.updates import Surroundings, Updates
 from edgeops import limits
 from edgeops.artifact.blockplan import block_list, wished
@@ -151,6 +151,7 @@ class Device:
         blocks = BlockFetch(server, monotonic=self._hasten)
         server.attach(meta, blocks)
         self.clock = Clock(self.folder / "clock.json", now=self._wall_s)
+        self._said = 0
         self.waiting: list[Callable[[], None]] = []
         self.changes = 0
         self.updates = Updates(
@@ -158,7 +159,7 @@ class Device:
             self.folder / "deployments" / DEPLOYMENT,
             surroundings=Surroundings(
                 spool=self.spool,
-                trust=Trust(trust, meta, self.clock),
+                trust=Trust(trust, meta, self.clock, FleetKeys(trust)),
                 meta=meta,
                 blocks=blocks,
                 facts=lambda: facts(self.folder),
@@ -181,6 +182,11 @@ class Device:
         """A clock for fetching: each look is half a second, so that nothing waits for the real one."""
         self.now += 0.5
         return self.now
+
+    def told(self, at: datetime, *, epoch: int = 1) -> None:
+        """The server says what time it is, once more."""
+        self._said += 1
+        self.clock.told(at, place=(epoch, 1, self._said))
 
     def desire(
         self,
