@@ -177,6 +177,9 @@ SILENCE_TIMEOUT = timedelta(minutes=5)
 #: Device keys and artifacts are read again after this, so that a removal or withdrawal counts.
 KEYS_REFRESH_INTERVAL = timedelta(seconds=5)
 ARTIFACTS_REFRESH_INTERVAL = timedelta(seconds=1)
+#: A device that is heard is told the time again after this, and at once when the server's clock stepped by this much.
+TIME_TOLD_AGAIN_AFTER = timedelta(days=1)
+CLOCK_STEP = timedelta(minutes=10)
 #: The outbox: how often it is looked at, letters at a time, and when one is sent again.
 OUTBOX_INTERVAL = timedelta(milliseconds=50)
 OUTBOX_BATCH = 100

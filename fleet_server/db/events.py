@@ -55,6 +55,8 @@ class EventKind(StrEnum):
     MODEL_AWAITS_SIGNATURE = "model.awaits-signature"
     #: What a role signed is about to end; the subject is the role.
     KEY_EXPIRES = "key.expires"
+    #: This machine's clock was set by much, while the link ran; devices are told the time anew.
+    CLOCK_STEPPED = "clock.stepped"
     #: A version became champion or challenger.
     ALIAS_CHANGED = "alias.changed"
     #: A judgement of drift said something new; the subject is the finding.

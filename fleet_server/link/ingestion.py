@@ -30,6 +30,7 @@ from fleet_server.link.keyring import Keyring, Opened, Refusal, Refused
 from fleet_server.link.mqtt import Broker, Delivery
 from fleet_server.link.reading import Reading
 from fleet_server.link.standing import SpoolKey, Standing
+from fleet_server.link.timekeeping import Timekeeping
 from fleet_server.link.voice import Voice
 from fleet_server.link.waiting import Waiting
 from fleet_server.link.writing import Writer
@@ -68,6 +69,7 @@ class Ingestion:
         self._catalog = Catalog(database)
         self._writer = Writer(database, self._standing)
         self._news = _News()
+        self._timekeeping = Timekeeping(database)
         self._waiting = Waiting()
         self._opened: Queue[_Opened | Exception | None] = Queue(_AHEAD)
         #: Messages whose verifying began, and those whose commit did; each is counted by one thread.
@@ -231,9 +233,11 @@ class Ingestion:
         if not self._unanswered:
             self._unanswered_s = time.monotonic()
         born: set[str] = set()
+        heard: set[str] = set()
         for reading in readings:
             self._unanswered |= reading.touched
             born |= reading.born
+            heard |= reading.heard
         for device_id in born:
             with self._database.read_telemetry() as connection:
                 known = ingest.spool_ids(connection, device_id, limit=limits.MAX_SPOOLS_PER_ACK)
@@ -241,7 +245,7 @@ class Ingestion:
         waited_s = time.monotonic() - self._unanswered_s
         if born or not self._uncommitted or waited_s >= limits.ACK_DELAY.total_seconds():
             self._tell_acks()
-        self._welcome(born)
+        self._welcome(born, others=self._timekeeping.due(heard))
 
     def _tell_acks(self) -> None:
         for device_id, acks in self._acks(self._unanswered).items():
@@ -257,18 +261,23 @@ class Ingestion:
             acks[device_id].append(SpoolAck(spool=spool, through=ledger.through, ranges=ledger.ranges))
         return acks
 
-    def _welcome(self, born: Iterable[str]) -> None:
-        """What a device needs that began a session: credit, and what it shall run if it does not know."""
-        if not born:
+    def _welcome(self, born: set[str], *, others: set[str]) -> None:
+        """What a device needs that began a session: credit, and what it shall run if it does not know.
+
+        `others` get credit too: it says what time it is.
+        """
+        greeted = born | others
+        if not greeted:
             return
         with self._database.read() as connection:
-            known = devices.some(connection, born)
+            known = devices.some(connection, greeted)
         for device in known:
             credit = self._voice.credit(
                 device.id, limits.CREDIT_RECORDS, datetime.now(UTC), devices=self._keyring.devices
             )
-            self._broker.publish(str(Down(device.id, DownKind.CREDIT)), credit, qos=1)
-            if device.is_behind:
+            if self._broker.publish(str(Down(device.id, DownKind.CREDIT)), credit, qos=1) is not None:
+                self._timekeeping.told(device.id)
+            if device.id in born and device.is_behind:
                 self._send_desired(device.id)
 
 

@@ -212,6 +212,21 @@ def test_a_birth_is_answered_with_ack_credit_and_the_desired_state_it_has_not_se
     assert granted[0].records == limits.CREDIT_RECORDS
 
 
+def test_a_device_that_stays_connected_while_the_link_starts_anew_is_told_the_time_with_its_next_message(rig):
+    rig.start_linked()
+    device = rig.device()
+    device.send(UpKind.STATUS, ONLINE)
+    first = eventually(lambda: device.told(DownKind.CREDIT, messages.Credit), what="the birth's credit")
+    rig.end_link()
+    rig.start_linked()
+    device.send_windows(0)
+    both = eventually(lambda: device.told(DownKind.CREDIT, messages.Credit)[1:], what="the time, without a birth")
+    assert both[0].at > first[0].at
+    device.send_windows(1)
+    eventually(lambda: device.acked_through() == 1, what="the ack")
+    assert len(device.told(DownKind.CREDIT, messages.Credit)) == 2, "once is enough for a day"
+
+
 def test_a_device_that_knows_its_desired_state_is_not_told_again(rig):
     rig.start_linked()
     device = rig.device()

@@ -2,15 +2,19 @@
 
 from datetime import UTC, datetime, timedelta
 
+import pytest
+
 from device_agent.clock import Clock
 from edgeops.trust.floor import NEVER
 
 TODAY = datetime(2026, 11, 26, 12, tzinfo=UTC)
+IN_2038 = datetime(2038, 1, 20, tzinfo=UTC)
 EXPIRES = {
     "root": int((TODAY + timedelta(days=3000)).timestamp()),
     "targets": int((TODAY + timedelta(days=300)).timestamp()),
     "timestamp": int((TODAY + timedelta(days=30)).timestamp()),
 }
+KEYS = ("aa",)
 
 
 class Source:
@@ -26,8 +30,8 @@ class Source:
 def test_a_clock_without_battery_knows_after_a_restart_what_it_was_told(tmp_path):
     system = Source(TODAY)
     clock = Clock(tmp_path / "clock.json", now=system)
-    clock.verified(EXPIRES)
-    clock.told(TODAY)
+    clock.verified(EXPIRES, KEYS, epoch=1)
+    clock.told(TODAY, place=(1, 1, 1))
     system.at = NEVER
     again = Clock(tmp_path / "clock.json", now=system)
     assert again.now() == again.floor == TODAY
@@ -35,8 +39,8 @@ def test_a_clock_without_battery_knows_after_a_restart_what_it_was_told(tmp_path
 
 def test_a_clock_that_goes_right_counts_itself(tmp_path):
     clock = Clock(tmp_path / "clock.json", now=Source(TODAY + timedelta(days=1)))
-    clock.verified(EXPIRES)
-    clock.told(TODAY)
+    clock.verified(EXPIRES, KEYS, epoch=1)
+    clock.told(TODAY, place=(1, 1, 1))
     assert clock.now() == TODAY + timedelta(days=1)
 
 
@@ -44,8 +48,8 @@ def test_steps_of_the_clock_leave_nothing_behind(tmp_path):
     """NTP sets it to 2038 and back: what it showed in between was no statement."""
     system = Source(TODAY)
     clock = Clock(tmp_path / "clock.json", now=system)
-    clock.verified(EXPIRES)
-    clock.told(TODAY)
+    clock.verified(EXPIRES, KEYS, epoch=1)
+    clock.told(TODAY, place=(1, 1, 1))
     for at in (datetime(2038, 1, 19, tzinfo=UTC), NEVER, TODAY + timedelta(hours=1)):
         system.at = at
         assert clock.floor == TODAY
@@ -54,20 +58,20 @@ def test_steps_of_the_clock_leave_nothing_behind(tmp_path):
 
 def test_a_server_that_lies_about_the_time_ends_nothing_that_was_signed_offline(tmp_path):
     clock = Clock(tmp_path / "clock.json", now=Source(TODAY))
-    clock.verified(EXPIRES)
-    clock.told(datetime(2099, 1, 1, tzinfo=UTC))
+    clock.verified(EXPIRES, KEYS, epoch=1)
+    clock.told(datetime(2099, 1, 1, tzinfo=UTC), place=(1, 1, 1))
     assert clock.now() < datetime.fromtimestamp(EXPIRES["targets"], UTC)
 
 
 def test_small_steps_are_not_worth_a_write_and_large_ones_are(tmp_path):
     file = tmp_path / "clock.json"
     clock = Clock(file, now=Source(TODAY))
-    clock.verified(EXPIRES)
-    clock.told(TODAY)
+    clock.verified(EXPIRES, KEYS, epoch=1)
+    clock.told(TODAY, place=(1, 1, 1))
     written = file.read_bytes()
-    clock.told(TODAY + timedelta(minutes=59))
+    clock.told(TODAY + timedelta(minutes=59), place=(1, 1, 2))
     assert file.read_bytes() == written
-    clock.told(TODAY + timedelta(minutes=60))
+    clock.told(TODAY + timedelta(minutes=60), place=(1, 1, 3))
     assert file.read_bytes() != written
 
 
@@ -76,16 +80,68 @@ def test_a_damaged_file_counts_as_none(tmp_path):
     file.write_bytes(b"\x00{")
     clock = Clock(file, now=Source(TODAY))
     assert (clock.floor, clock.now()) == (NEVER, TODAY)
-    clock.verified(EXPIRES)
-    clock.told(TODAY)
+    clock.verified(EXPIRES, KEYS, epoch=1)
+    clock.told(TODAY, place=(1, 1, 1))
     assert Clock(file, now=Source(NEVER)).now() == TODAY
 
 
 def test_a_card_that_cannot_be_written_costs_the_memory_of_it_only(tmp_path):
     clock = Clock(tmp_path / "gone" / "clock.json", now=Source(NEVER))
-    clock.verified(EXPIRES)
-    clock.told(TODAY)
+    clock.verified(EXPIRES, KEYS, epoch=1)
+    clock.told(TODAY, place=(1, 1, 1))
     assert clock.now() == TODAY
+
+
+# -- the last word
+
+
+@pytest.fixture
+def lied(tmp_path):
+    """A device whose server once said that it is 2038."""
+    clock = Clock(tmp_path / "clock.json", now=Source(TODAY), passed=lambda: 0.0)
+    clock.verified(EXPIRES, KEYS, epoch=1)
+    clock.told(IN_2038, place=(1, 5, 5))
+    return clock
+
+
+def test_a_word_that_lowers_the_floor_is_written_down(tmp_path, lied):
+    lied.told(TODAY, place=(1, 5, 6))
+    assert lied.now() == TODAY
+    assert Clock(tmp_path / "clock.json", now=Source(NEVER)).now() == TODAY
+
+
+def test_a_power_cut_brings_no_earlier_word_back(tmp_path, lied):
+    """The order is kept beside the floor: marks.json does not know every number of a session."""
+    lied.told(TODAY, place=(1, 5, 6))
+    again = Clock(tmp_path / "clock.json", now=Source(NEVER))
+    for place in ((1, 5, 5), (1, 5, 6), (1, 4, 9)):
+        again.told(IN_2038, place=place)
+        again.told(NEVER, place=place)
+    assert again.floor == TODAY
+
+
+def test_a_root_with_other_timestamp_keys_lets_the_floor_fall_also_on_disk(tmp_path, lied):
+    lied.answered(IN_2038)
+    lied.verified(EXPIRES, ("bb",), epoch=2)
+    assert (lied.floor, lied.now(), lied.present()) == (NEVER, TODAY, TODAY)
+    again = Clock(tmp_path / "clock.json", now=Source(TODAY))
+    assert (again.floor, again.timestamp_keys) == (NEVER, ("bb",))
+
+
+def test_the_same_timestamp_keys_leave_floor_and_answer(lied):
+    lied.answered(TODAY - timedelta(days=2))
+    lied.verified(EXPIRES, KEYS, epoch=1)
+    assert lied.floor == lied.present() == TODAY - timedelta(days=2)
+
+
+def test_what_lets_the_floor_fall_is_asked_for_again_where_the_card_did_not_take_it(tmp_path, lied):
+    (tmp_path / "clock.json").rename(tmp_path / "kept")
+    (tmp_path / "clock.json").mkdir()
+    lied.verified(EXPIRES, ("bb",), epoch=1)
+    assert lied.now() == TODAY
+    (tmp_path / "clock.json").rmdir()
+    (tmp_path / "kept").rename(tmp_path / "clock.json")
+    assert Clock(tmp_path / "clock.json", now=Source(TODAY)).timestamp_keys == KEYS, "so the child is asked under these"
 
 
 # -- what the server answered
@@ -102,12 +158,13 @@ def test_the_servers_answer_counts_for_certificates_and_not_for_what_was_signed_
     assert clock.now() == ahead
 
 
-def test_an_answer_from_before_the_floor_is_none(tmp_path):
+def test_an_answer_counts_without_the_floor_above_it_and_is_where_the_floor_stands_then(tmp_path):
     clock = Clock(tmp_path / "clock.json", now=lambda: 0.0, passed=lambda: 0.0)
-    clock.verified({"root": int((TODAY + timedelta(days=300)).timestamp())})
-    clock.told(TODAY)
-    clock.answered(TODAY - timedelta(days=1))
-    assert clock.present() == TODAY
+    clock.verified(EXPIRES, KEYS, epoch=1)
+    clock.told(IN_2038, place=(1, 1, 1))
+    clock.answered(TODAY)
+    assert (clock.present(), clock.floor, clock.now()) == (TODAY, TODAY, TODAY)
+    assert Clock(tmp_path / "clock.json", now=lambda: 0.0).present() == TODAY, "also after a restart"
 
 
 def test_an_answer_ends_with_the_process(tmp_path):
