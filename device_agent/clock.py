@@ -83,7 +83,8 @@ class Clock:
 
     def __str__(self) -> str:
         """For people who wonder why something has ended."""
-        return f"this device's clock says {self.alone():%Y-%m-%d %H:%M} UTC, its time floor {self.floor:%Y-%m-%d %H:%M} UTC"
+        alone = self.alone()
+        return f"this device's clock says {alone:%Y-%m-%d %H:%M} UTC, its time floor {self.floor:%Y-%m-%d %H:%M} UTC"
 
     def answered(self, at: datetime) -> None:
         """The server was asked what time it is, and its answer is proven (`edgeops.trust.moment`)."""

@@ -98,7 +98,7 @@ class Listener:
         (folder / "metadata").mkdir(parents=True)
         (folder / "metadata/root.json").write_bytes(site.repository.trusted_root())
         self._now = site.rig.now
-        self.clock = Clock(folder / "clock.json", now=lambda: self._now.timestamp())
+        self.clock = Clock(folder / "clock.json", now=self._now_s)
 
     def ask(self, *targets, now=None):
         """A refresh by the real client."""
@@ -107,6 +107,9 @@ class Listener:
         if isinstance(answer, Result):
             self.clock.verified(answer.expires, answer.timestamp_keys, epoch=0)
         return answer
+
+    def _now_s(self):
+        return self._now.timestamp()
 
     def listed(self, *, now=None):
         outcome = self.ask(now=now)

@@ -17,11 +17,12 @@ from edgeops.errors import ConfigError
 from edgeops.protocol.keys import SigningKey, read_private_key
 from edgeops.trust.authorities import AUTHORITIES_TARGET, encode_authorities
 from edgeops.trust.issuing import Issuer, issuers_in
-from edgeops.trust.keyring import encode_fleet_keys, fleet_keys_of
+from edgeops.trust.keyring import FLEET_KEYS_TARGET, encode_fleet_keys, fleet_keys_of
 from edgeops.trust.moment import sign_moment
+from edgeops.trust.reissue import Reissue
 from edgeops.trust.repository import Repository
 from edgeops.trust.transport import unbelieved_context
-from fleet_server import certificates
+from fleet_server import certificates, fleet_key
 from tests.contract.rig import ApiRig
 from tests.integration.tls_rig import DAY, NOW, certificate, hears, https_server, tls_server
 
@@ -38,17 +39,21 @@ class Device:
         self.wall = wall
         self.passed_s = 1000.0
         self.folder = folder / "trust"
+        self._server = server or rig.url
         (self.folder / "metadata").mkdir(parents=True)
         repository = Repository.open(rig.config.repository, rig.config.keys)
         (self.folder / "metadata" / "root.json").write_bytes(repository.trusted_root())
-        self.clock = Clock(folder / "clock.json", now=self._wall_s, passed=lambda: self.passed_s)
-        self.tls = FleetTls(self.folder, now=self.clock.present)
+        self.restart()
         self.tls.store(repository.read("fleet/ca.json"))
+        public = read_private_key(rig.config.fleet_key(1)).public
+        self.keys.store(encode_fleet_keys(fleet_keys_of(public, epoch=1)))
+
+    def restart(self):
+        self.clock = Clock(self.folder.parent / "clock.json", now=self._wall_s, passed=lambda: self.passed_s)
+        self.tls = FleetTls(self.folder, now=self.clock.present)
         self.keys = FleetKeys(self.folder)
-        fleet_key = read_private_key(rig.config.fleet_key(1))
-        self.keys.store(encode_fleet_keys(fleet_keys_of(fleet_key.public, epoch=1)))
         self.wayback = Wayback(
-            server or rig.url,
+            self._server,
             tls=self.tls,
             clock=self.clock,
             keys=self.keys,
@@ -89,6 +94,10 @@ def own(rig) -> Issuer:
     return issuers_in(rig.config.keys)[0]
 
 
+def own_of(rig, authority) -> Issuer:
+    return next(one for one in issuers_in(rig.config.keys) if one.authority == authority)
+
+
 def test_a_clock_in_2038_is_put_right_by_the_servers_signed_time_and_the_link_goes_on(rig, tmp_path):
     device = Device(tmp_path, rig, wall=IN_2038)
     good = certificate(own(rig))
@@ -115,6 +124,20 @@ def test_time_goes_on_after_the_answer_however_the_clock_is_set(rig, tmp_path):
     device.passed_s += (91 * DAY).total_seconds()
     for device.wall in (NOW, IN_1970, IN_2038):
         assert not device.believes(certificate(own(rig)))
+
+
+@pytest.mark.parametrize("wall", [NOW, IN_1970, IN_2038])
+def test_a_wrong_word_about_the_time_is_put_right_by_the_servers_answer(rig, tmp_path, wall):
+    device = Device(tmp_path, rig, wall=wall)
+    device.not_believed()
+    device.clock.told(NOW + 3000 * DAY, place=(1, 1, 1))
+    device.restart()
+    good = certificate(own(rig))
+    assert not device.believes(good), "by the floor it has ended"
+    device.not_believed()
+    assert device.believes(good)
+    assert device.clock.floor == device.clock.present()
+    assert not device.believes(certificate(own(rig), at=NOW - 100 * DAY))
 
 
 def test_a_lost_clock_needs_no_answer(rig, tmp_path):
@@ -222,7 +245,7 @@ def test_a_device_that_was_away_while_the_ca_was_replaced_finds_back(rig, tmp_pa
     repository.publish({AUTHORITIES_TARGET: encode_authorities([old, made])}, later)
     certificates.switch(rig.config, later)
     repository.publish({AUTHORITIES_TARGET: encode_authorities([made])}, later)
-    new = next(one for one in issuers_in(rig.config.keys) if one.authority == made)
+    new = own_of(rig, made)
     assert not away.believes(certificate(new))
     away.not_believed()
     assert away.tls.authorities == (made,)
@@ -233,3 +256,33 @@ def test_a_device_that_was_away_while_the_ca_was_replaced_finds_back(rig, tmp_pa
     ahead.tls.store(encode_authorities([old]))
     ahead.not_believed()
     assert ahead.believes(certificate(new))
+
+
+def test_a_theft_that_a_lie_about_the_time_went_with_ends_with_new_keys_of_everything(rig, tmp_path):
+    """The thief's word stands on the device; certificate authority, timestamp and fleet key are new, its clock is right."""
+    device = Device(tmp_path, rig)
+    device.not_believed()
+    device.clock.told(NOW + 300 * DAY, place=(1, 2**52, 1))
+    device.restart()
+    later = NOW + 2 * DAY
+    made = certificates.prepare(rig.config, later).authority
+    epoch, public = fleet_key.prepare(rig.config, rig.database)
+    listed = {
+        AUTHORITIES_TARGET: encode_authorities([made]),
+        FLEET_KEYS_TARGET: encode_fleet_keys(fleet_keys_of(public, epoch=epoch)),
+    }
+    Reissue(rig.config.repository, rig.config.keys).replace_keys(listed, later)
+    assert fleet_key.follow(rig.config, rig.database, Repository.open(rig.config.repository, rig.config.keys), later)
+    certificates.switch(rig.config, later)
+    rig.now = device.wall = later
+    good = certificate(own_of(rig, made), at=later)
+    assert not device.believes(good)
+
+    device.not_believed()
+    assert device.keys.epoch == epoch
+    assert device.believes(good), "by its own clock: the floor fell"
+
+    device.clock.told(NOW + 300 * DAY, place=(1, 2**52, 2))
+    assert device.believes(good), "his key speaks no more"
+    device.not_believed()
+    assert device.clock.floor == later.replace(microsecond=later.microsecond // 1000 * 1000), "and the new one does"

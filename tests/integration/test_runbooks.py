@@ -12,6 +12,7 @@ from device_agent.config import Device, StateFolder, write_device
 from edgeops.api.shapes import KeyRole, Role
 from edgeops.digest import digest_bytes
 from edgeops.protocol.keys import SigningKey, write_private_key
+from edgeops.trust.floor import NEVER
 from edgeops.trust.frames import FailureKind, Result
 from fleet_server.certificates import Certificates
 from fleet_server.freshness import Freshness
@@ -135,6 +136,9 @@ def test_after_a_theft_of_the_server_nothing_that_was_on_it_is_trusted(open_site
     site.repository.publish({AUTO: b"{}"}, site.rig.now)
     device.listed()
     assert device.fleet_epochs() == {1}
+    # The thief says that it is 300 days later: whatever the server signs has ended by that.
+    device.clock.told(site.rig.now + timedelta(days=300), place=(1, 2**52, 1))
+    assert kind_of(device.ask()) is FailureKind.EXPIRED
     stolen = {path.name: path.read_bytes() for path in site.config.keys.glob("*.pem")}
     before = {role: desk.ids(role) for role in (KeyRole.SNAPSHOT, KeyRole.TIMESTAMP, KeyRole.FLEET, KeyRole.AUTO)}
     token = site.client.create_token("old", Role.OPERATOR)
@@ -149,6 +153,7 @@ def test_after_a_theft_of_the_server_nothing_that_was_on_it_is_trusted(open_site
     left = {path.read_bytes() for path in site.config.keys.glob("*.pem")}
     assert not left & set(stolen.values())
     assert device.fleet_epochs() == {2}
+    assert device.clock.floor == NEVER
     assert AUTO not in device.listed()
     revoked = {one.id: one.revoked_at for one in site.client.tokens()}
     assert revoked[token.id] is not None

@@ -50,7 +50,9 @@ def test_the_last_word_counts_up_to_a_second_before_the_end(words, stands):
     assert at(KNOWN, *words) == stands
 
 
-@pytest.mark.parametrize("say", [lambda floor: told(floor, TODAY, place=(1, 7, 1)), lambda floor: answered(floor, TODAY)])
+@pytest.mark.parametrize(
+    "say", [lambda floor: told(floor, TODAY, place=(1, 7, 1)), lambda floor: answered(floor, TODAY)]
+)
 def test_nothing_is_believed_before_something_was_verified_that_bounds_a_lie(say):
     assert say(Floor()) == Floor()
 
