@@ -15,6 +15,8 @@ MAX_INPUT_ID_LENGTH = 64
 # -- messages ----------------------------------------------------------------
 #: One MQTT payload; AWS IoT allows 128 kB, so everything fits every broker.
 MAX_MESSAGE_BYTES = 64 * 1024
+#: One MQTT packet, topic and headers included: what the broker takes, and all that an agent reads.
+MAX_PACKET_BYTES = MAX_MESSAGE_BYTES + 4 * 1024
 #: Spool records under one signature (verifying costs 125 us).
 MAX_RECORDS_PER_MESSAGE = 16
 #: One spool record before it enters an envelope.
