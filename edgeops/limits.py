@@ -58,7 +58,8 @@ RANGES_PER_DEVICE = 2
 RANGES_AT_ONCE = 512
 #: A range whose reader takes nothing for this long is given up by the server, one that brings nothing by the device.
 RANGE_STALL = timedelta(seconds=30)
-RANGE_SILENCE = timedelta(seconds=10)
+#: The server says nothing at all over HTTP.
+HTTP_SILENCE = timedelta(seconds=10)
 #: Requests in a row that bring no block before the other way is tried, and the pause between them (full jitter).
 RANGE_TRIES = 3
 RANGE_RETRY_AFTER = timedelta(milliseconds=500)

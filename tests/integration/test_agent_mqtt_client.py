@@ -147,7 +147,7 @@ def test_what_two_threads_publish_at_once_arrives_whole(contexts):
 
 def test_a_packet_beyond_the_bound_ends_the_connection_before_it_is_read():
     broker = SlowBroker()
-    client, thread = connected(broker)
+    _, thread = connected(broker)
     sock = broker.accepted.get(timeout=30)
     # Its first byte and a length of 268,435,455: what MQTT allows.
     sock.sendall(bytes([PUBLISH << 4]) + b"\xff\xff\xff\x7f" + bytes(1024))
