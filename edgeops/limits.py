@@ -308,6 +308,8 @@ RESTART_ENDS = 5
 
 # -- trust -------------------------------------------------------------------------
 ROOT_LIFE = timedelta(days=3650)
+#: Roots are taken one by one, so a restored repository signs one for each version that devices may have.
+MAX_ROOT_VERSION = 1_000
 TARGETS_LIFE = timedelta(days=365)
 SNAPSHOT_LIFE = timedelta(days=30)
 TIMESTAMP_LIFE = timedelta(days=30)

@@ -100,6 +100,19 @@ def test_a_second_model_keeps_the_first_as_previous(device, server, artifacts):
     assert (state.active, state.previous) == (second.digest, first.digest)
 
 
+def test_trouble_of_this_machine_refuses_nothing_and_is_counted(device, server, artifacts):
+    root = device.folder / "trust" / "root.json"
+    root.write_bytes(b"\x00{")
+    device.desire(server.publish(artifacts[0]), revision=1)
+    device.run()
+    assert outcome(device) == (UpdateState.FETCHING, Reason.NONE)
+    assert device.trust.failures == 1
+    root.unlink()
+    device.settle()
+    assert device.state is UpdateState.TRIAL
+    assert device.trust.failures == 1
+
+
 def test_a_digest_that_is_not_listed_is_rejected(device, server, artifacts):
     listed = server.publish(artifacts[0])
     device.desire(listed, digest="sha256:" + "a" * 64, revision=1)

@@ -151,6 +151,7 @@ class Device:
         blocks = BlockFetch(server, monotonic=self._hasten)
         server.attach(meta, blocks)
         self.clock = Clock(self.folder / "clock.json", now=self._wall_s)
+        self.trust = Trust(trust, meta, self.clock)
         self.waiting: list[Callable[[], None]] = []
         self.changes = 0
         #: What the watchdog saw of slow steps.
@@ -160,7 +161,7 @@ class Device:
             self.folder / "deployments" / DEPLOYMENT,
             surroundings=Surroundings(
                 spool=self.spool,
-                trust=Trust(trust, meta, self.clock),
+                trust=self.trust,
                 meta=meta,
                 blocks=blocks,
                 facts=lambda: facts(self.folder),
