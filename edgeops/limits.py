@@ -74,6 +74,8 @@ MAX_ARTIFACT_PART_BYTES = 4 * 1024 * 1024
 #: One TUF metadata file; 1,000 targets take 131 kB.
 MAX_METADATA_BYTES = 512 * 1024
 METADATA_PART_BYTES = 32 * 1024
+#: Between a device and its trust child: all targets of one answer, descriptors of a few kilobytes each.
+MAX_TRUST_FRAME_BYTES = 16 * 1024 * 1024
 
 # -- the device ----------------------------------------------------------------
 #: A telemetry window closes at this many rows or this age, whichever is first.

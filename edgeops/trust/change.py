@@ -258,8 +258,8 @@ def follows(before: Root, after: Metadata[Root]) -> bool:
         return False
 
 
-def _verifies(root: Root, targets: Metadata[Targets]) -> bool:
-    return bool(root.get_verification_result(Targets.type, targets.signed_bytes, targets.signatures))
+def _verifies(root: Root, part: Metadata[Any]) -> bool:
+    return bool(root.get_verification_result(part.signed.type, part.signed_bytes, part.signatures))
 
 
 def _signatures(what: str, root: Root, part: Metadata[Any]) -> Signatures:
@@ -279,7 +279,7 @@ def _check_chain(base: Base, pinned: Metadata[Root] | None) -> None:
         )
     if known.signed != start.signed:
         raise TrustError(f"the file has another root {start.signed.version} than was seen here before; do not sign")
-    if _signatures("root", known.signed, known).missing:
+    if not _verifies(known.signed, known):
         raise TrustError(f"root {known.signed.version} is not signed by its own keys; do not sign")
     for before, after in pairwise(base.roots[base.roots.index(known) :]):
         if not follows(before.signed, after):
@@ -304,8 +304,8 @@ def _metadata(data: bytes, kind: str) -> Metadata[Any]:
         metadata: Metadata[Any] = Metadata.from_bytes(data)
         # Asked for here, because what has no canonical form has no signature either.
         content = metadata.signed_bytes
-    except (RepositoryError, ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
-        raise TrustError(f"not TUF metadata of {kind}: {error or type(error).__name__}") from error
+    except RepositoryError as error:
+        raise TrustError(f"not TUF metadata of {kind}: {str(error) or type(error).__name__}") from error
     if metadata.signed.type != kind or not content:
         raise TrustError(f"metadata of {metadata.signed.type} where {kind} is expected")
     if not all(isinstance(one, str) for one in _names(metadata.signed)):

@@ -42,7 +42,7 @@ class Draft:
 
     def __init__(self, base: Base, now: datetime) -> None:
         self.base = base
-        self._now = now.astimezone(UTC).replace(microsecond=0)
+        self._now = now.astimezone(UTC)
         self._root: Metadata[Root] | None = None
         self._targets: Metadata[Targets] | None = None
         self._files: dict[str, bytes] = {}

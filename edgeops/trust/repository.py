@@ -64,7 +64,7 @@ class RoleKey:
     #: Whether the private half is among the signers.
     at_hand: bool
     #: So many of the role's keys must sign.
-    threshold: int = 1
+    threshold: int
 
 
 class Repository:
@@ -317,7 +317,6 @@ class Repository:
         self._publication.require_own(change, current)
         sign(change, self._publication.signers)
         self._publication.publish(change, current, now)
-        self._promote()
 
     def _files(self, at: datetime | None) -> dict[str, TargetFile]:
         current = self._storage.load()
