@@ -334,6 +334,8 @@ SIGNED_LIFE = {
 MAX_ROOTS = 256
 #: A change of what is signed offline: old and new targets, roots, and the content of what is new.
 MAX_CHANGE_BYTES = 8 * 1024 * 1024
+#: With the digest before its last part, what a target is kept under is still a file name (NAME_MAX, 255).
+MAX_TARGET_PATH = 180
 #: Keys that may sign for root or targets.
 MAX_ROLE_KEYS = 16
 #: So long before what a key signed ends, it is told.

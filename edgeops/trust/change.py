@@ -6,6 +6,7 @@ reads, checks and signs changes; `edgeops.trust.draft` makes them, `edgeops.trus
 `edgeops.trust.review` puts them into words.
 """
 
+import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
@@ -27,6 +28,7 @@ from edgeops.trust.delegation import delegations_in, require_ours
 
 #: Clocks of two machines may differ by so much.
 _CLOCKS = timedelta(days=1)
+_TARGET_PATH = re.compile(r"[a-z0-9][a-z0-9._-]*(/[a-z0-9][a-z0-9._-]*)*")
 
 
 @dataclass(frozen=True, slots=True)
@@ -208,7 +210,7 @@ def check_shape(change: Change, *, now: datetime) -> None:
         raise TrustError("the new root gives up consistent snapshots; do not sign")
     if change.targets is not None:
         require_ours(change.targets.signed)
-        _check_files(change.targets.signed, base.targets.signed, change.files)
+    _check_files(change)
 
 
 def signatures(change: Change) -> tuple[Signatures, ...]:
@@ -250,6 +252,11 @@ def sign(change: Change, signers: Mapping[str, Signer]) -> tuple[str, ...]:
     return tuple(dict.fromkeys(used))
 
 
+def is_target_path(path: str) -> bool:
+    """Whether a target may be called so: what it is kept under never leaves the folder of targets."""
+    return len(path) <= limits.MAX_TARGET_PATH and _TARGET_PATH.fullmatch(path) is not None
+
+
 def follows(before: Root, after: Metadata[Root]) -> bool:
     """Whether enough keys of both roots signed the newer one (TUF specification, 5.3.4)."""
     try:
@@ -286,11 +293,18 @@ def _check_chain(base: Base, pinned: Metadata[Root] | None) -> None:
             raise TrustError(f"root {after.signed.version} was not signed by the keys of the one before; do not sign")
 
 
-def _check_files(targets: Targets, today: Targets, files: Mapping[str, bytes]) -> None:
-    for path, listed in targets.targets.items():
-        if today.targets.get(path) == listed:
-            continue
-        content = files.get(path)
+def _check_files(change: Change) -> None:
+    """The content of what is listed anew comes along and no other: whoever carries a file could add to it."""
+    today = change.base.targets.signed.targets
+    after = today if change.targets is None else change.targets.signed.targets
+    new = {path: listed for path, listed in after.items() if today.get(path) != listed}
+    added = sorted(change.files.keys() - new.keys())
+    if added:
+        raise TrustError(f"the file brings content of {added[0][:120]}, which it does not list anew; do not sign")
+    for path, listed in new.items():
+        if not is_target_path(path):
+            raise TrustError(f"{path[:120]!r} would be listed, which is no target path; do not sign")
+        content = change.files.get(path)
         if content is None:
             raise TrustError(f"{path} would be listed, and its content is not in the file; do not sign")
         try:

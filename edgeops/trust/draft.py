@@ -124,6 +124,7 @@ class Draft:
         gone = tuple(sorted(set(paths) & set(self.base.targets.signed.targets)))
         for path in gone:
             self._next_targets().targets.pop(path, None)
+            self._files.pop(path, None)
         return gone
 
     def delegate(self, model: str, public: PublicKey) -> Delegation:
