@@ -14,7 +14,7 @@ from itertools import pairwise
 from typing import Annotated, Any, Literal
 
 import msgspec
-from securesystemslib.signer import Signer
+from securesystemslib.signer import Key, Signer
 from tuf.api.exceptions import RepositoryError
 from tuf.api.metadata import (  # type: ignore[attr-defined]  # python-tuf fills __all__ at run time
     Metadata,
@@ -23,8 +23,10 @@ from tuf.api.metadata import (  # type: ignore[attr-defined]  # python-tuf fills
 )
 
 from edgeops import limits
-from edgeops.errors import InputError, TrustError
+from edgeops.errors import ConfigError, InputError, TrustError
+from edgeops.protocol.keys import PublicKey
 from edgeops.trust.delegation import delegations_in, require_ours
+from edgeops.trust.signers import tuf_key
 
 #: Clocks of two machines may differ by so much.
 _CLOCKS = timedelta(days=1)
@@ -185,7 +187,7 @@ def check_base(base: Base, *, pinned: bytes | None = None) -> None:
 
 
 def check_shape(change: Change, *, now: datetime) -> None:
-    """Whether its parts are next versions that have not ended, come with the content they list, and delegate as ours.
+    """Whether its parts are next versions that have not ended, list what comes along, and name keys as ours do.
 
     Raises:
         TrustError: one is not.
@@ -206,10 +208,14 @@ def check_shape(change: Change, *, now: datetime) -> None:
                 f"what would be signed for {name} has ended at {part.signed.expires.isoformat()}; make it again, or is "
                 "this machine's clock wrong?"
             )
-    if change.root is not None and not change.root.signed.consistent_snapshot:
-        raise TrustError("the new root gives up consistent snapshots; do not sign")
+    if change.root is not None:
+        if not change.root.signed.consistent_snapshot:
+            raise TrustError("the new root gives up consistent snapshots; do not sign")
+        _check_keys(change.root.signed.keys)
     if change.targets is not None:
         require_ours(change.targets.signed)
+        if change.targets.signed.delegations is not None:
+            _check_keys(change.targets.signed.delegations.keys)
     _check_files(change)
 
 
@@ -291,6 +297,17 @@ def _check_chain(base: Base, pinned: Metadata[Root] | None) -> None:
     for before, after in pairwise(base.roots[base.roots.index(known) :]):
         if not follows(before.signed, after):
             raise TrustError(f"root {after.signed.version} was not signed by the keys of the one before; do not sign")
+
+
+def _check_keys(keys: Mapping[str, Key]) -> None:
+    """Each has the id that its content gives it: people are shown ids, and TUF leaves open which key has one."""
+    for key_id, key in keys.items():
+        try:
+            ours = tuf_key(PublicKey.from_hex(str(key.keyval.get("public"))))
+        except ConfigError:
+            ours = None
+        if key != ours:
+            raise TrustError(f"what is listed as {key_id[:64]!r} is not the key that has this id; do not sign")
 
 
 def _check_files(change: Change) -> None:

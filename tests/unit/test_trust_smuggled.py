@@ -1,5 +1,6 @@
 """What a file from machine to machine carries beside what is signed: nobody publishes what no signature covers."""
 
+from copy import deepcopy
 from dataclasses import replace
 from datetime import UTC, datetime
 
@@ -7,10 +8,12 @@ import pytest
 
 from edgeops import limits
 from edgeops.errors import InputError, TrustError
+from edgeops.protocol.keys import SigningKey
 from edgeops.trust.change import check, decode_change, encode_change, is_signed, sign
 from edgeops.trust.draft import Draft
 from edgeops.trust.repository import Repository
-from edgeops.trust.signers import by_id
+from edgeops.trust.review import describe
+from edgeops.trust.signers import by_id, tuf_key
 
 NOW = datetime(2026, 11, 26, 12, tzinfo=UTC)
 LISTED = "notes/today"
@@ -97,3 +100,48 @@ def test_what_is_listed_and_taken_back_in_one_change_is_no_part_of_it(draft, rep
     check(change, now=NOW)
     assert repository.submit(change, NOW)
     assert set(repository.listed()) == {LISTED}
+
+
+def swapped(keys, key_id):
+    """Another key under the id by which people know one."""
+    keys[key_id] = deepcopy(tuf_key(SigningKey.generate().public))
+    keys[key_id].keyid = key_id
+
+
+@pytest.mark.parametrize("role", ["targets", "snapshot"])
+def test_a_key_under_the_id_of_another_is_not_signed_for(draft, repository, keys, role):
+    """A signer is shown ids, and would read that nothing changes but until when it holds."""
+    draft.renew(["root"])
+    change = draft.finish()
+    check(change, now=NOW)
+    told = describe(change)
+    swapped(change.root.signed.keys, change.root.signed.roles[role].keyids[0])
+    assert describe(change) == told
+    with pytest.raises(TrustError, match="is not the key that has this id; do not sign"):
+        check(change, now=NOW)
+    sign(change, by_id(keys))
+    with pytest.raises(TrustError, match="is not the key that has this id"):
+        repository.submit(change, NOW)
+
+
+def test_a_delegated_key_under_the_id_of_another_is_not_signed_for(draft):
+    delegation = draft.delegate("gas", SigningKey.generate().public)
+    change = draft.finish()
+    check(change, now=NOW)
+    swapped(change.targets.signed.delegations.keys, delegation.key_id)
+    with pytest.raises(TrustError, match="is not the key that has this id; do not sign"):
+        check(change, now=NOW)
+
+
+@pytest.mark.parametrize(
+    "spoilt", [{"keytype": "rsa"}, {"scheme": "other"}, {"keyval": {"public": "zz"}}, {"keyval": {}}]
+)
+def test_a_key_of_another_kind_than_ours_is_not_signed_for(draft, spoilt):
+    """Devices could not verify by it, whoever has it."""
+    draft.trust("root", [SigningKey.generate().public])
+    change = draft.finish()
+    key = change.root.signed.keys[change.root.signed.roles["root"].keyids[-1]]
+    for name, value in spoilt.items():
+        setattr(key, name, value)
+    with pytest.raises(TrustError, match="is not the key that has this id; do not sign"):
+        check(change, now=NOW)
