@@ -7,7 +7,7 @@ reads, checks and signs changes; `edgeops.trust.draft` makes them, `edgeops.trus
 """
 
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from itertools import pairwise
@@ -18,6 +18,7 @@ from securesystemslib.signer import Key, Signer
 from tuf.api.exceptions import RepositoryError
 from tuf.api.metadata import (  # type: ignore[attr-defined]  # python-tuf fills __all__ at run time
     Metadata,
+    Role,
     Root,
     Targets,
 )
@@ -211,11 +212,11 @@ def check_shape(change: Change, *, now: datetime) -> None:
     if change.root is not None:
         if not change.root.signed.consistent_snapshot:
             raise TrustError("the new root gives up consistent snapshots; do not sign")
-        _check_keys(change.root.signed.keys)
+        _check_keys(change.root.signed.keys, change.root.signed.roles.values())
     if change.targets is not None:
         require_ours(change.targets.signed)
         if change.targets.signed.delegations is not None:
-            _check_keys(change.targets.signed.delegations.keys)
+            _check_keys(change.targets.signed.delegations.keys, ())
     _check_files(change)
 
 
@@ -299,8 +300,10 @@ def _check_chain(base: Base, pinned: Metadata[Root] | None) -> None:
             raise TrustError(f"root {after.signed.version} was not signed by the keys of the one before; do not sign")
 
 
-def _check_keys(keys: Mapping[str, Key]) -> None:
+def _check_keys(keys: Mapping[str, Key], roles: Collection[Role]) -> None:
     """Each has the id that its content gives it: people are shown ids, and TUF leaves open which key has one."""
+    for key_id in (one for role in roles for one in role.keyids if one not in keys):
+        raise TrustError(f"{key_id[:64]!r} would be trusted, and which key that is the file does not say; do not sign")
     for key_id, key in keys.items():
         try:
             ours = tuf_key(PublicKey.from_hex(str(key.keyval.get("public"))))

@@ -124,6 +124,14 @@ def test_a_key_under_the_id_of_another_is_not_signed_for(draft, repository, keys
         repository.submit(change, NOW)
 
 
+def test_an_id_without_a_key_is_not_signed_for(draft):
+    draft.renew(["root"])
+    change = draft.finish()
+    change.root.signed.roles["snapshot"].keyids.append("abc")
+    with pytest.raises(TrustError, match=r"^'abc' would be trusted, and which key that is the file does not say"):
+        check(change, now=NOW)
+
+
 def test_a_delegated_key_under_the_id_of_another_is_not_signed_for(draft):
     delegation = draft.delegate("gas", SigningKey.generate().public)
     change = draft.finish()
