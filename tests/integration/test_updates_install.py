@@ -77,6 +77,21 @@ def test_a_listed_model_runs_after_its_trial_and_the_servers_ack(device, server,
     assert device.changes > 0
 
 
+def test_a_fetch_by_a_slow_line_is_seen_to_turn_however_long_it_takes(device, server, artifacts):
+    seen = []
+
+    def at_the_fourth_time(_index, data):
+        seen.append(device.turns)
+        return data if len(seen) > 3 else None
+
+    server.on_the_way = at_the_fourth_time
+    device.desire(server.publish(artifacts[0]), revision=1)
+    device.run_until(UpdateState.VERIFYING)
+    assert len(seen) >= 4
+    assert seen == sorted(set(seen))
+    assert seen[0] > 0
+
+
 def test_a_second_model_keeps_the_first_as_previous(device, server, artifacts):
     first, second = (server.publish(artifact) for artifact in artifacts)
     installed(device, first)

@@ -153,6 +153,8 @@ class Device:
         self.clock = Clock(self.folder / "clock.json", now=self._wall_s)
         self.waiting: list[Callable[[], None]] = []
         self.changes = 0
+        #: What the watchdog saw of slow steps.
+        self.turns = 0
         self.updates = Updates(
             DEPLOYMENT,
             self.folder / "deployments" / DEPLOYMENT,
@@ -163,6 +165,7 @@ class Device:
                 blocks=blocks,
                 facts=lambda: facts(self.folder),
                 submit=self.waiting.append,
+                turned=self._turned,
                 probe=probe,
                 has_disk=has_disk,
             ),
@@ -173,6 +176,9 @@ class Device:
 
     def _changed(self) -> None:
         self.changes += 1
+
+    def _turned(self) -> None:
+        self.turns += 1
 
     def _wall_s(self) -> float:
         return self.wall.timestamp()
