@@ -64,6 +64,16 @@ def test_a_signed_message_is_heard(ear, fleet):
     assert credit == Credit(records=9, at=NOW)
 
 
+def test_each_message_has_a_place_above_all_before_it_by_epoch_session_and_number(ear, fleet):
+    """What was said of the time is ordered by it."""
+    places = []
+    for change in (lambda: None, lambda: None, lambda: fleet.start(7), fleet.rotate):
+        change()
+        ear.hear(DownKind.CREDIT, fleet.say(DownKind.CREDIT, Credit(records=9, at=NOW)), fleet.keys)
+        places.append(ear.place(DownKind.CREDIT))
+    assert places == [(1, 1, 1), (1, 1, 2), (1, 7, 1), (2, 1, 1)]
+
+
 def test_a_wrong_signature_is_refused(ear, fleet):
     payload = bytearray(fleet.say(DownKind.CREDIT, Credit(records=9, at=NOW)))
     payload[-1] ^= 1
