@@ -158,16 +158,12 @@ class Trust:
 
 def ask_by(clock: Clock, targets: Iterable[str], *, is_present: bool = False) -> Ask:
     """The question for `targets`, to be judged by this clock; `is_present` = by what the server answered, if it did."""
-    now, alone = clock.now(), clock.alone()
-    if is_present:
-        now = clock.present()
-        # That word falls with the floor. It may have been right, and the clock may: who is asked next tells.
-        alone = min(alone, now)
+    now = clock.present() if is_present else clock.now()
     return Ask(
         targets=tuple(targets),
         max_bytes=limits.MAX_METADATA_BYTES,
         now=int(now.timestamp()),
-        without_floor=int(alone.timestamp()),
+        without_floor=int(clock.alone().timestamp()),
         timestamp_keys=clock.timestamp_keys,
     )
 

@@ -68,10 +68,7 @@ def verify(state: Path, ask: Ask, *, fetcher: FetcherInterface) -> Result | Fail
 
 
 def _judged(places: Places, fetcher: FetcherInterface, ask: Ask) -> Result:
-    """By the floor, and once more without it where the newest root has let it fall.
-
-    That what is not expired by the floor is not judged again changes nothing: the clock alone is never later.
-    """
+    """By the floor, and where something has ended by that and the newest root has let it fall, by the clock alone."""
     verification = Verification(places, fetcher, now=datetime.fromtimestamp(ask.now, UTC))
     try:
         return _answer(verification, ask)

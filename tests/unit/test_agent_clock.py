@@ -167,6 +167,15 @@ def test_an_answer_counts_without_the_floor_above_it_and_is_where_the_floor_stan
     assert Clock(tmp_path / "clock.json", now=lambda: 0.0).present() == TODAY, "also after a restart"
 
 
+def test_a_word_after_the_answer_moves_the_floor_and_not_the_time_for_certificates(tmp_path):
+    clock = Clock(tmp_path / "clock.json", now=lambda: 0.0, passed=lambda: 0.0)
+    clock.verified(EXPIRES, KEYS, epoch=1)
+    clock.answered(TODAY)
+    clock.told(IN_2038, place=(1, 1, 1))
+    assert clock.floor > TODAY
+    assert clock.present() == TODAY
+
+
 def test_an_answer_ends_with_the_process(tmp_path):
     path = tmp_path / "clock.json"
     Clock(path, now=lambda: 2_147_500_000.0, passed=lambda: 0.0).answered(TODAY)
