@@ -127,10 +127,15 @@ def issuer_for(
 
 
 def is_good(present: x509.Certificate, authority: Authority, *, names: Sequence[str], now: datetime) -> bool:
-    """Whether a server certificate needs no successor: of this CA, for these names, with a third of its life left."""
+    """Whether a server certificate needs no successor: of this CA, for these names, with a third of its life left.
+
+    One that begins later was made while the clock was ahead; before the CA began, the clock is behind, and it may be good.
+    """
     life = present.not_valid_after_utc - present.not_valid_before_utc
     left = present.not_valid_after_utc - now
-    return authority.signed(present) and set(names_in(present)) == set(names) and left > life / 3
+    is_of_the_future = authority.begins <= now < present.not_valid_before_utc
+    is_ours = authority.signed(present) and set(names_in(present)) == set(names)
+    return is_ours and left > life / 3 and not is_of_the_future
 
 
 def names_in(certificate: x509.Certificate) -> tuple[str, ...]:

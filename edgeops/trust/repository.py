@@ -9,7 +9,7 @@ targets keys. It does not decide what deserves to be listed, and it fetches noth
 from collections.abc import Collection, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
-from datetime import datetime
+from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any, Self
 
@@ -35,6 +35,9 @@ from edgeops.trust.draft import Draft
 from edgeops.trust.publication import Publication
 from edgeops.trust.signers import by_id, prepare, promote
 from edgeops.trust.storage import Current, Storage
+
+#: Clocks of two machines may differ by so much.
+_CLOCKS = timedelta(days=1)
 
 
 @dataclass(frozen=True, slots=True)
@@ -165,13 +168,15 @@ class Repository:
     def refresh(self, now: datetime, *, force: bool = False) -> bool:
         """Sign again what has less than half of its life left, and end what a crash interrupted; True = it wrote.
 
-        Snapshot and timestamp always can; targets only where enough of its keys are. What a delegated key signed lives
-        as long as its delegation, so there is nothing to sign again. `force` signs snapshot and timestamp in any case.
+        So is what was signed while this machine's clock was ahead: it would hold for longer than it may. Snapshot and
+        timestamp always can be signed; targets only where enough of its keys are. What a delegated key signed lives as
+        long as its delegation, so there is nothing to sign again. `force` signs snapshot and timestamp in any case.
         """
         with self._alone(now) as current:
-            if self._publication.holds(current, Targets.type) and _is_half_over(current.targets, now):
+            root = current.root
+            if self._publication.holds(current, Targets.type) and _is_due(current.targets, root, now):
                 self._renew(current, now)
-            elif force or _is_half_over(current.snapshot, now) or _is_half_over(current.timestamp, now):
+            elif force or any(_is_due(one, root, now) for one in (current.snapshot, current.timestamp)):
                 self._publication.write_from_snapshot(current, now)
             else:
                 return False
@@ -347,9 +352,11 @@ class Repository:
         return delegation.role
 
 
-def _is_half_over(metadata: Metadata[Any], now: datetime) -> bool:
-    life = limits.SIGNED_LIFE[metadata.signed.type]
-    return bool(metadata.signed.expires - now < life / 2)
+def _is_due(metadata: Metadata[Any], root: Metadata[Root], now: datetime) -> bool:
+    left, life = metadata.signed.expires - now, limits.SIGNED_LIFE[metadata.signed.type]
+    # Before the root was signed it is now that is wrong: a machine without a clock battery, before it heard the time.
+    is_now_wrong = now < root.signed.expires - limits.SIGNED_LIFE[Root.type] - _CLOCKS
+    return bool(left < life / 2 or (left > life + _CLOCKS and not is_now_wrong))
 
 
 def _is_published(change: Change, today: Base) -> bool:

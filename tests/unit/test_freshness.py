@@ -68,6 +68,21 @@ def test_a_server_that_was_off_for_a_month_is_fresh_after_its_first_look(config,
     assert timestamp.expires == late + limits.TIMESTAMP_LIFE
 
 
+def test_what_was_signed_in_a_future_that_the_clock_came_back_from_is_signed_again(config, database):
+    freshness = Freshness(config, database)
+    freshness.keep(datetime(2036, 1, 20, tzinfo=UTC))
+    assert ends(config) > datetime(2036, 1, 20, tzinfo=UTC)
+    freshness.keep(NOW)
+    assert ends(config) == NOW + limits.TIMESTAMP_LIFE
+
+
+@pytest.mark.parametrize("wrong", [datetime(1970, 1, 1, tzinfo=UTC), NOW - timedelta(days=2)])
+def test_a_clock_that_stands_before_the_root_was_signed_signs_nothing_again(config, database, wrong):
+    before = (config.metadata / "timestamp.json").read_bytes()
+    Freshness(config, database).keep(wrong)
+    assert (config.metadata / "timestamp.json").read_bytes() == before
+
+
 def test_what_only_people_sign_is_told_90_30_and_7_days_before_and_when_it_has_ended(config, database):
     freshness = Freshness(config, database)
     for day in range(260, 370):

@@ -185,6 +185,15 @@ def test_a_certificate_is_replaced_when_a_third_of_its_life_is_left_or_it_does_n
     assert not is_good(leaf, NEW.authority, names=["a"], now=NOW)
 
 
+def test_a_certificate_that_was_made_while_the_clock_was_ahead_is_replaced_and_none_while_it_is_behind():
+    leaf = present(OLD)
+    begins = leaf.not_valid_before_utc
+    assert is_good(leaf, OLD.authority, names=["a"], now=begins)
+    assert not is_good(leaf, OLD.authority, names=["a"], now=begins - timedelta(seconds=1))
+    assert not is_good(leaf, OLD.authority, names=["a"], now=OLD.authority.begins)
+    assert is_good(leaf, OLD.authority, names=["a"], now=OLD.authority.begins - timedelta(seconds=1))
+
+
 # -- what a device says
 
 
