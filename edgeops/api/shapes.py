@@ -13,6 +13,7 @@ from typing import Annotated, Any, Generic, Literal, TypeVar
 from pydantic import AwareDatetime, BaseModel, BeforeValidator, ConfigDict, Field, StringConstraints, ValidationError
 
 from edgeops import limits
+from edgeops.api.roles import Role
 from edgeops.errors import MessageError
 
 #: An aware moment (RFC 3339).
@@ -120,17 +121,6 @@ class Restorations(Answer):
 
 
 # -- who may speak ------------------------------------------------------------------
-
-
-class Role(StrEnum):
-    """What a token may do; each role may also do what the ones before it may."""
-
-    #: Read everything except secrets.
-    VIEWER = "viewer"
-    #: Change datasets, models and rollouts, enrol devices, release them from quarantine.
-    OPERATOR = "operator"
-    #: Make and revoke tokens, remove devices.
-    ADMIN = "admin"
 
 
 class TokenRequest(Request):

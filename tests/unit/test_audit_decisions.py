@@ -4,7 +4,7 @@ from datetime import UTC, datetime
 
 import pytest
 
-from edgeops.api.shapes import Role
+from edgeops.api.roles import Role
 from edgeops.artifact.manifest import Task, Variant, encode_value, target_path
 from edgeops.artifact.package import tflite_part
 from edgeops.errors import AccessError, ConflictError, NotFoundError
