@@ -1,11 +1,10 @@
 """Child processes that are ready when they say so and never outlive their parent.
 
 Starts a program with its output in a log file, waits until it is ready, and stops groups of programs
-in order. The kernel ends a child when its parent is gone (`PR_SET_PDEATHSIG`, prctl(2)), also after
-`kill -9` of the parent. It does not restart anything and does not know what the programs do.
+in order. A child ends when its parent is gone (`edgeops.parent`), also after `kill -9` of the parent. It does
+not restart anything and does not know what the programs do.
 """
 
-import ctypes
 import os
 import signal
 import subprocess
@@ -17,6 +16,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from edgeops.errors import PlatformError
+from edgeops.parent import end_with
 
 #: How long a child may take to end by itself before it is killed.
 STOP_TIMEOUT_S = 8.0
@@ -24,9 +24,6 @@ STOP_TIMEOUT_S = 8.0
 TAIL_LINES = 12
 
 _POLL_S = 0.02
-_PR_SET_PDEATHSIG = 1
-# Loaded before any fork: between fork and exec only the bare system call is made.
-_LIBC = ctypes.CDLL(None, use_errno=True)
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,7 +69,7 @@ def start(
     Raises:
         PlatformError: the program cannot be started.
     """
-    # PR_SET_PDEATHSIG fires when the THREAD that forked ends; only the main thread lives as long as the process.
+    # A child ends with the THREAD that forked it; only the main thread lives as long as the process.
     assert threading.current_thread() is threading.main_thread()
     log = logs / f"{name}.log"
     parent = os.getpid()
@@ -89,7 +86,7 @@ def start(
                 # PYTHONSAFEPATH: a file in the caller's folder never shadows a module of ours.
                 env={**os.environ, "PYTHONSAFEPATH": "1", **(environment or {})},
                 start_new_session=True,
-                preexec_fn=lambda: _die_with(parent),  # noqa: PLW1509 - bare system calls; the only way before exec
+                preexec_fn=lambda: end_with(parent),  # noqa: PLW1509 - bare system calls; the only way before exec
             )
     except OSError as error:
         raise PlatformError(f"cannot start {name} ({command[0]}): {error}") from error
@@ -174,14 +171,6 @@ def tail(log: Path, lines: int = TAIL_LINES) -> list[str]:
     except OSError:
         return []
     return [line for line in text.splitlines() if line.strip()][-lines:]
-
-
-def _die_with(parent: int) -> None:
-    """Run in the child between fork and exec: end when the parent ends."""
-    _LIBC.prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
-    # The parent may have ended before prctl took effect; then nobody would send the signal.
-    if os.getppid() != parent:
-        os._exit(1)
 
 
 def _last_words(child: Child) -> str:
