@@ -26,6 +26,7 @@ from edgeops.local.listening import API_PORT, BROKER_PORT, Listening
 from edgeops.local.mosquitto import LOSS, choose_broker
 from edgeops.local.part import Part
 from edgeops.local.processes import Child
+from edgeops.local.sockets import listens
 from edgeops.protocol.messages import Presence
 from edgeops.trust.transport import believing
 
@@ -212,7 +213,8 @@ class Site:
         self._start_part("link", self._server_command("link"))
         self._start_part("jobs", self._server_command("jobs", *(["--warm"] if self._warm else [])))
         for part, port in ((broker, self.endpoints.broker_port), (api, self.endpoints.api_port)):
-            self._wait(part, partial(places.is_listening, port, self._listening.reached_at))
+            # Whose server answers there counts: another program may have taken the port since it was found free.
+            self._wait(part, partial(listens, part.child.pid, port))
 
     def _start_part(self, name: str, command: Sequence[str], *, own_log: Path | None = None) -> Part:
         start = partial(processes.start, name, command, logs=self.logs, own_log=own_log)
