@@ -11,7 +11,7 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -46,6 +46,11 @@ class Child:
         """Whether the program has not ended yet."""
         return self.process.poll() is None
 
+    def release(self) -> None:
+        """End the standard input of a child that was started held."""
+        if self.process.stdin is not None:
+            self.process.stdin.close()
+
 
 def python(module: str, *arguments: str | Path) -> list[str]:
     """The command that runs one of our modules with this interpreter."""
@@ -59,12 +64,14 @@ def start(
     logs: Path,
     own_log: Path | None = None,
     environment: Mapping[str, str] | None = None,
+    held: bool = False,
 ) -> Child:
     """Start a program whose standard output and error go to `<logs>/<name>.log`.
 
     The log of the run before is kept as `<name>.previous.log`. The program gets a session of its own, so
     that a Ctrl-C at the terminal reaches only the parent, which then stops its children in order.
-    `own_log` is a file that the program writes by itself; errors show its end too.
+    `own_log` is a file that the program writes by itself; errors show its end too. The standard input of a `held`
+    child ends with `release`, else it is empty.
 
     Raises:
         PlatformError: the program cannot be started.
@@ -80,7 +87,7 @@ def start(
         with log.open("wb") as output:
             process = subprocess.Popen(
                 command,
-                stdin=subprocess.DEVNULL,
+                stdin=subprocess.PIPE if held else subprocess.DEVNULL,
                 stdout=output,
                 stderr=subprocess.STDOUT,
                 # PYTHONSAFEPATH: a file in the caller's folder never shadows a module of ours.
@@ -138,7 +145,7 @@ def wait_until_done(child: Child, *, timeout_s: float, meanwhile: Callable[[], N
         raise PlatformError(describe_end(child))
 
 
-def stop(children: Iterable[Child], *, timeout_s: float = STOP_TIMEOUT_S) -> None:
+def stop(children: Collection[Child], *, timeout_s: float = STOP_TIMEOUT_S) -> None:
     """End programs side by side: SIGTERM, and SIGKILL for those that did not follow in time."""
     running = [child for child in children if child.running]
     for child in running:
@@ -150,6 +157,8 @@ def stop(children: Iterable[Child], *, timeout_s: float = STOP_TIMEOUT_S) -> Non
         except subprocess.TimeoutExpired:
             child.process.kill()
             child.process.wait()
+    for child in children:
+        child.release()
 
 
 def how_it_ended(child: Child) -> str:

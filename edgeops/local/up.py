@@ -168,7 +168,6 @@ class Site:
         places.make_folder(self.data)
         self._endings.enter_context(places.exclusive(self.data))
         self.endpoints = self._choose_endpoints()
-        self._initialise()
         self._start_server(mosquitto)
         self._connect()
         self._start_agents()
@@ -200,25 +199,27 @@ class Site:
         where = self._listening.arguments()
         return processes.python("fleet_server.cli", verb, "--data", self.data, *ports, *where, *more)
 
-    def _initialise(self) -> None:
-        command = self._server_command("init", *(["--starter"] if self._starter else []))
-        child = processes.start("init", command, logs=self.logs)
-        processes.wait_until_done(child, timeout_s=_INIT_TIMEOUT_S)
-
     def _start_server(self, mosquitto: Path | None) -> None:
-        command = self._server_command("broker", *(["--mosquitto", str(mosquitto)] if mosquitto else []))
-        broker = self._start_part("broker", command, own_log=self.data / "broker/mosquitto.log")
+        """Its processes load side by side while the folder is made complete, and begin when it is."""
+        command = self._server_command("init", *(["--starter"] if self._starter else []))
+        init = processes.start("init", command, logs=self.logs)
+        self._endings.callback(processes.stop, [init])
+        program = ["--mosquitto", str(mosquitto)] if mosquitto else []
+        own_log = self.data / "broker/mosquitto.log"
+        broker = self._start_part("broker", self._server_command("broker", *program), own_log=own_log)
         api = self._start_part("api", self._server_command("api"))
-        # The link needs the broker to be there, and imports long enough for that; the rest starts side by side.
         self._start_part("link", self._server_command("link"))
         self._start_part("jobs", self._server_command("jobs", *(["--warm"] if self._warm else [])))
+        processes.wait_until_done(init, timeout_s=_INIT_TIMEOUT_S)
+        for part in self.server:
+            part.child.release()
         for part, port in ((broker, self.endpoints.broker_port), (api, self.endpoints.api_port)):
             # Whose server answers there counts: another program may have taken the port since it was found free.
             self._wait(part, partial(listens, part.child.pid, port))
 
     def _start_part(self, name: str, command: Sequence[str], *, own_log: Path | None = None) -> Part:
-        start = partial(processes.start, name, command, logs=self.logs, own_log=own_log)
-        part = Part(start=start, child=start())
+        start = partial(processes.start, name, logs=self.logs, own_log=own_log)
+        part = Part(start=partial(start, command), child=start([*command, "--held"], held=True))
         self.server.append(part)
         # Endings run last in, first out: agents, jobs, link, api, broker.
         self._endings.callback(part.stop)
