@@ -38,6 +38,7 @@ from edgeops.errors import (
     NotFoundError,
     UnreachableError,
 )
+from edgeops.threads import multiply_in_one_thread
 
 _EXIT_CODES: tuple[tuple[type[EdgeOpsError], int], ...] = (
     (ConfigError, 2),
@@ -51,6 +52,7 @@ _BENCH_INFERENCES = 10_000
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """The entry of `edgeops-agent`; the process's exit code."""
+    multiply_in_one_thread()
     options = parser().parse_args(arguments)
     act: Callable[[argparse.Namespace], int] = options.act
     try:

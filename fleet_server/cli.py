@@ -20,6 +20,7 @@ import edgeops
 from edgeops import limits
 from edgeops.api.roles import Role
 from edgeops.errors import ConfigError, ConflictError, EdgeOpsError, InputError, NotFoundError
+from edgeops.threads import multiply_in_one_thread
 from edgeops.trust.transport import is_loopback
 from fleet_server.config import DEFAULT_API_PORT, DEFAULT_BROKER_PORT, ServerConfig
 
@@ -41,6 +42,7 @@ _Command = Callable[[ServerConfig, argparse.Namespace], None]
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run one command; the exit code is 0 ok, 1 failed, 2 usage, 3 not found, 6 conflict, as of `edgeops`."""
+    multiply_in_one_thread()
     options = _parser().parse_args(arguments)
     try:
         config = ServerConfig(
