@@ -123,10 +123,5 @@ def samples_labelled_since(connection: Connection, model: str, since: datetime |
     return connection.execute(query).scalar_one()
 
 
-def models(connection: Connection) -> tuple[str, ...]:
-    """The models of which samples were labelled."""
-    return tuple(connection.execute(select(labels.c.model).distinct().order_by(labels.c.model)).scalars())
-
-
 def _statement(row: Row[Any]) -> Statement:
     return Statement(row.sample_id, row.device_id, row.label, LabelSource(row.source), row.author, row.at)
