@@ -18,6 +18,7 @@ import httpx
 
 from edgeops import limits
 from edgeops.api import shapes
+from edgeops.api.roles import Role
 from edgeops.api.stream import Message, read_messages
 from edgeops.errors import (
     AccessError,
@@ -136,7 +137,7 @@ class Client:
         """All API tokens, without secrets."""
         return self._pages("/tokens", shapes.Page[shapes.Token])
 
-    def create_token(self, name: str, role: shapes.Role | str) -> shapes.NewToken:
+    def create_token(self, name: str, role: Role | str) -> shapes.NewToken:
         """A new API token; the answer is the only place where its secret is ever shown."""
         return self._post("/tokens", shapes.NewToken, {"name": name, "role": str(role)})
 

@@ -13,7 +13,7 @@ import paho.mqtt.client as paho
 import pytest
 from paho.mqtt.enums import CallbackAPIVersion
 
-from edgeops.api.shapes import Role
+from edgeops.api.roles import Role
 from edgeops.cli.app import run
 from edgeops.errors import AccessError, InputError, NotFoundError
 from edgeops.exits import Exit

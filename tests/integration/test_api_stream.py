@@ -9,7 +9,7 @@ from datetime import UTC, datetime
 import pytest
 
 from edgeops.api.client import Client
-from edgeops.api.shapes import Role
+from edgeops.api.roles import Role
 from edgeops.errors import UnreachableError
 from fleet_server.access import Access
 from fleet_server.config import ServerConfig

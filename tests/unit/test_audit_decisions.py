@@ -4,7 +4,7 @@ from datetime import UTC, datetime
 
 import pytest
 
-from edgeops.api.shapes import Role
+from edgeops.api.roles import Role
 from edgeops.artifact.manifest import Variant
 from edgeops.errors import AccessError, ConflictError, NotFoundError
 from edgeops.protocol.keys import SigningKey

@@ -79,7 +79,7 @@ from edgeops.api.shapes.telemetry import (
     TelemetryHour,
     TelemetryWindow,
 )
-from edgeops.api.shapes.tokens import NewToken, Role, Token, TokenRequest
+from edgeops.api.shapes.tokens import NewToken, Token, TokenRequest
 
 __all__ = [
     "ATTEMPTS",
@@ -146,7 +146,6 @@ __all__ = [
     "RetrainingPolicy",
     "RetrainingPolicyRequest",
     "RetrainingRequest",
-    "Role",
     "Rollout",
     "RolloutRequest",
     "Run",

@@ -1,21 +1,9 @@
-"""Tokens of people and programs, and what each may do."""
-
-from enum import StrEnum
+"""Tokens of people and programs."""
 
 from pydantic import AwareDatetime
 
+from edgeops.api.roles import Role
 from edgeops.api.shapes.shape import Answer, Name, Request
-
-
-class Role(StrEnum):
-    """What a token may do; each role may also do what the ones before it may."""
-
-    #: Read everything except secrets.
-    VIEWER = "viewer"
-    #: Change datasets, models and rollouts, enrol devices, release them from quarantine.
-    OPERATOR = "operator"
-    #: Make and revoke tokens, remove devices.
-    ADMIN = "admin"
 
 
 class TokenRequest(Request):
