@@ -5,7 +5,9 @@ import pytest
 
 from edgeops.errors import MessageError
 from edgeops.sketch.alike import MAX_ALIKE_ROWS, Shape, unpack_alike
+from edgeops.sketch.histogram import packed_length
 from edgeops.sketch.packing import pack, unpack_all
+from edgeops.sketch.varint import put, unzigzag, zigzag
 from edgeops.sketch.window import LIMIT, Sketcher
 from tests.unit.sketches import REFERENCE, packed
 
@@ -81,3 +83,67 @@ def test_a_number_out_of_form_or_bounds_is_refused_as_it_is_alone(number):
             assert str(among) == str(alone)
         else:
             assert pack(among) == pack(alone) == data
+
+
+# -- moments ------------------------------------------------------------------------------------
+
+ROWS = 60
+STILL = sketch_of([np.zeros(ROWS)] * 3)
+BEHIND = HEAD + packed_length(ROWS)
+
+
+def with_moments(*, total=0, excess=0, steps=0, below=0, above=0):
+    """A sketch of 60 rows whose first channel has these numbers: what no rows need to have shown."""
+    out = bytearray()
+    for value in (zigzag(total), excess, steps, below, above):
+        put(out, value)
+    return STILL[:BEHIND] + bytes(out) + STILL[BEHIND + 5 :]
+
+
+def assert_refused(data):
+    alone, among = unpack_all([data])[0], read_among_others(data)
+    assert isinstance(alone, MessageError)
+    assert str(among) == str(alone)
+
+
+@pytest.mark.parametrize(
+    "moments",
+    [
+        {"total": ROWS * LIMIT},
+        {"total": -ROWS * LIMIT},
+        {"excess": ROWS * LIMIT**2},
+        {"steps": (ROWS - 1) * (2 * LIMIT) ** 2},
+        {"below": LIMIT, "above": LIMIT},
+        {"total": ROWS * LIMIT, "below": 2 * LIMIT},
+        {"total": -ROWS * LIMIT, "above": 2 * LIMIT},
+        {"total": 1, "above": 1},
+    ],
+)
+def test_moments_at_the_border_of_what_rows_can_have_are_read(moments):
+    data = with_moments(**moments)
+    assert pack(unpack_all([data])[0]) == pack(read_among_others(data)) == data
+
+
+@pytest.mark.parametrize(
+    "moments",
+    [
+        {"total": ROWS * LIMIT + 1},
+        {"total": -ROWS * LIMIT - 1},
+        {"total": ROWS * LIMIT + 1, "above": 1},
+        {"excess": ROWS * LIMIT**2 + 1},
+        {"total": ROWS, "excess": ROWS * LIMIT**2 - ROWS + 1},
+        {"steps": (ROWS - 1) * (2 * LIMIT) ** 2 + 1},
+        {"below": LIMIT + 1},
+        {"above": LIMIT + 1},
+        {"total": 1},
+    ],
+)
+def test_moments_beyond_it_are_refused(moments):
+    assert_refused(with_moments(**moments))
+
+
+@pytest.mark.parametrize("name", ["total", "excess", "steps", "below", "above"])
+@pytest.mark.parametrize("number", [2**63 - 1, 2**62, 2**56, 2**56 - 1])
+def test_a_number_that_leaves_64_bits_when_it_is_reckoned_with_is_refused(name, number):
+    for total in (-5 * ROWS, 5 * ROWS):
+        assert_refused(with_moments(**{"total": total, name: unzigzag(number) if name == "total" else number}))
