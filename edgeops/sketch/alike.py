@@ -95,7 +95,7 @@ def _moments(numbers: Integers, rows: int) -> tuple[Integers, NDArray[np.bool_]]
     """Total, squares, pairs, steps, low, high (n, 6, channels), and which sketches have possible ones."""
     packed_total, excess, steps, below, above = np.moveaxis(numbers, 2, 0)
     pairs = rows - 1
-    total = np.where(packed_total & 1, -(packed_total + 1 >> 1), packed_total >> 1)
+    total = np.where(packed_total & 1, ~(packed_total >> 1), packed_total >> 1)
     mean = total // rows
     squares = -(-total * total // rows) + excess
     low, high = mean - below, mean + above

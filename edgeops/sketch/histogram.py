@@ -98,7 +98,7 @@ def _low_parts(data: NDArray[np.uint8], low: int) -> NDArray[np.int64]:
     if low:
         first, shift = np.divmod(np.arange(0, EDGES * low, low), 8)
         for byte in range((low + 14) // 8):
-            parts |= data.take(np.minimum(first + byte, data.shape[1] - 1), axis=1).astype(np.int64) << 8 * byte
+            parts |= data.take(first + byte, axis=1).astype(np.int64) << 8 * byte
         parts >>= shift
         parts &= (1 << low) - 1
     return parts

@@ -6,6 +6,7 @@ import pytest
 
 from edgeops.errors import ArtifactError
 from edgeops.sketch.by_class import ClassSketches, owners
+from edgeops.sketch.calibration import Calibration
 from edgeops.sketch.caveats import reference_warnings
 from edgeops.sketch.learnt import build_reference, profile_channel
 from edgeops.sketch.packing import pack
@@ -39,6 +40,36 @@ def refusal(profile):
 
 def is_accepted(profile):
     return encode_reference(decode_reference(encode_reference(profile))) == encode_reference(profile)
+
+
+# -- its form -------------------------------------------------------------------------------
+
+
+def test_the_form_of_a_profile_never_changes():
+    values = np.column_stack(([0, 1, 1, np.nan], [0.5] * 4)).astype(np.float32)
+    right = Calibration(channel="confidence", confidence=np.array([0.25], np.float32), correct=np.array([True]))
+    profile = build_reference(values, ["class", "confidence"], discrete={"class"}, answer="class", calibration=right)
+    halves = np.array([0.5] * 30 + [np.nextafter(np.float32(0.5), np.float32(1))], "<f4")
+    assert msgspec.msgpack.decode(encode_reference(profile)) == [
+        1,
+        False,
+        [
+            ["class", True, (np.arange(31) + 0.5).astype("<f4").tobytes(), 0.0, 1.0, 3.0, 0.0, b""],
+            ["confidence", False, halves.tobytes(), 0.5, 1 / 1024, 4.0, 0.0, b""],
+        ],
+        bytes.fromhex("010204010100f2ffffff030400010001ffffff3f040000000000"),
+        [],
+        np.full(32, (1 + 32 * 4 * 0.5) / (1 + 32 * 4), "<f4").tobytes(),
+        [
+            0,
+            b"\x01\x00" + b"\x01" * 30,
+            [
+                bytes.fromhex("01020200f9ffffff010400000000ffffff3f010000000000"),
+                bytes.fromhex("01020100feffffff00000000ffffffbf00000000"),
+            ],
+        ],
+    ]
+    assert is_accepted(profile)
 
 
 # -- what is accepted -----------------------------------------------------------------------
@@ -91,6 +122,16 @@ def test_block_lengths_ascend_from_one(lengths):
     broken = msgspec.structs.replace(ORDERED, block_rows=lengths, channels=channels)
     assert "must ascend from 1" in refusal(broken)
     assert is_accepted(msgspec.structs.replace(broken, block_rows=(1, MAX_ROWS)))
+
+
+def test_a_profile_has_up_to_16_block_lengths():
+    def of(count):
+        wander = bytes(4 * count)
+        channels = tuple(msgspec.structs.replace(channel, wander=wander) for channel in ORDERED.channels)
+        return msgspec.structs.replace(ORDERED, block_rows=tuple(range(1, count + 1)), channels=channels)
+
+    assert is_accepted(of(16))
+    assert "not a reference profile" in refusal(of(17))
 
 
 @pytest.mark.parametrize("shares", [np.zeros(31), np.full(32, 1.5), np.full(32, -0.5)])
