@@ -32,6 +32,11 @@ def read_among_others(data, *, rows=60):
     return read[4]
 
 
+def assert_needs_no_reading_alone(data, *, rows=60, head=HEAD):
+    (read,) = unpack_alike([data], Shape(channels=3, rows=rows, head=head))
+    assert pack(read) == data
+
+
 HUGE = 10 * LIMIT
 EXTREMES = {
     "all at the upper end": [np.full(60, HUGE)] * 3,
@@ -46,6 +51,7 @@ EXTREMES = {
 def test_the_extremes_of_a_grid_are_read(name):
     data = sketch_of(EXTREMES[name])
     assert pack(read_among_others(data)) == data
+    assert_needs_no_reading_alone(data)
 
 
 @pytest.mark.parametrize("rows", [0, 1, 2, 3, 31, 32, 127, 128, 500])
@@ -58,6 +64,8 @@ def test_any_number_of_rows_is_read(rows):
 def test_so_many_rows_that_squares_of_sums_fill_64_bits_are_read(rows):
     data = sketch_of([np.full(rows, HUGE), np.full(rows, -HUGE), np.tile([HUGE, -HUGE], rows // 2 + 1)[:rows]])
     assert [pack(one) for one in unpack_all([data] * MANY)] == [data] * MANY
+    if rows == MAX_ALIKE_ROWS:
+        assert_needs_no_reading_alone(data, rows=rows, head=6)
 
 
 def test_what_is_kept_of_one_keeps_no_other():
@@ -83,6 +91,17 @@ def test_a_number_out_of_form_or_bounds_is_refused_as_it_is_alone(number):
             assert str(among) == str(alone)
         else:
             assert pack(among) == pack(alone) == data
+
+
+@pytest.mark.parametrize(
+    "data",
+    [b"", b"\x00" * 20, b"\xff" * 9, b"\xff" * 200, b"\x80" * 200, packed(60)[HEAD:-1], packed(60)[HEAD:] + b"\x00"],
+)
+def test_what_claims_more_or_less_than_there_is_is_refused_even_behind_all_others(data):
+    spoiled = bytes([1, 3, 60, 0]) + data
+    assert isinstance(unpack_all([spoiled])[0], MessageError)
+    assert [str(one) for one in unpack_all([spoiled] * MANY)] == [str(unpack_all([spoiled])[0])] * MANY
+    assert_refused(spoiled)
 
 
 # -- moments ------------------------------------------------------------------------------------
@@ -122,6 +141,7 @@ def assert_refused(data):
 def test_moments_at_the_border_of_what_rows_can_have_are_read(moments):
     data = with_moments(**moments)
     assert pack(unpack_all([data])[0]) == pack(read_among_others(data)) == data
+    assert_needs_no_reading_alone(data)
 
 
 @pytest.mark.parametrize(
