@@ -5,7 +5,7 @@ import pytest
 
 from edgeops.errors import MessageError
 from edgeops.sketch.alike import MAX_ALIKE_ROWS, Shape, unpack_alike
-from edgeops.sketch.histogram import packed_length
+from edgeops.sketch.histogram import pack_counts, packed_length
 from edgeops.sketch.packing import pack, unpack_all
 from edgeops.sketch.varint import put, unzigzag, zigzag
 from edgeops.sketch.window import LIMIT, Sketcher
@@ -102,6 +102,17 @@ def test_what_claims_more_or_less_than_there_is_is_refused_even_behind_all_other
     assert isinstance(unpack_all([spoiled])[0], MessageError)
     assert [str(one) for one in unpack_all([spoiled] * MANY)] == [str(unpack_all([spoiled])[0])] * MANY
     assert_refused(spoiled)
+
+
+def test_bytes_that_would_mean_another_sketch_if_no_value_were_missing_are_read_as_what_they_are():
+    """420 values of 492 rows whose counts, with the 72 that are missing before them, are also counts of 492."""
+    counts = np.zeros((1, 32), np.int64)
+    counts[0, [3, 31]] = 8, 412
+    body = bytes([72, 0]) + pack_counts(counts, 420).tobytes() + bytes(5)
+    missing, whole = (bytes([1, 1, 0xEC, 3, flags]) + body for flags in (1, 0))
+    assert unpack_all([whole])[0].missing.tolist() == [0]
+    for one in unpack_all([missing] * MANY):
+        assert (one.missing.tolist(), one.counts.tolist()) == ([72], counts.tolist())
 
 
 # -- moments ------------------------------------------------------------------------------------

@@ -72,6 +72,25 @@ def test_the_form_of_a_profile_never_changes():
     assert is_accepted(profile)
 
 
+@pytest.mark.parametrize(
+    "data",
+    [
+        encode_reference(profile_of(normal(20))).replace(b"\xa2c1", b"\xa2\xffc"),
+        b"\x98" + encode_reference(profile_of(normal(20)))[1:] + b"\x91" * 100_000,
+        encode_reference(profile_of(normal(20))) + b"\x00",
+    ],
+    ids=["no text", "nested without end", "more behind it"],
+)
+def test_damaged_bytes_are_no_profile(data):
+    with pytest.raises(ArtifactError, match="not a reference profile"):
+        decode_reference(data)
+
+
+def test_a_refusal_names_80_characters_of_a_channel_at_most():
+    named = with_channel(ORDERED, name="x" * 79 + "yz", step=0.0)
+    assert f"channel '{'x' * 79}y' of the" in refusal(named)
+
+
 # -- what is accepted -----------------------------------------------------------------------
 
 
@@ -80,7 +99,9 @@ def test_the_form_of_a_profile_never_changes():
     [
         ({"edges": bytes(4 * 30)}, "needs 31 ascending edges"),
         ({"edges": np.arange(31, 0, -1, dtype="<f4").tobytes()}, "needs 31 ascending edges"),
+        ({"edges": np.array([*range(30), 28], "<f4").tobytes()}, "needs 31 ascending edges"),
         ({"edges": np.full(31, np.nan, "<f4").tobytes()}, "needs 31 ascending edges"),
+        ({"edges": bytes(4 * 31 + 1)}, "needs 31 ascending edges"),
         ({"centre": float("inf")}, "has centre inf"),
         ({"step": float("inf")}, "step inf"),
         ({"step": 0.0}, "step 0.0"),
