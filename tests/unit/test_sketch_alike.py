@@ -60,7 +60,7 @@ def test_any_number_of_rows_is_read(rows):
     assert [pack(one) for one in unpack_all(data)] == data
 
 
-@pytest.mark.parametrize("rows", [MAX_ALIKE_ROWS, MAX_ALIKE_ROWS + 1])
+@pytest.mark.parametrize("rows", [MAX_ALIKE_ROWS, MAX_ALIKE_ROWS + 1], ids=["most", "one more"])
 def test_so_many_rows_that_squares_of_sums_fill_64_bits_are_read(rows):
     data = sketch_of([np.full(rows, HUGE), np.full(rows, -HUGE), np.tile([HUGE, -HUGE], rows // 2 + 1)[:rows]])
     assert [pack(one) for one in unpack_all([data] * MANY)] == [data] * MANY
