@@ -15,6 +15,8 @@ MAX_INPUT_ID_LENGTH = 64
 # -- messages ----------------------------------------------------------------
 #: One MQTT payload; AWS IoT allows 128 kB, so everything fits every broker.
 MAX_MESSAGE_BYTES = 64 * 1024
+#: One MQTT packet, topic and headers included: what the broker takes, and all that an agent reads.
+MAX_PACKET_BYTES = MAX_MESSAGE_BYTES + 4 * 1024
 #: Spool records under one signature (verifying costs 125 us).
 MAX_RECORDS_PER_MESSAGE = 16
 #: One spool record before it enters an envelope.
@@ -56,7 +58,8 @@ RANGES_PER_DEVICE = 2
 RANGES_AT_ONCE = 512
 #: A range whose reader takes nothing for this long is given up by the server, one that brings nothing by the device.
 RANGE_STALL = timedelta(seconds=30)
-RANGE_SILENCE = timedelta(seconds=10)
+#: The server says nothing at all over HTTP.
+HTTP_SILENCE = timedelta(seconds=10)
 #: Requests in a row that bring no block before the other way is tried, and the pause between them (full jitter).
 RANGE_TRIES = 3
 RANGE_RETRY_AFTER = timedelta(milliseconds=500)
@@ -74,6 +77,8 @@ MAX_ARTIFACT_PART_BYTES = 4 * 1024 * 1024
 #: One TUF metadata file; 1,000 targets take 131 kB.
 MAX_METADATA_BYTES = 512 * 1024
 METADATA_PART_BYTES = 32 * 1024
+#: Between a device and its trust child: all targets of one answer, descriptors of a few kilobytes each.
+MAX_TRUST_FRAME_BYTES = 16 * 1024 * 1024
 
 # -- the device ----------------------------------------------------------------
 #: A telemetry window closes at this many rows or this age, whichever is first.
@@ -305,6 +310,8 @@ RESTART_ENDS = 5
 
 # -- trust -------------------------------------------------------------------------
 ROOT_LIFE = timedelta(days=3650)
+#: Roots are taken one by one, so a restored repository signs one for each version that devices may have.
+MAX_ROOT_VERSION = 1_000
 TARGETS_LIFE = timedelta(days=365)
 SNAPSHOT_LIFE = timedelta(days=30)
 TIMESTAMP_LIFE = timedelta(days=30)
@@ -332,6 +339,8 @@ SIGNED_LIFE = {
 MAX_ROOTS = 256
 #: A change of what is signed offline: old and new targets, roots, and the content of what is new.
 MAX_CHANGE_BYTES = 8 * 1024 * 1024
+#: With the digest before its last part, what a target is kept under is still a file name (NAME_MAX, 255).
+MAX_TARGET_PATH = 180
 #: Keys that may sign for root or targets.
 MAX_ROLE_KEYS = 16
 #: So long before what a key signed ends, it is told.

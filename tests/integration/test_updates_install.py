@@ -77,12 +77,40 @@ def test_a_listed_model_runs_after_its_trial_and_the_servers_ack(device, server,
     assert device.changes > 0
 
 
+def test_a_fetch_by_a_slow_line_is_seen_to_turn_however_long_it_takes(device, server, artifacts):
+    seen = []
+
+    def at_the_fourth_time(_index, data):
+        seen.append(device.turns)
+        return data if len(seen) > 3 else None
+
+    server.on_the_way = at_the_fourth_time
+    device.desire(server.publish(artifacts[0]), revision=1)
+    device.run_until(UpdateState.VERIFYING)
+    assert len(seen) >= 4
+    assert seen == sorted(set(seen))
+    assert seen[0] > 0
+
+
 def test_a_second_model_keeps_the_first_as_previous(device, server, artifacts):
     first, second = (server.publish(artifact) for artifact in artifacts)
     installed(device, first)
     installed(device, second, revision=2, installation="inst-2")
     state = device.updates.state()
     assert (state.active, state.previous) == (second.digest, first.digest)
+
+
+def test_trouble_of_this_machine_refuses_nothing_and_is_counted(device, server, artifacts):
+    root = device.folder / "trust" / "root.json"
+    root.write_bytes(b"\x00{")
+    device.desire(server.publish(artifacts[0]), revision=1)
+    device.run()
+    assert outcome(device) == (UpdateState.FETCHING, Reason.NONE)
+    assert device.trust.failures == 1
+    root.unlink()
+    device.settle()
+    assert device.state is UpdateState.TRIAL
+    assert device.trust.failures == 1
 
 
 def test_a_digest_that_is_not_listed_is_rejected(device, server, artifacts):
@@ -434,3 +462,35 @@ def test_what_a_power_cut_left_half_written_goes_with_the_next_start(tmp_path, s
     Device(tmp_path, server).close()
     # The owner's command line may be writing its file right now.
     assert [path.name for path in folder.iterdir() if path.is_file()] == [".config.json.k4"]
+
+
+@pytest.fixture
+def after_damage(tmp_path, server, device, artifacts):
+    """A start of the agent that found its committed model damaged; all that was reported before is acknowledged."""
+    descriptor = server.publish(artifacts[0])
+    installed(device, descriptor)
+    device.acknowledge()
+    assert device.reports() == []
+    device.updates.running().active.path.write_bytes(b"x")
+    device.close()
+    again = Device(tmp_path, server)
+    yield again, descriptor
+    again.close()
+
+
+def test_a_model_that_is_installed_again_after_damage_needs_an_ack_of_its_own(after_damage):
+    device, _ = after_damage
+    device.run()
+    device.infer()
+    assert device.state is UpdateState.TRIAL
+    [evidence] = device.reports()
+    assert evidence.state is UpdateState.TRIAL
+    device.acknowledge()
+    assert device.state is UpdateState.COMMITTED
+
+
+def test_how_an_installation_after_damage_ends_is_reported(server, after_damage):
+    device, descriptor = after_damage
+    server.withdraw(descriptor)
+    device.settle()
+    assert [(report.state, report.reason) for report in device.reports()] == [(UpdateState.REJECTED, Reason.NOT_LISTED)]
