@@ -30,7 +30,8 @@ from edgeops.trust.keyring import FLEET_KEYS_TARGET, FleetKey, FleetKeys, encode
 from edgeops.trust.repository import Repository
 from fleet_server.broker import hash_password
 from tests.golden.tiny import COLUMNS, tiny_artifact, tiny_descriptor, tiny_rows
-from tests.integration.waiting import ask_until, free_port, mosquitto
+from tests.integration.ports import free_port
+from tests.integration.waiting import ask_until, mosquitto
 
 DEADLINE_S = 60.0
 SERVER_USER = "edgeops-server"

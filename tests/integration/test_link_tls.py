@@ -14,8 +14,9 @@ from edgeops.protocol.topics import CLIENT_ID_PREFIX, Up, UpKind, mosquitto_acl
 from edgeops.trust.authorities import encode_authorities
 from edgeops.trust.issuing import Issued, new_issuer
 from fleet_server.broker import hash_password
+from tests.integration.ports import free_port
 from tests.integration.tls_rig import DAY, NOW, YEAR, certificate, key_pem
-from tests.integration.waiting import ask_until, free_port, mosquitto
+from tests.integration.waiting import ask_until, mosquitto
 
 pytestmark = pytest.mark.slow
 
