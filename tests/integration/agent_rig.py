@@ -104,6 +104,8 @@ class Server:
         self._client = paho.Client(CallbackAPIVersion.VERSION2, client_id=SERVER_USER, protocol=paho.MQTTv5)
         self._client.username_pw_set(SERVER_USER, broker.passwords[SERVER_USER])
         self._client.max_inflight_messages_set(limits.RECEIVE_MAXIMUM)
+        # A broker that was away for long is found again at once.
+        self._client.reconnect_delay_set(1, 1)
         self._client.on_message = self._on_message
         self._client.on_connect = lambda client, *_: client.subscribe(ALL_UP, qos=1)
         self._client.connect("127.0.0.1", broker.port)
