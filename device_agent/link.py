@@ -199,6 +199,9 @@ class Link:
             client.tls_set_context(self._broker.tls)
         client.max_inflight_messages_set(limits.INITIAL_CREDIT)
         client.on_socket_open = self._on_socket_open
+        # With it, paho leaves all writing to the link's thread. Else whoever publishes writes too, while that one reads
+        # or writes: over TLS such a connection breaks, because OpenSSL's objects are for one thread at a time.
+        client.on_socket_register_write = _leave_it_to_the_loop
         client.on_connect = self._on_connect
         client.on_disconnect = self._on_disconnect
         client.on_message = self._on_message
@@ -246,6 +249,10 @@ class Link:
             self._on_event(event)
         except Exception:  # noqa: BLE001 - an exception here would end paho's thread
             _log.exception("link.callback-failed")
+
+
+def _leave_it_to_the_loop(_client: mqtt.Client, _userdata: Any, _sock: Any) -> None:
+    """The loop was woken by paho itself."""
 
 
 def spread_s(attempts: int, advertised_s: float) -> float:
