@@ -18,7 +18,8 @@ from fleet_server.config import ServerConfig
 from fleet_server.db import devices
 from fleet_server.db.database import Database
 from fleet_server.setup import init
-from tests.integration.link_rig import DEADLINE_S, eventually, free_port
+from tests.integration.link_rig import DEADLINE_S, eventually
+from tests.integration.ports import free_port
 
 pytestmark = pytest.mark.slow
 
