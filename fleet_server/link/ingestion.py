@@ -161,8 +161,7 @@ class Ingestion:
             except Exception as error:  # noqa: BLE001 - raised again but for an outage
                 self._wait_out(error, len(opened.batch))
                 continue
-            for delivery in opened.batch:
-                self._broker.acknowledge(delivery)
+            self._broker.acknowledge(*opened.batch)
             try:
                 self._answer(readings)
             except Exception as error:
