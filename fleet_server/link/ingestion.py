@@ -82,7 +82,8 @@ class Ingestion:
         """Have a message taken in; called on the network thread.
 
         What waits is bounded by the receive maximum, which does not count messages of QoS 0: of those, which no
-        agent of ours sends, the ones beyond it are dropped, as QoS 0 allows.
+        agent of ours sends, the ones beyond it are dropped, as QoS 0 allows. mosquitto 2.0.11 keeps to the maximum
+        only until something is acknowledged; then its `max_queued_messages` and `max_queued_bytes` are the bound.
         """
         if delivery.packet or len(self._waiting) < limits.RECEIVE_MAXIMUM:
             self._waiting.put(delivery)

@@ -2,12 +2,16 @@
 
 import socket
 import struct
+from queue import Queue
 
+import paho.mqtt.client as paho
 import pytest
+from paho.mqtt.enums import CallbackAPIVersion
 
-from fleet_server.link.wire import Publish, Wire
+from fleet_server.link.wire import Client, Publish, Wire
 
-PINGRESP = b"\xd0\x00"
+CONNACK, PINGRESP, DISCONNECT = b"\x20\x03\x00\x00\x00", b"\xd0\x00", b"\xe0\x00"
+DEADLINE_S = 10
 
 
 def publish(topic, payload, *, packet=0, retained=False, properties=b""):
@@ -41,7 +45,7 @@ def ends():
         ours = socket.create_connection(server.getsockname())
         theirs, _ = server.accept()
     ours.setblocking(False)
-    theirs.settimeout(10)
+    theirs.settimeout(DEADLINE_S)
     with ours, theirs:
         yield ours, theirs
 
@@ -184,3 +188,59 @@ def test_writing_to_a_connection_that_is_over_leaves_nothing_and_reading_finds_i
         wire.flush()
     assert not wire.has_unsent
     assert not wire.fill()
+
+
+@pytest.fixture
+def connected():
+    """A client that goes on in a thread of its own, and the broker's end of its connection after the CONNECT."""
+    client = Client(CallbackAPIVersion.VERSION2, client_id="edgeops/x", protocol=paho.MQTTv5, manual_ack=True)
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        client.connect_async(*server.getsockname())
+        client.loop_start()
+        theirs, _ = server.accept()
+    with theirs:
+        theirs.settimeout(DEADLINE_S)
+        assert theirs.recv(1_000)[0] == 0x10
+        yield client, theirs
+        client.disconnect()
+        client.loop_stop()
+
+
+def taken(sock, size):
+    """So many bytes, however they arrive."""
+    data = b""
+    while len(data) < size:
+        part = sock.recv(size - len(data))
+        assert part, f"the connection ended after {data!r}"
+        data += part
+    return data
+
+
+def test_all_that_came_with_the_connack_is_heard_and_acknowledged_in_order(connected):
+    client, broker = connected
+    heard = Queue()
+    client.hear = heard.put
+    broker.sendall(CONNACK + STREAM)
+    assert [heard.get(timeout=DEADLINE_S) for _ in MESSAGES] == MESSAGES
+    client.ack_all([1, 65_535, 2])
+    assert taken(broker, 12) == b"\x40\x02\x00\x01\x40\x02\xff\xff\x40\x02\x00\x02"
+
+
+def test_a_message_that_fails_whoever_hears_it_keeps_no_other_from_being_heard(connected):
+    client, broker = connected
+    heard = Queue()
+
+    def hear(message):
+        if message == MESSAGES[0]:
+            raise ZeroDivisionError
+        heard.put(message)
+
+    client.hear = hear
+    broker.sendall(CONNACK + b"\x30\x00" + STREAM)
+    assert [heard.get(timeout=DEADLINE_S) for _ in MESSAGES[1:]] == MESSAGES[1:]
+
+
+def test_who_leaves_says_so(connected):
+    client, broker = connected
+    client.disconnect()
+    assert taken(broker, 2) == DISCONNECT
