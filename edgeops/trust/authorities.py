@@ -129,7 +129,7 @@ def issuer_for(
 def is_good(present: x509.Certificate, authority: Authority, *, names: Sequence[str], now: datetime) -> bool:
     """Whether a server certificate needs no successor: of this CA, for these names, with a third of its life left.
 
-    One that begins later was made while the clock was ahead; before the CA began, the clock is behind, and it may be good.
+    One that begins later was made while the clock was ahead; before its CA began the clock is behind.
     """
     life = present.not_valid_after_utc - present.not_valid_before_utc
     left = present.not_valid_after_utc - now
