@@ -140,8 +140,7 @@ class _Group:
         last = self.last.get(device_id)
         if last is None:
             return settled
-        due = last + min(2 * self._rhythm[device_id], PATIENCE)
-        return min(max(settled, due), opened_at + PATIENCE)
+        return max(settled, last + min(2 * self._rhythm[device_id], PATIENCE))
 
 
 class _OpenRound:

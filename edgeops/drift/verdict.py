@@ -32,8 +32,6 @@ from edgeops.errors import ArtifactError
 from edgeops.sketch.reference import ReferenceProfile
 from edgeops.sketch.window import Sketch
 
-__all__ = ["DriftPolicy", "judge", "judge_fleet"]
-
 #: Of fewer devices none outvotes another.
 _OUTVOTING = 3
 

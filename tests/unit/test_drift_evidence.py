@@ -95,10 +95,22 @@ def test_merged_windows_begin_with_the_newest_and_reach_twice_as_far_each():
     assert first(spans_of([60]).upto)[6:] == []
 
 
+def test_no_more_windows_are_looked_at_than_the_horizon_holds():
+    assert first(spans_of([1] * 200, most=POLICY.horizon_windows).upto)[-1] == 127
+    assert POLICY.horizon_windows == 128
+
+
 def test_a_merged_window_reaches_further_than_the_newest_judged_one():
     assert first(spans_of([20] * 8).upto)[6:] == [NEVER, 3, 7], "the newest judged window is three"
     assert first(spans_of([30] * 8).upto)[6:] == [NEVER, 3, 7], "the newest judged window is the same two"
     assert first(spans_of([5] * 8).upto)[6:] == [NEVER] * 3, "there is none"
+
+
+def test_a_merged_window_that_slow_rows_make_worth_less_than_the_newest_judged_one_is_none():
+    quick, slow = made.window(made.dealt(62), lag1=0.5), made.window(made.dealt(62), lag1=0.99)
+    found = spans_of([slow, quick])
+    assert first(found.effective)[0] == pytest.approx(62 / 3, abs=0.01)
+    assert first(found.upto)[6:] == [NEVER], "together they are worth 18"
 
 
 def test_what_merges_several_windows_may_decide_alone():
@@ -241,12 +253,14 @@ def test_together_what_one_shows_alone_does_not_pass_the_guard():
 # -- what it comes to -------------------------------------------------------------------------------
 
 
-def weighed(p_values, *, spans=None, distance=0.5, seen=None, reference=None, together=True, **options):
+def weighed(
+    p_values, *, spans=None, distance=0.5, seen=None, reference=None, together=True, policy=POLICY, **options
+):
     found = np.asarray(p_values, float)
     streams, channels = found.shape[1:]
     return weigh(
         spans or made.spans(streams=streams, of_channels=channels, merged=False),
-        seen or made.seen(found, distance=distance), reference or made.baseline(channels), POLICY, together=together,
+        seen or made.seen(found, distance=distance), reference or made.baseline(channels), policy, together=together,
         **options,
     )  # fmt: skip
 
@@ -312,13 +326,15 @@ def test_what_is_significant_must_also_matter(p):
         assert found.drifted.item() == is_drift
         assert found.distance.ravel().tolist() == pytest.approx([distance] * 8)
         assert set(found.floor.ravel().tolist()) == {POLICY.floor}
+    assert weighed(p_of(*p), distance=0.5, policy=replace(POLICY, floor=0.5)).drifted.item(), "as far as that is enough"
 
 
 @pytest.mark.parametrize("p", [(HIT, HIT, 1, 1, 1, 1, 1, 1), (1, 1, 1, 1, 1, 1, 1e-9, 1)], ids=["again", "merged"])
 def test_what_one_device_alone_says_is_held_back_and_more_so_while_voices_contradict_each_other(p):
     def is_drift(guarded, *, split=False, stands_out=False):
         shown = made.seen(p_of(*p), guarded=guarded, split=split)
-        return weighed(p_of(*p), seen=shown, together=False, do_some_stand_out=stands_out).drifted.item()
+        options = {"do_some_stand_out": True} if stands_out else {}
+        return weighed(p_of(*p), seen=shown, together=False, **options).drifted.item()
 
     assert is_drift(POLICY.guarded_alpha)
     assert not is_drift(POLICY.guarded_alpha * 1.01)
