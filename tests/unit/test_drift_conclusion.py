@@ -128,6 +128,10 @@ def test_what_moved_is_drift_of_its_kind():
         assert found.kinds == (Kind.PREDICTION,)
 
 
+def test_columns_are_inputs_and_what_the_model_makes_of_them_is_not():
+    assert watched(MODEL).is_input.tolist() == [True, True, False, False]
+
+
 def test_what_moved_counts_as_judged_although_its_newest_window_is_not_full():
     """Of the others nothing is judged; that what moved is broken as well leaves a stable rest."""
     found = conclude(watched(), stream(judged_in(False, False, False, False), moved=[True, True, False, False]))
@@ -258,8 +262,7 @@ def test_rows_that_follow_each_other_are_worth_fewer_so_more_are_needed():
     ever = conclude(watched(), stream(NONE_JUDGED, lag1=1.0))
     assert ever.rows_needed is None
     assert "the reference itself is worth 0.0 independent rows there" in ever.reason
-    against = conclude(watched(), stream(NONE_JUDGED, rows=40, lag1=-0.5))
-    assert against.rows_needed == 10, "what alternates is credited with no more"
+    assert conclude(watched(), stream(NONE_JUDGED, rows=49, lag1=0.4)).rows_needed == 1, "worth 21, and one is missing"
 
 
 def test_a_verdict_that_would_need_more_windows_than_are_looked_at_is_said_to():
@@ -270,6 +273,14 @@ def test_a_verdict_that_would_need_more_windows_than_are_looked_at_is_said_to():
         assert found.rows_needed == rows
         told = "133 more, 3 windows as they came so far" if rows else "more than the horizon of a judgement holds"
         assert told in found.reason
+
+
+def test_windows_are_counted_as_they_came_and_of_empty_ones_each_holds_a_row():
+    policy = replace(made.POLICY, horizon_windows=5)
+    found = conclude(watched(policy=policy), stream(NONE_JUDGED, rows=10))
+    assert found.rows_needed == 40, "four windows of ten rows fit"
+    found = conclude(watched(), stream(NONE_JUDGED, rows=3, windows=4))
+    assert "about 47 more, 47 windows as they came so far" in found.reason
 
 
 def test_where_no_row_came_one_window_may_hold_any_number():

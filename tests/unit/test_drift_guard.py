@@ -61,6 +61,14 @@ def test_voices_against_a_small_reference_are_worth_less_for_they_share_it():
     assert guard(*counts, reference=small).p_value > guard(*counts).p_value
 
 
+def test_the_channel_on_which_voices_share_most_of_the_reference_says_how_much_they_share():
+    """Against ten rows of the reference, a voice of 64 shares most of it; the other channel was hardly seen."""
+    shared, few = made.baseline(2, rows=np.array([10.0, 10_000.0])), made.dealt(64, range(4))
+    counts = [np.stack((one, made.dealt(2))) for one in (few, few, few)]
+    alone = guard(few, few, few, reference=made.baseline(rows=np.array([10.0])))
+    assert guard(*counts, reference=shared).p_value > alone.p_value
+
+
 def test_rows_that_follow_each_other_are_weaker_evidence():
     counts = MOVED, MOVED, MOVED
     assert guard(*counts, lag1=0.5).p_value > 10 * guard(*counts).p_value
@@ -69,7 +77,8 @@ def test_rows_that_follow_each_other_are_weaker_evidence():
 def test_one_voice_needs_no_guard():
     for alone in (MOVED, EVEN):
         found = guard(alone)
-        assert (found.p_value, found.is_split) == (0.0, False)
+        assert found.p_value == 0.0
+        assert found.is_split is False
 
 
 def test_one_voice_alone_is_held_back_whichever_it_is_and_what_two_say_is_not():
@@ -103,10 +112,11 @@ def test_voices_are_split_where_one_moved_by_itself_and_another_not_at_all():
 
 
 def test_a_voice_that_says_nothing_contradicts_nobody():
-    assert not guard(MOVED, np.zeros(32)).is_split
+    assert guard(MOVED, np.zeros(32)).is_split is False
     assert not guard(MOVED, MOVED, np.zeros(32)).is_split
     half = np.stack((np.zeros(32), made.dealt(64)))
     assert guard(np.stack((MOVED, EVEN)), half).is_split, "it speaks on one channel"
+    assert guard(MOVED, MOVED, made.dealt(1, [16])).is_split, "a row that says nothing did not move"
 
 
 # -- a device against its siblings ----------------------------------------------------------------------
@@ -136,7 +146,7 @@ def test_of_two_each_is_held_against_the_other():
     assert apart(told(FAR, EVEN)) == [True, True]
     assert apart(told(FAR, EVEN, drifted=[True, False])) == [True, False], "only what moved away from the reference"
     assert apart(told(FAR, FAR)) == [False, False]
-    assert apart(told(FAR, made.dealt(8))) == [False, False], "eight rows of the other do not show it"
+    assert apart(told(FAR, made.dealt(3, range(24, 32)))) == [False, False], "three rows do not show it"
     # It is not held against the group, which is their sum.
     assert apart(told(FAR, EVEN), told(FAR)) == [True, True]
 
@@ -152,7 +162,8 @@ def test_what_is_not_judged_in_the_newest_window_is_not_held_against_anyone():
     fleet = told(sum([EVEN] * 3))
     assert apart(replace(told(FAR, FAR, FAR), exists=_newest(False, True, True)), fleet) == [False, True, True]
     assert apart(told(FAR, FAR, FAR), replace(fleet, exists=_newest(False))) == [False] * 3
-    assert apart(replace(told(FAR, EVEN), exists=_newest(True, False))) == [False, False]
+    for flags in ((True, False), (False, True)):
+        assert apart(replace(told(FAR, EVEN), exists=_newest(*flags))) == [False, False]
 
 
 def _newest(*flags):

@@ -126,6 +126,7 @@ def rows_of(*values):
 def test_the_typical_device_is_the_lower_median_of_those_that_spoke():
     assert typical_rows(rows_of(0, 10, 30, 20)).item() == 20
     assert typical_rows(rows_of(0, 10, 30)).item() == 10
+    assert typical_rows(rows_of(0, 1, 30)).item() == 1
     assert typical_rows(rows_of(0, 0)).item() == 0
 
 
@@ -137,6 +138,7 @@ def test_the_typical_autocorrelation_is_the_upper_median_of_those_with_a_say():
     lags = np.array([[0.1], [0.5], [0.9], [0.95]])
     assert typical_lag(lags, rows_of(10, 10, 10, 0)).item() == 0.5
     assert typical_lag(lags[:2], rows_of(10, 10)).item() == 0.5
+    assert typical_lag(lags[:2], rows_of(1, 1)).item() == 0.5
     assert typical_lag(lags, rows_of(0, 0, 0, 0)).item() == 0.0
 
 
@@ -170,6 +172,43 @@ def test_two_that_speak_have_two_voices_and_their_mean_is_heard():
     view = group_view(histograms([(0, 10)], [(31, 10)], []), outvotes=True)
     assert view.cumulative[0].tolist() == pytest.approx([0.5] * 31 + [1.0])
     assert view.worth.item() == pytest.approx(1.0 * 4 / 0.2)
+    assert len(view.voices) == 2
+
+
+def test_four_that_speak_have_four_voices_and_the_mean_of_the_middle_two_is_heard():
+    view = group_view(histograms(*([(place, 30)] for place in (0, 10, 20, 31))), outvotes=True)
+    assert view.cumulative[0].tolist() == [0.0] * 10 + [0.5] * 10 + [1.0] * 12
+    assert view.worth.item() == pytest.approx(0.838 * 16 / (4 / 30))
+
+
+def test_one_row_of_each_is_heard():
+    view = group_view(histograms([(0, 1)], [(10, 1)], [(31, 1)]), outvotes=True)
+    assert view.rows.ravel().tolist() == [1.0] * 3
+    assert view.cumulative[0].tolist() == [0.0] * 10 + [1.0] * 22
+    assert view.worth.item() == pytest.approx(0.743 * 9 / 3)
+
+
+def test_the_sum_of_voices_weighs_each_by_its_rows():
+    view = group_view(histograms([(0, 10)], [(31, 30)]), outvotes=True)
+    assert view.rows.ravel().tolist() in ([10, 30], [30, 10])
+    assert view.capped_sum[0].tolist() == pytest.approx([0.25] * 31 + [1.0])
+
+
+def test_a_device_that_is_silent_on_one_channel_is_heard_on_the_others_only():
+    devices = np.array([[counts((place, 30)), counts((place, rows))] for place, rows in ((0, 30), (10, 30), (31, 0))])
+    view = group_view(devices.astype(float), outvotes=True)
+    assert view.cumulative[0].tolist() == [0.0] * 10 + [1.0] * 22, "the middle one of three"
+    assert view.cumulative[1].tolist() == [0.5] * 10 + [1.0] * 22, "the mean of two"
+    assert view.worth.tolist() == pytest.approx([0.743 * 9 / (3 / 30), 4 / (2 / 30)])
+
+
+def test_devices_that_differ_in_one_channel_of_many_are_dealt_alike_in_any_order():
+    """Six share five voices, and which two share one must follow from all that they sent."""
+    devices = np.tile(np.array(EVEN, float), (6, 4, 1))
+    for place, device in enumerate(devices):
+        device[3, [place, 31 - place]] += 5, -5
+    one, other = (group_view(picked, outvotes=True) for picked in (devices, devices[::-1]))
+    assert np.array_equal(one.voices, other.voices)
 
 
 def test_the_order_of_devices_changes_nothing():
@@ -222,6 +261,26 @@ def test_windows_beyond_the_horizon_and_empty_ones_are_left_out():
     old_only = History([[*windows(10), *windows(0)]], channels=2, most=8)
     assert old_only.lengths().tolist() == [2]
     assert History([[]], channels=2, most=8).length == 1
+
+
+def test_rows_count_whether_their_values_are_missing_or_not():
+    holey = normal(40, 2, seed=5)
+    holey[:10, 0] = np.nan
+    history = History([[*windows(10), sketch_of(holey, REFERENCE), *windows(20)]], channels=2, most=8)
+    assert history.running.present[:, 0, 0].tolist() == [20, 50, 60]
+    assert history.running.missing[:, 0, 0].tolist() == [0, 10, 10]
+    assert history.rows().tolist() == [70]
+    assert history.sums().present.tolist() == [[60, 70]]
+    assert history.whole().sum(axis=-1).tolist() == [[60, 70]]
+
+
+def test_a_stream_is_as_long_as_its_oldest_window_with_rows():
+    one = reference_of(normal(200))
+    nothing, row, absent = (sketch_of(rows, one) for rows in (normal(0), normal(1), np.full((3, 1), np.nan)))
+    streams = [row, nothing, row], [nothing, row, nothing], [nothing, nothing, row], [absent, nothing], [nothing]
+    history = History(streams, channels=1, most=8)
+    assert history.lengths().tolist() == [3, 2, 1, 2, 1]
+    assert history.rows().tolist() == [2, 1, 1, 3, 0]
 
 
 def test_windows_of_other_channels_are_an_error():

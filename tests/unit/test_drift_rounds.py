@@ -138,7 +138,7 @@ def test_one_that_talks_while_the_others_sleep_is_no_group():
 
 
 def test_those_that_are_gone_for_a_day_count_no_longer():
-    day = QUORUM_SPAN.total_seconds()
+    day = 86_400
     windows = [window(device, 0) for device in "abc"] + [window("a", day + 60 * turn) for turn in range(1, 5)]
     alignment = align(windows, THREE, now=at(day + 600))
     assert contents(alignment) == ["abc", "a", "a", "a", "a"]
@@ -187,7 +187,9 @@ def test_any_device_gets_a_little_more_than_a_source_that_went_idle_needs():
 
 def test_a_full_round_takes_what_closes_within_a_second_of_its_last_window():
     full = [window("a", 0), window("b", 0.5)]
-    assert len(align([*full, window("a", 1.5)], PAIR, now=at(2)).closed) == 1
+    together = align([*full, window("a", 1.5)], PAIR, now=at(2))
+    assert contents(together) == ["ab"]
+    assert together.open is None
     later = align([*full, window("a", 1.6)], PAIR, now=at(2))
     assert contents(later) == ["ab"]
     assert later.open is not None
@@ -267,6 +269,26 @@ def test_a_device_is_waited_for_twice_its_own_rhythm_after_its_last_window():
     assert waits_for_c(window("c", 1), window("c", 3_001)) == 3_001 + 2 * 3_000 - 5_000, "as often as it came"
     longer = [window("c", 1), window("c", 3_001, duration_s=3_200)]
     assert waits_for_c(*longer) == 3_001 + 2 * 3_200 - 5_000, "or as long as it took"
+
+
+def test_who_was_waited_for_and_came_is_waited_for_no_longer():
+    """Of five, two are awaited: c for long, d for less, and e never spoke."""
+    heard = [window(device, 0) for device in "ab"]
+    heard += [window("c", 1, duration_s=3_000), window("d", 2, duration_s=2_800)]
+    turn = [*heard, window("a", 5_000), window("b", 5_001, duration_s=2)]
+    assert closes_after(turn, FOUR) == 1 + 6_000, "the last one of them"
+    late = window("c", 5_500, duration_s=600)
+    assert closes_after([*turn, late], FOUR) == 2 + 5_600
+    after = window("a", 5_602, duration_s=700)
+    assert len(align([*turn, late, after], FOUR, now=at(5_602)).closed) == 2, "d was due"
+    assert len(align([*turn, replace(after, closed_at=at(5_601.9))], FOUR | {"e"}, now=at(5_700)).closed) == 1
+
+
+def test_a_round_has_ended_the_moment_nobody_is_awaited_any_more():
+    heard = [window("a", 0), window("b", 0), window("c", 1, duration_s=3_000), window("a", 5_000), window("b", 5_001)]
+    for second, has_ended in ((6_000.9, False), (6_001, True)):
+        alignment = align([*heard, window("b", 5_002, duration_s=4)], THREE, now=at(second))
+        assert (alignment.open is None) == has_ended
 
 
 def test_nobody_is_waited_for_longer_than_the_longest_windows_take_twice():
