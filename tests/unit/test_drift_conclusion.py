@@ -140,14 +140,18 @@ def test_what_moved_counts_as_judged_although_its_newest_window_is_not_full():
 
 
 def test_a_channel_whose_readings_cannot_be_trusted_has_not_moved():
-    found = conclude(watched(), stream(made.evidence(of_channels=4), moved=[True, False, True, False], issues=(issue("c0"),)))
+    found = conclude(
+        watched(), stream(made.evidence(of_channels=4), moved=[True, False, True, False], issues=(issue("c0"),))
+    )
     assert found.verdict is Verdict.DRIFT
     assert found.kinds == (Kind.DATA, Kind.QUALITY)
     assert [one.drifted for one in found.channels] == [False, False, True, False]
     assert found.reason.startswith("Readings cannot be trusted: c0 stays at 3. Look at the sensors, ")
     assert " c2 has moved: " in found.reason
     assert found.quality == (issue("c0"),)
-    only = conclude(watched(), stream(made.evidence(of_channels=4), moved=[True, *[False] * 3], issues=(issue("c0"),), local=True))
+    only = conclude(
+        watched(), stream(made.evidence(of_channels=4), moved=[True, *[False] * 3], issues=(issue("c0"),), local=True)
+    )
     assert only.verdict is Verdict.DRIFT
     assert only.kinds == (Kind.QUALITY,)
     assert only.reason.endswith("nothing is learnt from these rows until then.")
@@ -186,10 +190,84 @@ def test_a_channel_without_a_judged_window_shows_all_that_came():
 def test_whether_it_was_seen_again_is_told_of_the_channel_that_moved_most():
     distance = made.full(0.2, of_channels=4)
     distance[:, :, 1], distance[:, :, 3] = 0.4, 0.9
-    for again, words in (([False, True, False, False], "in two of the last"), ([True, False, True, True], "in one merged")):
+    for again, words in (
+        ([False, True, False, False], "in two of the last"),
+        ([True, False, True, True], "in one merged"),
+    ):
         shown = made.evidence(of_channels=4, distance=distance, again=np.array([again]))
         found = conclude(watched(), stream(shown, moved=[True, True, True, False]))
         assert words in found.reason, "the third did not move, however far away it is"
+
+
+# -- another mix of answers ---------------------------------------------------------------------------
+
+ANSWERED = (ChannelKind.COLUMN, ChannelKind.COLUMN, ChannelKind.ANSWER)
+#: Where the columns and the answer are told.
+TOLD = (4, 2, 6)
+
+
+@pytest.fixture(scope="module")
+def model():
+    """The first column knows the two classes, which come equally often, the second does not."""
+    random = np.random.default_rng(5)
+    answer = np.arange(2_000) % 2
+    values = np.stack((random.normal(size=2_000) + 4 * answer, random.normal(size=2_000), answer), axis=1)
+    reference = build_reference(values.astype(np.float32), ["c0", "c1", "c2"], discrete=("c2",), answer="c2")
+    return Watched(reference, made.channels(*ANSWERED), made.POLICY)
+
+
+def answered(model, *, span, moved, distance=(0.3, 0.2, 0.1), first=0.8, not_judged=None, **options):
+    """In one span the classes came in other shares, in all others as in the reference."""
+    shown = made.evidence(of_channels=3, telling=np.array([TOLD]), distance=made.full(1.0, of_channels=3) * distance)
+    classes = model.reference.by_class.counts()
+    rows = classes[:, 2].sum(axis=-1)
+    mixed = first * classes[0] / rows[0] + (1 - first) * classes[1] / rows[1]
+    shares = np.broadcast_to(model.baseline.cumulative, shown.seen.cumulative.shape).copy()
+    shares[span, 0] = np.cumsum(mixed, axis=-1)
+    if not_judged is not None:
+        shown.exists[span, 0, not_judged] = False
+    shown = replace(shown, seen=replace(shown.seen, cumulative=shares))
+    return conclude(model, stream(shown, moved=moved, **options))
+
+
+def test_what_another_mix_explains_is_a_matter_of_predictions_only(model):
+    found = answered(model, span=6, moved=[True, False, True])
+    assert found.verdict is Verdict.DRIFT
+    assert found.class_mix_only
+    assert found.kinds == (Kind.PREDICTION,)
+    assert found.reason.startswith("The answers of the fleet come in another mix (30% of them are of another class ")
+    assert [one.drifted for one in found.channels] == [True, False, True]
+    local = answered(model, span=6, moved=[True, False, True], local=True)
+    assert local.reason.startswith("The answers of this device come in another mix (30% ")
+
+
+def test_the_mix_is_looked_for_where_the_answers_are_told_or_else_what_moved_most(model):
+    assert not answered(model, span=4, moved=[True, False, True]).class_mix_only, "the answers are told elsewhere"
+    assert answered(model, span=4, moved=[True, False, False]).class_mix_only, "they did not move"
+    farther = (0.3, 0.2, 0.4), (0.3, 0.4, 0.1)
+    for distance in farther:
+        found = answered(model, span=4, moved=[True, False, False], distance=distance)
+        assert found.class_mix_only, "what did not move is not the farthest"
+
+
+def test_beside_a_broken_sensor_nothing_is_a_mix_only(model):
+    found = answered(model, span=6, moved=[True, False, True], issues=(issue("c1"),))
+    assert not found.class_mix_only
+    assert found.kinds == (Kind.PREDICTION, Kind.QUALITY)
+    assert "come in another mix" in found.reason
+
+
+def test_what_is_not_judged_where_the_answers_are_told_is_not_explained(model):
+    found = answered(model, span=6, moved=[True, False, True], not_judged=0)
+    assert not found.class_mix_only
+    assert found.kinds == (Kind.DATA, Kind.PREDICTION)
+    assert answered(model, span=6, moved=[True, False, True], not_judged=1).class_mix_only
+
+
+def test_where_nothing_moved_no_mix_is_looked_for(model):
+    found = answered(model, span=6, moved=[False, False, False])
+    assert found.verdict is Verdict.STABLE
+    assert not found.class_mix_only
 
 
 # -- how sure the model is --------------------------------------------------------------------------

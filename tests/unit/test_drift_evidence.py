@@ -252,9 +252,7 @@ def test_together_what_one_shows_alone_does_not_pass_the_guard():
 # -- what it comes to -------------------------------------------------------------------------------
 
 
-def weighed(
-    p_values, *, spans=None, distance=0.5, seen=None, reference=None, together=True, policy=POLICY, **options
-):
+def weighed(p_values, *, spans=None, distance=0.5, seen=None, reference=None, together=True, policy=POLICY, **options):
     found = np.asarray(p_values, float)
     streams, channels = found.shape[1:]
     return weigh(
@@ -338,6 +336,7 @@ def test_what_one_device_alone_says_is_held_back_and_more_so_while_voices_contra
     assert is_drift(POLICY.guarded_alpha)
     assert not is_drift(POLICY.guarded_alpha * 1.01)
     for strict in ({"split": True}, {"stands_out": True}):
+        assert not is_drift(POLICY.guarded_alpha, **strict)
         assert is_drift(POLICY.strict_guarded_alpha, **strict)
         assert not is_drift(POLICY.strict_guarded_alpha * 1.01, **strict)
 

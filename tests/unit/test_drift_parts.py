@@ -72,6 +72,9 @@ def test_one_direction_counts_when_it_is_three_times_the_other():
     assert movement(EVEN, window(0.1, 0.31)) is Movement.HIGHER
     assert movement(EVEN, window(0.29, 0.1)) is Movement.WIDER
     assert movement(EVEN, window(0.31, 0.1)) is Movement.LOWER
+    exactly = [3, *[2] * 14, 0, 0, *[2] * 14, 5]
+    assert movement(EVEN, exactly) is Movement.HIGHER
+    assert movement(EVEN, exactly[::-1]) is Movement.LOWER
 
 
 def test_classes_come_in_another_mix_or_in_the_same():
@@ -114,6 +117,13 @@ def test_a_rise_is_no_fall_and_no_confidence_is_no_estimate():
     assert estimate(WORTH, np.zeros(32), confidences(1), effective_rows=100) is None
     assert estimate(WORTH, confidences(1), np.zeros(32), effective_rows=100) is None
     assert not estimate(WORTH, confidences(1, 31), confidences(31), effective_rows=0.0).has_fallen
+
+
+def test_less_than_one_row_counts_as_one():
+    right_or_wrong = np.where(np.arange(32) < 16, 0.0, 1.0)
+    for percent, has_fallen in ((9, True), (15, False)):
+        window = confidences(*[0] * (100 - percent), *[31] * percent)
+        assert estimate(right_or_wrong, window, confidences(31), effective_rows=0.5).has_fallen == has_fallen
 
 
 # -- a group ------------------------------------------------------------------------------------
@@ -310,6 +320,7 @@ def test_the_floor_is_what_blocks_of_the_reference_show_by_themselves():
     assert floor_of(profile, 100) == pytest.approx(0.25)
     assert floor_of(profile, 250) == pytest.approx((200 * 0.25 + 50 * 0.5) / 250)
     assert floor_of(profile, 120) == pytest.approx((100 * 0.25 + 20 * 0.5) / 120), "the rest counts as a short block"
+    assert floor_of(profile, 1) == pytest.approx(0.5)
     assert floor_of(profile, 0) == 0.0
 
 
@@ -320,7 +331,11 @@ def test_shorter_blocks_wander_at_least_as_far_as_longer_ones():
 def test_a_block_that_chance_explains_raises_no_floor():
     # 200 blocks of 50 rows: the largest distance of 0.2 has a chance of .036 each, of .5 once.
     assert floor_of(with_wander([0.2], lengths=(50,)), 50) == 0.0
+    assert floor_of(with_wander([0.26], lengths=(50,)), 50) == 0.0, "a chance of .0024, and of .5 in 200 blocks"
     assert floor_of(with_wander([0.35], lengths=(50,)), 50) == pytest.approx(0.35)
+    # Half of the reference against the other half, which is all that there is.
+    assert floor_of(with_wander([0.034], lengths=(5_000,)), 5_000) == 0.0, "twice .006"
+    assert floor_of(with_wander([0.04], lengths=(5_000,)), 5_000) == pytest.approx(0.04)
     assert floor_of(with_wander([0.35], lengths=(50,), lag1=0.9), 50) == 0.0, "its rows are worth fewer"
 
 
@@ -332,6 +347,21 @@ def test_a_reference_is_worth_its_rows_by_the_larger_autocorrelation():
     baseline = baseline_of(with_wander([], lengths=(), lag1=0.5))
     assert baseline.effective(np.array([0.0])).item() == pytest.approx(10_000 / 3)
     assert baseline.effective(np.array([0.9])).item() == pytest.approx(10_000 / 19)
+
+
+def test_where_no_row_follows_another_a_reference_is_worth_all_of_them():
+    values = normal(500, 3)
+    values[::2, 1] = np.nan
+    values[::2, 2], values[2, 2] = np.nan, 0.0
+    baseline = baseline_of(reference_of(values, ordered=True))
+    assert baseline.is_stream.tolist() == [True, False, True]
+    assert baseline.effective(np.full(3, 0.5)).tolist()[1] == 250
+
+
+def test_the_variance_of_a_reference_is_told_on_its_grid():
+    values = 5 + 2 * normal(5_000, seed=8)
+    baseline = baseline_of(reference_of(values))
+    assert baseline.variance.item() * baseline.step.item() ** 2 == pytest.approx(values.var(), rel=0.01)
 
 
 def test_ranges_are_told_in_the_channels_own_units():

@@ -246,7 +246,9 @@ def test_half_of_those_that_count_are_enough_and_who_speaks_counts():
 def test_who_was_never_heard_counts_for_a_day_from_the_first_window_on():
     day = QUORUM_SPAN.total_seconds()
     assert closes_after([window("a", 0)], THREE) is None
-    alignment = align([window("a", 0), window("b", 1), window("a", day), window("b", day + 1)], FOUR | {"e"}, now=at(day + 2))
+    alignment = align(
+        [window("a", 0), window("b", 1), window("a", day), window("b", day + 1)], FOUR | {"e"}, now=at(day + 2)
+    )
     assert alignment.closed == ()
     late = align(
         [window("a", 0), window("b", 1), window("c", 2), window("a", day + 2), window("b", day + 3)],
