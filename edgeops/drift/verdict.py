@@ -85,13 +85,12 @@ def judge_fleet(
     apart = differ_from_siblings(evidence, group_evidence, policy)
     faults = find_faults(history, watched.baseline, policy, is_input=watched.is_input)
     rows, counts, windows = history.rows(), history.whole(), history.lengths()
-    worth = worth_together if len(devices) > 1 else worth_alone
     fleet = Stream(
         place=0,
         evidence=group_evidence,
         spans=group_spans,
         moved=group_evidence.drifted[0],
-        worth=worth(history.sums(), watched.baseline),
+        worth=worth_together(history.sums(), watched.baseline),
         counts=counts.sum(axis=0),
         rows=int(rows.sum()),
         windows=history.length,
