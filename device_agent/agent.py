@@ -40,7 +40,7 @@ from device_agent.status import counters, deployment_status
 from device_agent.store.spool import Spool
 from device_agent.store.tray import Tray
 from device_agent.tls import FleetTls
-from device_agent.trust import FleetKeys, Trust
+from device_agent.trust import FleetKeys, Trust, root_version
 from device_agent.updates import Surroundings
 from device_agent.uplink import Uplink
 from device_agent.watchdog import Watchdog
@@ -509,6 +509,7 @@ class Agent:
         own["marks.unwritten"] += self._downlink.unwritten
         own["fleet-keys.damaged"] += self._keys.damaged
         own["authorities.damaged"] += self._tls.damaged
+        own["trust.failures"] += self._trust.failures
         own["block.mismatched"] += self._blocks.mismatched
         return counters(own, [deployed for _, deployed in self._deployments])
 
@@ -522,6 +523,7 @@ class Agent:
             "session": self._uplink.session.counter,
             "desired": list(self._downlink.desired),
             "pending_records": self._spool.pending + self._tray.pending,
+            "root_version": root_version(self._state.trust),
             "resident_bytes": resident_bytes(),
             "counters": self._all_counters(),
             "loops": dict(self._watchdog.turns),

@@ -208,7 +208,10 @@ def _status(options: argparse.Namespace) -> int:
         print(json.dumps(status))
         return 0
     contact = "connected" if status["connected"] else "not connected"
-    print(f"{device.id} ({device.name}), {contact}, {status['pending_records']} records wait for the server")
+    print(
+        f"{device.id} ({device.name}), {contact}, {status['pending_records']} records wait for the server, "
+        f"root version {status['root_version']}"
+    )
     for deployment in status["deployments"]:
         active = deployment["active"] or "no model"
         print(

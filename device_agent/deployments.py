@@ -240,7 +240,7 @@ class Deployments:
             updates = Updates(
                 name,
                 folder,
-                surroundings=replace(self._around, submit=worker.submit),
+                surroundings=replace(self._around, submit=worker.submit, turned=pulse.beat),
                 on_change=lambda: self._changed(name),
             )
         except BaseException:

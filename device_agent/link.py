@@ -1,4 +1,4 @@
-"""The connection to the broker: the only place of the agent that knows paho.
+"""The connection to the broker of the fleet.
 
 paho's thread calls in here; what arrives leaves as a value through one callback, topics parsed.
 Every connection is a client of its own: nothing that an older connection left unsent is sent again
@@ -9,7 +9,6 @@ refuses it is spoken to in 3.1.1 from then on. Nothing here signs, verifies or s
 import encodings.idna  # noqa: F401 - native code of it would else be loaded by the first connect, in a thread
 import logging
 import random
-import socket
 import ssl
 import time
 from collections.abc import Callable, Sequence
@@ -19,10 +18,10 @@ from threading import Event, Thread
 from typing import Any
 
 import paho.mqtt.client as mqtt
-from paho.mqtt.enums import CallbackAPIVersion
 from paho.mqtt.properties import Properties
 from paho.mqtt.reasoncodes import ReasonCode
 
+from device_agent.mqtt_client import MqttClient
 from device_agent.watchdog import Pulse
 from edgeops import limits
 from edgeops.errors import TopicError
@@ -30,7 +29,6 @@ from edgeops.protocol.topics import Topic, client_id, is_retained, parse_topic
 
 _log = logging.getLogger(__name__)
 
-_KEEPALIVE_S = 20
 _CLOSE_TIMEOUT_S = 2.0
 _LOOP_S = 0.5
 #: MQTT 5, 3.2.2.2; paho also makes it of what a broker of 3.1.1 answers.
@@ -95,7 +93,7 @@ class Link:
         self._broker = broker
         self._will = will
         self._on_event = on_event
-        self._client: mqtt.Client | None = None
+        self._client: MqttClient | None = None
         self._protocol = mqtt.MQTTv5
         #: The broker refused MQTT 5: the next connection speaks 3.1.1.
         self._older = False
@@ -165,7 +163,7 @@ class Link:
             try:
                 client = self._new_client()
                 self._client = client
-                client.connect(self._broker.host, self._broker.port, keepalive=_KEEPALIVE_S)
+                client.connect_to(self._broker.host, self._broker.port)
                 while client.loop(timeout=_LOOP_S) == mqtt.MQTT_ERR_SUCCESS:
                     self._pulse.beat()
             except ssl.SSLCertVerificationError as error:
@@ -187,28 +185,18 @@ class Link:
             self._pulse.beat()
             self._closing.wait(min(left_s, _LOOP_S))
 
-    def _new_client(self) -> mqtt.Client:
-        client = mqtt.Client(
-            CallbackAPIVersion.VERSION2,
-            client_id=client_id(self._broker.user),
-            protocol=self._protocol,
-            reconnect_on_failure=False,
-        )
+    def _new_client(self) -> MqttClient:
+        client = MqttClient(client_id=client_id(self._broker.user), protocol=self._protocol)
         client.username_pw_set(self._broker.user, self._broker.password)
         if self._broker.tls is not None:
             client.tls_set_context(self._broker.tls)
         client.max_inflight_messages_set(limits.INITIAL_CREDIT)
-        client.on_socket_open = self._on_socket_open
         client.on_connect = self._on_connect
         client.on_disconnect = self._on_disconnect
         client.on_message = self._on_message
         topic, payload = self._will()
         client.will_set(str(topic), payload, qos=1, retain=is_retained(topic))
         return client
-
-    def _on_socket_open(self, _client: mqtt.Client, _userdata: Any, sock: Any) -> None:
-        # paho leaves Nagle's algorithm on, which makes small windows of blocks wait for acks.
-        sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
 
     def _on_connect(
         self, client: mqtt.Client, _userdata: Any, _flags: Any, code: ReasonCode, properties: Properties | None
@@ -231,9 +219,6 @@ class Link:
         self._say(Disconnected(str(code)))
 
     def _on_message(self, _client: mqtt.Client, _userdata: Any, message: mqtt.MQTTMessage) -> None:
-        if len(message.payload) > limits.MAX_MESSAGE_BYTES:  # nobody of ours sends that: it shall not wait in memory
-            _log.warning("message.too-large", extra={"size_bytes": len(message.payload)})
-            return
         try:
             topic = parse_topic(message.topic)
         except (TopicError, UnicodeDecodeError) as error:

@@ -6,17 +6,16 @@ follows no redirect, takes no encoding and no more than it asked for. When to co
 
 import http.client
 import random
-import socket
 import ssl
 import threading
 import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from typing import Self
 from urllib.parse import urlsplit
 
 from device_agent.fetch import CancelledError, FetchError
 from device_agent.progress import Progress
+from device_agent.server_connection import ServerConnection
 from edgeops import limits
 from edgeops.artifact.blockplan import Acceptance
 from edgeops.artifact.transport import first_run
@@ -37,7 +36,7 @@ class RangeFetch:
 
     def __init__(
         self,
-        connect: Callable[[], http.client.HTTPConnection],
+        connect: Callable[[], ServerConnection],
         *,
         path: str,
         blob_pass: Callable[[str], str],
@@ -49,7 +48,7 @@ class RangeFetch:
         self._blob_pass = blob_pass
         self._pause = pause
         self._turn = threading.Lock()
-        self._connection: http.client.HTTPConnection | None = None
+        self._connection: ServerConnection | None = None
 
     @classmethod
     def at(
@@ -70,18 +69,15 @@ class RangeFetch:
         """
         try:
             parts = urlsplit(url)
-            host, port = parts.hostname or "", parts.port
+            host, _port = parts.hostname or "", parts.port
         except ValueError:
             return None
-        timeout_s = limits.RANGE_SILENCE.total_seconds()
-
-        def connect() -> http.client.HTTPConnection:
-            if parts.scheme == "https":
-                return http.client.HTTPSConnection(host, port, timeout=timeout_s, context=context)
-            return http.client.HTTPConnection(host, port, timeout=timeout_s)
-
         if not host or not (parts.scheme == "https" or (parts.scheme == "http" and is_loopback(host))):
             return None
+
+        def connect() -> ServerConnection:
+            return ServerConnection(parts, context=context)
+
         return cls(connect, path=parts.path.rstrip("/") + "/blobs/", blob_pass=blob_pass, pause=pause)
 
     def pull(self, progress: Progress, cancelled: Callable[[], bool]) -> None:
@@ -102,7 +98,7 @@ class RangeFetch:
         """End the connection; a request under way breaks, one that still connects is left to its timeout."""
         connection = self._connection
         if connection is not None:
-            _shut(connection)
+            connection.cut()
         if self._turn.acquire(timeout=_CLOSE_TIMEOUT_S):
             try:
                 self._disconnect()
@@ -166,14 +162,11 @@ class RangeFetch:
         return self._converse(path, headers)
 
     def _request(self, path: str, headers: dict[str, str]) -> http.client.HTTPResponse:
-        connection = self._connection
-        if connection is None:
-            connection = self._connect()
-            connection.connect()
-            self._connection = connection
-        with _deadline(connection):
-            connection.request("GET", path, headers=headers)
-            return connection.getresponse()
+        if self._connection is None:
+            self._connection = self._connect()
+        with self._connection.within(limits.TRANSPORT_PATIENCE):
+            self._connection.request("GET", path, headers=headers)
+            return self._connection.getresponse()
 
     def _read_block(self, response: http.client.HTTPResponse, size_bytes: int, cancelled: Callable[[], bool]) -> bytes:
         """Exactly `size_bytes`, within TRANSPORT_PATIENCE however slowly they drip."""
@@ -204,25 +197,3 @@ class RangeFetch:
         while left_s > 0.0 and not cancelled():
             self._pause(min(left_s, _GLANCE_S))
             left_s -= _GLANCE_S
-
-
-@contextmanager
-def _deadline(connection: http.client.HTTPConnection) -> Iterator[None]:
-    """A socket's timeout begins anew with each byte; this one does not."""
-    timer = threading.Timer(limits.TRANSPORT_PATIENCE.total_seconds(), _shut, [connection])
-    timer.daemon = True
-    timer.start()
-    try:
-        yield
-    finally:
-        timer.cancel()
-
-
-def _shut(connection: http.client.HTTPConnection) -> None:
-    """End what another thread waits for; closing is its own affair."""
-    sock = connection.sock
-    if sock is not None:
-        try:
-            sock.shutdown(socket.SHUT_RDWR)
-        except OSError:
-            return

@@ -50,6 +50,10 @@ _REASONS = {
 }
 
 
+def _nobody_watches() -> None:
+    """For surroundings without a watchdog."""
+
+
 @dataclass(frozen=True, slots=True)
 class Surroundings:
     """What all deployments of a device share."""
@@ -62,6 +66,8 @@ class Surroundings:
     facts: Callable[[], DeviceFacts]
     #: Runs slow work in the deployment's own worker thread, in order.
     submit: Callable[[Callable[[], None]], object]
+    #: Called at every turn of a step that may take long in good order, as a fetch by a slow line does.
+    turned: Callable[[], None] = _nobody_watches
     #: Tries an artifact, with the acceptance set that it must pass if any, where a crash costs nothing.
     probe: Callable[[Path, Path | None], ProbeVerdict] = run_probe
     #: False = the disk took nothing when the agent started: what is active answers, and nothing is decided.

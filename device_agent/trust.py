@@ -11,6 +11,8 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+import msgspec
+
 from device_agent.child import command
 from device_agent.clock import Clock
 from device_agent.fetch import MetaFetch, never
@@ -57,8 +59,26 @@ class Unreachable:
 
 TrustOutcome = Listed | TrustRefused | Unreachable
 
-#: Says nothing about what is listed: no contact, half a publication, trouble of this machine.
-_PASSING = frozenset({FailureKind.TRANSPORT, FailureKind.MISSING, FailureKind.OTHER})
+#: Says nothing about what is listed: no contact, half a publication.
+_PASSING = frozenset({FailureKind.TRANSPORT, FailureKind.MISSING})
+
+
+class _SignedRoot(msgspec.Struct):
+    version: int
+
+
+class _Root(msgspec.Struct):
+    """As much of metadata/root.json as is told to people."""
+
+    signed: _SignedRoot
+
+
+def root_version(folder: Path) -> int | None:
+    """Of the root that this device verified last; None = none, or it cannot be read."""
+    try:
+        return msgspec.json.decode((folder / "metadata" / "root.json").read_bytes(), type=_Root).signed.version
+    except (OSError, msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+        return None
 
 
 class Trust:
@@ -70,6 +90,8 @@ class Trust:
         self._meta = meta
         self._clock = clock
         self._turn = threading.Lock()
+        #: Questions that this machine's own trouble left without an answer, since this process started.
+        self.failures = 0
 
     def check(
         self, targets: Sequence[str], *, cancelled: Callable[[], bool] = never, url: str | None = None
@@ -89,15 +111,23 @@ class Trust:
             with self._turn:
                 answer = self._converse(ask, fetch, ["--url", url] if url else [])
         except (TrustError, OSError) as error:
-            return Unreachable(f"the trust child gave no answer: {error}")
+            return self._failed(f"the trust child gave no answer: {error}")
         match answer:
             case Result():
                 self._clock.verified(answer.expires)
                 return Listed(targets=answer.targets, lengths=answer.listed)
             case Failure(kind=FailureKind.EXPIRED, detail=detail):
                 return TrustRefused(FailureKind.EXPIRED, f"{detail}; {self._clock}")
+            case Failure(kind=FailureKind.OTHER, detail=detail):
+                return self._failed(detail)
             case Failure(kind=kind, detail=detail):
                 return Unreachable(detail) if kind in _PASSING else TrustRefused(kind, detail)
+
+    def _failed(self, detail: str) -> Unreachable:
+        """Nothing is installed and nothing refused because of it; the owner shall see why."""
+        self.failures += 1
+        _log.warning("trust.failed", extra={"detail": detail})
+        return Unreachable(detail)
 
     def _converse(self, ask: Ask, fetch: Callable[[str], bytes | None], more: Sequence[str]) -> Result | Failure:
         child = subprocess.Popen(

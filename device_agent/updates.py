@@ -418,6 +418,8 @@ class Updates:
         turn = self._turn
 
         def cancelled() -> bool:
+            # Whoever asks this turns; how long a turn may bring nothing has limits of its own.
+            self._around.turned()
             return self._closed or self._turn != turn
 
         def work() -> None:

@@ -10,6 +10,7 @@ stands in between can refuse to answer, and nothing more.
 import logging
 import secrets
 from collections.abc import Callable
+from contextlib import closing
 from datetime import datetime
 from http.client import HTTPException
 from typing import Annotated
@@ -18,6 +19,7 @@ from urllib.parse import urlsplit
 import msgspec
 
 from device_agent.clock import Clock
+from device_agent.server_connection import ServerConnection
 from device_agent.tls import FleetTls
 from device_agent.trust import FleetKeys, Listed, Trust, TrustOutcome
 from edgeops import limits
@@ -26,12 +28,11 @@ from edgeops.protocol.messages import Moment
 from edgeops.trust.authorities import AUTHORITIES_TARGET
 from edgeops.trust.keyring import FLEET_KEYS_TARGET
 from edgeops.trust.moment import NONCE_BYTES, check_moment
-from edgeops.trust.transport import is_loopback, opener, unbelieved_context
+from edgeops.trust.transport import is_loopback, unbelieved_context
 
 _log = logging.getLogger(__name__)
 
 _TARGETS = (AUTHORITIES_TARGET, FLEET_KEYS_TARGET)
-_TIMEOUT_S = 15.0
 _MAX_ANSWER_BYTES = 4096
 #: What asking a server that nobody vouches for may end in.
 _NO_ANSWER = (
@@ -122,9 +123,14 @@ class Wayback:
 
     def _ask_time(self) -> datetime:
         nonce = secrets.token_bytes(NONCE_BYTES)
-        url = f"{self._server}/api/v1/time?nonce={nonce.hex()}"
-        with opener(unbelieved_context()).open(url, timeout=_TIMEOUT_S) as response:
-            answer = msgspec.json.decode(response.read(_MAX_ANSWER_BYTES), type=_Answer)
+        server = urlsplit(self._server)
+        with (
+            closing(ServerConnection(server, context=unbelieved_context())) as connection,
+            # Whoever stands in between may let the answer drip.
+            connection.within(limits.TRANSPORT_PATIENCE),
+        ):
+            connection.request("GET", f"{server.path}/api/v1/time?nonce={nonce.hex()}")
+            answer = msgspec.json.decode(connection.getresponse().read(_MAX_ANSWER_BYTES), type=_Answer)
         signature = bytes.fromhex(answer.signature)
         return check_moment(
             self._keys.accepted.publics, nonce=nonce, at=answer.at, key_id=answer.key_id, signature=signature

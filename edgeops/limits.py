@@ -15,6 +15,8 @@ MAX_INPUT_ID_LENGTH = 64
 # -- messages ----------------------------------------------------------------
 #: One MQTT payload; AWS IoT allows 128 kB, so everything fits every broker.
 MAX_MESSAGE_BYTES = 64 * 1024
+#: One MQTT packet, topic and headers included: what the broker takes, and all that an agent reads.
+MAX_PACKET_BYTES = MAX_MESSAGE_BYTES + 4 * 1024
 #: Spool records under one signature (verifying costs 125 us).
 MAX_RECORDS_PER_MESSAGE = 16
 #: One spool record before it enters an envelope.
@@ -56,7 +58,8 @@ RANGES_PER_DEVICE = 2
 RANGES_AT_ONCE = 512
 #: A range whose reader takes nothing for this long is given up by the server, one that brings nothing by the device.
 RANGE_STALL = timedelta(seconds=30)
-RANGE_SILENCE = timedelta(seconds=10)
+#: The server says nothing at all over HTTP.
+HTTP_SILENCE = timedelta(seconds=10)
 #: Requests in a row that bring no block before the other way is tried, and the pause between them (full jitter).
 RANGE_TRIES = 3
 RANGE_RETRY_AFTER = timedelta(milliseconds=500)
@@ -305,6 +308,8 @@ RESTART_ENDS = 5
 
 # -- trust -------------------------------------------------------------------------
 ROOT_LIFE = timedelta(days=3650)
+#: Roots are taken one by one, so a restored repository signs one for each version that devices may have.
+MAX_ROOT_VERSION = 1_000
 TARGETS_LIFE = timedelta(days=365)
 SNAPSHOT_LIFE = timedelta(days=30)
 TIMESTAMP_LIFE = timedelta(days=30)

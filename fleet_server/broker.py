@@ -28,8 +28,6 @@ from fleet_server.config import ServerConfig
 _ITERATIONS = 101
 #: mosquitto 2.0 refuses salts of another length (password_mosq.h, SALT_LEN).
 _SALT_BYTES = 12
-#: What the broker takes: a payload of MAX_MESSAGE_BYTES with topic and headers around it.
-PACKET_BYTES = limits.MAX_MESSAGE_BYTES + 4 * 1024
 #: What the broker keeps for the link while it is down; devices send again what was not acknowledged.
 _QUEUED_MESSAGES = 50_000
 _QUEUED_BYTES = 128 * 1024 * 1024
@@ -152,7 +150,7 @@ def _configuration(config: ServerConfig) -> str:
         f"acl_file {config.broker_acl}",
         f"pid_file {config.broker_pid}",
         "",
-        f"max_packet_size {PACKET_BYTES}",
+        f"max_packet_size {limits.MAX_PACKET_BYTES}",
         f"max_inflight_messages {limits.RECEIVE_MAXIMUM}",
         f"max_queued_messages {_QUEUED_MESSAGES}",
         f"max_queued_bytes {_QUEUED_BYTES}",

@@ -153,7 +153,13 @@ def _backup(config: ServerConfig, options: argparse.Namespace) -> None:
 def _restore(config: ServerConfig, options: argparse.Namespace) -> None:
     from fleet_server.backup.restoring import Order, restore
 
-    order = Order(place=options.place, target=config.data, backup_id=options.backup, offline_keys=tuple(options.keys))
+    order = Order(
+        place=options.place,
+        target=config.data,
+        backup_id=options.backup,
+        offline_keys=tuple(options.keys),
+        root_version=options.root_version,
+    )
     restored = restore(order, datetime.now(UTC), say=_say)
     taken_at = f"{restored.manifest.taken_at:%Y-%m-%d %H:%M:%S} UTC"
     if options.json:
@@ -247,8 +253,21 @@ def _parser() -> argparse.ArgumentParser:
     restore.add_argument(
         "--keys", type=Path, action="append", default=[], metavar="DIR", help="where root.pem and targets.pem lie"
     )
+    restore.add_argument(
+        "--root-version",
+        type=_version,
+        default=0,
+        metavar="N",
+        help="with --keys, if the root changed since the backup: its version by `edgeops-agent status`",
+    )
     restore.add_argument("--json", action="store_true", help="one JSON document")
     return parser
+
+
+def _version(text: str) -> int:
+    if not text.isdecimal() or int(text) > limits.MAX_ROOT_VERSION:
+        raise argparse.ArgumentTypeError(f"{text!r} is no version of a root; the largest is {limits.MAX_ROOT_VERSION}")
+    return int(text)
 
 
 def _rate(text: str) -> int:

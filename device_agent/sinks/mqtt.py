@@ -1,14 +1,13 @@
 """Publishes answers to a broker of the owner's, one JSON object a message.
 
-That broker is not the fleet's and nothing of the protocol goes there, which is why this module knows paho beside
-`device_agent.link`. What the broker does not take waits here, so many at most; beyond that the oldest are dropped and
-counted. An actuating sink keeps the newest alone: nothing shall move by an answer of yesterday. The connection has a
-thread of its own, so inference never waits for it.
+That broker is not the fleet's and nothing of the protocol goes there, so this does not go by `device_agent.link`.
+What the broker does not take waits here, so many at most; beyond that the oldest are dropped and counted. An actuating
+sink keeps the newest alone: nothing shall move by an answer of yesterday. The connection has a thread of its own, so
+inference never waits for it.
 """
 
 import logging
 import random
-import socket
 import time
 from collections import deque
 from datetime import UTC, datetime
@@ -18,11 +17,11 @@ from typing import Any
 
 import msgspec
 import paho.mqtt.client as mqtt
-from paho.mqtt.enums import CallbackAPIVersion
 from paho.mqtt.properties import Properties
 from paho.mqtt.reasoncodes import ReasonCode
 
 from device_agent.config import MqttTarget
+from device_agent.mqtt_client import MqttClient
 from edgeops import limits
 from edgeops.errors import ConfigError
 from edgeops.model.postprocess import Prediction
@@ -30,7 +29,6 @@ from edgeops.protocol.messages import Phase
 
 _log = logging.getLogger(__name__)
 
-_KEEPALIVE_S = 20
 _CLOSE_TIMEOUT_S = 0.5
 _LOOP_S = 0.5
 
@@ -58,7 +56,7 @@ class MqttSink:
         #: Packets that the broker confirmed before they were in flight here.
         self._early: set[int] = set()
         self._dropped = 0
-        self._client: mqtt.Client | None = None
+        self._client: MqttClient | None = None
         self._connected = False
         self._closing = Event()
         Thread(target=self._run, name="sink-mqtt", daemon=True).start()
@@ -117,7 +115,7 @@ class MqttSink:
             self._trim()
 
     def _publish(self) -> None:
-        """Hand to paho what fits; it writes to a socket that does not block, or keeps it.
+        """Hand to paho what fits; the connection's thread writes it.
 
         Nobody waits for the thread that is at it: that one looks again after it has given its turn back.
         """
@@ -165,7 +163,7 @@ class MqttSink:
             began_s = time.monotonic()
             try:
                 self._client = client = self._new_client()
-                client.connect(self._target.host, self._target.port, keepalive=_KEEPALIVE_S)
+                client.connect_to(self._target.host, self._target.port)
                 client.loop_forever(timeout=_LOOP_S)
             except Exception as error:  # noqa: BLE001 - the border to paho and the network: told, then tried again
                 self._away(str(error))
@@ -174,12 +172,11 @@ class MqttSink:
             spread_s = min(limits.RETRY_MAX.total_seconds(), limits.RETRY_MIN.total_seconds() * 2 ** min(attempts, 10))
             self._closing.wait(random.uniform(0.0, spread_s))  # noqa: S311 - spreads load, guards nothing
 
-    def _new_client(self) -> mqtt.Client:
-        client = mqtt.Client(CallbackAPIVersion.VERSION2, protocol=mqtt.MQTTv5, reconnect_on_failure=False)
+    def _new_client(self) -> MqttClient:
+        client = MqttClient()
         if self._target.credentials is not None:
             client.username_pw_set(*read_credentials(Path(self._target.credentials)))
         client.suppress_exceptions = True
-        client.on_socket_open = _no_delay
         client.on_connect = self._on_connect
         client.on_disconnect = self._on_disconnect
         client.on_publish = self._on_publish
@@ -237,7 +234,3 @@ def read_credentials(path: Path) -> tuple[str, str]:
     except ValueError as error:
         raise ConfigError(f"{path} needs two lines, the broker's user and the password") from error
     return user, password
-
-
-def _no_delay(_client: mqtt.Client, _userdata: Any, sock: Any) -> None:
-    sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)

@@ -52,12 +52,21 @@ def restore(
             "keys: several times.",
         ),
     ] = None,
+    root_version: Annotated[
+        int | None,
+        typer.Option(
+            metavar="N",
+            help="With --keys, where the root changed since the backup, also by a restore: the root's version that "
+            "`edgeops-agent status` says on a device.",
+        ),
+    ] = None,
     as_json: AsJson = False,
 ) -> None:
     """Make a data folder out of a backup; every file is verified, and no device changes its model because of it."""
     options = [
         *(["--backup", backup_id] if backup_id is not None else []),
         *(word for folder in keys or () for word in ("--keys", str(folder))),
+        *(["--root-version", str(root_version)] if root_version is not None else []),
         *(["--json"] if as_json else []),
     ]
     raise typer.Exit(local.run("restore", place, data, *options))

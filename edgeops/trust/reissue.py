@@ -69,8 +69,12 @@ class Reissue:
         """Those of the roles that fewer keys are at hand for than they need."""
         return [role for role in roles if len(self._for(role)) < self._current.threshold(role)]
 
-    def replace_keys(self, alongside: Mapping[str, bytes], now: datetime) -> Reissued:
+    def replace_keys(self, alongside: Mapping[str, bytes], now: datetime, *, above: int = 0) -> Reissued:
         """Give snapshot and timestamp new keys, put into the keys folder, and list `alongside` (path -> content).
+
+        `above` is the highest version of the root that a device may have, 0 = none above this one. Roots are taken one
+        by one (5.3.3), and never one of a version that was taken already, so the new root is signed once per version
+        up to the one after that.
 
         Raises:
             ConfigError: too few root or targets keys are at hand.
@@ -88,8 +92,9 @@ class Reissue:
                 root.add_key(signer.public_key, role)
                 root.roles[role].threshold = 1
                 self._signers[signer.public_key.keyid] = signer
-            root.version += 1
-            self._write(current.root, Root.type, f"{root.version}.root.json", now + limits.ROOT_LIFE)
+            for version in range(root.version + 1, max(root.version, above) + 2):
+                root.version = version
+                self._write(current.root, Root.type, f"{version}.root.json", now + limits.ROOT_LIFE)
             for path, content in alongside.items():
                 file = TargetFile.from_data(path, content, ["sha256"])
                 self._storage.write_target(file, content)

@@ -56,6 +56,8 @@ class Order:
     backup_id: str | None = None
     #: Folders with root and targets keys, of one person each; read, not kept.
     offline_keys: tuple[Path, ...] = ()
+    #: The highest version of the root that a device has; 0 = none above the backup's.
+    root_version: int = 0
 
 
 def restore(order: Order, now: datetime, *, say: Say) -> Restored:
@@ -102,7 +104,7 @@ def _build(order: Order, config: ServerConfig, now: datetime, say: Say) -> Resto
         _copy(made, manifest, config, say)
     say("signing")
     new_authority = private_keys.lacks_authority(config.repository, config.keys)
-    epoch, new_keys = _sign_again(config, order.offline_keys, now)
+    epoch, new_keys = _sign_again(config, order, now)
     say("settling what was under way")
     database = Database.in_folder(config.db)
     try:
@@ -147,13 +149,13 @@ def _mode(path: str) -> int:
     return 0o600 if path.split("/", maxsplit=1)[0] in (KEYS_FOLDER, "db") else 0o644
 
 
-def _sign_again(config: ServerConfig, offline_keys: tuple[Path, ...], now: datetime) -> tuple[int, bool]:
+def _sign_again(config: ServerConfig, order: Order, now: datetime) -> tuple[int, bool]:
     """Make devices take this repository for newer; the epoch of the fleet key, and whether there are new keys."""
     listed = Repository.open(config.repository, config.keys).read(FLEET_KEYS_TARGET)
     if listed is None:
         raise InputError(f"the backup's repository lists no {FLEET_KEYS_TARGET}; take another backup")
     fleet = decode_fleet_keys(listed)
-    reissue = Reissue(config.repository, config.keys, offline=offline_keys)
+    reissue = Reissue(config.repository, config.keys, offline=order.offline_keys)
     if reissue.can_replace_keys:
         # Above whatever the lost server began: a device listens to no epoch before the last one that spoke.
         key, epoch = SigningKey.generate(), max(fleet.epoch + 1, int(now.timestamp()))
@@ -163,12 +165,12 @@ def _sign_again(config: ServerConfig, offline_keys: tuple[Path, ...], now: datet
             issuer = new_issuer(now)
             write_issuer(config.keys, issuer)
             alongside[AUTHORITIES_TARGET] = encode_authorities([issuer.authority])
-        reissue.replace_keys(alongside, now)
+        reissue.replace_keys(alongside, now, above=order.root_version)
         for old in (key.epoch for key in fleet.keys):
             config.fleet_key(old).unlink(missing_ok=True)
         return epoch, True
-    if offline_keys and reissue.missing(("targets",)):
-        places = " and ".join(map(str, offline_keys))
+    if order.offline_keys and reissue.missing(("targets",)):
+        places = " and ".join(map(str, order.offline_keys))
         raise ConfigError(f"{places} holds too few targets keys of this fleet; name the folder with targets.pem")
     online = reissue.missing(("snapshot", "timestamp"))
     if online or not config.fleet_key(fleet.epoch).is_file():

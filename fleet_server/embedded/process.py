@@ -17,8 +17,8 @@ from pathlib import Path
 from amqtt.broker import Broker
 from amqtt.contexts import BrokerConfig, ListenerConfig, ListenerType
 
+from edgeops import limits
 from edgeops.digest import write_atomically
-from fleet_server.broker import PACKET_BYTES
 from fleet_server.embedded.guard import Guard
 
 _LISTENER = "default"
@@ -50,7 +50,7 @@ def main(arguments: Sequence[str]) -> None:
 
 
 async def _serve(configuration: Path, host: str, port: int, server_user: str) -> None:
-    guard = Guard(server_user=server_user, packet_bytes=PACKET_BYTES, say=_say)
+    guard = Guard(server_user=server_user, packet_bytes=limits.MAX_PACKET_BYTES, say=_say)
     guard.set_accounts(_accounts(configuration))
     broker = Broker(
         BrokerConfig(

@@ -77,12 +77,40 @@ def test_a_listed_model_runs_after_its_trial_and_the_servers_ack(device, server,
     assert device.changes > 0
 
 
+def test_a_fetch_by_a_slow_line_is_seen_to_turn_however_long_it_takes(device, server, artifacts):
+    seen = []
+
+    def at_the_fourth_time(_index, data):
+        seen.append(device.turns)
+        return data if len(seen) > 3 else None
+
+    server.on_the_way = at_the_fourth_time
+    device.desire(server.publish(artifacts[0]), revision=1)
+    device.run_until(UpdateState.VERIFYING)
+    assert len(seen) >= 4
+    assert seen == sorted(set(seen))
+    assert seen[0] > 0
+
+
 def test_a_second_model_keeps_the_first_as_previous(device, server, artifacts):
     first, second = (server.publish(artifact) for artifact in artifacts)
     installed(device, first)
     installed(device, second, revision=2, installation="inst-2")
     state = device.updates.state()
     assert (state.active, state.previous) == (second.digest, first.digest)
+
+
+def test_trouble_of_this_machine_refuses_nothing_and_is_counted(device, server, artifacts):
+    root = device.folder / "trust" / "root.json"
+    root.write_bytes(b"\x00{")
+    device.desire(server.publish(artifacts[0]), revision=1)
+    device.run()
+    assert outcome(device) == (UpdateState.FETCHING, Reason.NONE)
+    assert device.trust.failures == 1
+    root.unlink()
+    device.settle()
+    assert device.state is UpdateState.TRIAL
+    assert device.trust.failures == 1
 
 
 def test_a_digest_that_is_not_listed_is_rejected(device, server, artifacts):

@@ -151,18 +151,22 @@ class Device:
         blocks = BlockFetch(server, monotonic=self._hasten)
         server.attach(meta, blocks)
         self.clock = Clock(self.folder / "clock.json", now=self._wall_s)
+        self.trust = Trust(trust, meta, self.clock)
         self.waiting: list[Callable[[], None]] = []
         self.changes = 0
+        #: What the watchdog saw of slow steps.
+        self.turns = 0
         self.updates = Updates(
             DEPLOYMENT,
             self.folder / "deployments" / DEPLOYMENT,
             surroundings=Surroundings(
                 spool=self.spool,
-                trust=Trust(trust, meta, self.clock),
+                trust=self.trust,
                 meta=meta,
                 blocks=blocks,
                 facts=lambda: facts(self.folder),
                 submit=self.waiting.append,
+                turned=self._turned,
                 probe=probe,
                 has_disk=has_disk,
             ),
@@ -173,6 +177,9 @@ class Device:
 
     def _changed(self) -> None:
         self.changes += 1
+
+    def _turned(self) -> None:
+        self.turns += 1
 
     def _wall_s(self) -> float:
         return self.wall.timestamp()

@@ -152,6 +152,17 @@ def test_a_blob_is_copied_once_however_many_backups_need_it(server, place):
     assert blob.stat().st_ino == written
 
 
+def test_a_blob_that_the_medium_spoilt_is_replaced_by_the_next_backup(server, place, safe, tmp_path):
+    back_up(server, place)
+    for blob in place.glob("blobs/??/*"):
+        blob.chmod(0o600)
+        spoilt = bytearray(blob.read_bytes())
+        spoilt[len(spoilt) // 2] ^= 1
+        blob.write_bytes(spoilt)
+    back_up(server, place, now=LATER)
+    bring_back(place, tmp_path / "new", keys=safe)
+
+
 def test_pruning_keeps_the_newest_and_the_blobs_that_they_need(server, place, safe, tmp_path):
     back_up(server, place)
     old = place / "blobs/ab" / ("0" * 62)

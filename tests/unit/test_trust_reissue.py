@@ -39,6 +39,10 @@ def serve(site, folder):
     site.served = folder
 
 
+def roots(folder):
+    return {int(path.name.partition(".")[0]) for path in folder.glob("metadata/*.root.json")}
+
+
 def test_with_the_offline_keys_a_device_forgets_all_that_the_lost_server_signed(site, lost):
     folder, keys, safe = lost
     for path in (SECOND, THIRD):
@@ -55,6 +59,28 @@ def test_with_the_offline_keys_a_device_forgets_all_that_the_lost_server_signed(
     assert listed(site.ask(DESCRIPTOR, SECOND)) == {DESCRIPTOR, SECOND}
     Repository.open(folder, keys, offline=safe).publish({THIRD: b"{}"}, site.now)
     assert THIRD in listed(site.ask(THIRD))
+
+
+def test_a_root_above_what_devices_have_brings_them_to_a_backup_that_was_restored_before(site, lost, tmp_path):
+    folder, keys, safe = lost
+    again = [shutil.copytree(folder, tmp_path / name) for name in ("again", "at-last")]
+    Reissue(folder, keys, offline=[safe]).replace_keys({}, site.now)
+    serve(site, folder)
+    assert DESCRIPTOR in listed(site.ask())
+    site.now += timedelta(days=1)
+    Reissue(again[0], keys, offline=[safe]).replace_keys({}, site.now)
+    serve(site, again[0])
+    assert kind_of(site.ask()) is FailureKind.UNSIGNED
+    Reissue(again[1], keys, offline=[safe]).replace_keys({}, site.now, above=2)
+    serve(site, again[1])
+    assert roots(again[1]) == {1, 2, 3}
+    assert DESCRIPTOR in listed(site.ask())
+
+
+def test_a_root_is_one_above_the_backups_unless_devices_have_a_later_one(site, lost):
+    folder, keys, safe = lost
+    Reissue(folder, keys, offline=[safe]).replace_keys({}, site.now, above=1)
+    assert roots(folder) == {1, 2}
 
 
 def test_the_lost_server_is_believed_no_more_once_its_keys_were_replaced(site, lost):
