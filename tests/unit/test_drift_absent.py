@@ -1,4 +1,4 @@
-"""Where there is next to nothing: channels without rows, single pairs of rows, and voices of five."""
+"""Where there is next to nothing: no values, no change, one pair of rows, five rows of a device."""
 
 from dataclasses import replace
 
@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 from edgeops.drift.baseline import baseline_of
+from edgeops.drift.evidence import worth_alone
 from edgeops.drift.guard import guard_of
 from edgeops.drift.quality import find_faults
 from edgeops.drift.siblings import differ_from_siblings
@@ -41,6 +42,12 @@ def test_five_rows_of_one_of_two_devices_are_held_against_all_rows_of_the_other(
     shares, rows = np.array([[[cumulative(one)] for one in counts]]), np.array([[[64.0], [5.0]]])
     shown = replace(bare, seen=replace(bare.seen, cumulative=shares, effective=rows))
     assert differ_from_siblings(shown, shown, made.POLICY).tolist() == [[True], [True]]
+
+
+def test_rows_of_a_value_that_does_not_change_tell_of_no_autocorrelation():
+    still = replace(made.window(made.dealt(60, [3])), squares=np.zeros(1, np.int64), steps=np.zeros(1, np.int64))
+    worth = worth_alone(made.history([still]).sums(), made.baseline())
+    assert (worth.lag1.item(), worth.effective.item()) == (0.0, 60.0)
 
 
 def test_one_row_that_follows_another_makes_a_stream():
