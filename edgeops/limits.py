@@ -77,6 +77,8 @@ MAX_ARTIFACT_PART_BYTES = 4 * 1024 * 1024
 #: One TUF metadata file; 1,000 targets take 131 kB.
 MAX_METADATA_BYTES = 512 * 1024
 METADATA_PART_BYTES = 32 * 1024
+#: Between a device and its trust child: all targets of one answer, descriptors of a few kilobytes each.
+MAX_TRUST_FRAME_BYTES = 16 * 1024 * 1024
 
 # -- the device ----------------------------------------------------------------
 #: A telemetry window closes at this many rows or this age, whichever is first.
@@ -337,6 +339,8 @@ SIGNED_LIFE = {
 MAX_ROOTS = 256
 #: A change of what is signed offline: old and new targets, roots, and the content of what is new.
 MAX_CHANGE_BYTES = 8 * 1024 * 1024
+#: With the digest before its last part, what a target is kept under is still a file name (NAME_MAX, 255).
+MAX_TARGET_PATH = 180
 #: Keys that may sign for root or targets.
 MAX_ROLE_KEYS = 16
 #: So long before what a key signed ends, it is told.

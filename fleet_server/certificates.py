@@ -181,6 +181,7 @@ def newest_authority(config: ServerConfig) -> tuple[RoleKey, ...]:
             public_hex="",
             expires=one.ends,
             at_hand=key_file(config.keys, one).exists(),
+            threshold=1,
         )
         for one in newest
     )

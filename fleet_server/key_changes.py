@@ -4,7 +4,7 @@ It makes the keys that it needs itself and tells their public halves; it can sig
 publishes was checked by `edgeops.trust.repository`.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 
 from edgeops.api.shapes import KeyRole
@@ -65,7 +65,8 @@ def submit(config: ServerConfig, database: Database, data: bytes, *, submitted_b
         change = decode_change(data)
         fleet_key.require_own(config, change)
         certificates.require_own(config, change)
-        said = describe(change)
+        # The state that the file says it was made of is the word of whoever hands it in.
+        said = describe(replace(change, base=repository.base()))
         listed = set(repository.listed())
         published = repository.submit(change, now)
     except TrustError as error:

@@ -6,27 +6,32 @@ reads, checks and signs changes; `edgeops.trust.draft` makes them, `edgeops.trus
 `edgeops.trust.review` puts them into words.
 """
 
-from collections.abc import Iterator, Mapping, Sequence
+import re
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from itertools import pairwise
 from typing import Annotated, Any, Literal
 
 import msgspec
-from securesystemslib.signer import Signer
+from securesystemslib.signer import Key, Signer
 from tuf.api.exceptions import RepositoryError
 from tuf.api.metadata import (  # type: ignore[attr-defined]  # python-tuf fills __all__ at run time
     Metadata,
+    Role,
     Root,
     Targets,
 )
 
 from edgeops import limits
-from edgeops.errors import InputError, TrustError
+from edgeops.errors import ConfigError, InputError, TrustError
+from edgeops.protocol.keys import PublicKey
 from edgeops.trust.delegation import delegations_in, require_ours
+from edgeops.trust.signers import tuf_key
 
 #: Clocks of two machines may differ by so much.
 _CLOCKS = timedelta(days=1)
+_TARGET_PATH = re.compile(r"[a-z0-9][a-z0-9._-]*(/[a-z0-9][a-z0-9._-]*)*")
 
 
 @dataclass(frozen=True, slots=True)
@@ -183,7 +188,7 @@ def check_base(base: Base, *, pinned: bytes | None = None) -> None:
 
 
 def check_shape(change: Change, *, now: datetime) -> None:
-    """Whether its parts are next versions that have not ended, come with the content they list, and delegate as ours.
+    """Whether its parts are next versions that have not ended, list what comes along, and name keys as ours do.
 
     Raises:
         TrustError: one is not.
@@ -204,11 +209,15 @@ def check_shape(change: Change, *, now: datetime) -> None:
                 f"what would be signed for {name} has ended at {part.signed.expires.isoformat()}; make it again, or is "
                 "this machine's clock wrong?"
             )
-    if change.root is not None and not change.root.signed.consistent_snapshot:
-        raise TrustError("the new root gives up consistent snapshots; do not sign")
+    if change.root is not None:
+        if not change.root.signed.consistent_snapshot:
+            raise TrustError("the new root gives up consistent snapshots; do not sign")
+        _check_keys(change.root.signed.keys, change.root.signed.roles.values())
     if change.targets is not None:
         require_ours(change.targets.signed)
-        _check_files(change.targets.signed, base.targets.signed, change.files)
+        if change.targets.signed.delegations is not None:
+            _check_keys(change.targets.signed.delegations.keys, ())
+    _check_files(change)
 
 
 def signatures(change: Change) -> tuple[Signatures, ...]:
@@ -250,6 +259,11 @@ def sign(change: Change, signers: Mapping[str, Signer]) -> tuple[str, ...]:
     return tuple(dict.fromkeys(used))
 
 
+def is_target_path(path: str) -> bool:
+    """Whether a target may be called so: what it is kept under never leaves the folder of targets."""
+    return len(path) <= limits.MAX_TARGET_PATH and _TARGET_PATH.fullmatch(path) is not None
+
+
 def follows(before: Root, after: Metadata[Root]) -> bool:
     """Whether enough keys of both roots signed the newer one (TUF specification, 5.3.4)."""
     try:
@@ -258,8 +272,8 @@ def follows(before: Root, after: Metadata[Root]) -> bool:
         return False
 
 
-def _verifies(root: Root, targets: Metadata[Targets]) -> bool:
-    return bool(root.get_verification_result(Targets.type, targets.signed_bytes, targets.signatures))
+def _verifies(root: Root, part: Metadata[Any]) -> bool:
+    return bool(root.get_verification_result(part.signed.type, part.signed_bytes, part.signatures))
 
 
 def _signatures(what: str, root: Root, part: Metadata[Any]) -> Signatures:
@@ -279,18 +293,38 @@ def _check_chain(base: Base, pinned: Metadata[Root] | None) -> None:
         )
     if known.signed != start.signed:
         raise TrustError(f"the file has another root {start.signed.version} than was seen here before; do not sign")
-    if _signatures("root", known.signed, known).missing:
+    if not _verifies(known.signed, known):
         raise TrustError(f"root {known.signed.version} is not signed by its own keys; do not sign")
     for before, after in pairwise(base.roots[base.roots.index(known) :]):
         if not follows(before.signed, after):
             raise TrustError(f"root {after.signed.version} was not signed by the keys of the one before; do not sign")
 
 
-def _check_files(targets: Targets, today: Targets, files: Mapping[str, bytes]) -> None:
-    for path, listed in targets.targets.items():
-        if today.targets.get(path) == listed:
-            continue
-        content = files.get(path)
+def _check_keys(keys: Mapping[str, Key], roles: Collection[Role]) -> None:
+    """Each has the id that its content gives it: people are shown ids, and TUF leaves open which key has one."""
+    for key_id in (one for role in roles for one in role.keyids if one not in keys):
+        raise TrustError(f"{key_id[:64]!r} would be trusted, and which key that is the file does not say; do not sign")
+    for key_id, key in keys.items():
+        try:
+            ours = tuf_key(PublicKey.from_hex(str(key.keyval.get("public"))))
+        except ConfigError:
+            ours = None
+        if key != ours:
+            raise TrustError(f"what is listed as {key_id[:64]!r} is not the key that has this id; do not sign")
+
+
+def _check_files(change: Change) -> None:
+    """The content of what is listed anew comes along and no other: whoever carries a file could add to it."""
+    today = change.base.targets.signed.targets
+    after = today if change.targets is None else change.targets.signed.targets
+    new = {path: listed for path, listed in after.items() if today.get(path) != listed}
+    added = sorted(change.files.keys() - new.keys())
+    if added:
+        raise TrustError(f"the file brings content of {added[0][:120]}, which it does not list anew; do not sign")
+    for path, listed in new.items():
+        if not is_target_path(path):
+            raise TrustError(f"{path[:120]!r} would be listed, which is no target path; do not sign")
+        content = change.files.get(path)
         if content is None:
             raise TrustError(f"{path} would be listed, and its content is not in the file; do not sign")
         try:
@@ -304,8 +338,8 @@ def _metadata(data: bytes, kind: str) -> Metadata[Any]:
         metadata: Metadata[Any] = Metadata.from_bytes(data)
         # Asked for here, because what has no canonical form has no signature either.
         content = metadata.signed_bytes
-    except (RepositoryError, ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
-        raise TrustError(f"not TUF metadata of {kind}: {error or type(error).__name__}") from error
+    except RepositoryError as error:
+        raise TrustError(f"not TUF metadata of {kind}: {str(error) or type(error).__name__}") from error
     if metadata.signed.type != kind or not content:
         raise TrustError(f"metadata of {metadata.signed.type} where {kind} is expected")
     if not all(isinstance(one, str) for one in _names(metadata.signed)):

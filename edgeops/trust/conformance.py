@@ -29,13 +29,10 @@ def main(arguments: list[str] | None = None) -> int:
     """Run one command of the protocol; see the module's docstring."""
     options = _parser().parse_args(arguments)
     try:
-        match options.command:
-            case "init":
-                _init(options.metadata_dir, options.root)
-            case "refresh":
-                _verification(options).refresh()
-            case _:
-                _download(options)
+        if options.command == "init":
+            _init(options.metadata_dir, options.root)
+        else:
+            _download(options)
     except (exceptions.RepositoryError, exceptions.DownloadError, TrustError, ConfigError, OSError) as error:
         sys.stderr.write(f"{kind_of(error)}: {error}\n")
         return 1
@@ -50,6 +47,7 @@ def _init(metadata: Path, root: Path) -> None:
 
 
 def _download(options: argparse.Namespace) -> None:
+    """A refresh is a download of nothing."""
     verification = _verification(options)
     verification.refresh()
     for name in options.target_name:

@@ -68,7 +68,7 @@ def move_offline(keys: Path, destination: Path) -> tuple[Path, ...]:
     try:
         destination.mkdir(mode=0o700, parents=True, exist_ok=True)
         for source, copy in moves:
-            if source.exists() and not copy.exists():
+            if source.exists():
                 write_private_key(copy, read_private_key(source))
         for source, copy in moves:
             _check_same(source, copy)

@@ -42,7 +42,7 @@ class Draft:
 
     def __init__(self, base: Base, now: datetime) -> None:
         self.base = base
-        self._now = now.astimezone(UTC).replace(microsecond=0)
+        self._now = now.astimezone(UTC)
         self._root: Metadata[Root] | None = None
         self._targets: Metadata[Targets] | None = None
         self._files: dict[str, bytes] = {}
@@ -124,6 +124,7 @@ class Draft:
         gone = tuple(sorted(set(paths) & set(self.base.targets.signed.targets)))
         for path in gone:
             self._next_targets().targets.pop(path, None)
+            self._files.pop(path, None)
         return gone
 
     def delegate(self, model: str, public: PublicKey) -> Delegation:

@@ -12,9 +12,8 @@ from typing import BinaryIO, TypeVar
 import msgspec
 
 from edgeops.errors import TrustError
+from edgeops.limits import MAX_TRUST_FRAME_BYTES
 
-#: One frame: all targets of one answer, descriptors of a few kilobytes each.
-MAX_FRAME_BYTES = 16 * 1024 * 1024
 _LENGTH_BYTES = 4
 
 
@@ -107,8 +106,8 @@ def read_frame(stream: BinaryIO, kind: type[_T]) -> _T:
         TrustError: the other side ended, or sent something else.
     """
     length = int.from_bytes(_read_exactly(stream, _LENGTH_BYTES), "big")
-    if length > MAX_FRAME_BYTES:
-        raise TrustError(f"a frame of {length} bytes between agent and trust child exceeds {MAX_FRAME_BYTES}")
+    if length > MAX_TRUST_FRAME_BYTES:
+        raise TrustError(f"a frame of {length} bytes between agent and trust child exceeds {MAX_TRUST_FRAME_BYTES}")
     try:
         return msgspec.msgpack.decode(_read_exactly(stream, length), type=kind)
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:

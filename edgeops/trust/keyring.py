@@ -10,7 +10,7 @@ from typing import Annotated
 
 import msgspec
 
-from edgeops.errors import ConfigError, TrustError
+from edgeops.errors import TrustError
 from edgeops.protocol.keys import PublicKey
 
 FLEET_KEYS_TARGET = "fleet/keys.json"
@@ -69,8 +69,7 @@ def decode_fleet_keys(data: bytes) -> FleetKeys:
     """
     try:
         keys = msgspec.json.decode(data, type=FleetKeys)
-        keys.accepted()
-    except (msgspec.DecodeError, UnicodeDecodeError, ConfigError, RecursionError) as error:
+    except (msgspec.DecodeError, UnicodeDecodeError) as error:
         raise TrustError(f"{FLEET_KEYS_TARGET} is not a list of fleet keys: {error}") from error
     if keys.epoch != max(key.epoch for key in keys.keys):
         raise TrustError(f"{FLEET_KEYS_TARGET} says epoch {keys.epoch}, which is not that of its newest key")

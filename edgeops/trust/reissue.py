@@ -137,7 +137,7 @@ class Reissue:
         self._current.snapshot.signed.meta[f"{role}.json"] = file
 
     def _write(self, metadata: Metadata[Any], role: str, name: str, expires: datetime) -> bytes:
-        metadata.signed.expires = expires.astimezone(UTC).replace(microsecond=0)
+        metadata.signed.expires = expires.astimezone(UTC)
         metadata.signatures.clear()
         for signer in self._for(role):
             metadata.sign(signer, append=True)

@@ -6,7 +6,6 @@ targets keys. It does not decide what deserves to be listed, and it fetches noth
 `edgeops.trust.publication` knows.
 """
 
-import re
 from collections.abc import Collection, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
@@ -29,15 +28,13 @@ from edgeops.artifact.manifest import auto_model
 from edgeops.errors import ConfigError, ConflictError, InputError
 from edgeops.protocol.keys import PublicKey, SigningKey, write_private_key
 from edgeops.protocol.topics import is_id
-from edgeops.trust.change import Base, Change, check_shape, is_signed, read_base, sign, signatures
+from edgeops.trust.change import Base, Change, check_shape, is_signed, is_target_path, read_base, sign, signatures
 from edgeops.trust.custody import ROLES, key_file
 from edgeops.trust.delegation import ROLE_PREFIX, Delegation, within
 from edgeops.trust.draft import Draft
 from edgeops.trust.publication import Publication
 from edgeops.trust.signers import by_id, prepare, promote
 from edgeops.trust.storage import Current, Storage
-
-_TARGET_PATH = re.compile(r"[a-z0-9][a-z0-9._-]*(/[a-z0-9][a-z0-9._-]*)*")
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,7 +61,7 @@ class RoleKey:
     #: Whether the private half is among the signers.
     at_hand: bool
     #: So many of the role's keys must sign.
-    threshold: int = 1
+    threshold: int
 
 
 class Repository:
@@ -118,8 +115,11 @@ class Repository:
             ConfigError: too few keys of a role are on this machine, or a delegation is missing or has ended.
         """
         for path in targets:
-            if _TARGET_PATH.fullmatch(path) is None:
-                raise InputError(f"not a target path: {path[:120]!r}; use lower-case names, digits and . _ - /")
+            if not is_target_path(path):
+                raise InputError(
+                    f"not a target path: {path[:120]!r}; use lower-case names, digits and . _ - /, "
+                    f"{limits.MAX_TARGET_PATH} in all"
+                )
         with self._alone(now) as current:
             own = {path: content for path, content in targets.items() if auto_model(path) is None}
             delegated: dict[str, dict[str, TargetFile]] = {}
@@ -317,7 +317,6 @@ class Repository:
         self._publication.require_own(change, current)
         sign(change, self._publication.signers)
         self._publication.publish(change, current, now)
-        self._promote()
 
     def _files(self, at: datetime | None) -> dict[str, TargetFile]:
         current = self._storage.load()

@@ -1,6 +1,7 @@
 """A change in words, for the person who is asked to sign it, after it was checked. It reads no file.
 
-Keys and thresholds are told as they are afterwards, all of them; of what is listed, what is new, other or gone.
+Keys and thresholds are told as they are afterwards, all of them, a new key in full: it is as whoever holds it told it.
+Of what is listed is told what is new, other or gone.
 """
 
 from tuf.api.metadata import Root, Targets  # type: ignore[attr-defined]  # python-tuf fills __all__ at run time
@@ -68,6 +69,10 @@ def _of_root(before: Root, after: Root) -> list[str]:
         ids = [f"{'+' if one not in old.keyids else ''}{one[:_SHORT]}" for one in new.keyids]
         gone = [f"-{one[:_SHORT]}" for one in old.keyids if one not in new.keyids]
         lines.append(f"{role}: {new.threshold} of {len(new.keyids)} keys: {' '.join((*ids, *gone))}")
+    known = {one for role in before.roles.values() for one in role.keyids}
+    lines += [
+        f"+ key {one[:_SHORT]}: {key.keyval.get('public')}" for one, key in after.keys.items() if one not in known
+    ]
     return lines
 
 

@@ -140,7 +140,7 @@ class Storage:
             targets = self._listing(snapshot, Targets.type)
             delegations = delegations_in(targets.signed)
             delegated = {one.role: self._listing(snapshot, one.role) for one in delegations.values()}
-        except (RepositoryError, OSError, KeyError, ValueError) as error:
+        except (RepositoryError, OSError, LookupError, ValueError) as error:
             raise TrustError(
                 f"the TUF repository in {self._folder} is damaged: {error}; restore it from a backup"
             ) from error
@@ -155,7 +155,7 @@ class Storage:
         path = self._targets / file.get_prefixed_paths()[0]
         for folder in reversed([parent for parent in path.parents if parent.is_relative_to(self._targets)]):
             if not folder.exists():
-                folder.mkdir(exist_ok=True)
+                folder.mkdir()
                 sync_folder(folder.parent)
         write_atomically(path, content)
 
@@ -179,7 +179,7 @@ class Storage:
 
     def forget(self) -> None:
         """It is published."""
-        (self._folder / _PENDING).unlink(missing_ok=True)
+        (self._folder / _PENDING).unlink()
         sync_folder(self._folder)
 
     def forget_before(self, newest: Mapping[str, int]) -> None:

@@ -300,6 +300,7 @@ def _changed(update: Update, event: Event, *, state: UpdateState) -> Update:  # 
                 wanted=update.wanted,
                 next=update.next,
                 mark=update.mark,
+                losses=update.losses + 1,
                 reported=False,
                 shown=update.shown,
             )

@@ -66,6 +66,8 @@ class Update(msgspec.Struct, frozen=True, kw_only=True):
     next: Wanted | None = None
     #: The newest (epoch, revision) taken in.
     mark: tuple[int, int] = (0, 0)
+    #: How often what was committed got lost and was installed again: what is reported then is news.
+    losses: int = 0
     #: Fetches that failed while there was contact.
     attempts: int = 0
     #: The probe of this candidate passed.
@@ -113,7 +115,7 @@ def report_key(deployment: str, update: Update) -> str:
     """Names a report so that carrying out the command twice spools it once."""
     wanted = _wanted(update)
     step = "evidence" if update.state is UpdateState.TRIAL else "final"
-    return f"{deployment}/{wanted.epoch}.{wanted.revision}/{step}"
+    return f"{deployment}/{wanted.epoch}.{wanted.revision}.{update.losses}/{step}"
 
 
 def _report(deployment: str, update: Update, wanted: Wanted, *, detail: str) -> Report:

@@ -462,3 +462,35 @@ def test_what_a_power_cut_left_half_written_goes_with_the_next_start(tmp_path, s
     Device(tmp_path, server).close()
     # The owner's command line may be writing its file right now.
     assert [path.name for path in folder.iterdir() if path.is_file()] == [".config.json.k4"]
+
+
+@pytest.fixture
+def after_damage(tmp_path, server, device, artifacts):
+    """A start of the agent that found its committed model damaged; all that was reported before is acknowledged."""
+    descriptor = server.publish(artifacts[0])
+    installed(device, descriptor)
+    device.acknowledge()
+    assert device.reports() == []
+    device.updates.running().active.path.write_bytes(b"x")
+    device.close()
+    again = Device(tmp_path, server)
+    yield again, descriptor
+    again.close()
+
+
+def test_a_model_that_is_installed_again_after_damage_needs_an_ack_of_its_own(after_damage):
+    device, _ = after_damage
+    device.run()
+    device.infer()
+    assert device.state is UpdateState.TRIAL
+    [evidence] = device.reports()
+    assert evidence.state is UpdateState.TRIAL
+    device.acknowledge()
+    assert device.state is UpdateState.COMMITTED
+
+
+def test_how_an_installation_after_damage_ends_is_reported(server, after_damage):
+    device, descriptor = after_damage
+    server.withdraw(descriptor)
+    device.settle()
+    assert [(report.state, report.reason) for report in device.reports()] == [(UpdateState.REJECTED, Reason.NOT_LISTED)]

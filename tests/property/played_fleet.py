@@ -73,7 +73,6 @@ class World:
     owed: set[str] = field(default_factory=set)
     #: The final state that was reported of each, and those that are to be installed once more after damage.
     finals: dict[str, UpdateState] = field(default_factory=dict)
-    lost: set[str] = field(default_factory=set)
 
 
 class PlayedDevice:
@@ -192,7 +191,6 @@ class PlayedDevice:
         if update.state is UpdateState.COMMITTED and update.reported and self.active == update.wanted.digest:
             self.world.verified.discard(self.active)
             self.active = None
-            self.world.lost.add(report_key(DEPLOYMENT, update))
             self._feed(events.Lost())
 
     # -- decide, persist, act; as device_agent.updates does
@@ -263,7 +261,7 @@ class PlayedDevice:
             key = report_key(DEPLOYMENT, self.update)
             assert key.endswith("/final")
             said = self.world.finals.setdefault(key, report.state)
-            assert said == report.state or key in self.world.lost, "a final status was taken back"
+            assert said == report.state, "a final status was taken back"
             self.spool.setdefault(key, report)
         self._border()
         self._feed(events.Reported())

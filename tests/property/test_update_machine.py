@@ -43,8 +43,8 @@ class PlayedDevice(RuleBasedStateMachine):
         self.begun: list[str] = []
         self.boots_in_trial = 0
         self.dies_in = -1
-        #: Final reports of models that later were found damaged.
-        self.lost: set[str] = set()
+        #: Reports of what was begun earlier: their acks are no proof of contact for what is under way.
+        self.earlier: set[str] = set()
 
     # -- the device, as device_agent.updates does it ---------------------------------------
 
@@ -59,8 +59,8 @@ class PlayedDevice(RuleBasedStateMachine):
         if isinstance(event, events.Started | events.Lost | events.AlreadyActive):
             self.listed_now = self.was_acknowledged = False
             self.boots_in_trial = 0
-        if isinstance(event, events.Started | events.AlreadyActive):
-            self.begun.append(f"gas/{event.wanted.epoch}.{event.wanted.revision}/final")
+            self.earlier |= set(self.spool)
+            self.begun.append(f"gas/{update.wanted.epoch}.{update.wanted.revision}.{update.losses}/final")
         self.disk = msgspec.json.encode(update)
         self.update = update
         self.border()
@@ -79,6 +79,7 @@ class PlayedDevice(RuleBasedStateMachine):
             case Command.SEND_EVIDENCE:
                 assert self.update.evidence is not None
                 assert self.update.evidence.errors == 0
+                assert report_key("gas", self.update) not in self.earlier
                 self.spool.setdefault(report_key("gas", self.update), self.update.state)
                 self.border()
                 self.feed(events.EvidenceSpooled(len(self.spool)))
@@ -97,8 +98,7 @@ class PlayedDevice(RuleBasedStateMachine):
                 report = final_report("gas", self.update)
                 assert report is not None
                 key = report_key("gas", self.update)
-                # A model that got lost is installed once more; what was reported of it first stands.
-                assert self.spool.setdefault(key, report.state) == report.state or key in self.lost
+                assert self.spool.setdefault(key, report.state) == report.state
                 self.border()
                 self.feed(events.Reported())
             case Command.TAKE_NEXT:
@@ -211,7 +211,6 @@ class PlayedDevice(RuleBasedStateMachine):
         if self.update.reported:
             self.verified.discard(self.active)
             self.active = None
-            self.lost.add(report_key("gas", self.update))
             self.dies_in = -1
             self.feed(events.Lost())
 

@@ -257,11 +257,11 @@ def test_a_key_is_found_by_the_beginning_of_its_id(repository):
     with pytest.raises(NotFoundError, match="no key ''"):
         find_key(root, "")
     shared = deepcopy(root)
-    for role, first in (("root", "aa1"), ("targets", "aa2")):
+    for role, first in (("root", "xx1"), ("targets", "xx2")):  # no id of a real key begins so
         shared.keys[first] = shared.keys[shared.roles[role].keyids[0]]
         shared.roles[role].keyids = [first]
-    with pytest.raises(InputError, match="2 keys begin with aa"):
-        find_key(shared, "aa")
+    with pytest.raises(InputError, match="2 keys begin with xx"):
+        find_key(shared, "xx")
 
 
 def test_a_delegation_that_is_not_there_cannot_be_taken_back(draft):

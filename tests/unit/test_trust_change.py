@@ -160,6 +160,7 @@ def test_everything_of_it_is_said_in_words(draft, repository):
         f"targets: 1 of 1 keys: {ids['targets']}",
         f"snapshot: 1 of 1 keys: {ids['snapshot']}",
         f"timestamp: 1 of 1 keys: {ids['timestamp']}",
+        f"+ key {tuf_key(public).keyid[:8]}: {public.hex}",
         "targets 2 -> 3, holds until 2027-11-26",
         f"~ fleet/keys.json: fleet key {fleet.hex[:8]} of epoch 7",
         f"+ {MODEL}: {told.digest}, {told.size_bytes} B, {metrics}, promotion gate {gate}",

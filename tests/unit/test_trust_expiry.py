@@ -57,7 +57,7 @@ def told(database):
 
 
 def key(role, days, *, model=None):
-    return RoleKey(role, model, "id", "00" * 32, NOW + timedelta(days=days), at_hand=False)
+    return RoleKey(role, model, "id", "00" * 32, NOW + timedelta(days=days), at_hand=False, threshold=1)
 
 
 def test_several_keys_of_a_role_end_together_and_are_told_once(database):

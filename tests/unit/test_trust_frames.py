@@ -5,8 +5,8 @@ import io
 import pytest
 
 from edgeops.errors import TrustError
+from edgeops.limits import MAX_TRUST_FRAME_BYTES
 from edgeops.trust.frames import (
-    MAX_FRAME_BYTES,
     Answer,
     Ask,
     Failure,
@@ -106,17 +106,17 @@ def test_a_frame_that_is_no_text_or_nested_without_end_is_an_error(body):
 
 
 def test_a_frame_of_the_limit_is_read():
-    data = bytes(MAX_FRAME_BYTES - 11)
+    data = bytes(MAX_TRUST_FRAME_BYTES - 11)
     stream = io.BytesIO()
     write_frame(stream, Answer(data=data))
-    assert len(stream.getvalue()) == 4 + MAX_FRAME_BYTES
+    assert len(stream.getvalue()) == 4 + MAX_TRUST_FRAME_BYTES
     stream.seek(0)
     assert read_frame(stream, Answer).data == data
 
 
 def test_a_frame_beyond_the_limit_is_not_read():
     with pytest.raises(TrustError, match="exceeds"):
-        read_frame(io.BytesIO((MAX_FRAME_BYTES + 1).to_bytes(4, "big")), Said)
+        read_frame(io.BytesIO((MAX_TRUST_FRAME_BYTES + 1).to_bytes(4, "big")), Said)
 
 
 def test_the_words_for_a_failure_are_those_that_the_server_is_told():

@@ -361,8 +361,8 @@ def test_a_fresh_deployment_owes_no_report():
 
 def test_the_final_report_and_the_evidence_of_one_update_have_names_of_their_own():
     names = {report_key("gas", update_in(state)) for state in UpdateState}
-    assert names == {"gas/1.7/evidence", "gas/1.7/final"}
-    assert report_key("gas", update_in(S.FAILED, wanted=NEXT)) == "gas/1.8/final"
+    assert names == {"gas/1.7.0/evidence", "gas/1.7.0/final"}
+    assert report_key("gas", update_in(S.FAILED, wanted=NEXT)) == "gas/1.8.0/final"
 
 
 def test_no_text_of_an_end_is_longer_than_a_report_may_be():
