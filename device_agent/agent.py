@@ -2,24 +2,18 @@
 
 The main thread owns what is said to the server and takes one event after the other; the link's thread
 delivers, two threads per deployment infer and update, one learns new fleet keys, one answers the owner.
-What each of them decides is elsewhere: `core`, `updates`, `downlink`, `store`. This module wires and routes.
+What each of them decides is elsewhere: `core`, `updates`, `hearing`, `owner`, `store`. This module wires and routes.
 """
 
 import logging
 import os
-import secrets
-import socket
 import time
 from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
-from concurrent.futures import Future
-from dataclasses import dataclass
+from collections.abc import Callable, Sequence
 from datetime import timedelta
 from enum import Enum, auto
 from functools import partial
-from pathlib import Path
 from queue import Empty, SimpleQueue
-from threading import Lock
 from typing import Any, assert_never
 
 from device_agent.clock import Clock
@@ -27,15 +21,17 @@ from device_agent.config import Device, StateFolder, reserve_bytes
 from device_agent.control import ControlServer
 from device_agent.deployments import Deployments
 from device_agent.disk import take_disk
-from device_agent.downlink import Downlink, Heard, Refused, UnknownKey
+from device_agent.downlink import Downlink, Heard
 from device_agent.facts import device_facts, resident_bytes
 from device_agent.fetch import BlockFetch, MetaFetch
+from device_agent.hearing import Hearing
 from device_agent.link import Arrived, Broker, Connected, Disconnected, Link, LinkEvent, NotBelieved
+from device_agent.owner import Configured, Feeding, Owner
 from device_agent.pacing import Backoff
-from device_agent.probe import ProbeVerdict, run_probe
+from device_agent.probe import one_at_a_time, run_probe
+from device_agent.pump import Pump
 from device_agent.ranges import RangeFetch
 from device_agent.reporting import Reporter
-from device_agent.sources.stream import StreamSource
 from device_agent.status import counters, deployment_status
 from device_agent.store.spool import Spool
 from device_agent.store.tray import Tray
@@ -48,10 +44,9 @@ from device_agent.wayback import Wayback, speaks_tls
 from device_agent.worker import Worker
 from edgeops import __version__, limits
 from edgeops.digest import sweep
-from edgeops.errors import DiskError, EdgeOpsError, MessageError, PlatformError
+from edgeops.errors import EdgeOpsError, MessageError, PlatformError
 from edgeops.model.runtime import runtime_facts
 from edgeops.protocol import messages
-from edgeops.protocol.fitting import fitted
 from edgeops.protocol.keys import read_private_key
 from edgeops.protocol.messages import Ack, Command, Credit, Desired, MetaPart, Wish
 from edgeops.protocol.topics import Block, Down, DownKind, UpKind
@@ -63,12 +58,6 @@ _TICK_S = 0.25
 _STOP_TIMEOUT_S = 5.0
 #: Messages that wait for the main thread; a flood beyond it is dropped and counted.
 _MAX_WAITING = 1_000
-#: An unknown key makes the agent ask for the fleet's keys, at most this often.
-_KEYS_REFRESH_S = 15.0
-
-
-#: Records whose leaving the disk did not take note of wait so long.
-_PUMP_REST_S = limits.UPDATE_RETRY_AFTER.total_seconds()
 
 
 class Ending(Enum):
@@ -83,25 +72,7 @@ class _Nudge:
     """Something changed somewhere: look."""
 
 
-@dataclass(frozen=True, slots=True)
-class _Configured:
-    """The owner changed a deployment's configuration, and perhaps wants its live source to end."""
-
-    deployment: str
-    stopped: bool = False
-
-
-@dataclass(frozen=True, slots=True)
-class _Feeding:
-    """The owner feeds a deployment from a stream; whoever waits hears whether a model is there."""
-
-    deployment: str
-    source: StreamSource
-    run: str
-    taken: Future[bool]
-
-
-_Event = Connected | Disconnected | NotBelieved | Arrived | _Nudge | _Configured | _Feeding
+_Event = Connected | Disconnected | NotBelieved | Arrived | _Nudge | Configured | Feeding
 
 
 class Agent:
@@ -128,12 +99,8 @@ class Agent:
         self._nudged = False
         self._stopping = False
         self._ending = Ending.STOPPED
-        self._credit = limits.INITIAL_CREDIT
         self._watchdog = Watchdog()
         self._pulse = self._watchdog.pulse("main")
-        #: Messages that were not believed.
-        self._refusals = 0
-        self._pump_s = 0.0
         host, port = broker or (device.broker_host, device.broker_port)
         server = server or device.server
         self._tls = FleetTls(state.trust, now=self._clock.present)
@@ -169,7 +136,6 @@ class Agent:
         self._blocks = BlockFetch(self, ranges=self._ranges)
         self._trust = Trust(state.trust, self._meta, self._clock)
         self._keys = FleetKeys(state.trust)
-        self._keys_asked_s = -_KEYS_REFRESH_S
         self._wayback = Wayback(
             server,
             tls=self._tls,
@@ -178,8 +144,15 @@ class Agent:
             trust=self._trust,
             submit=self._worker.submit,
         )
-        #: The newest message per kind that waits for newer fleet keys.
-        self._unverified: dict[DownKind, Arrived] = {}
+        self._hearing = Hearing(
+            device.id,
+            self._downlink,
+            keys=self._keys,
+            trust=self._trust,
+            submit=self._worker.submit,
+            repeat=self._queue.put,
+        )
+        self._pump = Pump(self._spool, self._link, self._uplink)
         surroundings = Surroundings(
             spool=self._spool,
             trust=self._trust,
@@ -187,7 +160,7 @@ class Agent:
             blocks=self._blocks,
             facts=lambda: device_facts(state.path),
             submit=self._worker.submit,
-            probe=_one_at_a_time(run_probe),
+            probe=one_at_a_time(run_probe),
             has_disk=self._has_disk,
             reserve_bytes=reserve_bytes(os.environ),
         )
@@ -230,7 +203,7 @@ class Agent:
         self._tray.close(_STOP_TIMEOUT_S)
         if self._control is not None:
             self._control.close()
-        self._try(self._pump, event="stop")
+        self._try(self._pump.send, event="stop")
         if self._has_disk:
             self._uplink.farewell()
             self._link.close()
@@ -243,7 +216,9 @@ class Agent:
     def _open_control(self) -> ControlServer | None:
         """Without one the owner cannot ask; a disk that takes no socket is no reason to answer no inputs."""
         try:
-            return ControlServer(self._state.socket, self._answer_owner)
+            return ControlServer(
+                self._state.socket, Owner(self._state, status=self._status, tell=self._queue.put).answer
+            )
         except PlatformError as error:
             self._count("control.errors")
             _log.warning("control.unavailable", extra={"error": error})
@@ -308,34 +283,6 @@ class Agent:
         """For fetching: what the broker takes in one message."""
         return self._link.largest_payload_bytes
 
-    def _answer_owner(self, request: Mapping[str, Any], connection: socket.socket) -> Mapping[str, Any]:
-        """The control thread: what the command line asks."""
-        match request:
-            case {"do": "status"}:
-                return self._status()
-            case {"do": "reload" | "stop" as what, "deployment": str(name)}:
-                self._state.deployment(name)
-                self._queue.put(_Configured(name, stopped=what == "stop"))
-                return {"ok": True}
-            case {"do": "feed", "deployment": str(name), "header": list() | None as header, "line": int(line)}:
-                self._state.deployment(name)
-                return {"waiting": not self._take_stream(name, connection, header, line)}
-            case _:
-                raise MessageError(f"unknown request {str(request)[:200]}; known: status, reload, stop, feed")
-
-    def _take_stream(self, name: str, connection: socket.socket, header: Sequence[object] | None, line: int) -> bool:
-        """Hand a stream to its deployment; whether a model is there to answer it."""
-        run = secrets.token_hex(4)
-        names = None if header is None else [str(name) for name in header]
-        stream = connection.dup()
-        feeding = _Feeding(name, StreamSource(stream, run=run, header=names, line=line), run, Future())
-        self._queue.put(feeding)
-        try:
-            return feeding.taken.result(_STOP_TIMEOUT_S)
-        except BaseException:
-            stream.close()
-            raise
-
     # -- the main thread --------------------------------------------------------------------
 
     def _handle(self, event: _Event) -> None:
@@ -349,22 +296,24 @@ class Agent:
                 _log.warning("link.not-believed", extra={"reason": event.reason, "clock": str(self._clock)})
                 self._wayback.not_believed(time.monotonic())
             case Arrived():
-                self._arrived(event)
-            case _Configured():
+                heard = self._hearing.hear(event)
+                if heard is not None:
+                    self._act_on(heard)
+            case Configured():
                 if event.stopped:
                     self._deployments.end_feed(event.deployment)
                 self._deployments.configured(event.deployment)
-            case _Feeding():
+            case Feeding():
                 self._take_feed(event)
             case _Nudge():
                 self._nudged = False
             case _:
                 assert_never(event)
         self._tick()
-        self._pump()
+        self._pump.send()
         self._report()
 
-    def _take_feed(self, event: _Feeding) -> None:
+    def _take_feed(self, event: Feeding) -> None:
         try:
             event.taken.set_result(self._deployments.feed(event.deployment, event.source, run=event.run))
         except (EdgeOpsError, OSError) as error:
@@ -381,13 +330,16 @@ class Agent:
                 self._carry_out()
             self._deployments.tick(now_s)
         if not self._has_disk and self._disk_look.wait_s() == 0:
-            self._disk_look.failed()
-            disk = take_disk(self._state, at_least_s=self._clock.now_s(), level=logging.DEBUG)
-            if disk is not None:
-                disk.spool.close()
-                _log.info("disk.back")
-                self._ending = Ending.DISK_IS_BACK
-                self.stop()
+            self._look_for_disk()
+
+    def _look_for_disk(self) -> None:
+        self._disk_look.failed()
+        disk = take_disk(self._state, at_least_s=self._clock.now_s(), level=logging.DEBUG)
+        if disk is not None:
+            disk.spool.close()
+            _log.info("disk.back")
+            self._ending = Ending.DISK_IS_BACK
+            self.stop()
 
     def _born(self) -> None:
         """A new connection: hear first, then say who is here and what runs, then what waits."""
@@ -400,30 +352,6 @@ class Agent:
         self._spool.lost_contact()
         self._deployments.contact()
 
-    def _arrived(self, event: Arrived) -> None:
-        topic = event.topic
-        if not isinstance(topic, Down) or topic.device != self._device.id:
-            self._counters["message.refused"] += 1
-            return
-        match self._downlink.hear(topic.kind, event.payload, self._keys.accepted):
-            case Refused() as refused:
-                self._counters[refused.name] += 1
-                self._refusals += refused.name != "envelope.repeated"
-                count = self._counters[refused.name]
-                # The counter has them all; of a flood the log tells the first, second, fourth, eighth ...
-                if refused.name != "envelope.repeated" and count & (count - 1) == 0:
-                    _log.warning(
-                        "message.refused",
-                        extra={"kind": topic.kind, "reason": refused.name, "detail": refused.detail},
-                    )
-            case UnknownKey() as unknown:
-                self._counters["envelope.unknown-key"] += 1
-                self._refusals += 1
-                self._unverified[topic.kind] = event
-                self._ask_for_keys(unknown.key_id)
-            case heard:
-                self._act_on(heard)
-
     def _act_on(self, heard: Heard) -> None:
         match heard:
             case Desired():
@@ -434,7 +362,7 @@ class Agent:
                 if acknowledged:
                     self._deployments.acknowledged()
             case Credit():
-                self._credit = heard.records
+                self._pump.credit = heard.records
                 self._link.spread_over(timedelta(milliseconds=heard.reconnect_spread_ms))
                 self._clock.told(heard.at)
             case Command():
@@ -452,40 +380,6 @@ class Agent:
             self._downlink.carried_out(desired)
             self._unfinished = None
 
-    def _ask_for_keys(self, key_id: str) -> None:
-        now_s = time.monotonic()
-        if now_s - self._keys_asked_s < _KEYS_REFRESH_S:
-            return
-        self._keys_asked_s = now_s
-        _log.info("fleet-keys.refresh", extra={"unknown": key_id[:16]})
-
-        def refresh() -> None:
-            try:
-                self._keys.refresh(self._trust)
-            finally:
-                # Also where the disk did not take the keys: they count all the same.
-                waiting, self._unverified = self._unverified, {}
-                for event in waiting.values():
-                    self._queue.put(event)
-
-        self._worker.submit(refresh)
-
-    def _pump(self) -> None:
-        """Send what the server's credit allows; without a connection nothing counts as sent."""
-        if not self._link.connected:
-            return
-        if time.monotonic() < self._pump_s:
-            return
-        try:
-            batches = self._spool.take(self._credit)
-        except DiskError:
-            # That they leave must be on disk first.
-            self._pump_s = time.monotonic() + _PUMP_REST_S
-            raise
-        for batch in batches:
-            for body in fitted(batch.body, self._link.largest_payload_bytes):
-                self._uplink.say(batch.kind, body)
-
     def _report(self) -> None:
         if not self._link.connected:
             return
@@ -493,7 +387,7 @@ class Agent:
             desired=max([self._downlink.desired, *self._deployments.marks()]),
             deployments=self._deployments.states(),
             counters=self._all_counters,
-            refusals=self._refusals,
+            refusals=self._hearing.refusals,
             now_s=time.monotonic(),
         )
 
@@ -502,6 +396,7 @@ class Agent:
     def _all_counters(self) -> dict[str, int]:
         # A copy first: other threads count while this one adds up.
         own = Counter(self._counters) + self._deployments.counters
+        own += Counter(self._hearing.counters)
         own += Counter(self._spool.counters) + Counter(self._tray.counters)
         own["worker.errors"] += self._worker.failures
         own["clock.damaged"] += self._clock.damaged
@@ -529,16 +424,3 @@ class Agent:
             "loops": dict(self._watchdog.turns),
             "deployments": [deployment_status(name, deployed) for name, deployed in self._deployments],
         }
-
-
-def _one_at_a_time(
-    probe: Callable[[Path, Path | None], ProbeVerdict],
-) -> Callable[[Path, Path | None], ProbeVerdict]:
-    """Two probes at once would take twice the memory and measure each other."""
-    turn = Lock()
-
-    def probe_in_turn(artifact: Path, acceptance: Path | None) -> ProbeVerdict:
-        with turn:
-            return probe(artifact, acceptance)
-
-    return probe_in_turn

@@ -30,22 +30,9 @@ from device_agent.config import (
     write_deployment,
 )
 from edgeops import __version__, limits
-from edgeops.errors import (
-    AccessError,
-    ConfigError,
-    ConflictError,
-    EdgeOpsError,
-    NotFoundError,
-    UnreachableError,
-)
+from edgeops.errors import EdgeOpsError, NotFoundError, UnreachableError
+from edgeops.exits import exit_code
 
-_EXIT_CODES: tuple[tuple[type[EdgeOpsError], int], ...] = (
-    (ConfigError, 2),
-    (NotFoundError, 3),
-    (AccessError, 4),
-    (UnreachableError, 5),
-    (ConflictError, 6),
-)
 _BENCH_INFERENCES = 10_000
 
 
@@ -57,7 +44,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return act(options)
     except EdgeOpsError as error:
         print(f"error: {error}", file=sys.stderr)
-        return next((code for kind, code in _EXIT_CODES if isinstance(error, kind)), 1)
+        return exit_code(error)
     except BrokenPipeError:
         # Whoever read our output has enough; leave nothing that Python would flush at exit.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())

@@ -28,7 +28,6 @@ class Answer:
     #: The class's name, or the value as text.
     label: str
     confidence: float
-    latency_us: float
 
 
 @dataclass(slots=True)
@@ -73,7 +72,7 @@ def answers(model: Model, path: Path, summary: Summary) -> Iterator[Answer]:
             summary.rows += 1
             summary.mix[label] += 1
             summary.latencies_ns.append(spent_ns)
-            yield Answer(row_id, prediction.answer, label, prediction.confidence, spent_ns / 1000)
+            yield Answer(row_id, prediction.answer, label, prediction.confidence)
 
 
 def label_of(manifest: Manifest, answer: float) -> str:

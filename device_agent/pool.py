@@ -72,11 +72,6 @@ class Pool:
         self._entries: list[tuple[str, float, float, float, int]] = []
         self._at = 0
 
-    @property
-    def capacity(self) -> int:
-        """Inputs that it keeps."""
-        return self._capacity
-
     def keep(self, window: NDArray[np.float32], prediction: Prediction, input_id: str, now_ns: int) -> None:
         """Copy one input, float32 (rows, columns), in place of the oldest."""
         at = self._at

@@ -10,7 +10,9 @@ import signal
 import subprocess
 import sys
 import time
+from collections.abc import Callable
 from pathlib import Path
+from threading import Lock
 
 import msgspec
 import numpy as np
@@ -64,6 +66,19 @@ def run_probe(artifact: Path, acceptance: Path | None) -> ProbeVerdict:
         except (msgspec.DecodeError, UnicodeDecodeError, IndexError):
             return _failed("the probe ended without a verdict")
     return _failed(f"the probe {_ending(child.returncode)}: {_last_line(child.stderr)}")
+
+
+def one_at_a_time(
+    run: Callable[[Path, Path | None], ProbeVerdict],
+) -> Callable[[Path, Path | None], ProbeVerdict]:
+    """Two probes at once would take twice the memory and measure each other."""
+    turn = Lock()
+
+    def run_in_turn(artifact: Path, acceptance: Path | None) -> ProbeVerdict:
+        with turn:
+            return run(artifact, acceptance)
+
+    return run_in_turn
 
 
 def probe(artifact: Path, acceptance: Path | None) -> ProbeVerdict:

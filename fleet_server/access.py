@@ -16,7 +16,7 @@ from argon2 import PasswordHasher
 from argon2.exceptions import InvalidHashError, VerificationError
 
 from edgeops import limits
-from edgeops.api.shapes import Role
+from edgeops.api.roles import Role
 from edgeops.errors import NotFoundError
 from fleet_server.db import audit, tokens
 from fleet_server.db.database import Database

@@ -18,7 +18,7 @@ from pathlib import Path
 
 import edgeops
 from edgeops import limits
-from edgeops.api.shapes import Role
+from edgeops.api.roles import Role
 from edgeops.errors import ConfigError, ConflictError, EdgeOpsError, InputError, NotFoundError
 from edgeops.trust.transport import is_loopback
 from fleet_server.config import DEFAULT_API_PORT, DEFAULT_BROKER_PORT, ServerConfig

@@ -69,13 +69,6 @@ class ServerConfig:
                 )
 
     @property
-    def api_url(self) -> str:
-        """Where people, the CLI and enrolling devices reach the API."""
-        host = _reachable(self.api_host)
-        host = f"[{host}]" if ":" in host else host
-        return f"{'https' if self.tls else 'http'}://{host}:{self.api_port}"
-
-    @property
     def local_broker_host(self) -> str:
         """Where this machine's own processes reach the broker."""
         return _reachable(self.broker_host)

@@ -7,7 +7,7 @@ finishes what a crash interrupted. It starts nothing.
 from datetime import datetime
 from pathlib import Path
 
-from edgeops.api.shapes import Role
+from edgeops.api.roles import Role
 from edgeops.digest import write_atomically
 from edgeops.protocol.keys import SigningKey, read_private_key, write_private_key
 from edgeops.trust.authorities import AUTHORITIES_TARGET, Authority, encode_authorities

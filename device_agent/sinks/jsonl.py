@@ -4,12 +4,11 @@ At least once: rows that are played again after a crash are written again, with 
 """
 
 import os
-import time
-from datetime import UTC, datetime
 from pathlib import Path
 
 import msgspec
 
+from device_agent.sinks.answer import described
 from edgeops.model.postprocess import Prediction
 from edgeops.protocol.messages import Phase
 
@@ -40,14 +39,7 @@ class JsonlSink:
         """Keep one line; full batches are written."""
         if not self._lines:
             self._oldest_ns = now_ns
-        line = {
-            "at": datetime.fromtimestamp(time.time(), UTC),
-            "id": input_id,
-            "answer": prediction.answer,
-            "confidence": prediction.confidence,
-            "digest": self._digest,
-            "phase": self._phase,
-        }
+        line = described(input_id, prediction, digest=self._digest, phase=self._phase)
         self._lines.append(self._encoder.encode(line))
         if len(self._lines) >= _FLUSH_LINES:
             self._write()

@@ -22,6 +22,7 @@ from paho.mqtt.reasoncodes import ReasonCode
 
 from device_agent.config import MqttTarget
 from device_agent.mqtt_client import MqttClient
+from device_agent.sinks.answer import described
 from edgeops import limits
 from edgeops.errors import ConfigError
 from edgeops.model.postprocess import Prediction
@@ -72,16 +73,7 @@ class MqttSink:
 
     def take(self, input_id: str, prediction: Prediction, now_ns: int) -> None:  # noqa: ARG002 - the seam has a clock
         """Hand one answer to the connection, or keep it until there is one."""
-        self._put(
-            {
-                "at": datetime.fromtimestamp(time.time(), UTC),
-                "id": input_id,
-                "answer": prediction.answer,
-                "confidence": prediction.confidence,
-                "digest": self._digest,
-                "phase": self._phase,
-            }
-        )
+        self._put(described(input_id, prediction, digest=self._digest, phase=self._phase))
 
     def rest(self, now_ns: int) -> None:  # noqa: ARG002 - the seam has a clock
         """Publish the safe output that the owner declared; without one `answer` is null."""

@@ -6,7 +6,7 @@ Nothing here knows a file, a lock or a connection; see `device_agent.store.spool
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
-from device_agent.store.spoolfile import Row
+from device_agent.store.tables import Row
 from edgeops import limits
 from edgeops.errors import MessageError
 from edgeops.protocol.messages import Record, Records

@@ -20,24 +20,22 @@ import sqlite3
 import threading
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
+from dataclasses import replace
 from pathlib import Path
-from typing import Any, Self
+from typing import Self
 
 from device_agent.faultpoint import reach
 from device_agent.store.merging import merge_records
 from device_agent.store.records import Batch, Entry, Spent, check, cut
 from device_agent.store.spoolfile import (
-    COLUMNS,
     DAMAGED_VALUES,
-    SEQ_BYTES,
     Clock,
-    Row,
     connect,
     is_of_the_machine,
-    pack_seqs,
     read_checkpoints,
     set_spool_aside,
 )
+from device_agent.store.tables import Row, Tables
 from edgeops import limits
 from edgeops.errors import DiskError, PlatformError
 from edgeops.protocol.messages import SpoolAck
@@ -50,6 +48,7 @@ _EXPENDABLE = (UpKind.PREDICTIONS, UpKind.SAMPLES)
 #: Seqs that one record may answer for beside its own, five bytes each on the wire.
 _MAX_ABSORBED = 2048
 _MAX_ONCE = 1024
+_DROPPED_AT_ONCE = 16
 #: Seqs that are set aside on disk at a time: after a power cut, none below them is used again.
 _RESERVE = 256
 #: Predictions that wait in memory for their ack, and acknowledged records that wait to be deleted.
@@ -62,6 +61,7 @@ class Spool:
 
     def __init__(self, connection: sqlite3.Connection, path: Path, *, limit_bytes: int, clock: Clock) -> None:
         self._connection = connection
+        self._tables = Tables(connection)
         self._path = path
         self._limit_bytes = limit_bytes
         self._clock = clock
@@ -77,12 +77,11 @@ class Spool:
         self._offered: set[int] = set()
         #: Acknowledged and still on disk.
         self._done: set[int] = set()
-        self.id = bytes(self._one("SELECT spool FROM meta"))
-        self._next_seq = int(self._one("SELECT coalesce(max(seq), -1) FROM sqlite_sequence WHERE name = 'records'")) + 1
-        self._pending = int(self._one("SELECT count(*) FROM records"))
-        self._bytes = int(self._one("SELECT coalesce(sum(length(data) + length(absorbed)), 0) FROM records"))
-        self._reserved = int(self._one("SELECT reserved FROM meta"))
-        if self._one("SELECT boot FROM meta") != clock.boot or self._next_seq < self._reserved:
+        self.id = self._tables.spool_id()
+        self._next_seq = self._tables.next_seq()
+        self._pending, self._bytes = self._tables.held()
+        self._reserved = self._tables.reserved()
+        if self._tables.boot() != clock.boot or self._next_seq < self._reserved:
             self._skip_reserved()
 
     @classmethod
@@ -117,7 +116,7 @@ class Spool:
         try:
             spool = cls(connect(path), path, limit_bytes=limit_bytes, clock=clock)
             with spool._transaction(durable=True):
-                spool._count("spool.corrupt", 1)
+                spool._tables.count("spool.corrupt", 1)
         except sqlite3.Error as error:
             raise DiskError(f"cannot make a new spool {path}: {error}; check disk space and permissions") from error
         return spool
@@ -131,7 +130,7 @@ class Spool:
         memory = Path(":memory:")
         spool = cls(connect(memory), memory, limit_bytes=limits.TRAY_BYTES, clock=Clock.of_system())
         for deployment, position in read_checkpoints(instead_of):
-            spool._store_checkpoint(deployment, position)
+            spool._tables.store_checkpoint(deployment, position)
         return spool
 
     # -- in --------------------------------------------------------------------
@@ -155,7 +154,7 @@ class Spool:
             DiskError: the disk is full or broken; nothing was stored.
         """
         with self._lock:
-            known = None if once is None else self._first_of(once)
+            known = None if once is None else self._tables.first_of(once)
             if known is not None:
                 return known
             if once is None:
@@ -186,9 +185,9 @@ class Spool:
             with self._transaction(durable=durable or self._next_seq + len(records) > self._reserved):
                 seqs = [self._insert(kind, data) for kind, data in records]
                 if once is not None:
-                    self._remember(once, seqs[0])
+                    self._tables.remember(once, seqs[0], most=_MAX_ONCE)
                 if spent is not None:
-                    self._store_spent(spent)
+                    self._tables.store_spent(spent.deployment, spent.day, spent.size_bytes)
                 if self._bytes > self._limit_bytes:
                     self._shrink()
         return seqs
@@ -201,7 +200,9 @@ class Spool:
         durable = bool(positions) or any(entry.kind is UpKind.REPORTS for entry in entries)
         with self._lock:
             if self._may_stay_young(entries):
-                return [self._keep_young(entry) for entry in entries]
+                young = [self._number(entry.kind, entry.data, sent=False) for entry in entries]
+                self._young.update((row.seq, row) for row in young)
+                return [row.seq for row in young]
             seqs = self._store(entries, positions, durable=durable)
         for entry in entries:
             if entry.checkpoint is not None:
@@ -212,7 +213,7 @@ class Spool:
         with self._transaction(durable=durable or self._next_seq + len(entries) > self._reserved):
             seqs = [self._insert(entry.kind, entry.data) for entry in entries]
             for deployment, position in positions.items():
-                self._store_checkpoint(deployment, position)
+                self._tables.store_checkpoint(deployment, position)
             if self._bytes > self._limit_bytes:
                 self._shrink()
         return seqs
@@ -225,41 +226,25 @@ class Spool:
             and len(self._young) < _MAX_YOUNG
         )
 
-    def _keep_young(self, entry: Entry) -> int:
-        seq, clock = self._next_seq, self._clock
-        at_ms, up_ms = round(clock.wall() * 1e3), round(clock.uptime() * 1e3)
-        sent = False
-        self._young[seq] = Row(seq, entry.kind, sent, at_ms, clock.boot, up_ms, (), entry.data)
-        self._next_seq += 1
-        self._pending += 1
-        self._bytes += len(entry.data)
-        return seq
-
     def knows(self, once: str) -> bool:
         """Whether records of this name were stored, acknowledged or not; the newest 1,024 names are remembered."""
         with self._lock:
-            return self._first_of(once) is not None
+            return self._tables.first_of(once) is not None
 
     def spent_bytes(self, deployment: str, day: str) -> int:
         """What the samples of a deployment took on this day."""
         with self._lock:
-            row = self._connection.execute(
-                "SELECT bytes FROM spent WHERE deployment = ? AND day = ?", (deployment, day)
-            ).fetchone()
-        return 0 if row is None else int(row[0])
+            return self._tables.spent_bytes(deployment, day)
 
     def checkpoint(self, deployment: str) -> bytes | None:
         """The source position stored last; None = start at the beginning."""
         with self._lock:
-            row = self._connection.execute(
-                "SELECT position FROM checkpoints WHERE deployment = ?", (deployment,)
-            ).fetchone()
-        return None if row is None else bytes(row[0])
+            return self._tables.checkpoint(deployment)
 
     def forget_checkpoint(self, deployment: str) -> None:
         """Start the deployment's source at its beginning next time."""
         with self._transaction(durable=True):
-            self._connection.execute("DELETE FROM checkpoints WHERE deployment = ?", (deployment,))
+            self._tables.forget_checkpoint(deployment)
 
     # -- out ---------------------------------------------------------------------
 
@@ -280,8 +265,8 @@ class Spool:
             new = [row for row in chosen if row.kind is not UpKind.PREDICTIONS and not row.sent]
             if new:
                 # A window may merge as long as the disk says NEW, so this must outlive a power cut.
-                self._mark(new, durable=any(row.kind is UpKind.TELEMETRY for row in new) or self._has_gaps())
-                marked = {row.seq: self._read(row.seq) for row in new}
+                self._mark(new, durable=any(row.kind is UpKind.TELEMETRY for row in new) or self._tables.has_gaps())
+                marked = {row.seq: self._tables.read(row.seq) for row in new}
                 chosen = [marked.get(row.seq, row) for row in chosen]
             self._offered.update(row.seq for row in chosen if row.kind is UpKind.PREDICTIONS)
             until = now + limits.ACK_TIMEOUT.total_seconds()
@@ -323,12 +308,9 @@ class Spool:
 
     def _give_up(self, first: int, last: int) -> list[int]:
         """What may have left, of these numbers."""
-        stored = self._connection.execute(
-            "SELECT seq, sent, length(data) + length(absorbed) FROM records WHERE seq BETWEEN ? AND ?", (first, last)
-        ).fetchall()
         gone = {
-            int(seq): int(size)
-            for seq, sent, size in stored
+            seq: size
+            for seq, sent, size in self._tables.between(first, last)
             if (sent or seq in self._offered) and seq not in self._done
         }
         self._done.update(gone)
@@ -341,8 +323,7 @@ class Spool:
     def is_acknowledged(self, seq: int) -> bool:
         """Whether the server's database holds the report `seq` of this spool."""
         with self._lock:
-            held = self._connection.execute("SELECT 1 FROM records WHERE seq = ?", (seq,)).fetchone()
-            return (held is None or seq in self._done) and 0 <= seq < self._next_seq
+            return (seq in self._done or not self._tables.holds(seq)) and 0 <= seq < self._next_seq
 
     # -- about it ----------------------------------------------------------------
 
@@ -355,7 +336,7 @@ class Spool:
     def counters(self) -> Mapping[str, int]:
         """`spool.corrupt`, `spool.merged`, `spool.dropped`: counts since the file was born; absent = 0."""
         with self._lock:
-            return {str(name): int(value) for name, value in self._connection.execute("SELECT * FROM counters")}
+            return self._tables.counters()
 
     def close(self) -> None:
         """Give back the file."""
@@ -392,31 +373,31 @@ class Spool:
 
     def _take_along(self) -> None:
         """What waited for a transaction."""
-        self._connection.executemany(
-            "INSERT INTO records (seq, kind, at_ms, boot, up_ms, data) VALUES (?, ?, ?, ?, ?, ?)",
-            [(row.seq, row.kind, row.at_ms, row.boot, row.up_ms, row.data) for row in self._young.values()],
-        )
-        self._connection.executemany("DELETE FROM records WHERE seq = ?", [(seq,) for seq in self._done])
+        self._tables.insert(self._young.values())
+        for seq in self._done:
+            self._tables.delete(seq)
 
-    def _insert(self, kind: UpKind, data: bytes) -> int:
-        seq = self._next_seq
-        if seq >= self._reserved:
-            self._reserve(seq + _RESERVE)
+    def _number(self, kind: UpKind, data: bytes, *, sent: bool) -> Row:
+        """The next record; whoever asks for it stores it."""
         at_ms, up_ms = round(self._clock.wall() * 1e3), round(self._clock.uptime() * 1e3)
-        # It leaves at once; where numbers are to be answered for, it must be NEW for that.
-        sent = self._flows and kind is not UpKind.PREDICTIONS and not self._has_gaps()
-        self._connection.execute(
-            "INSERT INTO records (seq, kind, sent, at_ms, boot, up_ms, data) VALUES (?, ?, ?, ?, ?, ?, ?)",
-            (seq, kind, sent, at_ms, self._clock.boot, up_ms, data),
-        )
+        row = Row(self._next_seq, kind, sent, at_ms, self._clock.boot, up_ms, (), data)
         self._next_seq += 1
         self._pending += 1
         self._bytes += len(data)
-        return seq
+        return row
+
+    def _insert(self, kind: UpKind, data: bytes) -> int:
+        if self._next_seq >= self._reserved:
+            self._reserve(self._next_seq + _RESERVE)
+        # It leaves at once; where numbers are to be answered for, it must be NEW for that.
+        sent = self._flows and kind is not UpKind.PREDICTIONS and not self._tables.has_gaps()
+        row = self._number(kind, data, sent=sent)
+        self._tables.insert([row])
+        return row.seq
 
     def _reserve(self, end: int) -> None:
         """Seqs below `end` may be used; in a durable transaction."""
-        self._connection.execute("UPDATE meta SET reserved = ?", (end,))
+        self._tables.reserve(end)
         self._reserved = end
 
     def _skip_reserved(self) -> None:
@@ -426,42 +407,17 @@ class Spool:
         with self._transaction(durable=True):
             skipped = range(self._next_seq, self._reserved)
             if skipped:
-                self._connection.executemany("INSERT OR IGNORE INTO gaps VALUES (?)", [(seq,) for seq in skipped])
-                self._connection.execute("DELETE FROM sqlite_sequence WHERE name = 'records'")
-                self._connection.execute("INSERT INTO sqlite_sequence VALUES ('records', ?)", (self._reserved - 1,))
+                self._tables.add_gaps(skipped)
+                self._tables.go_on_from(self._reserved)
                 self._next_seq = self._reserved
-            self._connection.execute("UPDATE meta SET boot = ?", (self._clock.boot,))
-
-    def _store_checkpoint(self, deployment: str, position: bytes) -> None:
-        self._connection.execute("INSERT OR REPLACE INTO checkpoints VALUES (?, ?)", (deployment, position))
-
-    def _first_of(self, once: str) -> int | None:
-        known = self._connection.execute("SELECT seq FROM once WHERE key = ?", (once,)).fetchone()
-        return None if known is None else int(known[0])
-
-    def _remember(self, once: str, seq: int) -> None:
-        self._connection.execute("INSERT INTO once (key, seq) VALUES (?, ?)", (once, seq))
-        self._connection.execute("DELETE FROM once WHERE id <= (SELECT max(id) FROM once) - ?", (_MAX_ONCE,))
-
-    def _store_spent(self, spent: Spent) -> None:
-        self._connection.execute(
-            "INSERT OR REPLACE INTO spent VALUES (?, ?, ?)", (spent.deployment, spent.day, spent.size_bytes)
-        )
-
-    def _count(self, name: str, number: int) -> None:
-        self._connection.execute(
-            "INSERT INTO counters VALUES (?, ?) ON CONFLICT (name) DO UPDATE SET value = value + excluded.value",
-            (name, number),
-        )
+            self._tables.set_boot(self._clock.boot)
 
     def _delete(self, seqs: Sequence[int]) -> None:
         for seq in seqs:
-            row = self._connection.execute(
-                "DELETE FROM records WHERE seq = ? RETURNING length(data) + length(absorbed)", (seq,)
-            ).fetchone()
-            if row is not None:
+            size_bytes = self._tables.delete(seq)
+            if size_bytes is not None:
                 self._pending -= 1
-                self._bytes -= int(row[0])
+                self._bytes -= size_bytes
             self._in_flight.pop(seq, None)
             self._offered.discard(seq)
 
@@ -470,33 +426,27 @@ class Spool:
         self._merge_windows()
         for kind in _EXPENDABLE:
             while self._bytes > self._limit_bytes:
-                oldest = self._connection.execute(
-                    "SELECT seq FROM records WHERE kind = ? ORDER BY seq LIMIT 16", (kind,)
-                ).fetchall()
-                if not oldest:
+                seqs = self._tables.oldest_seqs(kind, _DROPPED_AT_ONCE)
+                if not seqs:
                     break
-                seqs = [int(row[0]) for row in oldest]
                 # The server shall not wait for them: another record will answer for their numbers.
-                self._connection.executemany("INSERT INTO gaps VALUES (?)", [(seq,) for seq in seqs])
+                self._tables.add_gaps(seqs)
                 self._delete(seqs)
-                self._count("spool.dropped", len(seqs))
+                self._tables.count("spool.dropped", len(seqs))
 
     def _merge_windows(self) -> None:
-        rows = [
-            Row.of(row)
-            for row in self._connection.execute(
-                f"SELECT {COLUMNS} FROM records WHERE kind = ? AND sent = 0 ORDER BY seq",  # noqa: S608 - constants
-                (UpKind.TELEMETRY,),
-            )
-        ]
-        for kept, data, absorbed in merge_records([(row.seq, row.data, row.absorbed) for row in rows], _MAX_ABSORBED):
-            gone = [row.seq for row in rows if row.seq in set(absorbed)]
+        rows = {row.seq: row for row in self._tables.new_windows()}
+        windows = [(row.seq, row.data, row.absorbed) for row in rows.values()]
+        for kept, data, absorbed in merge_records(windows, _MAX_ABSORBED):
+            gone = [seq for seq in absorbed if seq in rows]
             self._delete(gone)
-            packed = pack_seqs(absorbed)
-            old = next(row for row in rows if row.seq == kept)
-            self._connection.execute("UPDATE records SET data = ?, absorbed = ? WHERE seq = ?", (data, packed, kept))
-            self._bytes += len(data) + len(packed) - len(old.data) - SEQ_BYTES * len(old.absorbed)
-            self._count("spool.merged", len(gone))
+            self._rewrite(rows[kept], data=data, absorbed=absorbed)
+            self._tables.count("spool.merged", len(gone))
+
+    def _rewrite(self, row: Row, *, data: bytes, absorbed: Sequence[int]) -> None:
+        new = replace(row, data=data, absorbed=tuple(absorbed))
+        self._tables.rewrite(new)
+        self._bytes += new.size_bytes - row.size_bytes
 
     # -- choosing ------------------------------------------------------------------
 
@@ -505,43 +455,20 @@ class Spool:
         numbers that have arrived, the shorter the server's ledger.
         """  # noqa: D205 - one sentence
         busy = self._in_flight.keys() | self._done
-        found: list[list[Row]] = []
-        for which in ("kind = ? ORDER BY seq ASC", "kind <> ? ORDER BY seq DESC"):
-            rows = self._connection.execute(
-                f"SELECT {COLUMNS} FROM records WHERE {which} LIMIT ?",  # noqa: S608 - constants
-                (UpKind.REPORTS, room + len(busy)),
-            )
-            found.append([row for row in map(Row.of, rows) if row.seq not in busy])
-        reports, others = found
-        others += [row for row in self._young.values() if row.seq not in busy]
-        return [*reports, *sorted(others, key=lambda row: row.seq, reverse=True)][:room]
-
-    def _has_gaps(self) -> bool:
-        return self._connection.execute("SELECT 1 FROM gaps LIMIT 1").fetchone() is not None
+        most = room + len(busy)
+        reports = [row for row in self._tables.oldest_reports(most) if row.seq not in busy]
+        others = [*self._tables.newest_others(most), *self._young.values()]
+        newest = sorted((row for row in others if row.seq not in busy), key=lambda row: row.seq, reverse=True)
+        return [*reports, *newest][:room]
 
     def _mark(self, rows: Sequence[Row], *, durable: bool) -> None:
         """Remember that these NEW ones may leave; they answer for numbers that were given up."""
         with self._transaction(durable=durable):
-            self._connection.executemany("UPDATE records SET sent = 1 WHERE seq = ?", [(row.seq,) for row in rows])
+            self._tables.mark_sent(row.seq for row in rows)
             for row in rows:
                 if len(row.absorbed) >= _MAX_ABSORBED:
                     continue
-                gaps = [
-                    int(gap[0])
-                    for gap in self._connection.execute(
-                        "DELETE FROM gaps WHERE seq IN (SELECT seq FROM gaps ORDER BY seq LIMIT ?) RETURNING seq",
-                        (_MAX_ABSORBED - len(row.absorbed),),
-                    )
-                ]
+                gaps = self._tables.take_gaps(_MAX_ABSORBED - len(row.absorbed))
                 if not gaps:
                     break
-                packed = pack_seqs([*row.absorbed, *gaps])
-                self._connection.execute("UPDATE records SET absorbed = ? WHERE seq = ?", (packed, row.seq))
-                self._bytes += SEQ_BYTES * len(gaps)
-
-    def _read(self, seq: int) -> Row:
-        query = f"SELECT {COLUMNS} FROM records WHERE seq = ?"  # noqa: S608 - constants
-        return Row.of(self._connection.execute(query, (seq,)).fetchone())
-
-    def _one(self, query: str) -> Any:
-        return self._connection.execute(query).fetchone()[0]
+                self._rewrite(row, data=row.data, absorbed=[*row.absorbed, *gaps])

@@ -1,4 +1,4 @@
-"""The spool's file: its schema, how it is opened, what one row holds, and the device's two clocks.
+"""The spool's file: its schema, how it is opened and set aside, and the device's two clocks.
 
 Nothing is decided here; see `device_agent.store.spool`.
 """
@@ -6,16 +6,15 @@ Nothing is decided here; see `device_agent.store.spool`.
 import secrets
 import sqlite3
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from contextlib import closing, suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Self
+from typing import Self
 
 from device_agent.faultpoint import wall_s
 from device_agent.store.aside import set_aside
 from edgeops.errors import PlatformError
-from edgeops.protocol.topics import UpKind
 
 _SCHEMA_VERSION = 1
 _SCHEMA = """
@@ -32,8 +31,6 @@ CREATE TABLE spent (deployment TEXT PRIMARY KEY, day TEXT NOT NULL, bytes INTEGE
 CREATE TABLE gaps (seq INTEGER PRIMARY KEY);
 CREATE TABLE counters (name TEXT PRIMARY KEY, value INTEGER NOT NULL);
 """
-
-SEQ_BYTES = 8
 
 
 def _boot_id() -> str:
@@ -55,30 +52,6 @@ class Clock:
     def of_system(cls) -> Self:
         """The real ones."""
         return cls(boot=_boot_id())
-
-
-#: What `Row.of` reads, in its order.
-COLUMNS = "seq, kind, sent, at_ms, boot, up_ms, absorbed, data"
-
-
-@dataclass(frozen=True, slots=True)
-class Row:
-    """One record as it is stored."""
-
-    seq: int
-    kind: UpKind
-    sent: bool
-    at_ms: int
-    boot: str
-    up_ms: int
-    absorbed: tuple[int, ...]
-    data: bytes
-
-    @classmethod
-    def of(cls, row: Sequence[Any]) -> Self:
-        """From a SELECT of `COLUMNS`."""
-        seq, kind, sent, at_ms, boot, up_ms, absorbed, data = row
-        return cls(seq, UpKind(kind), bool(sent), at_ms, boot, up_ms, unpack_seqs(absorbed), data)
 
 
 def connect(path: Path) -> sqlite3.Connection:
@@ -161,13 +134,3 @@ def set_spool_aside(path: Path) -> None:
     """Keep the newest corrupt file for a person to look at; its journal goes with it."""
     for suffix in ("", "-wal", "-shm"):
         set_aside(path.with_name(path.name + suffix))
-
-
-def pack_seqs(seqs: Sequence[int]) -> bytes:
-    """Seqs as eight bytes each."""
-    return b"".join(seq.to_bytes(SEQ_BYTES, "big") for seq in seqs)
-
-
-def unpack_seqs(packed: bytes) -> tuple[int, ...]:
-    """Back from `pack_seqs`."""
-    return tuple(int.from_bytes(packed[i : i + SEQ_BYTES], "big") for i in range(0, len(packed), SEQ_BYTES))

@@ -11,38 +11,28 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from datetime import datetime, timedelta
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Self, TypeVar
+from typing import Any, Self
 from urllib.parse import quote
 
 import httpx
 
 from edgeops import limits
 from edgeops.api import shapes
-from edgeops.api.stream import Message, read_messages
+from edgeops.api.roles import Role
+from edgeops.api.wire import Wire
 from edgeops.errors import (
-    AccessError,
-    ConflictError,
     InputError,
-    MessageError,
-    NotFoundError,
-    ServerError,
     UnreachableError,
     WaitTimeoutError,
 )
 
-_CONNECT_TIMEOUT = timedelta(seconds=5)
 _ANSWER_TIMEOUT = timedelta(seconds=60)
-#: A stream that says nothing for so long is lost, and a server that does not come back within the second.
-_SILENCE = 3 * limits.STREAM_HEARTBEAT
+#: A server that does not come back within this is gone.
 _PATIENCE = timedelta(minutes=1)
 #: The slowest and the quickest that a waiting client asks again.
 _POLL_MIN = timedelta(milliseconds=50)
 _POLL_MAX = timedelta(seconds=1)
 _POLL_GROWTH = 1.5
-
-_A = TypeVar("_A", bound=shapes.Answer)
-
-Query = Mapping[str, str | int | float | bool | datetime | tuple[str, ...] | None]
 
 
 class Client:
@@ -67,24 +57,16 @@ class Client:
         context: ssl.SSLContext | None = None,
         transport: httpx.BaseTransport | None = None,
     ) -> None:
-        self.url = url.rstrip("/")
-        headers = {"Accept": "application/json"}
-        if token:
-            if not token.isascii() or not token.isprintable() or " " in token:
-                raise InputError("the token has characters that no token has; copy it again")
-            headers["Authorization"] = f"Bearer {token}"
-        self._http = httpx.Client(
-            base_url=f"{self.url}/api/v1",
-            headers=headers,
-            timeout=httpx.Timeout(timeout.total_seconds(), connect=_CONNECT_TIMEOUT.total_seconds()),
-            transport=transport,
-            verify=True if context is None else context,
-            trust_env=False,
-        )
+        self._wire = Wire(url, token, timeout=timeout, context=context, transport=transport)
+
+    @property
+    def url(self) -> str:
+        """Where the server is."""
+        return self._wire.url
 
     def close(self) -> None:
         """Give back the connections."""
-        self._http.close()
+        self._wire.close()
 
     def __enter__(self) -> Self:
         return self
@@ -98,55 +80,55 @@ class Client:
 
     def health(self) -> shapes.Health:
         """Whether the API answers; needs no token."""
-        return self._get("/health", shapes.Health)
+        return self._wire.get("/health", shapes.Health)
 
     def last_restoration(self) -> shapes.Restoration | None:
         """When the server came out of a backup, if it did."""
-        return next(iter(self._get("/restorations", shapes.Restorations).restorations), None)
+        return next(iter(self._wire.get("/restorations", shapes.Restorations).restorations), None)
 
     def keys(self) -> tuple[shapes.Key, ...]:
         """All keys of the fleet, by their public halves."""
-        return self._get("/keys", shapes.Keys).keys
+        return self._wire.get("/keys", shapes.Keys).keys
 
     def signed_today(self) -> shapes.SignedToday:
         """What is signed offline today: what a change begins with."""
-        return self._get("/keys/today", shapes.SignedToday)
+        return self._wire.get("/keys/today", shapes.SignedToday)
 
     def next_key(self, role: shapes.KeyRole | str, *, model: str | None = None) -> shapes.NextKey:
         """Have the server make a key of its own that a change shall trust."""
-        return self._post("/keys/next", shapes.NextKey, {"role": str(role), "model": model})
+        return self._wire.post("/keys/next", shapes.NextKey, {"role": str(role), "model": model})
 
     def authorities(self) -> shapes.Authorities:
         """The fleet's CAs, and the certificate that the server shows."""
-        return self._get("/authorities", shapes.Authorities)
+        return self._wire.get("/authorities", shapes.Authorities)
 
     def next_authority(self) -> shapes.Authority:
         """Have the server make a CA that a change shall list."""
-        return self._post("/authorities", shapes.Authority)
+        return self._wire.post("/authorities", shapes.Authority)
 
     def switch_authority(self) -> shapes.Authority:
         """Let the newest CA sign the server's certificate now."""
-        return self._post("/authorities/switch", shapes.Authority)
+        return self._wire.post("/authorities/switch", shapes.Authority)
 
     def submit_change(self, change: bytes) -> shapes.Submitted:
         """Publish a change that enough people signed; its file's content."""
-        return _parse(self._send("POST", "/keys/changes", content=change), shapes.Submitted)
+        return self._wire.ask("POST", "/keys/changes", shapes.Submitted, content=change)
 
     def tokens(self) -> Iterator[shapes.Token]:
         """All API tokens, without secrets."""
-        return self._pages("/tokens", shapes.Page[shapes.Token])
+        return self._wire.pages("/tokens", shapes.Page[shapes.Token])
 
-    def create_token(self, name: str, role: shapes.Role | str) -> shapes.NewToken:
+    def create_token(self, name: str, role: Role | str) -> shapes.NewToken:
         """A new API token; the answer is the only place where its secret is ever shown."""
-        return self._post("/tokens", shapes.NewToken, {"name": name, "role": str(role)})
+        return self._wire.post("/tokens", shapes.NewToken, {"name": name, "role": str(role)})
 
     def revoke_token(self, token_id: str) -> None:
         """From now on the token opens nothing."""
-        self._send("DELETE", f"/tokens/{_segment(token_id)}")
+        self._wire.send("DELETE", f"/tokens/{_segment(token_id)}")
 
     def enrolment_tokens(self, count: int = 1) -> tuple[shapes.EnrolmentToken, ...]:
         """One-time tokens, each for one device."""
-        return self._post("/enrolment-tokens", shapes.EnrolmentTokens, {"count": count}).tokens
+        return self._wire.post("/enrolment-tokens", shapes.EnrolmentTokens, {"count": count}).tokens
 
     def enrol(
         self, token: str, name: str, *, hardware: str, public_key: str, agent_version: str = ""
@@ -159,25 +141,25 @@ class Client:
             "public_key": public_key,
             "agent_version": agent_version,
         }
-        return self._post("/enrol", shapes.Enrolment, body)
+        return self._wire.post("/enrol", shapes.Enrolment, body)
 
     # -- devices
 
     def devices(self) -> Iterator[shapes.Device]:
         """All enrolled devices."""
-        return self._pages("/devices", shapes.Page[shapes.Device])
+        return self._wire.pages("/devices", shapes.Page[shapes.Device])
 
     def device(self, device_id: str) -> shapes.Device:
         """One device, with what it shall run and what it does run."""
-        return self._get(f"/devices/{_segment(device_id)}", shapes.Device)
+        return self._wire.get(f"/devices/{_segment(device_id)}", shapes.Device)
 
     def remove_device(self, device_id: str) -> None:
         """Take a device out of the fleet for good; what it said stays."""
-        self._send("DELETE", f"/devices/{_segment(device_id)}")
+        self._wire.send("DELETE", f"/devices/{_segment(device_id)}")
 
     def release_device(self, device_id: str) -> shapes.Device:
         """Believe a device again that was in quarantine."""
-        return self._post(f"/devices/{_segment(device_id)}/release", shapes.Device)
+        return self._wire.post(f"/devices/{_segment(device_id)}/release", shapes.Device)
 
     def telemetry(
         self,
@@ -190,7 +172,7 @@ class Client:
     ) -> Iterator[shapes.TelemetryWindow]:
         """Windows that closed between `since` and `until`, oldest first."""
         query = {"deployment": deployment, "from": since, "to": until, "channel": channel}
-        return self._pages(f"/devices/{_segment(device_id)}/telemetry", shapes.Page[shapes.TelemetryWindow], query)
+        return self._wire.pages(f"/devices/{_segment(device_id)}/telemetry", shapes.Page[shapes.TelemetryWindow], query)
 
     def hourly_telemetry(
         self,
@@ -203,7 +185,7 @@ class Client:
     ) -> Iterator[shapes.TelemetryHour]:
         """Windows summed by the hour, for hours that began between `since` and `until`, oldest first."""
         query = {"deployment": deployment, "from": since, "to": until, "channel": channel, "resolution": "hour"}
-        return self._pages(f"/devices/{_segment(device_id)}/telemetry", shapes.Page[shapes.TelemetryHour], query)
+        return self._wire.pages(f"/devices/{_segment(device_id)}/telemetry", shapes.Page[shapes.TelemetryHour], query)
 
     def fleet_telemetry(
         self,
@@ -215,41 +197,43 @@ class Client:
     ) -> Iterator[shapes.FleetHour]:
         """Windows of all devices summed by hour, deployment and artifact, oldest first."""
         query = {"deployment": deployment, "model": model, "from": since, "to": until}
-        return self._pages("/fleet/telemetry", shapes.Page[shapes.FleetHour], query)
+        return self._wire.pages("/fleet/telemetry", shapes.Page[shapes.FleetHour], query)
 
     def arrivals(
         self, *, since: datetime | None = None, device: str | None = None, deployment: str | None = None
     ) -> Iterator[shapes.TelemetryWindow]:
         """Windows of all devices that the server received at `since` or later, in the order of arrival."""
         query = {"since": since, "device": device, "deployment": deployment, "limit": limits.MAX_PAGE_SIZE}
-        return self._pages("/fleet/windows", shapes.Page[shapes.TelemetryWindow], query)
+        return self._wire.pages("/fleet/windows", shapes.Page[shapes.TelemetryWindow], query)
 
     def latest_arrivals(
         self, count: int, *, device: str | None = None, deployment: str | None = None
     ) -> tuple[shapes.TelemetryWindow, ...]:
         """The last `count` windows that the server received, in the order of arrival."""
         query = {"latest": count, "device": device, "deployment": deployment}
-        return tuple(self._pages("/fleet/windows", shapes.Page[shapes.TelemetryWindow], query))
+        return tuple(self._wire.pages("/fleet/windows", shapes.Page[shapes.TelemetryWindow], query))
 
     def latest_predictions(self, device_id: str) -> tuple[shapes.Prediction, ...]:
         """The newest answer of each deployment."""
-        return tuple(self._pages(f"/devices/{_segment(device_id)}/predictions/latest", shapes.Page[shapes.Prediction]))
+        return tuple(
+            self._wire.pages(f"/devices/{_segment(device_id)}/predictions/latest", shapes.Page[shapes.Prediction])
+        )
 
     def predictions(
         self, device_id: str, deployment: str | None = None, digest: str | None = None
     ) -> Iterator[shapes.Prediction]:
         """All kept answers."""
         query = {"deployment": deployment, "digest": digest, "limit": limits.MAX_PAGE_SIZE}
-        return self._pages(f"/devices/{_segment(device_id)}/predictions", shapes.Page[shapes.Prediction], query)
+        return self._wire.pages(f"/devices/{_segment(device_id)}/predictions", shapes.Page[shapes.Prediction], query)
 
     def quarantine(self, device_id: str | None = None) -> Iterator[shapes.QuarantinedMessage]:
         """Messages that were not believed, newest first, of all devices or one."""
-        return self._pages("/quarantine", shapes.Page[shapes.QuarantinedMessage], {"device": device_id})
+        return self._wire.pages("/quarantine", shapes.Page[shapes.QuarantinedMessage], {"device": device_id})
 
     def attempts(self, device_id: str | None = None) -> Iterator[shapes.Event]:
         """What the broker refused, which floods it dropped and what was put aside, oldest first, of all or of one."""
         query = {"kind": shapes.ATTEMPTS, "subject": device_id, "limit": limits.MAX_PAGE_SIZE}
-        return self._pages("/events", shapes.Page[shapes.Event], query)
+        return self._wire.pages("/events", shapes.Page[shapes.Event], query)
 
     # -- what happened
 
@@ -264,16 +248,16 @@ class Client:
         Raises:
             UnreachableError: there is no server now, or none again for a minute.
         """
-        query = _parameters({"kind": tuple(kinds), "subject": subject})
+        query = {"kind": tuple(kinds), "subject": subject}
         last_id = None if after is None else str(after)
         lost_at: float | None = None
         while True:
             try:
-                for message in self._stream("/events/stream", query, last_id=last_id):
+                for message in self._wire.messages("/events/stream", query, last_id=last_id):
                     lost_at = None
                     last_id = message.last_id or last_id
                     if message.data:
-                        yield _read_event(self.url, message.data)
+                        yield self._wire.event(message)
             except UnreachableError:
                 now = time.monotonic()
                 lost_at = lost_at or now
@@ -286,27 +270,27 @@ class Client:
     ) -> Iterator[shapes.Event]:
         """Events that happened until now and are kept, oldest first, those behind the id `after`."""
         query = {"kind": tuple(kinds), "subject": subject, "after": after, "limit": limits.MAX_PAGE_SIZE}
-        return self._pages("/events", shapes.Page[shapes.Event], query)
+        return self._wire.pages("/events", shapes.Page[shapes.Event], query)
 
     # -- samples
 
     def sample(self, sample_id: str) -> shapes.Sample:
         """One nominated input, with its readings."""
-        return self._get(f"/samples/{_segment(sample_id)}", shapes.Sample)
+        return self._wire.get(f"/samples/{_segment(sample_id)}", shapes.Sample)
 
     def samples(self, model: str, *, device: str | None = None) -> Iterator[shapes.Sample]:
         """Nominated inputs that artifacts of a model answered, newest first, without readings."""
-        return self._pages(f"/models/{_segment(model)}/samples", shapes.Page[shapes.Sample], {"device": device})
+        return self._wire.pages(f"/models/{_segment(model)}/samples", shapes.Page[shapes.Sample], {"device": device})
 
     # -- data, runs, models
 
     def datasets(self) -> Iterator[shapes.Dataset]:
         """All datasets."""
-        return self._pages("/datasets", shapes.Page[shapes.Dataset])
+        return self._wire.pages("/datasets", shapes.Page[shapes.Dataset])
 
     def dataset(self, name: str) -> shapes.Dataset:
         """One dataset with its snapshots."""
-        return self._get(f"/datasets/{_segment(name)}", shapes.Dataset)
+        return self._wire.get(f"/datasets/{_segment(name)}", shapes.Dataset)
 
     def import_dataset(
         self,
@@ -352,25 +336,24 @@ class Client:
         except OSError as error:
             raise InputError(f"cannot read {path}: {error.strerror}") from error
         with file:
-            answer = self._send("POST", "/datasets", data=_given(form), files={"file": (path.name, file)})
-        return _parse(answer, shapes.Job)
+            return self._wire.ask("POST", "/datasets", shapes.Job, data=_given(form), files={"file": (path.name, file)})
 
     def dataset_rows(self, name: str, split: str = "evaluation") -> bytes:
         """The rows of a split without labels, as npz: `X` and `id`."""
-        return self._send("GET", f"/datasets/{_segment(name)}/rows", params={"split": split}).content
+        return self._wire.send("GET", f"/datasets/{_segment(name)}/rows", query={"split": split}).content
 
     def dataset_labels(self, name: str, split: str = "evaluation") -> bytes:
         """The labels of a split, as CSV: `id,label`."""
         query = {"split": split, "labels": "true"}
-        return self._send("GET", f"/datasets/{_segment(name)}/rows", params=query).content
+        return self._wire.send("GET", f"/datasets/{_segment(name)}/rows", query=query).content
 
     def runs(self) -> Iterator[shapes.Run]:
         """All trainings, newest first."""
-        return self._pages("/runs", shapes.Page[shapes.Run])
+        return self._wire.pages("/runs", shapes.Page[shapes.Run])
 
     def run(self, run_id: str) -> shapes.Run:
         """One training."""
-        return self._get(f"/runs/{_segment(run_id)}", shapes.Run)
+        return self._wire.get(f"/runs/{_segment(run_id)}", shapes.Run)
 
     def train(
         self,
@@ -394,45 +377,47 @@ class Client:
             "epochs": epochs,
             "options": options,
         }
-        return self._post("/runs", shapes.Job, _given(body))
+        return self._wire.post("/runs", shapes.Job, _given(body))
 
     def models(self) -> Iterator[shapes.Model]:
         """All models."""
-        return self._pages("/models", shapes.Page[shapes.Model])
+        return self._wire.pages("/models", shapes.Page[shapes.Model])
 
     def model(self, name: str) -> shapes.Model:
         """One model with its versions."""
-        return self._get(f"/models/{_segment(name)}", shapes.Model)
+        return self._wire.get(f"/models/{_segment(name)}", shapes.Model)
 
     def version(self, name: str, version: int) -> shapes.Version:
         """One version with its artifacts, labels, columns and channels."""
-        return self._get(f"/models/{_segment(name)}/versions/{version}", shapes.Version)
+        return self._wire.get(f"/models/{_segment(name)}/versions/{version}", shapes.Version)
 
     def artifact(self, name: str, version: int, variant: str) -> bytes:
         """The file of one variant, as devices get it."""
-        return self._send("GET", _artifact(name, version, variant)).content
+        return self._wire.send("GET", _artifact(name, version, variant)).content
 
     def descriptor(self, name: str, version: int, variant: str) -> bytes:
         """The exact bytes that TUF signs for one variant."""
-        return self._send("GET", f"{_artifact(name, version, variant)}/descriptor").content
+        return self._wire.send("GET", f"{_artifact(name, version, variant)}/descriptor").content
 
     def aliases(self, name: str) -> Iterator[shapes.AliasChange]:
         """How champion and challenger of a model went from version to version, newest first."""
-        return self._pages(f"/models/{_segment(name)}/aliases", shapes.Page[shapes.AliasChange])
+        return self._wire.pages(f"/models/{_segment(name)}/aliases", shapes.Page[shapes.AliasChange])
 
     def set_alias(self, name: str, alias: shapes.Alias, version: int | None, *, remark: str = "") -> shapes.AliasChange:
         """Give an alias to a version, or to none."""
         body = {"version": version, "remark": remark}
         path = f"/models/{_segment(name)}/aliases/{alias}"
-        return _parse(self._send("PUT", path, json=body), shapes.AliasChange)
+        return self._wire.ask("PUT", path, shapes.AliasChange, json=body)
 
     def publish(self, name: str, version: int, *, variant: str | None = None) -> shapes.Job:
         """Sign and list the artifacts of a version."""
-        return self._post(f"/models/{_segment(name)}/versions/{version}/publish", shapes.Job, {"variant": variant})
+        return self._wire.post(f"/models/{_segment(name)}/versions/{version}/publish", shapes.Job, {"variant": variant})
 
     def withdraw(self, name: str, version: int, *, variant: str | None = None) -> shapes.Job:
         """List the artifacts of a version no longer."""
-        return self._post(f"/models/{_segment(name)}/versions/{version}/withdraw", shapes.Job, {"variant": variant})
+        return self._wire.post(
+            f"/models/{_segment(name)}/versions/{version}/withdraw", shapes.Job, {"variant": variant}
+        )
 
     # -- drift
 
@@ -441,71 +426,70 @@ class Client:
     ) -> shapes.Drift:
         """What monitoring said last of a model, where it runs now; of one version also where it runs no more."""
         query = {"version": version, "deployment": deployment, "device": device}
-        return self._get(f"/models/{_segment(model)}/drift", shapes.Drift, query)
+        return self._wire.get(f"/models/{_segment(model)}/drift", shapes.Drift, query)
 
     def check_drift(
         self, model: str, *, version: int | None = None, deployment: str | None = None, device: str | None = None
     ) -> shapes.Drift:
         """Judge every window that came until now, and answer like `drift`."""
         query = {"version": version, "deployment": deployment, "device": device}
-        answer = self._send("POST", f"/models/{_segment(model)}/drift/check", params=_parameters(query))
-        return _parse(answer, shapes.Drift)
+        return self._wire.ask("POST", f"/models/{_segment(model)}/drift/check", shapes.Drift, query=query)
 
     def drift_history(
         self, model: str, *, version: int | None = None, deployment: str | None = None, device: str | None = None
     ) -> Iterator[shapes.DriftFinding]:
         """All findings of a model, the latest first; `device` as an empty text = of fleets only."""
         query = {"version": version, "deployment": deployment, "device": device}
-        return self._pages(f"/models/{_segment(model)}/drift/history", shapes.Page[shapes.DriftFinding], query)
+        return self._wire.pages(f"/models/{_segment(model)}/drift/history", shapes.Page[shapes.DriftFinding], query)
 
     # -- labels
 
     def label_queue(self, model: str, *, state: str = "open") -> Iterator[shapes.QueuedSample]:
         """The samples of a model that were chosen for a label, those that help most first."""
         path = f"/models/{_segment(model)}/labels/queue"
-        return self._pages(path, shapes.Page[shapes.QueuedSample], {"state": state})
+        return self._wire.pages(path, shapes.Page[shapes.QueuedSample], {"state": state})
 
     def label_queue_csv(self, model: str) -> bytes:
         """The open queue as a file whose column `label` is to be filled in, for `import_labels`."""
-        return self._send("GET", f"/models/{_segment(model)}/labels/queue.csv").content
+        return self._wire.send("GET", f"/models/{_segment(model)}/labels/queue.csv").content
 
     def add_labels(
         self, labels: Mapping[str, str], *, source: str | None = None, remark: str | None = None
     ) -> shapes.LabelsTaken:
         """Say what samples are, by sample id; the good labels are taken, each other one is named with its reason."""
         entries = [_given({"sample_id": name, "label": label, "remark": remark}) for name, label in labels.items()]
-        return self._post("/labels", shapes.LabelsTaken, _given({"labels": entries, "source": source}))
+        return self._wire.post("/labels", shapes.LabelsTaken, _given({"labels": entries, "source": source}))
 
     def import_labels(self, content: bytes, *, model: str | None = None) -> shapes.LabelsTaken:
         """The labels of a CSV file with the columns `sample_id` and `label`; `model` = samples of no other one."""
-        answer = self._send(
+        return self._wire.ask(
             "POST",
             "/labels/csv",
+            shapes.LabelsTaken,
+            query={"model": model},
             content=content,
-            params=_parameters({"model": model}),
             headers={"Content-Type": "text/csv; charset=utf-8"},
         )
-        return _parse(answer, shapes.LabelsTaken)
 
     def labels(self, model: str) -> Iterator[shapes.Label]:
         """Who said what of the samples of a model, newest first."""
-        return self._pages(f"/models/{_segment(model)}/labels", shapes.Page[shapes.Label])
+        return self._wire.pages(f"/models/{_segment(model)}/labels", shapes.Page[shapes.Label])
 
     def feedback(self, model: str, *, device_id: str, deployment: str, input_id: str, label: str) -> shapes.Label:
         """How an answer of a device turned out, as the device tells it."""
         body = {"device_id": device_id, "deployment": deployment, "input_id": input_id, "label": label}
-        return self._post(f"/models/{_segment(model)}/feedback", shapes.Label, body)
+        return self._wire.post(f"/models/{_segment(model)}/feedback", shapes.Label, body)
 
     # -- retraining
 
     def retraining_policy(self, model: str) -> shapes.RetrainingPolicy:
         """How a model is retrained."""
-        return self._get(f"/models/{_segment(model)}/retraining/policy", shapes.RetrainingPolicy)
+        return self._wire.get(f"/models/{_segment(model)}/retraining/policy", shapes.RetrainingPolicy)
 
     def set_retraining_policy(self, model: str, values: Mapping[str, Any]) -> shapes.RetrainingPolicy:
         """Make this the policy of a model; what is not named is the default."""
-        answer = self._send("PUT", f"/models/{_segment(model)}/retraining/policy", json=dict(values))
-        return _parse(answer, shapes.RetrainingPolicy)
+        path = f"/models/{_segment(model)}/retraining/policy"
+        return self._wire.ask("PUT", path, shapes.RetrainingPolicy, json=dict(values))
 
     def retrain(
         self,
@@ -525,30 +509,30 @@ class Client:
             "deployment": deployment,
             "remark": remark,
         }
-        return self._post(f"/models/{_segment(model)}/retrainings", shapes.Retraining, _given(body))
+        return self._wire.post(f"/models/{_segment(model)}/retrainings", shapes.Retraining, _given(body))
 
     def retrainings(self, model: str | None = None) -> Iterator[shapes.Retraining]:
         """Every firing of a trigger, of one model or of all, newest first."""
         path = "/retrainings" if model is None else f"/models/{_segment(model)}/retrainings"
-        return self._pages(path, shapes.Page[shapes.Retraining])
+        return self._wire.pages(path, shapes.Page[shapes.Retraining])
 
     def retraining(self, retraining_id: str) -> shapes.Retraining:
         """One retraining, with its nominations."""
-        return self._get(f"/retrainings/{_segment(retraining_id)}", shapes.Retraining)
+        return self._wire.get(f"/retrainings/{_segment(retraining_id)}", shapes.Retraining)
 
     def cancel_retraining(self, retraining_id: str) -> shapes.Retraining:
         """End a retraining; the model that runs goes on."""
-        return self._post(f"/retrainings/{_segment(retraining_id)}/cancel", shapes.Retraining)
+        return self._wire.post(f"/retrainings/{_segment(retraining_id)}/cancel", shapes.Retraining)
 
     # -- jobs
 
     def jobs(self) -> Iterator[shapes.Job]:
         """All jobs, newest first."""
-        return self._pages("/jobs", shapes.Page[shapes.Job])
+        return self._wire.pages("/jobs", shapes.Page[shapes.Job])
 
     def job(self, job_id: str) -> shapes.Job:
         """One job."""
-        return self._get(f"/jobs/{_segment(job_id)}", shapes.Job)
+        return self._wire.get(f"/jobs/{_segment(job_id)}", shapes.Job)
 
     def wait_job(
         self,
@@ -585,11 +569,11 @@ class Client:
 
     def rollouts(self) -> Iterator[shapes.Rollout]:
         """All rollouts, newest first."""
-        return self._pages("/rollouts", shapes.Page[shapes.Rollout])
+        return self._wire.pages("/rollouts", shapes.Page[shapes.Rollout])
 
     def rollout(self, rollout_id: str) -> shapes.Rollout:
         """One rollout with its waves."""
-        return self._get(f"/rollouts/{_segment(rollout_id)}", shapes.Rollout)
+        return self._wire.get(f"/rollouts/{_segment(rollout_id)}", shapes.Rollout)
 
     def create_rollout(
         self,
@@ -612,63 +596,15 @@ class Client:
             "waves": None if waves is None else list(waves),
             "intent": intent,
         }
-        return self._post("/rollouts", shapes.Rollout, _given(body))
+        return self._wire.post("/rollouts", shapes.Rollout, _given(body))
 
     def abort_rollout(self, rollout_id: str) -> shapes.Rollout:
         """Offer to no further device."""
-        return self._post(f"/rollouts/{_segment(rollout_id)}/abort", shapes.Rollout)
+        return self._wire.post(f"/rollouts/{_segment(rollout_id)}/abort", shapes.Rollout)
 
     def installations(self, rollout_id: str) -> Iterator[shapes.Installation]:
         """Each deployment's part in a rollout."""
-        return self._pages(f"/rollouts/{_segment(rollout_id)}/installations", shapes.Page[shapes.Installation])
-
-    # -- the wire
-
-    def _get(self, path: str, kind: type[_A], query: Query | None = None) -> _A:
-        return _parse(self._send("GET", path, params=_parameters(query or {})), kind)
-
-    def _post(self, path: str, kind: type[_A], body: Mapping[str, Any] | None = None) -> _A:
-        return _parse(self._send("POST", path, json=body), kind)
-
-    def _pages(self, path: str, kind: type[shapes.Page[_A]], query: Query | None = None) -> Iterator[_A]:
-        params = _parameters(query or {})
-        while True:
-            page = _parse(self._send("GET", path, params=params), kind)
-            yield from page.items
-            if page.next is None:
-                return
-            params["cursor"] = page.next
-
-    def _stream(self, path: str, query: Mapping[str, Any], *, last_id: str | None) -> Iterator[Message]:
-        """The messages of one connection, until it ends."""
-        headers = {"Accept": "text/event-stream"} | ({"Last-Event-ID": last_id} if last_id else {})
-        timeout = httpx.Timeout(_SILENCE.total_seconds(), connect=_CONNECT_TIMEOUT.total_seconds())
-        try:
-            with self._http.stream("GET", path, params=query, headers=headers, timeout=timeout) as answer:
-                if not answer.is_success:
-                    answer.read()
-                    raise _error(self.url, answer)
-                yield from read_messages(answer.iter_lines())
-        except (httpx.TransportError, httpx.InvalidURL) as error:
-            raise UnreachableError(f"cannot follow {self.url}: {error}; is the server running there?") from error
-
-    def _send(self, method: str, path: str, **content: Any) -> httpx.Response:
-        try:
-            answer = self._http.request(method, path, **content)
-        except httpx.TimeoutException as error:
-            raise UnreachableError(f"{self.url} did not answer in time; is the server busy or gone?") from error
-        except (httpx.TransportError, httpx.InvalidURL) as error:
-            raise UnreachableError(f"cannot reach {self.url}: {error}; is the server running there?") from error
-        if not answer.is_success:
-            raise _error(self.url, answer)
-        return answer
-
-
-def _read_event(url: str, data: str) -> shapes.Event:
-    try:
-        return shapes.read(data.encode(), shapes.Event)
-    except MessageError as error:
-        raise UnreachableError(f"{url} streams: {error}; is another program listening there?") from error
+        return self._wire.pages(f"/rollouts/{_segment(rollout_id)}/installations", shapes.Page[shapes.Installation])
 
 
 def _segment(name: str) -> str:
@@ -682,53 +618,3 @@ def _artifact(model: str, version: int, variant: str) -> str:
 
 def _given(body: Mapping[str, Any]) -> dict[str, Any]:
     return {key: value for key, value in body.items() if value is not None}
-
-
-def _parameters(query: Query) -> dict[str, str | tuple[str, ...]]:
-    return {key: _parameter(value) for key, value in query.items() if value is not None}
-
-
-def _parameter(value: str | float | datetime | tuple[str, ...]) -> str | tuple[str, ...]:
-    match value:
-        case datetime():
-            return value.isoformat()
-        case tuple():
-            return value  # repeated
-        case _:
-            return str(value)
-
-
-def _parse(answer: httpx.Response, kind: type[_A]) -> _A:
-    try:
-        return shapes.read(answer.content, kind)
-    except MessageError as error:
-        raise UnreachableError(f"{answer.url} answered: {error}; is another program listening there?") from error
-
-
-def _told(field: shapes.FieldProblem) -> str:
-    """What is wrong with one field, or with the whole body."""
-    name = field.pointer.removeprefix("#").removeprefix("/")
-    return f"{name}: {field.detail}" if name else field.detail
-
-
-def _error(url: str, answer: httpx.Response) -> Exception:
-    """The error that a problem document stands for."""
-    try:
-        problem = shapes.read(answer.content, shapes.Problem)
-    except MessageError:
-        return UnreachableError(
-            f"{url} answered {answer.status_code} without a problem document; is another program listening there?"
-        )
-    fields = "; ".join(_told(field) for field in problem.errors)
-    text = fields or problem.detail or problem.title
-    match problem.status:
-        case 401 | 403:
-            return AccessError(text)
-        case 404:
-            return NotFoundError(text)
-        case 409 | 412:
-            return ConflictError(text)
-        case 400 | 413 | 422:
-            return InputError(text)
-        case _:
-            return ServerError(f"{problem.status} {problem.title}: {text}")

@@ -28,9 +28,9 @@ from edgeops.cli import (
     train,
     up,
 )
-from edgeops.cli.exits import Exit, exit_code
 from edgeops.cli.output import printable
 from edgeops.errors import EdgeOpsError
+from edgeops.exits import Exit, exit_code
 
 _DEBUG = "EDGEOPS_DEBUG"
 

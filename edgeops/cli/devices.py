@@ -20,7 +20,6 @@ app = typer.Typer(help="Enrolled devices.", no_args_is_help=True)
 
 DeviceId = Annotated[str, typer.Argument(metavar="DEVICE", help="Id of the device, as `devices list` shows it.")]
 Deployment = Annotated[str | None, typer.Option(help="Only of this deployment.")]
-Moment = Annotated[datetime | None, typer.Option(parser=parse_moment, metavar="MOMENT")]
 
 
 @app.command("list")

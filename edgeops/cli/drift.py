@@ -10,12 +10,12 @@ import typer
 from edgeops.api.client import Client
 from edgeops.api.shapes import ChannelDrift, Drift, DriftFinding
 from edgeops.cli.connection import connected
-from edgeops.cli.exits import Exit
 from edgeops.cli.options import AsJson, Limit
 from edgeops.cli.output import abridged, print_json, print_table, printable
 from edgeops.cli.reference import parse_model_version
 from edgeops.drift.finding import Kind, Verdict
 from edgeops.drift.movement import Movement
+from edgeops.exits import Exit
 
 app = typer.Typer(help="Whether the world still looks like what a model learnt from.", no_args_is_help=True)
 

@@ -11,11 +11,11 @@ import typer
 from edgeops.api.client import Client
 from edgeops.api.shapes import LabelsTaken
 from edgeops.cli.connection import connected
-from edgeops.cli.exits import Exit
 from edgeops.cli.live import say
 from edgeops.cli.options import AsJson, Limit
 from edgeops.cli.output import print_json, print_table, printable
 from edgeops.errors import InputError
+from edgeops.exits import Exit
 
 app = typer.Typer(help="Samples that wait for a label, and what people say they are.", no_args_is_help=True)
 

@@ -11,11 +11,11 @@ import typer
 from edgeops.api.client import Client
 from edgeops.api.shapes import Retraining, RetrainingPolicy
 from edgeops.cli.connection import connected
-from edgeops.cli.exits import GateRefusedError
 from edgeops.cli.live import say
 from edgeops.cli.options import AsJson, Limit, Timeout, parse_span
 from edgeops.cli.output import print_facts, print_json, print_json_line, print_table, printable
 from edgeops.errors import ServerError, WaitTimeoutError
+from edgeops.exits import GateRefusedError
 from edgeops.learning.retraining import WAITS_FOR, RetrainingState
 from edgeops.learning.triggers import Mode
 

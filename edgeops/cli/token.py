@@ -5,7 +5,7 @@ from typing import Annotated
 import typer
 
 from edgeops.api.client import Client
-from edgeops.api.shapes import Role
+from edgeops.api.roles import Role
 from edgeops.cli.connection import connected
 from edgeops.cli.live import say
 from edgeops.cli.options import AsJson

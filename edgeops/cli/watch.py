@@ -11,9 +11,9 @@ from datetime import timedelta
 
 from edgeops.api.client import Client
 from edgeops.api.shapes import Installation, Rollout
-from edgeops.cli.exits import RolloutEndedBadlyError
 from edgeops.cli.output import printable
 from edgeops.errors import WaitTimeoutError
+from edgeops.exits import RolloutEndedBadlyError
 
 #: What a finished rollout has shown, and no more than that.
 PROOF = "installed and running"

@@ -45,8 +45,6 @@ class GoldenVerdict(msgspec.Struct, frozen=True, kw_only=True):
     """Whether a runtime answers as it must."""
 
     ok: bool
-    #: In steps of an integer output, or as a share of a float tensor's largest value; the worst over all.
-    worst_difference: float
     detail: str
 
 
@@ -83,16 +81,18 @@ def check_golden(model: "Model", golden: bytes) -> GoldenVerdict:
             worst = max(worst, difference)
             if not difference <= tolerance(got.dtype, runtime):
                 detail = f"golden vector {number}, output {position}: differs by {difference:g}"
-                return GoldenVerdict(ok=False, worst_difference=worst, detail=f"{detail} under {runtime}")
+                return GoldenVerdict(ok=False, detail=f"{detail} under {runtime}")
             if _is_class(model.manifest, position) and not _same_class(got, want):
                 detail = f"golden vector {number}: class {int(got.argmax())} instead of {int(want.argmax())}"
-                return GoldenVerdict(ok=False, worst_difference=worst, detail=f"{detail} under {runtime}")
+                return GoldenVerdict(ok=False, detail=f"{detail} under {runtime}")
     detail = f"{len(windows)} golden vectors answered, worst difference {worst:g}"
-    return GoldenVerdict(ok=True, worst_difference=worst, detail=detail)
+    return GoldenVerdict(ok=True, detail=detail)
 
 
 def tolerance(dtype: np.dtype[Any], runtime: str) -> float:
-    """How far an output of this type may be off under this runtime, in the units of `GoldenVerdict`."""
+    """How far an output of this type may be off under this runtime: in steps of an integer output, or as a share of a
+    float tensor's largest value.
+    """  # noqa: D205 - one sentence
     if dtype.kind == "f":
         return _TFLITE_RUNTIME_FLOAT_SHARE if runtime == TFLITE_RUNTIME else _FLOAT_SHARE
     return _TFLITE_RUNTIME_STEPS if runtime == TFLITE_RUNTIME else _INTEGER_STEPS

@@ -1,10 +1,7 @@
-"""Which rows one inference sees: a sliding window over a stream, or over a whole table.
+"""Which rows one inference sees: a sliding window over a stream.
 
-`WindowBuffer` takes rows one by one, `windows_of` a table at once; both give the same windows. This module does not
-look at values.
+This module does not look at values.
 """
-
-from collections.abc import Sequence
 
 import numpy as np
 from numpy.typing import NDArray
@@ -69,20 +66,3 @@ class WindowBuffer:
         self._end = 0
         self._due = self._rows
         self._last_s = None
-
-
-def windows_of(rows: Rows, window: InputWindow, *, at_s: Sequence[float] | None = None) -> Rows:
-    """All windows (n, rows, columns) of a table (m, columns), as pushing its rows in order would give them."""
-    if at_s is None or window.max_gap_s is None:
-        segments = [rows]
-    else:
-        steps = np.diff(np.asarray(at_s, np.float64))
-        segments = np.split(rows, np.flatnonzero(~((steps >= 0) & (steps <= window.max_gap_s))) + 1)
-    pieces = [
-        np.lib.stride_tricks.sliding_window_view(segment, window.rows, axis=0)[:: window.stride].transpose(0, 2, 1)
-        for segment in segments
-        if len(segment) >= window.rows
-    ]
-    if not pieces:
-        return np.empty((0, window.rows, len(window.columns)), np.float32)
-    return np.ascontiguousarray(np.concatenate(pieces), dtype=np.float32)

@@ -18,8 +18,8 @@ from edgeops.sketch.window import LIMIT, Integers, Sketch
 MAX_ALIKE_ROWS = 1 << 15
 #: Behind the histogram: total, squares, steps, low, high; a window of one row has no steps.
 _NUMBERS = 5
-#: Of a number: 63 bits, 7 each.
-_MAX_BYTES = 9
+#: Of a number, 7 bits each: more than so many rows need, and few enough for sums of two to fit into 64 bits.
+_MAX_BYTES = 8
 _ENDS_BELOW = 0x80
 
 
@@ -38,13 +38,13 @@ def unpack_alike(packed: Sequence[bytes], shape: Shape) -> list[Sketch | None]:
     """The sketches of one shape; None for one that has to be read alone."""
     channels, length = shape.channels, packed_length(shape.rows)
     # Room behind the last one, so that one that claims too much finds its wrong end inside the buffer.
-    room = bytes(channels * (length + _NUMBERS) + _MAX_BYTES)
+    room = bytes(channels * (length + _NUMBERS))
     data = np.frombuffer(b"".join([*packed, room]), np.uint8)
     ends = np.cumsum([len(each) for each in packed])
     starts = ends - [len(each) for each in packed] + shape.head
     places, first, last, at = _places(data, starts, channels=channels, length=length)
     good = (at == ends) & (last - first < _MAX_BYTES).all(axis=(1, 2))
-    moments, possible = _moments(_numbers(data, first, last), shape.rows, good)
+    moments, possible = _moments(_numbers(data, first, last), shape.rows)
     good &= possible
     histograms = data[places.ravel()[:, np.newaxis] + np.arange(length)]
     counts, are_counts = unpack_counts(histograms, shape.rows)
@@ -70,20 +70,20 @@ def _places(
     at = starts
     for channel in range(channels):
         places[:, channel] = at
-        at = np.minimum(at + length, len(data) - _NUMBERS)
+        at = at + length
         own = ends[before[at][:, np.newaxis] + np.arange(_NUMBERS)]
         last[:, channel] = own
         first[:, channel, 0] = at
         first[:, channel, 1:] = own[:, :-1] + 1
         at = own[:, -1] + 1
-    return np.minimum(places, len(data) - length), first, last, at
+    return places, first, last, at
 
 
 def _numbers(data: NDArray[np.uint8], first: Integers, last: Integers) -> Integers:
     """LEB128 numbers (n, channels, 5); -1 where one is not in its shortest form."""
     size = last - first
     numbers = np.zeros(first.shape, np.int64)
-    for byte in range(min(_MAX_BYTES, int(size.max(initial=0)) + 1)):
+    for byte in range(min(_MAX_BYTES, int(size.max()) + 1)):
         part = data[np.minimum(first + byte, last)].astype(np.int64) & 0x7F
         part <<= 7 * byte
         numbers += np.where(byte <= size, part, 0)
@@ -91,20 +91,16 @@ def _numbers(data: NDArray[np.uint8], first: Integers, last: Integers) -> Intege
     return numbers
 
 
-def _moments(numbers: Integers, rows: int, good: NDArray[np.bool_]) -> tuple[Integers, NDArray[np.bool_]]:
+def _moments(numbers: Integers, rows: int) -> tuple[Integers, NDArray[np.bool_]]:
     """Total, squares, pairs, steps, low, high (n, 6, channels), and which sketches have possible ones."""
-    packed_total, excess, steps, below, above = np.where(good[:, np.newaxis], np.moveaxis(numbers, 2, 0), 0)
+    packed_total, excess, steps, below, above = np.moveaxis(numbers, 2, 0)
     pairs = rows - 1
-    total = np.where(packed_total & 1, -(packed_total + 1 >> 1), packed_total >> 1)
+    total = np.where(packed_total & 1, ~(packed_total >> 1), packed_total >> 1)
     mean = total // rows
     squares = -(-total * total // rows) + excess
     low, high = mean - below, mean + above
-    bounded = (
-        (numbers.min(axis=(1, 2), initial=0) >= 0)
-        & (packed_total <= 2 * rows * LIMIT).all(axis=1)
-        & (excess <= rows * LIMIT**2).all(axis=1)
-        & (steps <= pairs * (2 * LIMIT) ** 2).all(axis=1)
-    )
-    possible = (low >= -LIMIT) & (high <= LIMIT) & (squares <= rows * LIMIT**2) & (high * rows >= total)
+    # Together they bound the total, whose square then fits.
+    possible = (low >= -LIMIT) & (high <= LIMIT) & (high * rows >= total)
+    possible &= (squares <= rows * LIMIT**2) & (steps <= pairs * (2 * LIMIT) ** 2)
     moments = np.stack((total, squares, np.full_like(total, pairs), steps, low, high), axis=1)
-    return moments, bounded & possible.all(axis=1)
+    return moments, ((numbers >= 0).all(axis=2) & possible).all(axis=1)

@@ -50,6 +50,6 @@ class ClassSketches(msgspec.Struct, frozen=True, kw_only=True, array_like=True):
 
 def owners(counts: NDArray[np.int64]) -> NDArray[np.uint8]:
     """Which sketch each bin of the answer's histogram (32,) belongs to: the most frequent first."""
-    ranks = np.argsort(-counts, kind="stable").argsort(kind="stable")
+    ranks = np.argsort(-counts, kind="stable").argsort()
     sketches = min(MOST_CLASSES, max(int(np.count_nonzero(counts)), 1))
     return np.minimum(ranks, sketches - 1).astype(np.uint8)

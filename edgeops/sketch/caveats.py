@@ -20,10 +20,10 @@ def reference_warnings(profile: ReferenceProfile) -> tuple[str, ...]:
     warnings = [_constant_warning(profile, summary)]
     if profile.ordered:
         warnings += [_wandering_warning(profile), _slow_warning(profile, summary)]
-    return tuple(warning for warning in warnings if warning)
+    return tuple(warning for warning in warnings if warning is not None)
 
 
-def _constant_warning(profile: ReferenceProfile, summary: Sketch) -> str:
+def _constant_warning(profile: ReferenceProfile, summary: Sketch) -> str | None:
     constant = [
         channel.name
         for channel, low, high, present in zip(
@@ -32,14 +32,14 @@ def _constant_warning(profile: ReferenceProfile, summary: Sketch) -> str:
         if not channel.discrete and (low == high or present == 0)
     ]
     if not constant:
-        return ""
+        return None
     return (
         f"{_named(constant)} never changed in these rows: no distribution can be compared with theirs, only that they"
         " begin to change; leave them out, or bring rows in which they move"
     )
 
 
-def _wandering_warning(profile: ReferenceProfile) -> str:
+def _wandering_warning(profile: ReferenceProfile) -> str | None:
     """The longest blocks still differ: a cycle or trend that the rows do not cover several times."""
     wandering = [
         channel.name
@@ -47,21 +47,21 @@ def _wandering_warning(profile: ReferenceProfile) -> str:
         if len(channel.wander) and np.frombuffer(channel.wander, "<f4")[-1] >= _WANDERS
     ]
     if not wandering:
-        return ""
+        return None
     return (
         f"{_named(wandering)} differ between the quarters of these rows: they are shorter than the process's cycle, or"
         " follow a trend; drift of that size will not be told; bring rows of several cycles"
     )
 
 
-def _slow_warning(profile: ReferenceProfile, summary: Sketch) -> str:
+def _slow_warning(profile: ReferenceProfile, summary: Sketch) -> str | None:
     slow = [
         channel.name
         for channel, present in zip(profile.channels, summary.present.tolist(), strict=True)
         if present and present * (1 - max(channel.lag1, 0.0)) / (1 + max(channel.lag1, 0.0)) < _LEAST_INDEPENDENT
     ]
     if not slow:
-        return ""
+        return None
     return (
         f"{_named(slow)} change so slowly that these rows are worth fewer than {_LEAST_INDEPENDENT:g} independent ones:"
         " expect NOT_ENOUGH_EVIDENCE; bring rows of a longer time"

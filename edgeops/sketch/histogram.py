@@ -77,14 +77,10 @@ def unpack_counts(data: NDArray[np.uint8], total: int) -> tuple[NDArray[np.int64
     byte, bit = divmod(EDGES * low, 8)
     high = np.unpackbits(data[:, byte:], axis=1, bitorder="little")[:, bit:].view(np.bool_)
     good = np.count_nonzero(high, axis=1) == EDGES
-    all_good = bool(good.all())
-    marks = np.flatnonzero(high if all_good else high[good]).reshape(-1, EDGES)
+    marks = np.flatnonzero(high[good]).reshape(-1, EDGES)
     marks -= np.arange(0, len(marks) * high.shape[1], high.shape[1])[:, np.newaxis] + np.arange(EDGES)
     running = _low_parts(data, low)
-    if all_good:
-        running += marks << low
-    else:
-        running[good] += marks << low
+    running[good] += marks << low
     counts = np.empty((len(data), HISTOGRAM_BINS), np.int64)
     counts[:, 0] = running[:, 0]
     np.subtract(running[:, 1:], running[:, :-1], out=counts[:, 1:-1])
@@ -98,7 +94,7 @@ def _low_parts(data: NDArray[np.uint8], low: int) -> NDArray[np.int64]:
     if low:
         first, shift = np.divmod(np.arange(0, EDGES * low, low), 8)
         for byte in range((low + 14) // 8):
-            parts |= data.take(np.minimum(first + byte, data.shape[1] - 1), axis=1).astype(np.int64) << 8 * byte
+            parts |= data.take(first + byte, axis=1).astype(np.int64) << 8 * byte
         parts >>= shift
         parts &= (1 << low) - 1
     return parts

@@ -70,7 +70,7 @@ def pack(sketch: Sketch) -> bytes:
         out += counts
         count = sketch.rows - absent
         if count:
-            _put_moments(out, count, max(count - 1, 0) - without, moments)
+            _put_moments(out, count, count - 1 - without, moments)
     return bytes(out)
 
 
@@ -166,7 +166,7 @@ def _read(data: bytes) -> "_Parts | MessageError":
 def _taken_apart(data: bytes) -> _Parts:
     reader, channels, rows, flags = _read_head(data)
     parts = _Parts(rows, [], [], [])
-    whole_pairs, length = max(rows - 1, 0), packed_length(rows)
+    whole_pairs, length = rows - 1, packed_length(rows)
     for channel in range(channels):
         if flags >> channel & 1:
             present, pairs = _read_broken(reader, rows)
@@ -242,12 +242,13 @@ def _read_broken(reader: Reader, rows: int) -> tuple[int, int]:
 def _read_moments(reader: Reader, present: int, pairs: int) -> tuple[int, ...]:
     """Total, squares, pairs, steps, low, high."""
     varint = reader.varint
-    total = unzigzag(varint(2 * present * LIMIT))
-    squares = _least_squares(total, present) + varint(present * LIMIT**2)
+    total = unzigzag(varint())
+    squares = _least_squares(total, present) + varint()
     steps = varint(pairs * (2 * LIMIT) ** 2) if pairs else 0
     mean = total // present
-    low = mean - varint(2 * LIMIT)
-    high = mean + varint(2 * LIMIT)
+    low = mean - varint()
+    high = mean + varint()
+    # Together they bound the total.
     if not (low >= -LIMIT and high <= LIMIT and squares <= present * LIMIT**2 and high * present >= total):
         raise MessageError(f"a sketch with moments that {present} rows cannot have")
     return total, squares, pairs, steps, low, high

@@ -117,7 +117,7 @@ def decode_reference(data: bytes) -> ReferenceProfile:
     """
     try:
         profile = msgspec.msgpack.decode(data, type=ReferenceProfile)
-    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError, OverflowError) as error:
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
         raise ArtifactError(f"not a reference profile: {error}") from error
     if profile.format != FORMAT:
         raise ArtifactError(f"reference profile format {profile.format}, this version reads {FORMAT}; update EdgeOps")
@@ -138,8 +138,7 @@ def decode_reference(data: bytes) -> ReferenceProfile:
 
 def _check_channel(channel: ReferenceChannel, *, lengths: int) -> None:
     name = channel.name[:80]
-    edges = np.frombuffer(channel.edges, "<f4") if len(channel.edges) == 4 * EDGES else np.empty(0)
-    if len(edges) != EDGES or not (edges[1:] >= edges[:-1]).all():
+    if len(channel.edges) != 4 * EDGES or not _ascend(channel.edges):
         raise ArtifactError(f"channel {name!r} of the reference profile needs {EDGES} ascending edges")
     if not (np.isfinite(channel.centre) and np.isfinite(channel.step) and channel.step > _LEAST_STEP):
         raise ArtifactError(
@@ -159,6 +158,11 @@ def _check_shared(profile: ReferenceProfile) -> None:
         raise ArtifactError(f"the reference profile's blocks of {lengths} rows must ascend from 1")
     if len(profile.calibration) not in (0, 4 * limits.HISTOGRAM_BINS) or not _are_shares(profile.calibration):
         raise ArtifactError("the reference profile's calibration needs 32 shares")
+
+
+def _ascend(data: bytes) -> bool:
+    values = np.frombuffer(data, "<f4")
+    return bool((values[1:] >= values[:-1]).all())
 
 
 def _are_shares(data: bytes) -> bool:

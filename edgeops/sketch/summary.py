@@ -30,7 +30,7 @@ def autocorrelation(sketch: Sketch) -> NDArray[np.float64]:
     known = (sketch.pairs > 0) & (variance > 0)
     ratio = np.divide(sketch.steps, sketch.pairs, out=np.zeros(sketch.channels), where=known)
     halves = np.divide(ratio, 2 * variance, out=np.ones(sketch.channels), where=known)
-    return np.asarray(np.clip(1 - halves, -1, 1))
+    return np.asarray(np.maximum(1 - halves, -1))
 
 
 def summarize(sketch: Sketch, profile: ReferenceProfile) -> tuple[ChannelSummary, ...]:

@@ -13,7 +13,7 @@ def zigzag(value: int) -> int:
 
 def unzigzag(value: int) -> int:
     """The inverse of `zigzag`."""
-    return value >> 1 if value & 1 == 0 else -(value + 1 >> 1)
+    return value >> 1 if value & 1 == 0 else ~(value >> 1)
 
 
 def put(out: bytearray, value: int) -> None:
@@ -50,7 +50,7 @@ class Reader:
         self._at += length
         return piece
 
-    def varint(self, most: int) -> int:
+    def varint(self, most: int | None = None) -> int:
         """The next number, in its shortest form.
 
         Raises:
@@ -68,7 +68,9 @@ class Reader:
                     raise MessageError("a sketch with a number of more than 63 bits")
         except IndexError:
             raise MessageError(f"a sketch ends at byte {len(data)} inside a number") from None
-        if value > most or (byte == 0 and shift):
+        if byte == 0 and shift:
+            raise MessageError(f"a sketch with {value} in a longer form than needed")
+        if most is not None and value > most:
             raise MessageError(f"a sketch with {value} where at most {most} is possible")
         self._at = at + 1
         return value

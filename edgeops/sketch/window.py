@@ -199,8 +199,6 @@ class Sketcher:
     def _on_grid(self, values: NDArray[np.float32], finite: NDArray[np.bool_] | None) -> NDArray[np.float64]:
         """Whole numbers in double; 0 where missing."""
         z = values.astype(np.float64)
-        if finite is not None:
-            z[~finite] = 0
         z -= self._centre
         z *= self._per_unit
         np.rint(z, out=z)

@@ -10,7 +10,7 @@ from typing import Annotated
 from fastapi import Depends, HTTPException
 from fastapi.security import HTTPAuthorizationCredentials, HTTPBearer
 
-from edgeops.api.shapes import Role
+from edgeops.api.roles import Role
 from fleet_server.access import Identity
 from fleet_server.api.server import ServerOf
 

@@ -89,12 +89,6 @@ def record(
     return None
 
 
-def get(connection: Connection, finding_id: str) -> Finding | None:
-    """One finding, or None."""
-    row = connection.execute(select(findings).where(findings.c.id == finding_id)).one_or_none()
-    return None if row is None else _finding(row)
-
-
 def newest(connection: Connection, stream: Stream, device_id: str = FLEET) -> Finding | None:
     """The spell that runs: of the fleet, or of one device."""
     own = _own(stream) & (findings.c.device_id == device_id)

@@ -18,7 +18,6 @@ from fleet_server.db.events import EventKind
 from fleet_server.db.tables import label_queue
 
 #: Ids in one IN (...).
-_IN_IDS = 1_000
 
 
 class ItemState(StrEnum):
@@ -80,15 +79,6 @@ def page(
     if after is not None:
         query = query.where(tuple_(*order) > after)
     return tuple(_item(row) for row in connection.execute(query.order_by(*order).limit(limit)))
-
-
-def some(connection: Connection, sample_ids: Sequence[str]) -> dict[str, Item]:
-    """Those of the samples that were ever chosen, by id."""
-    found: dict[str, Item] = {}
-    for start in range(0, len(sample_ids), _IN_IDS):
-        query = select(label_queue).where(label_queue.c.sample_id.in_(sample_ids[start : start + _IN_IDS]))
-        found |= {row.sample_id: _item(row) for row in connection.execute(query)}
-    return found
 
 
 def counts(connection: Connection, retraining_id: str) -> Counter[ItemState]:

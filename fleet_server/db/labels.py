@@ -24,11 +24,9 @@ from edgeops.learning.labels import (
 from fleet_server.db import events, label_queue
 from fleet_server.db.events import EventKind
 from fleet_server.db.label_queue import ItemState
+from fleet_server.db.many import portions
 from fleet_server.db.tables import label_queue as label_queue_rows
 from fleet_server.db.tables import labels
-
-#: Ids in one IN (...).
-_IN_IDS = 1_000
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -85,8 +83,8 @@ def add(connection: Connection, new: Sequence[NewLabel], now: datetime) -> dict[
 def of_samples(connection: Connection, sample_ids: Sequence[str]) -> dict[str, list[Statement]]:
     """All that was said of these samples, oldest first, by sample."""
     found: dict[str, list[Statement]] = defaultdict(list)
-    for start in range(0, len(sample_ids), _IN_IDS):
-        query = select(labels).where(labels.c.sample_id.in_(sample_ids[start : start + _IN_IDS]))
+    for ids in portions(sample_ids):
+        query = select(labels).where(labels.c.sample_id.in_(ids))
         for row in connection.execute(query.order_by(labels.c.id)):
             found[row.sample_id].append(_statement(row))
     return found
@@ -121,11 +119,6 @@ def samples_labelled_since(connection: Connection, model: str, since: datetime |
     if since is not None:
         query = query.where(labels.c.at > since)
     return connection.execute(query).scalar_one()
-
-
-def models(connection: Connection) -> tuple[str, ...]:
-    """The models of which samples were labelled."""
-    return tuple(connection.execute(select(labels.c.model).distinct().order_by(labels.c.model)).scalars())
 
 
 def _statement(row: Row[Any]) -> Statement:

@@ -1,10 +1,10 @@
-"""One INSERT for many rows, and one SELECT for many keys, at the driver's speed.
+"""One INSERT for many rows, one SELECT for many keys at the driver's speed, and many ids in portions.
 
 SQLAlchemy prepares the parameters of every row anew, which takes longer than SQLite takes to store the row.
 Here the statement is compiled once per call, and a row becomes a tuple in its order.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from functools import lru_cache
 from operator import itemgetter
 from typing import Any
@@ -16,7 +16,17 @@ from sqlalchemy.types import TypeDecorator
 _SIZES = (1, 16, 64, 256)
 _LARGEST = _SIZES[-1]
 
+#: Ids in one IN (...).
+_IN_IDS = 1_000
+
 Rows = Sequence[Row[Any]]
+
+
+def portions(ids: Collection[str]) -> Iterator[list[str]]:
+    """The ids, each once and in order, so many at a time as one IN (...) takes."""
+    ordered = sorted(set(ids))
+    for start in range(0, len(ordered), _IN_IDS):
+        yield ordered[start : start + _IN_IDS]
 
 
 def insert_many(connection: Connection, statement: Insert, rows: Sequence[Mapping[str, Any]]) -> None:

@@ -22,12 +22,11 @@ from edgeops.rollout.rollout import OPEN, RolloutState
 from fleet_server.db import events
 from fleet_server.db.events import EventKind
 from fleet_server.db.identifiers import new_id
+from fleet_server.db.many import portions
 from fleet_server.db.tables import artifacts, devices, installations, rollouts, waves
 
 #: Rows in one INSERT; SQLite allows 32,766 values.
 _INSERT_ROWS = 1_000
-#: Ids in one IN (...).
-_IN_IDS = 1_000
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -258,9 +257,9 @@ def unfinished_on(
 ) -> tuple[Installation, ...]:
     """Installations on these devices that were not asked yet, or have not ended."""
     found: list[Installation] = []
-    for start in range(0, len(device_ids), _IN_IDS):
+    for ids in portions(device_ids):
         query = select(installations).where(
-            installations.c.device_id.in_(device_ids[start : start + _IN_IDS]),
+            installations.c.device_id.in_(ids),
             installations.c.state.in_([InstallationState.PENDING, *machine.OPEN]),
         )
         if deployment is not None:

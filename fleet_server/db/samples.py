@@ -3,19 +3,16 @@
 Which of them wait for a label, and which have one, is in `control` (`label_queue`, `labels`).
 """
 
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, TypedDict
 
 from sqlalchemy import Connection, Row, delete, select, tuple_
 
-from fleet_server.db.many import insert_many
+from fleet_server.db.many import insert_many, portions
 from fleet_server.db.tables import samples
 from fleet_server.db.upsert import insert
-
-#: Ids in one IN (...).
-_IN_IDS = 1_000
 
 
 class SampleRow(TypedDict):
@@ -78,7 +75,7 @@ def some(connection: Connection, sample_ids: Collection[str]) -> tuple[Sample, .
     """Those of these samples that are there, by id."""
     return tuple(
         _sample(row)
-        for ids in _portions(sample_ids)
+        for ids in portions(sample_ids)
         for row in connection.execute(select(samples).where(samples.c.id.in_(ids)).order_by(samples.c.id))
     )
 
@@ -87,7 +84,7 @@ def of_nominations(connection: Connection, nomination_ids: Collection[str]) -> t
     """All samples of these nominations, by id."""
     found = [
         _sample(row)
-        for ids in _portions(nomination_ids)
+        for ids in portions(nomination_ids)
         for row in connection.execute(select(samples).where(samples.c.nomination.in_(ids)))
     ]
     return tuple(sorted(found, key=lambda sample: sample.id))
@@ -139,14 +136,8 @@ def keys_before(
 def drop(connection: Connection, sample_ids: Collection[str]) -> int:
     """Forget these samples; how many there were."""
     return sum(
-        connection.execute(delete(samples).where(samples.c.id.in_(ids))).rowcount for ids in _portions(sample_ids)
+        connection.execute(delete(samples).where(samples.c.id.in_(ids))).rowcount for ids in portions(sample_ids)
     )
-
-
-def _portions(ids: Collection[str]) -> Iterator[list[str]]:
-    ordered = sorted(set(ids))
-    for start in range(0, len(ordered), _IN_IDS):
-        yield ordered[start : start + _IN_IDS]
 
 
 def _sample(row: Row[Any]) -> Sample:

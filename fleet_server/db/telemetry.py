@@ -84,16 +84,6 @@ class Quarantined:
     payload_bytes: int
 
 
-@dataclass(frozen=True, slots=True)
-class Received:
-    """Sums over all windows of one deployment on one device."""
-
-    windows: int
-    rows: int
-    source_rows: int
-    record_bytes: int
-
-
 def window_page(
     connection: Connection,
     device_id: str,
@@ -179,17 +169,6 @@ def latest_arrivals(
     """The `limit` windows that arrived last, in the order of arrival."""
     newest_first = _of(device_id, deployment).order_by(*(column.desc() for column in _ARRIVAL)).limit(limit)
     return tuple(_window(row) for row in reversed(connection.execute(newest_first).all()))
-
-
-def received(connection: Connection, device_id: str, deployment: str) -> Received:
-    """What the database holds of one deployment on one device, summed."""
-    sums = [func.coalesce(func.sum(column), 0) for column in (windows.c.rows, windows.c.source_rows)]
-    total_bytes = func.coalesce(func.sum(windows.c.record_bytes), 0)
-    query = select(func.count(), *sums, total_bytes).where(
-        windows.c.device_id == device_id, windows.c.deployment == deployment
-    )
-    count, rows, source_rows, record_bytes = connection.execute(query).one()
-    return Received(windows=count, rows=int(rows), source_rows=int(source_rows), record_bytes=int(record_bytes))
 
 
 def prediction_page(

@@ -4,7 +4,7 @@ from datetime import timedelta
 
 import numpy as np
 
-from edgeops.api.shapes import Role
+from edgeops.api.roles import Role
 from edgeops.artifact.manifest import encode_value
 from edgeops.cli.app import run
 from edgeops.protocol.messages import Presence

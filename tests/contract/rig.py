@@ -8,7 +8,7 @@ import httpx
 import uvicorn
 
 from edgeops.api.client import Client
-from edgeops.api.shapes import Role
+from edgeops.api.roles import Role
 from edgeops.protocol.keys import SigningKey
 from edgeops.trust.transport import believing
 from fleet_server.access import Access

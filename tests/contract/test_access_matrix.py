@@ -4,7 +4,7 @@ import re
 
 import pytest
 
-from edgeops.api.shapes import Role
+from edgeops.api.roles import Role
 from tests.contract.rig import assert_problem
 
 #: Everything that the API offers, and the least role that may use it; None = open.

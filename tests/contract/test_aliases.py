@@ -2,7 +2,8 @@
 
 import pytest
 
-from edgeops.api.shapes import Alias, Role
+from edgeops.api.roles import Role
+from edgeops.api.shapes import Alias
 from edgeops.errors import NotFoundError
 from fleet_server.db import audit, events
 from tests.contract.rig import ApiRig, assert_problem

@@ -6,7 +6,7 @@ from datetime import timedelta
 
 import pytest
 
-from edgeops.api.shapes import Role
+from edgeops.api.roles import Role
 from edgeops.cli.app import run
 from edgeops.digest import digest_raw
 from edgeops.protocol import messages

@@ -5,7 +5,8 @@ from datetime import timedelta
 
 import pytest
 
-from edgeops.api.shapes import ChannelDrift, Role
+from edgeops.api.roles import Role
+from edgeops.api.shapes import ChannelDrift
 from edgeops.cli.app import run
 from edgeops.cli.drift import _says
 from edgeops.drift.finding import Verdict

@@ -7,7 +7,7 @@ import httpx
 import numpy as np
 import pytest
 
-from edgeops.api.shapes import Role
+from edgeops.api.roles import Role
 from fleet_server.access import Access
 from fleet_server.app import create_app
 from fleet_server.blobs import Blobs

@@ -7,7 +7,7 @@ import json
 import pytest
 
 from edgeops import limits
-from edgeops.api.shapes import Role
+from edgeops.api.roles import Role
 from edgeops.errors import InputError, NotFoundError
 from tests.contract.loop_rig import LoopRig
 from tests.contract.rig import assert_problem

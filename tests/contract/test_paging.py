@@ -8,7 +8,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from edgeops.api.shapes import Role
+from edgeops.api.roles import Role
 from edgeops.digest import digest_bytes
 from edgeops.protocol.messages import Phase
 from fleet_server.db import ingest, jobs, rollups, tokens

@@ -7,7 +7,8 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from edgeops.api.shapes import Problem, Role
+from edgeops.api.roles import Role
+from edgeops.api.shapes import Problem
 from fleet_server.api.problems import MEDIA_TYPE
 from tests.contract.rig import assert_problem
 from tests.contract.test_access_matrix import LEAST_ROLE

@@ -5,7 +5,7 @@ from contextlib import contextmanager
 import pytest
 
 from edgeops import limits
-from edgeops.api.shapes import Role
+from edgeops.api.roles import Role
 from edgeops.digest import digest_bytes
 from edgeops.protocol.envelope import Mark, Session, Speaker
 from edgeops.protocol.keys import SigningKey

@@ -5,7 +5,7 @@ from datetime import timedelta
 
 import pytest
 
-from edgeops.api.shapes import Role
+from edgeops.api.roles import Role
 from edgeops.errors import ConflictError, InputError, NotFoundError
 from fleet_server.db import devices, findings, jobs
 from fleet_server.db.findings import Stream

@@ -13,7 +13,7 @@ import pytest
 from sqlalchemy import event
 
 from edgeops import limits
-from edgeops.api.shapes import Role
+from edgeops.api.roles import Role
 from edgeops.errors import InputError, NotFoundError
 from fleet_server.api.events import is_wanted
 from fleet_server.db import events, samples

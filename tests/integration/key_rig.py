@@ -6,7 +6,7 @@ import threading
 from device_agent.trust import FleetKeys
 from edgeops import limits
 from edgeops.cli.app import run
-from edgeops.cli.exits import Exit
+from edgeops.exits import Exit
 from edgeops.learning.triggers import RetrainPolicy
 from edgeops.local.endpoints import Endpoints, write_endpoints
 from edgeops.trust.client import verify

@@ -1,13 +1,13 @@
 """An agent reads from the server that it was told of, with a pass that its own key signed."""
 
 from device_agent.agent import Agent
-from device_agent.config import Device, StateFolder
 from edgeops import limits
 from edgeops.artifact.blockplan import block_list
-from edgeops.protocol.keys import SigningKey, write_private_key
+from edgeops.protocol.keys import SigningKey
 from edgeops.protocol.passes import open_pass, read_pass
 from tests.integration.fetch_rig import described
 from tests.integration.test_fetch_ranges import answered, web
+from tests.unit.lone_agent import DEVICE, end, enrolled
 
 DATA = bytes(range(256)) * (limits.RANGES_ABOVE_BYTES // 256 + 1)
 
@@ -20,30 +20,16 @@ class Meta:
 
 
 def test_an_agent_reads_ranges_where_it_was_told_and_shows_a_pass_of_its_key(tmp_path):
-    state, key = StateFolder(tmp_path / "state"), SigningKey.generate()
-    state.path.mkdir()
-    write_private_key(state.key, key)
-    device = Device(
-        id="meter-1a2b",
-        name="meter",
-        server="http://127.0.0.1:9",
-        tuf_url="http://127.0.0.1:9/tuf",
-        broker_host="127.0.0.1",
-        broker_port=9,
-        broker_user="meter-1a2b",
-        broker_password="x",
-    )
+    key = SigningKey.generate()
+    state = enrolled(tmp_path / "state", key)
     descriptor = described(DATA)
     with web(lambda handler, first, last: answered(handler, first, DATA[first : last + 1], size=len(DATA))) as server:
-        agent = Agent(state, device, server=server.url)
+        agent = Agent(state, DEVICE, server=server.url)
         try:
             file = agent._blocks.blob(descriptor, tmp_path / "fetch", meta=Meta())
         finally:
             agent._ranges.close()
-            agent._deployments.stop()
-            agent._tray.close(30.0)
-            agent._spool.close()
-            agent._control._socket.close()
+            end(agent)
     assert file.read_bytes() == DATA
     for _, _, shown in server.asked:
         open_pass(read_pass(shown), descriptor.digest, keys={key.public.key_id: key.public})

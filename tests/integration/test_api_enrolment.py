@@ -13,10 +13,10 @@ import paho.mqtt.client as paho
 import pytest
 from paho.mqtt.enums import CallbackAPIVersion
 
-from edgeops.api.shapes import Role
+from edgeops.api.roles import Role
 from edgeops.cli.app import run
-from edgeops.cli.exits import Exit
 from edgeops.errors import AccessError, InputError, NotFoundError
+from edgeops.exits import Exit
 from edgeops.local.mosquitto import find_mosquitto
 from edgeops.protocol.keys import SigningKey
 from edgeops.protocol.topics import client_id

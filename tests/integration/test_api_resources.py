@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from edgeops.api.client import Client
-from edgeops.api.shapes import Role
+from edgeops.api.roles import Role
 from edgeops.artifact.manifest import Task, Variant, encode_value, target_path
 from edgeops.artifact.package import open_artifact, tflite_part
 from edgeops.errors import ConflictError, InputError, NotFoundError, UnreachableError, WaitTimeoutError

@@ -9,7 +9,7 @@ import pytest
 
 from edgeops import __version__
 from edgeops.api.client import Client
-from edgeops.api.shapes import Role
+from edgeops.api.roles import Role
 from edgeops.errors import AccessError, UnreachableError
 from fleet_server import broker
 from fleet_server.access import Access

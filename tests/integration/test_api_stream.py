@@ -9,7 +9,7 @@ from datetime import UTC, datetime
 import pytest
 
 from edgeops.api.client import Client
-from edgeops.api.shapes import Role
+from edgeops.api.roles import Role
 from edgeops.errors import UnreachableError
 from fleet_server.access import Access
 from fleet_server.config import ServerConfig
@@ -74,7 +74,7 @@ def test_a_restart_of_the_server_ends_streams_at_once_and_costs_their_readers_no
     token = Access(database).create_token("ann", Role.VIEWER, created_by="test", now=datetime.now(UTC)).text
     api = Api(config)
     try:
-        with Client(config.api_url, token) as client:
+        with Client(f"http://127.0.0.1:{config.api_port}", token) as client:
             ask_until(lambda: answers(client), what="the API answers", seconds=DEADLINE_S)
             first = happen(database)
             stream = client.events(after=first - 1)

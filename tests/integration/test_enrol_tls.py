@@ -10,7 +10,7 @@ from device_agent.clock import Clock
 from device_agent.config import StateFolder, read_device
 from device_agent.enrol import enrol
 from device_agent.tls import FleetTls
-from edgeops.api.shapes import Role
+from edgeops.api.roles import Role
 from edgeops.errors import ConfigError, TrustError
 from edgeops.trust.transport import unbelieved_context
 from fleet_server.certificates import listed_authorities

@@ -9,7 +9,7 @@ import pytest
 from cryptography.hazmat.primitives.serialization import Encoding
 
 from edgeops.cli.app import run
-from edgeops.cli.exits import Exit
+from edgeops.exits import Exit
 from edgeops.local.endpoints import Endpoints, write_endpoints
 from edgeops.trust import custody
 from edgeops.trust.authorities import AUTHORITIES_TARGET, decode_authorities, encode_authorities, why_refused

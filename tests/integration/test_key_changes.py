@@ -5,8 +5,8 @@ from pathlib import Path
 
 import pytest
 
-from edgeops.cli.exits import Exit
 from edgeops.digest import digest_file
+from edgeops.exits import Exit
 from edgeops.protocol.keys import read_private_key
 from fleet_server.blobs import Blobs
 from tests.contract.trained import MODEL

@@ -5,7 +5,7 @@ import json
 import pytest
 
 from edgeops.artifact.acceptance import acceptance_path, decode_acceptance
-from edgeops.cli.exits import Exit
+from edgeops.exits import Exit
 from edgeops.trust.repository import Repository
 from fleet_server.blobs import Blobs
 from tests.contract.trained import DATASET, MODEL

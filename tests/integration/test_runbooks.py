@@ -9,7 +9,8 @@ import pytest
 
 from device_agent.cli import main as agent
 from device_agent.config import Device, StateFolder, write_device
-from edgeops.api.shapes import KeyRole, Role
+from edgeops.api.roles import Role
+from edgeops.api.shapes import KeyRole
 from edgeops.digest import digest_bytes
 from edgeops.protocol.keys import SigningKey, write_private_key
 from edgeops.trust.frames import FailureKind, Result

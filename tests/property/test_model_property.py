@@ -1,5 +1,7 @@
 """Preprocessing and windowing hold for any reading a sensor can send."""
 
+from itertools import pairwise
+
 import numpy as np
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -7,7 +9,7 @@ from hypothesis.extra import numpy as npst
 
 from edgeops.artifact.manifest import InputWindow, MissingPolicy, Preprocess, Tensor, Transform
 from edgeops.model.preprocess import Preprocessor
-from edgeops.model.windowing import WindowBuffer, windows_of
+from edgeops.model.windowing import WindowBuffer
 
 WINDOW = InputWindow(columns=("a", "b", "c"))
 FLOAT = Tensor(name="in", shape=(1, 3), dtype="float32")
@@ -57,11 +59,16 @@ def test_an_integer_model_reads_what_the_float_model_reads_within_one_step(windo
     st.integers(1, 7),
     st.lists(st.sampled_from([0.5, 5.0, -1.0]), min_size=30, max_size=30),
 )
-def test_rows_one_by_one_and_at_once_give_the_same_windows(count, length, stride, steps):
+def test_windows_are_those_that_slide_over_each_stretch_without_a_gap(count, length, stride, steps):
     window = InputWindow(columns=("a",), rows=length, stride=stride, max_gap_s=1.0)
     table = np.arange(count, dtype=np.float32)[:, np.newaxis]
     times = np.cumsum(steps)[:count].tolist()
     buffer = WindowBuffer(window)
     pushed = [buffer.push(row, at_s) for row, at_s in zip(table, times, strict=True)]
-    expected = [found.tolist() for found in pushed if found is not None]
-    assert windows_of(table, window, at_s=times).tolist() == expected
+    breaks = [i for i in range(1, count) if not 0 <= times[i] - times[i - 1] <= 1.0]
+    slid = [
+        table[at : at + length].tolist()
+        for start, end in pairwise([0, *breaks, count])
+        for at in range(start, end - length + 1, stride)
+    ]
+    assert [found.tolist() for found in pushed if found is not None] == slid

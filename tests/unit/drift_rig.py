@@ -25,6 +25,7 @@ from fleet_server.db.database import Database
 from fleet_server.db.events import EventKind
 from fleet_server.monitoring import Monitoring
 from tests.golden.tiny import tiny_artifact, tiny_rows
+from tests.unit.run_rows import add_run
 
 START = datetime(2026, 11, 23, 12, tzinfo=UTC)
 FACTS = DeviceFacts(
@@ -122,7 +123,7 @@ class DriftRig:
         Blobs(self.config).put(artifact(version))
         with self.database.write() as connection:
             if version == 1:
-                self._add_run(connection)
+                add_run(connection, "tiny", START)
             models.add_version(connection, "tiny", version, task=Task.CLASSIFICATION, run_id="run-1", now=self.now)
             one = models.Artifact(
                 digest=digest(version), model="tiny", version=version, variant=Variant.INT8, size_bytes=1,
@@ -131,30 +132,6 @@ class DriftRig:
             )  # fmt: skip
             models.add_artifact(connection, one)
             models.mark_published(connection, one, target=one.target, now=self.now)
-
-    def _add_run(self, connection):
-        snapshot = digest_bytes(b"snapshot")
-        connection.execute(tables.datasets.insert().values(name="tiny", created_at=START, created_by="me"))
-        connection.execute(
-            tables.snapshots.insert().values(
-                digest=snapshot, dataset="tiny", created_at=START, rows=1, size_bytes=1, schema={}
-            )
-        )
-        connection.execute(
-            tables.runs.insert().values(
-                id="run-1",
-                job_id="job-1",
-                model="tiny",
-                snapshot=snapshot,
-                recipe="dense",
-                seed=0,
-                parameters={},
-                environment={},
-                metrics={},
-                state="succeeded",
-                created_at=START,
-            )
-        )
 
     def enrol(self, device_id, *, version=1):
         with self.database.write() as connection:

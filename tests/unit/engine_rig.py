@@ -25,6 +25,7 @@ from fleet_server.db import devices, events, models, rollouts, tables
 from fleet_server.db.database import Database
 from fleet_server.db.events import EventKind
 from fleet_server.engine import Engine, Order, abort_rollout, create_rollout
+from tests.unit.run_rows import add_run
 
 START = datetime(2026, 11, 23, 12, tzinfo=UTC)
 FACTS = DeviceFacts(
@@ -61,28 +62,7 @@ class Fleet:
         for device_id in self.ids:
             self.enrol(device_id)
         with self.database.write() as connection:
-            snapshot = digest_bytes(b"snapshot")
-            connection.execute(tables.datasets.insert().values(name="gas", created_at=START, created_by="me"))
-            connection.execute(
-                tables.snapshots.insert().values(
-                    digest=snapshot, dataset="gas", created_at=START, rows=1, size_bytes=1, schema={}
-                )
-            )
-            connection.execute(
-                tables.runs.insert().values(
-                    id="run-1",
-                    job_id="job-1",
-                    model="gas",
-                    snapshot=snapshot,
-                    recipe="dense",
-                    seed=0,
-                    parameters={},
-                    environment={},
-                    metrics={},
-                    state="succeeded",
-                    created_at=START,
-                )
-            )
+            add_run(connection, "gas", START)
         for version in (1, 2, 3):
             self.train(version, published=version < 3)
 

@@ -5,7 +5,7 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from edgeops.api.shapes import Role
+from edgeops.api.roles import Role
 from fleet_server.access import Access, Identity
 from fleet_server.db import tokens
 from fleet_server.db.database import Database

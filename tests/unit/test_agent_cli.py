@@ -6,9 +6,10 @@ import json
 import pytest
 
 from device_agent.cli import main
-from device_agent.config import Device, PredictionMode, StateFolder, read_deployment, write_device
+from device_agent.config import PredictionMode, StateFolder, read_deployment, write_device
 from edgeops import limits
 from tests.golden.tiny import COLUMNS, LABELS, tiny_artifact, tiny_rows
+from tests.unit.lone_agent import DEVICE
 
 
 @pytest.fixture
@@ -35,17 +36,7 @@ def rows(tmp_path):
 def state(tmp_path):
     state = StateFolder(tmp_path / "state")
     state.path.mkdir()
-    device = Device(
-        id="meter-1a2b",
-        name="meter",
-        server="http://127.0.0.1:9",
-        tuf_url="http://127.0.0.1:9/tuf",
-        broker_host="127.0.0.1",
-        broker_port=9,
-        broker_user="meter-1a2b",
-        broker_password="secret",
-    )
-    write_device(state, device)
+    write_device(state, DEVICE)
     return state
 
 

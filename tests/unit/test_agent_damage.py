@@ -3,20 +3,9 @@
 import pytest
 
 from device_agent.agent import Agent
-from device_agent.config import Deployment, Device, Replay, StateFolder, write_deployment
-from edgeops.protocol.keys import SigningKey, write_private_key
+from device_agent.config import Deployment, Replay, write_deployment
+from tests.unit.lone_agent import DEADLINE_S, DEVICE, end, enrolled
 
-DEADLINE_S = 20.0
-DEVICE = Device(
-    id="meter-1a2b",
-    name="meter",
-    server="http://127.0.0.1:9",
-    tuf_url="http://127.0.0.1:9/tuf",
-    broker_host="127.0.0.1",
-    broker_port=9,
-    broker_user="meter-1a2b",
-    broker_password="secret",
-)
 GARBAGE = b"\x00\xff{"
 #: Name in the state folder -> the counter that the server sees.
 FILES = {
@@ -33,9 +22,7 @@ FILES = {
 
 @pytest.fixture
 def state(tmp_path):
-    state = StateFolder(tmp_path)
-    write_private_key(state.key, SigningKey.generate())
-    return state
+    return enrolled(tmp_path)
 
 
 @pytest.fixture
@@ -47,17 +34,14 @@ def start(state):
         agents[-1]._deployments.start()
         return agents[-1]
 
-    def end() -> None:
+    def end_all() -> None:
         for agent in agents:
-            agent._deployments.stop()
-            agent._tray.close(DEADLINE_S)
-            agent._spool.close()
-            agent._control._socket.close()
+            end(agent)
         agents.clear()
 
-    make.end = end
+    make.end = end_all
     yield make
-    end()
+    end_all()
 
 
 @pytest.mark.parametrize(("name", "counter"), FILES.items())

@@ -6,48 +6,29 @@ from collections.abc import Callable
 import pytest
 
 from device_agent.agent import Agent
-from device_agent.config import Device, StateFolder
 from device_agent.link import Arrived
 from edgeops.digest import digest_bytes
-from edgeops.protocol.keys import SigningKey, write_private_key
 from edgeops.protocol.messages import Desired, DesiredDeployment, UpdateState
 from edgeops.protocol.topics import Down, DownKind
-
-DEADLINE_S = 20.0
-DEVICE = "meter-1a2b"
+from tests.unit.lone_agent import DEADLINE_S, DEVICE, end, enrolled
 
 
 @pytest.fixture
 def state(tmp_path):
-    state = StateFolder(tmp_path)
-    write_private_key(state.key, SigningKey.generate())
-    return state
+    return enrolled(tmp_path)
 
 
 @pytest.fixture
 def agent(state):
-    device = Device(
-        id=DEVICE,
-        name="meter",
-        server="http://127.0.0.1:9",
-        tuf_url="http://127.0.0.1:9/tuf",
-        broker_host="127.0.0.1",
-        broker_port=9,
-        broker_user=DEVICE,
-        broker_password="secret",
-    )
     agents = []
 
     def make() -> Agent:
-        agents.append(Agent(state, device))
+        agents.append(Agent(state, DEVICE))
         return agents[-1]
 
     yield make
     for made in agents:
-        made._deployments.stop()
-        made._tray.close(DEADLINE_S)
-        made._spool.close()
-        made._control._socket.close()
+        end(made)
 
 
 def until(true: Callable[[], bool]) -> None:

@@ -4,21 +4,19 @@ from datetime import UTC, datetime
 
 import pytest
 
-from edgeops.api.shapes import Role
-from edgeops.artifact.manifest import Task, Variant, encode_value, target_path
-from edgeops.artifact.package import tflite_part
+from edgeops.api.roles import Role
+from edgeops.artifact.manifest import Variant
 from edgeops.errors import AccessError, ConflictError, NotFoundError
 from edgeops.protocol.keys import SigningKey
 from fleet_server import roster
 from fleet_server.access import Access
-from fleet_server.blobs import Blobs
 from fleet_server.config import ServerConfig
 from fleet_server.db import audit, devices, models
 from fleet_server.db.database import Database
 from fleet_server.enrolment import Newcomer, enrol
 from fleet_server.publish import publish, withdraw
 from fleet_server.setup import init
-from tests.golden.tiny import tiny_artifact, tiny_descriptor
+from tests.contract.trained import add_dataset, add_version
 
 NOW = datetime(2026, 11, 23, tzinfo=UTC)
 
@@ -49,38 +47,6 @@ def told(database, *, since=1):
     with database.read() as connection:
         entries = audit.page(connection, limit=1000)
     return [(one.actor, one.action, one.subject) for one in reversed(entries)][since:]
-
-
-def add_version(config, database):
-    data = tiny_artifact("tiny", 1, Variant.INT8)
-    descriptor = tiny_descriptor(data)
-    Blobs(config).put(data)
-    with database.write() as connection:
-        connection.exec_driver_sql("PRAGMA defer_foreign_keys = ON")
-        connection.exec_driver_sql("INSERT INTO datasets (name, created_at, created_by) VALUES ('seed', 0, 'me')")
-        connection.exec_driver_sql(
-            "INSERT INTO snapshots (digest, dataset, created_at, rows, size_bytes, schema)"
-            " VALUES ('s', 'seed', 0, 0, 0, '{}')"
-        )
-        connection.exec_driver_sql(
-            "INSERT INTO runs (id, job_id, model, snapshot, recipe, seed, parameters, environment, metrics, state,"
-            " created_at) VALUES ('run-1', 'job-1', 'tiny', 's', 'dense', 0, '{}', '{}', '{}', 'succeeded', 0)"
-        )
-        models.add_version(connection, "tiny", 1, task=Task.CLASSIFICATION, run_id="run-1", now=NOW)
-        artifact = models.Artifact(
-            digest=descriptor.digest,
-            model="tiny",
-            version=1,
-            variant=Variant.INT8,
-            size_bytes=len(data),
-            tflite_bytes=len(tflite_part(data)),
-            target=target_path(descriptor.manifest),
-            descriptor=encode_value(descriptor),
-            created_at=NOW,
-            published_at=None,
-            withdrawn_at=None,
-        )
-        models.add_artifact(connection, artifact)
 
 
 def test_the_first_token_is_the_owners_decision(database):
@@ -125,7 +91,7 @@ def test_a_device_enrols_in_the_name_of_who_made_its_token_is_released_and_remov
 
 
 def test_a_version_is_published_and_withdrawn_once(config, database):
-    add_version(config, database)
+    add_version(config, database, 1, NOW, snapshot=add_dataset(config, database, NOW))
     for _ in range(2):
         publish(config, database, "tiny", 1, variant=None, published_by="ann", now=NOW)
     for _ in range(2):
@@ -139,7 +105,7 @@ def test_a_version_is_published_and_withdrawn_once(config, database):
 
 
 def test_what_could_not_be_done_was_not_decided(config, database):
-    add_version(config, database)
+    add_version(config, database, 1, NOW, snapshot=add_dataset(config, database, NOW))
     with database.write() as connection:
         connection.exec_driver_sql(
             "CREATE TRIGGER no_trail BEFORE INSERT ON audit BEGIN SELECT RAISE(ABORT, 'disk full'); END"

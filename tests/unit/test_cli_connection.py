@@ -20,7 +20,7 @@ def folder(tmp_path):
 
 
 def authorization(client) -> str | None:
-    return client._http.headers.get("Authorization")
+    return client._wire._http.headers.get("Authorization")
 
 
 def test_the_server_of_this_machine_is_found_with_its_administrators_token(folder):

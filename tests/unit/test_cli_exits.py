@@ -4,7 +4,7 @@ import pytest
 
 from edgeops import errors
 from edgeops.cli.app import run
-from edgeops.cli.exits import Exit, RolloutEndedBadlyError, exit_code
+from edgeops.exits import Exit, RolloutEndedBadlyError, exit_code
 
 
 @pytest.mark.parametrize(

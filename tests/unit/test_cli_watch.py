@@ -5,8 +5,8 @@ from datetime import UTC, datetime
 import pytest
 
 from edgeops.api.shapes import Installation, Rollout, Wave
-from edgeops.cli.exits import RolloutEndedBadlyError
 from edgeops.cli.watch import Change, changes, require_good_end
+from edgeops.exits import RolloutEndedBadlyError
 
 NOW = datetime(2026, 11, 23, tzinfo=UTC)
 DIGEST = "sha256:" + "0" * 64

@@ -5,7 +5,7 @@ import pytest
 
 from edgeops.artifact.manifest import InputWindow
 from edgeops.errors import InputError
-from edgeops.model.windowing import WindowBuffer, windows_of
+from edgeops.model.windowing import WindowBuffer
 
 
 def rows(count, columns=2):
@@ -71,16 +71,3 @@ def test_a_row_of_another_width_names_the_columns():
     buffer = WindowBuffer(InputWindow(columns=("temperature", "humidity")))
     with pytest.raises(InputError, match="2 columns: temperature, humidity"):
         buffer.push(np.zeros(3, np.float32), None)
-
-
-@pytest.mark.parametrize(("length", "stride"), [(1, 1), (1, 3), (4, 1), (4, 2), (3, 5)])
-def test_a_table_gives_the_same_windows_at_once_as_row_by_row(length, stride):
-    window = InputWindow(columns=("a", "b"), rows=length, stride=stride, max_gap_s=1.0)
-    table = rows(40)
-    times = np.cumsum(np.where(np.arange(40) % 11 == 10, 3.0, 0.5)).tolist()
-    one_by_one = pushed(window, table, times)
-    assert windows_of(table, window, at_s=times).tolist() == [found.tolist() for found in one_by_one]
-
-
-def test_too_few_rows_give_no_window():
-    assert windows_of(rows(3), InputWindow(columns=("a", "b"), rows=4)).shape == (0, 4, 2)

@@ -61,8 +61,8 @@ def test_large_inputs_make_a_smaller_pool():
     large = Pool(
         type(manifest)(**{name: getattr(manifest, name) for name in manifest.__struct_fields__} | {"window": wide})
     )
-    assert Pool(manifest).capacity == limits.POOL_INPUTS
-    assert limits.POOL_BYTES * 0.9 < large.capacity * 500 * 16 <= limits.POOL_BYTES
+    assert Pool(manifest)._capacity == limits.POOL_INPUTS
+    assert limits.POOL_BYTES * 0.9 < large._capacity * 500 * 16 <= limits.POOL_BYTES
 
 
 def test_the_answers_of_the_model_in_charge_are_pooled(bench):

@@ -7,6 +7,7 @@ from edgeops.errors import MessageError
 from edgeops.sketch.histogram import class_edges, pack_counts, packed_length, quantile_edges, unpack_counts
 from edgeops.sketch.packing import pack, unpack
 from edgeops.sketch.varint import put
+from edgeops.sketch.window import LIMIT, MAX_ROWS
 from tests.unit.sketches import packed
 
 
@@ -27,6 +28,25 @@ def broken_channel(*, rows, missing, gaps, present):
         pairs = max(present - 1, 0) - gaps
         data += numbers(0, 0, *([0] if pairs > 0 else []), 0, 0)
     return data
+
+
+def absent_channel(rows, *, missing=None):
+    """A sketch of so many rows without a value."""
+    return (
+        bytes([1]) + numbers(1, rows) + b"\x01" + numbers(rows if missing is None else missing, 0) + b"\xff\xff\xff\x7f"
+    )
+
+
+def test_a_sketch_has_up_to_2_to_the_28_rows_whose_sums_fit_into_64_bits():
+    assert unpack(absent_channel(2**28)).rows == 2**28
+    with pytest.raises(MessageError, match="268435457 where at most 268435456 is possible"):
+        unpack(absent_channel(2**28 + 1))
+    assert MAX_ROWS * (2 * LIMIT) ** 2 < 2**63
+
+
+def test_a_channel_misses_no_more_rows_than_there_are():
+    with pytest.raises(MessageError, match="where at most 3 is possible"):
+        unpack(absent_channel(3, missing=4))
 
 
 @pytest.mark.parametrize("channels", [1, 7, 8, 9, 16, 17, 64])
@@ -53,6 +73,25 @@ def test_one_value_or_none_has_no_pair_that_could_be_missing(present):
     assert pack(unpack(good)) == good
     with pytest.raises(MessageError, match="where at most 0 is possible"):
         unpack(broken_channel(rows=2, missing=2 - present, gaps=1, present=present))
+
+
+@pytest.mark.parametrize(
+    ("counts", "form"),
+    [
+        (np.arange(32), "1063fac5d427be8998eb724d5caf36f1db5a55a5524a9200"),
+        (10_000 * np.eye(1, 32, dtype=int)[0], "10" * 31 + "0000000080ffffff3f"),
+        (
+            100 * np.arange(32),
+            "0090c11296e8734703bc1052c6177278324e10b82011cf2c8e08f2482df430d1cb11ea98b247dad7aa4a29499248242202",
+        ),
+        (0 * np.arange(32), "ffffff7f"),
+    ],
+)
+def test_the_form_of_counts_never_changes(counts, form):
+    total = int(counts.sum())
+    assert pack_counts(counts[np.newaxis], total).tobytes().hex() == form
+    read, are_counts = unpack_counts(np.frombuffer(bytes.fromhex(form), np.uint8)[np.newaxis], total)
+    assert (read.tolist(), are_counts.tolist()) == ([counts.tolist()], [True])
 
 
 def test_running_totals_that_fall_are_no_counts():

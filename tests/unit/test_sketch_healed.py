@@ -85,6 +85,15 @@ def test_weighted_rows_are_worth_what_kish_says():
     assert healed(weights=weights).channels[2].effective_rows == pytest.approx(10.0**2 / 30.0)
 
 
+def test_edges_and_grid_are_those_of_20_000_rows_at_most():
+    rare = 0.5 / 20_000.5
+    values = np.array([[0, 0, 0], [0, 0, 100]], np.float32)
+    profile = healed(values=values, weights=np.array([1 - rare, rare]), inputs=windows(40_000), discrete=())
+    channel = profile.channels[2]
+    assert (channel.centre, channel.step) == (0.0, 1 / 1024), "less than half of one of them is none"
+    assert sorted(profile.summary().counts[2].tolist())[-2:] == [1, 39_999], "and is counted all the same"
+
+
 def test_a_sample_without_a_value_counts_as_missing_and_is_worth_nothing():
     values = np.array([[0, 0, 5.0], [0, 0, np.nan], [0, 0, 7.0], [0, 0, np.inf]], np.float32)
     profile = healed(values=values, weights=np.array([100.0, 100.0, 100.0, 100.0]), discrete=())

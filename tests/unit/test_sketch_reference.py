@@ -6,6 +6,7 @@ import pytest
 
 from edgeops.errors import ArtifactError
 from edgeops.sketch.by_class import ClassSketches, owners
+from edgeops.sketch.calibration import Calibration
 from edgeops.sketch.caveats import reference_warnings
 from edgeops.sketch.learnt import build_reference, profile_channel
 from edgeops.sketch.packing import pack
@@ -41,6 +42,55 @@ def is_accepted(profile):
     return encode_reference(decode_reference(encode_reference(profile))) == encode_reference(profile)
 
 
+# -- its form -------------------------------------------------------------------------------
+
+
+def test_the_form_of_a_profile_never_changes():
+    values = np.column_stack(([0, 1, 1, np.nan], [0.5] * 4)).astype(np.float32)
+    right = Calibration(channel="confidence", confidence=np.array([0.25], np.float32), correct=np.array([True]))
+    profile = build_reference(values, ["class", "confidence"], discrete={"class"}, answer="class", calibration=right)
+    halves = np.array([0.5] * 30 + [np.nextafter(np.float32(0.5), np.float32(1))], "<f4")
+    assert msgspec.msgpack.decode(encode_reference(profile)) == [
+        1,
+        False,
+        [
+            ["class", True, (np.arange(31) + 0.5).astype("<f4").tobytes(), 0.0, 1.0, 3.0, 0.0, b""],
+            ["confidence", False, halves.tobytes(), 0.5, 1 / 1024, 4.0, 0.0, b""],
+        ],
+        bytes.fromhex("010204010100f2ffffff030400010001ffffff3f040000000000"),
+        [],
+        np.full(32, (1 + 32 * 4 * 0.5) / (1 + 32 * 4), "<f4").tobytes(),
+        [
+            0,
+            b"\x01\x00" + b"\x01" * 30,
+            [
+                bytes.fromhex("01020200f9ffffff010400000000ffffff3f010000000000"),
+                bytes.fromhex("01020100feffffff00000000ffffffbf00000000"),
+            ],
+        ],
+    ]
+    assert is_accepted(profile)
+
+
+@pytest.mark.parametrize(
+    "data",
+    [
+        encode_reference(profile_of(normal(20))).replace(b"\xa2c1", b"\xa2\xffc"),
+        b"\x98" + encode_reference(profile_of(normal(20)))[1:] + b"\x91" * 100_000,
+        encode_reference(profile_of(normal(20))) + b"\x00",
+    ],
+    ids=["no text", "nested without end", "more behind it"],
+)
+def test_damaged_bytes_are_no_profile(data):
+    with pytest.raises(ArtifactError, match="not a reference profile"):
+        decode_reference(data)
+
+
+def test_a_refusal_names_80_characters_of_a_channel_at_most():
+    named = with_channel(ORDERED, name="x" * 79 + "yz", step=0.0)
+    assert f"channel '{'x' * 79}y' of the" in refusal(named)
+
+
 # -- what is accepted -----------------------------------------------------------------------
 
 
@@ -49,7 +99,9 @@ def is_accepted(profile):
     [
         ({"edges": bytes(4 * 30)}, "needs 31 ascending edges"),
         ({"edges": np.arange(31, 0, -1, dtype="<f4").tobytes()}, "needs 31 ascending edges"),
+        ({"edges": np.array([*range(30), 28], "<f4").tobytes()}, "needs 31 ascending edges"),
         ({"edges": np.full(31, np.nan, "<f4").tobytes()}, "needs 31 ascending edges"),
+        ({"edges": bytes(4 * 31 + 1)}, "needs 31 ascending edges"),
         ({"centre": float("inf")}, "has centre inf"),
         ({"step": float("inf")}, "step inf"),
         ({"step": 0.0}, "step 0.0"),
@@ -91,6 +143,16 @@ def test_block_lengths_ascend_from_one(lengths):
     broken = msgspec.structs.replace(ORDERED, block_rows=lengths, channels=channels)
     assert "must ascend from 1" in refusal(broken)
     assert is_accepted(msgspec.structs.replace(broken, block_rows=(1, MAX_ROWS)))
+
+
+def test_a_profile_has_up_to_16_block_lengths():
+    def of(count):
+        wander = bytes(4 * count)
+        channels = tuple(msgspec.structs.replace(channel, wander=wander) for channel in ORDERED.channels)
+        return msgspec.structs.replace(ORDERED, block_rows=tuple(range(1, count + 1)), channels=channels)
+
+    assert is_accepted(of(16))
+    assert "not a reference profile" in refusal(of(17))
 
 
 @pytest.mark.parametrize("shares", [np.zeros(31), np.full(32, 1.5), np.full(32, -0.5)])

@@ -1,5 +1,7 @@
 """Sketches, their packed form, and the reference they are measured with."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
@@ -126,6 +128,26 @@ def test_row_by_row_and_in_batches_give_the_same_sketch():
     assert pack(one_by_one.sketch()) == pack(sketch_of(values, REFERENCE))
 
 
+def test_rows_pushed_one_by_one_come_before_those_added_after_them():
+    values = normal(150, 3)
+    sketcher = Sketcher(REFERENCE)
+    for row in values[:120]:
+        sketcher.push(row)
+    sketcher.add(values[120:])
+    assert sketcher.rows == 150
+    assert pack(sketcher.sketch()) == pack(sketch_of(values, REFERENCE))
+
+
+def test_any_number_of_rows_at_once_is_what_they_are_in_parts():
+    values = normal(2 * 2**16 + 3, 3)
+    sketcher = Sketcher(REFERENCE)
+    for part in np.array_split(values, 5):
+        sketcher.add(part)
+    whole = sketch_of(values, REFERENCE)
+    assert whole.rows == len(values)
+    assert pack(whole) == pack(sketcher.sketch())
+
+
 def test_a_cleared_sketcher_starts_a_new_window_without_a_predecessor():
     values = normal(50, 3)
     sketcher = Sketcher(REFERENCE)
@@ -140,6 +162,16 @@ def test_a_missing_value_breaks_two_pairs():
     values[4, 0] = np.nan
     sketch = sketch_of(values, REFERENCE)
     assert sketch.pairs.tolist() == [7, 9, 9]
+
+
+def test_a_missing_value_at_the_end_of_a_batch_breaks_the_pair_into_the_next():
+    values = normal(10, 3)
+    values[4, 0] = np.nan
+    sketcher = Sketcher(REFERENCE)
+    sketcher.add(values[:5])
+    sketcher.add(values[5:])
+    assert sketcher.sketch().pairs.tolist() == [7, 9, 9]
+    assert pack(sketcher.sketch()) == pack(sketch_of(values, REFERENCE))
 
 
 def test_infinite_readings_count_as_missing_and_huge_ones_saturate():
@@ -228,10 +260,11 @@ def test_truncated_and_lengthened_sketches_are_refused():
 
 def test_a_sketch_has_a_largest_number_of_rows():
     one = sketch_of(normal(1, 3), REFERENCE)
-    many = empty_sketch(3)
-    object.__setattr__(many, "rows", MAX_ROWS)
-    with pytest.raises(MessageError, match="at most"):
-        merge(one, many)
+    almost = replace(empty_sketch(3), rows=MAX_ROWS - 1)
+    most = merge(one, almost)
+    assert most.rows == MAX_ROWS
+    with pytest.raises(MessageError, match="a sketch of 268435457 rows, at most 268435456"):
+        merge(one, most)
 
 
 # -- reference -------------------------------------------------------------------

@@ -1,4 +1,4 @@
-"""What an exit code of `edgeops` means, and which error ends with which; nowhere else."""
+"""What an exit code of `edgeops` and `edgeops-agent` means, and which error ends with which; nowhere else."""
 
 from enum import IntEnum
 

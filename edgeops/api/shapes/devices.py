@@ -1,0 +1,60 @@
+"""Devices: what they report and what they shall run."""
+
+from pydantic import AwareDatetime
+
+from edgeops.api.shapes.shape import Answer
+
+
+class DeviceFacts(Answer):
+    """What compatibility is judged on."""
+
+    arch: str
+    runtime: str
+    runtime_version: str
+    python: str
+    memory_bytes: int
+    disk_free_bytes: int
+
+
+class DeploymentReport(Answer):
+    """What one deployment really runs, as the device said last."""
+
+    deployment: str
+    #: An `UpdateState`.
+    state: str
+    #: Null is NO_MODEL.
+    active: str | None = None
+    previous: str | None = None
+    candidate: str | None = None
+    installation: str | None = None
+    reason: str = "none"
+    detail: str = ""
+
+
+class DesiredDeployment(Answer):
+    """What one deployment shall run."""
+
+    deployment: str
+    target: str | None = None
+    digest: str | None = None
+    installation: str | None = None
+    intent: str
+
+
+class Device(Answer):
+    """One enrolled agent."""
+
+    id: str
+    name: str
+    hardware: str
+    labels: dict[str, str]
+    enrolled_at: AwareDatetime
+    presence: str
+    quarantined: bool = False
+    agent_version: str = ""
+    last_seen_at: AwareDatetime | None = None
+    reported_at: AwareDatetime | None = None
+    facts: DeviceFacts | None = None
+    deployments: tuple[DeploymentReport, ...] = ()
+    counters: dict[str, int] = {}
+    desired: tuple[DesiredDeployment, ...] = ()

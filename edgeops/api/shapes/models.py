@@ -1,0 +1,157 @@
+"""Trainings, and the models, versions and artifacts that come of them."""
+
+from enum import StrEnum
+from typing import Annotated, Any, Literal
+
+from pydantic import AwareDatetime, Field, StringConstraints
+
+from edgeops import limits
+from edgeops.api.shapes.shape import Answer, Id, Name, Request
+
+
+class RunRequest(Request):
+    """Train a model on the newest snapshot of a dataset."""
+
+    dataset: Id
+    model: Id
+    recipe: Name = "dense"
+    seed: Annotated[int, Field(ge=0, lt=2**31)] = 0
+    #: Null: the recipe's own.
+    epochs: Annotated[int, Field(ge=1, le=10_000)] | None = None
+    #: What the recipe takes beside that, by name: `batch`, `learning-rate`; dense also `transform`.
+    options: Annotated[dict[Name, float | Annotated[str, StringConstraints(max_length=100)]], Field(max_length=20)] = {}
+
+
+class Run(Answer):
+    """One training."""
+
+    id: str
+    job_id: str
+    model: str
+    snapshot: str
+    recipe: str
+    seed: int
+    parameters: dict[str, Any]
+    environment: dict[str, Any]
+    metrics: dict[str, Any]
+    state: str
+    error: str | None = None
+    created_at: AwareDatetime
+    finished_at: AwareDatetime | None = None
+
+
+class Promotion(Answer):
+    """What the promotion gate said of one variant."""
+
+    passed: bool
+    #: Each begins with `passed:` or `failed:`.
+    reasons: tuple[str, ...] = ()
+    #: Rows it was judged on that it never learnt from.
+    unseen_rows: int = 0
+
+
+class Artifact(Answer):
+    """One variant of one version: an immutable file."""
+
+    digest: str
+    variant: str
+    size_bytes: int
+    #: Of the `.tflite` part.
+    tflite_bytes: int
+    #: The TUF target that names it, or will once it is published.
+    target: str
+    #: `not-published`, `awaiting-signature`, `published` or `withdrawn`.
+    standing: str = "not-published"
+    metrics: dict[str, float] = {}
+    promotion: Promotion
+    latency_p50_ms: float
+    latency_p95_ms: float
+    memory_bytes: int
+    created_at: AwareDatetime
+    #: Since when it waits for a key that is not on the server; `edgeops model sign` brings it.
+    awaiting_signature_at: AwareDatetime | None = None
+    published_at: AwareDatetime | None = None
+    withdrawn_at: AwareDatetime | None = None
+
+    @property
+    def is_listed(self) -> bool:
+        """Whether devices may run it."""
+        return self.published_at is not None and self.withdrawn_at is None
+
+
+_ABRIDGED = "null where a model lists its versions, which leaves them out"
+
+
+class Version(Answer):
+    """One trained version of a model, with its variants."""
+
+    model: str
+    version: int
+    run_id: str
+    created_at: AwareDatetime
+    artifacts: tuple[Artifact, ...] = ()
+    labels: Annotated[
+        tuple[str, ...] | None, Field(description=f"Class names in order of the answer's index; {_ABRIDGED}.")
+    ] = None
+    columns: Annotated[tuple[str, ...] | None, Field(description=f"Input columns in order; {_ABRIDGED}.")] = None
+    channels: Annotated[tuple[str, ...] | None, Field(description=f"Watched channels in order; {_ABRIDGED}.")] = None
+    warnings: Annotated[
+        tuple[str, ...] | None,
+        Field(description=f"What a person should know of the rows that windows are compared with; {_ABRIDGED}."),
+    ] = None
+
+
+class Model(Answer):
+    """A named series of versions."""
+
+    name: str
+    task: str
+    created_at: AwareDatetime
+    latest_version: int | None = None
+    #: The version that was rolled out to the end last, and the one that passed its promotion gate since.
+    champion: int | None = None
+    challenger: int | None = None
+    versions: Annotated[
+        tuple[Version, ...] | None, Field(description="Newest first; null in lists, which leave them out.")
+    ] = None
+
+
+class Alias(StrEnum):
+    """A name that moves from version to version."""
+
+    #: What was rolled out to the end last.
+    CHAMPION = "champion"
+    #: What passed its promotion gate and is not rolled out yet.
+    CHALLENGER = "challenger"
+
+
+class AliasChange(Answer):
+    """An alias went to a version, or to none."""
+
+    id: int
+    at: AwareDatetime
+    model: str
+    alias: Alias
+    version: int | None = None
+    #: The name of a token, a job or a rollout.
+    actor: str
+    reason: str = ""
+
+
+class AliasRequest(Request):
+    """Which version shall hold an alias; null = none."""
+
+    version: Annotated[int, Field(ge=1, le=999_999_999)] | None
+    remark: Annotated[str, StringConstraints(max_length=limits.MAX_DETAIL_LENGTH)] = ""
+
+
+class PublishRequest(Request):
+    """Sign and list the artifacts of a version; null means every variant."""
+
+    variant: Literal["float32", "int8"] | None = None
+
+
+class WithdrawRequest(Request):
+    """List a version's artifacts no longer; null means every variant."""
+
+    variant: Literal["float32", "int8"] | None = None

@@ -1,0 +1,92 @@
+"""What shapes are made of: answers and requests, pages, problems, and the values they share.
+
+It names no resource.
+"""
+
+import math
+from collections.abc import Mapping
+from typing import Annotated, Generic, TypeVar
+
+from pydantic import AwareDatetime, BaseModel, BeforeValidator, ConfigDict, StringConstraints, ValidationError
+
+from edgeops.errors import MessageError
+
+#: An aware moment (RFC 3339).
+Moment = AwareDatetime
+Id = Annotated[str, StringConstraints(pattern=r"^[a-z0-9][a-z0-9-]{2,62}$")]
+Digest = Annotated[str, StringConstraints(pattern=r"^sha256:[0-9a-f]{64}$")]
+#: A number; null on the wire where there is none (JSON knows no NaN, RFC 8259 6).
+Number = Annotated[float, BeforeValidator(lambda value: math.nan if value is None else value)]
+Name = Annotated[str, StringConstraints(min_length=1, max_length=100, strip_whitespace=True)]
+Remark = Annotated[str, StringConstraints(max_length=500)]
+
+
+class Answer(BaseModel):
+    """Something the server says."""
+
+    model_config = ConfigDict(frozen=True, extra="ignore")
+
+
+class Request(BaseModel):
+    """Something the server is asked."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+Shape = TypeVar("Shape", bound=BaseModel)
+Item = TypeVar("Item", bound=Answer)
+
+
+def read(data: bytes, kind: type[Shape]) -> Shape:
+    """JSON as a shape.
+
+    Raises:
+        MessageError: it is none.
+    """
+    try:
+        return kind.model_validate_json(data)
+    except ValidationError as error:
+        first = error.errors()[0]
+        place = ".".join(str(part) for part in first["loc"])
+        raise MessageError(f"not a {kind.__name__}: {place}: {first['msg']}") from error
+
+
+def checked(kind: type[Shape], values: Mapping[str, object]) -> "Shape | tuple[FieldProblem, ...]":
+    """A shape from the fields of a form, or what is wrong with each."""
+    try:
+        return kind.model_validate(values)
+    except ValidationError as error:
+        return tuple(
+            FieldProblem(pointer="#" + "".join(f"/{part}" for part in one["loc"]), detail=one["msg"])
+            for one in error.errors()
+        )
+
+
+def shape_of(kind: type[Shape], value: object) -> Shape:
+    """A shape from any value with attributes of the same names."""
+    return kind.model_validate(value, from_attributes=True)
+
+
+class Page(Answer, Generic[Item]):
+    """A part of a list; `next` is the cursor of the following part, null at the end."""
+
+    items: tuple[Item, ...]
+    next: str | None = None
+
+
+class FieldProblem(Answer):
+    """One field that cannot be used; `pointer` is a JSON pointer into the body (`#/seed`) or a parameter's name."""
+
+    pointer: str
+    detail: str
+
+
+class Problem(Answer):
+    """Why a request failed (RFC 9457, `application/problem+json`)."""
+
+    type: str = "about:blank"
+    title: str
+    status: int
+    detail: str = ""
+    instance: str = ""
+    errors: tuple[FieldProblem, ...] = ()
