@@ -200,6 +200,14 @@ class Updates:
         return self._update.mark
 
     @property
+    def is_empty(self) -> bool:
+        """Whether it runs nothing, does nothing and owes no report."""
+        with self._lock:
+            update = self._update
+            rests = update.state in RESTING and update.reported and update.next is None and self._unwritten is None
+            return rests and self._slots.pointer.active is None
+
+    @property
     def damaged(self) -> int:
         """Files of this deployment that were not as they should be, since this process started."""
         return self._slots.damaged + self._store.damaged
