@@ -14,8 +14,10 @@ up: ## server, broker and three agents, until Ctrl-C
 	@.ci/setup demo
 	@edgeops up
 
+# Compiled first, as by pip in an installed package: else each of the many processes of the tests compiles our modules again.
 test: ## everything but what needs ../shared/data or takes minutes
 	@.ci/setup check
+	@python -m compileall -q edgeops device_agent fleet_server
 	@python -m pytest -q -n 2 --dist loadfile -m "not data and not long"
 
 test-data: ## what needs the public research data (EDGEOPS_TEST_DATA or ../shared/data)

@@ -6,14 +6,12 @@ It runs MODULE as `python -m MODULE` would. Doing this in the child itself, and 
 in a parent with threads.
 """
 
-import ctypes
 import os
 import resource
 import runpy
-import signal
 import sys
 
-_PR_SET_PDEATHSIG = 1
+from edgeops.parent import end_with
 
 
 def command(module: str, *arguments: str, memory_bytes: int = 0) -> list[str]:
@@ -24,18 +22,11 @@ def command(module: str, *arguments: str, memory_bytes: int = 0) -> list[str]:
 def main() -> None:
     """Run as a child process; see the module's docstring."""
     parent, memory_bytes, module, *arguments = sys.argv[1:]
-    _die_with(int(parent))
+    end_with(int(parent))
     if int(memory_bytes):
         resource.setrlimit(resource.RLIMIT_AS, (int(memory_bytes), int(memory_bytes)))
     sys.argv = [module, *arguments]
     runpy.run_module(module, run_name="__main__", alter_sys=True)
-
-
-def _die_with(parent: int) -> None:
-    """SIGKILL when the parent is gone (prctl(2), PR_SET_PDEATHSIG), also when it went before we asked."""
-    ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0)
-    if os.getppid() != parent:
-        sys.exit(1)
 
 
 if __name__ == "__main__":

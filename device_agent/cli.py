@@ -33,12 +33,14 @@ from device_agent.config import (
 from edgeops import __version__, limits
 from edgeops.errors import ConfigError, EdgeOpsError, NotFoundError, UnreachableError
 from edgeops.exits import exit_code
+from edgeops.threads import multiply_in_one_thread
 
 _BENCH_INFERENCES = 10_000
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """The entry of `edgeops-agent`; the process's exit code."""
+    multiply_in_one_thread()
     options = parser().parse_args(arguments)
     act: Callable[[argparse.Namespace], int] = options.act
     try:

@@ -20,7 +20,7 @@ import msgspec
 from device_agent import child
 from device_agent.clock import Clock
 from device_agent.config import Device, StateFolder, private_folder, write_device
-from device_agent.facts import hardware_id
+from device_agent.hardware import hardware_id
 from device_agent.tls import FleetTls, fleet_context
 from device_agent.trust import FleetKeys
 from device_agent.wayback import speaks_tls

@@ -1,6 +1,6 @@
-"""What this machine is: facts for compatibility, and what an identity is bound to.
+"""What this machine is: facts for compatibility.
 
-Reads /proc and /etc; decides nothing.
+Reads /proc; decides nothing.
 """
 
 import platform
@@ -10,9 +10,6 @@ from pathlib import Path
 
 from edgeops.model.runtime import runtime_facts
 from edgeops.protocol.messages import DeviceFacts
-
-#: A board's serial number first (Raspberry Pi), then the installation's id (machine-id(5)).
-_IDENTITIES = (Path("/proc/device-tree/serial-number"), Path("/etc/machine-id"), Path("/var/lib/dbus/machine-id"))
 
 
 def device_facts(folder: Path) -> DeviceFacts:
@@ -26,18 +23,6 @@ def device_facts(folder: Path) -> DeviceFacts:
         memory_bytes=_memory_bytes(),
         disk_free_bytes=shutil.disk_usage(folder).free,
     )
-
-
-def hardware_id() -> str:
-    """What enrolment binds the identity to; the host name where a machine has nothing better."""
-    for path in _IDENTITIES:
-        try:
-            text = path.read_text(encoding="ascii").strip("\x00\n ")
-        except (OSError, UnicodeDecodeError):
-            continue
-        if text:
-            return text
-    return platform.node() or "unknown"
 
 
 def resident_bytes() -> int:

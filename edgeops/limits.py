@@ -158,7 +158,7 @@ MAX_RECONNECT_SPREAD = timedelta(minutes=10)
 
 # -- the server ------------------------------------------------------------------
 #: Ingestion commits after this many messages or this long, then acknowledges.
-INGEST_BATCH = 200
+INGEST_BATCH = 400
 INGEST_INTERVAL = timedelta(milliseconds=50)
 #: How long a thread of the link keeps the interpreter while another wants it.
 LINK_SWITCH_INTERVAL = timedelta(microseconds=500)

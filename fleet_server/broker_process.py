@@ -5,25 +5,23 @@ The child writes into a pipe that never blocks it: what is not read in time is l
 It ends with this process, also when that is killed. It does not restart it.
 """
 
-import ctypes
 import os
 import resource
 import signal
 import subprocess
 import sys
 import time
+from functools import partial
 from pathlib import Path
 from types import FrameType
 
 from edgeops import limits
 from edgeops.errors import ConfigError, PlatformError
+from edgeops.parent import end_with
 from fleet_server.broker_log import LogFilter
 from fleet_server.config import ServerConfig
 
 _PIECE_BYTES = 64 * 1024
-_PR_SET_PDEATHSIG = 1
-# Loaded before the fork: between fork and exec only bare system calls are made.
-_LIBC = ctypes.CDLL(None)
 
 
 def run_broker(config: ServerConfig, mosquitto: Path | None) -> int:
@@ -43,7 +41,7 @@ def run_broker(config: ServerConfig, mosquitto: Path | None) -> int:
             command,
             stdin=subprocess.DEVNULL,
             stderr=write,
-            preexec_fn=_before_exec,  # noqa: PLW1509 - bare system calls; the only way before exec
+            preexec_fn=partial(_before_exec, os.getpid()),  # noqa: PLW1509 - bare system calls; the only way before exec
         )
     except OSError as error:
         raise PlatformError(f"cannot start {command[0]}: {error}") from error
@@ -79,8 +77,8 @@ def _keep_log(read: int, config: ServerConfig) -> None:
     log.close()
 
 
-def _before_exec() -> None:
+def _before_exec(parent: int) -> None:
     """End with the parent; take as many connections as the system allows, not as the shell does."""
-    _LIBC.prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
+    end_with(parent)
     _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
     resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))

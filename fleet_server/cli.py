@@ -20,6 +20,7 @@ import edgeops
 from edgeops import limits
 from edgeops.api.roles import Role
 from edgeops.errors import ConfigError, ConflictError, EdgeOpsError, InputError, NotFoundError
+from edgeops.threads import multiply_in_one_thread
 from edgeops.trust.transport import is_loopback
 from fleet_server.config import DEFAULT_API_PORT, DEFAULT_BROKER_PORT, ServerConfig
 
@@ -41,6 +42,7 @@ _Command = Callable[[ServerConfig, argparse.Namespace], None]
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run one command; the exit code is 0 ok, 1 failed, 2 usage, 3 not found, 6 conflict, as of `edgeops`."""
+    multiply_in_one_thread()
     options = _parser().parse_args(arguments)
     try:
         config = ServerConfig(
@@ -55,10 +57,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
             tls=options.tls or not is_loopback(options.listen),
             names=tuple(options.host),
         )
-        if options.needs_data and not config.admin_token.exists():
-            raise ConfigError(
-                f"{config.data} is no data folder of a server; run `edgeops-server init --data ...` first"
-            )
+        if options.needs_data and not options.held:
+            _require_data(config)
         options.run(config, options)
     except EdgeOpsError as error:
         print(f"edgeops-server {options.command}: {error}", file=sys.stderr)
@@ -75,9 +75,10 @@ def _init(config: ServerConfig, options: argparse.Namespace) -> None:
     print(f"{config.data} is ready; all keys lie in {config.keys}, the admin's token is {config.admin_token}")
 
 
-def _api(config: ServerConfig, _options: argparse.Namespace) -> None:
+def _api(config: ServerConfig, options: argparse.Namespace) -> None:
     from fleet_server.app import serve
 
+    _begin(config, options)
     _log_to_stderr()
     serve(config)
 
@@ -85,13 +86,15 @@ def _api(config: ServerConfig, _options: argparse.Namespace) -> None:
 def _broker(config: ServerConfig, options: argparse.Namespace) -> None:
     from fleet_server.broker_process import run_broker
 
+    _begin(config, options)
     sys.exit(run_broker(config, options.mosquitto))
 
 
-def _link(config: ServerConfig, _options: argparse.Namespace) -> None:
+def _link(config: ServerConfig, options: argparse.Namespace) -> None:
     from fleet_server.link.allowance import Share
     from fleet_server.link.run import run_link
 
+    _begin(config, options)
     _log_to_stderr()
     run_link(config, share=Share.of(os.environ))
 
@@ -99,6 +102,7 @@ def _link(config: ServerConfig, _options: argparse.Namespace) -> None:
 def _jobs(config: ServerConfig, options: argparse.Namespace) -> None:
     from fleet_server.jobs import run_jobs
 
+    _begin(config, options)
     _log_to_stderr()
     run_jobs(config, warm=options.warm)
 
@@ -180,6 +184,18 @@ def _restore(config: ServerConfig, options: argparse.Namespace) -> None:
     _say("no model changes on any device until you roll one out")
 
 
+def _begin(config: ServerConfig, options: argparse.Namespace) -> None:
+    """All is loaded; whoever holds this process makes the folder complete meanwhile."""
+    if options.held:
+        sys.stdin.buffer.read()
+        _require_data(config)
+
+
+def _require_data(config: ServerConfig) -> None:
+    if not config.admin_token.exists():
+        raise ConfigError(f"{config.data} is no data folder of a server; run `edgeops-server init --data ...` first")
+
+
 def _say(text: str) -> None:
     print(text, file=sys.stderr, flush=True)
 
@@ -224,18 +240,25 @@ def _parser() -> argparse.ArgumentParser:
 
     def command(name: str, run: _Command, what: str, *, needs_data: bool = True) -> argparse.ArgumentParser:
         added = commands.add_parser(name, parents=[shared], help=what, description=what)
-        added.set_defaults(run=run, needs_data=needs_data)
+        added.set_defaults(run=run, needs_data=needs_data, held=False)
+        return added
+
+    def process(name: str, run: _Command, what: str) -> argparse.ArgumentParser:
+        added = command(name, run, what)
+        added.add_argument(
+            "--held", action="store_true", help="load what it needs, and begin when the standard input ends"
+        )
         return added
 
     init = command("init", _init, "make a data folder complete; harmless to repeat", needs_data=False)
     init.add_argument("--starter", action="store_true", help="add the model that comes with the package")
-    command("api", _api, "answer HTTP requests")
-    broker = command("broker", _broker, "run the private broker")
+    process("api", _api, "answer HTTP requests")
+    broker = process("broker", _broker, "run the private broker")
     broker.add_argument(
         "--mosquitto", type=Path, metavar="PROGRAM", help="the program to run (default: the embedded broker, amqtt)"
     )
-    command("link", _link, "speak to devices through the broker")
-    jobs = command("jobs", _jobs, "do queued work and run rollouts")
+    process("link", _link, "speak to devices through the broker")
+    jobs = process("jobs", _jobs, "do queued work and run rollouts")
     jobs.add_argument("--warm", action="store_true", help="load the training libraries before the first job")
     token = command("token", _token, "print a new API token")
     token.add_argument("--role", choices=[str(role) for role in Role], required=True)

@@ -1,4 +1,4 @@
-"""Publishes answers through the spool: all of them in batches, the newest one a second, or none.
+"""Publishes answers through the spool: all of them in batches, the newest one at most once a second, or none.
 
 What is handed on is durable before the telemetry window that counts the same rows closes, so no
 answer of a counted row is lost by a crash; rows that run again are published again under the same id.
@@ -33,6 +33,8 @@ class TelemetrySink:
         #: (input id, time, answer, confidence), oldest first.
         self._batch: list[tuple[str, int, float, float]] = []
         self._since_ns = 0
+        #: When answers left last; None = none has.
+        self._left_ns: int | None = None
 
     def begin(self, digest: str, phase: Phase) -> None:
         """Name the artifact of the answers that follow."""
@@ -49,15 +51,15 @@ class TelemetrySink:
         elif mode is PredictionMode.LATEST:
             batch.clear()
         batch.append((input_id, now_ns, prediction.answer, prediction.confidence))
-        if len(batch) >= _BATCH:
+        if self._is_due(now_ns):
             self._leave(now_ns)
 
     def rest(self, now_ns: int) -> None:
         """The server knows it from the reported state."""
 
     def tick(self, now_ns: int) -> None:
-        """A batch that waited for a second leaves."""
-        if self._batch and now_ns - self._since_ns >= _BATCH_AGE_NS:
+        """A batch that waited for a second leaves, the latest answer a second after the one before."""
+        if self._batch and self._is_due(now_ns):
             self._leave(now_ns)
 
     def flush(self, now_ns: int) -> None:
@@ -67,6 +69,11 @@ class TelemetrySink:
 
     def close(self) -> None:
         """What waited has left with the last window."""
+
+    def _is_due(self, now_ns: int) -> bool:
+        if self._mode is PredictionMode.LATEST:
+            return self._left_ns is None or now_ns - self._left_ns >= _BATCH_AGE_NS
+        return len(self._batch) >= _BATCH or now_ns - self._since_ns >= _BATCH_AGE_NS
 
     def _leave(self, now_ns: int) -> None:
         while self._batch:
@@ -81,3 +88,4 @@ class TelemetrySink:
             )
             self._hand_on(messages.encode(body))
             del self._batch[:_BATCH]
+            self._left_ns = now_ns

@@ -121,14 +121,6 @@ def free_port(wish: int | None = None) -> int:
     raise ConfigError("no free port on 127.0.0.1")
 
 
-def is_listening(port: int, host: str = LOOPBACK) -> bool:
-    """Whether somebody accepts connections on this port of an address of this machine."""
-    with socket.socket(socket.AF_INET6 if ":" in host else socket.AF_INET, socket.SOCK_STREAM) as probe:
-        probe.settimeout(0.5)
-        # The kernel may choose `port` itself as client port: TCP then connects the socket to itself (RFC 9293 3.5).
-        return probe.connect_ex((host, port)) == 0 and probe.getsockname()[1] != port
-
-
 @contextmanager
 def exclusive(data: Path) -> Iterator[None]:
     """Hold the data folder for this process; the lock goes with the process, however it ends.

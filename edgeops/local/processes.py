@@ -1,22 +1,22 @@
 """Child processes that are ready when they say so and never outlive their parent.
 
 Starts a program with its output in a log file, waits until it is ready, and stops groups of programs
-in order. The kernel ends a child when its parent is gone (`PR_SET_PDEATHSIG`, prctl(2)), also after
-`kill -9` of the parent. It does not restart anything and does not know what the programs do.
+in order. A child ends when its parent is gone (`edgeops.parent`), also after `kill -9` of the parent. It does
+not restart anything and does not know what the programs do.
 """
 
-import ctypes
 import os
 import signal
 import subprocess
 import sys
 import threading
 import time
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from edgeops.errors import PlatformError
+from edgeops.parent import end_with
 
 #: How long a child may take to end by itself before it is killed.
 STOP_TIMEOUT_S = 8.0
@@ -24,9 +24,6 @@ STOP_TIMEOUT_S = 8.0
 TAIL_LINES = 12
 
 _POLL_S = 0.02
-_PR_SET_PDEATHSIG = 1
-# Loaded before any fork: between fork and exec only the bare system call is made.
-_LIBC = ctypes.CDLL(None, use_errno=True)
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,6 +46,11 @@ class Child:
         """Whether the program has not ended yet."""
         return self.process.poll() is None
 
+    def release(self) -> None:
+        """End the standard input of a child that was started held."""
+        if self.process.stdin is not None:
+            self.process.stdin.close()
+
 
 def python(module: str, *arguments: str | Path) -> list[str]:
     """The command that runs one of our modules with this interpreter."""
@@ -62,17 +64,19 @@ def start(
     logs: Path,
     own_log: Path | None = None,
     environment: Mapping[str, str] | None = None,
+    held: bool = False,
 ) -> Child:
     """Start a program whose standard output and error go to `<logs>/<name>.log`.
 
     The log of the run before is kept as `<name>.previous.log`. The program gets a session of its own, so
     that a Ctrl-C at the terminal reaches only the parent, which then stops its children in order.
-    `own_log` is a file that the program writes by itself; errors show its end too.
+    `own_log` is a file that the program writes by itself; errors show its end too. The standard input of a `held`
+    child ends with `release`, else it is empty.
 
     Raises:
         PlatformError: the program cannot be started.
     """
-    # PR_SET_PDEATHSIG fires when the THREAD that forked ends; only the main thread lives as long as the process.
+    # A child ends with the THREAD that forked it; only the main thread lives as long as the process.
     assert threading.current_thread() is threading.main_thread()
     log = logs / f"{name}.log"
     parent = os.getpid()
@@ -83,13 +87,13 @@ def start(
         with log.open("wb") as output:
             process = subprocess.Popen(
                 command,
-                stdin=subprocess.DEVNULL,
+                stdin=subprocess.PIPE if held else subprocess.DEVNULL,
                 stdout=output,
                 stderr=subprocess.STDOUT,
                 # PYTHONSAFEPATH: a file in the caller's folder never shadows a module of ours.
                 env={**os.environ, "PYTHONSAFEPATH": "1", **(environment or {})},
                 start_new_session=True,
-                preexec_fn=lambda: _die_with(parent),  # noqa: PLW1509 - bare system calls; the only way before exec
+                preexec_fn=lambda: end_with(parent),  # noqa: PLW1509 - bare system calls; the only way before exec
             )
     except OSError as error:
         raise PlatformError(f"cannot start {name} ({command[0]}): {error}") from error
@@ -141,7 +145,7 @@ def wait_until_done(child: Child, *, timeout_s: float, meanwhile: Callable[[], N
         raise PlatformError(describe_end(child))
 
 
-def stop(children: Iterable[Child], *, timeout_s: float = STOP_TIMEOUT_S) -> None:
+def stop(children: Collection[Child], *, timeout_s: float = STOP_TIMEOUT_S) -> None:
     """End programs side by side: SIGTERM, and SIGKILL for those that did not follow in time."""
     running = [child for child in children if child.running]
     for child in running:
@@ -153,6 +157,8 @@ def stop(children: Iterable[Child], *, timeout_s: float = STOP_TIMEOUT_S) -> Non
         except subprocess.TimeoutExpired:
             child.process.kill()
             child.process.wait()
+    for child in children:
+        child.release()
 
 
 def how_it_ended(child: Child) -> str:
@@ -174,14 +180,6 @@ def tail(log: Path, lines: int = TAIL_LINES) -> list[str]:
     except OSError:
         return []
     return [line for line in text.splitlines() if line.strip()][-lines:]
-
-
-def _die_with(parent: int) -> None:
-    """Run in the child between fork and exec: end when the parent ends."""
-    _LIBC.prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
-    # The parent may have ended before prctl took effect; then nobody would send the signal.
-    if os.getppid() != parent:
-        os._exit(1)
 
 
 def _last_words(child: Child) -> str:

@@ -26,6 +26,7 @@ from edgeops.local.listening import API_PORT, BROKER_PORT, Listening
 from edgeops.local.mosquitto import LOSS, choose_broker
 from edgeops.local.part import Part
 from edgeops.local.processes import Child
+from edgeops.local.sockets import listens
 from edgeops.protocol.messages import Presence
 from edgeops.trust.transport import believing
 
@@ -167,7 +168,6 @@ class Site:
         places.make_folder(self.data)
         self._endings.enter_context(places.exclusive(self.data))
         self.endpoints = self._choose_endpoints()
-        self._initialise()
         self._start_server(mosquitto)
         self._connect()
         self._start_agents()
@@ -199,24 +199,29 @@ class Site:
         where = self._listening.arguments()
         return processes.python("fleet_server.cli", verb, "--data", self.data, *ports, *where, *more)
 
-    def _initialise(self) -> None:
-        command = self._server_command("init", *(["--starter"] if self._starter else []))
-        child = processes.start("init", command, logs=self.logs)
-        processes.wait_until_done(child, timeout_s=_INIT_TIMEOUT_S)
-
     def _start_server(self, mosquitto: Path | None) -> None:
-        command = self._server_command("broker", *(["--mosquitto", str(mosquitto)] if mosquitto else []))
-        broker = self._start_part("broker", command, own_log=self.data / "broker/mosquitto.log")
+        """Its processes load side by side while the folder is made complete, and begin when it is."""
+        command = self._server_command("init", *(["--starter"] if self._starter else []))
+        init = processes.start("init", command, logs=self.logs)
+        self._endings.callback(processes.stop, [init])
+        program = ["--mosquitto", str(mosquitto)] if mosquitto else []
+        own_log = self.data / "broker/mosquitto.log"
+        broker = self._start_part("broker", self._server_command("broker", *program), own_log=own_log)
         api = self._start_part("api", self._server_command("api"))
-        # The link needs the broker to be there, and imports long enough for that; the rest starts side by side.
-        self._start_part("link", self._server_command("link"))
-        self._start_part("jobs", self._server_command("jobs", *(["--warm"] if self._warm else [])))
-        for part, port in ((broker, self.endpoints.broker_port), (api, self.endpoints.api_port)):
-            self._wait(part, partial(places.is_listening, port, self._listening.reached_at))
+        link = self._start_part("link", self._server_command("link"))
+        jobs = self._start_part("jobs", self._server_command("jobs", *(["--warm"] if self._warm else [])))
+        processes.wait_until_done(init, timeout_s=_INIT_TIMEOUT_S, meanwhile=self.require_server)
+        for part in (broker, api, jobs):
+            part.child.release()
+        # Whose server it is counts: another program may have taken the port since it was found free, and neither the
+        # link's password nor the admin's token is for that one.
+        self._wait(broker, partial(listens, broker.child.pid, self.endpoints.broker_port))
+        link.child.release()
+        self._wait(api, partial(listens, api.child.pid, self.endpoints.api_port))
 
     def _start_part(self, name: str, command: Sequence[str], *, own_log: Path | None = None) -> Part:
-        start = partial(processes.start, name, command, logs=self.logs, own_log=own_log)
-        part = Part(start=start, child=start())
+        start = partial(processes.start, name, logs=self.logs, own_log=own_log)
+        part = Part(start=partial(start, command), child=start([*command, "--held"], held=True))
         self.server.append(part)
         # Endings run last in, first out: agents, jobs, link, api, broker.
         self._endings.callback(part.stop)
@@ -233,8 +238,10 @@ class Site:
     def _start_agents(self) -> None:
         self._endings.callback(lambda: processes.stop([agent.child for agent in self.agents]))
         names = [f"agent-{number}" for number in range(1, self._wanted + 1)]
-        self._enrol([name for name in names if not _device_file(self._state(name)).exists()])
+        enrolling = self._enrol([name for name in names if not _device_file(self._state(name)).exists()])
         for name in names:
+            if name in enrolling:
+                processes.wait_until_done(enrolling[name], timeout_s=_ENROL_TIMEOUT_S, meanwhile=self._require_all)
             state = self._state(name)
             device_id = _read_device_id(state)
             start = partial(self._run_agent, name, state)
@@ -252,20 +259,20 @@ class Site:
     def _state(self, name: str) -> Path:
         return self.data / "devices" / name
 
-    def _enrol(self, names: Sequence[str]) -> None:
+    def _enrol(self, names: Sequence[str]) -> Mapping[str, Child]:
+        """What enrols each of them, side by side."""
+        started: dict[str, Child] = {}
         if not names:
-            return
+            return started
         tokens = self.client.enrolment_tokens(len(names))
-        started = []
+        self._endings.callback(lambda: processes.stop(list(started.values())))
         for name, token in zip(names, tokens, strict=True):
             state = self._state(name)
             state.mkdir(mode=0o700, parents=True, exist_ok=True)
             arguments = ("enrol", self.endpoints.url, "--token", token.token, "--name", name)
             command = processes.python("device_agent.cli", "--state", state, *arguments)
-            started.append(processes.start(f"{name}.enrol", command, logs=self.logs))
-        self._endings.callback(processes.stop, started)
-        for child in started:
-            processes.wait_until_done(child, timeout_s=_ENROL_TIMEOUT_S, meanwhile=self._require_all)
+            started[name] = processes.start(f"{name}.enrol", command, logs=self.logs)
+        return started
 
     def _run_agent(self, name: str, state: Path, environment: Mapping[str, str] | None = None) -> Child:
         broker = f"{self.endpoints.broker_host}:{self.endpoints.broker_port}"

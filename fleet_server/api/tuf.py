@@ -13,8 +13,9 @@ from fleet_server.api.server import ServerOf
 
 router = APIRouter(prefix="/tuf", tags=["trust"])
 
-#: `auto-` and a model's name is the longest.
-_METADATA = re.compile(r"([1-9][0-9]{0,8}\.)?[a-z][a-z0-9-]{0,71}\.json")
+#: `auto-` and a model's name is the longest; versions count seconds since 1970 in a repository that was restored
+#: (`edgeops.trust.reissue`).
+_METADATA = re.compile(r"([1-9][0-9]{0,15}\.)?[a-z][a-z0-9-]{0,71}\.json")
 _TARGET = re.compile(r"([A-Za-z0-9][A-Za-z0-9._-]{0,200}/){0,8}[A-Za-z0-9][A-Za-z0-9._-]{0,200}")
 
 

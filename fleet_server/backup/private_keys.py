@@ -33,12 +33,6 @@ def authorities(repository: Path) -> tuple[Authority, ...]:
     return () if listed is None else decode_authorities(listed)
 
 
-def lacks_authority(repository: Path, keys: Path) -> bool:
-    """Whether devices expect TLS and no key is here that could sign a certificate for them."""
-    expected = authorities(repository)
-    return bool(expected) and not any(key_file(keys, one).exists() for one in expected)
-
-
 def lie_here(repository: Path, keys: Path) -> bool:
     """Whether a root or targets key lies in `keys`."""
     offline, _ = _public_keys(repository)

@@ -15,7 +15,7 @@ from edgeops.digest import sync_folder
 from edgeops.errors import ConfigError, ConflictError, InputError, NotFoundError, PlatformError
 from edgeops.protocol.keys import SigningKey, write_private_key
 from edgeops.trust.authorities import AUTHORITIES_TARGET, encode_authorities
-from edgeops.trust.issuing import new_issuer, write_issuer
+from edgeops.trust.issuing import key_file, new_issuer, write_issuer
 from edgeops.trust.keyring import FLEET_KEYS_TARGET, decode_fleet_keys, encode_fleet_keys, fleet_keys_of
 from edgeops.trust.reissue import Reissue
 from edgeops.trust.repository import Repository
@@ -103,8 +103,9 @@ def _build(order: Order, config: ServerConfig, now: datetime, say: Say) -> Resto
             )
         _copy(made, manifest, config, say)
     say("signing")
-    new_authority = private_keys.lacks_authority(config.repository, config.keys)
+    before = private_keys.authorities(config.repository)
     epoch, new_keys = _sign_again(config, order, now)
+    new_authority = private_keys.authorities(config.repository) != before
     say("settling what was under way")
     database = Database.in_folder(config.db)
     try:
@@ -161,13 +162,17 @@ def _sign_again(config: ServerConfig, order: Order, now: datetime) -> tuple[int,
         key, epoch = SigningKey.generate(), max(fleet.epoch + 1, int(now.timestamp()))
         write_private_key(config.fleet_key(epoch), key)
         alongside = {FLEET_KEYS_TARGET: encode_fleet_keys(fleet_keys_of(key.public, epoch=epoch))}
-        if private_keys.lacks_authority(config.repository, config.keys):
+        authorities = private_keys.authorities(config.repository)
+        if authorities:
+            # Also where the backup holds the old one's key: whoever has the old server has it as well.
             issuer = new_issuer(now)
             write_issuer(config.keys, issuer)
             alongside[AUTHORITIES_TARGET] = encode_authorities([issuer.authority])
         reissue.replace_keys(alongside, now, above=order.root_version)
-        for old in (key.epoch for key in fleet.keys):
-            config.fleet_key(old).unlink(missing_ok=True)
+        for old in (config.fleet_key(key.epoch) for key in fleet.keys):
+            old.unlink(missing_ok=True)
+        for old in (key_file(config.keys, one) for one in authorities):
+            old.unlink(missing_ok=True)
         return epoch, True
     if order.offline_keys and reissue.missing(("targets",)):
         places = " and ".join(map(str, order.offline_keys))

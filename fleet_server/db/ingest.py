@@ -5,21 +5,24 @@ value object per row would cost more than the row. Which rows are due is decided
 reading them back is `fleet_server.db.telemetry`.
 """
 
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 from datetime import datetime
 from typing import TypedDict
 
-from sqlalchemy import Connection, Insert, Table, bindparam, delete, func, select, update
+from sqlalchemy import Connection, bindparam, delete, func, select, update
 from sqlalchemy.exc import IntegrityError
 
 from edgeops import limits
 from edgeops.protocol.envelope import Mark, Session
 from fleet_server.db.many import insert_many, select_many
 from fleet_server.db.tables import marks, predictions, quarantine, spools, windows
-from fleet_server.db.upsert import insert
+from fleet_server.db.upsert import insert, replacing
 
 #: (device, spool, seq)
 WindowKey = tuple[str, bytes, int]
+
+#: One object, so that it is compiled once.
+_NEW_WINDOWS = windows.insert()
 
 
 class WindowRow(TypedDict):
@@ -138,12 +141,12 @@ def add_windows(connection: Connection, rows: Sequence[WindowRow]) -> list[Windo
     try:
         # The caller's ledgers keep almost every repetition away; asking first would cost more than the windows.
         with connection.begin_nested():
-            insert_many(connection, windows.insert(), new)
+            insert_many(connection, _NEW_WINDOWS, new)
     except IntegrityError:
         known = _known_windows(connection, list(by_key))
         new = [row for key, row in by_key.items() if key not in known]
         if new:
-            insert_many(connection, windows.insert(), new)
+            insert_many(connection, _NEW_WINDOWS, new)
     return new
 
 
@@ -184,13 +187,14 @@ def prune_predictions(connection: Connection, device_id: str, deployment: str, *
 def put_spools(connection: Connection, rows: Sequence[SpoolRow]) -> None:
     """Store how far spools are committed."""
     if rows:
-        insert_many(connection, _replacing(connection, spools, rows[0], key=("device_id", "spool")), rows)
+        insert_many(connection, replacing(connection, spools, rows[0], key=("device_id", "spool")), rows)
 
 
 def put_marks(connection: Connection, rows: Sequence[MarkRow]) -> None:
     """Store the last accepted places."""
-    if rows:  # not many at once: a column that is not among them has a default
-        connection.execute(_replacing(connection, marks, rows[0], key=("device_id", "kind")), rows)
+    if rows:
+        latest = replacing(connection, marks, rows[0], key=("device_id", "kind"))
+        insert_many(connection, latest, [{**row, "repeated": 0} for row in rows])  # a row that is there keeps its own
 
 
 def count_repeated(connection: Connection, counts: Iterable[tuple[str, str, int]]) -> None:
@@ -213,9 +217,3 @@ def put_aside(connection: Connection, rows: Sequence[QuarantineRow]) -> None:
         connection.execute(delete(quarantine).where(own, quarantine.c.id <= beyond))
     newest = select(func.max(quarantine.c.id)).scalar_subquery()
     connection.execute(delete(quarantine).where(quarantine.c.id <= newest - limits.QUARANTINE_ROWS))
-
-
-def _replacing(connection: Connection, table: Table, names: Iterable[str], *, key: Collection[str]) -> Insert:
-    statement = insert(connection, table)
-    changed = {name: statement.excluded[name] for name in names if name not in key}
-    return statement.on_conflict_do_update(index_elements=key, set_=changed)

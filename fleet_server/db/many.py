@@ -1,7 +1,7 @@
 """One INSERT for many rows, one SELECT for many keys at the driver's speed, and many ids in portions.
 
 SQLAlchemy prepares the parameters of every row anew, which takes longer than SQLite takes to store the row.
-Here the statement is compiled once per call, and a row becomes a tuple in its order.
+Here a statement is compiled at its first use, and a row becomes a tuple in its order.
 """
 
 from collections.abc import Collection, Iterator, Mapping, Sequence
@@ -9,7 +9,7 @@ from functools import lru_cache
 from operator import itemgetter
 from typing import Any
 
-from sqlalchemy import Connection, Insert, Row, Table, TextualSelect, text
+from sqlalchemy import Connection, Dialect, Insert, Row, Table, TextualSelect, text
 from sqlalchemy.types import TypeDecorator
 
 #: Keys of one SELECT: few sizes, so that few statements are compiled.
@@ -30,10 +30,12 @@ def portions(ids: Collection[str]) -> Iterator[list[str]]:
 
 
 def insert_many(connection: Connection, statement: Insert, rows: Sequence[Mapping[str, Any]]) -> None:
-    """Run `statement`, which has no parameters but the columns, for each of `rows`, which have the same keys."""
+    """Run `statement`, which has no parameters but the columns, for each of `rows`, which have the same keys.
+
+    One that is the same object as before is not compiled again.
+    """
     dialect = connection.dialect
-    compiled = statement.compile(dialect=dialect, column_keys=list(rows[0]))
-    names = compiled.positiontup
+    sql, names = _compiled(statement, dialect, tuple(rows[0]))
     if names is None:  # a driver that wants names, such as PostgreSQL's
         connection.execute(statement, rows)
         return
@@ -49,7 +51,7 @@ def insert_many(connection: Connection, statement: Insert, rows: Sequence[Mappin
         for place, convert in converted:
             values[place] = convert(values[place], dialect)
         parameters.append(tuple(values))
-    connection.exec_driver_sql(str(compiled), parameters)
+    connection.exec_driver_sql(sql, parameters)
 
 
 def select_many(connection: Connection, table: Table, key: tuple[str, ...], wanted: Sequence[tuple[Any, ...]]) -> Rows:
@@ -71,6 +73,13 @@ def select_many(connection: Connection, table: Table, key: tuple[str, ...], want
         }
         found += connection.execute(_statement(table, key, size), values).all()
     return found
+
+
+@lru_cache(maxsize=64)
+def _compiled(statement: Insert, dialect: Dialect, keys: tuple[str, ...]) -> tuple[str, Sequence[str] | None]:
+    """The statement as text, and its parameters in order; None where the driver takes them by name."""
+    compiled = statement.compile(dialect=dialect, column_keys=list(keys))
+    return str(compiled), compiled.positiontup
 
 
 @lru_cache(maxsize=64)

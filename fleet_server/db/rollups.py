@@ -13,10 +13,11 @@ from sqlalchemy import Connection, Float, Row, cast, func, select, tuple_
 
 from fleet_server.db.many import insert_many, select_many
 from fleet_server.db.tables import rollups
-from fleet_server.db.upsert import insert
+from fleet_server.db.upsert import replacing
 
 #: (device, deployment, digest, hour)
 RollupKey = tuple[str, str, str, datetime]
+_KEY = ("device_id", "deployment", "digest", "hour")
 
 
 class RollupRow(TypedDict):
@@ -69,7 +70,7 @@ class FleetHour:
 def some(connection: Connection, keys: Collection[RollupKey]) -> dict[RollupKey, RollupRow]:
     """Those of these hours that are there."""
     found: dict[RollupKey, RollupRow] = {}
-    for row in select_many(connection, rollups, ("device_id", "deployment", "digest", "hour"), list(keys)):
+    for row in select_many(connection, rollups, _KEY, list(keys)):
         values = _row(row)
         found[values["device_id"], values["deployment"], values["digest"], values["hour"]] = values
     return found
@@ -77,12 +78,8 @@ def some(connection: Connection, keys: Collection[RollupKey]) -> dict[RollupKey,
 
 def put(connection: Connection, rows: Sequence[RollupRow]) -> None:
     """Store hours in place of what was there of them."""
-    if not rows:
-        return
-    key = ("device_id", "deployment", "digest", "hour")
-    statement = insert(connection, rollups)
-    changed = {name: statement.excluded[name] for name in rows[0] if name not in key}
-    insert_many(connection, statement.on_conflict_do_update(index_elements=key, set_=changed), rows)
+    if rows:
+        insert_many(connection, replacing(connection, rollups, rows[0], key=_KEY), rows)
 
 
 def device_page(

@@ -14,6 +14,7 @@ from pathlib import Path
 
 from edgeops import limits
 from edgeops.artifact.blockplan import block_count, block_list
+from edgeops.digest import digest_bytes
 from edgeops.errors import ArtifactError
 from fleet_server.db import models
 from fleet_server.db.database import Database
@@ -32,6 +33,8 @@ class Stock:
     digest: str
     size_bytes: int
     block_bytes: int
+    #: Of its block list, as it was signed.
+    blocks_digest: str
 
     def block_size(self, index: int) -> int:
         """Bytes of block `index`; 0 = there is none."""
@@ -68,7 +71,10 @@ class Shelf:
         return os.pread(handle, stock.block_bytes, index * stock.block_bytes)
 
     def block_list(self, stock: Stock) -> bytes | None:
-        """The sums of all blocks, computed once; None when the file is not there."""
+        """The sums of all blocks, computed once; None when the file is not there, or not what was signed.
+
+        A device that was told other sums would blame the model for it, and not ask again.
+        """
         known = self._lists.get(stock.digest)
         if known is not None:
             self._lists.move_to_end(stock.digest)
@@ -77,7 +83,11 @@ class Shelf:
             data = self._blob_path(stock.digest).read_bytes()
         except OSError:
             return None
-        sums = self._lists[stock.digest] = block_list(data, stock.block_bytes)
+        sums = block_list(data, stock.block_bytes)
+        if digest_bytes(sums) != stock.blocks_digest:
+            log.error("shelf.damaged digest=%s size_bytes=%s; restore the file from a backup", stock.digest, len(data))
+            return None
+        self._lists[stock.digest] = sums
         if len(self._lists) > _KEPT_LISTS:
             self._lists.popitem(last=False)
         return sums
@@ -93,13 +103,13 @@ class Shelf:
         if artifact is None or artifact.withdrawn_at is not None:
             return None
         try:
-            block_bytes = artifact.describe().block_bytes
+            described = artifact.describe()
         except ArtifactError as error:
             log.error("shelf.bad_descriptor digest=%s error=%s", digest, error)  # noqa: TRY400 - no traceback wanted
             return None
-        if block_count(artifact.size_bytes, block_bytes) == 0:
+        if block_count(artifact.size_bytes, described.block_bytes) == 0:
             return None
-        return Stock(digest, artifact.size_bytes, block_bytes)
+        return Stock(digest, artifact.size_bytes, described.block_bytes, described.blocks_digest)
 
     def _open(self, digest: str) -> int | None:
         handle = self._files.get(digest)

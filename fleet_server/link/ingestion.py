@@ -83,7 +83,8 @@ class Ingestion:
         """Have a message taken in; called on the network thread.
 
         What waits is bounded by the receive maximum, which does not count messages of QoS 0: of those, which no
-        agent of ours sends, the ones beyond it are dropped, as QoS 0 allows.
+        agent of ours sends, the ones beyond it are dropped, as QoS 0 allows. mosquitto 2.0.11 keeps to the maximum
+        only until something is acknowledged; then its `max_queued_messages` and `max_queued_bytes` are the bound.
         """
         if delivery.packet or len(self._waiting) < limits.RECEIVE_MAXIMUM:
             self._waiting.put(delivery)
@@ -162,8 +163,7 @@ class Ingestion:
             except Exception as error:  # noqa: BLE001 - raised again but for an outage
                 self._wait_out(error, len(opened.batch))
                 continue
-            for delivery in opened.batch:
-                self._broker.acknowledge(delivery)
+            self._broker.acknowledge(*opened.batch)
             try:
                 self._answer(readings)
             except Exception as error:

@@ -1,4 +1,4 @@
-"""The link's connection to the broker: the only place of the server that knows paho.
+"""The link's connection to the broker: with `fleet_server.link.wire` the only place of the server that knows paho.
 
 Keeps one session that outlives the process (clean start false), acknowledges a message only when told to, and
 answers which messages the broker has taken. Speaks MQTT 5, and 3.1.1 to a broker that refuses 5: then the broker's own
@@ -6,7 +6,6 @@ limit of messages in flight holds. It does not know what messages mean.
 """
 
 import logging
-import socket
 import ssl
 import threading
 from collections.abc import Callable
@@ -23,6 +22,7 @@ from paho.mqtt.reasoncodes import ReasonCode
 
 from edgeops import limits
 from edgeops.protocol.topics import client_id
+from fleet_server.link.wire import Client, Publish
 
 log = logging.getLogger(__name__)
 
@@ -97,10 +97,10 @@ class Broker:
         self._client.disconnect()
         self._client.loop_stop()
 
-    def _new_client(self, protocol: MQTTProtocolVersion) -> paho.Client:
+    def _new_client(self, protocol: MQTTProtocolVersion) -> Client:
         # In 5 the session is asked for when connecting, in 3.1.1 it is the client's.
         clean = None if protocol == paho.MQTTv5 else False
-        client = paho.Client(
+        client = Client(
             CallbackAPIVersion.VERSION2,
             client_id=client_id(self._username),
             clean_session=clean,
@@ -114,11 +114,10 @@ class Broker:
         client.reconnect_delay_set(min_delay=1, max_delay=5)
         # An exception that leaves a callback would end paho's network thread for good.
         client.suppress_exceptions = True
-        client.on_socket_open = self._on_socket_open
         client.on_connect = self._on_connect
         client.on_subscribe = self._on_subscribe
         client.on_disconnect = self._on_disconnect
-        client.on_message = self._on_message
+        client.hear = self._on_message
         client.on_publish = self._on_publish
         return client
 
@@ -158,19 +157,16 @@ class Broker:
         except Empty:
             return packets
 
-    def acknowledge(self, delivery: Delivery) -> None:
-        """Let the broker forget a message.
+    def acknowledge(self, *deliveries: Delivery) -> None:
+        """Let the broker forget messages.
 
         A packet id means nothing on another connection (the broker may have given it to another
         message); what is not acknowledged comes again. A message of QoS 0
         has none: a PUBACK for it is a protocol error, for which the broker would cut us off.
         """
-        if delivery.packet and delivery.connection == self._connection and self._connected.is_set():
-            self._client.ack(delivery.packet, 1)
-
-    def _on_socket_open(self, _client: paho.Client, _userdata: Any, sock: Any) -> None:
-        # Otherwise Nagle's algorithm holds back every second block for the peer's delayed ACK.
-        sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        packets = [one.packet for one in deliveries if one.packet and one.connection == self._connection]
+        if packets and self._connected.is_set():
+            self._client.ack_all(packets)
 
     def _on_connect(
         self, client: paho.Client, _userdata: Any, flags: paho.ConnectFlags, reason: ReasonCode, properties: Any
@@ -204,17 +200,9 @@ class Broker:
         self._connected.clear()
         log.warning("broker.disconnected reason=%s", reason)
 
-    def _on_message(self, _client: paho.Client, _userdata: Any, message: paho.MQTTMessage) -> None:
-        self._deliver(
-            Delivery(
-                topic=message.topic,
-                payload=bytes(message.payload),
-                retained=message.retain,
-                received_at=datetime.now(UTC),
-                packet=message.mid,
-                connection=self._connection,
-            )
-        )
+    def _on_message(self, message: Publish) -> None:
+        topic, payload, retained, packet = message
+        self._deliver(Delivery(topic, payload, retained, datetime.now(UTC), packet, self._connection))
 
     def _on_publish(
         self, _client: paho.Client, _userdata: Any, packet: int, reason: ReasonCode, _properties: Any

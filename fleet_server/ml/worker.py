@@ -4,9 +4,7 @@ It knows no database and no keys: files in, files out. It ends when its parent d
 imported when the first task needs it.
 """
 
-import ctypes
 import os
-import signal
 import sys
 import traceback
 from contextlib import suppress
@@ -16,18 +14,16 @@ from typing import BinaryIO, assert_never
 import msgspec
 
 from edgeops.errors import InputError, PlatformError
+from edgeops.parent import end_with
 from fleet_server.datasets.buying import Bought, extend
 from fleet_server.datasets.importing import import_file
 from fleet_server.datasets.snapshot import encode_snapshot, read_snapshot
 from fleet_server.ml import frames
 
-#: prctl(2): the signal this process gets when its parent dies.
-_PR_SET_PDEATHSIG = 1
-
 
 def main() -> None:
     """Serve tasks until stdin ends."""
-    _die_with(parent=int(sys.argv[1]))
+    end_with(int(sys.argv[1]))
     # Libraries print to stdout; frames need a stream of their own.
     with os.fdopen(os.dup(1), "wb") as reports, os.fdopen(os.dup(0), "rb") as tasks:
         nothing = os.open(os.devnull, os.O_RDWR)
@@ -97,13 +93,6 @@ def _do(task: frames.Work, reports: BinaryIO) -> frames.Ending:
             return build(task, report)
         case _:
             assert_never(task)
-
-
-def _die_with(*, parent: int) -> None:
-    """End when the parent does, also if it was killed; the check closes the gap before the call."""
-    ctypes.CDLL(None, use_errno=True).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
-    if os.getppid() != parent:
-        sys.exit("the parent is gone")
 
 
 if __name__ == "__main__":

@@ -30,7 +30,8 @@ from edgeops.trust.keyring import FLEET_KEYS_TARGET, FleetKey, FleetKeys, encode
 from edgeops.trust.repository import Repository
 from fleet_server.broker import hash_password
 from tests.golden.tiny import COLUMNS, tiny_artifact, tiny_descriptor, tiny_rows
-from tests.integration.waiting import ask_until, free_port, mosquitto
+from tests.integration.ports import free_port
+from tests.integration.waiting import ask_until, mosquitto
 
 DEADLINE_S = 60.0
 SERVER_USER = "edgeops-server"
@@ -103,6 +104,8 @@ class Server:
         self._client = paho.Client(CallbackAPIVersion.VERSION2, client_id=SERVER_USER, protocol=paho.MQTTv5)
         self._client.username_pw_set(SERVER_USER, broker.passwords[SERVER_USER])
         self._client.max_inflight_messages_set(limits.RECEIVE_MAXIMUM)
+        # A broker that was away for long is found again at once.
+        self._client.reconnect_delay_set(1, 1)
         self._client.on_message = self._on_message
         self._client.on_connect = lambda client, *_: client.subscribe(ALL_UP, qos=1)
         self._client.connect("127.0.0.1", broker.port)

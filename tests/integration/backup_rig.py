@@ -38,10 +38,10 @@ def edgeops(*words, **options):
     return subprocess.run(command, capture_output=True, text=True, timeout=DEADLINE_S, check=False, **options)
 
 
-def add_version(data: Path, version: int) -> str:
+def add_version(data: Path, version: int, artifact: bytes | None = None) -> str:
     """A version of a tiny model that nobody had to train; its digest."""
     config = ServerConfig(data)
-    artifact = tiny_artifact(MODEL, version)
+    artifact = artifact or tiny_artifact(MODEL, version)
     described = tiny_descriptor(artifact)
     now, run = datetime.now(UTC), f"run-of-{version}"
     snapshot = starter.descriptor().manifest.lineage.snapshot
@@ -98,9 +98,14 @@ class Agent:
         file = folder / "rows.npz"
         if not file.exists():
             np.savez(file, X=tiny_rows(2_000)[0], columns=np.array(COLUMNS))
-        self.child = processes.start(name, self._line("run"), logs=self._logs)
-        eventually(self._answers, what="the agent answers its owner")
+        self.start()
         self._command("replay", file, "--deployment", DEPLOYMENT, "--rate", "100", "--predictions", "off")
+
+    def start(self, *options, **environment: str) -> None:
+        self.child = processes.start(
+            self.name, self._line("run", *options), logs=self._logs, environment=environment or None
+        )
+        eventually(self._answers, what="the agent answers its owner")
 
     def status(self):
         return ask(self.state / "agent.sock", {"do": "status"})
@@ -136,7 +141,11 @@ class Forward:
     """What an operator's port mapping does: connections to an old address arrive at a new one."""
 
     def __init__(self, port: int, to: int) -> None:
-        self._to = to
+        self.port = port
+        #: New connections arrive here.
+        self.to = to
+        #: How much came back through here.
+        self.returned_bytes = 0
         self._listener = socket.create_server(("127.0.0.1", port))
         self._open: list[socket.socket] = [self._listener]
         self._threads: list[threading.Thread] = []
@@ -161,19 +170,20 @@ class Forward:
             while True:
                 near, _ = self._listener.accept()
                 try:
-                    far = socket.create_connection(("127.0.0.1", self._to))
+                    far = socket.create_connection(("127.0.0.1", self.to))
                 except OSError:  # nobody is there now; who came will come again
                     near.close()
                     continue
                 self._open += [near, far]
-                for source, sink in ((near, far), (far, near)):
-                    source.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-                    self._start(self._pump, source, sink)
+                for end in (near, far):
+                    end.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+                self._start(self._pump, near, far, 0)
+                self._start(self._pump, far, near, 1)
 
-    @staticmethod
-    def _pump(source, sink) -> None:
+    def _pump(self, source, sink, counted: int) -> None:
         with contextlib.suppress(OSError):
             while data := source.recv(65536):
+                self.returned_bytes += counted * len(data)
                 sink.sendall(data)
         for end in (source, sink):
             with contextlib.suppress(OSError):

@@ -31,7 +31,8 @@ from fleet_server.blobs import Blobs
 from fleet_server.db import devices, models
 from fleet_server.enrolment import publish_accounts
 from tests.golden.tiny import tiny_manifest
-from tests.integration.waiting import ask_until, free_port
+from tests.integration.ports import free_port
+from tests.integration.waiting import ask_until
 
 DEADLINE_S = 60.0
 API = """

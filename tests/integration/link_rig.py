@@ -25,7 +25,8 @@ from fleet_server.config import ServerConfig
 from fleet_server.db import devices
 from fleet_server.db.database import Database
 from fleet_server.db.migrate import upgrade
-from tests.integration.waiting import ask_until, free_port, mosquitto
+from tests.integration.ports import free_port
+from tests.integration.waiting import ask_until, mosquitto
 
 DEADLINE_S = 30.0
 LINK = """

@@ -64,12 +64,12 @@ def feed(rig):
         feeder.kill()
 
 
-def installed(rig):
+def installed(rig, *, start=None):
     """An agent with a committed model and no source."""
     digest, target = rig.server.publish_model()
     rig.play(40)
     rig.server.desire(1, (DEPLOYMENT, digest, target))
-    rig.start_agent()
+    (start or rig.start_agent)()
     eventually(lambda: rig.committed(digest), what="the model is committed")
     eventually(rig.ended, what="the file is played")
     write_deployment(rig.state, DEPLOYMENT, Deployment(predictions=PredictionMode.ALL))

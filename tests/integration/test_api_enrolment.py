@@ -23,7 +23,8 @@ from edgeops.protocol.topics import client_id
 from fleet_server import broker
 from fleet_server.db import audit, devices
 from tests.contract.rig import DEADLINE_S, ApiRig
-from tests.integration.link_rig import BROKER, eventually, free_port
+from tests.integration.link_rig import BROKER, eventually
+from tests.integration.ports import free_port
 
 pytestmark = pytest.mark.slow
 

@@ -18,7 +18,8 @@ from fleet_server.config import ServerConfig
 from fleet_server.db import devices
 from fleet_server.db.database import Database
 from fleet_server.setup import init
-from tests.integration.link_rig import DEADLINE_S, eventually, free_port
+from tests.integration.link_rig import DEADLINE_S, eventually
+from tests.integration.ports import free_port
 
 pytestmark = pytest.mark.slow
 
@@ -91,6 +92,20 @@ def test_a_folder_that_was_not_prepared_is_a_usage_error(tmp_path, capsys):
         assert main([*command, "--data", str(tmp_path)]) == 2
         assert "edgeops-server init" in capsys.readouterr().err
     assert list(tmp_path.iterdir()) == []
+
+
+def test_a_held_process_looks_at_the_folder_only_when_it_may_begin(tmp_path):
+    command = [sys.executable, "-m", "fleet_server.cli", "broker", "--held", "--data", str(tmp_path)]
+    child = subprocess.Popen(command, stdin=subprocess.PIPE, stderr=subprocess.PIPE)
+    try:
+        with pytest.raises(subprocess.TimeoutExpired):
+            child.wait(1)
+        _, said = child.communicate(timeout=DEADLINE_S)
+    finally:
+        child.kill()
+        child.communicate()
+    assert child.returncode == 2
+    assert b"is no data folder of a server" in said
 
 
 def test_the_data_folder_may_come_from_the_environment(tmp_path, monkeypatch, capsys):

@@ -16,7 +16,8 @@ from fleet_server.config import ServerConfig
 from fleet_server.db import events
 from fleet_server.db.database import Database
 from fleet_server.setup import init
-from tests.integration.waiting import ask_until, free_port
+from tests.integration.ports import free_port
+from tests.integration.waiting import ask_until
 
 pytestmark = pytest.mark.slow
 

@@ -14,7 +14,8 @@ from paho.mqtt.properties import Properties
 from edgeops.protocol.topics import client_id
 from fleet_server import broker
 from fleet_server.config import BROKER_USER, ServerConfig
-from tests.integration.waiting import ask_until, free_port, mosquitto
+from tests.integration.ports import free_port
+from tests.integration.waiting import ask_until, mosquitto
 
 pytestmark = pytest.mark.slow
 

@@ -20,8 +20,8 @@ from edgeops.protocol.messages import MetaPart, MetaStatus
 from edgeops.trust.issuing import new_issuer
 from tests.integration.fetch_rig import Fetcher, described, enrol, start_api, stock
 from tests.integration.link_rig import Rig, eventually
+from tests.integration.ports import free_port
 from tests.integration.tls_rig import NOW, certificate
-from tests.integration.waiting import free_port
 
 KIB = 1024
 BLOCKS = limits.RANGE_BLOCKS + 20

@@ -10,12 +10,13 @@ import pytest
 
 from device_agent.link import Broker, Connected, Disconnected, Link, NotBelieved
 from device_agent.tls import FleetTls
-from edgeops.protocol.topics import CLIENT_ID_PREFIX, Up, UpKind, mosquitto_acl
+from edgeops.protocol.topics import CLIENT_ID_PREFIX, Down, DownKind, Up, UpKind, mosquitto_acl
 from edgeops.trust.authorities import encode_authorities
 from edgeops.trust.issuing import Issued, new_issuer
 from fleet_server.broker import hash_password
+from tests.integration.ports import free_port
 from tests.integration.tls_rig import DAY, NOW, YEAR, certificate, key_pem
-from tests.integration.waiting import ask_until, free_port, mosquitto
+from tests.integration.waiting import ask_until, mosquitto
 
 pytestmark = pytest.mark.slow
 
@@ -78,6 +79,30 @@ class Site:
             return ask_until(
                 lambda: self._one(events, wanted, patient), what=f"{wanted} at the link", seconds=DEADLINE_S
             )
+        finally:
+            link.close()
+
+    def is_broken_by_a_birth(self):
+        """Whether a new connection is lost over all that is said at its beginning."""
+        events = SimpleQueue()
+        link = Link(
+            Broker("127.0.0.1", self.port, DEVICE, "secret", self.tls.context()),
+            will=lambda: (Up(DEVICE, UpKind.STATUS), b"gone"),
+            on_event=events.put,
+        )
+        link.start()
+        try:
+            ask_until(lambda: self._one(events, Connected, patient=True), what="a connection", seconds=DEADLINE_S)
+            first = link._client
+            link.subscribe([Down(DEVICE, kind) for kind in DownKind], qos=1)
+            for kind in UpKind:
+                link.publish(Up(DEVICE, kind), bytes(3_000))
+
+            def has_ended():
+                return link._client is not first or not first._out_messages
+
+            ask_until(has_ended, what="the broker's acknowledgements", seconds=DEADLINE_S)
+            return not events.empty()
         finally:
             link.close()
 
@@ -162,3 +187,9 @@ def test_the_link_does_not_speak_plain_to_a_tls_listener(site):
     made.meets(Connected)
     made.meets(Disconnected, tls=False)
     assert made.logins() == 1
+
+
+def test_what_another_thread_says_while_answers_come_breaks_no_connection(site):
+    """OpenSSL knows one owner of a connection at a time; a birth is said by the main thread, right when it begins."""
+    made = site(certificate(CA))
+    assert [made.is_broken_by_a_birth() for _ in range(40)] == [False] * 40

@@ -7,7 +7,9 @@ import signal
 import socket
 import subprocess
 import sys
+import threading
 import time
+from contextlib import ExitStack
 from pathlib import Path
 
 import pytest
@@ -230,6 +232,32 @@ def test_a_port_that_another_program_took_is_told_and_another_one_taken(tmp_path
             assert told == [f"another program took port {taken}: the api has moved to {running.endpoints.api_port}"]
             assert running.endpoints.broker_port == free
             assert read_endpoints(tmp_path) == running.endpoints
+
+
+@pytest.mark.parametrize("victim", ["api", "broker"])
+def test_a_port_that_another_program_takes_during_the_start_ends_it_with_the_port_named(tmp_path, victim):
+    """It answers there, but it is not ours: nothing is sent to it."""
+    ports = {"api": free_port(), "broker": free_port()}
+    (tmp_path / "run").mkdir()
+    url = f"http://127.0.0.1:{ports['api']}"
+    write_endpoints(tmp_path, Endpoints(url=url, broker_host="127.0.0.1", broker_port=ports["broker"], pid=1))
+    with ExitStack() as stack:
+
+        def take(other: socket.socket) -> None:
+            ask_until((tmp_path / "run/logs/init.log").exists, what="the ports are chosen", seconds=30)
+            other.bind(("127.0.0.1", ports[victim]))
+            other.listen()
+
+        other = stack.enter_context(socket.socket())
+        other.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        thief = threading.Thread(target=take, args=(other,))
+        thief.start()
+        stack.callback(thief.join)
+        with pytest.raises(PlatformError, match=rf"(?s)^{victim} .* ended with exit code .*Address already in use"):
+            stack.enter_context(Site(tmp_path, agents=0))
+        other.settimeout(0)
+        with pytest.raises(BlockingIOError):
+            other.accept()
 
 
 @pytest.mark.parametrize("command", [("up", "--data"), ("demo", "--site")], ids=["up", "demo"])

@@ -86,10 +86,11 @@ class Link:
 
     # -- the broker, as ingestion uses it
 
-    def acknowledge(self, delivery):
+    def acknowledge(self, *deliveries):
         if self.dies_at == "puback":
             raise DiedError
-        self.kept.remove(delivery)
+        for delivery in deliveries:
+            self.kept.remove(delivery)
 
     def publish(self, _topic, payload, *, qos):
         assert qos == 1

@@ -1,8 +1,7 @@
-"""What every rig with a real broker needs: the binary, a free port, and patience with an end."""
+"""What every rig with a real broker needs: the binary, and patience with an end."""
 
 import os
 import shutil
-import socket
 import time
 
 import pytest
@@ -30,12 +29,6 @@ def answers_change_twice(site):
         return all(len(answers) >= 3 for answers in seen.values())
 
     ask_until(have_changed_twice, what="three answers of every device", seconds=60)
-
-
-def free_port():
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return probe.getsockname()[1]
 
 
 def mosquitto():

@@ -4,46 +4,34 @@ Power fails at any border of a device; the server may be lost and come back out 
 the commands that both sides give (`tests.property.played_fleet` checks those of devices as they are given).
 """
 
-import contextlib
 import tempfile
 from datetime import timedelta
 from pathlib import Path
 
-from hypothesis import HealthCheck, Phase, settings
 from hypothesis import strategies as st
-from hypothesis.stateful import (
-    RuleBasedStateMachine,
-    initialize,
-    invariant,
-    precondition,
-    rule,
-    run_state_machine_as_test,
-)
+from hypothesis.stateful import invariant, rule
 
-from edgeops.errors import ConflictError
 from edgeops.protocol.messages import UpdateState
 from edgeops.rollout.installation import InstallationState, is_final
 from edgeops.rollout.rollout import OPEN, RolloutState
 from edgeops.update.update import RESTING
 from tests.property.played_fleet import BAD, GOOD, NEVER, OUTCOMES, PlayedSite
+from tests.property.rollout_rules import DEVICES, GLANCE, RolloutRules, run
 from tests.unit.engine_rig import digest_of
 
-SIZE = 3
-MOST_ROLLOUTS = 4
-DEVICES = st.integers(0, SIZE - 1).map(lambda number: f"dev-{number}")
 BORDERS = st.sampled_from([NEVER, NEVER, 1, 2, 3, 4, 6])
-WAVES = st.sampled_from([("1", "100%"), ("100%",)])
 
 
-class Together(RuleBasedStateMachine):
+class Together(RolloutRules):
     """One engine, three devices."""
+
+    most_rollouts = 4
 
     def __init__(self) -> None:
         super().__init__()
         self._folder = tempfile.TemporaryDirectory(dir="/dev/shm" if Path("/dev/shm").is_dir() else None)
-        self.site = PlayedSite(Path(self._folder.name), size=SIZE)
+        self.site = PlayedSite(Path(self._folder.name), size=3)
         self.fleet = self.site.fleet
-        self.rollouts: list[str] = []
 
     def teardown(self) -> None:
         """Once messages flow, every rollout ends; and yesterday's backup, rolled out again, brings all to one model."""
@@ -52,7 +40,7 @@ class Together(RuleBasedStateMachine):
                 self.fleet.come(device_id)
             self.site.everything_flows()
             self._everybody_turned_to_what_was_wanted_last()
-            self.fleet.wait(timedelta(minutes=16), step=timedelta(seconds=55))
+            self.fleet.wait(timedelta(minutes=16), step=GLANCE)
             self._every_rollout_has_ended()
             self.site.back_up()
             for version in (1, 2):  # by two revisions ahead of the backup
@@ -69,22 +57,7 @@ class Together(RuleBasedStateMachine):
             self.site.close()
             self._folder.cleanup()
 
-    # -- people
-
-    @initialize(waves=WAVES)
-    def begin(self, waves) -> None:
-        self.rollouts.append(self.fleet.roll_out(1, waves=waves))
-
-    @precondition(lambda self: len(self.rollouts) < MOST_ROLLOUTS)
-    @rule(version=st.sampled_from([1, 2]), waves=WAVES)
-    def roll_out(self, version, waves) -> None:
-        self.fleet.now += timedelta(milliseconds=1)
-        self.rollouts.append(self.fleet.roll_out(version, waves=waves))
-
-    @rule(data=st.data())
-    def abort(self, data) -> None:
-        with contextlib.suppress(ConflictError):
-            self.fleet.abort(data.draw(st.sampled_from(self.rollouts)))
+    # -- the server
 
     @rule()
     def back_up(self) -> None:
@@ -137,18 +110,6 @@ class Together(RuleBasedStateMachine):
     @rule(device=DEVICES)
     def the_present_state_arrives(self, device) -> None:
         self.site.hear_reported(self._device(device))
-
-    @rule(device=DEVICES)
-    def go(self, device) -> None:
-        self.fleet.go(device)
-
-    @rule(device=DEVICES)
-    def come(self, device) -> None:
-        self.fleet.come(device)
-
-    @rule(minutes=st.sampled_from([1, 16]))
-    def wait(self, minutes) -> None:
-        self.fleet.wait(timedelta(minutes=minutes), step=timedelta(seconds=55))
 
     # -- devices
 
@@ -240,16 +201,4 @@ class Together(RuleBasedStateMachine):
 
 
 def test_whatever_the_wire_the_power_and_the_server_do_both_machines_keep_their_promises():
-    run_state_machine_as_test(
-        Together,
-        settings=settings(
-            max_examples=12,
-            stateful_step_count=30,
-            deadline=None,
-            derandomize=True,
-            database=None,
-            # Each step costs a few transactions: shrinking a failure would outlast the test's timeout.
-            phases=(Phase.generate,),
-            suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large],
-        ),
-    )
+    run(Together, examples=12, steps=30)

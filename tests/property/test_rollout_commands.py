@@ -4,24 +4,14 @@ Stated on the commands, that is on every change of what a device shall run: the 
 right while a device was asked twice or too early.
 """
 
-import contextlib
 import tempfile
 from collections import Counter
 from datetime import timedelta
 from pathlib import Path
 
-from hypothesis import HealthCheck, Phase, settings
 from hypothesis import strategies as st
-from hypothesis.stateful import (
-    RuleBasedStateMachine,
-    initialize,
-    invariant,
-    precondition,
-    rule,
-    run_state_machine_as_test,
-)
+from hypothesis.stateful import invariant, rule
 
-from edgeops.errors import ConflictError
 from edgeops.protocol.messages import Reason, UpdateState
 from edgeops.rollout.installation import OPEN as OPEN_OFFERS
 from edgeops.rollout.installation import InstallationState
@@ -29,13 +19,10 @@ from edgeops.rollout.rollout import OPEN, RolloutState
 from fleet_server.db import rollouts
 from fleet_server.db.events import EventKind
 from fleet_server.engine import Engine
+from tests.property.rollout_rules import DEVICES, GLANCE, RolloutRules, run
 from tests.unit.engine_rig import ENOUGH, Fleet
 
 S = InstallationState
-SIZE = 4
-MOST_ROLLOUTS = 3
-DEVICES = st.integers(0, SIZE - 1).map(lambda number: f"dev-{number}")
-WAVES = st.sampled_from([("1", "100%"), ("100%",), ("1", "50%", "100%"), ("50%", "3", "100%")])
 ENDS = st.sampled_from(
     [
         (UpdateState.REJECTED, Reason.NOT_LISTED),
@@ -48,19 +35,20 @@ ENDS = st.sampled_from(
 )
 
 
-class Commands(RuleBasedStateMachine):
+class Commands(RolloutRules):
     """A small fleet with everything that can happen to it, in any order and more than once."""
+
+    most_rollouts = 3
 
     def __init__(self) -> None:
         super().__init__()
         self.folder = tempfile.TemporaryDirectory()
-        self.fleet = Fleet(Path(self.folder.name), size=SIZE)
-        self.rollouts: list[str] = []
+        self.fleet = Fleet(Path(self.folder.name), size=4)
         self.passed: set[tuple[str, int]] = set()
 
     def teardown(self) -> None:
         """In the end nobody acts any more: every rollout has ended, or waits for a person and says why."""
-        self.fleet.wait(timedelta(minutes=35), step=timedelta(seconds=55))
+        self.fleet.wait(timedelta(minutes=35), step=GLANCE)
         for rollout_id in self.rollouts:
             rollout = self.fleet.rollout(rollout_id)
             assert rollout.state is not RolloutState.RUNNING
@@ -69,17 +57,6 @@ class Commands(RuleBasedStateMachine):
         self.folder.cleanup()
 
     # -- what happens
-
-    @initialize(waves=WAVES)
-    def begin(self, waves) -> None:
-        self.rollouts.append(self.fleet.roll_out(1, waves=waves))
-
-    @precondition(lambda self: len(self.rollouts) < MOST_ROLLOUTS)
-    @rule(version=st.sampled_from([1, 2]), waves=WAVES, some=st.booleans())
-    def roll_out_another(self, version, waves, some) -> None:
-        self.fleet.now += timedelta(milliseconds=1)
-        chosen = {"selector": "id=dev-1", "waves": ("1",)} if some else {"waves": waves}
-        self.rollouts.append(self.fleet.roll_out(version, **chosen))
 
     @rule()
     def everybody_commits(self) -> None:
@@ -114,34 +91,16 @@ class Commands(RuleBasedStateMachine):
             state, reason = data.draw(ENDS)
             self.fleet.say(device, state, reason=reason, installation=installation)
 
-    @rule(device=DEVICES)
-    def go(self, device) -> None:
-        self.fleet.go(device)
-
-    @rule(device=DEVICES)
-    def come(self, device) -> None:
-        self.fleet.come(device)
-
     @rule()
     def nobody_is_left(self) -> None:
         for device_id in self.fleet.ids:
             self.fleet.go(device_id)
-
-    @rule(minutes=st.sampled_from([1, 16, 31]))
-    def wait(self, minutes) -> None:
-        self.fleet.wait(timedelta(minutes=minutes), step=timedelta(seconds=55))
 
     @rule()
     def restart_after_an_outage(self) -> None:
         self.fleet.now += timedelta(hours=1)
         self.fleet.engine = Engine(self.fleet.database)
         self.fleet.run()
-
-    @precondition(lambda self: len(self.rollouts) == MOST_ROLLOUTS)
-    @rule(data=st.data())
-    def abort(self, data) -> None:
-        with contextlib.suppress(ConflictError):
-            self.fleet.abort(data.draw(st.sampled_from(self.rollouts)))
 
     # -- what is promised
 
@@ -238,16 +197,4 @@ def _has_passed(wave: rollouts.Wave) -> bool:
 
 
 def test_whatever_happens_the_commands_keep_their_promises_and_every_rollout_ends_or_waits_for_a_person():
-    run_state_machine_as_test(
-        Commands,
-        settings=settings(
-            max_examples=30,
-            stateful_step_count=20,
-            deadline=None,
-            derandomize=True,
-            database=None,
-            # Each step costs a few transactions: shrinking a failure would outlast the test's timeout.
-            phases=(Phase.generate,),
-            suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large],
-        ),
-    )
+    run(Commands, examples=30, steps=20)

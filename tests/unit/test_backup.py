@@ -376,9 +376,10 @@ def listed_authorities(config):
     return decode_authorities(Repository.open(config.repository, config.keys).read(AUTHORITIES_TARGET))
 
 
-def test_with_the_new_keys_comes_a_new_authority(server, place, safe, tmp_path):
+@pytest.mark.parametrize("with_online_keys", [False, True])
+def test_with_the_new_keys_comes_a_new_authority(server, place, safe, tmp_path, with_online_keys):
     (before,) = listed_authorities(server)
-    back_up(server, place)
+    back_up(server, place, with_online_keys=with_online_keys)
     restored = bring_back(place, tmp_path / "new", keys=safe)
     new = ServerConfig(tmp_path / "new")
     [issuer] = issuers_in(new.keys)

@@ -33,8 +33,8 @@ class Broker:
         self.acks = []
         self._stopping = stopping
 
-    def acknowledge(self, delivery):
-        if delivery.packet == COUNT:
+    def acknowledge(self, *deliveries):
+        if deliveries[-1].packet == COUNT:
             self._stopping.set()
 
     def publish(self, topic, payload, *, qos):

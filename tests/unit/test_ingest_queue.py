@@ -22,9 +22,9 @@ class Broker:
         self._stopping = stopping
         self.forgotten = []
 
-    def acknowledge(self, delivery):
-        self.forgotten.append(delivery.packet)
-        if delivery.packet == self._last_packet:
+    def acknowledge(self, *deliveries):
+        self.forgotten += [delivery.packet for delivery in deliveries]
+        if self._last_packet in self.forgotten:
             self._stopping.set()
 
 

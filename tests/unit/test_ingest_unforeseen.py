@@ -28,9 +28,9 @@ class Broker:
     def __init__(self):
         self.forgotten = []
 
-    def acknowledge(self, delivery):
-        self.forgotten.append(delivery.packet)
-        if delivery.packet == 9:
+    def acknowledge(self, *deliveries):
+        self.forgotten += [delivery.packet for delivery in deliveries]
+        if 9 in self.forgotten:
             self.stopping.set()
 
     def publish(self, *_args, **_options):

@@ -11,6 +11,7 @@ from edgeops.protocol.messages import Record
 from fleet_server.db import ingest, telemetry
 from fleet_server.db.database import Database
 from fleet_server.db.migrate import upgrade
+from fleet_server.db.tables import marks
 from fleet_server.link.records import made_at
 from fleet_server.link.writing import commit_divided
 
@@ -148,3 +149,15 @@ def test_windows_of_all_deployments_are_one_list_in_time_order(database):
             seen += page
             after = page[-1].key
     assert [one.key for one in seen] == sorted((row["closed_at"], row["spool"], row["seq"]) for row in rows)
+
+
+def test_a_mark_that_moves_on_keeps_the_count_of_its_repetitions(database):
+    def mark(seq):
+        return ingest.MarkRow(device_id="cam-1", kind="status", session_counter=1, session_nonce=bytes(8), seq=seq)
+
+    with database.write_telemetry() as connection:
+        ingest.put_marks(connection, [mark(1)])
+        ingest.count_repeated(connection, [("cam-1", "status", 3)])
+        ingest.put_marks(connection, [mark(2)])
+        (row,) = connection.execute(marks.select())
+    assert (row.seq, row.repeated) == (2, 3)

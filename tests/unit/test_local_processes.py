@@ -151,3 +151,14 @@ def test_a_file_in_the_callers_folder_does_not_shadow_a_module(tmp_path, monkeyp
     monkeypatch.chdir(tmp_path)
     child = processes.start("child", processes.python("json.tool", "--help"), logs=tmp_path / "logs")
     processes.wait_until_done(child, timeout_s=10)
+
+
+def test_a_held_child_begins_when_it_is_released(tmp_path):
+    code = "import sys; print('loaded', flush=True); sys.stdin.read(); print('begun')"
+    child = processes.start("child", [sys.executable, "-c", code], logs=tmp_path, held=True)
+    wait_until(lambda: processes.tail(child.log) == ["loaded"])
+    with pytest.raises(PlatformError, match="not ready within"):
+        processes.wait_until_ready(child, lambda: not child.running, timeout_s=0.2)
+    child.release()
+    processes.wait_until_done(child, timeout_s=10)
+    assert processes.tail(child.log) == ["loaded", "begun"]

@@ -72,7 +72,25 @@ def test_of_the_latest_only_one_a_second_leaves(tray):
     for at in range(300):
         sink.take(str(at), answer(), at * SECOND // 100)
         sink.tick(at * SECOND // 100)
-    assert [[item.input_id for item in record.predictions] for record in tray.records] == [["100"], ["201"]]
+    assert [[item.input_id for item in record.predictions] for record in tray.records] == [["0"], ["100"], ["200"]]
+
+
+def test_the_latest_answer_of_a_slow_source_leaves_at_once(tray):
+    sink = telemetry(tray, PredictionMode.LATEST)
+    for at in range(3):
+        sink.take(str(at), answer(), 10 * at * SECOND)
+        assert [item.input_id for item in tray.records[at].predictions] == [str(at)]
+    assert tray.records[-1].predictions[0].age_ms == 0
+
+
+def test_the_last_answer_before_a_source_fell_silent_leaves_within_the_second(tray):
+    sink = telemetry(tray, PredictionMode.LATEST)
+    for at in (0, SECOND // 10, SECOND // 5):
+        sink.take(str(at), answer(), at)
+    sink.tick(SECOND - 1)
+    assert len(tray.records) == 1
+    sink.tick(SECOND)
+    assert [item.input_id for item in tray.records[1].predictions] == [str(SECOND // 5)]
 
 
 def test_nothing_leaves_when_answers_stay_private(tray):
