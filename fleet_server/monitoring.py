@@ -20,9 +20,10 @@ from itertools import groupby
 from edgeops import limits
 from edgeops.artifact.manifest import Manifest
 from edgeops.drift.finding import Finding, FleetFinding
+from edgeops.drift.policy import DriftPolicy
 from edgeops.drift.rounds import Round, align, per_device
 from edgeops.drift.spells import Spell, Step, next_step
-from edgeops.drift.verdict import DriftPolicy, judge_fleet
+from edgeops.drift.verdict import judge_fleet
 from edgeops.sketch.reference import ReferenceProfile
 from fleet_server.artifacts import Artifacts
 from fleet_server.db import devices, events, findings, models

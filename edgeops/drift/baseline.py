@@ -110,7 +110,7 @@ def baseline_of(profile: ReferenceProfile) -> Baseline:
         lag1=np.maximum(lag, 0),
         is_stream=summary.pairs > 0,
         is_ordered=profile.ordered,
-        is_constant=(summary.present > 0) & (summary.low == summary.high),
+        is_constant=summary.low == summary.high,
         is_discrete=np.array([channel.discrete for channel in profile.channels]),
         lengths=lengths,
         floors=_floors(profile.wander(), lengths.astype(np.float64), rows, lag),

@@ -206,8 +206,7 @@ def _lack(watched: Watched, stream: Stream, judged: Flags) -> words.Lack | None:
     waiting = np.flatnonzero(baseline.is_watchable & ~judged)
     if not len(waiting):
         return None
-    lag = np.clip(stream.worth.lag1[place], 0, 1)
-    rows, effective = stream.worth.rows[place], stream.worth.effective[place]
+    rows, effective, lag = stream.worth.rows[place], stream.worth.effective[place], stream.worth.lag1[place]
     of_reference = baseline.effective(lag)
     missing = np.maximum(policy.min_effective_rows - effective, 0)
     per_row = (1 - lag) / (1 + lag)

@@ -166,7 +166,7 @@ def find_spans(
 ) -> Spans:
     """The spans of a history. `is_merged` says that one window alone is merged already: over devices."""
     shape = (streams, len(baseline.names))
-    ages = np.arange(history.length).reshape(-1, 1, 1)
+    ages = np.arange(history.length)[:, np.newaxis, np.newaxis]
     found: list[tuple[Ages, Ages, Worth, Flags]] = []
     for least in (policy.min_effective_rows, policy.min_effective_rows * policy.widening):
         before = np.full(shape, NEVER, np.intp)
@@ -183,7 +183,7 @@ def find_spans(
     reach = 1
     while reach < history.length:
         age = min(2 * reach, history.length) - 1
-        upto = np.where(enough[age] & (newest != NEVER) & (age > newest), age, NEVER)
+        upto = np.where(enough[age] & (age > newest), age, NEVER)
         found.append((upto, np.full(shape, NEVER, np.intp), _at(whole, upto), np.ones(shape, np.bool_)))
         reach *= 2
     return Spans(
@@ -193,7 +193,7 @@ def find_spans(
         effective=np.array([value.effective for _, _, value, _ in found]),
         lag1=np.array([value.lag1 for _, _, value, _ in found]),
         is_merged=np.array([merged for _, _, _, merged in found])
-        & np.array([place == 0 or place >= 2 * _JUDGED for place in range(len(found))]).reshape(-1, 1, 1),
+        & np.array([place == 0 or place >= 2 * _JUDGED for place in range(len(found))])[:, np.newaxis, np.newaxis],
     )
 
 
@@ -228,7 +228,7 @@ def weigh(
     narrow, wide = (hits[first : first + _JUDGED].sum(axis=0) >= _NEEDED for first in (0, _JUDGED))
     again = narrow | wide
     # The newest judged window is shown unless another span is what decides.
-    decides = np.where(again, hits & (np.arange(len(exists)) < 2 * _JUDGED).reshape(-1, 1, 1), alone)
+    decides = np.where(again, hits & (np.arange(len(exists)) < 2 * _JUDGED)[:, np.newaxis, np.newaxis], alone)
     return Evidence(
         exists=exists,
         seen=seen,

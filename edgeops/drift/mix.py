@@ -38,14 +38,14 @@ def explaining_mix(
         by_class: what the reference knows of its classes.
         cumulative: (channels, 32) shares of the window.
         drifted: (channels,)
-        n: (channels,) independent rows of the window.
+        n: (channels,) independent rows of the window; 0 = not judged.
         m: (channels,) independent rows of the reference.
         baseline: the reference.
         policy: the levels.
     """
     mixed, worth = remixed(by_class, np.diff(cumulative[by_class.answer], prepend=0))
-    left = np.where(n > 0, ks_distance(cumulative, mixed), 0.0)
-    p_values = np.where(n > 0, ks_p_value(left, n, m * worth), 1.0)
+    left = ks_distance(cumulative, mixed)
+    p_values = ks_p_value(left, n, m * worth)
     others = np.arange(len(n)) != by_class.answer
     differs = (holm(p_values[others]) <= policy.alpha) & (left[others] >= policy.floor)
     moved = ks_distance(cumulative, baseline.cumulative)
@@ -53,7 +53,9 @@ def explaining_mix(
     tested = drifted & others
     is_explained = left[tested].sum() <= _LEFT_OVER * moved[tested].sum()
     swapped = _swapped(cumulative[by_class.answer], baseline.cumulative[by_class.answer])
-    if swapped < policy.floor or differs.any() or (is_left & tested).any() or not is_explained:
+    # What was not judged in this span is not explained by what its answers were.
+    is_unknown = drifted & (n == 0)
+    if swapped < policy.floor or (is_unknown | (is_left & tested)).any() or differs.any() or not is_explained:
         return None
     return swapped
 

@@ -22,8 +22,6 @@ Flags = NDArray[np.bool_]
 #: Missing values beyond the reference's share, and in standard errors.
 _MORE_MISSING = 0.1
 _LEAST_ERRORS = 4.0
-#: A mean that lies further outside the reference's range than the range is wide, with most rows in the outermost bin.
-_RANGES_AWAY = 1.0
 #: Surprise, in nats, at which a value that does not change is stuck: about one in a million.
 _STUCK_SURPRISE = 14.0
 #: Without time order it is not known how long a value may stay: rows count a tenth, and a value as common as this
@@ -133,13 +131,14 @@ def _are_stuck(newest: Moments, counts: Floats, baseline: Baseline, policy: Drif
     stays = (present >= policy.min_rows) & (newest.pairs > 0) & is_one_value
     usual = np.take_along_axis(baseline.shares[np.newaxis], counts.argmax(axis=-1)[..., np.newaxis], axis=-1)[..., 0]
     worth = effective_rows(present, baseline.lag1) * (1.0 if baseline.is_ordered else _UNORDERED_WORTH)
-    surprise = -worth * np.log(np.clip(usual, 1 / np.maximum(baseline.present, 1), 1))
+    surprise = -worth * np.log(np.maximum(usual, 1 / np.maximum(baseline.present, 1)))
     may_stay = baseline.is_constant | baseline.is_discrete | ((usual >= _COMMON) & (not baseline.is_ordered))
     return np.asarray(stays & ~may_stay & (surprise >= _STUCK_SURPRISE))
 
 
 def _are_out_of_range(newest: Moments, counts: Floats, mean: Floats, baseline: Baseline, policy: DriftPolicy) -> Flags:
-    wide = (baseline.high - baseline.low) * _RANGES_AWAY
+    # A mean further outside the reference's range than the range is wide.
+    wide = baseline.high - baseline.low
     present = np.maximum(newest.present, 1)
     # One wild reading moves a mean anywhere: most of the rows must lie at the edge.
     above = (mean > baseline.high + wide) & (2 * counts[..., -1] > present)

@@ -140,8 +140,7 @@ class _Group:
         last = self.last.get(device_id)
         if last is None:
             return settled
-        due = last + min(2 * self._rhythm[device_id], PATIENCE)
-        return min(max(settled, due), opened_at + PATIENCE)
+        return max(settled, last + min(2 * self._rhythm[device_id], PATIENCE))
 
 
 class _OpenRound:
@@ -178,7 +177,7 @@ class _OpenRound:
 
     def has_ended(self, now: datetime) -> bool:
         """Whether it closed by age at `now` or before."""
-        if now < self._opened_at + SETTLE or not self._has_quorum():
+        if not self._has_quorum():
             return False
         if self._awaited not in self.missing or self._until(self._awaited) <= now:
             self._awaited = next((one for one in self.missing if self._until(one) > now), None)

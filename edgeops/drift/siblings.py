@@ -1,4 +1,4 @@
-"""Holds one device against its siblings: what the fleet shows together is no device's own fault."""
+"""Holds devices against their siblings: what the fleet shows together is no device's own fault."""
 
 import numpy as np
 from numpy.typing import NDArray
@@ -10,6 +10,13 @@ from edgeops.drift.statistics import holm, ks_distance, ks_p_value
 Flags = NDArray[np.bool_]
 
 _PAIR = 2
+
+
+def do_some_stand_out(devices: Evidence, policy: DriftPolicy) -> bool:
+    """Whether some of a group's devices moved by themselves, as far as a merged window must, and others did not."""
+    moved = devices.exists & (devices.distance >= devices.floor) & (devices.p_value <= policy.merged_alpha)
+    number = int(moved.any(axis=(0, 2)).sum())
+    return 0 < number < int(devices.exists.any(axis=(0, 2)).sum())
 
 
 def differ_from_siblings(devices: Evidence, fleet: Evidence, policy: DriftPolicy) -> Flags:

@@ -37,15 +37,15 @@ def lag1(
     known = (pairs > 0) & (variance > 0)
     mean_step = steps / np.maximum(pairs, 1)
     halves = np.divide(mean_step, 2 * variance, out=np.ones(np.shape(known)), where=known)
-    return np.asarray(np.clip(1 - halves, -1, 1))
+    return np.asarray(np.maximum(1 - halves, -1))
 
 
 def effective_rows(rows: Floats, autocorrelation: Floats) -> Floats:
     """How many independent rows are worth as much as `rows` of an AR(1) process: n (1 - r) / (1 + r).
 
-    r is clipped at 0: a process that alternates is not credited with more rows than it sent (Bartlett 1946).
+    r below 0 counts as 0: a process that alternates is not credited with more rows than it sent (Bartlett 1946).
     """
-    r = np.clip(autocorrelation, 0, 1)
+    r = np.maximum(autocorrelation, 0)
     return np.asarray(rows * (1 - r) / (1 + r))
 
 

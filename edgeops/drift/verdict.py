@@ -27,12 +27,10 @@ from edgeops.drift.finding import Finding, FleetFinding
 from edgeops.drift.history import History
 from edgeops.drift.policy import DriftPolicy
 from edgeops.drift.quality import find_faults, issues
-from edgeops.drift.siblings import differ_from_siblings
+from edgeops.drift.siblings import differ_from_siblings, do_some_stand_out
 from edgeops.errors import ArtifactError
 from edgeops.sketch.reference import ReferenceProfile
 from edgeops.sketch.window import Sketch
-
-__all__ = ["DriftPolicy", "judge", "judge_fleet"]
 
 #: Of fewer devices none outvotes another.
 _OUTVOTING = 3
@@ -87,13 +85,12 @@ def judge_fleet(
     apart = differ_from_siblings(evidence, group_evidence, policy)
     faults = find_faults(history, watched.baseline, policy, is_input=watched.is_input)
     rows, counts, windows = history.rows(), history.whole(), history.lengths()
-    worth = worth_together if len(devices) > 1 else worth_alone
     fleet = Stream(
         place=0,
         evidence=group_evidence,
         spans=group_spans,
         moved=group_evidence.drifted[0],
-        worth=worth(history.sums(), watched.baseline),
+        worth=worth_together(history.sums(), watched.baseline),
         counts=counts.sum(axis=0),
         rows=int(rows.sum()),
         windows=history.length,
@@ -141,7 +138,5 @@ def _together(watched: Watched, history: History, each: Evidence) -> tuple[Spans
         history, baseline, policy, worth=lambda sums: worth_together(sums, baseline), streams=1, is_merged=True
     )
     seen = seen_together(spans, counts_in(spans, history), baseline, policy, outvotes=history.speaking >= _OUTVOTING)
-    moved = each.exists & (each.distance >= each.floor) & (each.p_value <= policy.merged_alpha)
-    devices_moved, devices_heard = int(moved.any(axis=(0, 2)).sum()), int(each.exists.any(axis=(0, 2)).sum())
-    some = 0 < devices_moved < devices_heard
+    some = do_some_stand_out(each, policy)
     return spans, weigh(spans, seen, baseline, policy, together=False, do_some_stand_out=some)

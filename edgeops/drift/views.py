@@ -125,5 +125,4 @@ def _pick(values: Floats, counts: NDArray[np.bool_], *, upper: bool) -> Floats:
     ascending = np.sort(np.where(counts, values, np.inf), axis=-2)
     number = counts.sum(axis=-2)
     middle = number // 2 if upper else np.maximum(number - 1, 0) // 2
-    middle = np.minimum(middle, np.maximum(number - 1, 0))
     return np.asarray(np.take_along_axis(ascending, middle[..., np.newaxis, :], axis=-2)[..., 0, :])

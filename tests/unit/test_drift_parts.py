@@ -72,6 +72,9 @@ def test_one_direction_counts_when_it_is_three_times_the_other():
     assert movement(EVEN, window(0.1, 0.31)) is Movement.HIGHER
     assert movement(EVEN, window(0.29, 0.1)) is Movement.WIDER
     assert movement(EVEN, window(0.31, 0.1)) is Movement.LOWER
+    exactly = [3, *[2] * 14, 0, 0, *[2] * 14, 5]
+    assert movement(EVEN, exactly) is Movement.HIGHER
+    assert movement(EVEN, exactly[::-1]) is Movement.LOWER
 
 
 def test_classes_come_in_another_mix_or_in_the_same():
@@ -116,6 +119,13 @@ def test_a_rise_is_no_fall_and_no_confidence_is_no_estimate():
     assert not estimate(WORTH, confidences(1, 31), confidences(31), effective_rows=0.0).has_fallen
 
 
+def test_less_than_one_row_counts_as_one():
+    right_or_wrong = np.where(np.arange(32) < 16, 0.0, 1.0)
+    for percent, has_fallen in ((9, True), (15, False)):
+        window = confidences(*[0] * (100 - percent), *[31] * percent)
+        assert estimate(right_or_wrong, window, confidences(31), effective_rows=0.5).has_fallen == has_fallen
+
+
 # -- a group ------------------------------------------------------------------------------------
 
 
@@ -126,6 +136,7 @@ def rows_of(*values):
 def test_the_typical_device_is_the_lower_median_of_those_that_spoke():
     assert typical_rows(rows_of(0, 10, 30, 20)).item() == 20
     assert typical_rows(rows_of(0, 10, 30)).item() == 10
+    assert typical_rows(rows_of(0, 1, 30)).item() == 1
     assert typical_rows(rows_of(0, 0)).item() == 0
 
 
@@ -137,6 +148,7 @@ def test_the_typical_autocorrelation_is_the_upper_median_of_those_with_a_say():
     lags = np.array([[0.1], [0.5], [0.9], [0.95]])
     assert typical_lag(lags, rows_of(10, 10, 10, 0)).item() == 0.5
     assert typical_lag(lags[:2], rows_of(10, 10)).item() == 0.5
+    assert typical_lag(lags[:2], rows_of(1, 1)).item() == 0.5
     assert typical_lag(lags, rows_of(0, 0, 0, 0)).item() == 0.0
 
 
@@ -170,6 +182,43 @@ def test_two_that_speak_have_two_voices_and_their_mean_is_heard():
     view = group_view(histograms([(0, 10)], [(31, 10)], []), outvotes=True)
     assert view.cumulative[0].tolist() == pytest.approx([0.5] * 31 + [1.0])
     assert view.worth.item() == pytest.approx(1.0 * 4 / 0.2)
+    assert len(view.voices) == 2
+
+
+def test_four_that_speak_have_four_voices_and_the_mean_of_the_middle_two_is_heard():
+    view = group_view(histograms(*([(place, 30)] for place in (0, 10, 20, 31))), outvotes=True)
+    assert view.cumulative[0].tolist() == [0.0] * 10 + [0.5] * 10 + [1.0] * 12
+    assert view.worth.item() == pytest.approx(0.838 * 16 / (4 / 30))
+
+
+def test_one_row_of_each_is_heard():
+    view = group_view(histograms([(0, 1)], [(10, 1)], [(31, 1)]), outvotes=True)
+    assert view.rows.ravel().tolist() == [1.0] * 3
+    assert view.cumulative[0].tolist() == [0.0] * 10 + [1.0] * 22
+    assert view.worth.item() == pytest.approx(0.743 * 9 / 3)
+
+
+def test_the_sum_of_voices_weighs_each_by_its_rows():
+    view = group_view(histograms([(0, 10)], [(31, 30)]), outvotes=True)
+    assert view.rows.ravel().tolist() in ([10, 30], [30, 10])
+    assert view.capped_sum[0].tolist() == pytest.approx([0.25] * 31 + [1.0])
+
+
+def test_a_device_that_is_silent_on_one_channel_is_heard_on_the_others_only():
+    devices = np.array([[counts((place, 30)), counts((place, rows))] for place, rows in ((0, 30), (10, 30), (31, 0))])
+    view = group_view(devices.astype(float), outvotes=True)
+    assert view.cumulative[0].tolist() == [0.0] * 10 + [1.0] * 22, "the middle one of three"
+    assert view.cumulative[1].tolist() == [0.5] * 10 + [1.0] * 22, "the mean of two"
+    assert view.worth.tolist() == pytest.approx([0.743 * 9 / (3 / 30), 4 / (2 / 30)])
+
+
+def test_devices_that_differ_in_one_channel_of_many_are_dealt_alike_in_any_order():
+    """Six share five voices, and which two share one must follow from all that they sent."""
+    devices = np.tile(np.array(EVEN, float), (6, 4, 1))
+    for place, device in enumerate(devices):
+        device[3, [place, 31 - place]] += 5, -5
+    one, other = (group_view(picked, outvotes=True) for picked in (devices, devices[::-1]))
+    assert np.array_equal(one.voices, other.voices)
 
 
 def test_the_order_of_devices_changes_nothing():
@@ -224,6 +273,26 @@ def test_windows_beyond_the_horizon_and_empty_ones_are_left_out():
     assert History([[]], channels=2, most=8).length == 1
 
 
+def test_rows_count_whether_their_values_are_missing_or_not():
+    holey = normal(40, 2, seed=5)
+    holey[:10, 0] = np.nan
+    history = History([[*windows(10), sketch_of(holey, REFERENCE), *windows(20)]], channels=2, most=8)
+    assert history.running.present[:, 0, 0].tolist() == [20, 50, 60]
+    assert history.running.missing[:, 0, 0].tolist() == [0, 10, 10]
+    assert history.rows().tolist() == [70]
+    assert history.sums().present.tolist() == [[60, 70]]
+    assert history.whole().sum(axis=-1).tolist() == [[60, 70]]
+
+
+def test_a_stream_is_as_long_as_its_oldest_window_with_rows():
+    one = reference_of(normal(200))
+    nothing, row, absent = (sketch_of(rows, one) for rows in (normal(0), normal(1), np.full((3, 1), np.nan)))
+    streams = [row, nothing, row], [nothing, row, nothing], [nothing, nothing, row], [absent, nothing], [nothing]
+    history = History(streams, channels=1, most=8)
+    assert history.lengths().tolist() == [3, 2, 1, 2, 1]
+    assert history.rows().tolist() == [2, 1, 1, 3, 0]
+
+
 def test_windows_of_other_channels_are_an_error():
     with pytest.raises(MessageError, match=r"windows of \[2\] channels, the reference has 3"):
         History([windows(10)], channels=3, most=8)
@@ -251,6 +320,7 @@ def test_the_floor_is_what_blocks_of_the_reference_show_by_themselves():
     assert floor_of(profile, 100) == pytest.approx(0.25)
     assert floor_of(profile, 250) == pytest.approx((200 * 0.25 + 50 * 0.5) / 250)
     assert floor_of(profile, 120) == pytest.approx((100 * 0.25 + 20 * 0.5) / 120), "the rest counts as a short block"
+    assert floor_of(profile, 1) == pytest.approx(0.5)
     assert floor_of(profile, 0) == 0.0
 
 
@@ -261,7 +331,11 @@ def test_shorter_blocks_wander_at_least_as_far_as_longer_ones():
 def test_a_block_that_chance_explains_raises_no_floor():
     # 200 blocks of 50 rows: the largest distance of 0.2 has a chance of .036 each, of .5 once.
     assert floor_of(with_wander([0.2], lengths=(50,)), 50) == 0.0
+    assert floor_of(with_wander([0.26], lengths=(50,)), 50) == 0.0, "a chance of .0024, and of .5 in 200 blocks"
     assert floor_of(with_wander([0.35], lengths=(50,)), 50) == pytest.approx(0.35)
+    # Half of the reference against the other half, which is all that there is.
+    assert floor_of(with_wander([0.034], lengths=(5_000,)), 5_000) == 0.0, "twice .006"
+    assert floor_of(with_wander([0.04], lengths=(5_000,)), 5_000) == pytest.approx(0.04)
     assert floor_of(with_wander([0.35], lengths=(50,), lag1=0.9), 50) == 0.0, "its rows are worth fewer"
 
 
@@ -273,6 +347,21 @@ def test_a_reference_is_worth_its_rows_by_the_larger_autocorrelation():
     baseline = baseline_of(with_wander([], lengths=(), lag1=0.5))
     assert baseline.effective(np.array([0.0])).item() == pytest.approx(10_000 / 3)
     assert baseline.effective(np.array([0.9])).item() == pytest.approx(10_000 / 19)
+
+
+def test_where_no_row_follows_another_a_reference_is_worth_all_of_them():
+    values = normal(500, 3)
+    values[::2, 1] = np.nan
+    values[::2, 2], values[2, 2] = np.nan, 0.0
+    baseline = baseline_of(reference_of(values, ordered=True))
+    assert baseline.is_stream.tolist() == [True, False, True]
+    assert baseline.effective(np.full(3, 0.5)).tolist()[1] == 250
+
+
+def test_the_variance_of_a_reference_is_told_on_its_grid():
+    values = 5 + 2 * normal(5_000, seed=8)
+    baseline = baseline_of(reference_of(values))
+    assert baseline.variance.item() * baseline.step.item() ** 2 == pytest.approx(values.var(), rel=0.01)
 
 
 def test_ranges_are_told_in_the_channels_own_units():

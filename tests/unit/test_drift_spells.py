@@ -63,6 +63,10 @@ def test_when_a_fleet_was_last_stable_is_always_written_down():
     assert step(finding(), finding()) is Step.REFRESH
 
 
+def test_a_spell_names_the_channels_that_drifted():
+    assert Spell.of(DRIFT, first_at=START, last_at=SOON).drifted == {"x1"}
+
+
 def test_more_channels_are_the_same_story_at_first_and_another_one_later():
     more = finding(Verdict.DRIFT, Kind.DATA, drifted=("x1", "x2"))
     assert step(DRIFT, more) is Step.REFRESH
@@ -72,6 +76,7 @@ def test_more_channels_are_the_same_story_at_first_and_another_one_later():
 def test_of_one_device_only_what_differs_is_told_and_that_it_no_longer_does():
     assert step(None, finding(), is_local=True) is Step.LEAVE
     assert step(None, DRIFT, is_local=True) is Step.BEGIN
+    assert step(None, finding(Verdict.STABLE, Kind.PERFORMANCE), is_local=True) is Step.BEGIN
     assert step(DRIFT, finding(), is_local=True) is Step.BEGIN
     assert step(finding(), finding(), is_local=True, now=MUCH_LATER) is Step.LEAVE
 

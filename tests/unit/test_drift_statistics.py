@@ -47,6 +47,8 @@ def test_lag_1_stays_between_minus_one_and_one():
     assert lag_of([0, 9, 0, 9, 0, 9]) == pytest.approx(1 - 81 / (2 * 20.25))
     assert lag_of([0.0] * 9 + [1.0]) > 0
     assert lag_of([0, 1] * 2, least_variance=0.0) == -1.0
+    assert lag_of([0, 1]) == -1.0
+    assert lag_of([0, 1, 0]) == -1.0, "the ratio is 2.25"
 
 
 def test_a_variance_that_is_known_to_be_larger_counts():
@@ -67,8 +69,8 @@ def test_rows_of_an_autocorrelated_process_are_worth_fewer(r, worth):
 
 
 def test_autocorrelation_within_two_standard_errors_is_chance():
-    lags, rows = np.array([0.1, 0.1, -0.1, 0.2]), np.array([400.0, 399.0, 400.0, 99.0])
-    assert beyond_chance(lags, rows).tolist() == [0.1, 0.0, -0.1, 0.0]
+    lags, rows = np.array([0.5, 0.5, -0.5, 0.2]), np.array([16.0, 15.0, 16.0, 99.0])
+    assert beyond_chance(lags, rows).tolist() == [0.5, 0.0, -0.5, 0.0]
 
 
 # -- distances ------------------------------------------------------------------------------
@@ -77,7 +79,7 @@ def test_autocorrelation_within_two_standard_errors_is_chance():
 def test_cumulative_shares_end_at_one_and_an_empty_histogram_has_none():
     counts = np.zeros((3, 32))
     counts[0, [0, 31]] = 1, 3
-    counts[2, 5] = 1
+    counts[2, 5] = 0.5
     shares = cumulative(counts)
     assert shares[0].tolist() == [0.25] * 31 + [1.0]
     assert shares[1].tolist() == [0.0] * 32
@@ -86,8 +88,8 @@ def test_cumulative_shares_end_at_one_and_an_empty_histogram_has_none():
 
 def test_the_distance_is_the_largest_in_either_direction():
     first, second = np.zeros((2, 32)), np.zeros((2, 32))
-    first[0, 3], second[0, 7] = 0.4, 0.3
-    first[1, 3], second[1, 7] = 0.1, 0.6
+    first[0, 3], second[0, [3, 7]] = 0.7, 0.3
+    first[1, 3], second[1, [3, 7]] = 0.1, (0.2, 0.6)
     assert ks_distance(first, second).tolist() == pytest.approx([0.4, 0.6])
 
 
@@ -123,6 +125,8 @@ def test_the_rank_shift_is_the_chance_to_exceed_less_the_reverse_halved():
     # 12 exceeds two of four, equals one, is exceeded by one: (2 - 1) / 4 / 2.
     assert rank_shift(shares_of(12), reference) == pytest.approx(0.125)
     assert rank_shift(np.zeros(32), reference) == pytest.approx(0.0)
+    # Of even bins, the lowest equals one of 32 and is exceeded by all others.
+    assert rank_shift(shares_of(0), shares_of(*range(32))) == pytest.approx(-31 / 64)
 
 
 def test_the_rank_probability_bounds_the_normal_tail_from_above():
@@ -155,7 +159,7 @@ def test_both_tests_stand_side_by_side():
 
 def test_holm_raises_the_smallest_by_all_tests_and_the_next_by_one_less():
     assert holm(np.array([0.01, 0.04, 0.03, 0.2])).tolist() == pytest.approx([0.04, 0.09, 0.09, 0.2])
-    assert holm(np.array([[0.5, 0.6], [0.6, 0.001]])).tolist() == [[1.0, 1.0], [0.6, 0.002]]
+    assert holm(np.array([[0.6, 0.7], [0.6, 0.001]])).tolist() == [[1.0, 1.0], [0.6, 0.002]]
 
 
 def test_the_harmonic_mean_is_led_by_the_small_ones():

@@ -108,6 +108,7 @@ def test_too_few_rows_are_told_with_how_many_more_are_needed():
         "Too little to say: 600 rows came, on heat worth 7.2 independent ones, for each is much like the one before "
         "(lag-1 autocorrelation 0.9800); a verdict needs about 1200 more, 3 windows as they came so far."
     )
+    assert of_lack(replace(LACK, windows=2), rows=600).endswith("1200 more, 2 windows as they came so far.")
     assert of_lack(replace(LACK, windows=1), rows=600).endswith("a verdict needs about 1200 more.")
     assert of_lack(replace(LACK, lag1=0.0), rows=600).startswith("Too little to say: 600 rows came; a verdict needs")
     assert of_lack(LACK, rows=0).startswith("Too little to say: no rows came yet; a verdict needs")
