@@ -386,6 +386,7 @@ class Agent:
         self._reporter.report(
             desired=max([self._downlink.desired, *self._deployments.marks()]),
             deployments=self._deployments.states(),
+            hindrance=self._deployments.hindrance,
             counters=self._all_counters,
             refusals=self._hearing.refusals,
             now_s=time.monotonic(),

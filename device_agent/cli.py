@@ -15,6 +15,7 @@ import secrets
 import signal
 import sys
 from collections.abc import Callable, Sequence
+from contextlib import nullcontext
 from pathlib import Path
 
 import msgspec
@@ -30,7 +31,7 @@ from device_agent.config import (
     write_deployment,
 )
 from edgeops import __version__, limits
-from edgeops.errors import EdgeOpsError, NotFoundError, UnreachableError
+from edgeops.errors import ConfigError, EdgeOpsError, NotFoundError, UnreachableError
 from edgeops.exits import exit_code
 from edgeops.threads import multiply_in_one_thread
 
@@ -62,12 +63,27 @@ def main(arguments: Sequence[str] | None = None) -> int:
 def _enrol(options: argparse.Namespace) -> int:
     from device_agent.enrol import enrol  # noqa: PLC0415 - only this command needs HTTP
 
-    device = enrol(
-        _state(options), options.url, token=options.token, name=options.name, fingerprint=options.ca_fingerprint
-    )
+    token = options.token or _read_token(options.token_file)
+    device = enrol(_state(options), options.url, token=token, name=options.name, fingerprint=options.ca_fingerprint)
     print(device.id)
     _say(f"enrolled as {device.id} ({device.name}); next: edgeops-agent --state {_state(options).path} run")
     return 0
+
+
+def _read_token(file: str) -> str:
+    """A token that no list of processes shows; `-` = from stdin.
+
+    Raises:
+        ConfigError: there is none.
+    """
+    try:
+        with nullcontext(sys.stdin) if file == "-" else Path(file).open(encoding="utf-8") as source:
+            token = source.read(limits.MAX_TOKEN_LENGTH + 1).strip()
+    except (OSError, UnicodeDecodeError) as error:
+        raise ConfigError(f"cannot read the token from {file}: {error}") from error
+    if not token or len(token) > limits.MAX_TOKEN_LENGTH:
+        raise ConfigError(f"{file} holds no token; write the one line there that `edgeops devices token` printed")
+    return token
 
 
 def _repin(options: argparse.Namespace) -> int:
@@ -321,7 +337,9 @@ def parser() -> argparse.ArgumentParser:
 
     command = commands.add_parser("enrol", help="make this machine a device of a fleet")
     command.add_argument("url", metavar="URL", help="the fleet server, https://HOST:PORT (http on this machine)")
-    command.add_argument("--token", required=True, help="one-time token from the server")
+    token = command.add_mutually_exclusive_group(required=True)
+    token.add_argument("--token", help="one-time token from the server; others on this machine see it meanwhile")
+    token.add_argument("--token-file", metavar="FILE", help="where the token is read instead; - = stdin")
     command.add_argument(
         "--ca-fingerprint",
         metavar="sha256:HEX",

@@ -5,6 +5,7 @@ deployment shall run is decided in `updates`, what a desired state is worth in `
 """
 
 import logging
+import shutil
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
@@ -73,6 +74,10 @@ class Deployments:
         #: Those that could not be set up, and when that is tried again.
         self._unusable: tuple[str, ...] = ()
         self._again_s = 0.0
+        #: Heard last: what it wants nothing of may have to make room.
+        self._desired: Desired | None = None
+        #: Why that is not carried out, as far as it is not; empty = it is.
+        self.hindrance = ""
         #: Mishaps by stable name.
         self._counters: Counter[str] = Counter()
         self._nominations = Nominations(surroundings.spool)
@@ -149,9 +154,13 @@ class Deployments:
         return Response(command=command, ok=True)
 
     def desire(self, desired: Desired) -> bool:
-        """Hand each deployment its part; False = not every one could store it, ask again."""
-        stored = [self._desire(wanted, desired) for wanted in desired.deployments]
-        return all(stored)
+        """Hand each deployment its part; False = not every one took it, `hindrance` says why: ask again."""
+        self._desired = desired
+        # Those that are here come first: what shall run nothing makes room for what is new.
+        parts = sorted(desired.deployments, key=lambda wanted: wanted.deployment not in self._deployed)
+        hindrances = [error for wanted in parts if (error := self._desire(wanted, desired))]
+        self.hindrance = "; ".join(hindrances)[: limits.MAX_DETAIL_LENGTH]
+        return not hindrances
 
     def acknowledged(self) -> None:
         """Records were acknowledged."""
@@ -213,24 +222,29 @@ class Deployments:
             return False
         return True
 
-    def _desire(self, wanted: DesiredDeployment, desired: Desired) -> bool:
+    def _desire(self, wanted: DesiredDeployment, desired: Desired) -> str:
+        """Why one deployment did not take its part; empty = it did."""
         try:
             self._get(wanted.deployment).updates.desire(wanted, epoch=desired.epoch, revision=desired.revision)
         except MessageError as error:
-            self._failed("desired.refused", wanted.deployment, error)
+            # It is tried again every few seconds, and counted once.
+            if str(error) not in self.hindrance:
+                self._failed("desired.refused", wanted.deployment, error)
+            return str(error)
         except (EdgeOpsError, OSError) as error:
             self._failed("desired.delayed", wanted.deployment, error)
-            return False
-        return True
+            return str(error)
+        return ""
 
     def _get(self, name: str) -> Deployed:
         """The deployment; a new one is set up first."""
         deployed = self._deployed.get(name)
         if deployed is not None:
             return deployed
-        if len(self._deployed) >= limits.MAX_DEPLOYMENTS:
+        if len(self._deployed) >= limits.MAX_DEPLOYMENTS and not self._make_room():
             raise MessageError(
-                f"{name!r} would be deployment {len(self._deployed) + 1}; {limits.MAX_DEPLOYMENTS} is the limit"
+                f"{name!r} would be deployment {len(self._deployed) + 1}; {limits.MAX_DEPLOYMENTS} is the limit, and "
+                "each one here is desired, runs a model or has a source; let one of them run nothing"
             )
         folder = self._state.deployment(name)
         folder.mkdir(parents=True, exist_ok=True)
@@ -252,6 +266,38 @@ class Deployments:
         updates.resume()
         feed.start()
         return deployed
+
+    def _make_room(self) -> bool:
+        """Forget one deployment of which nothing is left but its name, if there is one."""
+        for name, deployed in self:
+            if self._is_empty(name, deployed):
+                self._forget(name, deployed)
+                return True
+        return False
+
+    def _is_empty(self, name: str, deployed: Deployed) -> bool:
+        """Whether server and owner want nothing of it, and it runs, does and owes nothing.
+
+        Whoever holds the fleet key for an hour can desire names that nobody knows; they must not stay for ever.
+        """
+        desired = self._desired
+        if desired is None or deployed.updates.mark > (desired.epoch, desired.revision):
+            return False
+        is_wanted = any(one.deployment == name and one.digest is not None for one in desired.deployments)
+        is_the_owners = self._state.configuration(name).exists() or deployed.feed.has_source
+        return not is_wanted and not is_the_owners and deployed.updates.is_empty
+
+    def _forget(self, name: str, deployed: Deployed) -> None:
+        """A power cut in between leaves a folder that is as empty as before."""
+        del self._deployed[name]
+        for loop in (f"updates-{name}", f"feed-{name}"):
+            self._watchdog.forget(loop)
+        deployed.updates.close()
+        deployed.feed.stop(_STOP_TIMEOUT_S)
+        deployed.worker.close(_STOP_TIMEOUT_S)
+        self._configurations.pop(name, None)
+        shutil.rmtree(self._state.deployment(name), ignore_errors=True)
+        _log.info("deployment.forgotten", extra={"deployment": name})
 
     def _changed(self, name: str) -> None:
         deployed = self._deployed.get(name)

@@ -119,6 +119,11 @@ class Feed:
         """Lines of live sources that were no rows."""
         return self._refused_lines + (self._source.refused if self._source is not None else 0)
 
+    @property
+    def has_source(self) -> bool:
+        """Whether rows come from somewhere, or soon will."""
+        return self._source is not None or self._attached is not None
+
     def attach(self, source: Source, *, run: str) -> None:
         """Turn to a live source; `run` names it.
 

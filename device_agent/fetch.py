@@ -188,7 +188,8 @@ class BlockFetch:
         download = Download.of(folder, descriptor.digest)
         blocks = download.resume(descriptor)
         if blocks is None:
-            download.forget()
+            # The file stays for the room that it takes; what is in it is written over.
+            download.map.unlink(missing_ok=True)
             blocks = self._begin(descriptor, meta, cancelled)
         with Progress.on_disk(download, descriptor, blocks, on_mismatch=self._count_mismatch) as progress:
             self._bring(progress, cancelled)

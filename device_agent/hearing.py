@@ -7,6 +7,7 @@ import logging
 import time
 from collections import Counter
 from collections.abc import Callable
+from threading import Lock
 
 from device_agent.downlink import Downlink, Heard, Refused, UnknownKey
 from device_agent.link import Arrived
@@ -40,7 +41,8 @@ class Hearing:
         self._submit = submit
         self._repeat = repeat
         self._keys_asked_s = -_KEYS_REFRESH_S
-        #: The newest message per kind that waits for newer fleet keys.
+        #: The newest message per kind that waits for newer fleet keys; whoever learns those takes them all.
+        self._waiting = Lock()
         self._unverified: dict[DownKind, Arrived] = {}
         #: Messages that were not believed; the counters say why.
         self.refusals = 0
@@ -59,8 +61,7 @@ class Hearing:
             case UnknownKey() as unknown:
                 self.counters["envelope.unknown-key"] += 1
                 self.refusals += 1
-                self._unverified[topic.kind] = event
-                self._ask_for_keys(unknown.key_id)
+                self._keep(topic.kind, event, unknown.key_id)
                 return None
             case heard:
                 return heard
@@ -75,6 +76,17 @@ class Hearing:
         if count & (count - 1) == 0:
             _log.warning("message.refused", extra={"kind": kind, "reason": refused.name, "detail": refused.detail})
 
+    def _keep(self, kind: DownKind, event: Arrived, key_id: str) -> None:
+        with self._waiting:
+            # Learnt since it was judged: nobody would come for it.
+            is_known = key_id in self._keys.accepted.publics
+            if not is_known:
+                self._unverified[kind] = event
+        if is_known:
+            self._repeat(event)
+        else:
+            self._ask_for_keys(key_id)
+
     def _ask_for_keys(self, key_id: str) -> None:
         now_s = time.monotonic()
         if now_s - self._keys_asked_s < _KEYS_REFRESH_S:
@@ -87,7 +99,8 @@ class Hearing:
                 self._trust.check([])
             finally:
                 # Also where nothing was learnt: they are judged once more.
-                waiting, self._unverified = self._unverified, {}
+                with self._waiting:
+                    waiting, self._unverified = self._unverified, {}
                 for event in waiting.values():
                     self._repeat(event)
 

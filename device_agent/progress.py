@@ -47,6 +47,16 @@ class Download:
             return None
         return blocks
 
+    def claim(self, size_bytes: int) -> None:
+        """Take the room on disk that it needs, before it begins.
+
+        Raises:
+            OSError: there is not so much, or a write error.
+        """
+        self.part.parent.mkdir(parents=True, exist_ok=True)
+        with self.part.open("r+b" if self.part.exists() else "w+b") as file:
+            _claim(file.fileno(), size_bytes)
+
     def forget(self) -> None:
         """Remove what is there of it."""
         self.part.unlink(missing_ok=True)

@@ -23,8 +23,8 @@ class Reporter:
     def __init__(self, uplink: Uplink, *, facts: Callable[[], DeviceFacts]) -> None:
         self._uplink = uplink
         self._facts = facts
-        #: What was told last: desired mark and deployments.
-        self._told: tuple[object, object] | None = None
+        #: What was told last: desired mark, deployments and what hinders.
+        self._told: tuple[object, ...] | None = None
         self._told_refusals = 0
         self._told_s = 0.0
 
@@ -37,6 +37,7 @@ class Reporter:
         *,
         desired: tuple[int, int],
         deployments: tuple[DeploymentState, ...],
+        hindrance: str,
         counters: Callable[[], Mapping[str, int]],
         refusals: int,
         now_s: float,
@@ -45,7 +46,7 @@ class Reporter:
 
         `refusals` counts messages that were not believed; the counters say why.
         """
-        state = (desired, deployments)
+        state = (desired, deployments, hindrance)
         age_s = now_s - self._told_s
         quiet_s = _COUNTERS_S if refusals == self._told_refusals else _REFUSALS_S
         if self._told == state and age_s < quiet_s:
@@ -58,6 +59,7 @@ class Reporter:
             facts=self._facts(),
             deployments=deployments,
             counters=dict(counters()),
+            detail=hindrance,
         )
         if not self._uplink.say(UpKind.REPORTED, body):
             return False

@@ -6,8 +6,9 @@ deployment's folder, and decide nothing: which step comes when is `edgeops.updat
 
 from collections.abc import Callable
 from contextlib import suppress
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
+from threading import Lock
 
 import msgspec
 
@@ -74,6 +75,8 @@ class Surroundings:
     has_disk: bool = True
     #: Disk that stays free beside an artifact.
     reserve_bytes: int = limits.DISK_RESERVE_BYTES
+    #: Held from the look at what is free until it is taken, so that no two deployments count on the same bytes.
+    room: Lock = field(default_factory=Lock)
 
 
 @dataclass(frozen=True, slots=True)
@@ -122,7 +125,7 @@ class Steps:
             reasons = incompatibilities(outcome.descriptor, self._around.facts())
             if reasons:
                 return Refused(Reason.INCOMPATIBLE, "; ".join(reasons))
-            shortage = self._shortage(outcome.descriptor)
+            shortage = self._claim(outcome.descriptor)
             if shortage is not None:
                 return Failed(Reason.DISK, shortage)
             self._keep(candidate.digest, outcome)
@@ -234,6 +237,14 @@ class Steps:
 
     def _acceptance_file(self, digest: str) -> Path:
         return self._folder / f"{digest_hex(digest)}.acceptance"
+
+    def _claim(self, descriptor: Descriptor) -> str | None:
+        """Take the room for a download unless it is here; why there is none, or None."""
+        with self._around.room:
+            shortage = self._shortage(descriptor)
+            if shortage is None and not self._slots.holds(descriptor.digest):
+                Download.of(self._folder, descriptor.digest).claim(descriptor.size_bytes)
+            return shortage
 
     def _shortage(self, descriptor: Descriptor) -> str | None:
         """Why it does not fit the disk, also without any slot that is not needed; None = it fits."""

@@ -34,7 +34,7 @@ from edgeops.update import machine
 from edgeops.update.events import Acknowledged, Event, EvidenceSpooled, Failed, Lost, Reported, Settled, TrialFailed
 from edgeops.update.faults import FailPoint, did, saved
 from edgeops.update.machine import Command
-from edgeops.update.update import RESTING, Update, Wanted, evidence_report, final_report, report_key
+from edgeops.update.update import RESTING, Update, Wanted, committed, evidence_report, final_report, report_key
 
 __all__ = ["Running", "Surroundings", "Updates"]
 
@@ -111,7 +111,7 @@ class Updates:
     def resume(self) -> None:
         """Go on where the last process ended; a start in mid TRIAL is counted before the candidate answers."""
         with self._changing():
-            active = self._slots.start()
+            active = self._slots.start(committed=committed(self._update))
             if not self._around.has_disk:
                 # A report would go into a spool that ends with this process, and count as given.
                 self._hindrance = "the disk took nothing when the agent started"
@@ -198,6 +198,14 @@ class Updates:
     def mark(self) -> tuple[int, int]:
         """The newest (epoch, revision) taken in."""
         return self._update.mark
+
+    @property
+    def is_empty(self) -> bool:
+        """Whether it runs nothing, does nothing and owes no report."""
+        with self._lock:
+            update = self._update
+            rests = update.state in RESTING and update.reported and update.next is None and self._unwritten is None
+            return rests and self._slots.pointer.active is None
 
     @property
     def damaged(self) -> int:

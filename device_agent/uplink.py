@@ -5,7 +5,7 @@ Signs and numbers; the link carries. Safe to call from any thread.
 
 import secrets
 from collections.abc import Callable
-from itertools import count
+from threading import Lock
 
 from edgeops.protocol import envelope, messages
 from edgeops.protocol.envelope import Session, Speaker
@@ -21,28 +21,34 @@ class Uplink:
     def __init__(
         self, device: str, key: SigningKey, *, boot: int, agent_version: str, publish: Callable[[Topic, bytes], bool]
     ) -> None:
-        """`boot` is the persisted session counter; `publish` returns False when there is no connection."""
+        """`boot` is the persisted session counter; `publish` queues at once, or returns False: no connection."""
         self.session = Session(boot, secrets.token_bytes(8))
         self._speaker = Speaker(device, key, 0, self.session)
         self._agent_version = agent_version
         self._publish = publish
-        # next() of a count is one step of the interpreter: no two threads get the same number.
-        self._numbers = count(1)
+        # Numbered, signed and queued in one: what arrives behind a higher number counts as repeated.
+        self._turn = Lock()
+        self._number = 0
         self._birth = 0
 
     def say(self, kind: UpKind, body: Body) -> bool:
         """Sign and publish; False = no connection, nothing was queued."""
-        return self._send(kind, messages.encode(body), next(self._numbers))
+        encoded = messages.encode(body)
+        with self._turn:
+            return self._send(kind, encoded, self._next())
 
     def blob_pass(self, digest: str) -> str:
         """What is shown to read one blob over HTTP."""
-        return write_pass(self._speaker, digest, seq=next(self._numbers))
+        with self._turn:
+            number = self._next()
+        return write_pass(self._speaker, digest, seq=number)
 
     def last_will(self) -> tuple[Topic, bytes]:
         """What the broker says if this connection dies; its birth gets the number just below."""
-        self._birth = next(self._numbers)
         body = messages.encode(self._status(Presence.OFFLINE))
-        return Up(self._speaker.device, UpKind.STATUS), self._sealed(UpKind.STATUS, body, next(self._numbers))
+        with self._turn:
+            self._birth, number = self._next(), self._next()
+        return Up(self._speaker.device, UpKind.STATUS), self._sealed(UpKind.STATUS, body, number)
 
     def birth(self) -> bool:
         """Say that the device is here."""
@@ -54,6 +60,11 @@ class Uplink:
 
     def _status(self, presence: Presence) -> Status:
         return Status(presence=presence, agent_version=self._agent_version)
+
+    def _next(self) -> int:
+        """The next number; for whoever has the turn."""
+        self._number += 1
+        return self._number
 
     def _send(self, kind: UpKind, body: bytes, seq: int) -> bool:
         return self._publish(Up(self._speaker.device, kind), self._sealed(kind, body, seq))

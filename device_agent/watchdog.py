@@ -59,6 +59,11 @@ class Vigil:
         """Hold this loop to it."""
         self._watched[name] = pulse, hangs_after.total_seconds()
 
+    def forget(self, name: str) -> None:
+        """The loop ends, and nobody shall miss it."""
+        self._watched.pop(name, None)
+        self._seen.pop(name, None)
+
     @property
     def turns(self) -> Mapping[str, int]:
         """Of each loop, for `status` and tests."""
@@ -92,6 +97,10 @@ class Watchdog:
         pulse = Pulse()
         self._vigil.watch(name, pulse, hangs_after=hangs_after or limits.LOOP_HANGS_AFTER)
         return pulse
+
+    def forget(self, name: str) -> None:
+        """The loop ends, and the process goes on."""
+        self._vigil.forget(name)
 
     @property
     def turns(self) -> Mapping[str, int]:

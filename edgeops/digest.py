@@ -98,7 +98,23 @@ def is_of_the_disk(error: BaseException) -> bool:
 
 def sync_folder(folder: Path) -> None:
     """Make a rename or removal inside `folder` durable."""
-    handle = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
+    _sync(folder, os.O_DIRECTORY)
+
+
+def sync_tree(folder: Path) -> None:
+    """Make durable what others wrote below `folder`: every file, then the names of them."""
+    for path in folder.iterdir():
+        if path.is_symlink():
+            continue
+        if path.is_dir():
+            sync_tree(path)
+        else:
+            _sync(path, os.O_NOFOLLOW)
+    sync_folder(folder)
+
+
+def _sync(path: Path, flags: int) -> None:
+    handle = os.open(path, os.O_RDONLY | flags)
     try:
         os.fsync(handle)
     finally:

@@ -235,6 +235,8 @@ SPOOLS_KEPT = 32
 RETENTION_INTERVAL = timedelta(hours=1)
 RETENTION_BATCH = 1_000
 ENROLMENT_TOKEN_LIFE = timedelta(hours=1)
+#: Of such a token, with the fingerprint of the CA behind it.
+MAX_TOKEN_LENGTH = 300
 JOB_TIMEOUT = timedelta(minutes=30)
 #: An upload through the API.
 MAX_UPLOAD_BYTES = 512 * 1024 * 1024

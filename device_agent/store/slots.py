@@ -14,7 +14,7 @@ from pathlib import Path
 
 import msgspec
 
-from device_agent.store.aside import set_aside
+from device_agent.store.aside import set_aside, was_set_aside
 from edgeops import limits
 from edgeops.digest import digest_file, digest_hex, sync_folder, write_atomically
 from edgeops.protocol.messages import Digest
@@ -102,11 +102,15 @@ class Slots:
         sync_folder(self._folder)
         return slot
 
-    def start(self) -> Slot | None:
+    def start(self, *, committed: str | None = None) -> Slot | None:
         """What answers after a start: the active model, else the previous one, else None (NO_MODEL).
 
+        `committed` is what this device committed last, if it shall run: the active one where the pointer is damaged.
         That the disk does not take the new pointer is no reason to run nothing: the next start comes to the same.
         """
+        if committed is not None and was_set_aside(self._pointer_file) and self.holds(committed):
+            self._stand_in(Pointer(active=committed))
+            return self.slot(committed)
         for digest in (self._pointer.active, self._pointer.previous):
             if digest is None:
                 continue
@@ -115,7 +119,7 @@ class Slots:
                     self._stand_in(Pointer(active=digest))
                 return self.slot(digest)
             self.damaged += 1
-        if self._pointer != Pointer():
+        if self._pointer != Pointer() or was_set_aside(self._pointer_file):
             self._stand_in(Pointer())
         return None
 

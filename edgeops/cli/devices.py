@@ -62,6 +62,7 @@ def show(client: Client, device: DeviceId, as_json: AsJson = False) -> None:
             "memory": size(facts.memory_bytes) if facts else None,
             "disk free": size(facts.disk_free_bytes) if facts else None,
             "counters": ", ".join(f"{key} {count}" for key, count in sorted(found.counters.items())) or None,
+            "not carried out": found.detail or None,
         }
     )
     wanted = {one.deployment: one.digest for one in found.desired}

@@ -151,6 +151,8 @@ class Reported(Body, frozen=True, kw_only=True):
     deployments: Annotated[tuple[DeploymentState, ...], msgspec.Meta(max_length=limits.MAX_DEPLOYMENTS)]
     #: Counted mishaps by stable name (spool.dropped, envelope.signature ...).
     counters: Annotated[dict[Fact, Count], msgspec.Meta(max_length=limits.MAX_COUNTERS)] = {}
+    #: Why the newest desired state is not carried out, as far as it is not; empty = it is.
+    detail: Detail = ""
 
 
 # -- up: spool records ------------------------------------------------------------

@@ -19,7 +19,7 @@ from pathlib import Path
 from tuf.api import exceptions
 from tuf.ngclient.fetcher import FetcherInterface
 
-from edgeops.digest import write_atomically
+from edgeops.digest import sync_tree, write_atomically
 from edgeops.errors import ConfigError, TrustError
 from edgeops.limits import MAX_DETAIL_LENGTH
 from edgeops.trust.fetching import HttpFetcher, ParentFetcher
@@ -60,7 +60,7 @@ def verify(state: Path, ask: Ask, *, fetcher: FetcherInterface) -> Result | Fail
     """
     state.mkdir(parents=True, exist_ok=True)
     try:
-        with _alone(state):
+        with _alone(state), _durable(state / "metadata"):
             places = Places(state / "metadata", state / "targets", _pinned_root(state))
             return _judged(places, fetcher, ask)
     except (exceptions.RepositoryError, exceptions.DownloadError, TrustError, OSError) as error:
@@ -125,6 +125,19 @@ def _alone(state: Path) -> Iterator[None]:
     with (state / ".lock").open("wb") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
         yield
+
+
+@contextmanager
+def _durable(metadata: Path) -> Iterator[None]:
+    """A rename of tuf's is not asked of the disk to be kept: a power cut could lose what no older one may replace.
+
+    Also after a refusal: what was verified before it counts.
+    """
+    try:
+        yield
+    finally:
+        if metadata.is_dir():
+            sync_tree(metadata)
 
 
 if __name__ == "__main__":

@@ -253,10 +253,11 @@ def _needed(update: Update) -> int:
 def _changed(update: Update, event: Event, *, state: UpdateState) -> Update:  # noqa: C901, PLR0911, PLR0912 - one case an event
     change = msgspec.structs.replace
     match event:
-        case Started(wanted) | Emptied(wanted):
-            reported = isinstance(event, Emptied)
+        case Started(wanted):
             mark = _newer(update, wanted)
-            return Update(state=state, wanted=wanted, mark=mark, reported=reported, shown=update.shown)
+            return Update(state=state, wanted=wanted, mark=mark, reported=False, shown=update.shown)
+        case Emptied(wanted):
+            return Update(state=state, wanted=wanted, mark=_newer(update, wanted))
         case AlreadyActive(wanted):
             shown = update.shown
             return Update(

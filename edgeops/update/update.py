@@ -79,6 +79,7 @@ class Update(msgspec.Struct, frozen=True, kw_only=True):
     evidence_seq: int | None = None
     #: Of the model committed last: told again with a report that it is active already, because a server that was
     #: restored from a backup may not have heard it.
+    #: Nothing where nothing shall run.
     shown: Shown | None = None
     #: The final report lies in the spool.
     reported: bool = True
@@ -97,6 +98,13 @@ RESTING = frozenset(
         UpdateState.SUPERSEDED,
     }
 )
+
+
+def committed(update: Update) -> str | None:
+    """The digest that this device committed last, unless it shall run nothing since."""
+    if update.state is UpdateState.COMMITTED:
+        return _wanted(update).digest
+    return None if update.shown is None else update.shown.digest
 
 
 def evidence_report(deployment: str, update: Update) -> Report:

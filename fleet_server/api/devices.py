@@ -87,5 +87,6 @@ def _device(device: devices.Device, wanted: Iterable[messages.DesiredDeployment]
         facts=None if reported is None else shape_of(DeviceFacts, reported.facts),
         deployments=() if reported is None else tuple(shape_of(DeploymentReport, one) for one in reported.deployments),
         counters={} if reported is None else reported.counters,
+        detail="" if reported is None else reported.detail,
         desired=tuple(shape_of(DesiredDeployment, one) for one in wanted),
     )

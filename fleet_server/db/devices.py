@@ -14,6 +14,7 @@ from typing import Any
 import msgspec
 from sqlalchemy import ColumnElement, Connection, Row, bindparam, delete, func, select, update
 
+from edgeops import limits
 from edgeops.protocol.keys import PublicKey
 from edgeops.protocol.messages import Desired, DesiredDeployment, Intent, Presence, Reported
 from edgeops.protocol.topics import DownKind
@@ -161,7 +162,7 @@ def set_broker_account(connection: Connection, username: str, *, password_hash: 
 def broker_account_hashes(connection: Connection, *, now: datetime) -> dict[str, str]:
     """Password hashes by user name, in name order, of all that are not cut off now."""
     query = select(broker_accounts.c.username, broker_accounts.c.password_hash).order_by(broker_accounts.c.username)
-    let_in = broker_accounts.c.cut_off_until.is_(None) | (broker_accounts.c.cut_off_until <= now)
+    let_in = broker_accounts.c.cut_off_until.is_(None) | ~_is_cut_off(now)
     return {row.username: row.password_hash for row in connection.execute(query.where(let_in))}
 
 
@@ -175,8 +176,14 @@ def next_cut_off_end(connection: Connection, *, after: datetime | None = None) -
     """When the next one is let in again; None = nobody is cut off."""
     query = select(func.min(broker_accounts.c.cut_off_until))
     if after is not None:
-        query = query.where(broker_accounts.c.cut_off_until > after)
+        query = query.where(_is_cut_off(after))
     return connection.execute(query).scalar()
+
+
+def _is_cut_off(now: datetime) -> ColumnElement[bool]:
+    """An end further away than any is set was set by a clock that was put back since: it counts as over."""
+    until = broker_accounts.c.cut_off_until
+    return (until > now) & (until <= now + limits.CUT_OFF)
 
 
 # -- what devices say ---------------------------------------------------------------
@@ -236,17 +243,15 @@ def mark_seen(connection: Connection, device_ids: Iterable[str], *, now: datetim
         connection.execute(statement, rows)
 
 
-def silent_ids(connection: Connection, *, before: datetime, limit: int) -> tuple[str, ...]:
-    """Devices that count as online and said nothing since `before`."""
-    query = select(devices.c.id).where(_is_silent(before)).order_by(devices.c.id).limit(limit)
+def silent_ids(connection: Connection, *, now: datetime, limit: int) -> tuple[str, ...]:
+    """Devices that count as online and said nothing for SILENCE_TIMEOUT."""
+    query = select(devices.c.id).where(_is_silent(now)).order_by(devices.c.id).limit(limit)
     return tuple(connection.execute(query).scalars())
 
 
-def end_silent(connection: Connection, device_ids: Iterable[str], *, before: datetime, now: datetime) -> int:
+def end_silent(connection: Connection, device_ids: Iterable[str], *, now: datetime) -> int:
     """Mark those of the devices offline that are still silent; how many were."""
-    silent = select(devices.c.id, devices.c.session_counter).where(
-        devices.c.id.in_(list(device_ids)), _is_silent(before)
-    )
+    silent = select(devices.c.id, devices.c.session_counter).where(devices.c.id.in_(list(device_ids)), _is_silent(now))
     ended = connection.execute(silent).all()
     for device_id, session_counter in ended:
         set_presence(
@@ -357,8 +362,10 @@ def ids_with_desired(connection: Connection) -> tuple[str, ...]:
     return tuple(connection.execute(query.order_by(devices.c.id)).scalars())
 
 
-def _is_silent(before: datetime) -> ColumnElement[bool]:
-    return (devices.c.presence == Presence.ONLINE) & (devices.c.last_seen_at < before)
+def _is_silent(now: datetime) -> ColumnElement[bool]:
+    """Who was last seen in a time to come was seen by a clock that was put back since."""
+    last, silence = devices.c.last_seen_at, limits.SILENCE_TIMEOUT
+    return (devices.c.presence == Presence.ONLINE) & ((last < now - silence) | (last > now + silence))
 
 
 def _device(row: Row[Any]) -> Device:

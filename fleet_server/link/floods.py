@@ -72,7 +72,8 @@ class FloodWatch:
             self._told_s |= dict.fromkeys(due, now_s)
             for device_id in due:
                 del self._untold[device_id]
-        ended = self._next_end is not None and now >= self._next_end
+        # Further away than any end is set: the clock was put back.
+        ended = self._next_end is not None and not now < self._next_end <= now + limits.CUT_OFF
         if harmful or ended:
             self._publish_accounts()
             with self._database.read() as connection:

@@ -16,7 +16,7 @@ from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 from queue import Full, Queue
 
 from edgeops import limits
@@ -25,9 +25,10 @@ from edgeops.protocol.topics import Down, DownKind
 from fleet_server.db import devices, ingest
 from fleet_server.db.database import Database, is_outage
 from fleet_server.link.catalog import Catalog
-from fleet_server.link.entries import Alerted, CloneSeen, ControlEntry, Heard
+from fleet_server.link.entries import CloneSeen
 from fleet_server.link.keyring import Keyring, Opened, Refusal, Refused
 from fleet_server.link.mqtt import Broker, Delivery
+from fleet_server.link.news import News
 from fleet_server.link.reading import Reading
 from fleet_server.link.standing import SpoolKey, Standing
 from fleet_server.link.timekeeping import Timekeeping
@@ -68,7 +69,7 @@ class Ingestion:
         self._standing = Standing(database)
         self._catalog = Catalog(database)
         self._writer = Writer(database, self._standing)
-        self._news = _News()
+        self._news = News()
         self._timekeeping = Timekeeping(database)
         self._waiting = Waiting()
         self._opened: Queue[_Opened | Exception | None] = Queue(_AHEAD)
@@ -197,15 +198,15 @@ class Ingestion:
         return [*self._commit(messages[:middle]), *self._commit(messages[middle:])]
 
     def _commit_read(self, messages: Iterable[Opened | Refused]) -> Reading:
-        now = datetime.now(UTC)
+        now, now_s = datetime.now(UTC), time.monotonic()
         reading = Reading(self._standing, self._catalog, is_quarantined=self._keyring.is_quarantined)
         for message in messages:
             reading.take(message)
         reading.finish()
-        control = [*reading.control, *self._news.of(reading, now)]
+        control = [*reading.control, *self._news.of(reading, now, now_s=now_s)]
         self._writer.write(control, reading.telemetry, now=now)
         self._standing.commit_ended(reading.ended)
-        self._news.told(control)
+        self._news.told(control, now_s=now_s)
         if any(isinstance(entry, CloneSeen) for entry in control):
             self._keyring.refresh()
         return reading
@@ -292,52 +293,3 @@ class _Opened:
 def _unreadable(delivery: Delivery, error: Exception) -> Refused:
     log.error("ingest.unreadable topic=%s", delivery.topic, exc_info=error)
     return Refused(delivery, delivery.speaker, Refusal.UNREADABLE, f"{type(error).__name__}: {error}")
-
-
-class _News:
-    """What is worth an event now, and what was said a moment ago: neither alerts nor sightings flood."""
-
-    _REMEMBERED = 10_000
-
-    def __init__(self) -> None:
-        self._alerted: dict[tuple[str, str], datetime] = {}
-        self._suppressed: dict[tuple[str, str], int] = {}
-        self._seen: dict[str, datetime] = {}
-
-    def of(self, reading: Reading, now: datetime) -> list[ControlEntry]:
-        """Alerts about messages put aside and sightings of devices, each at most once per interval."""
-        entries: list[ControlEntry] = []
-        for key, (new, detail) in reading.refusals.items():
-            device_id, reason = key
-            if reason is Refusal.CLONED_SESSION:
-                continue  # the device itself is quarantined, with an event of its own
-            count = new + self._suppressed.get(key, 0)
-            if _is_recent(self._alerted.get(key), now, limits.ALERT_INTERVAL):
-                self._suppressed[key] = count
-            else:
-                entries.append(Alerted(device_id, reason, count, detail[: limits.MAX_DETAIL_LENGTH], now))
-        entries.extend(
-            Heard(device_id, now)
-            for device_id in reading.heard
-            if not _is_recent(self._seen.get(device_id), now, limits.LAST_SEEN_INTERVAL)
-        )
-        return entries
-
-    def told(self, entries: Iterable[ControlEntry]) -> None:
-        """Remember what was committed."""
-        for entry in entries:
-            match entry:
-                case Alerted(device_id, reason, _, _, at):
-                    self._alerted[device_id, reason] = at
-                    self._suppressed.pop((device_id, reason), None)
-                case Heard(device_id, at):
-                    self._seen[device_id] = at
-                case _:
-                    pass
-        if len(self._alerted) > self._REMEMBERED:
-            self._alerted.clear()
-            self._suppressed.clear()
-
-
-def _is_recent(then: datetime | None, now: datetime, interval: timedelta) -> bool:
-    return then is not None and now - then < interval

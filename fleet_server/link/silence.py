@@ -2,7 +2,8 @@
 
 A device tells its state every minute. Silence is measured on service time: as long as the link itself was
 not connected, or the database could not be written, nobody counts as silent. Whoever reports again is
-online again (`fleet_server.link.reading`).
+online again (`fleet_server.link.reading`). When they were last seen is told by this machine's clock: when that is set,
+everybody may be heard anew before anybody counts as silent.
 """
 
 import logging
@@ -32,6 +33,8 @@ class SilenceWatch:
         self._stopping = stopping
         #: Since when devices could have been heard without a gap; None = they cannot be.
         self._hearing_since_s: float | None = None
+        #: The last look, by the clock that may be set and by the one that may not.
+        self._looked: tuple[datetime, float] | None = None
 
     def run(self) -> None:
         """Look until stopped."""
@@ -46,18 +49,24 @@ class SilenceWatch:
 
     def look(self, *, now: datetime, now_s: float) -> None:
         """Mark those offline that said nothing for SILENCE_TIMEOUT, if they could have been heard all the time."""
+        is_set = self._clock_is_set(now, now_s)
         if not self._broker.is_connected:
             self._hearing_since_s = None
             return
-        if self._hearing_since_s is None:
+        if self._hearing_since_s is None or is_set:
             self._hearing_since_s = now_s
         if now_s - self._hearing_since_s < _SILENCE_S:
             return
-        before = now - limits.SILENCE_TIMEOUT
         with self._database.read() as connection:
-            silent = devices.silent_ids(connection, before=before, limit=_BATCH)
+            silent = devices.silent_ids(connection, now=now, limit=_BATCH)
         if not silent:
             return
         with self._database.write() as connection:
-            gone = devices.end_silent(connection, silent, before=before, now=now)
+            gone = devices.end_silent(connection, silent, now=now)
         log.warning("presence.silent devices=%d", gone)
+
+    def _clock_is_set(self, now: datetime, now_s: float) -> bool:
+        """Whether the machine's clock was set since the last look."""
+        before, before_s = self._looked or (now, now_s)
+        self._looked = now, now_s
+        return abs((now - before).total_seconds() - (now_s - before_s)) >= _INTERVAL_S

@@ -7,6 +7,7 @@ import threading
 from datetime import UTC, datetime
 from functools import partial
 from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
+from io import StringIO
 
 import pytest
 
@@ -97,6 +98,29 @@ def test_a_device_makes_its_key_and_learns_whom_to_trust(site, state, capsys):
     assert site.fleet_key.public.key_id in FleetKeys(state.trust).accepted.publics
     modes = [stat.S_IMODE(file.stat().st_mode) for file in (state.path, state.key, state.device)]
     assert modes == [0o700, 0o600, 0o600]
+
+
+def test_a_token_may_come_from_a_file_where_no_list_of_processes_shows_it(site, state, tmp_path):
+    site.announce()
+    file = tmp_path / "token"
+    file.write_text(f"{TOKEN}\n")
+    assert main(["--state", str(state.path), "enrol", site.url, "--token-file", str(file)]) == 0
+    assert read_device(state).id == "meter-1a2b"
+
+
+def test_a_token_may_come_from_stdin(site, state, monkeypatch):
+    site.announce()
+    monkeypatch.setattr("sys.stdin", StringIO(f"{TOKEN}\n"))
+    assert main(["--state", str(state.path), "enrol", site.url, "--token-file", "-"]) == 0
+    assert read_device(state).id == "meter-1a2b"
+
+
+@pytest.mark.parametrize("content", [b"", b"\n", b"\xff", b"x" * 100_000])
+def test_a_file_that_holds_no_token_is_refused(state, tmp_path, capsys, content):
+    file = tmp_path / "token"
+    file.write_bytes(content)
+    assert main(["--state", str(state.path), "enrol", "http://127.0.0.1:1", "--token-file", str(file)]) == 2
+    assert "token" in capsys.readouterr().err
 
 
 def test_a_second_enrolment_is_refused_and_changes_nothing(site, state):

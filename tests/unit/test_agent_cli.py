@@ -208,6 +208,7 @@ def test_without_enrolment_every_command_says_how_to_enrol(command, tmp_path, ca
         ["feed", "--deployment", "gas", "--format", "xml"],
         ["run", "--broker", "nowhere"],
         ["enrol", "http://127.0.0.1"],
+        ["enrol", "http://127.0.0.1", "--token", "t", "--token-file", "f"],
     ],
 )
 def test_wrong_arguments_are_a_usage_error(arguments, capsys):

@@ -142,10 +142,10 @@ def test_a_silent_device_is_offline_until_it_speaks_again(database):
     later = NOW + timedelta(minutes=10)
     with database.write() as connection:
         devices.set_presence(connection, "cam-1", presence=Presence.ONLINE, session_counter=5, now=NOW)
-        assert devices.silent_ids(connection, before=NOW, limit=9) == ()
-        assert devices.silent_ids(connection, before=later, limit=9) == ("cam-1",)
-        assert devices.end_silent(connection, ["cam-1"], before=later, now=later) == 1
-        assert devices.end_silent(connection, ["cam-1"], before=later, now=later) == 0
+        assert devices.silent_ids(connection, now=NOW, limit=9) == ()
+        assert devices.silent_ids(connection, now=later, limit=9) == ("cam-1",)
+        assert devices.end_silent(connection, ["cam-1"], now=later) == 1
+        assert devices.end_silent(connection, ["cam-1"], now=later) == 0
         assert devices.get(connection, "cam-1").presence is Presence.OFFLINE
         (*_, told) = events.after(connection, 0, ["device.status"])
         assert told.data == {"presence": "offline", "session": 5}

@@ -149,8 +149,9 @@ class Site:
         admitted(self.allowance, count, now_s=second, device="cam-1")
         self.look(second)
 
-    def look(self, second):
-        self.watch.look(now=NOW + timedelta(seconds=second), now_s=float(second))
+    def look(self, second, *, clock=timedelta(0)):
+        """With a clock that is off by so much."""
+        self.watch.look(now=NOW + timedelta(seconds=second) + clock, now_s=float(second))
 
     def told(self):
         with self.database.read() as connection:
@@ -184,4 +185,15 @@ def test_a_device_that_disturbs_the_others_is_cut_off_and_let_in_again(database)
     assert len(site.published) == 2
     assert site.let_in(60) == ["cam-1", "cam-2"]
     site.look(61)
+    assert len(site.published) == 2
+
+
+def test_a_clock_that_is_set_back_locks_no_device_out_for_longer(database):
+    site = Site(database)
+    site.flood(limits.FLOOD_MESSAGES + 100, second=0)
+    day = 24 * 60 * 60
+    site.look(1, clock=timedelta(days=-1))
+    assert site.let_in(1 - day) == ["cam-1", "cam-2"]
+    assert len(site.published) == 2
+    site.look(2, clock=timedelta(days=-1))
     assert len(site.published) == 2

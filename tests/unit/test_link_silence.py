@@ -41,8 +41,9 @@ class Rig:
             devices.set_presence(connection, device_id, presence=Presence.ONLINE, session_counter=1, now=at)
             devices.mark_seen(connection, [device_id], now=at)
 
-    def look(self, after):
-        self._watch.look(now=START + after, now_s=after.total_seconds())
+    def look(self, after, *, clock=timedelta(0)):
+        """`after` the start, with a clock that is off by so much."""
+        self._watch.look(now=START + after + clock, now_s=after.total_seconds())
 
     @property
     def online(self):
@@ -73,3 +74,27 @@ def test_a_device_that_could_not_be_heard_is_not_silent(rig):
     assert rig.online == ["cam-1", "cam-2"]
     rig.look(3 * SILENCE)
     assert rig.online == []
+
+
+def test_a_clock_that_is_set_forward_makes_nobody_silent(rig):
+    step = 10 * SILENCE
+    rig.look(timedelta(0))
+    rig.look(2 * SILENCE / 3)
+    rig.hear("cam-1", START + SILENCE)
+    rig.hear("cam-2", START + SILENCE)
+    rig.look(SILENCE + timedelta(seconds=1), clock=step)
+    assert rig.online == ["cam-1", "cam-2"]
+    rig.hear("cam-1", START + 2 * SILENCE + step)
+    rig.look(2 * SILENCE + timedelta(seconds=2), clock=step)
+    assert rig.online == ["cam-1"]
+
+
+def test_a_clock_that_is_set_back_keeps_nobody_who_is_silent_online(rig):
+    step = timedelta(days=-4_000)
+    rig.look(timedelta(0))
+    rig.look(timedelta(seconds=1), clock=step)
+    rig.hear("cam-1", START + SILENCE + step)
+    rig.look(SILENCE, clock=step)
+    assert rig.online == ["cam-1", "cam-2"]
+    rig.look(SILENCE + timedelta(seconds=2), clock=step)
+    assert rig.online == ["cam-1"]

@@ -79,6 +79,26 @@ def test_a_damaged_pointer_file_means_no_model(slots, tmp_path):
     (tmp_path / "pointer.json").write_bytes(b"{")
     again = Slots(tmp_path)
     assert (again.start(), again.damaged) == (None, 1)
+    # From then on that is what the pointer says.
+    assert Slots(tmp_path).start(committed=DIGESTS[0]) is None
+
+
+def test_where_the_pointer_is_damaged_what_was_committed_answers_if_it_is_whole(slots, tmp_path):
+    for number in (0, 1):
+        stage(slots, tmp_path, number)
+    slots.slot(DIGESTS[1]).path.write_bytes(b"damaged")
+    for committed, answers in ((DIGESTS[1], None), (DIGESTS[0], slots.slot(DIGESTS[0]))):
+        (tmp_path / "pointer.json").write_bytes(b"{")
+        again = Slots(tmp_path)
+        assert (again.start(committed=committed), again.damaged) == (answers, 1)
+        assert Slots(tmp_path).start() == answers
+
+
+def test_a_pointer_that_is_whole_is_believed(slots, tmp_path):
+    for number in (0, 1):
+        stage(slots, tmp_path, number)
+    slots.commit(DIGESTS[0])
+    assert Slots(tmp_path).start(committed=DIGESTS[1]) == slots.slot(DIGESTS[0])
 
 
 def test_idle_slots_are_collected_but_the_newest(slots, tmp_path):

@@ -10,7 +10,7 @@ from edgeops.digest import digest_raw
 from edgeops.protocol.messages import DesiredDeployment, Evidence, Reason, UpdateState
 from edgeops.update import events, machine
 from edgeops.update.machine import Command
-from edgeops.update.update import RESTING, Shown, Update, Wanted, evidence_report, final_report, report_key
+from edgeops.update.update import RESTING, Shown, Update, Wanted, committed, evidence_report, final_report, report_key
 
 S = UpdateState
 DIGEST = "sha256:" + "a" * 64
@@ -107,12 +107,16 @@ def test_what_a_model_showed_before_it_was_committed_is_told_again_where_it_is_a
     assert machine.step(update_in(S.IDLE, reported=True), events.AlreadyActive(same))[0].evidence is None
 
 
-@pytest.mark.parametrize(
-    "event", [events.Started(NEXT), events.Emptied(NOTHING), events.AlreadyActive(NEXT), events.Lost()]
-)
+@pytest.mark.parametrize("event", [events.Started(NEXT), events.AlreadyActive(NEXT), events.Lost()])
 def test_what_the_model_committed_last_showed_outlives_what_comes_after(event):
     shown = Shown(digest=DIGEST, evidence=EVIDENCE)
     assert machine.step(update_in(S.COMMITTED, reported=True, shown=shown), event)[0].shown == shown
+
+
+def test_what_shall_run_no_more_is_forgotten_as_committed():
+    update = update_in(S.COMMITTED, reported=True, shown=Shown(digest=DIGEST, evidence=EVIDENCE))
+    assert committed(update) == DIGEST
+    assert committed(machine.step(update, events.Emptied(NOTHING))[0]) is None
 
 
 def test_a_probe_that_passed_is_not_run_again():

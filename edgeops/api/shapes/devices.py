@@ -57,4 +57,6 @@ class Device(Answer):
     facts: DeviceFacts | None = None
     deployments: tuple[DeploymentReport, ...] = ()
     counters: dict[str, int] = {}
+    #: Why the device does not carry out what it shall run, as far as it does not.
+    detail: str = ""
     desired: tuple[DesiredDeployment, ...] = ()
