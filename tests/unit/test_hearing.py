@@ -19,8 +19,15 @@ MESSAGE = Arrived(Down("meter-1", DownKind.DESIRED), b"signed by the new key")
 class Keys:
     accepted: AcceptedKeys = field(default_factory=AcceptedKeys)
 
-    def refresh(self, _trust):
-        self.accepted = AcceptedKeys(publics={"new": NEW}, epochs={"new": 2})
+
+@dataclass
+class Trust:
+    """Takes in the fleet's keys with every question."""
+
+    keys: Keys
+
+    def check(self, _targets):
+        self.keys.accepted = AcceptedKeys(publics={"new": NEW}, epochs={"new": 2})
 
 
 @dataclass
@@ -41,7 +48,7 @@ def rig():
     rig = type("Rig", (), {})()
     rig.keys, rig.ear, rig.tasks, rig.again = Keys(), Ear(), [], []
     rig.hearing = Hearing(
-        "meter-1", rig.ear, keys=rig.keys, trust=None, submit=rig.tasks.append, repeat=rig.again.append
+        "meter-1", rig.ear, keys=rig.keys, trust=Trust(rig.keys), submit=rig.tasks.append, repeat=rig.again.append
     )
     return rig
 
