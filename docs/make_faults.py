@@ -14,11 +14,12 @@ PAGE = Path(__file__).with_name("faults.md")
 
 _HEAD = """# What an update survives
 
-Each state of the update machine is struck by each mishap, once per border between two writes: `saved-<state>` is right
-after the state was persisted, `did-<command>` right after a command was carried out and before anything says so. The
-real agent is struck, in a process of its own, with a real broker and an incumbent that answers {rate} rows a second; a
-process that died is started again, until everything has settled. The borders come from the machine's transition table,
-so that no state can be forgotten. This page is made from the table of the tests by `make docs`.
+Each state of the update machine is struck by each mishap, before and after each command that it carries out:
+`saved-<state>` is right after the state was persisted, `did-<command>` right after a command was carried out and before
+anything says so. The real agent is struck, in a process of its own, with a real broker and an incumbent that answers
+{rate} rows a second; a process that died is started again, until everything has settled. The borders come from the
+machine's transition table, so that no state can be forgotten. This page is made from the table of the tests by
+`make docs`.
 
 Asserted in each of the {cells} cells: the model that answers in the end, the final report of each installation at the
 server (each once), that no model answered and no pointer named one that nobody signed, that no row of the replayed file

@@ -21,17 +21,20 @@ from device_agent.uplink import Uplink
 from edgeops.artifact.blockplan import wished
 from edgeops.artifact.manifest import Promotion, encode_value, target_path
 from edgeops.artifact.package import describe
-from edgeops.digest import digest_bytes
+from edgeops.digest import digest_bytes, write_atomically
 from edgeops.protocol import messages
 from edgeops.protocol.keys import SigningKey, read_private_key, write_private_key
 from edgeops.protocol.messages import BlockWish, MetaPart
 from edgeops.protocol.topics import Block, Down, DownKind, UpKind
+from edgeops.trust.issuing import new_issuer
+from edgeops.trust.transport import unbelieved_context
 from fleet_server import broker as accounts
 from fleet_server.blobs import Blobs
 from fleet_server.db import devices, models
 from fleet_server.enrolment import publish_accounts
 from tests.golden.tiny import tiny_manifest
 from tests.integration.ports import free_port
+from tests.integration.tls_rig import certificate
 from tests.integration.waiting import ask_until
 
 DEADLINE_S = 60.0
@@ -84,17 +87,22 @@ def described(data, *, version=1):
     )
 
 
-def start_api(rig, **rates):
-    """An API process over the rig's data folder, as `rig.api`; its URL."""
+def start_api(rig, *, tls=False, **settings):
+    """An API process over the rig's data folder, as `rig.api`; its URL. With TLS its CA is `rig.config.authorities`."""
     port = free_port()
-    command = [sys.executable, "-c", API, str(rig.config.data), str(port), json.dumps(rates)]
+    if tls:
+        issuer = new_issuer(datetime.now(UTC))
+        rig.config.tls_folder.mkdir(exist_ok=True)
+        write_atomically(rig.config.certificate, certificate(issuer).pem, mode=0o600)
+        rig.config.authorities.write_text(issuer.authority.pem)
+    command = [sys.executable, "-c", API, str(rig.config.data), str(port), json.dumps(settings | {"tls": tls})]
     rig.api = subprocess.Popen(command, stdout=rig.log, stderr=rig.log)
-    url = f"http://127.0.0.1:{port}"
+    url = f"http{'s' if tls else ''}://127.0.0.1:{port}"
 
     def answers():
         assert rig.api.poll() is None
         try:
-            return httpx.get(f"{url}/api/v1/health").is_success
+            return httpx.get(f"{url}/api/v1/health", verify=unbelieved_context()).is_success
         except httpx.TransportError:
             return False
 
