@@ -161,7 +161,7 @@ MAX_RECONNECT_SPREAD = timedelta(minutes=10)
 INGEST_BATCH = 400
 INGEST_INTERVAL = timedelta(milliseconds=50)
 #: How long a thread of the link keeps the interpreter while another wants it.
-LINK_SWITCH_INTERVAL = timedelta(microseconds=500)
+LINK_SWITCH_INTERVAL = timedelta(microseconds=100)
 #: As long as more messages wait, what is committed is acknowledged to devices after this at the latest.
 ACK_DELAY = timedelta(milliseconds=250)
 #: MQTT Receive Maximum / max_inflight_messages: two ingestion batches.
