@@ -41,6 +41,8 @@ BLOCK_BYTES = 32 * 1024
 BLOCK_WINDOW = 8
 #: The server sends a given block at most once per this span, however many ask.
 BLOCK_RESEND_AFTER = timedelta(milliseconds=250)
+#: How long a block is held back for devices that are close behind.
+BLOCK_GATHER = timedelta(milliseconds=500)
 #: A block that waits for this long leaves before those that more devices wait for.
 BLOCK_LONGEST_WAIT = timedelta(seconds=5)
 #: The device asks again for blocks that did not come.

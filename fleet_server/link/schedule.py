@@ -1,19 +1,21 @@
 """Decides which block leaves when: shared among all who ask, held to a rate, fair to every device.
 
 Pure: time is an argument, in seconds of a clock that never goes back. Many devices that ask for one
-block get one message, at most one per BLOCK_RESEND_AFTER. It leaves as soon as one of them may have it, and is
-charged to all of them: nobody waits for a slower one, and nobody receives for nothing. When the line is full, what
-most wait for leaves first, so that devices which began at different times come together; what waited too long goes
-before that.
+block get one message, at most one per BLOCK_RESEND_AFTER. It is held back for those who may soon ask too, for
+BLOCK_GATHER at most; then it leaves as soon as one of them may have it, and is charged to all of them: nobody receives
+for nothing. When the line is full, what most wait for leaves first, so that devices which began at different times come
+together; what waited too long goes before that.
 """
 
 from collections import Counter
 from dataclasses import dataclass, field
 
 from edgeops import limits
+from fleet_server.link.followers import Followers
 from fleet_server.rates import DeviceBuckets, TokenBucket
 
 _RESEND_AFTER_S = limits.BLOCK_RESEND_AFTER.total_seconds()
+_GATHER_S = limits.BLOCK_GATHER.total_seconds()
 _LONGEST_WAIT_S = limits.BLOCK_LONGEST_WAIT.total_seconds()
 
 
@@ -50,12 +52,14 @@ class BlockSchedule:
         self._waiting: dict[tuple[str, int], _Waiting] = {}
         self._waiting_for: Counter[str] = Counter()
         self._sent_at_s: dict[tuple[str, int], float] = {}
+        self._followers = Followers()
         self._overall = TokenBucket(rate_bytes_per_s, now_s=now_s)
         self._per_device = DeviceBuckets(rate_bytes_per_s_per_device)
 
     def ask(self, asked: Asked, now_s: float) -> bool:
         """Queue a block; False when too many wait already (the device will ask again)."""
         key = (asked.digest, asked.index)
+        self._followers.asked(asked.digest, asked.index, asked.device_id, now_s)
         waiting = self._waiting.get(key)
         if waiting is not None and asked.device_id in waiting.device_ids:
             return True
@@ -129,10 +133,13 @@ class BlockSchedule:
             soonest_s = min(soonest_s, device_s)
             if not device_s:
                 break
-        return max(0.0, again_s, soonest_s)
+        gathers = self._followers.near(*key) > len(waiting.device_ids)
+        gather_s = waiting.since_s + _GATHER_S - now_s if gathers else 0.0
+        return max(0.0, again_s, soonest_s, gather_s)
 
     def _forget(self, now_s: float) -> None:
         """Drop what no longer matters, so that memory stays with those who ask now."""
+        self._followers.forget(now_s)
         while self._sent_at_s:
             key, sent_at_s = next(iter(self._sent_at_s.items()))
             if now_s - sent_at_s < _RESEND_AFTER_S:

@@ -18,6 +18,11 @@ def asked(index, device="a"):
     return Asked(DIGEST, index, SIZE, device)
 
 
+def other(number):
+    """A block of a blob that one device alone fetches."""
+    return Asked(f"sha256:{number:064x}", number, SIZE, f"device-{number}")
+
+
 def sent(plan, now_s):
     return [one.index for one in plan.due(now_s)]
 
@@ -30,11 +35,11 @@ def test_many_devices_that_ask_for_a_block_get_one_message():
     assert plan.wait_s(0.0) is None
 
 
-def test_who_asks_just_after_a_block_left_gets_it_when_its_time_has_come():
+def test_who_asks_again_just_after_a_block_left_gets_it_when_its_time_has_come():
     plan = schedule()
     plan.ask(asked(0, "a"), 0.0)
     assert sent(plan, 0.0) == [0]
-    plan.ask(asked(0, "b"), 0.0)
+    plan.ask(asked(0, "a"), 0.0)
     assert sent(plan, 0.1) == []
     assert plan.wait_s(0.1) == pytest.approx(0.15)
     assert sent(plan, 0.25) == [0]
@@ -42,8 +47,8 @@ def test_who_asks_just_after_a_block_left_gets_it_when_its_time_has_come():
 
 def test_all_blocks_together_keep_to_the_rate():
     plan = schedule(rate_bytes_per_s=4 * SIZE)
-    for index in range(20):
-        plan.ask(asked(index, f"device-{index}"), 0.0)
+    for number in range(20):
+        plan.ask(other(number), 0.0)
     count, now_s = 0, 0.0
     while (wait_s := plan.wait_s(now_s)) is not None:
         now_s += wait_s + 1e-9
@@ -56,7 +61,7 @@ def test_one_greedy_device_does_not_hold_up_another():
     plan = schedule(rate_bytes_per_s_per_device=SIZE)
     for index in range(10):
         plan.ask(asked(index, "greedy"), 0.0)
-    plan.ask(asked(99, "modest"), 0.0)
+    plan.ask(other(99), 0.0)
     assert sent(plan, 0.0) == [0, 99]
     assert sent(plan, 0.5) == []
     assert sent(plan, 1.0) == [1]
@@ -114,3 +119,52 @@ def test_what_waited_too_long_leaves_before_what_more_wait_for():
     for device in ("b", "c"):
         plan.ask(asked(2, device), long)
     assert sent(plan, long) == [1]
+
+
+def test_a_block_is_held_back_for_devices_that_come_up_to_it():
+    plan = schedule()
+    for device in ("a", "b"):
+        plan.ask(asked(0, device), 0.0)
+    assert sent(plan, 0.0) == [0]
+    plan.ask(asked(1, "a"), 0.1)
+    assert sent(plan, 0.1) == []
+    plan.ask(asked(1, "b"), 0.2)
+    assert sent(plan, 0.2) == [1]
+
+
+def test_a_block_is_held_back_no_longer_than_its_span():
+    plan = schedule()
+    for device in ("a", "b"):
+        plan.ask(asked(0, device), 0.0)
+    assert sent(plan, 0.0) == [0]
+    plan.ask(asked(1, "a"), 0.1)
+    span_s = limits.BLOCK_GATHER.total_seconds()
+    assert plan.wait_s(0.1) == pytest.approx(span_s)
+    assert sent(plan, 0.1 + span_s - 0.01) == []
+    assert sent(plan, 0.1 + span_s + 1e-9) == [1]
+
+
+def test_who_is_far_ahead_is_not_waited_for_and_waits_for_who_is_behind():
+    plan = schedule()
+    plan.ask(asked(100, "ahead"), 0.0)
+    assert sent(plan, 0.0) == [100]
+    plan.ask(asked(0, "behind"), 0.3)
+    assert sent(plan, 0.3) == [0]
+    plan.ask(asked(101, "ahead"), 0.4)
+    assert sent(plan, 0.4) == []
+
+
+def test_who_asks_no_more_is_not_waited_for():
+    plan = schedule()
+    plan.ask(asked(0, "gone"), 0.0)
+    assert sent(plan, 0.0) == [0]
+    later_s = limits.BLOCK_RETRY_AFTER.total_seconds() + 0.1
+    plan.ask(asked(1, "here"), later_s)
+    assert sent(plan, later_s) == [1]
+
+
+def test_another_blob_is_not_waited_for():
+    plan = schedule()
+    plan.ask(other(1), 0.0)
+    plan.ask(asked(2, "a"), 0.0)
+    assert sorted(sent(plan, 0.0)) == [1, 2]

@@ -1,0 +1,58 @@
+"""Who may soon ask for a block of a blob, so that it is worth holding it back for them.
+
+Devices ask for blocks in order, several at a time. Of devices that fetch together some are always behind; a block that
+leaves before they ask has to leave again for them. Held back, those in front wait until the others have come up to
+them. A device that is just ahead may have missed a block, and asks again. Pure: time is an argument.
+"""
+
+from collections import Counter, OrderedDict
+
+from edgeops import limits
+
+#: So many blocks ahead a device may lack one that it asked for.
+_REACH = 2 * limits.BLOCK_WINDOW
+_SILENT_AFTER_S = limits.BLOCK_RETRY_AFTER.total_seconds()
+#: Fetches remembered; the quietest are forgotten.
+_MOST = 10_000
+
+
+class Followers:
+    """How far each device has asked, as long as it goes on asking."""
+
+    def __init__(self) -> None:
+        #: (digest, device) -> the furthest block it asked for, and when it asked last; the quietest first.
+        self._places: OrderedDict[tuple[str, str], tuple[int, float]] = OrderedDict()
+        #: Digest -> block -> how many devices have come so far.
+        self._there: dict[str, Counter[int]] = {}
+
+    def asked(self, digest: str, index: int, device_id: str, now_s: float) -> None:
+        """A device asks for a block."""
+        key = (digest, device_id)
+        if key in self._places:
+            index = max(index, self._remove(key))
+        elif len(self._places) >= _MOST:
+            self._remove(next(iter(self._places)))
+        self._places[key] = index, now_s
+        self._there.setdefault(digest, Counter())[index] += 1
+
+    def forget(self, now_s: float) -> None:
+        """Whoever asks no more is not waited for."""
+        while self._places:
+            key, (_, at_s) = next(iter(self._places.items()))
+            if now_s - at_s < _SILENT_AFTER_S:
+                break
+            self._remove(key)
+
+    def near(self, digest: str, index: int) -> int:
+        """How many devices may ask for this block soon, those included who wait for it: all but who is far ahead."""
+        return sum(count for place, count in self._there.get(digest, {}).items() if place < index + _REACH)
+
+    def _remove(self, key: tuple[str, str]) -> int:
+        index, _ = self._places.pop(key)
+        there = self._there[key[0]]
+        there[index] -= 1
+        if not there[index]:
+            del there[index]
+        if not there:
+            del self._there[key[0]]
+        return index
