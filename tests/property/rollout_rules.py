@@ -61,15 +61,15 @@ class RolloutRules(RuleBasedStateMachine):
         self.fleet.wait(timedelta(minutes=minutes), step=GLANCE)
 
 
-def run(machine: type[RolloutRules], *, examples: int, steps: int) -> None:
-    """Play so many courses of so many steps, the same ones every time."""
+def run(machine: type[RolloutRules], *, examples: int, steps: int, anew: bool = False) -> None:
+    """Play so many courses of so many steps: the same ones every time, or `anew` others."""
     run_state_machine_as_test(
         machine,
         settings=settings(
             max_examples=examples,
             stateful_step_count=steps,
             deadline=None,
-            derandomize=True,
+            derandomize=not anew,
             database=None,
             # Each step costs a few transactions: shrinking a failure would outlast the test's timeout.
             phases=(Phase.generate,),

@@ -8,6 +8,7 @@ import tempfile
 from datetime import timedelta
 from pathlib import Path
 
+import pytest
 from hypothesis import strategies as st
 from hypothesis.stateful import invariant, rule
 
@@ -202,3 +203,8 @@ class Together(RolloutRules):
 
 def test_whatever_the_wire_the_power_and_the_server_do_both_machines_keep_their_promises():
     run(Together, examples=12, steps=30)
+
+
+@pytest.mark.long
+def test_courses_that_were_never_played_before_break_no_promise_either():
+    run(Together, examples=40, steps=40, anew=True)
