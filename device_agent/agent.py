@@ -97,6 +97,8 @@ class Agent:
         self._clock = Clock(state.clock)
         self._queue: SimpleQueue[_Event] = SimpleQueue()
         self._nudged = False
+        #: Attempts to connect that failed in a row.
+        self._failed_connects = 0
         self._stopping = False
         self._ending = Ending.STOPPED
         self._watchdog = Watchdog()
@@ -288,12 +290,13 @@ class Agent:
     def _handle(self, event: _Event) -> None:
         match event:
             case Connected():
+                self._failed_connects = 0
                 self._born()
             case Disconnected():
                 self._spool.no_contact()
-                _log.info("link.down", extra={"reason": event.reason})
+                self._tell_no_link(logging.INFO, "link.down", event.reason)
             case NotBelieved():
-                _log.warning("link.not-believed", extra={"reason": event.reason, "clock": str(self._clock)})
+                self._tell_no_link(logging.WARNING, "link.not-believed", f"{event.reason}; {self._clock}")
                 self._wayback.not_believed(time.monotonic())
             case Arrived():
                 heard = self._hearing.hear(event)
@@ -312,6 +315,12 @@ class Agent:
         self._tick()
         self._pump.send()
         self._report()
+
+    def _tell_no_link(self, level: int, name: str, reason: str) -> None:
+        """The first, second, fourth ... in a row: a day away has thousands, and a log lies on the card."""
+        self._failed_connects += 1
+        if self._failed_connects.bit_count() == 1:
+            _log.log(level, name, extra={"reason": reason, "attempts": self._failed_connects})
 
     def _take_feed(self, event: Feeding) -> None:
         try:
