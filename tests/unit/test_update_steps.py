@@ -119,6 +119,14 @@ def test_what_shall_run_no_more_is_forgotten_as_committed():
     assert committed(machine.step(update, events.Emptied(NOTHING))[0]) is None
 
 
+def test_committed_last_is_what_is_desired_where_it_rests_committed_and_else_what_the_last_trial_was_of():
+    shown = Shown(digest=OTHER, evidence=EVIDENCE)
+    assert committed(update_in(S.COMMITTED, shown=shown)) == DIGEST
+    for state in set(S) - {S.COMMITTED}:
+        assert committed(update_in(state, shown=shown)) == OTHER
+        assert committed(update_in(state)) is None
+
+
 def test_a_probe_that_passed_is_not_run_again():
     after, _ = machine.step(update_in(S.PROBING), events.ProbePassed())
     assert after.probed
@@ -133,6 +141,13 @@ def test_a_committed_model_that_is_lost_is_fetched_anew_and_nothing_of_its_first
     assert (after.state, command) == (S.FETCHING, Command.FETCH)
     assert (after.wanted, after.next, after.mark, after.reported) == (WANTED, NEXT, (1, 7), False)
     assert (after.boots, after.evidence, after.evidence_seq, after.probed) == (0, None, None, False)
+
+
+def test_each_loss_gives_the_reports_of_what_follows_other_names():
+    lost = machine.step(update_in(S.COMMITTED, reported=True), events.Lost())[0]
+    again = machine.step(msgspec.structs.replace(lost, state=S.COMMITTED, reported=True), events.Lost())[0]
+    names = [report_key("gas", update) for update in (update_in(S.FETCHING), lost, again)]
+    assert names == ["gas/1.7.0/final", "gas/1.7.1/final", "gas/1.7.2/final"]
 
 
 # -- what is desired ------------------------------------------------------------------------
