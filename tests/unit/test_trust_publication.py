@@ -219,3 +219,17 @@ def test_a_change_of_root_or_targets_is_no_larger_than_devices_accept(repository
             repository.submit(change, NOW)
         assert not (folder / "pending-change.json").exists()
         assert not (folder / "metadata" / named).exists()
+
+
+def test_clocks_of_two_machines_may_differ_by_a_day_before_what_one_signed_is_signed_again(repository):
+    ahead = NOW + timedelta(days=10)
+    assert repository.refresh(ahead, force=True)
+    assert not repository.refresh(ahead - timedelta(days=1))
+    assert repository.refresh(ahead - timedelta(days=1, seconds=1))
+
+
+def test_a_clock_that_stands_more_than_a_day_before_the_root_signs_nothing_again(repository):
+    day = timedelta(days=1)
+    repository.refresh(NOW + 10 * day, force=True)
+    assert not repository.refresh(NOW - day - timedelta(seconds=1))
+    assert repository.refresh(NOW - day)
