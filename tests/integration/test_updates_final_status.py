@@ -16,7 +16,7 @@ from edgeops.protocol import messages
 from edgeops.protocol.envelope import Session, Speaker, open_envelope, seal
 from edgeops.protocol.keys import SigningKey
 from edgeops.protocol.messages import Ack, Reason, UpdateState
-from edgeops.protocol.topics import Up, UpKind
+from edgeops.protocol.topics import Down, DownKind, Up, UpKind
 from fleet_server.db import devices, events
 from fleet_server.db.database import Database
 from fleet_server.db.events import EventKind
@@ -92,8 +92,10 @@ class Link:
         for delivery in deliveries:
             self.kept.remove(delivery)
 
-    def publish(self, _topic, payload, *, qos):
+    def publish(self, topic, payload, *, qos):
         assert qos == 1
+        if topic != str(Down(DEVICE, DownKind.ACK)):
+            return  # a link that has just started tells whom it hears the time
         self._stopping.set()
         if self.dies_at == "ack":
             raise DiedError

@@ -43,7 +43,8 @@ def test_a_float_model_never_reads_what_is_not_finite_or_not_clipped(windows, re
 
 
 @few
-@given(readings, recipes)
+# Above about 1e34 a reading in steps is no float32 any more, and missing: earlier than for a float model.
+@given(readings.filter(lambda windows: not (np.abs(windows) > 1e34).any()), recipes)
 def test_an_integer_model_reads_what_the_float_model_reads_within_one_step(windows, recipe):
     real = Preprocessor(recipe, WINDOW, FLOAT, missing=MissingPolicy.NEUTRAL).batch(windows).astype(np.float64)
     stored = Preprocessor(recipe, WINDOW, INT8, missing=MissingPolicy.NEUTRAL).batch(windows).astype(np.float64)

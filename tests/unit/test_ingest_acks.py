@@ -38,6 +38,8 @@ class Broker:
             self._stopping.set()
 
     def publish(self, topic, payload, *, qos):
+        if topic == str(Down(DEVICE, DownKind.CREDIT)):
+            return  # a link that has just started tells whom it hears the time
         assert (topic, qos) == (str(Down(DEVICE, DownKind.ACK)), 1)
         opened = open_envelope(payload, device=DEVICE, kind=DownKind.ACK, keys={FLEET.public.key_id: FLEET.public})
         (spool,) = messages.decode(opened.body, messages.Ack).spools
