@@ -13,7 +13,7 @@ from typing import Annotated, Self
 
 import msgspec
 from cryptography import x509
-from cryptography.exceptions import InvalidSignature
+from cryptography.exceptions import InvalidSignature, UnsupportedAlgorithm
 from cryptography.hazmat.primitives.serialization import Encoding
 
 from edgeops import limits
@@ -22,6 +22,10 @@ from edgeops.errors import TrustError
 AUTHORITIES_TARGET = "fleet/ca.json"
 
 _MAX_PEM = 8 * 1024
+
+
+#: What foreign bytes may raise that should be a certificate or a key.
+UNREADABLE = (ValueError, UnsupportedAlgorithm, x509.InvalidVersion, x509.DuplicateExtension, x509.ExtensionNotFound)
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,7 +44,7 @@ class Authority:
         try:
             certificate = x509.load_pem_x509_certificate(text.encode())
             constraints = certificate.extensions.get_extension_for_class(x509.BasicConstraints).value
-        except (ValueError, x509.ExtensionNotFound) as error:
+        except UNREADABLE as error:
             raise TrustError(f"not a certificate of a CA: {error}") from error
         if not constraints.ca:
             raise TrustError("a certificate that may not sign others is listed as a CA")
@@ -142,7 +146,7 @@ def names_in(certificate: x509.Certificate) -> tuple[str, ...]:
     """The host names and addresses that a certificate is for, in its order."""
     try:
         names = certificate.extensions.get_extension_for_class(x509.SubjectAlternativeName).value
-    except x509.ExtensionNotFound:
+    except UNREADABLE:
         return ()
     return tuple(str(name.value) for name in names if isinstance(name, x509.DNSName | x509.IPAddress))
 
@@ -162,7 +166,7 @@ def why_refused(shown: bytes, authorities: Sequence[Authority], *, now: datetime
     """
     try:
         leaf = x509.load_der_x509_certificate(shown)
-    except ValueError as error:
+    except UNREADABLE as error:
         return f"the server's certificate cannot be read: {error}"
     issuer = next((one for one in authorities if one.signed(leaf)), None)
     if issuer is None:
