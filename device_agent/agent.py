@@ -22,6 +22,7 @@ from device_agent.control import ControlServer
 from device_agent.deployments import Deployments
 from device_agent.disk import take_disk
 from device_agent.downlink import Downlink, Heard
+from device_agent.events import is_told
 from device_agent.facts import device_facts, resident_bytes
 from device_agent.fetch import BlockFetch, MetaFetch
 from device_agent.hearing import Hearing
@@ -317,9 +318,9 @@ class Agent:
         self._report()
 
     def _tell_no_link(self, level: int, name: str, reason: str) -> None:
-        """The first, second, fourth ... in a row: a day away has thousands, and a log lies on the card."""
+        """A day away has thousands of them."""
         self._failed_connects += 1
-        if self._failed_connects.bit_count() == 1:
+        if is_told(self._failed_connects):
             _log.log(level, name, extra={"reason": reason, "attempts": self._failed_connects})
 
     def _take_feed(self, event: Feeding) -> None:

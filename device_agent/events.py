@@ -1,6 +1,6 @@
 """How the agent's log reads: one line an event, `time LEVEL name key=value ...`, on stderr.
 
-Event names are stable, fields are what `extra` carries. Nothing here decides what is worth a line.
+Event names are stable, fields are what `extra` carries. What is worth a line is decided where it happens.
 """
 
 import logging
@@ -27,6 +27,11 @@ def log_to_stderr(*, verbose: bool) -> None:
     handler = logging.StreamHandler(sys.stderr)
     handler.setFormatter(EventFormatter())
     logging.basicConfig(level=logging.DEBUG if verbose else logging.INFO, handlers=[handler])
+
+
+def is_told(count: int) -> bool:
+    """Of what happens again and again the first, second, fourth, eighth ... time is: a log may lie on a card."""
+    return count.bit_count() == 1
 
 
 def _plain(value: object) -> str:

@@ -10,6 +10,7 @@ from collections.abc import Callable
 from threading import Lock
 
 from device_agent.downlink import Downlink, Heard, Refused, UnknownKey
+from device_agent.events import is_told
 from device_agent.link import Arrived
 from device_agent.trust import FleetKeys, Trust
 from edgeops.protocol.topics import Down, DownKind
@@ -71,9 +72,7 @@ class Hearing:
         if refused.name == "envelope.repeated":
             return
         self.refusals += 1
-        count = self.counters[refused.name]
-        # The counter has them all; of a flood the log tells the first, second, fourth, eighth ...
-        if count & (count - 1) == 0:
+        if is_told(self.counters[refused.name]):
             _log.warning("message.refused", extra={"kind": kind, "reason": refused.name, "detail": refused.detail})
 
     def _keep(self, kind: DownKind, event: Arrived, key_id: str) -> None:

@@ -333,6 +333,8 @@ AUTHORITIES_REFRESH_AFTER = timedelta(days=1)
 WAYBACK_INTERVAL = timedelta(seconds=15)
 #: CAs that devices believe side by side.
 MAX_AUTHORITIES = 4
+#: Clocks of two machines that sign may differ by so much.
+CLOCKS_DIFFER = timedelta(days=1)
 #: By what signs: a TUF role, or a delegated key.
 SIGNED_LIFE = {
     "root": ROOT_LIFE,

@@ -19,7 +19,7 @@ from edgeops.errors import ConfigError
 PUBLIC_KEY_BYTES = 32
 SIGNATURE_BYTES = 64
 #: No PEM; with a password; of a kind that OpenSSL does not know; of one whose keys are longer.
-_UNREADABLE = (ValueError, TypeError, UnsupportedAlgorithm, InternalError)
+UNREADABLE_KEY = (ValueError, TypeError, UnsupportedAlgorithm, InternalError)
 #: Those that were used last; loading one again costs little.
 MAX_LOADED_KEYS = 4_096
 
@@ -110,7 +110,7 @@ def read_private_key(path: Path) -> SigningKey:
     """
     try:
         private = serialization.load_pem_private_key(path.read_bytes(), password=None)
-    except (OSError, *_UNREADABLE) as error:
+    except (OSError, *UNREADABLE_KEY) as error:
         raise ConfigError(f"cannot read the private key {path}: {error}") from error
     if not isinstance(private, Ed25519PrivateKey):
         raise ConfigError(f"{path} holds no Ed25519 key but {type(private).__name__}")

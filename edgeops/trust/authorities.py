@@ -22,10 +22,15 @@ from edgeops.errors import TrustError
 AUTHORITIES_TARGET = "fleet/ca.json"
 
 _MAX_PEM = 8 * 1024
-
-
-#: What foreign bytes may raise that should be a certificate or a key.
-UNREADABLE = (ValueError, UnsupportedAlgorithm, x509.InvalidVersion, x509.DuplicateExtension, x509.ExtensionNotFound)
+#: What foreign bytes may raise that should be a certificate.
+UNREADABLE_CERTIFICATE = (
+    ValueError,
+    UnsupportedAlgorithm,
+    x509.InvalidVersion,
+    x509.DuplicateExtension,
+    x509.ExtensionNotFound,
+    x509.UnsupportedGeneralNameType,
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,7 +49,7 @@ class Authority:
         try:
             certificate = x509.load_pem_x509_certificate(text.encode())
             constraints = certificate.extensions.get_extension_for_class(x509.BasicConstraints).value
-        except UNREADABLE as error:
+        except UNREADABLE_CERTIFICATE as error:
             raise TrustError(f"not a certificate of a CA: {error}") from error
         if not constraints.ca:
             raise TrustError("a certificate that may not sign others is listed as a CA")
@@ -74,7 +79,7 @@ class Authority:
         """Whether this CA signed that certificate."""
         try:
             certificate.verify_directly_issued_by(self.certificate)
-        except (ValueError, TypeError, InvalidSignature):
+        except (*UNREADABLE_CERTIFICATE, TypeError, InvalidSignature):
             return False
         return True
 
@@ -146,7 +151,7 @@ def names_in(certificate: x509.Certificate) -> tuple[str, ...]:
     """The host names and addresses that a certificate is for, in its order."""
     try:
         names = certificate.extensions.get_extension_for_class(x509.SubjectAlternativeName).value
-    except UNREADABLE:
+    except UNREADABLE_CERTIFICATE:
         return ()
     return tuple(str(name.value) for name in names if isinstance(name, x509.DNSName | x509.IPAddress))
 
@@ -166,7 +171,7 @@ def why_refused(shown: bytes, authorities: Sequence[Authority], *, now: datetime
     """
     try:
         leaf = x509.load_der_x509_certificate(shown)
-    except UNREADABLE as error:
+    except UNREADABLE_CERTIFICATE as error:
         return f"the server's certificate cannot be read: {error}"
     issuer = next((one for one in authorities if one.signed(leaf)), None)
     if issuer is None:

@@ -9,7 +9,7 @@ reads, checks and signs changes; `edgeops.trust.draft` makes them, `edgeops.trus
 import re
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from datetime import datetime, timedelta
+from datetime import datetime
 from itertools import pairwise
 from typing import Annotated, Any, Literal
 
@@ -29,8 +29,6 @@ from edgeops.protocol.keys import PublicKey
 from edgeops.trust.delegation import delegations_in, require_ours
 from edgeops.trust.signers import tuf_key
 
-#: Clocks of two machines may differ by so much.
-_CLOCKS = timedelta(days=1)
 _TARGET_PATH = re.compile(r"[a-z0-9][a-z0-9._-]*(/[a-z0-9][a-z0-9._-]*)*")
 
 
@@ -162,14 +160,14 @@ def check(change: Change, *, now: datetime, pinned: bytes | None = None) -> None
     check_shape(change, now=now)
     parts: tuple[Metadata[Any] | None, ...] = (change.root, change.targets)
     for part in parts:
-        if part is not None and part.signed.expires > now + limits.SIGNED_LIFE[part.signed.type] + _CLOCKS:
+        if part is not None and part.signed.expires > now + limits.SIGNED_LIFE[part.signed.type] + limits.CLOCKS_DIFFER:
             raise TrustError(
                 f"what would be signed for {part.signed.type} holds until {part.signed.expires.isoformat()}, longer "
                 "than anything does; is this machine's clock right?"
             )
     if change.targets is not None:
         for one in delegations_in(change.targets.signed).values():
-            if one.expires > now + limits.DELEGATION_LIFE + _CLOCKS:
+            if one.expires > now + limits.DELEGATION_LIFE + limits.CLOCKS_DIFFER:
                 raise TrustError(
                     f"the delegation of {one.model} would hold until {one.expires.isoformat()}, longer than one does; "
                     "do not sign"

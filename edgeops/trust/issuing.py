@@ -25,7 +25,8 @@ from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 from edgeops import limits
 from edgeops.digest import write_atomically
 from edgeops.errors import ConfigError
-from edgeops.trust.authorities import UNREADABLE, Authority
+from edgeops.protocol.keys import UNREADABLE_KEY
+from edgeops.trust.authorities import UNREADABLE_CERTIFICATE, Authority
 
 #: Clocks of one site differ; a certificate that was made just now shall be valid on all of them.
 _BACKDATED = timedelta(hours=1)
@@ -124,7 +125,7 @@ def _read_issuers(files: Iterable[Path]) -> Iterable[Issuer]:
             content = path.read_bytes()
             key = load_pem_private_key(content, password=None)
             authority = Authority(x509.load_pem_x509_certificate(content))
-        except (OSError, *UNREADABLE) as error:
+        except (OSError, *UNREADABLE_KEY, *UNREADABLE_CERTIFICATE) as error:
             raise ConfigError(
                 f"cannot read the CA {path}: {error}; restore it from a backup, or move it away"
             ) from error

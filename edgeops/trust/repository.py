@@ -9,7 +9,7 @@ targets keys. It does not decide what deserves to be listed, and it fetches noth
 from collections.abc import Collection, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
-from datetime import datetime, timedelta
+from datetime import datetime
 from pathlib import Path
 from typing import Any, Self
 
@@ -35,9 +35,6 @@ from edgeops.trust.draft import Draft
 from edgeops.trust.publication import Publication
 from edgeops.trust.signers import by_id, prepare, promote
 from edgeops.trust.storage import Current, Storage
-
-#: Clocks of two machines may differ by so much.
-_CLOCKS = timedelta(days=1)
 
 
 @dataclass(frozen=True, slots=True)
@@ -355,8 +352,8 @@ class Repository:
 def _is_due(metadata: Metadata[Any], root: Metadata[Root], now: datetime) -> bool:
     left, life = metadata.signed.expires - now, limits.SIGNED_LIFE[metadata.signed.type]
     # Before the root was signed it is now that is wrong: a machine without a clock battery, before it heard the time.
-    is_now_wrong = now < root.signed.expires - limits.SIGNED_LIFE[Root.type] - _CLOCKS
-    return bool(left < life / 2 or (left > life + _CLOCKS and not is_now_wrong))
+    is_now_wrong = now < root.signed.expires - limits.SIGNED_LIFE[Root.type] - limits.CLOCKS_DIFFER
+    return bool(left < life / 2 or (left > life + limits.CLOCKS_DIFFER and not is_now_wrong))
 
 
 def _is_published(change: Change, today: Base) -> bool:

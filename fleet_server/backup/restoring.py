@@ -103,9 +103,9 @@ def _build(order: Order, config: ServerConfig, now: datetime, say: Say) -> Resto
             )
         _copy(made, manifest, config, say)
     say("signing")
-    before = private_keys.authorities(config.repository)
     epoch, new_keys = _sign_again(config, order, now)
-    new_authority = private_keys.authorities(config.repository) != before
+    # With new keys comes a new CA, where there is one.
+    new_authority = new_keys and bool(private_keys.authorities(config.repository))
     say("settling what was under way")
     database = Database.in_folder(config.db)
     try:

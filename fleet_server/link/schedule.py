@@ -133,9 +133,12 @@ class BlockSchedule:
             soonest_s = min(soonest_s, device_s)
             if not device_s:
                 break
-        gathers = self._followers.near(*key) > len(waiting.device_ids)
-        gather_s = waiting.since_s + _GATHER_S - now_s if gathers else 0.0
-        return max(0.0, again_s, soonest_s, gather_s)
+        held_s = max(0.0, again_s, soonest_s)
+        gather_s = waiting.since_s + _GATHER_S - now_s
+        # Who is near is looked up only where it counts: this is asked of every block that waits.
+        if gather_s > held_s and self._followers.near(*key) > len(waiting.device_ids):
+            return gather_s
+        return held_s
 
     def _forget(self, now_s: float) -> None:
         """Drop what no longer matters, so that memory stays with those who ask now."""

@@ -1,5 +1,7 @@
 """Which CAs the fleet has, which of them signs next, and what a device says to a certificate."""
 
+import base64
+import ssl
 from datetime import UTC, datetime, timedelta
 
 import msgspec
@@ -10,6 +12,7 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from cryptography.hazmat.primitives.asymmetric.x25519 import X25519PrivateKey
 from cryptography.hazmat.primitives.serialization import (
+    BestAvailableEncryption,
     Encoding,
     NoEncryption,
     PrivateFormat,
@@ -346,3 +349,61 @@ def test_a_ca_that_ended_beside_its_certificate_that_did_not_is_named():
     assert why_refused(longer, BOTH, now=late) is None
     refusal = why_refused(longer, BOTH, now=late + timedelta(seconds=1))
     assert refusal == f"the CA of the server's certificate ended on {late:%Y-%m-%d}"
+
+
+# -- bytes that are nearly a certificate, as fuzzing found them ------------------------------------
+
+#: What stands in a certificate of ours -> what somebody puts there: a second key usage, version 46, an X.400 name.
+SPOILT = {
+    "an extension twice": (b"\x06\x03\x55\x1d\x0e", b"\x06\x03\x55\x1d\x0f"),
+    "an unknown version": (b"\xa0\x03\x02\x01\x02", b"\xa0\x03\x02\x01\x2d"),
+    "an unknown kind of name": (b"\x82\x09a.example", b"\xa3\x09a.example"),
+}
+
+
+def spoilt(certificate, how):
+    before, after = SPOILT[how]
+    data = certificate.public_bytes(Encoding.DER)
+    assert before in data
+    return data.replace(before, after)
+
+
+def as_pem(data):
+    return ssl.DER_cert_to_PEM_cert(data)
+
+
+@pytest.mark.parametrize("how", ["an extension twice", "an unknown version"])
+def test_nearly_a_certificate_of_a_ca_is_none(how):
+    with pytest.raises(TrustError, match="not a certificate of a CA"):
+        Authority.from_pem(as_pem(spoilt(NEW.authority.certificate, how)))
+
+
+def test_a_certificate_with_an_unknown_kind_of_name_is_none_of_a_ca_and_is_for_nobody():
+    data = spoilt(issue(NEW, ["a.example"], NOW).certificate, "an unknown kind of name")
+    with pytest.raises(TrustError, match="not a certificate of a CA"):
+        Authority.from_pem(as_pem(data))
+    assert names_in(x509.load_der_x509_certificate(data)) == ()
+
+
+def test_a_server_certificate_of_an_unknown_version_is_refused_in_words():
+    assert "cannot be read" in why_refused(
+        spoilt(issue(NEW, ["a.example"], NOW).certificate, "an unknown version"), BOTH, now=NOW
+    )
+
+
+@pytest.mark.parametrize("kind", ["an unknown curve", "a password"])
+def test_a_ca_key_that_cannot_be_read_is_named(tmp_path, kind):
+    write_issuer(tmp_path, NEW)
+    file = key_file(tmp_path, NEW.authority)
+    plain = NEW.key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption())
+    if kind == "a password":
+        other = NEW.key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, BestAvailableEncryption(b"secret"))
+    else:
+        body = base64.b64decode(b"".join(plain.splitlines()[1:-1]))
+        unknown = body.replace(b"\x2a\x86\x48\xce\x3d\x03\x01\x07", b"\x2a\x86\x48\xce\x3d\x03\x01\x63")
+        other = b"-----BEGIN PRIVATE KEY-----\n" + base64.encodebytes(unknown) + b"-----END PRIVATE KEY-----\n"
+    content = file.read_bytes()
+    assert plain in content
+    file.write_bytes(content.replace(plain, other))
+    with pytest.raises(ConfigError, match="cannot read the CA"):
+        issuers_in(tmp_path)
