@@ -353,8 +353,10 @@ def test_a_ca_that_ended_beside_its_certificate_that_did_not_is_named():
 
 # -- bytes that are nearly a certificate, as fuzzing found them ------------------------------------
 
+P256, UNKNOWN_CURVE = b"\x2a\x86\x48\xce\x3d\x03\x01\x07", b"\x2a\x86\x48\xce\x3d\x03\x01\x63"
 #: What stands in a certificate of ours -> what somebody puts there: a second key usage, version 46, an X.400 name.
 SPOILT = {
+    "an unknown curve": (P256, UNKNOWN_CURVE),
     "an extension twice": (b"\x06\x03\x55\x1d\x0e", b"\x06\x03\x55\x1d\x0f"),
     "an unknown version": (b"\xa0\x03\x02\x01\x02", b"\xa0\x03\x02\x01\x2d"),
     "an unknown kind of name": (b"\x82\x09a.example", b"\xa3\x09a.example"),
@@ -400,10 +402,25 @@ def test_a_ca_key_that_cannot_be_read_is_named(tmp_path, kind):
         other = NEW.key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, BestAvailableEncryption(b"secret"))
     else:
         body = base64.b64decode(b"".join(plain.splitlines()[1:-1]))
-        unknown = body.replace(b"\x2a\x86\x48\xce\x3d\x03\x01\x07", b"\x2a\x86\x48\xce\x3d\x03\x01\x63")
+        unknown = body.replace(P256, UNKNOWN_CURVE)
         other = b"-----BEGIN PRIVATE KEY-----\n" + base64.encodebytes(unknown) + b"-----END PRIVATE KEY-----\n"
     content = file.read_bytes()
     assert plain in content
     file.write_bytes(content.replace(plain, other))
     with pytest.raises(ConfigError, match="cannot read the CA"):
         issuers_in(tmp_path)
+
+
+def test_a_ca_certificate_that_cannot_be_read_is_named(tmp_path):
+    write_issuer(tmp_path, NEW)
+    file = key_file(tmp_path, NEW.authority)
+    content = file.read_text()
+    assert NEW.authority.pem in content
+    file.write_text(content.replace(NEW.authority.pem, as_pem(spoilt(NEW.authority.certificate, "an unknown version"))))
+    with pytest.raises(ConfigError, match="cannot read the CA"):
+        issuers_in(tmp_path)
+
+
+def test_a_ca_with_a_key_on_an_unknown_curve_signed_nothing():
+    strange = Authority.from_pem(as_pem(spoilt(NEW.authority.certificate, "an unknown curve")))
+    assert why_refused(der(issue(NEW, ["a"], NOW)), [strange], now=NOW) is not None
