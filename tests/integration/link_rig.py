@@ -3,7 +3,6 @@
 import json
 import secrets
 import signal
-import socket
 import subprocess
 import sys
 import threading
@@ -15,6 +14,7 @@ import paho.mqtt.client as paho
 from paho.mqtt.enums import CallbackAPIVersion
 
 from edgeops.digest import digest_bytes, digest_raw
+from edgeops.local.sockets import listens
 from edgeops.protocol import messages
 from edgeops.protocol.envelope import Session, Speaker, open_envelope, seal
 from edgeops.protocol.keys import SigningKey, write_private_key
@@ -25,7 +25,7 @@ from fleet_server.config import ServerConfig
 from fleet_server.db import devices
 from fleet_server.db.database import Database
 from fleet_server.db.migrate import upgrade
-from tests.integration.ports import free_port
+from tests.integration.ports import free_port, is_free
 from tests.integration.waiting import ask_until, mosquitto
 
 DEADLINE_S = 30.0
@@ -80,7 +80,9 @@ class Rig:
     def start_broker(self):
         program = [] if self.embedded else [mosquitto()]
         command = [sys.executable, "-c", BROKER, str(self.config.data), str(self.config.broker_port), *program]
-        self.broker = subprocess.Popen(command, stdout=self.log, stderr=self.log)
+        # A killed one's mosquitto ends a moment after it, and until then it would answer in the new one's place.
+        eventually(lambda: is_free(self.config.broker_port, again=True), what="the broker before it is gone")
+        self.broker = subprocess.Popen(command, stdout=self.log, stderr=self.log, start_new_session=True)
         eventually(self._broker_listens, what="the broker listens")
 
     def start_link(self):
@@ -157,8 +159,7 @@ class Rig:
 
     def _broker_listens(self):
         assert self.broker.poll() is None, "mosquitto ended"
-        with socket.socket() as probe:
-            return probe.connect_ex(("127.0.0.1", self.config.broker_port)) == 0
+        return listens(self.broker.pid, self.config.broker_port)
 
 
 class Device:

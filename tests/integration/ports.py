@@ -26,7 +26,7 @@ def free_port() -> int:
     # Not by the test's own randomness: two runs with one seed shall not look at the same ports first.
     begin = secrets.randbelow(len(ports))
     for port in (*ports[begin:], *ports[:begin]):
-        if port not in _held and _is_free(port) and _lock(port):
+        if port not in _held and is_free(port) and _lock(port):
             return port
     raise AssertionError(f"no free port of {ports} is left for tests; which other programs listen there?")
 
@@ -42,9 +42,10 @@ def _lock(port: int) -> bool:
     return True
 
 
-def _is_free(port: int) -> bool:
-    """Whether nobody listens there, also not on all addresses, nor did a moment ago (TIME_WAIT)."""
+def is_free(port: int, *, again: bool = False) -> bool:
+    """Whether nobody listens there, also not on all addresses, nor, unless it is taken `again`, a moment ago (TIME_WAIT)."""
     with socket.socket() as probe:
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, again)
         try:
             probe.bind(("127.0.0.1", port))
         except OSError:

@@ -17,7 +17,7 @@ def test_a_port_of_another_test_process_is_not_taken():
 
 def test_a_port_on_which_somebody_listens_is_not_free():
     with socket.create_server(("127.0.0.1", free_port())) as listener:
-        assert not ports._is_free(listener.getsockname()[1])
+        assert not ports.is_free(listener.getsockname()[1])
 
 
 def test_no_port_is_one_that_the_kernel_gives_to_connections():
