@@ -27,6 +27,9 @@ MAX_PREDICTIONS_PER_RECORD = 200
 MAX_SAMPLE_BYTES = 12 * 1024
 MAX_NOMINEES = 1_000
 MAX_SAMPLES_PER_RECORD = 64
+#: Cells in which a window tells how two models agree: 32 classes by 32.
+MAX_AGREEMENT_CELLS = 1_024
+MAX_MAINTENANCE_WINDOWS = 8
 #: Named deployments on one device.
 MAX_DEPLOYMENTS = 16
 #: A name or version that a device tells about itself, and how many counters it tells.
@@ -307,6 +310,19 @@ DELEGATION_LIFE = timedelta(days=90)
 OFFER_TIMEOUT = timedelta(minutes=15)
 #: A wave nobody answers is PAUSED after this.
 WAVE_TIMEOUT = timedelta(minutes=30)
+#: A device that was asked and is online must be heard to go on within this.
+PROGRESS_TIMEOUT = timedelta(minutes=10)
+#: How long a wave shows itself before the health gate, and how much longer evidence is waited for.
+BAKE = timedelta(minutes=10)
+EVIDENCE_TIMEOUT = timedelta(hours=1)
+#: Inputs before a health gate judges, and disagreements that it sends for labelling.
+HEALTH_ROWS = 200
+HEALTH_LABELS = 120
+#: What a shadow answers of the inputs, and of one core may take.
+SHADOW_SHARE = 0.2
+SHADOW_CPU = 0.1
+#: The pause before a device is asked again.
+INSTALLATION_RETRY_AFTER = timedelta(minutes=1)
 
 # -- one machine (`edgeops up`) -----------------------------------------------------
 #: A process that ended starts again after this, doubling with each of its ends within the span ...

@@ -15,8 +15,8 @@ from edgeops.errors import ConflictError, InputError, NotFoundError
 from edgeops.limits import MAX_DETAIL_LENGTH
 from edgeops.protocol.messages import Intent, Presence
 from edgeops.protocol.topics import is_id
-from edgeops.rollout.evidence import Policy
 from edgeops.rollout.installation import InstallationEvent
+from edgeops.rollout.policy import Policy
 from edgeops.rollout.rollout import OPEN, RolloutEvent, RolloutState
 from edgeops.rollout.targeting import Candidate, choose, parse_selector
 from edgeops.rollout.waves import parse_waves, wave_sizes

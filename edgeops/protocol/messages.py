@@ -114,6 +114,10 @@ class Reason(StrEnum):
     TRIAL_BOOTS = "trial-boots"
     #: A newer desired state.
     NEWER = "newer"
+    #: Not an end: it waits for its maintenance window.
+    WINDOW = "window"
+    #: Not an end: the owner of the device holds it.
+    HELD = "held"
 
 
 class DeviceFacts(Body, frozen=True, kw_only=True):
@@ -188,6 +192,29 @@ class Phase(StrEnum):
     TRIAL = "trial"
 
 
+class Paired(Body, frozen=True, kw_only=True):
+    """What a second model, the shadow, answered on a share of a window's inputs; no sink hears it.
+
+    In TRIAL it is the incumbent; after the commit, while the wave bakes, the model that was active before.
+    """
+
+    shadow: RawDigest
+    #: Inputs that both answered.
+    rows: Tally
+    #: Inputs that ended in an error of the model in charge alone, and of the shadow alone.
+    errors: Tally = 0
+    shadow_errors: Tally = 0
+    #: Inputs that were to be paired and were not, because the shadow had used up its share of the processor.
+    skipped: Tally = 0
+    #: Inference times on the inputs that both answered, in microseconds: the model in charge, the shadow.
+    latency_p50_us: Tally = 0
+    latency_p95_us: Tally = 0
+    shadow_latency_p50_us: Tally = 0
+    shadow_latency_p95_us: Tally = 0
+    #: How the answers agree, in cells whose meaning the task decides: `edgeops.rollout.agreement`.
+    cells: Annotated[tuple[Tally, ...], msgspec.Meta(max_length=limits.MAX_AGREEMENT_CELLS)] = ()
+
+
 class Window(Body, frozen=True, kw_only=True):
     """One telemetry window of one deployment and one artifact."""
 
@@ -207,6 +234,8 @@ class Window(Body, frozen=True, kw_only=True):
     latency_p95_us: Tally
     #: `edgeops.sketch.window` packed; empty when the model declares no channels.
     sketch: bytes
+    #: None = no shadow answered.
+    paired: Paired | None = None
 
 
 class Prediction(Body, frozen=True, kw_only=True):
@@ -246,6 +275,8 @@ class Sample(Body, frozen=True, kw_only=True):
     weight: Annotated[float, msgspec.Meta(ge=0.0, le=1e9)]
     #: Drawn at random, not chosen: what unbiased estimates are made of.
     by_chance: bool
+    #: What the shadow answered, where one did.
+    shadow_answer: float | None = None
 
 
 class Samples(Body, frozen=True, kw_only=True):
@@ -334,6 +365,31 @@ class Intent(StrEnum):
     HEAL = "heal"
 
 
+class Shadowing(Body, frozen=True, kw_only=True):
+    """How much of the inputs a shadow answers beside the model in charge, and for how long."""
+
+    #: Of the inputs; 0 = none, and only windows close early.
+    share: Annotated[float, msgspec.Meta(ge=0.0, le=1.0)]
+    #: Of one processor core, what the shadow may take.
+    cpu: Annotated[float, msgspec.Meta(ge=0.0, le=1.0)]
+    #: From the commit on; the trial always has it.
+    for_ms: Count
+    #: Telemetry windows close after this while it lasts.
+    window_ms: Annotated[int, msgspec.Meta(ge=1_000, le=3_600_000)]
+
+
+class Maintenance(Body, frozen=True, kw_only=True):
+    """A weekly time in which a device may turn to another model, by local time."""
+
+    #: An IANA name, as in `Europe/Berlin`.
+    zone: Annotated[str, msgspec.Meta(max_length=64)]
+    #: Monday = 0; the day on which it opens.
+    days: Annotated[tuple[Annotated[int, msgspec.Meta(ge=0, le=6)], ...], msgspec.Meta(min_length=1, max_length=7)]
+    #: Minutes after midnight; an end that is not after the start lies on the next day.
+    opens: Annotated[int, msgspec.Meta(ge=0, le=1439)]
+    closes: Annotated[int, msgspec.Meta(ge=0, le=1439)]
+
+
 class DesiredDeployment(Body, frozen=True, kw_only=True):
     """What one deployment shall run."""
 
@@ -344,6 +400,10 @@ class DesiredDeployment(Body, frozen=True, kw_only=True):
     installation: Id | None = None
     intent: Intent = Intent.IMPROVE
     trial_inferences: Count = limits.TRIAL_INFERENCES
+    #: None = no model answers beside the one in charge, and windows close as usual.
+    shadowing: Shadowing | None = None
+    #: When the device may turn to it; empty = at any time.
+    maintenance: Annotated[tuple[Maintenance, ...], msgspec.Meta(max_length=limits.MAX_MAINTENANCE_WINDOWS)] = ()
 
 
 class Desired(Body, frozen=True, kw_only=True):
@@ -396,6 +456,8 @@ class Nominate(Body, frozen=True, kw_only=True, tag="nominate"):
     seed: Count
     #: Only inputs answered within so many milliseconds: those of before a drift teach nothing about it. None = all.
     within_ms: Count | None = None
+    #: Inputs on which model and shadow disagreed come first.
+    disagreements: bool = False
 
 
 class Command(Body, frozen=True, kw_only=True):

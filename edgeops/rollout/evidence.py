@@ -6,22 +6,11 @@ waiting ends a person decides.
 """
 
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import datetime
 
 import msgspec
 
-from edgeops import limits
-
-
-class Policy(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """What one rollout demands; stored with it."""
-
-    #: Real inferences without error that a candidate must answer on each device.
-    trial_inferences: int = limits.TRIAL_INFERENCES
-    #: A device that was asked must end within this.
-    offer_timeout: timedelta = limits.OFFER_TIMEOUT
-    #: A wave in which nobody could be asked is given up after this.
-    wave_timeout: timedelta = limits.WAVE_TIMEOUT
+from edgeops.rollout.policy import Policy
 
 
 @dataclass(frozen=True, slots=True)

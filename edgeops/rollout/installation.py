@@ -8,7 +8,8 @@ from dataclasses import dataclass
 from enum import StrEnum
 
 from edgeops.protocol.messages import Reason, Report, UpdateState
-from edgeops.rollout.evidence import Policy, Proof
+from edgeops.rollout.evidence import Proof
+from edgeops.rollout.policy import Policy
 
 
 class InstallationState(StrEnum):

@@ -4,7 +4,7 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import msgspec
-from sqlalchemy import BigInteger, Dialect, LargeBinary
+from sqlalchemy import BigInteger, Dialect, Integer, LargeBinary
 from sqlalchemy.types import TypeDecorator
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
@@ -43,3 +43,7 @@ class Json(TypeDecorator[Any]):
     def process_result_value(self, value: bytes | None, dialect: Dialect) -> Any:  # noqa: ARG002 - SQLAlchemy's signature
         """From the database."""
         return None if value is None else msgspec.json.decode(value)
+
+
+#: A number that grows with every row. SQLite gives rowids only to INTEGER; PostgreSQL wants BIGINT.
+Serial = BigInteger().with_variant(Integer, "sqlite")

@@ -45,6 +45,7 @@ class WindowRow(TypedDict):
     latency_p95_us: int
     record_bytes: int
     sketch: bytes
+    paired: bytes
 
 
 class PredictionRow(TypedDict):

@@ -16,8 +16,9 @@ from sqlalchemy import Connection, Row, func, select, update
 from edgeops.artifact.manifest import Variant
 from edgeops.protocol.messages import Intent, Presence
 from edgeops.rollout import installation as machine
-from edgeops.rollout.evidence import Policy, Proof
+from edgeops.rollout.evidence import Proof
 from edgeops.rollout.installation import InstallationState
+from edgeops.rollout.policy import Policy
 from edgeops.rollout.rollout import OPEN, RolloutState
 from fleet_server.db import events
 from fleet_server.db.events import EventKind
@@ -47,6 +48,16 @@ class Rollout:
     reason: str = ""
     wave: int = 0
     revision: int = 1
+    #: Goes on after its last wave: devices that join later, and match, get it too.
+    continuous: bool = False
+    needs_approval: bool = False
+    approved_by: str | None = None
+    starts_at: datetime | None = None
+    #: When it came into its state, and until when it may stay there, on the service clock.
+    entered_at: datetime | None = None
+    deadline_at: datetime | None = None
+    #: The rollout that this one undoes.
+    undoes: str | None = None
     created_by: str
     created_at: datetime
     finished_at: datetime | None = None
@@ -63,6 +74,18 @@ class Wave:
     committed: int
     failed: int
     inconclusive: int
+    #: Committed, and later found to run something else.
+    regressed: int
+    #: Who is in it, where a selector says so; empty = by number.
+    selector: str
+    #: Held back as control until the bake before it is over.
+    control: bool
+    #: Since when it bakes, on the service clock.
+    bakes_since: datetime | None
+    #: What its devices and the control share showed, summed up.
+    health: dict[str, Any] | None
+    #: Who let it pass without proof, why and when.
+    override: dict[str, str] | None
     started_at: datetime | None
     finished_at: datetime | None
     #: {"verdict": pass | wait | fail, "reason": words}
@@ -83,6 +106,12 @@ class Installation:
     reason: str
     detail: str
     evidence: Proof
+    #: What the device showed since it was asked, and before.
+    health: dict[str, Any] | None
+    #: 1 = asked for the first time; a retry is a row of its own.
+    attempt: int
+    #: Not asked before this, on the service clock.
+    not_before: datetime | None
     offered_at: datetime | None
     updated_at: datetime
     finished_at: datetime | None

@@ -39,6 +39,8 @@ class Window:
     record_bytes: int
     #: `edgeops.sketch.window` packed; empty when the model declares no channels.
     sketch: bytes
+    #: `edgeops.protocol.messages.Paired` encoded; empty = no shadow answered.
+    paired: bytes
 
     @property
     def key(self) -> tuple[datetime, bytes, int]:

@@ -15,7 +15,7 @@ import numpy as np
 from edgeops import limits
 from edgeops.digest import digest_from_raw
 from edgeops.errors import MessageError
-from edgeops.protocol.messages import Predictions, Record, Report, Sample, Samples, Window
+from edgeops.protocol.messages import Predictions, Record, Report, Sample, Samples, Window, encode
 from edgeops.sketch.packing import unpack_all
 from edgeops.sketch.window import Sketch
 from fleet_server.db.ingest import PredictionRow, WindowRow
@@ -60,6 +60,7 @@ def window_row(place: Place, record: Record, window: Window, received_at: dateti
         latency_p95_us=window.latency_p95_us,
         record_bytes=len(record.data),
         sketch=window.sketch,
+        paired=b"" if window.paired is None else encode(window.paired),
     )
 
 

@@ -56,6 +56,7 @@ def window(number):
         "latency_p95_us": 1,
         "record_bytes": 1,
         "sketch": b"",
+        "paired": b"",
     }
 
 

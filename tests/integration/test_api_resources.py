@@ -161,6 +161,7 @@ def window(rig, number, **values):
         "latency_p95_us": 20,
         "record_bytes": 500,
         "sketch": sketch_of(rig, rows),
+        "paired": b"",
     } | values
 
 

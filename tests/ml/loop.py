@@ -83,7 +83,7 @@ class Loop:
         row = ingest.WindowRow(
             device_id=device, spool=self.model.encode().rjust(8)[-8:], seq=self._count, deployment=DEPLOYMENT, digest=self.digest,
             phase="live", closed_at=now, received_at=now, duration_ms=1000, rows=len(rows), source_rows=len(rows),
-            errors=0, dropped=0, latency_p50_us=5, latency_p95_us=9, record_bytes=600, sketch=pack(sketcher.sketch()),
+            errors=0, dropped=0, latency_p50_us=5, latency_p95_us=9, record_bytes=600, sketch=pack(sketcher.sketch()), paired=b"",
         )  # fmt: skip
         with self.desk.database.write_telemetry() as connection:
             ingest.add_windows(connection, [row])

@@ -157,7 +157,7 @@ class DriftRig:
             device_id=device_id, spool=b"12345678", seq=self._seq, deployment=DEPLOYMENT, digest=digest(version),
             phase=phase, closed_at=closed_at or self.now, received_at=self.now, duration_ms=int(duration_s * 1000),
             rows=len(rows), source_rows=len(rows), errors=0, dropped=0, latency_p50_us=5, latency_p95_us=9,
-            record_bytes=600, sketch=sketch_of(rows) if sketch is None else sketch,
+            record_bytes=600, sketch=sketch_of(rows) if sketch is None else sketch, paired=b"",
         )  # fmt: skip
         with self.database.write_telemetry() as connection:
             ingest.add_windows(connection, [row])

@@ -84,6 +84,6 @@ def sample_row(number, received_at):
 def rollup(hour):
     return rollups.RollupRow(
         device_id="cam-1", deployment="digits", digest=DIGEST, hour=hour, windows=1, duration_ms=1, rows=1,
-        source_rows=1, errors=0, dropped=0, latency_p50_us=1, latency_p95_us=1, record_bytes=1, sketch=b"",
+        source_rows=1, errors=0, dropped=0, latency_p50_us=1, latency_p95_us=1, record_bytes=1, sketch=b"", paired=b"",
         unsketched=0,
     )  # fmt: skip

@@ -29,7 +29,7 @@ def stored(seq, *, rows=10, closed_at=NOW, sketch=None, device="cam-1", p50_us=5
     row = ingest.WindowRow(
         device_id=device, spool=b"s" * 8, seq=seq, deployment="digits", digest=DIGEST, phase="live",
         closed_at=closed_at, received_at=closed_at, duration_ms=100, rows=rows, source_rows=rows, errors=1, dropped=2,
-        latency_p50_us=p50_us, latency_p95_us=p95_us, record_bytes=300, sketch=sketch,
+        latency_p50_us=p50_us, latency_p95_us=p95_us, record_bytes=300, sketch=sketch, paired=b"",
     )  # fmt: skip
     return WindowStored(Place(device, b"s" * 8, seq), row, unpack(sketch) if sketch else None)
 

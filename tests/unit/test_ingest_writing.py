@@ -46,7 +46,7 @@ def window(seq, closed_at=NOW):
     return ingest.WindowRow(
         device_id="cam-1", spool=b"s" * 8, seq=seq, deployment="digits", digest="sha256:" + "0" * 64, phase="live",
         closed_at=closed_at, received_at=NOW, duration_ms=1, rows=10, source_rows=10, errors=0, dropped=0,
-        latency_p50_us=1, latency_p95_us=2, record_bytes=100, sketch=b"",
+        latency_p50_us=1, latency_p95_us=2, record_bytes=100, sketch=b"", paired=b"",
     )  # fmt: skip
 
 

@@ -5,7 +5,8 @@ from datetime import UTC, datetime, timedelta
 import msgspec
 import pytest
 
-from edgeops.rollout.evidence import Fail, Pass, Policy, Proof, Wait, WaveEvidence, wave_verdict
+from edgeops.rollout.evidence import Fail, Pass, Proof, Wait, WaveEvidence, wave_verdict
+from edgeops.rollout.policy import Policy
 
 NOW = datetime(2026, 11, 23, 12, tzinfo=UTC)
 POLICY = Policy(trial_inferences=20, offer_timeout=timedelta(minutes=15), wave_timeout=timedelta(minutes=30))

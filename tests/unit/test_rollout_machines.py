@@ -7,7 +7,7 @@ import pytest
 
 from edgeops.protocol.messages import Evidence, Reason, Report, UpdateState
 from edgeops.rollout import installation, rollout
-from edgeops.rollout.evidence import Fail, Pass, Policy, Proof, Wait
+from edgeops.rollout.evidence import Fail, Pass, Proof, Wait
 from edgeops.rollout.installation import (
     Illegal,
     InstallationCommand,
@@ -17,6 +17,7 @@ from edgeops.rollout.installation import (
     is_final,
     with_report,
 )
+from edgeops.rollout.policy import Policy
 from edgeops.rollout.rollout import Rollout, RolloutCommand, RolloutEvent, RolloutState
 
 NOW = datetime(2026, 11, 23, 12, tzinfo=UTC)

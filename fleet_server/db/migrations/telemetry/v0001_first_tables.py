@@ -116,6 +116,7 @@ def upgrade() -> None:
         sa.Column("latency_p95_us", sa.BigInteger(), nullable=False),
         sa.Column("record_bytes", sa.Integer(), nullable=False),
         sa.Column("sketch", sa.LargeBinary(), nullable=False),
+        sa.Column("paired", sa.LargeBinary(), nullable=False),
         sa.PrimaryKeyConstraint("device_id", "spool", "seq"),
     )
     op.create_index("ix_windows_digest", "windows", ["digest", "received_at"], unique=False)

@@ -1,0 +1,65 @@
+"""What one rollout demands of its devices before it goes on; stored with it, and never changed afterwards."""
+
+from datetime import timedelta
+
+import msgspec
+
+from edgeops import limits
+from edgeops.protocol.messages import Maintenance
+
+
+class HealthPolicy(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """What the health gate asks of a wave that bakes; ratios compare new with old at the same time."""
+
+    #: Inputs that both models answered, or that the new one did where no pair is to be had, before anything is judged.
+    min_rows: int = limits.HEALTH_ROWS
+    #: Loss of accuracy, as a share of all inputs, that is still healthy; judged on labelled disagreements.
+    max_loss: float = 0.03
+    #: Disagreements that are sent for labelling at most.
+    labels: int = limits.HEALTH_LABELS
+    #: Rise of the share of inputs that end in an error.
+    max_error_rise: float = 0.01
+    #: 95th percentile of the inference time, new by old.
+    max_latency_ratio: float = 1.5
+    #: Peak memory of the agent's model, new by old.
+    max_memory_ratio: float = 1.5
+    #: How often, at most, a healthy model may be stopped by chance, however often it is looked at.
+    alpha: float = 0.05
+
+
+class Policy(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """What one rollout demands."""
+
+    #: Real inferences without error that a candidate must answer on each device.
+    trial_inferences: int = limits.TRIAL_INFERENCES
+    #: How long a wave shows itself after its last device committed; evidence may take longer, never less.
+    bake: timedelta = limits.BAKE
+    #: Waited for evidence so long after the bake; then a person decides.
+    evidence_timeout: timedelta = limits.EVIDENCE_TIMEOUT
+    #: Of the devices that were offered the model, how many must commit, and how many may fail. A timeout is a failure,
+    #: unless the device was never online in its wave; an inconclusive end is neither.
+    min_success: float = 0.95
+    max_failure: float = 0.05
+    #: Devices that must have ended before a share of them is a judgement.
+    min_devices: int = 1
+    #: A device that was asked must end within this, and must be heard to make progress within the second.
+    offer_timeout: timedelta = limits.OFFER_TIMEOUT
+    progress_timeout: timedelta = limits.PROGRESS_TIMEOUT
+    #: A wave in which nobody could be asked is given up after this.
+    wave_timeout: timedelta = limits.WAVE_TIMEOUT
+    #: Devices that are at it at the same time, and offers per minute; None = no limit.
+    max_in_flight: int | None = None
+    rate_per_minute: int | None = None
+    #: Times that a device is asked again after a transient end (fetch, disk, timeout, inconclusive), and the pause.
+    retries: int = 1
+    retry_after: timedelta = limits.INSTALLATION_RETRY_AFTER
+    #: When devices may turn to the model; empty = at any time.
+    maintenance: tuple[Maintenance, ...] = ()
+    #: Of the inputs, those that the incumbent answers too, and of one processor core, what that may take.
+    shadow_share: float = limits.SHADOW_SHARE
+    shadow_cpu: float = limits.SHADOW_CPU
+    #: Of the devices, those held back as control until the last bake ends.
+    control_share: float = 0.05
+    #: A wave that fails takes the model back from every device that has it.
+    roll_back_on_failure: bool = True
+    health: HealthPolicy = HealthPolicy()

@@ -1,0 +1,52 @@
+"""All tables. `control` holds decisions, `telemetry` what devices sent; on SQLite they are two files.
+
+Ids are text made by the server, times aware UTC, documents JSON. A row that other processes wait for
+is announced in `events` in the same transaction.
+"""
+
+from fleet_server.db.tables.loop import findings, label_queue, labels, nominations, retrain_policies, retrainings
+from fleet_server.db.tables.models import aliases, artifacts, datasets, jobs, models, runs, snapshots, versions
+from fleet_server.db.tables.records import marks, predictions, quarantine, rollups, samples, spools, windows
+from fleet_server.db.tables.rollouts import installations, rollouts, waves
+from fleet_server.db.tables.schema import control, telemetry
+from fleet_server.db.tables.server import audit, events, outbox, settings
+from fleet_server.db.tables.speakers import api_tokens, broker_accounts, desired, device_keys, devices, enrolment_tokens
+
+__all__ = [
+    "aliases",
+    "api_tokens",
+    "artifacts",
+    "audit",
+    "broker_accounts",
+    "control",
+    "datasets",
+    "desired",
+    "device_keys",
+    "devices",
+    "enrolment_tokens",
+    "events",
+    "findings",
+    "installations",
+    "jobs",
+    "label_queue",
+    "labels",
+    "marks",
+    "models",
+    "nominations",
+    "outbox",
+    "predictions",
+    "quarantine",
+    "retrain_policies",
+    "retrainings",
+    "rollouts",
+    "rollups",
+    "runs",
+    "samples",
+    "settings",
+    "snapshots",
+    "spools",
+    "telemetry",
+    "versions",
+    "waves",
+    "windows",
+]

@@ -1,0 +1,122 @@
+"""Data, jobs, runs, models and their artifacts."""
+
+from sqlalchemy import BigInteger, Column, Float, ForeignKey, Index, Integer, LargeBinary, Table, Text
+
+from fleet_server.db.columns import Instant, Json, Serial
+from fleet_server.db.tables.schema import control
+
+datasets = Table(
+    "datasets",
+    control,
+    Column("name", Text, primary_key=True),
+    Column("created_at", Instant, nullable=False),
+    Column("created_by", Text, nullable=False),
+    #: Digest of the newest snapshot.
+    Column("head", Text),
+)
+
+snapshots = Table(
+    "snapshots",
+    control,
+    Column("digest", Text, primary_key=True),
+    Column("dataset", Text, ForeignKey("datasets.name"), nullable=False),
+    Column("parent", Text),
+    Column("created_at", Instant, nullable=False),
+    Column("rows", BigInteger, nullable=False),
+    Column("size_bytes", BigInteger, nullable=False),
+    #: Columns, label, classes, splits and statistics: `fleet_server.datasets.snapshot.Schema`.
+    Column("schema", Json, nullable=False),
+    Index("ix_snapshots_dataset", "dataset", "created_at"),
+)
+
+jobs = Table(
+    "jobs",
+    control,
+    Column("id", Text, primary_key=True),
+    Column("kind", Text, nullable=False),
+    Column("parameters", Json, nullable=False),
+    Column("state", Text, nullable=False),
+    Column("step", Text, nullable=False, default=""),
+    Column("progress", Float, nullable=False, default=0.0),
+    Column("result", Json),
+    Column("error", Text),
+    Column("created_by", Text, nullable=False),
+    Column("created_at", Instant, nullable=False),
+    Column("started_at", Instant),
+    Column("finished_at", Instant),
+    Column("worker_pid", Integer),
+    Index("ix_jobs_state", "state", "created_at"),
+)
+
+runs = Table(
+    "runs",
+    control,
+    Column("id", Text, primary_key=True),
+    Column("job_id", Text, nullable=False),
+    Column("model", Text, nullable=False),
+    Column("snapshot", Text, ForeignKey("snapshots.digest"), nullable=False),
+    Column("recipe", Text, nullable=False),
+    Column("seed", BigInteger, nullable=False),
+    Column("parameters", Json, nullable=False),
+    Column("environment", Json, nullable=False),
+    Column("metrics", Json, nullable=False),
+    Column("state", Text, nullable=False),
+    Column("error", Text),
+    Column("created_at", Instant, nullable=False),
+    Column("finished_at", Instant),
+    Index("ix_runs_model", "model", "created_at"),
+)
+
+models = Table(
+    "models",
+    control,
+    Column("name", Text, primary_key=True),
+    Column("task", Text, nullable=False),
+    Column("created_at", Instant, nullable=False),
+)
+
+versions = Table(
+    "versions",
+    control,
+    Column("model", Text, ForeignKey("models.name"), primary_key=True),
+    Column("version", Integer, primary_key=True),
+    Column("run_id", Text, ForeignKey("runs.id"), nullable=False),
+    Column("created_at", Instant, nullable=False),
+)
+
+artifacts = Table(
+    "artifacts",
+    control,
+    Column("digest", Text, primary_key=True),
+    Column("model", Text, nullable=False),
+    Column("version", Integer, nullable=False),
+    Column("variant", Text, nullable=False),
+    #: Of the whole file, and of its `.tflite` part.
+    Column("size_bytes", BigInteger, nullable=False),
+    Column("tflite_bytes", BigInteger, nullable=False),
+    Column("target", Text, nullable=False),
+    #: The exact descriptor bytes that TUF signs.
+    Column("descriptor", LargeBinary, nullable=False),
+    Column("created_at", Instant, nullable=False),
+    #: Since when it waits for a key that is not on this server.
+    Column("awaiting_signature_at", Instant),
+    Column("published_at", Instant),
+    Column("withdrawn_at", Instant),
+    Index("ix_artifacts_version", "model", "version", "variant", unique=True),
+)
+
+aliases = Table(
+    "aliases",
+    control,
+    #: Append-only: the newest row of (model, alias) counts, a version of None = nobody holds it.
+    Column("id", Serial, primary_key=True, autoincrement=True),
+    Column("at", Instant, nullable=False),
+    Column("model", Text, ForeignKey("models.name"), nullable=False),
+    #: champion or challenger.
+    Column("alias", Text, nullable=False),
+    Column("version", Integer),
+    Column("actor", Text, nullable=False),
+    Column("reason", Text, nullable=False, default=""),
+    Index("ix_aliases_model", "model", "alias", "id"),
+    sqlite_autoincrement=True,
+)

@@ -1,0 +1,47 @@
+"""The server itself: settings, news, the audit trail, and what waits to be sent."""
+
+from sqlalchemy import Column, Index, LargeBinary, Table, Text
+
+from fleet_server.db.columns import Instant, Json, Serial
+from fleet_server.db.tables.schema import control
+
+settings = Table("settings", control, Column("key", Text, primary_key=True), Column("value", Text, nullable=False))
+
+events = Table(
+    "events",
+    control,
+    Column("id", Serial, primary_key=True, autoincrement=True),
+    Column("at", Instant, nullable=False),
+    Column("kind", Text, nullable=False),
+    Column("subject", Text, nullable=False),
+    Column("data", Json, nullable=False),
+    Index("ix_events_kind", "kind", "id"),
+    sqlite_autoincrement=True,
+)
+
+audit = Table(
+    "audit",
+    control,
+    Column("id", Serial, primary_key=True, autoincrement=True),
+    Column("at", Instant, nullable=False),
+    Column("actor", Text, nullable=False),
+    Column("action", Text, nullable=False),
+    Column("subject", Text, nullable=False),
+    Column("remark", Text, nullable=False, default=""),
+    Column("data", Json, nullable=False),
+    Column("previous_hash", Text, nullable=False),
+    Column("hash", Text, nullable=False),
+    sqlite_autoincrement=True,
+)
+
+outbox = Table(
+    "outbox",
+    control,
+    Column("id", Serial, primary_key=True, autoincrement=True),
+    Column("device_id", Text, nullable=False),
+    #: A `DownKind`; `desired` has no body, the link composes it from the tables when it sends.
+    Column("kind", Text, nullable=False),
+    Column("body", LargeBinary, nullable=False, default=b""),
+    Column("created_at", Instant, nullable=False),
+    sqlite_autoincrement=True,
+)
