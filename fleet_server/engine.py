@@ -2,7 +2,7 @@
 
 It reads `events` behind a cursor of its own, and for each: load, pure step (`edgeops.rollout`), save with
 outbox and events, all in one transaction that also moves the cursor. So it may be killed anywhere and
-repeats nothing. Deadlines stand still while it is down. It sends nothing; the link does.
+repeats nothing. Deadlines are read on the service clock. It sends nothing; the link does.
 """
 
 import logging
@@ -12,33 +12,30 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 
 from edgeops.errors import ConflictError, InputError, NotFoundError
-from edgeops.limits import MAX_DETAIL_LENGTH
-from edgeops.protocol.messages import Intent, Presence
+from edgeops.protocol.messages import Intent
 from edgeops.protocol.topics import is_id
-from edgeops.rollout.installation import InstallationEvent
 from edgeops.rollout.policy import Policy
-from edgeops.rollout.rollout import OPEN, RolloutEvent, RolloutState
+from edgeops.rollout.rollout import UNBEGUN, RolloutState, is_due, submitting
 from edgeops.rollout.targeting import Candidate, choose, parse_selector
-from edgeops.rollout.waves import parse_waves, wave_sizes
-from fleet_server.db import audit, devices, events, models, rollouts, settings
+from edgeops.rollout.waves import SelectorSpec, Spec, parse_waves, plan_waves
+from fleet_server.db import audit, devices, events, models, offers, rollouts, settings
 from fleet_server.db.database import Connection, Database, is_outage
-from fleet_server.db.devices import Device
 from fleet_server.db.identifiers import new_id
 from fleet_server.db.models import Artifact, Standing
 from fleet_server.db.rollouts import Rollout
-from fleet_server.rollout_news import KINDS, keep_deadlines, take_in
-from fleet_server.rollout_steps import advance, end_deserted, take
+from fleet_server.rollout_joiners import candidate
+from fleet_server.rollout_news import KINDS, keep_deadlines, keep_installation, start, take_in
+from fleet_server.rollout_steps import advance, deadline_of
+from fleet_server.service_clock import keep, service_time
 
-#: When the engine was last alive, and until when nothing times out.
-_ALIVE, _GRACE = "engine.alive", "engine.grace"
-#: Events in one transaction.
+#: Events in one transaction, and installations of which something is due.
 _BATCH = 100
-#: How often deadlines are looked at, and how often the engine says that it lives.
+#: Rollouts that wait for no wave and are looked at in one turn.
+_AWAITED = 20
+#: How often deadlines are looked at.
 _TICK = timedelta(seconds=1)
-_ALIVE_EVERY = timedelta(seconds=10)
-#: Silence of the engine that counts as an outage, and what devices get afterwards to be heard.
-_OUTAGE = timedelta(seconds=60)
-_GRACE_AFTER_OUTAGE = timedelta(minutes=2)
+#: Something of these may be due.
+_KEPT = (*UNBEGUN, RolloutState.RUNNING, RolloutState.ROLLING_BACK)
 
 _log = logging.getLogger(__name__)
 
@@ -56,6 +53,15 @@ class Order:
     intent: str
     created_by: str
     policy: Policy | None = None
+    #: Not begun before somebody submits it, approves it, or its time has come.
+    draft: bool = False
+    needs_approval: bool = False
+    starts_at: datetime | None = None
+    #: Goes on after its last wave with devices that join the fleet.
+    continuous: bool = False
+    #: These devices and no others, whatever the selector says: those of an earlier rollout.
+    device_ids: Sequence[str] = ()
+    undoes: str | None = None
 
 
 def create_rollout(database: Database, order: Order, now: datetime) -> str:
@@ -84,9 +90,13 @@ def begin_rollout(connection: Connection, order: Order, now: datetime) -> str:
     specs = parse_waves(order.waves)
     chooser = parse_selector(order.selector)
     artifact = _published(connection, order.model, order.version, order.variant)
-    ids = [candidate.id for candidate in choose(chooser, order.deployment, _candidates(connection))]
-    sizes = wave_sizes(specs, len(ids))
-    rollout = Rollout(
+    policy = order.policy or Policy()
+    candidates = _candidates(connection)
+    ids = order.device_ids or [one.id for one in choose(chooser, order.deployment, candidates)]
+    planned = plan_waves(
+        specs, ids, named=_named(specs, order.deployment, candidates), control_share=policy.control_share
+    )
+    draft = Rollout(
         id=new_id("rollout", now),
         model=order.model,
         version=order.version,
@@ -96,34 +106,36 @@ def begin_rollout(connection: Connection, order: Order, now: datetime) -> str:
         deployment=order.deployment,
         selector=order.selector,
         intent=_intent(order.intent),
-        policy=order.policy or Policy(),
-        state=RolloutState.RUNNING,
+        policy=policy,
+        state=RolloutState.DRAFT,
+        continuous=order.continuous,
+        needs_approval=order.needs_approval,
+        starts_at=order.starts_at,
+        undoes=order.undoes,
         created_by=order.created_by,
         created_at=now,
+        entered_at=service_time(connection, now),
+        deadline_at=deadline_of(RolloutState.DRAFT, policy, service_time(connection, now)),
     )
-    _take_over(connection, rollout, ids, now)
-    rollouts.add(connection, rollout, ids, sizes)
-    data = {"digest": rollout.digest, "deployment": order.deployment, "selector": order.selector, "devices": len(ids)}
-    audit.append(connection, order.created_by, "rollout.created", rollout.id, data, now)
-    return rollout.id
+    rollouts.add(connection, draft, planned)
+    data = {"digest": draft.digest, "deployment": order.deployment, "selector": order.selector, "devices": len(ids)}
+    audit.append(connection, order.created_by, "rollout.created", draft.id, data, now)
+    if not order.draft:
+        submit(connection, draft, now)
+    return draft.id
 
 
-def abort_rollout(database: Database, rollout_id: str, *, aborted_by: str, now: datetime, remark: str = "") -> None:
-    """End a rollout: devices that committed keep the model, offers that have not ended are taken back.
+def submit(connection: Connection, draft: Rollout, now: datetime) -> Rollout:
+    """Have a draft approved if it needs that, and begin it once it is due."""
+    event = submitting(needs_approval=draft.needs_approval and draft.approved_by is None)
+    return begin_if_due(connection, advance(connection, draft, event, now=now), now)
 
-    Raises:
-        NotFoundError: no such rollout.
-        ConflictError: it has ended already.
-    """
-    with database.write() as connection:
-        rollout = rollouts.get(connection, rollout_id)
-        if rollout is None:
-            raise NotFoundError(f"no rollout {rollout_id!r}; list them with: edgeops rollout list")
-        if rollout.state not in OPEN:
-            raise ConflictError(f"rollout {rollout_id} is {rollout.state} already; nothing is left to abort")
-        reason = f"aborted by {aborted_by}" + (f": {remark}" if remark else "")
-        advance(connection, rollout, RolloutEvent.ABORT, reason=reason[:MAX_DETAIL_LENGTH], now=now)
-        audit.append(connection, aborted_by, "rollout.aborted", rollout_id, {}, now, remark=remark)
+
+def begin_if_due(connection: Connection, rollout: Rollout, now: datetime) -> Rollout:
+    """Begin a rollout that is scheduled for now."""
+    if rollout.state is RolloutState.SCHEDULED and is_due(rollout.starts_at, now):
+        return start(connection, rollout, now)
+    return rollout
 
 
 class Engine:
@@ -155,23 +167,26 @@ class Engine:
         return len(news)
 
     def _keep_time(self, now: datetime) -> None:
+        keep(self._database, now)
         with self._database.read() as connection:
-            alive = _instant(connection, _ALIVE)
-            grace = _instant(connection, _GRACE)
-            ids = [rollout.id for rollout in rollouts.running(connection)]
-        if alive is None or now - alive >= _ALIVE_EVERY:
-            with self._database.write() as connection:
-                settings.write(connection, _ALIVE, now.isoformat())
-                if alive is not None and now - alive >= _OUTAGE:
-                    grace = now + _GRACE_AFTER_OUTAGE
-                    settings.write(connection, _GRACE, grace.isoformat())
-                    _log.warning("engine.outage seconds=%d", (now - alive).total_seconds())
+            clock = service_time(connection, now)
+            ids = [rollout.id for rollout in rollouts.in_states(connection, _KEPT)]
+            ids += [one for one in offers.awaited(connection, limit=_AWAITED) if one not in ids]
+            due = offers.due(connection, clock=clock, limit=_BATCH)
+        for one in due:
+            with (
+                self._database.write() as connection,
+                _undone_if_it_fails(connection, f"deadline of {one.id}"),
+            ):
+                installation = rollouts.get_installation(connection, one.id)
+                if installation is not None and installation.deadline_at == one.deadline_at:
+                    keep_installation(connection, installation, now)
         for rollout_id in ids:
             with (
                 self._database.write() as connection,
                 _undone_if_it_fails(connection, f"deadlines of {rollout_id}"),
             ):
-                keep_deadlines(connection, rollout_id, now, grace)
+                keep_deadlines(connection, rollout_id, now)
 
 
 @contextmanager
@@ -192,11 +207,6 @@ def _undone_if_it_fails(connection: Connection, what: str) -> Iterator[None]:
 
 def _cursor(connection: Connection) -> int:
     return int(settings.read(connection, settings.ENGINE_CURSOR) or 0)
-
-
-def _instant(connection: Connection, key: str) -> datetime | None:
-    text = settings.read(connection, key)
-    return None if text is None else datetime.fromisoformat(text)
 
 
 # -- a new rollout ----------------------------------------------------------------------
@@ -227,25 +237,22 @@ def _published(connection: Connection, model: str, version: int, variant: str) -
     return artifact
 
 
+def _named(specs: Sequence[Spec], deployment: str, candidates: Sequence[Candidate]) -> dict[str, frozenset[str]]:
+    """The devices that each wave's selector names."""
+    selectors = [spec.selector for spec in specs if isinstance(spec, SelectorSpec)]
+    return {
+        one: frozenset(device.id for device in choose(parse_selector(one), deployment, candidates)) for one in selectors
+    }
+
+
 def _candidates(connection: Connection) -> list[Candidate]:
     """Every device that may be asked, in pages."""
     found: list[Candidate] = []
     after: str | None = None
     while page := devices.page(connection, after=after, limit=1_000):
         after = page[-1].id
-        found += [_candidate(device) for device in page if not device.quarantined]
+        found += [candidate(device) for device in page if not device.quarantined]
     return found
-
-
-def _candidate(device: Device) -> Candidate:
-    deployments = device.reported.deployments if device.reported else ()
-    return Candidate(
-        id=device.id,
-        name=device.name,
-        online=device.presence is Presence.ONLINE,
-        labels=device.labels,
-        deployments=frozenset(one.deployment for one in deployments),
-    )
 
 
 def _intent(text: str) -> Intent:
@@ -253,13 +260,3 @@ def _intent(text: str) -> Intent:
         return Intent(text)
     except ValueError:
         raise InputError(f"unknown intent {text[:40]!r}; use {' or '.join(Intent)}") from None
-
-
-def _take_over(connection: Connection, newer: Rollout, device_ids: Sequence[str], now: datetime) -> None:
-    """Newest wins: older rollouts let go of these devices, and end when no device is left to them."""
-    reason = f"superseded by rollout {newer.id}"
-    touched: set[str] = set()
-    for installation in rollouts.unfinished_on(connection, device_ids, deployment=newer.deployment):
-        take(connection, installation, InstallationEvent.WITHDRAW, detail=reason, now=now)
-        touched.add(installation.rollout_id)
-    end_deserted(connection, touched, reason=reason, now=now)

@@ -17,7 +17,7 @@ from edgeops.errors import InputError
 from edgeops.learning.retraining import OPEN, RetrainingState
 from edgeops.protocol.messages import Id
 from edgeops.rollout.targeting import parse_selector
-from edgeops.rollout.waves import DEFAULT_WAVES, parse_waves
+from edgeops.rollout.waves import DEFAULT_WAVES, WaveSpec, parse_waves
 
 #: Over which budgets count.
 RETRAININGS_PERIOD = timedelta(days=7)
@@ -61,6 +61,8 @@ class RetrainPolicy(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fi
     waves: tuple[str, ...] = DEFAULT_WAVES
     selector: str = "all"
     deployment: Id | None = None
+    #: How long each of its waves shows itself; None = as long as any rollout's.
+    bake: timedelta | None = None
     seed: Annotated[int, msgspec.Meta(ge=0, le=2**31 - 1)] = 0
 
 
@@ -78,6 +80,8 @@ def read_policy(values: object) -> RetrainPolicy:
     parse_selector(policy.selector)
     if policy.label_timeout <= timedelta(0) or policy.cooldown < timedelta(0):
         raise InputError("label_timeout must be longer than nothing, and cooldown not negative")
+    if policy.bake is not None and policy.bake < timedelta(0):
+        raise InputError("bake must not be negative")
     return policy
 
 
@@ -87,7 +91,7 @@ def _require_all_devices(waves: Sequence[str]) -> None:
     if str(specs[-1]) != "100%":
         raise InputError(f"the waves end at {specs[-1]}, not at 100%: every device is to be healed; add 100%")
     for same in (True, False):
-        amounts = [spec.amount for spec in specs if spec.percent is same]
+        amounts = [spec.amount for spec in specs if isinstance(spec, WaveSpec) and spec.percent is same]
         if amounts != sorted(amounts):
             raise InputError(f"waves are cumulative and must grow, not {', '.join(map(str, specs))}")
 

@@ -8,6 +8,7 @@ from fastapi import APIRouter
 from edgeops.api.shapes import Installation, Page, Rollout, RolloutRequest, Wave, shape_of
 from edgeops.errors import NotFoundError
 from fleet_server import engine
+from fleet_server import rollout_orders as orders
 from fleet_server.api.callers import VIEWER, Operator
 from fleet_server.api.pages import PagingOf
 from fleet_server.api.server import Server, ServerOf
@@ -60,7 +61,7 @@ def list_installations(server: ServerOf, rollout_id: str, paging: PagingOf) -> P
 @router.post("/{rollout_id}/abort")
 def abort_rollout(server: ServerOf, caller: Operator, rollout_id: str) -> Rollout:
     """End a rollout: what committed stays, what was only offered is taken back."""
-    engine.abort_rollout(server.database, rollout_id, aborted_by=caller.name, now=server.now())
+    orders.abort_rollout(server.database, rollout_id, orders.By(name=caller.name, now=server.now()))
     return _read(server, rollout_id)
 
 

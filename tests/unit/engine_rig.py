@@ -19,18 +19,22 @@ from edgeops.protocol.messages import (
     UpdateState,
 )
 from edgeops.rollout.installation import InstallationState
-from fleet_server import roster
+from edgeops.rollout.policy import Policy
+from fleet_server import roster, service_clock
 from fleet_server.config import ServerConfig
 from fleet_server.db import devices, events, models, rollouts, tables
 from fleet_server.db.database import Database
 from fleet_server.db.events import EventKind
-from fleet_server.engine import Engine, Order, abort_rollout, create_rollout
+from fleet_server.engine import Engine, Order, create_rollout
+from fleet_server.rollout_orders import By, abort_rollout
 from tests.unit.run_rows import add_run
 
 START = datetime(2026, 11, 23, 12, tzinfo=UTC)
 FACTS = DeviceFacts(
     arch="x86_64", runtime="litert", runtime_version="2.3", python="3.11", memory_bytes=1, disk_free_bytes=1
 )
+#: A wave is proven once its devices have committed, and nobody is asked twice, as far as a test says nothing else.
+QUICK = Policy(bake=timedelta(0), retries=0)
 ENOUGH = {"inferences": 20, "errors": 0, "latency_p50_us": 5, "latency_p95_us": 9, "memory_bytes": 0}
 
 
@@ -58,6 +62,8 @@ class Fleet:
         self.bugs = Bugs()
         logging.getLogger("fleet_server.engine").addHandler(self.bugs)
         self.engine = Engine(self.database)
+        #: The link is connected and commits.
+        self.is_heard = True
         self.ids = [f"dev-{number}" for number in range(size)]
         for device_id in self.ids:
             self.enrol(device_id)
@@ -124,6 +130,7 @@ class Fleet:
             "waves": ("1", "100%"),
             "intent": "improve",
             "created_by": "me",
+            "policy": QUICK,
             **changes,
         }
         rollout_id = create_rollout(self.database, Order(**wanted), self.now)
@@ -131,7 +138,10 @@ class Fleet:
         return rollout_id
 
     def abort(self, rollout_id: str) -> None:
-        abort_rollout(self.database, rollout_id, aborted_by="me", now=self.now)
+        abort_rollout(self.database, rollout_id, self.me())
+
+    def me(self, remark: str = "") -> By:
+        return By(name="me", now=self.now, remark=remark)
 
     # -- what devices do
 
@@ -198,7 +208,10 @@ class Fleet:
     # -- time
 
     def run(self) -> None:
-        """Let the engine take in everything."""
+        """Let the engine take in everything; the link hears devices meanwhile."""
+        if self.is_heard:
+            with self.database.write() as connection:
+                service_clock.beat(connection, self.now)
         while self.engine.run_once(self.now):
             pass
 
