@@ -320,6 +320,9 @@ HEALTH_ROWS = 200
 #: Windows of a device's own past that a health gate compares it with: the newest.
 HEALTH_BASELINE_WINDOWS = 48
 HEALTH_LABELS = 120
+MAX_HEALTH_ROWS = 10_000_000
+#: Memory of a model that rises by less is not looked at.
+HEALTH_MEMORY_RISE_BYTES = 4 * 1024 * 1024
 #: What a shadow answers of the inputs, and of one core may take.
 SHADOW_SHARE = 0.2
 SHADOW_CPU = 0.1
