@@ -9,7 +9,7 @@ from datetime import timedelta
 import msgspec
 
 from edgeops import limits
-from edgeops.protocol.messages import Shadowing, UpdateState
+from edgeops.protocol.messages import Count, Shadowing, UpdateState
 from edgeops.update.update import Update
 
 _NOTED_MS = limits.BAKE_NOTED_AFTER // timedelta(milliseconds=1)
@@ -19,13 +19,13 @@ class Bake(msgspec.Struct, frozen=True, kw_only=True):
     """How far one bake has come; one JSON file per deployment."""
 
     #: The commit it belongs to: `wanted` of the update, and how often it was lost.
-    epoch: int
-    revision: int
-    losses: int
+    epoch: Count
+    revision: Count
+    losses: Count
     #: Milliseconds in which the agent ran.
-    passed_ms: int = 0
+    passed_ms: Count = 0
     #: Starts of the agent in it that have not lasted yet.
-    starts: int = 0
+    starts: Count = 0
 
 
 def bake_of(update: Update, known: Bake | None) -> Bake | None:
