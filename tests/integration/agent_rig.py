@@ -154,10 +154,15 @@ class Server:
         self._speaker = Speaker(DEVICE, self.key, len(self._keys), session)
         self._seq = 0
 
-    def desire(self, revision, *wanted):
+    def desire(self, revision, *wanted, installation=None, shadowing=None):
         deployments = tuple(
             messages.DesiredDeployment(
-                deployment=name, target=target, digest=digest, installation=f"inst-{revision}", trial_inferences=5
+                deployment=name,
+                target=target,
+                digest=digest,
+                installation=installation or f"inst-{revision}",
+                trial_inferences=5,
+                shadowing=shadowing,
             )
             for name, digest, target in wanted
         )
