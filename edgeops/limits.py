@@ -317,6 +317,8 @@ BAKE = timedelta(minutes=10)
 EVIDENCE_TIMEOUT = timedelta(hours=1)
 #: Inputs before a health gate judges, and disagreements that it sends for labelling.
 HEALTH_ROWS = 200
+#: Windows of a device's own past that a health gate compares it with: the newest.
+HEALTH_BASELINE_WINDOWS = 48
 HEALTH_LABELS = 120
 #: What a shadow answers of the inputs, and of one core may take.
 SHADOW_SHARE = 0.2
