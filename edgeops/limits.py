@@ -320,6 +320,8 @@ HEALTH_ROWS = 200
 #: Windows of a device's own past that a health gate compares it with: the newest.
 HEALTH_BASELINE_WINDOWS = 48
 HEALTH_LABELS = 120
+#: Starts of an agent that count at once, however many there were since its last window.
+HEALTH_CRASHES = 100
 #: What a shadow answers of the inputs, and of one core may take.
 SHADOW_SHARE = 0.2
 SHADOW_CPU = 0.1
