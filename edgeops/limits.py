@@ -338,6 +338,10 @@ HEALTH_BASELINE_WINDOWS = 48
 HEALTH_LABELS = 120
 #: Starts of an agent that count at once, however many there were since its last window.
 HEALTH_CRASHES = 100
+#: Windows that a device closes in one bake, and how long they last at least and at most.
+BAKE_WINDOWS = 20
+SHORT_WINDOW = timedelta(seconds=1)
+LONGEST_BAKE_WINDOW = timedelta(minutes=1)
 #: What a shadow answers of the inputs, and of one core may take.
 SHADOW_SHARE = 0.2
 SHADOW_CPU = 0.1

@@ -24,6 +24,7 @@ from edgeops.rollout.health.device import DeviceHealth, with_baseline, with_cras
 from edgeops.rollout.health.sums import plus
 from edgeops.rollout.health.wave import replaced, with_device
 from edgeops.rollout.installation import InstallationState
+from edgeops.rollout.waves import control_positions
 from fleet_server.artifacts import Artifacts
 from fleet_server.db import evidence, rollouts, telemetry
 from fleet_server.db.database import Connection, Database
@@ -207,10 +208,8 @@ class _Batch:
 
     def _is_control(self, part: Part) -> bool:
         """The control share, if the rollout holds one back; else whoever was not asked yet."""
-        waves = self._waves[part.rollout_id]
-        if any(wave.control for wave in waves):
-            return waves[part.wave].control and part.wave > part.present
-        return part.wave > part.present
+        controls = [wave.control for wave in self._waves[part.rollout_id]]
+        return part.wave in control_positions(controls, part.present)
 
     def _in_wave(self, part: Part, old: Shows, new: Shows) -> Shows:
         place = part.rollout_id, part.wave

@@ -17,7 +17,7 @@ from edgeops.rollout.evidence import Proof
 from edgeops.rollout.health.device import DeviceHealth
 from edgeops.rollout.health.wave import Shown
 from edgeops.rollout.installation import InstallationState
-from edgeops.rollout.rollout import RolloutState
+from edgeops.rollout.rollout import OPEN, RolloutState
 from fleet_server.db import settings
 from fleet_server.db.many import portions
 from fleet_server.db.tables import devices, installations, rollouts, waves
@@ -28,7 +28,7 @@ _CURSOR = "evidence.cursor"
 ArrivalKey = tuple[datetime, str, bytes, int]
 
 #: Rollouts whose waves show something, and of others the devices that came late.
-_SHOWING = (RolloutState.RUNNING, RolloutState.PAUSED)
+_SHOWING = tuple(OPEN)
 _LATE_IN = (RolloutState.FINISHED,)
 #: What a device that came late may be in while it shows something.
 _AT_WORK = (InstallationState.OFFERED, InstallationState.INSTALLING, InstallationState.COMMITTED)
