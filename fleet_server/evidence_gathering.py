@@ -187,7 +187,11 @@ class _Batch:
         wave = self._waves[part.rollout_id][part.present]
         if wave.started_at is None or wave.finished_at is not None or not self._is_control(part):
             return False
-        old = self._shows.get(part.id) or part.shows or Shows(incumbent=active_of(part.reported, part.deployment))
+        old = (
+            self._shows.get(part.id)
+            or part.shows
+            or Shows(incumbent=active_of(part.reported, part.deployment), session=part.session)
+        )
         belongs = of_control(_seen(window), incumbent=old.incumbent, began_at=wave.started_at)
         if belongs is None:
             return False
@@ -198,12 +202,13 @@ class _Batch:
         if belongs is Belonging.PAST:
             health = self._gatherer.with_past(new.health, window)
         else:
-            health = self._gatherer.with_since(new.health, window, None)
+            health = _with_device_news(self._gatherer.with_since(new.health, window, None), part, new)
         shown = self._of_wave(place)
         is_in = new.wave == part.present
         control = replaced(shown.control, old.health, health) if is_in else with_device(shown.control, health)
         self._wave_shows[place] = msgspec.structs.replace(shown, control=control)
-        self._shows[part.id] = msgspec.structs.replace(new, health=health, wave=part.present)
+        session = max(new.session, part.session)
+        self._shows[part.id] = msgspec.structs.replace(new, health=health, wave=part.present, session=session)
         return True
 
     def _is_control(self, part: Part) -> bool:

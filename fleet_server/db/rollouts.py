@@ -319,6 +319,23 @@ def last_committed(
     return None if row is None else _installation(row)
 
 
+def silent_in(connection: Connection, rollout_id: str, wave: int) -> int:
+    """How many devices of a wave run the model with trial proof and are offline now."""
+    query = (
+        select(func.count())
+        .select_from(installations)
+        .join(devices, devices.c.id == installations.c.device_id)
+        .where(
+            installations.c.rollout_id == rollout_id,
+            installations.c.wave == wave,
+            installations.c.state == InstallationState.COMMITTED,
+            devices.c.presence != Presence.ONLINE,
+            devices.c.removed_at.is_(None),
+        )
+    )
+    return connection.execute(query).scalar_one()
+
+
 def first_problem(connection: Connection, rollout_id: str, wave: int) -> Installation | None:
     """The installation of a wave that failed first, else the one that was inconclusive first."""
     failed = [state for state in InstallationState if "failed" in machine.counters(InstallationState.PENDING, state)]
