@@ -336,6 +336,12 @@ HEALTH_ROWS = 200
 #: Windows of a device's own past that a health gate compares it with: the newest.
 HEALTH_BASELINE_WINDOWS = 48
 HEALTH_LABELS = 120
+#: Starts of an agent that count at once, however many there were since its last window.
+HEALTH_CRASHES = 100
+#: Windows that a device closes in one bake, and how long they last at least and at most.
+BAKE_WINDOWS = 20
+SHORT_WINDOW = timedelta(seconds=1)
+LONGEST_BAKE_WINDOW = timedelta(minutes=1)
 MAX_HEALTH_ROWS = 10_000_000
 #: Memory of a model that rises by less is not looked at.
 HEALTH_MEMORY_RISE_BYTES = 4 * 1024 * 1024

@@ -65,6 +65,15 @@ def wave_sizes(specs: Sequence[WaveSpec], devices: int) -> tuple[int, ...]:
     return tuple(sizes)
 
 
+def control_positions(controls: Sequence[bool], present: int) -> tuple[int, ...]:
+    """Which waves are held back as control while the wave at `present` shows itself.
+
+    The control share, `controls[position]`, where there is one; else every wave that was not asked yet.
+    """
+    later = range(present + 1, len(controls))
+    return tuple(position for position in later if controls[position] or not any(controls))
+
+
 def _parse(text: str) -> WaveSpec:
     match = _SPEC.fullmatch(text.strip())
     if match is None:
