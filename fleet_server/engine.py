@@ -6,25 +6,17 @@ repeats nothing. Deadlines are read on the service clock. It sends nothing; the 
 """
 
 import logging
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
 from datetime import datetime, timedelta
 
-from edgeops.errors import ConflictError, InputError, NotFoundError
-from edgeops.protocol.messages import Intent
-from edgeops.protocol.topics import is_id
-from edgeops.rollout.policy import Policy
 from edgeops.rollout.rollout import UNBEGUN, RolloutState, is_due, submitting
-from edgeops.rollout.targeting import Candidate, choose, parse_selector
-from edgeops.rollout.waves import SelectorSpec, Spec, parse_waves, plan_waves
-from fleet_server.db import audit, devices, events, models, offers, rollouts, settings
+from fleet_server.db import audit, events, offers, rollouts, settings
 from fleet_server.db.database import Connection, Database, is_outage
 from fleet_server.db.identifiers import new_id
-from fleet_server.db.models import Artifact, Standing
 from fleet_server.db.rollouts import Rollout
-from fleet_server.rollout_joiners import candidate
 from fleet_server.rollout_news import KINDS, keep_deadlines, keep_installation, start, take_in
+from fleet_server.rollout_plans import Order, plan_rollout
 from fleet_server.rollout_steps import advance, deadline_of
 from fleet_server.service_clock import keep, service_time
 
@@ -40,35 +32,11 @@ _KEPT = (*UNBEGUN, RolloutState.RUNNING, RolloutState.ROLLING_BACK)
 _log = logging.getLogger(__name__)
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Order:
-    """A rollout as somebody asks for it."""
-
-    model: str
-    version: int
-    variant: str
-    deployment: str
-    selector: str
-    waves: Sequence[str]
-    intent: str
-    created_by: str
-    policy: Policy | None = None
-    #: Not begun before somebody submits it, approves it, or its time has come.
-    draft: bool = False
-    needs_approval: bool = False
-    starts_at: datetime | None = None
-    #: Goes on after its last wave with devices that join the fleet.
-    continuous: bool = False
-    #: These devices and no others, whatever the selector says: those of an earlier rollout.
-    device_ids: Sequence[str] = ()
-    undoes: str | None = None
-
-
 def create_rollout(database: Database, order: Order, now: datetime) -> str:
     """Begin to bring an artifact to devices, and return the rollout's id.
 
     Raises:
-        NotFoundError, ConflictError, InputError: as `begin_rollout`.
+        InputError, NotFoundError, ConflictError: as `begin_rollout`.
     """
     with database.write() as connection:
         return begin_rollout(connection, order, now)
@@ -81,21 +49,13 @@ def begin_rollout(connection: Connection, order: Order, now: datetime) -> str:
     now on: newest wins.
 
     Raises:
-        NotFoundError: no such model, version or variant.
-        ConflictError: it is not published, or was withdrawn.
-        InputError: a selector, deployment, wave or intent that cannot be used.
+        InputError, NotFoundError, ConflictError: something is wrong with the order; the error names every field.
     """
-    if not is_id(order.deployment):
-        raise InputError(f"not a deployment name: {order.deployment[:80]!r}; use 3 to 63 of a-z, 0-9 and -")
-    specs = parse_waves(order.waves)
-    chooser = parse_selector(order.selector)
-    artifact = _published(connection, order.model, order.version, order.variant)
-    policy = order.policy or Policy()
-    candidates = _candidates(connection)
-    ids = order.device_ids or [one.id for one in choose(chooser, order.deployment, candidates)]
-    planned = plan_waves(
-        specs, ids, named=_named(specs, order.deployment, candidates), control_share=policy.control_share
-    )
+    planned = plan_rollout(connection, order, now)
+    if planned.artifact is None or planned.objections:
+        planned.refuse()
+    artifact, plan = planned.artifact, planned.plan
+    clock = service_time(connection, now)
     draft = Rollout(
         id=new_id("rollout", now),
         model=order.model,
@@ -105,8 +65,8 @@ def begin_rollout(connection: Connection, order: Order, now: datetime) -> str:
         target=artifact.target,
         deployment=order.deployment,
         selector=order.selector,
-        intent=_intent(order.intent),
-        policy=policy,
+        intent=plan.intent,
+        policy=plan.policy,
         state=RolloutState.DRAFT,
         continuous=order.continuous,
         needs_approval=order.needs_approval,
@@ -114,11 +74,12 @@ def begin_rollout(connection: Connection, order: Order, now: datetime) -> str:
         undoes=order.undoes,
         created_by=order.created_by,
         created_at=now,
-        entered_at=service_time(connection, now),
-        deadline_at=deadline_of(RolloutState.DRAFT, policy, service_time(connection, now)),
+        entered_at=clock,
+        deadline_at=deadline_of(RolloutState.DRAFT, plan.policy, clock),
     )
-    rollouts.add(connection, draft, planned)
-    data = {"digest": draft.digest, "deployment": order.deployment, "selector": order.selector, "devices": len(ids)}
+    rollouts.add(connection, draft, plan.waves)
+    count = sum(len(wave.devices) for wave in plan.waves)
+    data = {"digest": draft.digest, "deployment": order.deployment, "selector": order.selector, "devices": count}
     audit.append(connection, order.created_by, "rollout.created", draft.id, data, now)
     if not order.draft:
         submit(connection, draft, now)
@@ -207,56 +168,3 @@ def _undone_if_it_fails(connection: Connection, what: str) -> Iterator[None]:
 
 def _cursor(connection: Connection) -> int:
     return int(settings.read(connection, settings.ENGINE_CURSOR) or 0)
-
-
-# -- a new rollout ----------------------------------------------------------------------
-
-
-def _published(connection: Connection, model: str, version: int, variant: str) -> Artifact:
-    if models.get(connection, model) is None:
-        known = ", ".join(one.name for one in models.page(connection, None, 20)) or "none yet"
-        raise NotFoundError(f"no model {model!r}; known models: {known}")
-    variants = models.list_artifacts(connection, model, version)
-    if not variants:
-        known = ", ".join(str(one.version) for one in models.list_versions(connection, model)) or "none yet"
-        raise NotFoundError(f"model {model!r} has no version {version}; known versions: {known}")
-    artifact = next((one for one in variants if one.variant == variant), None)
-    if artifact is None:
-        known = ", ".join(one.variant for one in variants)
-        raise NotFoundError(f"{model}@{version} has no variant {variant[:40]!r}; there are: {known}")
-    if not artifact.is_published:
-        reference = f"{model}@{version}"
-        if artifact.standing is Standing.AWAITING_SIGNATURE:
-            raise ConflictError(
-                f"{reference} {variant} awaits its signature: edgeops model sign {reference} --keys DIR"
-            )
-        what = "was withdrawn" if artifact.withdrawn_at else "is not published"
-        raise ConflictError(
-            f"{reference} {variant} {what}, so no device would run it; publish it with: edgeops publish {reference}"
-        )
-    return artifact
-
-
-def _named(specs: Sequence[Spec], deployment: str, candidates: Sequence[Candidate]) -> dict[str, frozenset[str]]:
-    """The devices that each wave's selector names."""
-    selectors = [spec.selector for spec in specs if isinstance(spec, SelectorSpec)]
-    return {
-        one: frozenset(device.id for device in choose(parse_selector(one), deployment, candidates)) for one in selectors
-    }
-
-
-def _candidates(connection: Connection) -> list[Candidate]:
-    """Every device that may be asked, in pages."""
-    found: list[Candidate] = []
-    after: str | None = None
-    while page := devices.page(connection, after=after, limit=1_000):
-        after = page[-1].id
-        found += [candidate(device) for device in page if not device.quarantined]
-    return found
-
-
-def _intent(text: str) -> Intent:
-    try:
-        return Intent(text)
-    except ValueError:
-        raise InputError(f"unknown intent {text[:40]!r}; use {' or '.join(Intent)}") from None

@@ -15,7 +15,8 @@ from edgeops.rollout.rollout import RolloutEvent
 from fleet_server.db import audit, offers, rollouts
 from fleet_server.db.database import Connection, Database
 from fleet_server.db.rollouts import Rollout
-from fleet_server.engine import Order, begin_if_due, begin_rollout, submit
+from fleet_server.engine import begin_if_due, begin_rollout, submit
+from fleet_server.rollout_plans import Order
 from fleet_server.rollout_steps import advance, ask_again
 
 #: Installations that are asked again in one order; the others with the next one.
@@ -274,6 +275,6 @@ def _order_of(
         intent=artifact_of.intent,
         created_by=by.name,
         policy=of.policy,
-        device_ids=devices,
+        only=frozenset(devices),
         undoes=undoes,
     )

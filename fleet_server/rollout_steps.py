@@ -35,6 +35,7 @@ from edgeops.rollout.installation import (
 )
 from edgeops.rollout.policy import Policy
 from edgeops.rollout.rollout import RolloutCommand, RolloutEvent, RolloutState
+from fleet_server import shadowing
 from fleet_server.db import aliases, backups, devices, models, offers, rollouts
 from fleet_server.db.aliases import Alias
 from fleet_server.db.database import Connection
@@ -159,7 +160,7 @@ def judge(connection: Connection, rollout: Rollout, now: datetime) -> None:
     clock = service_time(connection, now)
     evidence = _evidence(connection, rollout, wave, clock)
     if wave.bakes_since is None and isinstance(installed_verdict(evidence, rollout.policy), Pass):
-        if offers.next_devices(connection, rollout, clock=clock, limit=1):
+        if offers.next_devices(connection, rollout, clock=clock, now=now, limit=1):
             if rollout.state is RolloutState.RUNNING:
                 advance(connection, rollout, RolloutEvent.DEVICES_READY, now=now)
             return
@@ -257,7 +258,7 @@ def offer_some(connection: Connection, rollout: Rollout, now: datetime, *, devic
     room = _room(connection, rollout, now)
     if room:
         clock = service_time(connection, now)
-        for one in offers.next_devices(connection, rollout, clock=clock, limit=room, device_id=device_id):
+        for one in offers.next_devices(connection, rollout, clock=clock, now=now, limit=room, device_id=device_id):
             offer(connection, rollout, one, now)
 
 
@@ -316,7 +317,7 @@ def take(
         case InstallationCommand.NONE:
             pass
         case InstallationCommand.DESIRE:
-            _desire(connection, installation, now)
+            _desire(connection, installation, now, is_offer=True)
         case InstallationCommand.RESTORE:
             _restore(connection, installation, now)
         case _:
@@ -338,7 +339,7 @@ def ask_again(connection: Connection, rollout: Rollout, ended: Installation, now
     )
 
 
-def _desire(connection: Connection, installation: Installation, now: datetime) -> None:
+def _desire(connection: Connection, installation: Installation, now: datetime, *, is_offer: bool = False) -> None:
     rollout = rollouts.get(connection, installation.rollout_id)
     assert rollout is not None
     wanted = DesiredDeployment(
@@ -348,6 +349,8 @@ def _desire(connection: Connection, installation: Installation, now: datetime) -
         installation=installation.id,
         intent=rollout.intent,
         trial_inferences=rollout.policy.trial_inferences,
+        shadowing=shadowing.begin(connection, rollout, installation) if is_offer else None,
+        maintenance=rollout.policy.maintenance if is_offer else (),
     )
     devices.set_desired(connection, installation.device_id, wanted, now)
 

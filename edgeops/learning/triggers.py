@@ -16,7 +16,7 @@ from edgeops import limits
 from edgeops.errors import InputError
 from edgeops.learning.retraining import OPEN, RetrainingState
 from edgeops.protocol.messages import Id
-from edgeops.rollout.targeting import parse_selector
+from edgeops.rollout.selector import parse_selector
 from edgeops.rollout.waves import DEFAULT_WAVES, WaveSpec, parse_waves
 
 #: Over which budgets count.

@@ -13,6 +13,7 @@ from edgeops.protocol.messages import Presence
 from edgeops.rollout import installation as machine
 from edgeops.rollout.installation import Deadlines, InstallationState
 from edgeops.rollout.rollout import ASKING
+from fleet_server.db import pins
 from fleet_server.db.identifiers import new_id
 from fleet_server.db.rollouts import Installation, Rollout, count, installations_in
 from fleet_server.db.tables import devices, installations, rollouts
@@ -21,11 +22,17 @@ _ALONE = (InstallationState.PENDING, *machine.IN_FLIGHT, InstallationState.COMMI
 
 
 def next_devices(
-    connection: Connection, rollout: Rollout, *, clock: datetime, limit: int, device_id: str | None = None
+    connection: Connection,
+    rollout: Rollout,
+    *,
+    clock: datetime,
+    now: datetime,
+    limit: int,
+    device_id: str | None = None,
 ) -> tuple[Installation, ...]:
     """Installations that may be offered now, of this wave or an earlier one, their device online; or of one device.
 
-    This is the one place that says which devices may be asked. `clock` is the service clock.
+    No pin is in the way. This is the one place that says who may be asked. `clock` is the service clock.
     """
     query = (
         select(installations)
@@ -38,6 +45,7 @@ def next_devices(
             devices.c.presence == Presence.ONLINE,
             devices.c.removed_at.is_(None),
             devices.c.quarantined.is_(False),
+            ~pins.forbid(now),
         )
         .order_by(installations.c.wave, installations.c.id)
         .limit(limit)
@@ -47,10 +55,12 @@ def next_devices(
     return installations_in(connection, query)
 
 
-def pending_on(connection: Connection, device_id: str) -> tuple[Installation, ...]:
-    """What one device was not asked yet."""
+def pending_on(connection: Connection, device_id: str, *, now: datetime) -> tuple[Installation, ...]:
+    """What one device was not asked yet and may be asked now: no pin is in the way."""
     query = select(installations).where(
-        installations.c.device_id == device_id, installations.c.state == InstallationState.PENDING
+        installations.c.device_id == device_id,
+        installations.c.state == InstallationState.PENDING,
+        ~pins.forbid(now),
     )
     return installations_in(connection, query.order_by(installations.c.id))
 

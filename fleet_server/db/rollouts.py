@@ -14,18 +14,18 @@ import msgspec
 from sqlalchemy import Connection, Row, func, select, update
 
 from edgeops.artifact.manifest import Variant
-from edgeops.protocol.messages import Intent
+from edgeops.protocol.messages import Intent, Presence
 from edgeops.rollout import installation as machine
 from edgeops.rollout.evidence import Proof
 from edgeops.rollout.installation import Deadlines, InstallationState
 from edgeops.rollout.policy import Policy
 from edgeops.rollout.rollout import OPEN, UNBEGUN, RolloutState
-from edgeops.rollout.waves import Wave as Planned
+from edgeops.rollout.waves import Wave as PlannedWave
 from fleet_server.db import events
 from fleet_server.db.events import EventKind
 from fleet_server.db.identifiers import new_id
 from fleet_server.db.many import portions
-from fleet_server.db.tables import artifacts, installations, rollouts, waves
+from fleet_server.db.tables import artifacts, devices, installations, rollouts, waves
 
 #: Rows in one INSERT; SQLite allows 32,766 values.
 _INSERT_ROWS = 1_000
@@ -144,8 +144,8 @@ class Installation:
 # -- making and reading --------------------------------------------------------------
 
 
-def add(connection: Connection, rollout: Rollout, planned: Sequence[Planned]) -> None:
-    """Add a rollout with its waves and their devices."""
+def add(connection: Connection, rollout: Rollout, planned: Sequence[PlannedWave]) -> None:
+    """Add a rollout with its waves, which hold every device once."""
     now = rollout.created_at
     values = {field: getattr(rollout, field) for field in rollout.__slots__}
     connection.execute(rollouts.insert().values(values))
@@ -155,14 +155,16 @@ def add(connection: Connection, rollout: Rollout, planned: Sequence[Planned]) ->
             {
                 "rollout_id": rollout.id,
                 "position": position,
-                "size": len(wave.device_ids),
+                "size": len(wave.devices),
                 "selector": wave.selector,
                 "control": wave.control,
             }
             for position, wave in enumerate(planned)
         ],
     )
-    members = [(position, device_id) for position, wave in enumerate(planned) for device_id in wave.device_ids]
+    members = [
+        (position, device_id) for position, wave in enumerate(planned) for device_id in (one.id for one in wave.devices)
+    ]
     # Ids sort by time, and thousands share this one: each gets a microsecond of its own.
     rows = [
         _row(rollout, device_id, position, now + timedelta(microseconds=number), now)
@@ -214,6 +216,12 @@ def page(
 def in_states(connection: Connection, states: Iterable[RolloutState]) -> tuple[Rollout, ...]:
     """The rollouts in one of these states, oldest first."""
     query = select(rollouts).where(rollouts.c.state.in_(list(states))).order_by(rollouts.c.id)
+    return tuple(_rollout(row) for row in connection.execute(query))
+
+
+def showing(connection: Connection) -> tuple[Rollout, ...]:
+    """The rollouts whose waves show something, oldest first."""
+    query = select(rollouts).where(rollouts.c.state.in_(list(OPEN))).order_by(rollouts.c.id)
     return tuple(_rollout(row) for row in connection.execute(query))
 
 
@@ -358,6 +366,44 @@ def newest_of(connection: Connection, device_id: str, deployment: str) -> str:
     return connection.execute(query).scalar_one() or ""
 
 
+def still_enrolled(connection: Connection, device_ids: Sequence[str]) -> tuple[str, ...]:
+    """Those of the devices that were not removed and are believed, in the given order."""
+    left: set[str] = set()
+    for ids in portions(device_ids):
+        query = select(devices.c.id).where(
+            devices.c.id.in_(ids), devices.c.removed_at.is_(None), devices.c.quarantined.is_(False)
+        )
+        left |= set(connection.execute(query).scalars())
+    return tuple(one for one in device_ids if one in left)
+
+
+def withdrawn(connection: Connection, rollout_id: str) -> tuple[Installation, ...]:
+    """Installations that were offered and taken back before the device had ended."""
+    query = select(installations).where(
+        installations.c.rollout_id == rollout_id,
+        installations.c.state == InstallationState.SUPERSEDED,
+        installations.c.offered_at.is_not(None),
+    )
+    return installations_in(connection, query.order_by(installations.c.id))
+
+
+def silent_in(connection: Connection, rollout_id: str, wave: int) -> int:
+    """How many devices of a wave run the model with trial proof and are offline now."""
+    query = (
+        select(func.count())
+        .select_from(installations)
+        .join(devices, devices.c.id == installations.c.device_id)
+        .where(
+            installations.c.rollout_id == rollout_id,
+            installations.c.wave == wave,
+            installations.c.state == InstallationState.COMMITTED,
+            devices.c.presence != Presence.ONLINE,
+            devices.c.removed_at.is_(None),
+        )
+    )
+    return connection.execute(query).scalar_one()
+
+
 def first_problem(connection: Connection, rollout_id: str, wave: int) -> Installation | None:
     """The installation of a wave that failed or regressed first, else the one that was inconclusive first."""
     lost = [state for state in InstallationState if machine.counted(state) & {"failed", "regressed"}]
@@ -403,8 +449,10 @@ def judge_wave(
     override: Mapping[str, str] | None = None,
     now: datetime,
 ) -> None:
-    """Keep the verdict on the present wave, and who overrode it."""
-    values: dict[str, Any] = {"verdict": dict(verdict), "finished_at": now}
+    """Keep the verdict on the present wave, and who overrode it; one that is still waited for is not finished."""
+    values: dict[str, Any] = {"verdict": dict(verdict)}
+    if verdict["verdict"] != "wait":
+        values["finished_at"] = now
     if override is not None:
         values["override"] = dict(override)
     connection.execute(update(waves).where(*_present(rollout)).values(values))
@@ -413,6 +461,11 @@ def judge_wave(
 def bake(connection: Connection, rollout: Rollout, since: datetime) -> None:
     """Remember since when the present wave bakes; harmless to repeat."""
     connection.execute(update(waves).where(*_present(rollout), waves.c.bakes_since.is_(None)).values(bakes_since=since))
+
+
+def bake_anew(connection: Connection, rollout: Rollout) -> None:
+    """Have the present wave bake from the beginning, once its devices have ended."""
+    connection.execute(update(waves).where(*_present(rollout)).values(bakes_since=None, finished_at=None))
 
 
 def pass_wave(connection: Connection, rollout: Rollout, now: datetime) -> None:
