@@ -25,6 +25,7 @@ from fleet_server.api import (
     enrolment,
     events,
     fleet,
+    freeze,
     health,
     jobs,
     keys,
@@ -78,6 +79,7 @@ _NOUNS = (
     samples,
     jobs,
     rollouts,
+    freeze,
 )
 
 _log = logging.getLogger(__name__)

@@ -567,40 +567,42 @@ class Client:
 
     # -- rollouts
 
-    def rollouts(self) -> Iterator[shapes.Rollout]:
-        """All rollouts, newest first."""
-        return self._wire.pages("/rollouts", shapes.Page[shapes.Rollout])
+    def rollouts(self, *, deployment: str | None = None) -> Iterator[shapes.Rollout]:
+        """All rollouts, newest first; of one deployment, they are its history."""
+        return self._wire.pages("/rollouts", shapes.Page[shapes.Rollout], {"deployment": deployment})
 
     def rollout(self, rollout_id: str) -> shapes.Rollout:
         """One rollout with its waves."""
         return self._wire.get(f"/rollouts/{_segment(rollout_id)}", shapes.Rollout)
 
-    def create_rollout(
-        self,
-        model: str,
-        version: int,
-        *,
-        deployment: str,
-        to: str = "all",
-        variant: str | None = None,
-        waves: tuple[str, ...] | None = None,
-        intent: str | None = None,
-    ) -> shapes.Rollout:
-        """Bring a published artifact to the devices that `to` selects, wave by wave."""
-        body = {
-            "model": model,
-            "version": version,
-            "variant": variant,
-            "deployment": deployment,
-            "to": to,
-            "waves": None if waves is None else list(waves),
-            "intent": intent,
-        }
+    def create_rollout(self, model: str, version: int, *, deployment: str, **wanted: Any) -> shapes.Rollout:
+        """Bring a published artifact to devices, wave by wave; `wanted` are the other fields of `RolloutRequest`."""
+        body = {"model": model, "version": version, "deployment": deployment, **wanted}
         return self._wire.post("/rollouts", shapes.Rollout, _given(body))
+
+    def order_rollout(self, rollout_id: str, verb: str, **said: Any) -> shapes.Rollout:
+        """Order something of a rollout: submit, approve, deny, pause, resume, advance, abort, undo or retry.
+
+        `said` goes with it: a `remark`; `roll_back` to abort; `to` and `waves` to undo. The answer to undo and retry is
+        the rollout that asks devices.
+        """
+        return self._wire.post(f"/rollouts/{_segment(rollout_id)}/{verb}", shapes.Rollout, _given(said))
 
     def abort_rollout(self, rollout_id: str) -> shapes.Rollout:
         """Offer to no further device."""
-        return self._wire.post(f"/rollouts/{_segment(rollout_id)}/abort", shapes.Rollout)
+        return self.order_rollout(rollout_id, "abort")
+
+    def freezing(self) -> shapes.Freezing:
+        """Whether devices are asked for anything new."""
+        return self._wire.get("/freeze", shapes.Freezing)
+
+    def freeze(self, *, remark: str = "") -> shapes.Freezing:
+        """Ask no device from now on."""
+        return self._wire.ask("PUT", "/freeze", shapes.Freezing, json={"remark": remark})
+
+    def thaw(self) -> shapes.Freezing:
+        """Ask devices again."""
+        return self._wire.ask("DELETE", "/freeze", shapes.Freezing)
 
     def installations(self, rollout_id: str) -> Iterator[shapes.Installation]:
         """Each deployment's part in a rollout."""

@@ -48,7 +48,17 @@ from edgeops.api.shapes.retraining import (
     RetrainingPolicyRequest,
     RetrainingRequest,
 )
-from edgeops.api.shapes.rollouts import Installation, Rollout, RolloutRequest, Wave
+from edgeops.api.shapes.rollouts import (
+    Freeze,
+    Freezing,
+    Installation,
+    Rollout,
+    RolloutAbort,
+    RolloutDecision,
+    RolloutRequest,
+    RolloutUndo,
+    Wave,
+)
 from edgeops.api.shapes.server import (
     Authorities,
     Authority,
@@ -112,6 +122,8 @@ __all__ = [
     "FeedbackRequest",
     "FieldProblem",
     "FleetHour",
+    "Freeze",
+    "Freezing",
     "Health",
     "Id",
     "Installation",
@@ -149,7 +161,10 @@ __all__ = [
     "RetrainingPolicyRequest",
     "RetrainingRequest",
     "Rollout",
+    "RolloutAbort",
+    "RolloutDecision",
     "RolloutRequest",
+    "RolloutUndo",
     "Run",
     "RunRequest",
     "Sample",
