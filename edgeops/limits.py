@@ -359,7 +359,6 @@ HEALTH_CRASHES = 100
 BAKE_WINDOWS = 20
 SHORT_WINDOW = timedelta(seconds=1)
 LONGEST_BAKE_WINDOW = timedelta(minutes=1)
-MAX_HEALTH_ROWS = 10_000_000
 #: Memory of a model that rises by less is not looked at.
 HEALTH_MEMORY_RISE_BYTES = 4 * 1024 * 1024
 #: What a shadow answers of the inputs, and of one core may take.
