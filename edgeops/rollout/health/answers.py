@@ -155,9 +155,7 @@ def _unlabelled(health: WaveHealth, seen: _Differing, *, intent: Intent) -> Heal
         return _found(Sign.OPEN, f"{seen.words}; nobody labels, and the models do not say how accurate they are")
     if seen.task is Task.REGRESSION:
         value = _distances(cells, nearest=False).mean
-        words = (
-            f"by {value:.2g} usual errors of the old model on average, {allowed:.2g} is what their stated errors allow"
-        )
+        words = f"by {value:.2g} usual errors of the old model on average, stated errors allow {allowed:.2g}"
     else:
         value = seen.share
         words = f"stated errors allow {percent(allowed)}"
