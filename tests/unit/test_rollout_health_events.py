@@ -60,12 +60,10 @@ def test_an_eighth_of_alpha_may_be_wrong_about_errors_that_stop_and_half_about_t
     assert errors(ten).sign is Sign.OPEN
     assert errors(eleven).sign is Sign.BAD
     assert errors(ten, policy=HealthPolicy(alpha=0.1)).sign is Sign.BAD
-    none = wave(device(pairs=pairs(cells=(300, 0, 0, 0))))
-    assert errors(none).sign is Sign.GOOD
-    assert errors(none, policy=HealthPolicy(alpha=0.01)).sign is Sign.OPEN
-    fewer = wave(device(pairs=pairs(cells=(240, 0, 0, 0))))
-    assert errors(fewer, policy=HealthPolicy(alpha=0.05)).sign is Sign.OPEN
-    assert errors(fewer, policy=HealthPolicy(alpha=0.1)).sign is Sign.GOOD
+    few, more = (wave(device(pairs=pairs(cells=(rows, 0, 0, 0)))) for rows in (300, 320))
+    assert errors(few).sign is Sign.OPEN
+    assert errors(more).sign is Sign.GOOD
+    assert errors(few, policy=HealthPolicy(alpha=0.1)).sign is Sign.GOOD
 
 
 def test_a_device_alone_is_set_against_its_own_past():
@@ -202,16 +200,23 @@ def test_a_busy_host_has_as_many_votes_as_windows():
 
 
 def test_a_rise_that_nobody_notices_is_not_looked_at():
-    told = latency(wave(device(pairs=pairs(new_ms=0.09, old_ms=0.05))))
-    assert told.sign is Sign.GOOD
-    assert told.words.endswith("; less than 1 ms more are not looked at")
-    few = latency(wave(device(pairs=pairs(new_ms=0.09, old_ms=0.05, windows=9))))
-    assert few.sign is Sign.OPEN
-    assert latency(wave(device(pairs=pairs(new_ms=0.09, old_ms=0.05, windows=10)))).sign is Sign.GOOD
-    strict = HealthPolicy(min_latency_rise_ms=0.01)
-    assert latency(wave(device(pairs=pairs(new_ms=0.09, old_ms=0.05))), policy=strict).sign is Sign.BAD
-    fast = latency(wave(device(pairs=pairs(new_ms=0.05, old_ms=0.05))))
-    assert "not looked at" not in fast.words
+    def rise(windows, **how):
+        return latency(wave(device(pairs=pairs(new_ms=2.8, old_ms=2.0, windows=windows))), **how)
+
+    assert rise(40).sign is Sign.GOOD
+    assert rise(40).words.endswith("exceeded in 40 of 40 windows; less than 1 ms more are not looked at")
+    assert (rise(9).sign, rise(10).sign) == (Sign.OPEN, Sign.GOOD)
+    assert rise(40, policy=HealthPolicy(min_latency_rise_ms=0.5)).sign is Sign.BAD
+    assert "not looked at" not in latency(wave()).words
+
+
+def test_a_time_that_nobody_notices_is_not_looked_at():
+    def quick(windows, new_ms=0.09):
+        return latency(wave(device(pairs=pairs(new_ms=new_ms, old_ms=0.05, windows=windows)))).sign
+
+    assert [quick(windows) for windows in (2, 3, 9)] == [Sign.OPEN, Sign.GOOD, Sign.GOOD]
+    assert quick(3, new_ms=1.04) is Sign.OPEN
+    assert quick(3, new_ms=0.96) is Sign.GOOD
 
 
 def test_a_rise_by_just_what_is_looked_at_is_looked_at():
