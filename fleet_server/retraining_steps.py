@@ -24,7 +24,8 @@ from fleet_server.db.label_queue import Item
 from fleet_server.db.nominations import Nomination
 from fleet_server.db.retrainings import Retraining
 from fleet_server.db.samples import Sample
-from fleet_server.engine import Order, begin_rollout
+from fleet_server.engine import begin_rollout
+from fleet_server.rollout_plans import Order
 
 
 def advance(

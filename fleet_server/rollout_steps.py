@@ -46,7 +46,7 @@ def advance(connection: Connection, rollout: Rollout, event: RolloutEvent, *, re
             pass
         case RolloutCommand.OFFER_WAVE:
             rollouts.start_wave(connection, rollout, now)
-            for installation in rollouts.next_devices(connection, rollout, limit=OFFER_BATCH):
+            for installation in rollouts.next_devices(connection, rollout, now=now, limit=OFFER_BATCH):
                 offer(connection, rollout, installation, now)
         case RolloutCommand.WITHDRAW_OFFERS:
             for installation in rollouts.open_offers(connection, rollout.id):
@@ -90,7 +90,7 @@ def judge(connection: Connection, rollout: Rollout, now: datetime, *, not_before
     )
     if event is None or not rolling.allows(rollout.state, event):
         return
-    if isinstance(verdict, Pass) and rollouts.next_devices(connection, rollout, limit=1):
+    if isinstance(verdict, Pass) and rollouts.next_devices(connection, rollout, now=now, limit=1):
         advance(connection, rollout, RolloutEvent.DEVICES_READY, now=now)
         return
     name = type(verdict).__name__.lower()
