@@ -63,7 +63,8 @@ def among(connection: Connection, model: str) -> frozenset[str]:
 def askers_to_drop(connection: Connection) -> tuple[str, ...]:
     """Rollouts that ended and still ask for labels."""
     query = (
-        select(label_queue.c.asker.distinct())
+        select(label_queue.c.asker)
+        .distinct()
         .join(rollouts, rollouts.c.id == label_queue.c.asker)
         .where(
             label_queue.c.state.in_([ItemState.OPEN, ItemState.DISPUTED]),
