@@ -78,6 +78,7 @@ _NOUNS = (
     samples,
     jobs,
     rollouts,
+    evidence,
 )
 
 _log = logging.getLogger(__name__)

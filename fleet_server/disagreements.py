@@ -169,7 +169,7 @@ def _wanting(connection: Connection, rollout_id: str, now: datetime) -> _Wanting
         return None
     wave = rollouts.get_wave(connection, rollout.id, rollout.wave)
     ended = wave.committed + wave.failed + wave.inconclusive
-    if wave.finished_at is not None or not wave.committed or ended < wave.offered:
+    if wave.has_passed or not wave.committed or ended < wave.offered:
         return None
     if not wants_labels(health_of(connection, rollout, wave, now)):
         return None
