@@ -24,6 +24,7 @@ from fleet_server.api import (
     drift,
     enrolment,
     events,
+    evidence,
     fleet,
     health,
     jobs,
