@@ -7,6 +7,7 @@ import ssl
 from collections.abc import Iterator, Mapping
 from datetime import datetime, timedelta
 from typing import Any, TypeVar
+from urllib.parse import quote
 
 import httpx
 
@@ -120,6 +121,11 @@ class Wire:
         if not answer.is_success:
             raise _error(self.url, answer)
         return answer
+
+
+def segment(name: str) -> str:
+    """One segment of a path, whatever a person typed; no dots, which are steps in a path (RFC 3986 5.2.4)."""
+    return quote(name, safe="").replace(".", "%2E") or "-"
 
 
 def _parameters(query: Query) -> dict[str, str | tuple[str, ...]]:

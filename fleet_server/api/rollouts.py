@@ -1,18 +1,30 @@
 """Rollouts: asked for by people, run by the engine."""
 
-from collections.abc import Sequence
+from collections.abc import Collection, Mapping, Sequence
 
 import msgspec
 from fastapi import APIRouter
 
-from edgeops.api.shapes import Installation, Page, Rollout, RolloutRequest, Wave, shape_of
+from edgeops.api.shapes import (
+    FieldProblem,
+    Installation,
+    Page,
+    Placement,
+    PlannedWave,
+    Rollout,
+    RolloutPreview,
+    RolloutRequest,
+    Wave,
+    shape_of,
+)
 from edgeops.errors import NotFoundError
+from edgeops.rollout import targeting
 from fleet_server import engine
 from fleet_server.api.callers import VIEWER, Operator
-from fleet_server.api.pages import PagingOf
+from fleet_server.api.pages import Ordinal, PagingOf
 from fleet_server.api.server import Server, ServerOf
 from fleet_server.db import rollouts
-from fleet_server.rollout_plans import Order
+from fleet_server.rollout_plans import Order, plan_rollout
 
 router = APIRouter(prefix="/rollouts", tags=["rollouts"])
 
@@ -20,17 +32,40 @@ router = APIRouter(prefix="/rollouts", tags=["rollouts"])
 @router.post("", status_code=201)
 def create_rollout(server: ServerOf, caller: Operator, wanted: RolloutRequest) -> Rollout:
     """Begin to bring a published artifact to the devices that `to` selects, wave by wave."""
-    order = Order(
-        model=wanted.model,
-        version=wanted.version,
-        variant=wanted.variant,
-        deployment=wanted.deployment,
-        selector=wanted.to,
-        waves=wanted.waves,
-        intent=wanted.intent,
-        created_by=caller.name,
-    )
+    order = _order(wanted, created_by=caller.name)
     return _read(server, engine.create_rollout(server.database, order, server.now()))
+
+
+@router.post("/preview", dependencies=[VIEWER])
+def preview_rollout(server: ServerOf, paging: PagingOf, wanted: RolloutRequest) -> RolloutPreview:
+    """What a rollout would do if it were created now: every device that it means, its wave, and why it is left out.
+
+    Nothing is kept; each part is computed anew.
+    """
+    with server.database.read() as connection:
+        planned = plan_rollout(connection, _order(wanted, created_by=""), server.now())
+    plan = planned.plan
+    waves = plan.wave_of()
+    held_back = {one.id for wave in plan.waves if wave.control for one in wave.devices}
+    after = paging.after(Ordinal)
+    start = 0 if after is None else after + 1
+    part = paging.page(
+        tuple(enumerate(plan.placements))[start : start + paging.wanted],
+        key=lambda row: row[0],
+        shape=lambda row: _placement(row[1], waves, held_back),
+    )
+    return RolloutPreview(
+        matched=len(plan.placements),
+        asked=sum(one.is_in for one in plan.placements),
+        totals=plan.totals(),
+        waves=tuple(
+            PlannedWave(position=number, size=len(wave.devices), selector=wave.selector, control=wave.control)
+            for number, wave in enumerate(plan.waves)
+        ),
+        problems=tuple(FieldProblem(pointer=one.pointer, detail=one.detail) for one in planned.objections),
+        items=part.items,
+        next=part.next,
+    )
 
 
 @router.get("", dependencies=[VIEWER])
@@ -63,6 +98,33 @@ def abort_rollout(server: ServerOf, caller: Operator, rollout_id: str) -> Rollou
     """End a rollout: what committed stays, what was only offered is taken back."""
     engine.abort_rollout(server.database, rollout_id, aborted_by=caller.name, now=server.now())
     return _read(server, rollout_id)
+
+
+def _order(wanted: RolloutRequest, *, created_by: str) -> Order:
+    return Order(
+        model=wanted.model,
+        version=wanted.version,
+        variant=wanted.variant,
+        deployment=wanted.deployment,
+        selector=wanted.to,
+        waves=wanted.waves,
+        intent=wanted.intent,
+        created_by=created_by,
+        policy=wanted.policy,
+        continuous=wanted.continuous,
+    )
+
+
+def _placement(one: targeting.Placement, waves: Mapping[str, int], held_back: Collection[str]) -> Placement:
+    return Placement(
+        device_id=one.device.id,
+        name=one.device.name,
+        online=one.device.online,
+        standing=one.standing,
+        reason=one.reason,
+        wave=waves.get(one.device.id),
+        control=one.device.id in held_back,
+    )
 
 
 def _read(server: Server, rollout_id: str) -> Rollout:

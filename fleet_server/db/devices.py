@@ -186,6 +186,11 @@ def _is_cut_off(now: datetime) -> ColumnElement[bool]:
     return (until > now) & (until <= now + limits.CUT_OFF)
 
 
+def set_labels(connection: Connection, device_id: str, labels: Mapping[str, str]) -> None:
+    """Make these the labels of a device."""
+    connection.execute(update(devices).where(devices.c.id == device_id).values(labels=dict(labels)))
+
+
 # -- what devices say ---------------------------------------------------------------
 
 

@@ -179,6 +179,12 @@ def running(connection: Connection) -> tuple[Rollout, ...]:
     return tuple(_rollout(row) for row in connection.execute(query))
 
 
+def unended(connection: Connection) -> tuple[Rollout, ...]:
+    """The rollouts that have something to do, or a person has, oldest first."""
+    query = select(rollouts).where(rollouts.c.state.in_(list(OPEN))).order_by(rollouts.c.id)
+    return tuple(_rollout(row) for row in connection.execute(query))
+
+
 def without_model(connection: Connection) -> tuple[Rollout, ...]:
     """The rollouts that have not ended and whose artifact was withdrawn."""
     query = (
