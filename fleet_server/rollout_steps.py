@@ -16,6 +16,7 @@ from edgeops.rollout import rollout as rolling
 from edgeops.rollout.evidence import Pass, Proof, WaveEvidence, wave_verdict
 from edgeops.rollout.installation import Illegal, InstallationCommand, InstallationEvent
 from edgeops.rollout.rollout import RolloutCommand, RolloutEvent, RolloutState
+from fleet_server import shadowing
 from fleet_server.db import aliases, backups, devices, models, rollouts
 from fleet_server.db.aliases import Alias
 from fleet_server.db.database import Connection
@@ -129,7 +130,7 @@ def take(
         case InstallationCommand.NONE:
             pass
         case InstallationCommand.DESIRE:
-            _desire(connection, installation, now)
+            _desire(connection, installation, now, is_offer=True)
         case InstallationCommand.RESTORE:
             _restore(connection, installation, now)
         case _:
@@ -137,7 +138,7 @@ def take(
     return after is not installation
 
 
-def _desire(connection: Connection, installation: Installation, now: datetime) -> None:
+def _desire(connection: Connection, installation: Installation, now: datetime, *, is_offer: bool = False) -> None:
     rollout = rollouts.get(connection, installation.rollout_id)
     assert rollout is not None
     wanted = DesiredDeployment(
@@ -147,6 +148,8 @@ def _desire(connection: Connection, installation: Installation, now: datetime) -
         installation=installation.id,
         intent=rollout.intent,
         trial_inferences=rollout.policy.trial_inferences,
+        shadowing=shadowing.begin(connection, rollout, installation) if is_offer else None,
+        maintenance=rollout.policy.maintenance if is_offer else (),
     )
     devices.set_desired(connection, installation.device_id, wanted, now)
 

@@ -116,6 +116,15 @@ def line_up(
     return ((*waves, Wave(control, control=True)) if control else waves), tuple(objections)
 
 
+def control_positions(controls: Sequence[bool], present: int) -> tuple[int, ...]:
+    """Which waves are held back as control while the wave at `present` shows itself.
+
+    The control share, `controls[position]`, where there is one; else every wave that was not asked yet.
+    """
+    later = range(present + 1, len(controls))
+    return tuple(position for position in later if controls[position] or not any(controls))
+
+
 def _control_size(devices: int, share: float) -> int:
     if devices < limits.CONTROL_FROM_DEVICES or share <= 0:
         return 0

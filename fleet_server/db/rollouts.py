@@ -185,6 +185,12 @@ def unended(connection: Connection) -> tuple[Rollout, ...]:
     return tuple(_rollout(row) for row in connection.execute(query))
 
 
+def showing(connection: Connection) -> tuple[Rollout, ...]:
+    """The rollouts whose waves show something, oldest first."""
+    query = select(rollouts).where(rollouts.c.state.in_(list(OPEN))).order_by(rollouts.c.id)
+    return tuple(_rollout(row) for row in connection.execute(query))
+
+
 def without_model(connection: Connection) -> tuple[Rollout, ...]:
     """The rollouts that have not ended and whose artifact was withdrawn."""
     query = (
@@ -329,6 +335,23 @@ def last_committed(
         query = query.where(installations.c.digest == digest)
     row = connection.execute(query.order_by(installations.c.finished_at.desc()).limit(1)).one_or_none()
     return None if row is None else _installation(row)
+
+
+def silent_in(connection: Connection, rollout_id: str, wave: int) -> int:
+    """How many devices of a wave run the model with trial proof and are offline now."""
+    query = (
+        select(func.count())
+        .select_from(installations)
+        .join(devices, devices.c.id == installations.c.device_id)
+        .where(
+            installations.c.rollout_id == rollout_id,
+            installations.c.wave == wave,
+            installations.c.state == InstallationState.COMMITTED,
+            devices.c.presence != Presence.ONLINE,
+            devices.c.removed_at.is_(None),
+        )
+    )
+    return connection.execute(query).scalar_one()
 
 
 def first_problem(connection: Connection, rollout_id: str, wave: int) -> Installation | None:

@@ -84,6 +84,7 @@ from edgeops.api.shapes.targets import (
 from edgeops.api.shapes.telemetry import (
     ChannelSummary,
     FleetHour,
+    PairedAnswers,
     Prediction,
     Resolution,
     TelemetryHour,
@@ -143,6 +144,7 @@ __all__ = [
     "NextKeyRequest",
     "NominationAnswer",
     "Page",
+    "PairedAnswers",
     "Pin",
     "PinRequest",
     "Placement",
