@@ -139,6 +139,22 @@ DISK_RESERVE_BYTES = 16 * 1024 * 1024
 #: Artifact slots kept per deployment beside active and previous.
 MAX_IDLE_SLOTS = 1
 
+# -- a shadow on the device ----------------------------------------------------
+#: Over so long its share of the processor is reckoned: what it may use up at once.
+SHADOW_CPU_SPAN = timedelta(seconds=10)
+#: Errors in a row, others than that an input is refused, after which it is given up.
+SHADOW_FAILURES = 10
+#: An answer that takes longer than this, and than so many times that of the model in charge, is waited for no more, and
+#: the shadow given up.
+SHADOW_PATIENCE = timedelta(seconds=2)
+SHADOW_PATIENCE_FACTOR = 10
+#: How often it is written down how long a model has baked; a start of the agent that lasts so long is no crash.
+BAKE_NOTED_AFTER = timedelta(minutes=1)
+#: Starts in a row that did not, after which no shadow answers any more.
+SHADOW_STARTS = 3
+#: Of a pool, the part that disagreements hold against newer inputs.
+POOL_DISAGREEMENTS = 0.25
+
 # -- the update machine --------------------------------------------------------
 #: Real inferences a candidate must answer in TRIAL without error.
 TRIAL_INFERENCES = 20
@@ -317,6 +333,8 @@ BAKE = timedelta(minutes=10)
 EVIDENCE_TIMEOUT = timedelta(hours=1)
 #: Inputs before a health gate judges, and disagreements that it sends for labelling.
 HEALTH_ROWS = 200
+#: Windows of a device's own past that a health gate compares it with: the newest.
+HEALTH_BASELINE_WINDOWS = 48
 HEALTH_LABELS = 120
 #: What a shadow answers of the inputs, and of one core may take.
 SHADOW_SHARE = 0.2

@@ -58,6 +58,7 @@ class LoopRig(ApiRig):
                 confidence=0.75,
                 weight=1.0,
                 by_chance=number == 0,
+                shadow_answer=None,
             )
             for number in range(count)
         ]

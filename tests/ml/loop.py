@@ -153,7 +153,7 @@ def _sample(device: str, nomination: str, place: int, values: np.ndarray, *, dig
     return SampleRow(
         id=f"{nomination}-{place}", device_id=device, deployment=DEPLOYMENT, digest=digest, nomination=nomination,
         input_id=str(place), answered_at=now, received_at=now, readings=values.astype("<f4").tobytes(),
-        answer=0.0, confidence=0.5, weight=10.0, by_chance=place % 5 == 0,
+        answer=0.0, confidence=0.5, weight=10.0, by_chance=place % 5 == 0, shadow_answer=None,
     )  # fmt: skip
 
 

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from device_agent.core import Charge
+from device_agent.lane import Charge
 from device_agent.pool import Pool
 from edgeops import limits
 from edgeops.model.postprocess import Prediction

@@ -30,6 +30,9 @@ class Sample(Answer):
     weight: float
     #: Drawn at random, not chosen.
     by_chance: bool
+    #: What a shadow, the model before this one, answered to the same input; null where none did.
+    shadow_answer: Number | None = None
+    shadow_label: str | None = None
     #: Names of the readings in a row; none when this server does not know the artifact.
     columns: tuple[str, ...] = ()
     readings: Annotated[
