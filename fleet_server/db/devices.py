@@ -16,7 +16,7 @@ from sqlalchemy import ColumnElement, Connection, Row, bindparam, delete, func, 
 
 from edgeops import limits
 from edgeops.protocol.keys import PublicKey
-from edgeops.protocol.messages import Desired, DesiredDeployment, Intent, Presence, Reported
+from edgeops.protocol.messages import Desired, DesiredDeployment, Intent, Maintenance, Presence, Reported, Shadowing
 from edgeops.protocol.topics import DownKind
 from fleet_server.db import events, outbox, settings
 from fleet_server.db.events import EventKind
@@ -289,6 +289,8 @@ def set_desired(connection: Connection, device_id: str, wanted: DesiredDeploymen
         "installation_id": wanted.installation,
         "intent": wanted.intent,
         "trial_inferences": wanted.trial_inferences,
+        "shadowing": msgspec.to_builtins(wanted.shadowing),
+        "maintenance": msgspec.to_builtins(wanted.maintenance),
         "updated_at": now,
     }
     statement = insert(connection, desired).values(device_id=device_id, deployment=wanted.deployment, **values)
@@ -351,6 +353,8 @@ def wanted_by_device(connection: Connection, device_ids: Sequence[str]) -> dict[
             installation=row.installation_id,
             intent=Intent(row.intent),
             trial_inferences=row.trial_inferences,
+            shadowing=msgspec.convert(row.shadowing, Shadowing | None),
+            maintenance=msgspec.convert(row.maintenance, tuple[Maintenance, ...]),
         )
         found[row.device_id].append(wanted)
     return found

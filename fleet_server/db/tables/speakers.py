@@ -82,5 +82,8 @@ desired = Table(
     Column("installation_id", Text),
     Column("intent", Text, nullable=False),
     Column("trial_inferences", Integer, nullable=False),
+    #: As they travel: `edgeops.protocol.messages.Shadowing`, and a list of `Maintenance`.
+    Column("shadowing", Json),
+    Column("maintenance", Json, nullable=False, default=[]),
     Column("updated_at", Instant, nullable=False),
 )

@@ -251,6 +251,8 @@ def upgrade() -> None:
         sa.Column("installation_id", sa.Text(), nullable=True),
         sa.Column("intent", sa.Text(), nullable=False),
         sa.Column("trial_inferences", sa.Integer(), nullable=False),
+        sa.Column("shadowing", sa.LargeBinary(), nullable=True),
+        sa.Column("maintenance", sa.LargeBinary(), nullable=False),
         sa.Column("updated_at", sa.BigInteger(), nullable=False),
         sa.ForeignKeyConstraint(
             ["device_id"],
