@@ -317,7 +317,7 @@ class DeploymentCore:
 
     def _arrange(self, charge: Charge | None) -> None:
         """Give every model its rows and every sink its voice: actuating ones never hear a candidate in TRIAL."""
-        lanes = [lane for lane in (self._lane, self._beside and self._beside.lane) if lane is not None]
+        lanes = self._lanes()
         if charge is None:
             self._lane, self._beside, self.columns, self.needed = None, None, (), ()
         else:
@@ -340,6 +340,10 @@ class DeploymentCore:
         lane = next((lane for lane in lanes if lane.charge == charge), None) or Lane(charge)
         lane.read(self.columns)
         return lane
+
+    def _lanes(self) -> list[Lane]:
+        lanes = [] if self._lane is None else [self._lane]
+        return lanes if self._beside is None else [*lanes, self._beside.lane]
 
     def _pairing(self, charge: Charge) -> Pairing | None:
         if self._shadow is None:
@@ -462,8 +466,7 @@ class DeploymentCore:
             self._lane.sketcher.clear()
 
     def _heard(self) -> list[Sink]:
-        lanes = (self._lane, self._beside and self._beside.lane)
-        return [sink for lane in lanes if lane is not None for sink in lane.sinks]
+        return [sink for lane in self._lanes() for sink in lane.sinks]
 
     def _flush_sinks(self) -> None:
         now_ns = self._clock_ns()

@@ -289,7 +289,8 @@ class Feed:
         if plan != self._plan:
             self._arrange(*plan)
             self._plan = plan
-        wanted = {entry.digest for entry in (active, candidate, shadow and shadow.charge) if entry is not None}
+        beside = None if shadow is None else shadow.charge
+        wanted = {entry.digest for entry in (active, candidate, beside) if entry is not None}
         for digest in [digest for digest in self._models if digest not in wanted]:
             self._models.pop(digest).close()
 

@@ -43,8 +43,8 @@ def started(bake: Bake) -> Bake:
 
 
 def passed(bake: Bake, milliseconds: int) -> Bake:
-    """The agent ran for so long; a start that lasts was no crash."""
-    starts = 0 if milliseconds >= _NOTED_MS else bake.starts
+    """The agent ran for so long; a start that lasts was no crash, unless it lasted because there was no shadow."""
+    starts = 0 if milliseconds >= _NOTED_MS and not _crashes(bake) else bake.starts
     return msgspec.structs.replace(bake, passed_ms=bake.passed_ms + milliseconds, starts=starts)
 
 
@@ -61,8 +61,11 @@ def shadowing_of(update: Update, bake: Bake | None) -> Shadowing | None:
         return wanted.shadowing
     if bake is None or bake.passed_ms >= wanted.shadowing.for_ms:
         return None
-    crashes = bake.starts > limits.SHADOW_STARTS
-    return msgspec.structs.replace(wanted.shadowing, share=0.0) if crashes else wanted.shadowing
+    return msgspec.structs.replace(wanted.shadowing, share=0.0) if _crashes(bake) else wanted.shadowing
+
+
+def _crashes(bake: Bake) -> bool:
+    return bake.starts > limits.SHADOW_STARTS
 
 
 def _commit(bake: Bake) -> tuple[int, int, int]:

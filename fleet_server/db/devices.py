@@ -16,7 +16,15 @@ from sqlalchemy import ColumnElement, Connection, Row, bindparam, delete, func, 
 
 from edgeops import limits
 from edgeops.protocol.keys import PublicKey
-from edgeops.protocol.messages import Desired, DesiredDeployment, Intent, Maintenance, Presence, Reported, Shadowing
+from edgeops.protocol.messages import (
+    Desired,
+    DesiredDeployment,
+    Intent,
+    Maintenance,
+    Presence,
+    Reported,
+    Shadowing,
+)
 from edgeops.protocol.topics import DownKind
 from fleet_server.db import events, outbox, settings
 from fleet_server.db.events import EventKind
@@ -32,6 +40,7 @@ class Device:
     name: str
     #: Machine id or board serial, as told at enrolment.
     hardware: str
+    #: This server's, and those that its owner gave it.
     labels: Mapping[str, str]
     enrolled_at: datetime
     removed_at: datetime | None
@@ -289,8 +298,8 @@ def set_desired(connection: Connection, device_id: str, wanted: DesiredDeploymen
         "installation_id": wanted.installation,
         "intent": wanted.intent,
         "trial_inferences": wanted.trial_inferences,
-        "shadowing": msgspec.to_builtins(wanted.shadowing),
-        "maintenance": msgspec.to_builtins(wanted.maintenance),
+        "shadowing": wanted.shadowing,
+        "maintenance": wanted.maintenance,
         "updated_at": now,
     }
     statement = insert(connection, desired).values(device_id=device_id, deployment=wanted.deployment, **values)
@@ -346,18 +355,22 @@ def wanted_by_device(connection: Connection, device_ids: Sequence[str]) -> dict[
     query = select(desired).where(desired.c.device_id.in_(device_ids)).order_by(desired.c.deployment)
     found: dict[str, list[DesiredDeployment]] = {device_id: [] for device_id in device_ids}
     for row in connection.execute(query):
-        wanted = DesiredDeployment(
-            deployment=row.deployment,
-            target=row.target,
-            digest=row.digest,
-            installation=row.installation_id,
-            intent=Intent(row.intent),
-            trial_inferences=row.trial_inferences,
-            shadowing=msgspec.convert(row.shadowing, Shadowing | None),
-            maintenance=msgspec.convert(row.maintenance, tuple[Maintenance, ...]),
-        )
-        found[row.device_id].append(wanted)
+        found[row.device_id].append(desired_deployment(row))
     return found
+
+
+def desired_deployment(row: Row[Any]) -> DesiredDeployment:
+    """A row of the table `desired`."""
+    return DesiredDeployment(
+        deployment=row.deployment,
+        target=row.target,
+        digest=row.digest,
+        installation=row.installation_id,
+        intent=Intent(row.intent),
+        trial_inferences=row.trial_inferences,
+        shadowing=None if row.shadowing is None else msgspec.convert(row.shadowing, Shadowing),
+        maintenance=msgspec.convert(row.maintenance, tuple[Maintenance, ...]),
+    )
 
 
 def ids_with_desired(connection: Connection) -> tuple[str, ...]:
@@ -375,5 +388,9 @@ def _is_silent(now: datetime) -> ColumnElement[bool]:
 def _device(row: Row[Any]) -> Device:
     values = dict(row._mapping)  # noqa: SLF001 - SQLAlchemy's public name
     values["presence"] = Presence(row.presence)
-    values["reported"] = None if row.reported is None else msgspec.convert(row.reported, Reported)
+    reported = None if row.reported is None else msgspec.convert(row.reported, Reported)
+    values["reported"] = reported
+    if reported is not None:
+        # What this server says of a device outweighs what the device says of itself.
+        values["labels"] = {**reported.facts.labels, **row.labels}
     return Device(**values)

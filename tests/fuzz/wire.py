@@ -127,7 +127,7 @@ def _body(kind: Any, example: messages.Body) -> Parser:
 # -- what the two ends make of it ---------------------------------------------------------
 
 _ASKED = Nomination(
-    id="nominate-1", retraining_id="retrain-1", device_id="camera-1", deployment="digits", digest=_DIGEST, count=5,
+    id="nominate-1", asker="retrain-1", device_id="camera-1", deployment="digits", digest=_DIGEST, count=5,
     asked_at=_AT, repeated_at=_AT, answered_at=None, samples=0, detail="",
 )  # fmt: skip
 

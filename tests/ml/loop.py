@@ -115,7 +115,13 @@ class Loop:
             )
             for one in seen:
                 asked = nominations.add(
-                    connection, retraining_id=retraining, device_id=one.device, count=len(one.values), now=now
+                    connection,
+                    asker=retraining,
+                    device_id=one.device,
+                    deployment=DEPLOYMENT,
+                    digest=self.digest,
+                    count=len(one.values),
+                    now=now,
                 )
                 given = []
                 for place, (values, label) in enumerate(zip(one.values, one.labels, strict=True)):

@@ -49,7 +49,8 @@ class QueuedSample(Answer):
 
     sample_id: str
     model: str
-    retraining_id: str
+    #: The retraining or rollout that asks.
+    asker: str
     device_id: str
     deployment: str
     input_id: str
@@ -118,8 +119,8 @@ class Label(Answer):
     author: str
     remark: str = ""
     at: AwareDatetime
-    #: The retraining that asked for it; null = it came by itself.
-    retraining_id: str | None = None
+    #: The retraining or rollout that asked for it; null = it came by itself.
+    asker: str | None = None
 
 
 class FeedbackRequest(Request):

@@ -13,7 +13,8 @@ from edgeops.protocol.messages import Paired, Window
 from edgeops.rollout.health.spread import Spread, spread_of, step_of
 from edgeops.rollout.health.sums import plus
 
-#: A window with fewer answers has no percentiles worth comparing.
+#: A window with fewer answers has no 95th percentile that could be compared with another window's. Of pairs any number
+#: will do, for both models have as many.
 LATENCY_ROWS = 10
 
 
@@ -36,7 +37,6 @@ class Period(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     dropped: int = 0
     duration_ms: int = 0
     #: Of windows with enough rows, in microseconds.
-    latency_p50: Spread = Spread()
     latency_p95: Spread = Spread()
     inputs: Inputs = Inputs()
     #: Starts of the agent that nobody asked for.
@@ -55,8 +55,7 @@ class Pairs(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     skipped: int = 0
     #: `edgeops.rollout.agreement`; the shadow is the incumbent.
     cells: tuple[int, ...] = ()
-    #: New by old, and both by themselves in microseconds: of windows with enough pairs.
-    ratio_p50: Spread = Spread()
+    #: New by old, and both by themselves in microseconds.
     ratio_p95: Spread = Spread()
     new_p95: Spread = Spread()
     old_p95: Spread = Spread()
@@ -108,31 +107,26 @@ def _period_of(window: Window, inputs: Inputs | None) -> Period:
         errors=window.errors,
         dropped=window.dropped,
         duration_ms=window.duration_ms,
-        latency_p50=_latency(window.rows, window.latency_p50_us),
-        latency_p95=_latency(window.rows, window.latency_p95_us),
+        latency_p95=_latency(window.latency_p95_us if window.rows >= LATENCY_ROWS else 0),
         inputs=inputs or Inputs(),
     )
 
 
 def _pairs_of(paired: Paired) -> Pairs:
-    rows = paired.rows
+    new_us, old_us = paired.latency_p95_us, paired.shadow_latency_p95_us
     return Pairs(
         windows=1,
-        rows=rows,
+        rows=paired.rows,
         new_errors=paired.errors,
         old_errors=paired.shadow_errors,
         skipped=paired.skipped,
-        cells=paired.cells,
-        ratio_p50=_ratio(rows, paired.latency_p50_us, paired.shadow_latency_p50_us),
-        ratio_p95=_ratio(rows, paired.latency_p95_us, paired.shadow_latency_p95_us),
-        new_p95=_latency(rows, paired.latency_p95_us),
-        old_p95=_latency(rows, paired.shadow_latency_p95_us),
+        cells=paired.cells if any(paired.cells) else (),
+        ratio_p95=_latency(new_us / old_us if old_us else 0),
+        new_p95=_latency(new_us),
+        old_p95=_latency(old_us),
     )
 
 
-def _latency(rows: int, latency_us: int) -> Spread:
-    return spread_of([step_of(latency_us)] if rows >= LATENCY_ROWS and latency_us > 0 else [])
-
-
-def _ratio(rows: int, new_us: int, old_us: int) -> Spread:
-    return spread_of([step_of(new_us / old_us)] if rows >= LATENCY_ROWS and new_us > 0 and old_us > 0 else [])
+def _latency(value: float) -> Spread:
+    """0 = not known."""
+    return spread_of([step_of(value)] if value > 0 else [])

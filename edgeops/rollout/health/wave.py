@@ -7,7 +7,7 @@ out of the sums and puts in what it adds now. The control share is another such 
 import msgspec
 
 from edgeops.rollout.health.device import DeviceHealth, Pairs, Period
-from edgeops.rollout.health.spread import Spread, moved, spread_of, step_of
+from edgeops.rollout.health.spread import Spread, moved
 from edgeops.rollout.health.sums import minus, plus
 
 
@@ -23,10 +23,11 @@ class Shown(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     before: Period = Period()
     since: Period = Period()
     pairs: Pairs = Pairs()
-    #: Each device against its own past: latency of its windows since by its median before, memory new by old.
-    own_p50: Spread = Spread()
+    #: Each device against its own past: the 95th percentile of its windows since by its median before.
     own_p95: Spread = Spread()
-    memory: Spread = Spread()
+    #: New and old, over devices of which both are known.
+    memory_bytes: int = 0
+    memory_before_bytes: int = 0
 
 
 class Labels(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
@@ -75,6 +76,7 @@ class WaveHealth(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
 
 def shown_by(device: DeviceHealth) -> Shown:
     """What one device adds."""
+    has_memory = device.memory_bytes > 0 and device.memory_before_bytes > 0
     return Shown(
         devices=1,
         heard=int(device.since.rows + device.since.errors > 0),
@@ -83,9 +85,9 @@ def shown_by(device: DeviceHealth) -> Shown:
         before=device.before,
         since=device.since,
         pairs=device.pairs,
-        own_p50=_against(device.since.latency_p50, device.before.latency_p50),
         own_p95=_against(device.since.latency_p95, device.before.latency_p95),
-        memory=_memory_of(device),
+        memory_bytes=device.memory_bytes if has_memory else 0,
+        memory_before_bytes=device.memory_before_bytes if has_memory else 0,
     )
 
 
@@ -107,9 +109,3 @@ def replaced(shown: Shown, old: DeviceHealth, new: DeviceHealth) -> Shown:
 def _against(since: Spread, before: Spread) -> Spread:
     centre = before.median
     return Spread() if centre is None else moved(since, -centre)
-
-
-def _memory_of(device: DeviceHealth) -> Spread:
-    if device.memory_bytes <= 0 or device.memory_before_bytes <= 0:
-        return Spread()
-    return spread_of([step_of(device.memory_bytes / device.memory_before_bytes)])
