@@ -30,11 +30,16 @@ MAX_SAMPLES_PER_RECORD = 64
 #: Cells in which a window tells how two models agree: 32 classes by 32.
 MAX_AGREEMENT_CELLS = 1_024
 MAX_MAINTENANCE_WINDOWS = 8
+#: What the owner of a device says of a hold.
+MAX_HOLD_REASON_LENGTH = 200
 #: Named deployments on one device.
 MAX_DEPLOYMENTS = 16
 #: A name or version that a device tells about itself, and how many counters it tells.
 MAX_FACT_LENGTH = 100
 MAX_COUNTERS = 256
+#: What its owner calls it by, and columns of one deployment's source that it tells.
+MAX_DEVICE_LABELS = 32
+MAX_SENSORS = 256
 #: Error texts that travel.
 MAX_DETAIL_LENGTH = 500
 

@@ -40,6 +40,7 @@ class Device:
     name: str
     #: Machine id or board serial, as told at enrolment.
     hardware: str
+    #: This server's, and those that its owner gave it.
     labels: Mapping[str, str]
     enrolled_at: datetime
     removed_at: datetime | None
@@ -392,5 +393,9 @@ def _is_silent(now: datetime) -> ColumnElement[bool]:
 def _device(row: Row[Any]) -> Device:
     values = dict(row._mapping)  # noqa: SLF001 - SQLAlchemy's public name
     values["presence"] = Presence(row.presence)
-    values["reported"] = None if row.reported is None else msgspec.convert(row.reported, Reported)
+    reported = None if row.reported is None else msgspec.convert(row.reported, Reported)
+    values["reported"] = reported
+    if reported is not None:
+        # What this server says of a device outweighs what the device says of itself.
+        values["labels"] = {**reported.facts.labels, **row.labels}
     return Device(**values)
