@@ -15,7 +15,7 @@ import secrets
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import wraps
-from typing import Annotated, Any
+from typing import Annotated, Any, TypeVar
 
 import msgspec
 from cryptography.hazmat.primitives.ciphers.aead import ChaCha20Poly1305
@@ -30,6 +30,8 @@ from fleet_server.api.problems import FieldError
 from fleet_server.api.server import Server, ServerOf
 from fleet_server.db import idempotency
 from fleet_server.db.database import Connection
+
+_A = TypeVar("_A", bound=Answer | Response)
 
 HEADER = "Idempotency-Key"
 
@@ -68,7 +70,7 @@ class Once:
     response: Response
     key: str | None
 
-    def __call__(self, act: Callable[[], Answer | Response], *, said: bytes, status: int) -> Answer | Response:
+    def __call__(self, act: Callable[[], _A], *, said: bytes, status: int) -> _A | Response:
         """The answer of `act`, or the one that the same request had before; `said` = what was sent in the body.
 
         Raises:
