@@ -1,5 +1,6 @@
-"""For all tests: the network is this machine's loopback, whatever the code under test tries."""
+"""For all tests: the network is this machine's loopback, whatever the code under test tries; Ctrl-C reaches children."""
 
+import signal
 import socket
 
 import pytest
@@ -24,3 +25,11 @@ def _loopback_only():
     socket.socket.connect = guarded
     yield
     socket.socket.connect = connect
+
+
+@pytest.fixture(autouse=True, scope="session")
+def _interruptible():
+    """Children inherit that SIGINT is ignored, as a shell does for what runs in its background; tests send it to them."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)

@@ -15,6 +15,7 @@ from fleet_server.api.pages import PagingOf
 from fleet_server.api.server import Server, ServerOf
 from fleet_server.db import rollouts
 from fleet_server.db.database import Connection
+from fleet_server.rollout_plans import Order
 
 router = APIRouter(prefix="/rollouts", tags=["rollouts"], route_class=Act)
 
@@ -22,7 +23,7 @@ router = APIRouter(prefix="/rollouts", tags=["rollouts"], route_class=Act)
 @router.post("", status_code=201)
 def create_rollout(server: ServerOf, caller: Operator, editions: EditionsOf, wanted: RolloutRequest) -> Rollout:
     """Begin to bring a published artifact to the devices that `to` selects, wave by wave."""
-    order = engine.Order(
+    order = Order(
         model=wanted.model,
         version=wanted.version,
         variant=wanted.variant,
