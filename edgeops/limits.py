@@ -287,6 +287,13 @@ MAX_STREAMS = 100
 STREAM_HEARTBEAT = timedelta(seconds=15)
 STREAM_LIFE = timedelta(minutes=15)
 
+#: For so long a request that comes again with its Idempotency-Key gets the first answer; of one token, its newest keys.
+IDEMPOTENCY_LIFE = timedelta(days=1)
+IDEMPOTENCY_KEYS_PER_TOKEN = 1_000
+#: A client sends a request again of which it does not know whether it arrived: so often in all, and within this.
+REQUEST_TRIES = 3
+REQUEST_RETRY_WITHIN = timedelta(minutes=1)
+
 #: A backup tells how far it is after so many blobs.
 BACKUP_NEWS_EVERY = 100
 #: For so long `edgeops devices list` says that this server came out of a backup.

@@ -33,6 +33,7 @@ from fleet_server.api import (
     models,
     pins,
     predictions,
+    previews,
     problems,
     quarantine,
     ranges,
@@ -81,6 +82,7 @@ _NOUNS = (
     retraining,
     samples,
     jobs,
+    previews,
     rollouts,
 )
 

@@ -166,15 +166,20 @@ def set_labels(
 
     Raises:
         NotFoundError: no such device.
-        InputError: it would have too many.
+        InputError: it would have too many, or its owner says the one that is to go.
     """
     with database.write() as connection:
         device = roster.known(connection, device_id)
-        kept = {key: value for key, value in device.labels.items() if key not in without} | dict(wanted)
+        own = devices.labels_of(connection, device_id)
+        kept = {key: value for key, value in own.items() if key not in without} | dict(wanted)
+        stays = [key for key in without if key not in own and key in device.labels]
+        if stays:
+            words = f"the owner of {device_id} says {', '.join(stays)} in its configuration; change it there"
+            raise InputError(words, fields=[("#/remove", words)])
         if len(kept) > limits.MAX_LABELS:
             words = f"{len(kept)} labels; a device has {limits.MAX_LABELS} at most: remove some"
             raise InputError(words, fields=[("#/set", words)])
-        if kept == dict(device.labels):
+        if kept == own:
             return
         devices.set_labels(connection, device_id, kept)
         audit.append(connection, set_by, "device.labelled", device_id, {"labels": kept}, now)

@@ -1,13 +1,17 @@
 """Groups: devices under a name, by a selector or as a list."""
 
+from collections.abc import Callable
+
 from fastapi import APIRouter, Response
 
 from edgeops.api.shapes import Group, GroupRequest, Page
 from fleet_server import targets
 from fleet_server.api.callers import VIEWER, Operator
+from fleet_server.api.editions import EditionsOf
 from fleet_server.api.pages import PagingOf
 from fleet_server.api.server import ServerOf
 from fleet_server.db import groups
+from fleet_server.db.database import Connection
 
 router = APIRouter(prefix="/groups", tags=["devices"])
 
@@ -21,18 +25,19 @@ def list_groups(server: ServerOf, paging: PagingOf) -> Page[Group]:
 
 
 @router.get("/{name}", dependencies=[VIEWER])
-def read_group(server: ServerOf, name: str) -> Group:
+def read_group(server: ServerOf, editions: EditionsOf, name: str) -> Group:
     """One group with the devices that are in it now."""
     with server.database.read() as connection:
         group = targets.known_group(connection, name)
         members = targets.members(connection, group)
+    editions.show(group.revision)
     return _group(group).model_copy(update={"members": members})
 
 
 @router.put("/{name}")
-def write_group(server: ServerOf, caller: Operator, name: str, wanted: GroupRequest) -> Group:
+def write_group(server: ServerOf, caller: Operator, editions: EditionsOf, name: str, wanted: GroupRequest) -> Group:
     """Make a group, or make one of this name another; harmless to repeat."""
-    with server.database.write() as connection:
+    with editions.unchanged(server.database, _revision_of(name)), server.database.write() as connection:
         group = targets.set_group(
             connection,
             name,
@@ -41,15 +46,24 @@ def write_group(server: ServerOf, caller: Operator, name: str, wanted: GroupRequ
             set_by=caller.name,
             now=server.now(),
         )
+    editions.show(group.revision)
     return _group(group)
 
 
 @router.delete("/{name}", status_code=204)
-def remove_group(server: ServerOf, caller: Operator, name: str) -> Response:
+def remove_group(server: ServerOf, caller: Operator, editions: EditionsOf, name: str) -> Response:
     """Take a group away that no running rollout names."""
-    with server.database.write() as connection:
+    with editions.unchanged(server.database, _revision_of(name)), server.database.write() as connection:
         targets.remove_group(connection, name, removed_by=caller.name, now=server.now())
     return Response(status_code=204)
+
+
+def _revision_of(name: str) -> Callable[[Connection], int | None]:
+    def revision(connection: Connection) -> int | None:
+        group = groups.get(connection, name)
+        return None if group is None else group.revision
+
+    return revision
 
 
 def _group(group: groups.Group) -> Group:

@@ -9,11 +9,12 @@ from edgeops.rollout import pins as pinning
 from fleet_server import targets
 from fleet_server.api.callers import VIEWER, Operator
 from fleet_server.api.devices import read_device
+from fleet_server.api.once import Act
 from fleet_server.api.pages import PagingOf
 from fleet_server.api.server import ServerOf
 from fleet_server.db import pins
 
-router = APIRouter(tags=["devices"])
+router = APIRouter(tags=["devices"], route_class=Act)
 
 
 @router.get("/pins", dependencies=[VIEWER])

@@ -1,71 +1,30 @@
 """Rollouts: asked for by people, run by the engine."""
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Sequence
 
 import msgspec
 from fastapi import APIRouter
 
-from edgeops.api.shapes import (
-    FieldProblem,
-    Installation,
-    Page,
-    Placement,
-    PlannedWave,
-    Rollout,
-    RolloutPreview,
-    RolloutRequest,
-    Wave,
-    shape_of,
-)
+from edgeops.api.shapes import Installation, Page, Rollout, RolloutRequest, Wave, shape_of
 from edgeops.errors import NotFoundError
-from edgeops.rollout import targeting
 from fleet_server import engine
 from fleet_server.api.callers import VIEWER, Operator
-from fleet_server.api.pages import Ordinal, PagingOf
+from fleet_server.api.editions import Editions, EditionsOf
+from fleet_server.api.once import Act
+from fleet_server.api.pages import PagingOf
+from fleet_server.api.previews import order_of
 from fleet_server.api.server import Server, ServerOf
 from fleet_server.db import rollouts
-from fleet_server.rollout_plans import Order, plan_rollout
+from fleet_server.db.database import Connection
 
-router = APIRouter(prefix="/rollouts", tags=["rollouts"])
+router = APIRouter(prefix="/rollouts", tags=["rollouts"], route_class=Act)
 
 
 @router.post("", status_code=201)
-def create_rollout(server: ServerOf, caller: Operator, wanted: RolloutRequest) -> Rollout:
+def create_rollout(server: ServerOf, caller: Operator, editions: EditionsOf, wanted: RolloutRequest) -> Rollout:
     """Begin to bring a published artifact to the devices that `to` selects, wave by wave."""
-    order = _order(wanted, created_by=caller.name)
-    return _read(server, engine.create_rollout(server.database, order, server.now()))
-
-
-@router.post("/preview", dependencies=[VIEWER])
-def preview_rollout(server: ServerOf, paging: PagingOf, wanted: RolloutRequest) -> RolloutPreview:
-    """What a rollout would do if it were created now: every device that it means, its wave, and why it is left out.
-
-    Nothing is kept; each part is computed anew.
-    """
-    with server.database.read() as connection:
-        planned = plan_rollout(connection, _order(wanted, created_by=""), server.now())
-    plan = planned.plan
-    waves = plan.wave_of()
-    held_back = {one.id for wave in plan.waves if wave.control for one in wave.devices}
-    after = paging.after(Ordinal)
-    start = 0 if after is None else after + 1
-    part = paging.page(
-        tuple(enumerate(plan.placements))[start : start + paging.wanted],
-        key=lambda row: row[0],
-        shape=lambda row: _placement(row[1], waves, held_back),
-    )
-    return RolloutPreview(
-        matched=len(plan.placements),
-        asked=sum(one.is_in for one in plan.placements),
-        totals=plan.totals(),
-        waves=tuple(
-            PlannedWave(position=number, size=len(wave.devices), selector=wave.selector, control=wave.control)
-            for number, wave in enumerate(plan.waves)
-        ),
-        problems=tuple(FieldProblem(pointer=one.pointer, detail=one.detail) for one in planned.objections),
-        items=part.items,
-        next=part.next,
-    )
+    order = order_of(wanted, created_by=caller.name)
+    return _read(server, editions, engine.create_rollout(server.database, order, server.now()))
 
 
 @router.get("", dependencies=[VIEWER])
@@ -78,9 +37,9 @@ def list_rollouts(server: ServerOf, paging: PagingOf) -> Page[Rollout]:
 
 
 @router.get("/{rollout_id}", dependencies=[VIEWER])
-def read_rollout(server: ServerOf, rollout_id: str) -> Rollout:
+def read_rollout(server: ServerOf, editions: EditionsOf, rollout_id: str) -> Rollout:
     """One rollout with its waves."""
-    return _read(server, rollout_id)
+    return _read(server, editions, rollout_id)
 
 
 @router.get("/{rollout_id}/installations", dependencies=[VIEWER])
@@ -94,44 +53,24 @@ def list_installations(server: ServerOf, rollout_id: str, paging: PagingOf) -> P
 
 
 @router.post("/{rollout_id}/abort")
-def abort_rollout(server: ServerOf, caller: Operator, rollout_id: str) -> Rollout:
+def abort_rollout(server: ServerOf, caller: Operator, editions: EditionsOf, rollout_id: str) -> Rollout:
     """End a rollout: what committed stays, what was only offered is taken back."""
-    engine.abort_rollout(server.database, rollout_id, aborted_by=caller.name, now=server.now())
-    return _read(server, rollout_id)
+    with editions.unchanged(server.database, lambda connection: _revision(connection, rollout_id)):
+        engine.abort_rollout(server.database, rollout_id, aborted_by=caller.name, now=server.now())
+        return _read(server, editions, rollout_id)
 
 
-def _order(wanted: RolloutRequest, *, created_by: str) -> Order:
-    return Order(
-        model=wanted.model,
-        version=wanted.version,
-        variant=wanted.variant,
-        deployment=wanted.deployment,
-        selector=wanted.to,
-        waves=wanted.waves,
-        intent=wanted.intent,
-        created_by=created_by,
-        policy=wanted.policy,
-        continuous=wanted.continuous,
-    )
+def _revision(connection: Connection, rollout_id: str) -> int | None:
+    rollout = rollouts.get(connection, rollout_id)
+    return None if rollout is None else rollout.revision
 
 
-def _placement(one: targeting.Placement, waves: Mapping[str, int], held_back: Collection[str]) -> Placement:
-    return Placement(
-        device_id=one.device.id,
-        name=one.device.name,
-        online=one.device.online,
-        standing=one.standing,
-        reason=one.reason,
-        wave=waves.get(one.device.id),
-        control=one.device.id in held_back,
-    )
-
-
-def _read(server: Server, rollout_id: str) -> Rollout:
+def _read(server: Server, editions: Editions, rollout_id: str) -> Rollout:
     with server.database.read() as connection:
         rollout = rollouts.get(connection, rollout_id)
         if rollout is None:
             raise _unknown(rollout_id)
+        editions.show(rollout.revision)
         return _rollout(rollout, rollouts.waves_of(connection, rollout_id))
 
 

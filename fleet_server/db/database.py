@@ -6,13 +6,15 @@ reads first and writes later fails with SQLITE_BUSY_SNAPSHOT whatever the timeou
 (https://www.sqlite.org/isolation.html).
 """
 
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any, Self
 
 from sqlalchemy import Connection, Engine, create_engine, event
 from sqlalchemy.exc import OperationalError
+
+from fleet_server.db.together import CURRENT, Together
 
 #: `Connection` is what stores take; code outside this room names the type by importing it from here.
 __all__ = ["Connection", "Database", "is_outage"]
@@ -35,15 +37,54 @@ class Database:
 
     @contextmanager
     def read(self) -> Iterator[Connection]:
-        """A consistent view of `control`."""
+        """A consistent view of `control`; inside `together`, with what was written there so far."""
+        joined = self._joined()
+        if joined is not None and joined.connection is not None:
+            yield joined.connection
+            return
         with self.control.connect() as connection, connection.begin():
             yield connection
 
     @contextmanager
     def write(self) -> Iterator[Connection]:
-        """A transaction on `control` that holds the write lock from the start; commits at the end."""
-        with self.control.connect().execution_options(immediate=True) as connection, connection.begin():
-            yield connection
+        """A transaction on `control` that holds the write lock from the start; commits at the end.
+
+        Inside `together` it is a part of that one.
+        """
+        joined = self._joined()
+        if joined is None:
+            with self._transaction() as connection:
+                yield connection
+        else:
+            connection = joined.write()
+            with connection.begin_nested():
+                yield connection
+
+    @contextmanager
+    def together(self, begun: Callable[[Connection], None] | None = None) -> Iterator[Together]:
+        """Every `write` of this thread inside is part of one transaction; `begun` is its first act."""
+        outer = self._joined()
+        if outer is not None:
+            assert begun is None, "a transaction begins once"
+            yield outer
+            return
+        with ExitStack() as stack:
+            one = Together(lambda: stack.enter_context(self._transaction()), begun)
+            before = CURRENT.set((self, one))
+            try:
+                yield one
+            finally:
+                CURRENT.reset(before)
+        for act in one.afterwards:
+            act()
+
+    def when_committed(self, act: Callable[[], None]) -> None:
+        """Do this as soon as what was written counts: now, or after the transaction of `together`."""
+        joined = self._joined()
+        if joined is None:
+            act()
+        else:
+            joined.afterwards.append(act)
 
     @contextmanager
     def read_telemetry(self) -> Iterator[Connection]:
@@ -56,6 +97,15 @@ class Database:
         """A transaction on `telemetry` that holds the write lock from the start; commits at the end."""
         with self.telemetry.connect().execution_options(immediate=True) as connection, connection.begin():
             yield connection
+
+    @contextmanager
+    def _transaction(self) -> Iterator[Connection]:
+        with self.control.connect().execution_options(immediate=True) as connection, connection.begin():
+            yield connection
+
+    def _joined(self) -> Together | None:
+        current = CURRENT.get()
+        return current[1] if current is not None and current[0] is self else None
 
     def close(self) -> None:
         """Give back all connections."""

@@ -2,6 +2,7 @@
 
 from datetime import timedelta
 
+import msgspec
 import pytest
 
 from edgeops import limits
@@ -302,6 +303,22 @@ def test_a_device_has_only_so_many_labels(fleet):
     targets.set_labels(fleet.database, "dev-0", many, set_by="me", now=fleet.now)
     with pytest.raises(InputError, match="65 labels; a device has 64 at most"):
         targets.set_labels(fleet.database, "dev-0", {"more": ""}, set_by="me", now=fleet.now)
+
+
+def test_what_the_owner_says_of_a_device_is_not_kept_here_and_not_taken_away_here(fleet):
+    with fleet.database.write() as connection:
+        reported = devices.get(connection, "dev-0").reported
+        facts = msgspec.structs.replace(reported.facts, labels={"hall": "1", "site": "lab"})
+        devices.set_reported(connection, "dev-0", msgspec.structs.replace(reported, facts=facts), now=fleet.now)
+    targets.set_labels(fleet.database, "dev-0", {"hall": "2"}, set_by="me", now=fleet.now)
+    with fleet.database.read() as connection:
+        assert devices.get(connection, "dev-0").labels == {"hall": "2", "site": "lab"}
+        assert devices.labels_of(connection, "dev-0") == {"hall": "2"}
+    with pytest.raises(InputError, match="the owner of dev-0 says site in its configuration"):
+        targets.set_labels(fleet.database, "dev-0", {}, without=["site"], set_by="me", now=fleet.now)
+    targets.set_labels(fleet.database, "dev-0", {}, without=["hall"], set_by="me", now=fleet.now)
+    with fleet.database.read() as connection:
+        assert devices.get(connection, "dev-0").labels == {"hall": "1", "site": "lab"}
 
 
 def _running(deployment, digest):
