@@ -165,6 +165,10 @@ class Client:
         """Believe a device again that was in quarantine."""
         return self._wire.post(f"/devices/{_segment(device_id)}/release", shapes.Device)
 
+    def why(self, device_id: str) -> shapes.Why:
+        """What holds each deployment of a device."""
+        return self._wire.get(f"/devices/{_segment(device_id)}/why", shapes.Why)
+
     def label_device(self, device_id: str, labels: Mapping[str, str], *, without: Sequence[str] = ()) -> shapes.Device:
         """Give a device labels, and take others from it; those that are not named stay."""
         body = {"set": dict(labels), "remove": list(without)}

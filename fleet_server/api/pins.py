@@ -1,18 +1,31 @@
-"""Pins, which keep devices where they are, and labels, by which selectors find them."""
+"""What people decide about single devices: pins and labels; and why one does not turn to another model."""
 
 from typing import Annotated
 
 from fastapi import APIRouter, Query, Response
 
-from edgeops.api.shapes import Device, DeviceLabelsRequest, Id, Page, Pin, PinRequest, shape_of
+from edgeops.api.shapes import (
+    DeploymentWhy,
+    Device,
+    DeviceLabelsRequest,
+    Hindrance,
+    Id,
+    Page,
+    Pin,
+    PinRequest,
+    Why,
+    shape_of,
+)
 from edgeops.rollout import pins as pinning
-from fleet_server import targets
+from fleet_server import roster, targets
 from fleet_server.api.callers import VIEWER, Operator
 from fleet_server.api.devices import read_device
 from fleet_server.api.once import Act
 from fleet_server.api.pages import PagingOf
 from fleet_server.api.server import ServerOf
 from fleet_server.db import pins
+from fleet_server.why import Why as Held
+from fleet_server.why import why
 
 router = APIRouter(tags=["devices"], route_class=Act)
 
@@ -55,6 +68,15 @@ def unpin_device(
     return Response(status_code=204)
 
 
+@router.get("/devices/{device_id}/why", dependencies=[VIEWER])
+def read_why(server: ServerOf, device_id: str) -> Why:
+    """What holds each deployment of a device: gate, pin, window, incompatibility, silence, or nothing."""
+    with server.database.read() as connection:
+        device = roster.known(connection, device_id)
+        found = why(connection, device, server.now())
+    return Why(device_id=device_id, deployments=tuple(_why(one) for one in found))
+
+
 @router.post("/devices/{device_id}/labels")
 def label_device(server: ServerOf, caller: Operator, device_id: str, wanted: DeviceLabelsRequest) -> Device:
     """Give a device labels, and take others from it; those that are not named stay."""
@@ -62,3 +84,14 @@ def label_device(server: ServerOf, caller: Operator, device_id: str, wanted: Dev
         server.database, device_id, wanted.set, without=wanted.remove, set_by=caller.name, now=server.now()
     )
     return read_device(server, device_id)
+
+
+def _why(one: Held) -> DeploymentWhy:
+    situation = one.situation
+    return DeploymentWhy(
+        deployment=situation.deployment,
+        active=situation.active,
+        desired=situation.desired,
+        rollout_id=None if situation.part is None else situation.part.rollout_id,
+        hindrances=tuple(shape_of(Hindrance, each) for each in one.hindrances),
+    )

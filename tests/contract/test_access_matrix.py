@@ -67,6 +67,7 @@ LEAST_ROLE = {
     ("GET", "/api/v1/rollouts"): Role.VIEWER,
     ("GET", "/api/v1/rollouts/{rollout_id}"): Role.VIEWER,
     ("GET", "/api/v1/rollouts/{rollout_id}/installations"): Role.VIEWER,
+    ("GET", "/api/v1/devices/{device_id}/why"): Role.VIEWER,
     ("GET", "/api/v1/groups"): Role.VIEWER,
     ("GET", "/api/v1/groups/{name}"): Role.VIEWER,
     ("PUT", "/api/v1/groups/{name}"): Role.OPERATOR,

@@ -208,6 +208,36 @@ def test_commands_for_groups_pins_and_labels(command):
     assert command("devices", "label", "new-0001", "site")[0] == 2
 
 
+def test_why_is_told_for_every_deployment_of_a_device(command, client):
+    made = client.order_rollout(ORDER)
+    found = client.why("pump-0002")
+    (gas,) = found.deployments
+    assert (found.device_id, gas.deployment, gas.rollout_id) == ("pump-0002", "gas", made.id)
+    assert [one.cause for one in gas.hindrances] == ["health-gate", "silence"]
+    assert "none of 1 devices was asked yet" in gas.hindrances[0].words
+    code, out, _ = command("why", "pump-0002")
+    assert code == 0
+    assert out.splitlines()[1].split()[:2] == ["gas", "health-gate"]
+    assert json.loads(command("why", "pump-0002", "--json")[1])["device_id"] == "pump-0002"
+    assert client.why("odd-0001").deployments[0].hindrances[0].cause == "unwanted"
+    assert "new-0001 reports no deployment" in command("why", "new-0001")[1]
+    assert command("why", "gone-0001")[0] == 3
+    client.abort_rollout(made.id)
+
+
+def test_an_edition_that_was_not_seen_is_not_overwritten(fleet, client):
+    client.groups.put("canaries", selector="all")
+    etag = fleet.request("GET", "/api/v1/groups/canaries", role=Role.VIEWER).headers["etag"]
+    client.groups.put("canaries", selector="online")
+    for method, body in (("PUT", {"selector": "all"}), ("DELETE", None)):
+        answer = fleet.request(
+            method, "/api/v1/groups/canaries", role=Role.OPERATOR, json=body, headers={"If-Match": etag}
+        )
+        assert_problem(answer, 412)
+    assert client.groups.get("canaries").selector == "online"
+    client.groups.remove("canaries")
+
+
 def test_a_group_that_a_rollout_names_is_kept(fleet, client):
     client.groups.put("canaries", device_ids=["pump-0001"])
     made = client.order_rollout(ORDER | {"to": "group=canaries"})

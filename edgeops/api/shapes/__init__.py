@@ -72,14 +72,17 @@ from edgeops.api.shapes.shape import (
     shape_of,
 )
 from edgeops.api.shapes.targets import (
+    DeploymentWhy,
     DeviceLabelsRequest,
     Group,
     GroupRequest,
+    Hindrance,
     Pin,
     PinRequest,
     Placement,
     PlannedWave,
     RolloutPreview,
+    Why,
 )
 from edgeops.api.shapes.telemetry import (
     ChannelSummary,
@@ -107,6 +110,7 @@ __all__ = [
     "Dataset",
     "DatasetRequest",
     "DeploymentReport",
+    "DeploymentWhy",
     "DesiredDeployment",
     "Device",
     "DeviceFacts",
@@ -126,6 +130,7 @@ __all__ = [
     "Group",
     "GroupRequest",
     "Health",
+    "Hindrance",
     "Id",
     "Installation",
     "Job",
@@ -183,6 +188,7 @@ __all__ = [
     "TokenRequest",
     "Version",
     "Wave",
+    "Why",
     "WithdrawRequest",
     "checked",
     "read",

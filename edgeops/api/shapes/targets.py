@@ -85,6 +85,35 @@ class Placement(Answer):
     control: bool = False
 
 
+class Hindrance(Answer):
+    """One cause that holds a deployment."""
+
+    #: A `Cause` of `edgeops.rollout.hindrance`; `none` = it runs what it should.
+    cause: str
+    words: str
+    #: When it ends by itself; null = that is not known.
+    until: AwareDatetime | None = None
+
+
+class DeploymentWhy(Answer):
+    """Why one deployment does not turn to another model now."""
+
+    deployment: str
+    active: str | None = None
+    desired: str | None = None
+    #: The rollout that its newest part belongs to.
+    rollout_id: str | None = None
+    #: Never empty; the one that decides first.
+    hindrances: tuple[Hindrance, ...]
+
+
+class Why(Answer):
+    """What holds a device, deployment by deployment."""
+
+    device_id: str
+    deployments: tuple[DeploymentWhy, ...]
+
+
 class PlannedWave(Answer):
     """One wave as it would be."""
 
