@@ -9,7 +9,7 @@ branch_labels = None
 depends_on = None
 
 
-def upgrade() -> None:
+def upgrade() -> None:  # noqa: PLR0915 - one statement a table
     op.create_table(
         "api_tokens",
         sa.Column("id", sa.Text(), nullable=False),
@@ -141,6 +141,17 @@ def upgrade() -> None:
     )
     op.create_index("ix_findings_model", "findings", ["model", "first_at"], unique=False)
     op.create_index("ix_findings_stream", "findings", ["digest", "deployment", "device_id", "first_at"], unique=False)
+    op.create_table(
+        "idempotency_keys",
+        sa.Column("id", sa.Text(), nullable=False),
+        sa.Column("token_id", sa.Text(), nullable=False),
+        sa.Column("asked", sa.Text(), nullable=False),
+        sa.Column("answer", sa.LargeBinary(), nullable=False),
+        sa.Column("created_at", sa.BigInteger(), nullable=False),
+        sa.PrimaryKeyConstraint("id"),
+    )
+    op.create_index("ix_idempotency_keys_age", "idempotency_keys", ["created_at"], unique=False)
+    op.create_index("ix_idempotency_keys_token", "idempotency_keys", ["token_id", "created_at"], unique=False)
     op.create_table(
         "jobs",
         sa.Column("id", sa.Text(), nullable=False),
