@@ -9,7 +9,12 @@ branch_labels = None
 depends_on = None
 
 
-def upgrade() -> None:  # noqa: PLR0915 - one statement a table
+def upgrade() -> None:
+    _a_to_i()
+    _j_to_z()
+
+
+def _a_to_i() -> None:
     op.create_table(
         "api_tokens",
         sa.Column("id", sa.Text(), nullable=False),
@@ -152,6 +157,9 @@ def upgrade() -> None:  # noqa: PLR0915 - one statement a table
     )
     op.create_index("ix_idempotency_keys_age", "idempotency_keys", ["created_at"], unique=False)
     op.create_index("ix_idempotency_keys_token", "idempotency_keys", ["token_id", "created_at"], unique=False)
+
+
+def _j_to_z() -> None:
     op.create_table(
         "jobs",
         sa.Column("id", sa.Text(), nullable=False),
