@@ -15,6 +15,7 @@ from edgeops.cli import (
     demo,
     devices,
     drift,
+    incident,
     job,
     key,
     label,
@@ -52,6 +53,7 @@ app.add_typer(label.app, name="label")
 app.add_typer(retrain.app, name="retrain")
 app.add_typer(devices.app, name="devices")
 app.add_typer(quarantine.app, name="quarantine")
+app.add_typer(incident.app, name="incident")
 app.add_typer(telemetry.app, name="telemetry")
 app.add_typer(job.app, name="job")
 app.add_typer(key.app, name="key")

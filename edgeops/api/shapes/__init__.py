@@ -16,6 +16,7 @@ from edgeops.api.shapes.enrolment import (
     EnrolRequest,
 )
 from edgeops.api.shapes.events import ATTEMPTS, Event, QuarantinedMessage
+from edgeops.api.shapes.incidents import CloseRequest, Incident
 from edgeops.api.shapes.jobs import Job, JobState
 from edgeops.api.shapes.keys import Key, KeyRole, Keys, NextKey, NextKeyRequest, SignedToday, Submitted
 from edgeops.api.shapes.labels import (
@@ -94,6 +95,7 @@ __all__ = [
     "BrokerAccess",
     "ChannelDrift",
     "ChannelSummary",
+    "CloseRequest",
     "Dataset",
     "DatasetRequest",
     "DeploymentReport",
@@ -114,6 +116,7 @@ __all__ = [
     "FleetHour",
     "Health",
     "Id",
+    "Incident",
     "Installation",
     "Job",
     "JobState",
