@@ -21,10 +21,10 @@ from fleet_server.artifacts import Artifacts
 from fleet_server.blobs import Blobs
 from fleet_server.config import ServerConfig
 from fleet_server.db import devices, events, findings, ingest, models, tables
-from fleet_server.db.database import Database
 from fleet_server.db.events import EventKind
 from fleet_server.monitoring import Monitoring
 from tests.golden.tiny import tiny_artifact, tiny_rows
+from tests.stores import database_in
 from tests.unit.run_rows import add_run
 
 START = datetime(2026, 11, 23, 12, tzinfo=UTC)
@@ -102,7 +102,7 @@ class DriftRig:
             self.enrol(device_id)
 
     def _fresh(self):
-        database = Database.in_folder(self.config.db)
+        database = database_in(self.config.db)
         # Nothing here is about power cuts, and waiting for the disk is most of the time.
         for engine in (database.control, database.telemetry):
             event.listen(engine, "connect", lambda one, _: one.execute("PRAGMA synchronous = OFF"))
