@@ -390,6 +390,8 @@ HEALTH_MEMORY_RISE_BYTES = 4 * 1024 * 1024
 #: What a shadow answers of the inputs, and of one core may take.
 SHADOW_SHARE = 0.2
 SHADOW_CPU = 0.1
+#: A device that runs something else than it shall is told again what that is, once in this.
+ASKED_AGAIN_AFTER = timedelta(minutes=10)
 #: The pause before a device is asked again.
 INSTALLATION_RETRY_AFTER = timedelta(minutes=1)
 

@@ -17,6 +17,7 @@ from edgeops.api.shapes.enrolment import (
 )
 from edgeops.api.shapes.events import ATTEMPTS, Event, QuarantinedMessage
 from edgeops.api.shapes.evidence import Evidence, EvidenceFinding, WaveEvidence
+from edgeops.api.shapes.incidents import CloseRequest, Incident
 from edgeops.api.shapes.jobs import Job, JobState
 from edgeops.api.shapes.keys import Key, KeyRole, Keys, NextKey, NextKeyRequest, SignedToday, Submitted
 from edgeops.api.shapes.labels import (
@@ -108,6 +109,7 @@ __all__ = [
     "BrokerAccess",
     "ChannelDrift",
     "ChannelSummary",
+    "CloseRequest",
     "Dataset",
     "DatasetRequest",
     "DeploymentReport",
@@ -135,6 +137,7 @@ __all__ = [
     "Health",
     "Hindrance",
     "Id",
+    "Incident",
     "Installation",
     "Job",
     "JobState",

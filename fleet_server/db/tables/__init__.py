@@ -4,6 +4,7 @@ Ids are text made by the server, times aware UTC, documents JSON. A row that oth
 is announced in `events` in the same transaction.
 """
 
+from fleet_server.db.tables.incidents import incidents
 from fleet_server.db.tables.loop import findings, label_queue, labels, nominations, retrain_policies, retrainings
 from fleet_server.db.tables.models import aliases, artifacts, datasets, jobs, models, runs, snapshots, versions
 from fleet_server.db.tables.records import marks, predictions, quarantine, rollups, samples, spools, windows
@@ -29,6 +30,7 @@ __all__ = [
     "events",
     "findings",
     "idempotency_keys",
+    "incidents",
     "installations",
     "jobs",
     "label_queue",

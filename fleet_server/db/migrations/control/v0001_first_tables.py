@@ -303,6 +303,29 @@ def _j_to_z() -> None:
         sa.PrimaryKeyConstraint("device_id", "key_id"),
     )
     op.create_table(
+        "incidents",
+        sa.Column("id", sa.Text(), nullable=False),
+        sa.Column("device_id", sa.Text(), nullable=False),
+        sa.Column("deployment", sa.Text(), nullable=False),
+        sa.Column("cause", sa.Text(), nullable=False),
+        sa.Column("should", sa.Text(), nullable=True),
+        sa.Column("runs", sa.Text(), nullable=True),
+        sa.Column("installation_id", sa.Text(), nullable=True),
+        sa.Column("detail", sa.Text(), nullable=False),
+        sa.Column("opened_at", sa.BigInteger(), nullable=False),
+        sa.Column("last_at", sa.BigInteger(), nullable=False),
+        sa.Column("asked", sa.Integer(), nullable=False),
+        sa.Column("asked_at", sa.BigInteger(), nullable=True),
+        sa.Column("closed_at", sa.BigInteger(), nullable=True),
+        sa.Column("closed_by", sa.Text(), nullable=False),
+        sa.Column("remark", sa.Text(), nullable=False),
+        sa.Column("ended_at", sa.BigInteger(), nullable=True),
+        sa.ForeignKeyConstraint(["device_id"], ["devices.id"]),
+        sa.PrimaryKeyConstraint("id"),
+    )
+    op.create_index("ix_incidents_device", "incidents", ["device_id", "ended_at"], unique=False)
+    op.create_index("ix_incidents_opened", "incidents", ["opened_at", "id"], unique=False)
+    op.create_table(
         "label_queue",
         sa.Column("sample_id", sa.Text(), nullable=False),
         sa.Column("model", sa.Text(), nullable=False),
