@@ -24,6 +24,7 @@ from fleet_server.api import (
     drift,
     enrolment,
     events,
+    evidence,
     fleet,
     health,
     jobs,
@@ -78,6 +79,7 @@ _NOUNS = (
     samples,
     jobs,
     rollouts,
+    evidence,
 )
 
 _log = logging.getLogger(__name__)

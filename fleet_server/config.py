@@ -45,6 +45,8 @@ class ServerConfig:
     tls: bool = False
     #: Host names and addresses under which devices reach this server, the first one before all.
     names: tuple[str, ...] = ()
+    #: A PostgreSQL database as libpq names it, without a password; None = two files in the data folder.
+    database: str | None = None
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "data", self.data.absolute())

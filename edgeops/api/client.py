@@ -602,6 +602,10 @@ class Client:
         """Offer to no further device."""
         return self._wire.post(f"/rollouts/{_segment(rollout_id)}/abort", shapes.Rollout)
 
+    def evidence(self, rollout_id: str) -> shapes.Evidence:
+        """What the waves of a rollout have shown."""
+        return self._wire.get(f"/rollouts/{_segment(rollout_id)}/evidence", shapes.Evidence)
+
     def installations(self, rollout_id: str) -> Iterator[shapes.Installation]:
         """Each deployment's part in a rollout."""
         return self._wire.pages(f"/rollouts/{_segment(rollout_id)}/installations", shapes.Page[shapes.Installation])

@@ -58,6 +58,7 @@ LEAST_ROLE = {
     ("GET", "/api/v1/jobs/{job_id}"): Role.VIEWER,
     ("GET", "/api/v1/rollouts"): Role.VIEWER,
     ("GET", "/api/v1/rollouts/{rollout_id}"): Role.VIEWER,
+    ("GET", "/api/v1/rollouts/{rollout_id}/evidence"): Role.VIEWER,
     ("GET", "/api/v1/rollouts/{rollout_id}/installations"): Role.VIEWER,
     ("POST", "/api/v1/enrolment-tokens"): Role.OPERATOR,
     ("POST", "/api/v1/datasets"): Role.OPERATOR,

@@ -24,14 +24,14 @@ def test_values_are_read():
         {
             "bake": "PT3S", "min_success": 1, "max_in_flight": None, "retries": 0, "roll_back_on_failure": False,
             "maintenance": [{"zone": "Europe/Berlin", "days": ["mon", 6], "opens": "22:30", "closes": 359}],
-            "health": {"min_rows": 50, "max_loss": 0.0},
+            "health": {"min_rows": 50, "max_loss": 0.04},
         }
     )  # fmt: skip
     assert not objections
     assert policy == Policy(
         bake=timedelta(seconds=3), min_success=1.0, retries=0, roll_back_on_failure=False,
         maintenance=(Maintenance(zone="Europe/Berlin", days=(0, 6), opens=1350, closes=359),),
-        health=HealthPolicy(min_rows=50, max_loss=0.0),
+        health=HealthPolicy(min_rows=50, max_loss=0.04),
     )  # fmt: skip
 
 
@@ -88,9 +88,9 @@ def test_every_value_has_bounds(name, least, most):
 @pytest.mark.parametrize(
     ("name", "least", "most"),
     [
-        ("min_rows", 1, 1_000_000), ("max_loss", 0.0, 1.0), ("labels", 0, limits.MAX_NOMINEES),
-        ("max_error_rise", 0.0, 1.0), ("max_latency_ratio", 1.0, 1000.0), ("max_memory_ratio", 1.0, 1000.0),
-        ("alpha", 0.0001, 0.5),
+        ("min_rows", 1, 1_000_000), ("max_loss", 0.001, 0.5), ("labels", 0, limits.MAX_NOMINEES),
+        ("max_error_rise", 0.001, 0.5), ("max_latency_ratio", 1.01, 1000.0), ("max_memory_ratio", 1.01, 1000.0),
+        ("alpha", 0.0001, 0.5), ("min_latency_rise_ms", 0.0, 60_000.0),
     ],
 )  # fmt: skip
 def test_every_value_of_the_health_gate_has_bounds(name, least, most):

@@ -16,6 +16,7 @@ from edgeops.api.shapes.enrolment import (
     EnrolRequest,
 )
 from edgeops.api.shapes.events import ATTEMPTS, Event, QuarantinedMessage
+from edgeops.api.shapes.evidence import Evidence, EvidenceFinding, WaveEvidence
 from edgeops.api.shapes.jobs import Job, JobState
 from edgeops.api.shapes.keys import Key, KeyRole, Keys, NextKey, NextKeyRequest, SignedToday, Submitted
 from edgeops.api.shapes.labels import (
@@ -109,6 +110,8 @@ __all__ = [
     "EnrolmentTokens",
     "EnrolmentTokensRequest",
     "Event",
+    "Evidence",
+    "EvidenceFinding",
     "FeedbackRequest",
     "FieldProblem",
     "FleetHour",
@@ -165,6 +168,7 @@ __all__ = [
     "TokenRequest",
     "Version",
     "Wave",
+    "WaveEvidence",
     "WithdrawRequest",
     "checked",
     "read",
