@@ -15,6 +15,7 @@ from typing import Any, Self
 from sqlalchemy import Connection, Engine, create_engine, event
 from sqlalchemy.exc import DBAPIError, OperationalError
 
+from edgeops.errors import LeaseError
 from fleet_server.config import ServerConfig
 from fleet_server.db.news import News, Polling
 
@@ -130,12 +131,12 @@ class Database:
 
 
 def is_outage(error: Exception) -> bool:
-    """Whether a transaction failed because of the database's state (locked, full, gone), not its rows."""
+    """Whether a transaction failed because of the database's state (locked, full, gone, another's), not its rows."""
     if isinstance(error, DBAPIError) and getattr(error.orig, "sqlstate", _NOT_TOLD) is not _NOT_TOLD:
         from fleet_server.db import postgres  # noqa: PLC0415 - as above
 
         return postgres.is_outage(error)
-    return isinstance(error, OperationalError | OSError)
+    return isinstance(error, OperationalError | OSError | LeaseError)
 
 
 _NOT_TOLD = object()
