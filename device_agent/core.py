@@ -3,6 +3,9 @@
 The inputs that the model in charge answered stay in its pool, to nominate from. A candidate fills a pool of its own
 from its first answer on, which counts once it is committed; that of the incumbent waits for the end of the TRIAL.
 
+A second model may have the same rows: the incumbent, which actuating sinks hear while a candidate is in TRIAL, or a
+shadow, which nobody hears and whose answers to a share of the inputs are held against those of the model in charge.
+
 Whoever owns a `DeploymentCore` calls it from one thread and tells it the time through a clock. It decides
 when a window closes and what a row counts as. It loads no model, reads no source and knows no network.
 
@@ -11,25 +14,22 @@ The path of a row is written for speed: one call, no lock, no logging, no alloca
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from math import ceil
 from typing import Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
+from device_agent.lane import Charge, Lane
+from device_agent.pairing import Answered, Pairing, Shadow, percentiles_us
 from device_agent.pool import Pool, Pooled
 from device_agent.sinks.sink import Sink
 from edgeops import limits
 from edgeops.artifact.manifest import InputWindow
 from edgeops.digest import digest_raw
-from edgeops.model.model import Model
-from edgeops.model.postprocess import Prediction
-from edgeops.model.windowing import WindowBuffer
 from edgeops.protocol import messages
 from edgeops.protocol.messages import Phase
 from edgeops.protocol.topics import UpKind
 from edgeops.sketch.packing import pack
-from edgeops.sketch.window import Sketcher
 
 _WINDOW_AGE_NS = int(limits.WINDOW_AGE.total_seconds() * 1e9)
 _WINDOW_IDLE_NS = int(limits.WINDOW_IDLE.total_seconds() * 1e9)
@@ -50,15 +50,6 @@ class Keeper(Protocol):
         """One record, and (deployment, position) of the source behind it, which are stored together."""
 
 
-@dataclass(frozen=True, slots=True)
-class Charge:
-    """A loaded model and the standing under which it answers."""
-
-    digest: str
-    phase: Phase
-    model: Model
-
-
 @dataclass(slots=True)
 class Totals:
     """What happened since the start, for `status`."""
@@ -75,32 +66,20 @@ class Totals:
     detail: str = ""
 
 
-_Keep = Callable[[NDArray[np.float32], Prediction, str, int], None]
+class _Beside:
+    """The second model on the same rows: in TRIAL the incumbent, which actuating sinks hear; or a shadow."""
 
+    __slots__ = ("answered", "guards", "lane", "pairing", "window")
 
-class _Lane:
-    """A model with its own input window, and the sinks that hear it."""
-
-    __slots__ = ("charge", "keep", "picks", "predict", "push", "sinks", "sketcher")
-
-    def __init__(self, charge: Charge, columns: Sequence[str]) -> None:
-        window = charge.model.manifest.window
-        self.charge = charge
-        #: Takes what was answered into the model's pool; None = nothing of it may be nominated.
-        self.keep: _Keep | None = None
-        self.push = WindowBuffer(window).push
-        self.predict = charge.model.predict
-        self.sketcher = None if charge.model.reference is None else Sketcher(charge.model.reference)
-        self.sinks: list[Sink] = []
-        #: Where this model's columns are in a row; None = the row is exactly them.
-        self.picks = None if tuple(columns) == window.columns else [columns.index(name) for name in window.columns]
-
-    def hear(self, sinks: list[Sink]) -> None:
-        """Let these sinks hear this model; those that did not are told whose answers come."""
-        for sink in sinks:
-            if sink not in self.sinks:
-                sink.begin(self.charge.digest, self.charge.phase)
-        self.sinks = sinks
+    def __init__(self, lane: Lane, *, guards: bool, pairing: Pairing | None) -> None:
+        self.lane = lane
+        #: It answers every input, for actuating sinks.
+        self.guards = guards
+        #: None = its answers are not held against the others.
+        self.pairing = pairing
+        #: Of the row that is being taken.
+        self.window: NDArray[np.float32] | None = None
+        self.answered: Answered | None = None
 
 
 @dataclass(slots=True)
@@ -122,11 +101,16 @@ class DeploymentCore:
         keeper: Keeper,
         clock_ns: Callable[[], int],
         trial: TrialWatch,
+        seed: int = 0,
     ) -> None:
+        """`seed` is what decides which inputs a shadow answers."""
         self.deployment = deployment
         self.totals = Totals()
         #: What a row must hold, in this order; empty without a model.
         self.columns: tuple[str, ...] = ()
+        #: Of them, without what only a shadow reads.
+        self.needed: tuple[str, ...] = ()
+        self._seed = seed
         self._keeper = keeper
         self._clock_ns = clock_ns
         self._trial = trial
@@ -136,10 +120,11 @@ class DeploymentCore:
         self._at_rest: set[int] = set()
         #: By sinks that were replaced.
         self._dropped = 0
-        self._lane: _Lane | None = None
-        #: In TRIAL, the incumbent: actuating sinks hear only this one.
-        self._guard: _Lane | None = None
+        self._lane: Lane | None = None
+        self._beside: _Beside | None = None
         self._incumbent: Charge | None = None
+        self._shadow: Shadow | None = None
+        self._window_ns = _WINDOW_AGE_NS
         #: By digest: of the model in charge and, in TRIAL, of its incumbent.
         self._pools: dict[str, Pool] = {}
         self._pooling = True
@@ -156,6 +141,11 @@ class DeploymentCore:
     def charge(self) -> Charge | None:
         """Who answers now; None is NO_MODEL."""
         return self._lane.charge if self._lane is not None else None
+
+    @property
+    def shadow(self) -> Shadow | None:
+        """Who answers a share of the inputs beside it."""
+        return self._shadow
 
     @property
     def dropped(self) -> int:
@@ -181,7 +171,7 @@ class DeploymentCore:
         for sink in old:
             self._dropped += sink.dropped
             sink.close()
-        self._arrange(self.charge, self._incumbent)
+        self._arrange(self.charge)
 
     def allow_samples(self, *, allowed: bool) -> None:
         """Whether inputs may be nominated; where they may not, none is kept."""
@@ -198,10 +188,23 @@ class DeploymentCore:
         self._position = position
         self._checkpoint = checkpoint
 
-    def put_in_charge(self, charge: Charge | None, *, incumbent: Charge | None = None) -> None:
-        """Let `charge` answer; `incumbent` goes on for actuating sinks while `charge` is in TRIAL."""
+    def put_in_charge(
+        self,
+        charge: Charge | None,
+        *,
+        incumbent: Charge | None = None,
+        shadow: Shadow | None = None,
+        window_ms: int | None = None,
+    ) -> None:
+        """Let `charge` answer; `incumbent` goes on for actuating sinks while `charge` is in TRIAL.
+
+        `shadow`, which in TRIAL is the incumbent, answers a share of the inputs beside it. `window_ms` closes windows
+        earlier than usual. What is the same as before goes on without a break.
+        """
         self.close_window()
-        self._arrange(charge, incumbent)
+        self._incumbent, self._shadow = incumbent, shadow
+        self._window_ns = _WINDOW_AGE_NS if window_ms is None else window_ms * 1_000_000
+        self._arrange(charge)
 
     def pooled(self, digest: str, *, within_ns: int | None = None) -> Pooled:
         """A copy of the inputs that this model answered, if it is in charge; else nothing, and why.
@@ -220,15 +223,18 @@ class DeploymentCore:
 
     # -- what the owner feeds -------------------------------------------------------
 
-    def take(self, row: NDArray[np.float32], input_id: str, position: int, *, at_s: float | None = None) -> None:
+    def take(  # noqa: C901 - written out, for a call costs what the rest of it does
+        self, row: NDArray[np.float32], input_id: str, position: int, *, at_s: float | None = None
+    ) -> None:
         """One source row, float32 of (columns,); `position` is the source's after it. Needs a model in charge."""
         lane = self._lane
         assert lane is not None, "a row came while no model is in charge"
         self._source_rows += 1
         self._position = position
         clock_ns = self._clock_ns
-        if self._guard is not None:
-            self._guarded(self._guard, row, input_id, at_s)
+        beside = self._beside
+        if beside is not None:
+            self._take_beside(beside, row, input_id, at_s)
         window = None
         try:
             window = lane.push(row if lane.picks is None else row[lane.picks], at_s)
@@ -246,13 +252,15 @@ class DeploymentCore:
         latencies.append(now_ns - started_ns)
         if lane.sketcher is not None:
             lane.sketcher.push(prediction.channels)
-        if lane.keep is not None:
-            lane.keep(window, prediction, input_id, now_ns)
+        if lane.pool is not None:
+            lane.pool.keep(window, prediction, input_id, now_ns)
         for sink in lane.sinks:
             try:
                 sink.take(input_id, prediction, now_ns)
             except Exception as error:  # noqa: BLE001 - a sink is the world's border: counted, rested, tried again
                 self._rest(sink, error, now_ns)
+        if beside is not None:
+            self._pair(lane, beside, Answered(prediction, now_ns - started_ns))
         if lane.charge.phase is Phase.TRIAL:
             self._trial(ok=True, latency_us=latencies[-1] // 1000)
         if len(latencies) >= limits.WINDOW_ROWS:
@@ -264,7 +272,7 @@ class DeploymentCore:
         self._wake(now_ns)
         for sink in self._heard():
             self._guard_sink(sink, sink.tick, now_ns)
-        if self._source_rows and (now_ns - self._opened_ns >= _WINDOW_AGE_NS or self._is_idle(now_ns)):
+        if self._source_rows and (now_ns - self._opened_ns >= self._window_ns or self._is_idle(now_ns)):
             self.close_window()
 
     def close_window(self) -> None:
@@ -289,6 +297,7 @@ class DeploymentCore:
             latency_p50_us=p50_us,
             latency_p95_us=p95_us,
             sketch=b"" if lane.sketcher is None else pack(lane.sketcher.sketch()),
+            paired=self._paired(),
         )
         checkpoint = None if self._checkpoint is None else (self.deployment, self._checkpoint(self._position))
         self._keeper.append(UpKind.TELEMETRY, messages.encode(window), checkpoint=checkpoint)
@@ -306,25 +315,42 @@ class DeploymentCore:
         usual_ns = (self._last_row_ns - self._opened_ns) // self._source_rows
         return now_ns - self._last_row_ns >= max(_WINDOW_IDLE_NS, limits.WINDOW_IDLE_ROWS * usual_ns)
 
-    def _arrange(self, charge: Charge | None, incumbent: Charge | None) -> None:
-        """Give every sink its voice: actuating ones never hear a candidate in TRIAL."""
-        self._incumbent = incumbent
+    def _arrange(self, charge: Charge | None) -> None:
+        """Give every model its rows and every sink its voice: actuating ones never hear a candidate in TRIAL."""
+        lanes = self._lanes()
         if charge is None:
-            self._lane, self._guard, self.columns = None, None, ()
-            self._stock()
-            self._give_voices()
-            self._reset()
-            return
-        guarded = incumbent is not None and charge.phase is Phase.TRIAL and any(sink.actuating for sink in self._sinks)
-        columns = list(charge.model.manifest.window.columns)
-        if guarded and incumbent is not None:
-            columns += [name for name in incumbent.model.manifest.window.columns if name not in columns]
-        self.columns = tuple(columns)
-        self._lane = _Lane(charge, columns)
-        self._guard = _Lane(incumbent, columns) if guarded and incumbent is not None else None
+            self._lane, self._beside, self.columns, self.needed = None, None, (), ()
+        else:
+            in_trial = charge.phase is Phase.TRIAL and any(sink.actuating for sink in self._sinks)
+            guard = self._incumbent if in_trial else None
+            self.needed = _united(charge.columns, () if guard is None else guard.columns)
+            second = guard or (None if self._shadow is None else self._shadow.charge)
+            self.columns = _united(self.needed, () if second is None else second.columns)
+            self._lane = self._lane_of(charge, lanes)
+            self._beside = None
+            if second is not None:
+                lane = self._lane_of(second, lanes)
+                self._beside = _Beside(lane, guards=guard is not None, pairing=self._pairing(charge))
         self._stock()
         self._give_voices()
         self._reset()
+
+    def _lane_of(self, charge: Charge, lanes: Sequence[Lane]) -> Lane:
+        """The lane that this model has already, with what its input window holds, else a new one."""
+        lane = next((lane for lane in lanes if lane.charge == charge), None) or Lane(charge)
+        lane.read(self.columns)
+        return lane
+
+    def _lanes(self) -> list[Lane]:
+        lanes = [] if self._lane is None else [self._lane]
+        return lanes if self._beside is None else [*lanes, self._beside.lane]
+
+    def _pairing(self, charge: Charge) -> Pairing | None:
+        if self._shadow is None:
+            return None
+        # Not the same inputs again after each start.
+        self._seed += 1
+        return Pairing(self._shadow, charge, seed=self._seed, now_ns=self._clock_ns())
 
     def _stock(self) -> None:
         """Keep the pools of the models that matter, make that of the one in charge, forget the others."""
@@ -335,8 +361,7 @@ class DeploymentCore:
         charge = self._lane.charge
         if self._pooling and charge.digest not in self._pools and _fits_sample(charge.model.manifest.window):
             self._pools[charge.digest] = Pool(charge.model.manifest)
-        pool = self._pools.get(charge.digest)
-        self._lane.keep = None if pool is None else pool.keep
+        self._lane.pool = self._pools.get(charge.digest)
 
     def _unpooled(self, digest: str) -> str:
         """Why no input of this model may be nominated; empty if it may."""
@@ -355,13 +380,13 @@ class DeploymentCore:
 
     def _give_voices(self) -> None:
         """Actuating sinks never hear a candidate in TRIAL; those at rest hear nobody."""
-        lane, guard = self._lane, self._guard
+        lane, beside = self._lane, self._beside
         awake = [sink for sink in self._sinks if id(sink) not in self._rests or self._rests[id(sink)].over]
         if lane is not None:
             in_trial = lane.charge.phase is Phase.TRIAL
             lane.hear([sink for sink in awake if not (in_trial and sink.actuating)])
-        if guard is not None:
-            guard.hear([sink for sink in awake if sink.actuating])
+        if beside is not None:
+            beside.lane.hear([sink for sink in awake if sink.actuating] if beside.guards else [])
         self._lay_to_rest(awake)
 
     def _lay_to_rest(self, awake: Sequence[Sink]) -> None:
@@ -373,31 +398,59 @@ class DeploymentCore:
                 self._at_rest.add(id(sink))
                 self._guard_sink(sink, sink.rest, self._clock_ns())
 
-    def _guarded(self, lane: _Lane, row: NDArray[np.float32], input_id: str, at_s: float | None) -> None:
-        """The incumbent answers for the actuating sinks; telemetry counts the candidate."""
+    def _take_beside(self, beside: _Beside, row: NDArray[np.float32], input_id: str, at_s: float | None) -> None:
+        """The second model gets the row too; where it is the incumbent, actuating sinks hear its answer."""
+        lane, clock_ns = beside.lane, self._clock_ns
+        beside.answered = None
+        beside.window = window = lane.push(row if lane.picks is None else row[lane.picks], at_s)
+        if window is None or not beside.guards:
+            return
+        started_ns = clock_ns()
         try:
-            window = lane.push(row if lane.picks is None else row[lane.picks], at_s)
-            if window is None:
-                return
             prediction = lane.predict(window)
         except Exception as error:  # noqa: BLE001 - as in `take`
+            beside.answered = Answered(None, clock_ns() - started_ns, error)
             self.totals.errors += 1
             self.totals.detail = f"{lane.charge.digest}: {error}"
             return
-        now_ns = self._clock_ns()
+        now_ns = clock_ns()
+        beside.answered = Answered(prediction, now_ns - started_ns)
         for sink in lane.sinks:
             try:
                 sink.take(input_id, prediction, now_ns)
             except Exception as error:  # noqa: BLE001 - as in `take`
                 self._rest(sink, error, now_ns)
 
-    def _failed(self, lane: _Lane, error: Exception, window: NDArray[np.float32] | None) -> None:
+    def _pair(self, lane: Lane, beside: _Beside, own: Answered) -> None:
+        """Hold what the second model says against `own`; it is asked only now, when the world has its answer."""
+        pairing, window = beside.pairing, beside.window
+        if pairing is None or not (beside.guards or pairing.chooses()):
+            return
+        if window is None:
+            pairing.unmatched()
+            return
+        answered = beside.answered
+        if answered is None:
+            answered = pairing.ask(window, beside_ns=own.took_ns, now_ns=self._clock_ns())
+        if answered is None:
+            return
+        disagrees = pairing.count(own, answered)
+        if lane.pool is not None and own.prediction is not None and answered.prediction is not None:
+            lane.pool.note(answered.prediction.answer, disagrees=disagrees)
+
+    def _paired(self) -> messages.Paired | None:
+        beside = self._beside
+        return None if beside is None or beside.pairing is None else beside.pairing.tell()
+
+    def _failed(self, lane: Lane, error: Exception, window: NDArray[np.float32] | None) -> None:
         self._errors += 1
         if window is not None and lane.sketcher is not None:
             lane.sketcher.push(lane.charge.model.unanswered(window))
         self._last_row_ns = self._clock_ns()
         self.totals.errors += 1
         self.totals.detail = f"{type(error).__name__}: {error}"[: limits.MAX_DETAIL_LENGTH]
+        if window is not None and self._beside is not None:
+            self._pair(lane, self._beside, Answered(None, 0, error))
         if lane.charge.phase is Phase.TRIAL:
             self._trial(ok=False, latency_us=0, detail=self.totals.detail)
         if len(self._latencies) + self._errors >= limits.WINDOW_ROWS:
@@ -413,8 +466,7 @@ class DeploymentCore:
             self._lane.sketcher.clear()
 
     def _heard(self) -> list[Sink]:
-        lanes = (self._lane, self._guard)
-        return [sink for lane in lanes if lane is not None for sink in lane.sinks]
+        return [sink for lane in self._lanes() for sink in lane.sinks]
 
     def _flush_sinks(self) -> None:
         now_ns = self._clock_ns()
@@ -445,13 +497,9 @@ class DeploymentCore:
             self._give_voices()
 
 
+def _united(first: tuple[str, ...], second: tuple[str, ...]) -> tuple[str, ...]:
+    return first + tuple(name for name in second if name not in first)
+
+
 def _fits_sample(window: InputWindow) -> bool:
     return 4 * window.rows * len(window.columns) <= limits.MAX_SAMPLE_BYTES
-
-
-def percentiles_us(latencies_ns: Sequence[int], ranks: tuple[float, ...]) -> tuple[int, ...]:
-    """Nearest-rank percentiles in microseconds; zeros when there are none."""
-    if not latencies_ns:
-        return tuple(0 for _ in ranks)
-    ordered = sorted(latencies_ns)
-    return tuple(ordered[max(0, ceil(rank * len(ordered)) - 1)] // 1000 for rank in ranks)

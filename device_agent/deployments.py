@@ -127,7 +127,7 @@ class Deployments:
         """
         feed = self._get(name).feed
         if source.header is not None:
-            positions("stdin", source.header, feed.core.columns)
+            positions("stdin", source.header, feed.core.needed)
         feed.attach(source, run=run)
         return feed.core.charge is not None
 

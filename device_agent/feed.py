@@ -7,6 +7,7 @@ tried again with back-off.
 """
 
 import logging
+import secrets
 import time
 from collections.abc import Callable, Sequence
 from concurrent.futures import Future
@@ -18,9 +19,12 @@ from threading import Event, Thread
 import msgspec
 
 from device_agent.config import Deployment, Replay
-from device_agent.core import Charge, DeploymentCore
+from device_agent.core import DeploymentCore
+from device_agent.lane import Charge
 from device_agent.pacing import Backoff, Pacer
+from device_agent.pairing import Shadow
 from device_agent.pool import Pooled
+from device_agent.shadow import Shadows
 from device_agent.sinks.sink import Sink
 from device_agent.sources.source import Rows, Source
 from device_agent.store.slots import Slot
@@ -75,7 +79,11 @@ class Feed:
     ) -> None:
         self._pulse = pulse or Pulse()
         self.core = DeploymentCore(
-            deployment, keeper=tray, clock_ns=time.perf_counter_ns, trial=updates.trial_inference
+            deployment,
+            keeper=tray,
+            clock_ns=time.perf_counter_ns,
+            trial=updates.trial_inference,
+            seed=secrets.randbits(32),
         )
         #: What the source is doing, for `status`.
         self.source_state = "none"
@@ -93,6 +101,9 @@ class Feed:
         self._stale = False
         self._stopping = False
         self._models: dict[str, Model] = {}
+        #: What the core runs: in charge, incumbent, shadow, and how early windows close.
+        self._plan: tuple[Charge | None, Charge | None, Shadow | None, int | None] = (None, None, None, None)
+        self.shadows = Shadows(deployment, on_news=self._news.set)
         #: When the active model is loaded again; None = it is loaded, or there is none.
         self._reload: Backoff | None = None
         self._configuration: Deployment | None = None
@@ -176,6 +187,7 @@ class Feed:
         self._let_go("the agent stopped")
         while not self._questions.empty():
             self._questions.get().answer.cancel()
+        self.shadows.end()
         for model in self._models.values():
             model.close()
 
@@ -257,21 +269,38 @@ class Feed:
             self._source = None
 
     def _put_in_charge(self, running: Running) -> None:
-        incumbent = self._charge(running.active, Phase.LIVE)
-        if incumbent is not None or running.active is None:
+        self.shadows.leave_hung(self._models)
+        active = self._charge(running.active, Phase.LIVE)
+        if active is not None or running.active is None:
             self._reload = None
         else:
             self._reload = self._reload or Backoff()
             self._reload.failed()
         candidate = self._charge(running.candidate, Phase.TRIAL)
-        charge = candidate if candidate is not None else incumbent
-        if charge != self.core.charge:
-            self.core.put_in_charge(charge, incumbent=incumbent if candidate is not None else None)
-            self._retry = Backoff()
-            _log.info("model.in-charge", extra={"deployment": self._deployment, **_described(charge)})
-        wanted = {entry.digest for entry in (incumbent, candidate) if entry is not None}
+        charge = active if candidate is None else candidate
+        # What is watched is one model, and it may not have loaded.
+        is_there = charge is not None and (candidate is None) == (running.candidate is None)
+        watched = running.shadowing if is_there else None
+        shadow = self.shadows.follow(running.shadow, watched, self._models)
+        plan = (charge, None if candidate is None else active, shadow, None if watched is None else watched.window_ms)
+        if plan != self._plan:
+            self._arrange(*plan)
+            self._plan = plan
+        beside = None if shadow is None else shadow.charge
+        wanted = {entry.digest for entry in (active, candidate, beside) if entry is not None}
         for digest in [digest for digest in self._models if digest not in wanted]:
             self._models.pop(digest).close()
+
+    def _arrange(
+        self, charge: Charge | None, incumbent: Charge | None, shadow: Shadow | None, window_ms: int | None
+    ) -> None:
+        before = self.core.charge
+        self.core.put_in_charge(charge, incumbent=incumbent, shadow=shadow, window_ms=window_ms)
+        if charge != before:
+            self._retry = Backoff()
+            _log.info("model.in-charge", extra={"deployment": self._deployment, **_described(charge)})
+        if shadow is not None:
+            _log.info("shadow.begins", extra={"deployment": self._deployment, **_described(shadow.charge)})
 
     def _charge(self, slot: Slot | None, phase: Phase) -> Charge | None:
         """The slot's model, loaded; None when there is none, or it cannot be used."""
@@ -337,6 +366,9 @@ class Feed:
         try:
             source.select(core.columns)
         except EdgeOpsError as error:
+            if core.needed != core.columns and self._gives(source, core.needed):
+                self.shadows.give_up(f"the source does not give what it reads: {error}")
+                return False
             # A source that served the incumbent and cannot serve the candidate is the candidate's failure, which
             # the incumbent does not wait for.
             if self._selected is not None and core.charge is not None and core.charge.phase is Phase.TRIAL:
@@ -346,6 +378,13 @@ class Feed:
         source.seek(core.position)
         self._selected = core.columns
         self._pacer.restart()
+        return True
+
+    def _gives(self, source: Source, columns: Sequence[str]) -> bool:
+        try:
+            source.select(columns)
+        except EdgeOpsError:
+            return False
         return True
 
     def _source_failed(self, error: Exception) -> None:

@@ -87,6 +87,7 @@ def _choose(pooled: Pooled, count: int, request: Nominate) -> Sequence[Sample]:
         count,
         random_share=request.random_share,
         random=np.random.default_rng(request.seed),
+        first=np.array([entry.disagrees for entry in pooled.entries]) if request.disagreements else None,
     )
     return [
         Sample(
@@ -97,6 +98,7 @@ def _choose(pooled: Pooled, count: int, request: Nominate) -> Sequence[Sample]:
             confidence=entry.confidence,
             weight=float(nominee.weight),
             by_chance=nominee.by_chance,
+            shadow_answer=entry.shadow_answer,
         )
         for nominee in nominees
         for entry in (pooled.entries[nominee.index],)

@@ -1,14 +1,15 @@
 """The latest inputs that one model answered, bounded in number and memory: what a device can nominate from.
 
 A ring in memory, for one thread: it takes one input per inference and hands out copies. It begins empty with every
-start of the agent. Which inputs are worth a label is `edgeops.learning.sampling`'s decision, who may ask for them
-`device_agent.nomination`'s.
+start of the agent. An input on which a shadow disagreed keeps its place against newer ones that it did not disagree on,
+within a part of the ring: such inputs are rare, and labels are spent on them first. Which inputs are worth a label is
+`edgeops.learning.sampling`'s decision, who may ask for them `device_agent.nomination`'s.
 """
 
 from collections.abc import Sequence
 from dataclasses import dataclass
 from math import prod
-from typing import NamedTuple, Self
+from typing import Any, NamedTuple, Self
 
 import numpy as np
 from numpy.typing import NDArray
@@ -17,8 +18,8 @@ from edgeops import limits
 from edgeops.artifact.manifest import Manifest
 from edgeops.model.postprocess import Prediction
 
-#: What an input takes beside its arrays: an id, three numbers and a time as Python objects.
-_ENTRY_BYTES = 320
+#: What an input takes beside its arrays: an id, four numbers and a time as Python objects.
+_ENTRY_BYTES = 360
 
 
 class Entry(NamedTuple):
@@ -30,6 +31,9 @@ class Entry(NamedTuple):
     margin: float
     #: When it was answered, on the clock of whoever filled the pool.
     at_ns: int
+    #: What a shadow answered, where one did, and whether that disagrees.
+    shadow_answer: float | None = None
+    disagrees: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,10 +56,14 @@ class Pooled:
         return cls(0, (), np.empty((0, 0, 0), np.float32), None, reason)
 
 
+_AT_NS = Entry._fields.index("at_ns")
+_NOTED_FROM = Entry._fields.index("shadow_answer")
+
+
 class Pool:
     """The ring of one model."""
 
-    __slots__ = ("_at", "_capacity", "_embeddings", "_entries", "_windows")
+    __slots__ = ("_at", "_capacity", "_embeddings", "_entries", "_held", "_last", "_most_held", "_windows")
 
     def __init__(
         self, manifest: Manifest, *, inputs: int = limits.POOL_INPUTS, max_bytes: int = limits.POOL_BYTES
@@ -68,13 +76,21 @@ class Pool:
         #: Pages of these arrays become memory when they are written.
         self._windows = np.empty((self._capacity, *window), np.float32)
         self._embeddings = np.empty((self._capacity, size), np.float32) if size else None
-        #: Plain tuples in the order of `Entry`, which would cost an inference more.
-        self._entries: list[tuple[str, float, float, float, int]] = []
-        self._at = 0
+        #: Plain tuples in the order of `Entry`, which would cost an inference more; its last two only where a shadow
+        #: answered.
+        self._entries: list[tuple[Any, ...]] = []
+        #: Where the next input goes, unless something is held there; where the last one went.
+        self._at = self._last = 0
+        #: Places of inputs that a shadow disagreed on, oldest first.
+        self._held: dict[int, None] = {}
+        self._most_held = int(limits.POOL_DISAGREEMENTS * self._capacity)
 
     def keep(self, window: NDArray[np.float32], prediction: Prediction, input_id: str, now_ns: int) -> None:
-        """Copy one input, float32 (rows, columns), in place of the oldest."""
+        """Copy one input, float32 (rows, columns), in place of the oldest that is not held."""
         at = self._at
+        if self._held:
+            while at in self._held:
+                at = (at + 1) % self._capacity
         self._windows[at] = window
         if self._embeddings is not None:
             self._embeddings[at] = prediction.embedding
@@ -83,14 +99,26 @@ class Pool:
             self._entries.append(entry)
         else:
             self._entries[at] = entry
+        self._last = at
         at += 1
         self._at = at if at < self._capacity else 0
+
+    def note(self, shadow_answer: float, *, disagrees: bool) -> None:
+        """What a shadow answered to the input that was kept last."""
+        last = self._last
+        self._entries[last] = (*self._entries[last][:_NOTED_FROM], shadow_answer, disagrees)
+        if disagrees and self._most_held:
+            self._held[last] = None
+            if len(self._held) > self._most_held:
+                del self._held[next(iter(self._held))]
 
     def copy(self, now_ns: int, *, since_ns: int) -> Pooled:
         """The inputs answered at `since_ns` or later, oldest first."""
         count = len(self._entries)
         ordered = [*range(self._at, count), *range(self._at)] if count == self._capacity else range(count)
-        chosen = [at for at in ordered if self._entries[at][4] >= since_ns]
+        if self._held:
+            ordered = sorted(ordered, key=lambda at: self._entries[at][_AT_NS])
+        chosen = [at for at in ordered if self._entries[at][_AT_NS] >= since_ns]
         return Pooled(
             now_ns,
             tuple(Entry(*self._entries[at]) for at in chosen),

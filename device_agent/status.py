@@ -21,6 +21,7 @@ def counters(own: Mapping[str, int], deployments: Iterable[Deployed]) -> dict[st
         total["source.errors"] += feed.source_errors
         total["source.refused-lines"] += feed.refused_lines
         total["model.errors"] += feed.model_errors
+        total["shadow.given-up"] += feed.shadows.given_up
         total["slot.damaged"] += deployed.updates.damaged
         total["worker.errors"] += deployed.worker.failures
     return {name: count for name, count in sorted(total.items()) if count}
@@ -36,6 +37,7 @@ def deployment_status(name: str, deployed: Deployed) -> dict[str, Any]:
         "active": state.active,
         "candidate": state.candidate,
         "previous": state.previous,
+        "shadow": None if feed.core.shadow is None else feed.core.shadow.charge.digest,
         "reason": state.reason,
         "detail": state.detail or totals.detail,
         "source": feed.source_state,

@@ -13,7 +13,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from device_agent.core import Charge, DeploymentCore, percentiles_us
+from device_agent.core import DeploymentCore
+from device_agent.lane import Charge
+from device_agent.pairing import percentiles_us
 from device_agent.store.spool import Spool
 from edgeops.digest import digest_file
 from edgeops.model.model import Model

@@ -20,6 +20,8 @@ from pathlib import Path
 from threading import RLock
 from typing import assert_never
 
+from device_agent.baking import FILE as BAKE_FILE
+from device_agent.baking import Baking
 from device_agent.faultpoint import reach
 from device_agent.steps import Candidate, Steps, Surroundings
 from device_agent.store.slots import Slot, Slots
@@ -28,7 +30,7 @@ from device_agent.trial import Trial
 from edgeops import limits
 from edgeops.digest import sweep
 from edgeops.errors import DiskError, PlatformError
-from edgeops.protocol.messages import DeploymentState, DesiredDeployment, Reason, UpdateState, encode
+from edgeops.protocol.messages import DeploymentState, DesiredDeployment, Reason, Shadowing, UpdateState, encode
 from edgeops.protocol.topics import UpKind
 from edgeops.update import machine
 from edgeops.update.events import Acknowledged, Event, EvidenceSpooled, Failed, Lost, Reported, Settled, TrialFailed
@@ -58,6 +60,11 @@ class Running:
     active: Slot | None
     #: In TRIAL: answers real inputs (Phase.TRIAL), and `trial_inference` is told about each.
     candidate: Slot | None
+    #: Answers a share of the inputs beside the model in charge, and no sink hears it: in TRIAL the active model, while
+    #: a committed one bakes the model before it.
+    shadow: Slot | None = None
+    #: How much of them, and how early windows close; None = there is no shadow, and windows close as usual.
+    shadowing: Shadowing | None = None
 
 
 class Updates:
@@ -86,11 +93,12 @@ class Updates:
         self._on_change = on_change
         self._monotonic = monotonic
         # Only the agent writes these, and it has not begun.
-        sweep(folder, ("update.json", "pointer.json"))
+        sweep(folder, ("update.json", "pointer.json", BAKE_FILE))
         self._store = DeploymentStore(folder)
         self._slots = Slots(folder)
         self._steps = Steps(folder, self._slots, surroundings)
         self._update = self._store.load()
+        self._baking = Baking(folder, now=monotonic())
         self._lock = RLock()
         #: Counts turns of the machine: a slow step whose turn is over is cancelled, its result dropped.
         self._turn = 0
@@ -117,6 +125,7 @@ class Updates:
                 self._hindrance = "the disk took nothing when the agent started"
                 return
             update = self._update
+            self._baking.start(update, now=self._monotonic())
             lost = active is None or update.wanted is None or active.digest != update.wanted.digest
             if update.state is UpdateState.TRIAL:
                 self._decide(machine.boot(update))
@@ -167,6 +176,7 @@ class Updates:
             if not self._around.has_disk:
                 return
             now = self._monotonic()
+            self._baking.tick(self._update, now=now)
             if self._retry_at is not None and now >= self._retry_at:
                 self._retry_at = None
                 self._retry()
@@ -210,7 +220,7 @@ class Updates:
     @property
     def damaged(self) -> int:
         """Files of this deployment that were not as they should be, since this process started."""
-        return self._slots.damaged + self._store.damaged
+        return self._slots.damaged + self._store.damaged + self._baking.damaged
 
     def running(self) -> Running:
         """What shall answer now; never waits."""
@@ -256,7 +266,18 @@ class Updates:
         ends = self._trial.has_failed or isinstance(self._unwritten, TrialFailed)
         answers = self._trying and self._update.state is UpdateState.TRIAL and not ends
         candidate = self._slots.slot(Candidate.of(self._update).digest) if answers else None
-        return Running(active=self._slots.active, candidate=candidate)
+        watched = self._around.has_disk and (candidate is not None or self._update.state is not UpdateState.TRIAL)
+        shadowing = self._baking.shadowing(self._update) if watched else None
+        active, shadow = self._slots.active, None
+        if shadowing is not None and shadowing.share > 0:
+            shadow = active if candidate is not None else self._before()
+        return Running(active=active, candidate=candidate, shadow=shadow, shadowing=shadowing)
+
+    def _before(self) -> Slot | None:
+        """The model before the one that was committed."""
+        pointer, wanted = self._slots.pointer, self._update.wanted
+        is_committed = wanted is not None and pointer.active == wanted.digest
+        return None if pointer.previous is None or not is_committed else self._slots.slot(pointer.previous)
 
     def _apply(self, event: Event) -> None:
         """Raises DiskError when the new state cannot be written; the old one then still holds."""
@@ -275,6 +296,7 @@ class Updates:
             if update.state is not UpdateState.TRIAL:
                 self._trying = False
             self._update = update
+            self._baking.follow(update, now=self._monotonic())
             self._hindrance = ""
         self._act(command, passing=saved(update.state))
 

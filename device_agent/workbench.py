@@ -12,8 +12,8 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
-from device_agent.core import percentiles_us
 from device_agent.judging import Answer, Summary, answers, compare, read_labels
+from device_agent.pairing import percentiles_us
 from device_agent.store.spool import Spool
 from device_agent.timing import time_inference
 from edgeops.artifact.manifest import Task

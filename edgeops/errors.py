@@ -24,9 +24,18 @@ A message says what happened, names the offending value, and what to do about it
 outcomes (a verdict, a refusal) are return values, never errors.
 """
 
+from collections.abc import Sequence
+
 
 class EdgeOpsError(Exception):
-    """Everything EdgeOps raises on purpose."""
+    """Everything EdgeOps raises on purpose.
+
+    `fields` says which fields of a request are to blame and for what: pairs of a JSON pointer (RFC 6901) and words.
+    """
+
+    def __init__(self, message: str = "", *, fields: Sequence[tuple[str, str]] = ()) -> None:
+        super().__init__(message)
+        self.fields = tuple(fields)
 
 
 class InputError(EdgeOpsError):

@@ -139,6 +139,22 @@ DISK_RESERVE_BYTES = 16 * 1024 * 1024
 #: Artifact slots kept per deployment beside active and previous.
 MAX_IDLE_SLOTS = 1
 
+# -- a shadow on the device ----------------------------------------------------
+#: Over so long its share of the processor is reckoned: what it may use up at once.
+SHADOW_CPU_SPAN = timedelta(seconds=10)
+#: Errors in a row, others than that an input is refused, after which it is given up.
+SHADOW_FAILURES = 10
+#: An answer that takes longer than this, and than so many times that of the model in charge, is waited for no more, and
+#: the shadow given up.
+SHADOW_PATIENCE = timedelta(seconds=2)
+SHADOW_PATIENCE_FACTOR = 10
+#: How often it is written down how long a model has baked; a start of the agent that lasts so long is no crash.
+BAKE_NOTED_AFTER = timedelta(minutes=1)
+#: Starts in a row that did not, after which no shadow answers any more.
+SHADOW_STARTS = 3
+#: Of a pool, the part that disagreements hold against newer inputs.
+POOL_DISAGREEMENTS = 0.25
+
 # -- the update machine --------------------------------------------------------
 #: Real inferences a candidate must answer in TRIAL without error.
 TRIAL_INFERENCES = 20
@@ -320,6 +336,23 @@ MAX_ACCEPTANCE_INPUTS = 256
 DELEGATION_LIFE = timedelta(days=90)
 
 # -- rollouts --------------------------------------------------------------------
+#: A selector, how deep parentheses go in it, devices that a fixed group lists, and groups.
+MAX_SELECTOR_LENGTH = 2_000
+MAX_SELECTOR_DEPTH = 32
+MAX_GROUP_DEVICES = 10_000
+MAX_GROUPS = 1_000
+#: A rollout over fewer devices holds none back as control.
+CONTROL_FROM_DEVICES = 10
+#: What the policy of a rollout may ask: spans, inferences of a trial, devices in a wave, retries of one device.
+MAX_POLICY_SPAN = timedelta(days=90)
+MAX_TRIAL_INFERENCES = 1_000_000
+MAX_WAVE_DEVICES = 1_000_000
+MAX_INSTALLATION_RETRIES = 10
+#: Labels of a device, and what each may say.
+MAX_LABELS = 64
+MAX_LABEL_LENGTH = 200
+#: Names of devices that one error tells.
+NAMED_IN_ERRORS = 8
 #: A device that was offered a model must end within this, else the rollout waits for a person.
 OFFER_TIMEOUT = timedelta(minutes=15)
 #: A wave nobody answers is PAUSED after this.
@@ -331,7 +364,18 @@ BAKE = timedelta(minutes=10)
 EVIDENCE_TIMEOUT = timedelta(hours=1)
 #: Inputs before a health gate judges, and disagreements that it sends for labelling.
 HEALTH_ROWS = 200
+#: Windows of a device's own past that a health gate compares it with: the newest.
+HEALTH_BASELINE_WINDOWS = 48
 HEALTH_LABELS = 120
+#: Starts of an agent that count at once, however many there were since its last window.
+HEALTH_CRASHES = 100
+#: Windows that a device closes in one bake, and how long they last at least and at most.
+BAKE_WINDOWS = 20
+SHORT_WINDOW = timedelta(seconds=1)
+LONGEST_BAKE_WINDOW = timedelta(minutes=1)
+MAX_HEALTH_ROWS = 10_000_000
+#: Memory of a model that rises by less is not looked at.
+HEALTH_MEMORY_RISE_BYTES = 4 * 1024 * 1024
 #: What a shadow answers of the inputs, and of one core may take.
 SHADOW_SHARE = 0.2
 SHADOW_CPU = 0.1

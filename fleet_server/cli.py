@@ -240,7 +240,7 @@ def _parser() -> argparse.ArgumentParser:
         "--database",
         metavar="URL",
         default=os.environ.get("EDGEOPS_DATABASE"),
-        help="a PostgreSQL database for the tables, postgresql://USER@HOST/NAME; PGPASSFILE names who knows the password; "
+        help="a PostgreSQL database for the tables, postgresql://USER@HOST/NAME; the password is in PGPASSFILE; "
         "EDGEOPS_DATABASE does the same (default: two files in the data folder)",
     )
     shared.add_argument("--tls", action="store_true", help="speak TLS on loopback too")

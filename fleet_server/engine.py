@@ -8,25 +8,18 @@ repeats nothing. Deadlines stand still while it is down. It sends nothing; the l
 import logging
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
 from datetime import datetime, timedelta
 
-from edgeops.errors import ConflictError, InputError, NotFoundError
+from edgeops.errors import ConflictError, NotFoundError
 from edgeops.limits import MAX_DETAIL_LENGTH
-from edgeops.protocol.messages import Intent, Presence
-from edgeops.protocol.topics import is_id
 from edgeops.rollout.installation import InstallationEvent
-from edgeops.rollout.policy import Policy
 from edgeops.rollout.rollout import OPEN, RolloutEvent, RolloutState
-from edgeops.rollout.targeting import Candidate, choose, parse_selector
-from edgeops.rollout.waves import parse_waves, wave_sizes
-from fleet_server.db import audit, devices, events, models, rollouts, settings
+from fleet_server.db import audit, events, rollouts, settings
 from fleet_server.db.database import Connection, Database, is_outage
-from fleet_server.db.devices import Device
 from fleet_server.db.identifiers import new_id
-from fleet_server.db.models import Artifact, Standing
 from fleet_server.db.rollouts import Rollout
 from fleet_server.rollout_news import KINDS, keep_deadlines, take_in
+from fleet_server.rollout_plans import Order, plan_rollout
 from fleet_server.rollout_steps import advance, end_deserted, take
 
 #: When the engine was last alive, and until when nothing times out.
@@ -43,26 +36,11 @@ _GRACE_AFTER_OUTAGE = timedelta(minutes=2)
 _log = logging.getLogger(__name__)
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Order:
-    """A rollout as somebody asks for it."""
-
-    model: str
-    version: int
-    variant: str
-    deployment: str
-    selector: str
-    waves: Sequence[str]
-    intent: str
-    created_by: str
-    policy: Policy | None = None
-
-
 def create_rollout(database: Database, order: Order, now: datetime) -> str:
     """Begin to bring an artifact to devices, and return the rollout's id.
 
     Raises:
-        NotFoundError, ConflictError, InputError: as `begin_rollout`.
+        InputError, NotFoundError, ConflictError: as `begin_rollout`.
     """
     with database.write() as connection:
         return begin_rollout(connection, order, now)
@@ -75,17 +53,12 @@ def begin_rollout(connection: Connection, order: Order, now: datetime) -> str:
     now on: newest wins.
 
     Raises:
-        NotFoundError: no such model, version or variant.
-        ConflictError: it is not published, or was withdrawn.
-        InputError: a selector, deployment, wave or intent that cannot be used.
+        InputError, NotFoundError, ConflictError: something is wrong with the order; the error names every field.
     """
-    if not is_id(order.deployment):
-        raise InputError(f"not a deployment name: {order.deployment[:80]!r}; use 3 to 63 of a-z, 0-9 and -")
-    specs = parse_waves(order.waves)
-    chooser = parse_selector(order.selector)
-    artifact = _published(connection, order.model, order.version, order.variant)
-    ids = [candidate.id for candidate in choose(chooser, order.deployment, _candidates(connection))]
-    sizes = wave_sizes(specs, len(ids))
+    planned = plan_rollout(connection, order, now)
+    if planned.artifact is None or planned.objections:
+        planned.refuse()
+    artifact, plan = planned.artifact, planned.plan
     rollout = Rollout(
         id=new_id("rollout", now),
         model=order.model,
@@ -95,14 +68,16 @@ def begin_rollout(connection: Connection, order: Order, now: datetime) -> str:
         target=artifact.target,
         deployment=order.deployment,
         selector=order.selector,
-        intent=_intent(order.intent),
-        policy=order.policy or Policy(),
+        intent=plan.intent,
+        policy=plan.policy,
         state=RolloutState.RUNNING,
+        continuous=order.continuous,
         created_by=order.created_by,
         created_at=now,
     )
+    ids = [one.id for wave in plan.waves for one in wave.devices]
     _take_over(connection, rollout, ids, now)
-    rollouts.add(connection, rollout, ids, sizes)
+    rollouts.add(connection, rollout, plan.waves)
     data = {"digest": rollout.digest, "deployment": order.deployment, "selector": order.selector, "devices": len(ids)}
     audit.append(connection, order.created_by, "rollout.created", rollout.id, data, now)
     return rollout.id
@@ -197,62 +172,6 @@ def _cursor(connection: Connection) -> int:
 def _instant(connection: Connection, key: str) -> datetime | None:
     text = settings.read(connection, key)
     return None if text is None else datetime.fromisoformat(text)
-
-
-# -- a new rollout ----------------------------------------------------------------------
-
-
-def _published(connection: Connection, model: str, version: int, variant: str) -> Artifact:
-    if models.get(connection, model) is None:
-        known = ", ".join(one.name for one in models.page(connection, None, 20)) or "none yet"
-        raise NotFoundError(f"no model {model!r}; known models: {known}")
-    variants = models.list_artifacts(connection, model, version)
-    if not variants:
-        known = ", ".join(str(one.version) for one in models.list_versions(connection, model)) or "none yet"
-        raise NotFoundError(f"model {model!r} has no version {version}; known versions: {known}")
-    artifact = next((one for one in variants if one.variant == variant), None)
-    if artifact is None:
-        known = ", ".join(one.variant for one in variants)
-        raise NotFoundError(f"{model}@{version} has no variant {variant[:40]!r}; there are: {known}")
-    if not artifact.is_published:
-        reference = f"{model}@{version}"
-        if artifact.standing is Standing.AWAITING_SIGNATURE:
-            raise ConflictError(
-                f"{reference} {variant} awaits its signature: edgeops model sign {reference} --keys DIR"
-            )
-        what = "was withdrawn" if artifact.withdrawn_at else "is not published"
-        raise ConflictError(
-            f"{reference} {variant} {what}, so no device would run it; publish it with: edgeops publish {reference}"
-        )
-    return artifact
-
-
-def _candidates(connection: Connection) -> list[Candidate]:
-    """Every device that may be asked, in pages."""
-    found: list[Candidate] = []
-    after: str | None = None
-    while page := devices.page(connection, after=after, limit=1_000):
-        after = page[-1].id
-        found += [_candidate(device) for device in page if not device.quarantined]
-    return found
-
-
-def _candidate(device: Device) -> Candidate:
-    deployments = device.reported.deployments if device.reported else ()
-    return Candidate(
-        id=device.id,
-        name=device.name,
-        online=device.presence is Presence.ONLINE,
-        labels=device.labels,
-        deployments=frozenset(one.deployment for one in deployments),
-    )
-
-
-def _intent(text: str) -> Intent:
-    try:
-        return Intent(text)
-    except ValueError:
-        raise InputError(f"unknown intent {text[:40]!r}; use {' or '.join(Intent)}") from None
 
 
 def _take_over(connection: Connection, newer: Rollout, device_ids: Sequence[str], now: datetime) -> None:

@@ -51,7 +51,7 @@ def bought(database: Database, request: Retrain) -> list[Bought]:
 def nominated(database: Database, request: Retrain) -> list[Nominated]:
     """The samples that devices nominated for this retraining; else the newest that the drifted model answered."""
     with database.read() as connection:
-        asked = [one.id for one in nominations.of_retraining(connection, request.retraining)]
+        asked = [one.id for one in nominations.of_asker(connection, request.retraining)]
     with database.read_telemetry() as connection:
         found = samples.of_nominations(connection, asked)
         if not found:

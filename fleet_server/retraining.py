@@ -114,7 +114,7 @@ class Retrainer:
         """Choose among the samples; None while some that were announced are not in the other database yet."""
         retraining, happened = due.retraining, due.happened
         with self._database.read() as connection:
-            asked = nominations.of_retraining(connection, retraining.id)
+            asked = nominations.of_asker(connection, retraining.id)
         with self._database.read_telemetry() as connection:
             found = samples.of_nominations(connection, [one.id for one in asked])
         counts = Counter(one.nomination for one in found)

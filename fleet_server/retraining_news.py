@@ -65,7 +65,7 @@ def words(connection: Connection, retraining: Retraining, now: datetime) -> str:
     """How an open retraining stands, for people."""
     match retraining.state:
         case RetrainingState.NOMINATING:
-            asked = nominations.of_retraining(connection, retraining.id)
+            asked = nominations.of_asker(connection, retraining.id)
             if asked:
                 return f"{sum(one.answered_at is not None for one in asked)} of {len(asked)} devices answered"
             running = whom_to_ask(connection, retraining, now).running
@@ -99,7 +99,7 @@ def _proposed(connection: Connection, retraining: Retraining, now: datetime) -> 
 
 
 def _nominating(connection: Connection, retraining: Retraining, now: datetime) -> Happened | None:
-    asked = nominations.of_retraining(connection, retraining.id)
+    asked = nominations.of_asker(connection, retraining.id)
     seen = Nominating(
         since=retraining.entered_at,
         asked_at=min((one.asked_at for one in asked), default=None),

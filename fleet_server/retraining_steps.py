@@ -24,7 +24,8 @@ from fleet_server.db.label_queue import Item
 from fleet_server.db.nominations import Nomination
 from fleet_server.db.retrainings import Retraining
 from fleet_server.db.samples import Sample
-from fleet_server.engine import Order, begin_rollout
+from fleet_server.engine import begin_rollout
+from fleet_server.rollout_plans import Order
 
 
 def advance(
@@ -120,7 +121,7 @@ def whom_to_ask(connection: Connection, retraining: Retraining, now: datetime) -
         if device.id not in retraining.without_devices
     ]
     online = {device.id for device in running if device.presence is Presence.ONLINE}
-    asked = {one.device_id for one in nominations.of_retraining(connection, retraining.id)}
+    asked = {one.device_id for one in nominations.of_asker(connection, retraining.id)}
     silent = nominations.unanswered(connection, retraining.id, asked_before=now - limits.NOMINATION_RETRY_AFTER)
     wanted = max(retraining.labels_wanted * limits.NOMINATION_SURPLUS, limits.LEAST_NOMINEES)
     share = math.ceil(wanted / max(1, len(online | asked)))
@@ -137,7 +138,15 @@ def _ask_devices(connection: Connection, retraining: Retraining, now: datetime) 
     for number, device_id in enumerate(asking.fresh):
         # Ids sort by time, and many share this one: each gets a microsecond of its own.
         at = now + timedelta(microseconds=number)
-        one = nominations.add(connection, retraining_id=retraining.id, device_id=device_id, count=asking.share, now=at)
+        one = nominations.add(
+            connection,
+            asker=retraining.id,
+            device_id=device_id,
+            deployment=retraining.deployment,
+            digest=retraining.digest,
+            count=asking.share,
+            now=at,
+        )
         _post(connection, retraining, one, now)
     for one in asking.again:
         _post(connection, retraining, one, now)
@@ -163,7 +172,7 @@ def _item(retraining: Retraining, position: int, sample: Sample, now: datetime) 
     return Item(
         sample_id=sample.id,
         model=retraining.model,
-        retraining_id=retraining.id,
+        asker=retraining.id,
         device_id=sample.device_id,
         deployment=sample.deployment,
         input_id=sample.input_id,

@@ -156,7 +156,7 @@ def _device_came(connection: Connection, device_id: str, now: datetime) -> None:
     device = devices.get(connection, device_id)
     if device is None or device.presence is not Presence.ONLINE or device.quarantined or device.removed_at:
         return
-    for installation in rollouts.pending_on(connection, device_id):
+    for installation in rollouts.pending_on(connection, device_id, now=now):
         rollout = rollouts.get(connection, installation.rollout_id)
         assert rollout is not None
         asks = rollout.state in {RolloutState.RUNNING, RolloutState.FINISHED}

@@ -16,6 +16,7 @@ from edgeops.rollout import rollout as rolling
 from edgeops.rollout.evidence import Pass, Proof, WaveEvidence, wave_verdict
 from edgeops.rollout.installation import Illegal, InstallationCommand, InstallationEvent
 from edgeops.rollout.rollout import RolloutCommand, RolloutEvent, RolloutState
+from fleet_server import shadowing
 from fleet_server.db import aliases, backups, devices, models, rollouts
 from fleet_server.db.aliases import Alias
 from fleet_server.db.database import Connection
@@ -45,7 +46,7 @@ def advance(connection: Connection, rollout: Rollout, event: RolloutEvent, *, re
             pass
         case RolloutCommand.OFFER_WAVE:
             rollouts.start_wave(connection, rollout, now)
-            for installation in rollouts.next_devices(connection, rollout, limit=OFFER_BATCH):
+            for installation in rollouts.next_devices(connection, rollout, now=now, limit=OFFER_BATCH):
                 offer(connection, rollout, installation, now)
         case RolloutCommand.WITHDRAW_OFFERS:
             for installation in rollouts.open_offers(connection, rollout.id):
@@ -89,7 +90,7 @@ def judge(connection: Connection, rollout: Rollout, now: datetime, *, not_before
     )
     if event is None or not rolling.allows(rollout.state, event):
         return
-    if isinstance(verdict, Pass) and rollouts.next_devices(connection, rollout, limit=1):
+    if isinstance(verdict, Pass) and rollouts.next_devices(connection, rollout, now=now, limit=1):
         advance(connection, rollout, RolloutEvent.DEVICES_READY, now=now)
         return
     name = type(verdict).__name__.lower()
@@ -129,7 +130,7 @@ def take(
         case InstallationCommand.NONE:
             pass
         case InstallationCommand.DESIRE:
-            _desire(connection, installation, now)
+            _desire(connection, installation, now, is_offer=True)
         case InstallationCommand.RESTORE:
             _restore(connection, installation, now)
         case _:
@@ -137,7 +138,7 @@ def take(
     return after is not installation
 
 
-def _desire(connection: Connection, installation: Installation, now: datetime) -> None:
+def _desire(connection: Connection, installation: Installation, now: datetime, *, is_offer: bool = False) -> None:
     rollout = rollouts.get(connection, installation.rollout_id)
     assert rollout is not None
     wanted = DesiredDeployment(
@@ -147,6 +148,8 @@ def _desire(connection: Connection, installation: Installation, now: datetime) -
         installation=installation.id,
         intent=rollout.intent,
         trial_inferences=rollout.policy.trial_inferences,
+        shadowing=shadowing.begin(connection, rollout, installation) if is_offer else None,
+        maintenance=rollout.policy.maintenance if is_offer else (),
     )
     devices.set_desired(connection, installation.device_id, wanted, now)
 

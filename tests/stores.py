@@ -101,4 +101,4 @@ def database_in(folder, *, empty=False):
 
 def config_for(folder, **more):
     """The configuration of a server in this folder, with a database of the running test's kind."""
-    return ServerConfig(folder, database=url_for(ServerConfig(folder).db, empty=True), **more)
+    return ServerConfig(folder, database=url_for(ServerConfig(folder).db), **more)

@@ -51,9 +51,15 @@ class Nominee:
 
 
 def nominate(
-    embeddings: Floats, uncertainty: Floats, count: int, *, random_share: float, random: np.random.Generator
+    embeddings: Floats,
+    uncertainty: Floats,
+    count: int,
+    *,
+    random_share: float,
+    random: np.random.Generator,
+    first: NDArray[np.bool_] | None = None,
 ) -> tuple[Nominee, ...]:
-    """A device's stage: rows of its recent inputs, the ones by chance first.
+    """A device's stage: rows of its recent inputs, those that come first before all others, then the ones by chance.
 
     The cost is rows x dimensions x `count` multiplications: some 0.1 s on a Raspberry Pi for 2,000 x 32 x 100.
 
@@ -64,14 +70,23 @@ def nominate(
         count: at most so many; fewer when the pool has fewer rows, or fewer that are no near-duplicates.
         random_share: share of `count`, rounded up, that is drawn uniformly from the pool.
         random: seeded by the caller; the same state gives the same nominees.
+        first: (n,) rows that are wanted before any other, as far as `count` goes: drawn uniformly from each other, for
+            what they say of all such rows, and no near-duplicate is left out. The rest of `count` is made up of the
+            other rows. They do not count as drawn by chance, for others had no part in it.
     """
     points, doubt = _usable(embeddings), _doubt(uncertainty)
     count = min(count, len(points))
-    by_chance = random.choice(len(points), size=_share(count, random_share), replace=False).astype(np.int64)
-    spread = _spread(points, doubt, count - len(by_chance), taken=by_chance, free=np.ones(len(points), np.bool_))
-    indexes = np.concatenate((by_chance, spread))
+    free = np.ones(len(points), np.bool_) if first is None else ~first
+    wanted = np.flatnonzero(~free)
+    before = random.choice(wanted, size=min(count, len(wanted)), replace=False).astype(np.int64)
+    others, rest = np.flatnonzero(free), count - len(before)
+    share = min(_share(rest, random_share), len(others))
+    by_chance = random.choice(others, size=share, replace=False).astype(np.int64)
+    taken = np.concatenate((before, by_chance))
+    spread = _spread(points, doubt, rest - share, taken=taken, free=free)
+    indexes = np.concatenate((taken, spread))
     return tuple(
-        Nominee(index=int(index), weight=int(weight), by_chance=place < len(by_chance))
+        Nominee(index=int(index), weight=int(weight), by_chance=len(before) <= place < len(taken))
         for place, (index, weight) in enumerate(zip(indexes, _cells(points, indexes), strict=True))
     )
 

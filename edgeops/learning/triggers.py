@@ -16,8 +16,8 @@ from edgeops import limits
 from edgeops.errors import InputError
 from edgeops.learning.retraining import OPEN, RetrainingState
 from edgeops.protocol.messages import Id
-from edgeops.rollout.targeting import parse_selector
-from edgeops.rollout.waves import DEFAULT_WAVES, parse_waves
+from edgeops.rollout.selector import parse_selector
+from edgeops.rollout.waves import DEFAULT_WAVES, WaveSpec, parse_waves
 
 #: Over which budgets count.
 RETRAININGS_PERIOD = timedelta(days=7)
@@ -87,7 +87,7 @@ def _require_all_devices(waves: Sequence[str]) -> None:
     if str(specs[-1]) != "100%":
         raise InputError(f"the waves end at {specs[-1]}, not at 100%: every device is to be healed; add 100%")
     for same in (True, False):
-        amounts = [spec.amount for spec in specs if spec.percent is same]
+        amounts = [spec.amount for spec in specs if isinstance(spec, WaveSpec) and spec.percent is same]
         if amounts != sorted(amounts):
             raise InputError(f"waves are cumulative and must grow, not {', '.join(map(str, specs))}")
 

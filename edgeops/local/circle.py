@@ -268,7 +268,7 @@ class Circle:
     def _labels_of(self, retraining: Retraining) -> list[datetime]:
         """When each label arrived that was bought for this retraining."""
         labels = self.site.client.labels(self.scenario.name)
-        return [one.at for one in labels if one.retraining_id == retraining.id]
+        return [one.at for one in labels if one.asker == retraining.id]
 
     def _windows(self, replay: Replay) -> list[int]:
         """Bytes of each window that closed since the stage began."""

@@ -213,6 +213,8 @@ class Paired(Body, frozen=True, kw_only=True):
     shadow_latency_p95_us: Tally = 0
     #: How the answers agree, in cells whose meaning the task decides: `edgeops.rollout.agreement`.
     cells: Annotated[tuple[Tally, ...], msgspec.Meta(max_length=limits.MAX_AGREEMENT_CELLS)] = ()
+    #: Inputs that were to be paired and that no input window of the shadow ended with.
+    unmatched: Tally = 0
 
 
 class Window(Body, frozen=True, kw_only=True):

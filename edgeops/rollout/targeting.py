@@ -1,128 +1,115 @@
-"""Which devices a rollout concerns: those that a selector names and that report the deployment.
+"""Which devices a rollout concerns, and how each of them stands: in, or left out, and why.
 
-Selectors: `all`, `id=a,b`, `name=a,b`, `label.key=value`. The answer is in the order in which the
-devices are asked. It does not judge whether a model fits a device; the device does.
+Every device that the selector means gets a standing. Left out is who cannot run the model, may not, or does already;
+the others are asked in the order that comes out: those online first. It reads nothing: what it is told of each device
+is in `Candidate`.
 """
 
-import re
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
+from datetime import datetime
+from enum import StrEnum
 
-from edgeops.errors import InputError
-
-_SYNTAX = "use all, id=<id>,<id>, name=<name>,<name> or label.<key>=<value>"
-_LABEL = re.compile(r"label\.([A-Za-z0-9_.-]{1,63})")
-_NAMED_IN_ERRORS = 8
-
-
-@dataclass(frozen=True, slots=True)
-class Candidate:
-    """An enrolled device as far as choosing needs it."""
-
-    id: str
-    name: str
-    online: bool
-    labels: Mapping[str, str]
-    #: Deployments that the device reports.
-    deployments: frozenset[str]
+from edgeops.artifact.compatibility import incompatibilities
+from edgeops.artifact.manifest import Descriptor
+from edgeops.rollout.candidate import Candidate
+from edgeops.rollout.pins import forbidding
+from edgeops.rollout.selector import Selector, matches
 
 
-@dataclass(frozen=True, slots=True)
-class All:
-    """Every device that reports the deployment."""
+class Standing(StrEnum):
+    """How a device that the selector means stands to a rollout."""
+
+    #: In: asked when its wave comes.
+    READY = "ready"
+    #: In: asked when its wave comes and it is online again; no wave waits for it.
+    OFFLINE = "offline"
+    #: In: taken over from a rollout that has not finished with it.
+    TAKEN = "taken"
+    #: Out: it runs this model already.
+    CURRENT = "current"
+    #: Out: a person keeps it on another.
+    PINNED = "pinned"
+    #: Out: the model does not fit it.
+    INCOMPATIBLE = "incompatible"
+    #: Out: nothing is believed of it.
+    QUARANTINED = "quarantined"
+    #: Out: it does not report the deployment.
+    NO_DEPLOYMENT = "no-deployment"
 
 
-@dataclass(frozen=True, slots=True)
-class ById:
-    """These devices, each of which must exist."""
-
-    ids: tuple[str, ...]
-
-
-@dataclass(frozen=True, slots=True)
-class ByName:
-    """Devices with one of these names, each of which must exist."""
-
-    names: tuple[str, ...]
+#: Standings of devices that the rollout asks.
+IN = frozenset({Standing.READY, Standing.OFFLINE, Standing.TAKEN})
 
 
 @dataclass(frozen=True, slots=True)
-class ByLabel:
-    """Devices that carry a label."""
+class Offer:
+    """What is to be brought where."""
 
-    key: str
-    value: str
-
-
-Selector = All | ById | ByName | ByLabel
+    deployment: str
+    digest: str
+    descriptor: Descriptor
 
 
-def parse_selector(text: str) -> Selector:
-    """Read a selector.
+@dataclass(frozen=True, slots=True)
+class Placement:
+    """One device that the selector means."""
 
-    Raises:
-        InputError: not one of the four forms.
-    """
-    if text.strip() == "all":
-        return All()
-    kind, equals, value = text.partition("=")
-    kind, values = kind.strip(), tuple(dict.fromkeys(part.strip() for part in value.split(",") if part.strip()))
-    if not equals or not values:
-        raise InputError(f"not a selector: {text[:120]!r}; {_SYNTAX}")
-    if kind == "id":
-        return ById(values)
-    if kind == "name":
-        return ByName(values)
-    label = _LABEL.fullmatch(kind)
-    if label is None:
-        raise InputError(f"unknown selector {kind[:60]!r} in {text[:120]!r}; {_SYNTAX}")
-    return ByLabel(label[1], value.strip())
+    device: Candidate
+    standing: Standing
+    #: In words, why it is left out, or what is special; empty = nothing is.
+    reason: str = ""
+
+    @property
+    def is_in(self) -> bool:
+        """Whether the rollout asks it."""
+        return self.standing in IN
 
 
-def choose(selector: Selector, deployment: str, candidates: Sequence[Candidate]) -> tuple[Candidate, ...]:
-    """The devices to ask, those online first, then by id.
-
-    Raises:
-        InputError: no device is left, or one that was named does not exist or lacks the deployment.
-    """
-    if not candidates:
-        raise InputError("no device is enrolled; enrol one with: edgeops-agent enrol URL --token TOKEN")
-    matching = _matching(selector, candidates)
-    fitting = [candidate for candidate in matching if deployment in candidate.deployments]
-    lacking = [candidate for candidate in matching if deployment not in candidate.deployments]
-    if not matching:
-        raise InputError(f"no enrolled device matches; enrolled are {_names(candidates)}")
-    if not fitting or (lacking and isinstance(selector, ById | ByName)):
-        known = sorted({name for candidate in lacking for name in candidate.deployments})
-        have = f"they report {', '.join(known)}" if known else "they report none"
-        raise InputError(
-            f"no deployment {deployment!r} on {_names(lacking)}; {have}. Start it on the device with:"
-            f" edgeops-agent replay FILE --deployment {deployment}"
-        )
-    return tuple(sorted(fitting, key=lambda candidate: (not candidate.online, candidate.id)))
+def survey(selector: Selector, offer: Offer, candidates: Sequence[Candidate], now: datetime) -> tuple[Placement, ...]:
+    """How each device that the selector means stands: first those in it, in the order in which they are asked."""
+    placed = [place(one, offer, now) for one in candidates if matches(selector, one)]
+    return tuple(sorted(placed, key=lambda one: (not one.is_in, not one.device.online, one.device.id)))
 
 
-def _matching(selector: Selector, candidates: Sequence[Candidate]) -> list[Candidate]:
-    match selector:
-        case All():
-            return list(candidates)
-        case ById(ids):
-            _require(ids, {candidate.id for candidate in candidates}, candidates, what="id")
-            return [candidate for candidate in candidates if candidate.id in ids]
-        case ByName(names):
-            _require(names, {candidate.name for candidate in candidates}, candidates, what="name")
-            return [candidate for candidate in candidates if candidate.name in names]
-        case ByLabel(key, value):
-            return [candidate for candidate in candidates if candidate.labels.get(key) == value]
+def place(one: Candidate, offer: Offer, now: datetime) -> Placement:
+    """How one device stands."""
+    left_out = _left_out(one, offer, now)
+    if left_out is not None:
+        return left_out
+    absent = "" if one.online else "offline: asked when it comes back"
+    if one.taken_by is not None:
+        taken = f"taken over from rollout {one.taken_by}"
+        return Placement(one, Standing.TAKEN, f"{taken}; {absent}" if absent else taken)
+    return Placement(one, Standing.READY if one.online else Standing.OFFLINE, absent)
 
 
-def _require(wanted: Collection[str], known: set[str], candidates: Sequence[Candidate], *, what: str) -> None:
-    unknown = [value for value in wanted if value not in known]
-    if unknown:
-        raise InputError(f"no enrolled device with {what} {', '.join(unknown)}; enrolled are {_names(candidates)}")
+def _left_out(one: Candidate, offer: Offer, now: datetime) -> Placement | None:
+    """Of several reasons the first that a person would want to know."""
+    if one.quarantined:
+        return Placement(one, Standing.QUARANTINED, "two devices spoke in its name; edgeops devices release")
+    if offer.deployment not in one.deployments or one.facts is None:
+        return Placement(one, Standing.NO_DEPLOYMENT, _reports(one))
+    if _runs_it(one, offer):
+        return Placement(one, Standing.CURRENT, "it runs this model already")
+    misfits = incompatibilities(offer.descriptor, one.facts)
+    if misfits:
+        return Placement(one, Standing.INCOMPATIBLE, "; ".join(misfits))
+    pin = forbidding(one.pins, offer.deployment, offer.digest, now)
+    return None if pin is None else Placement(one, Standing.PINNED, str(pin))
 
 
-def _names(candidates: Sequence[Candidate]) -> str:
-    shown = ", ".join(candidate.id for candidate in candidates[:_NAMED_IN_ERRORS])
-    more = len(candidates) - _NAMED_IN_ERRORS
-    return f"{shown} and {more} more" if more > 0 else shown
+def _runs_it(one: Candidate, offer: Offer) -> bool:
+    """It does, and nobody wants anything else of it."""
+    return (
+        one.deployments[offer.deployment] == offer.digest
+        and one.taken_by is None
+        and one.desired in {None, offer.digest}
+    )
+
+
+def _reports(one: Candidate) -> str:
+    if one.facts is None:
+        return "it has not reported yet"
+    names = ", ".join(sorted(one.deployments))
+    return f"it reports {names}" if names else "it reports no deployment"

@@ -276,7 +276,7 @@ def _changed(update: Update, event: Event, *, state: UpdateState) -> Update:  # 
         case Postponed(wanted):
             return change(update, next=wanted, mark=_newer(update, wanted))
         case Renewed(wanted):
-            return change(update, mark=_newer(update, wanted))
+            return _renewed(update, wanted)
         case FetchFailed(detail):
             return change(update, state=state, attempts=update.attempts + 1, detail=detail)
         case Refused(reason, detail) | Failed(reason, detail):
@@ -309,6 +309,14 @@ def _changed(update: Update, event: Event, *, state: UpdateState) -> Update:  # 
             return change(update, state=state)
         case _:
             assert_never(event)
+
+
+def _renewed(update: Update, wanted: Wanted) -> Update:
+    """What was asked for last is asked for again."""
+    change, mark = msgspec.structs.replace, _newer(update, wanted)
+    if update.next is not None:
+        return change(update, mark=mark, next=update.next.renewed(wanted))
+    return change(update, mark=mark, wanted=None if update.wanted is None else update.wanted.renewed(wanted))
 
 
 def _ended(update: Update, state: UpdateState, reason: Reason, detail: str) -> Update:

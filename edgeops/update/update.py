@@ -10,7 +10,7 @@ import msgspec
 from edgeops import limits
 from edgeops.digest import digest_raw
 from edgeops.errors import MessageError
-from edgeops.protocol.messages import DesiredDeployment, Evidence, Reason, Report, UpdateState
+from edgeops.protocol.messages import DesiredDeployment, Evidence, Reason, Report, Shadowing, UpdateState
 
 
 class Wanted(msgspec.Struct, frozen=True, kw_only=True):
@@ -23,6 +23,8 @@ class Wanted(msgspec.Struct, frozen=True, kw_only=True):
     digest: str | None
     installation: str | None
     trial_inferences: int = limits.TRIAL_INFERENCES
+    #: What a newer revision may change without a new installation.
+    shadowing: Shadowing | None = None
 
     @classmethod
     def of(cls, desired: DesiredDeployment, *, epoch: int, revision: int) -> Self:
@@ -43,11 +45,16 @@ class Wanted(msgspec.Struct, frozen=True, kw_only=True):
             digest=desired.digest,
             installation=desired.installation,
             trial_inferences=desired.trial_inferences,
+            shadowing=desired.shadowing,
         )
 
     def asks_the_same(self, other: "Wanted") -> bool:
-        """Whether only the revision differs: another deployment of the device changed."""
+        """Whether no other model is meant: another deployment of the device changed, or how this one is watched."""
         return (self.target, self.digest, self.installation) == (other.target, other.digest, other.installation)
+
+    def renewed(self, other: "Wanted") -> Self:
+        """The same with what a newer revision says of how it is watched; it keeps the revision that began it."""
+        return msgspec.structs.replace(self, shadowing=other.shadowing)
 
 
 class Shown(msgspec.Struct, frozen=True, kw_only=True):

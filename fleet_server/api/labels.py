@@ -157,7 +157,7 @@ def _queued(row: Item, sample: Sample | None, artifacts: Artifacts) -> QueuedSam
     return QueuedSample(
         sample_id=row.sample_id,
         model=row.model,
-        retraining_id=row.retraining_id,
+        asker=row.asker,
         device_id=row.device_id,
         deployment=row.deployment,
         input_id=row.input_id,

@@ -40,8 +40,8 @@ class FieldError(InputError):
     """Fields of a request cannot be used, each for a reason of its own."""
 
     def __init__(self, *problems: FieldProblem) -> None:
-        super().__init__("; ".join(f"{one.pointer}: {one.detail}" for one in problems))
-        self.problems = problems
+        told = [(one.pointer, one.detail) for one in problems]
+        super().__init__("; ".join(f"{pointer}: {detail}" for pointer, detail in told), fields=told)
 
 
 def problem_response(
@@ -102,7 +102,7 @@ def _answer_http(request: Request, error: Exception) -> Response:
 
 def _answer_error(request: Request, error: Exception) -> Response:
     assert isinstance(error, EdgeOpsError)
-    errors = error.problems if isinstance(error, FieldError) else ()
+    errors = tuple(FieldProblem(pointer=pointer, detail=detail) for pointer, detail in error.fields)
     status = _status(error)
     if status >= 500:
         _log.error("api.failed path=%s error=%s", request.url.path, error)

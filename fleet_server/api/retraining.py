@@ -103,7 +103,7 @@ def _read(server: Server, retraining_id: str) -> Retraining:
         row = retrainings.get(connection, retraining_id)
         if row is None:
             raise NotFoundError(f"no retraining {retraining_id[:80]!r}; list them with: edgeops retrain history")
-        asked = nominations.of_retraining(connection, retraining_id)
+        asked = nominations.of_asker(connection, retraining_id)
         shown = _retraining(row, label_queue.counts(connection, retraining_id))
     return shown.model_copy(update={"nominations": tuple(shape_of(NominationAnswer, one) for one in asked)})
 

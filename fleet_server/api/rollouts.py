@@ -12,6 +12,7 @@ from fleet_server.api.callers import VIEWER, Operator
 from fleet_server.api.pages import PagingOf
 from fleet_server.api.server import Server, ServerOf
 from fleet_server.db import rollouts
+from fleet_server.rollout_plans import Order
 
 router = APIRouter(prefix="/rollouts", tags=["rollouts"])
 
@@ -19,7 +20,7 @@ router = APIRouter(prefix="/rollouts", tags=["rollouts"])
 @router.post("", status_code=201)
 def create_rollout(server: ServerOf, caller: Operator, wanted: RolloutRequest) -> Rollout:
     """Begin to bring a published artifact to the devices that `to` selects, wave by wave."""
-    order = engine.Order(
+    order = Order(
         model=wanted.model,
         version=wanted.version,
         variant=wanted.variant,

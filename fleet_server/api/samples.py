@@ -1,6 +1,7 @@
 """Samples: inputs that devices nominated, as whoever labels them needs to see them."""
 
 import math
+from collections.abc import Sequence
 from typing import Annotated
 
 import numpy as np
@@ -57,7 +58,6 @@ def list_samples(
 def _sample(row: samples.Sample, artifacts: Artifacts) -> Sample:
     artifact = artifacts.get(row.digest)
     labels = () if artifact is None else artifact.manifest.output.labels
-    is_named = row.answer.is_integer() and 0 <= row.answer < len(labels)
     return Sample(
         id=row.id,
         device_id=row.device_id,
@@ -68,12 +68,18 @@ def _sample(row: samples.Sample, artifacts: Artifacts) -> Sample:
         answered_at=row.answered_at,
         received_at=row.received_at,
         answer=row.answer,
-        label=labels[int(row.answer)] if is_named else None,
+        label=_label(row.answer, labels),
         confidence=row.confidence,
         weight=row.weight,
         by_chance=row.by_chance,
+        shadow_answer=row.shadow_answer,
+        shadow_label=None if row.shadow_answer is None else _label(row.shadow_answer, labels),
         columns=() if artifact is None else artifact.manifest.window.columns,
     )
+
+
+def _label(answer: float, labels: Sequence[str]) -> str | None:
+    return labels[int(answer)] if answer.is_integer() and 0 <= answer < len(labels) else None
 
 
 def _readings(data: bytes, columns: int) -> tuple[tuple[float | None, ...], ...]:

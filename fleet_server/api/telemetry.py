@@ -4,7 +4,10 @@ from typing import Annotated
 
 from fastapi import APIRouter, Query
 
-from edgeops.api.shapes import Moment, Page, Resolution, TelemetryHour, TelemetryWindow
+from edgeops.api.shapes import Moment, Page, PairedAnswers, Resolution, TelemetryHour, TelemetryWindow
+from edgeops.digest import digest_from_raw
+from edgeops.protocol.messages import Paired, decode
+from edgeops.rollout.agreement import disagreements
 from fleet_server.api import channels, pages
 from fleet_server.api.callers import VIEWER
 from fleet_server.api.devices import known_device, require_deployment
@@ -60,6 +63,26 @@ def window_shape(row: telemetry.Window, artifacts: Artifacts) -> TelemetryWindow
         latency_p95_us=row.latency_p95_us,
         record_bytes=row.record_bytes,
         channels=channels.summaries(row.digest, row.sketch, artifacts),
+        paired=_paired(row, artifacts) if row.paired else None,
+    )
+
+
+def _paired(row: telemetry.Window, artifacts: Artifacts) -> PairedAnswers:
+    paired, known = decode(row.paired, Paired), artifacts.get(row.digest)
+    differ = disagreements(known.manifest.task, paired.cells) if known is not None and paired.cells else None
+    return PairedAnswers(
+        shadow=digest_from_raw(paired.shadow),
+        rows=paired.rows,
+        disagreements=differ,
+        errors=paired.errors,
+        shadow_errors=paired.shadow_errors,
+        skipped=paired.skipped,
+        unmatched=paired.unmatched,
+        latency_p50_us=paired.latency_p50_us,
+        latency_p95_us=paired.latency_p95_us,
+        shadow_latency_p50_us=paired.shadow_latency_p50_us,
+        shadow_latency_p95_us=paired.shadow_latency_p95_us,
+        cells=paired.cells,
     )
 
 

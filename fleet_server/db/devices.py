@@ -16,7 +16,15 @@ from sqlalchemy import ColumnElement, Connection, Row, bindparam, delete, func, 
 
 from edgeops import limits
 from edgeops.protocol.keys import PublicKey
-from edgeops.protocol.messages import Desired, DesiredDeployment, Intent, Presence, Reported
+from edgeops.protocol.messages import (
+    Desired,
+    DesiredDeployment,
+    Intent,
+    Maintenance,
+    Presence,
+    Reported,
+    Shadowing,
+)
 from edgeops.protocol.topics import DownKind
 from fleet_server.db import events, outbox, settings
 from fleet_server.db.events import EventKind
@@ -289,6 +297,8 @@ def set_desired(connection: Connection, device_id: str, wanted: DesiredDeploymen
         "installation_id": wanted.installation,
         "intent": wanted.intent,
         "trial_inferences": wanted.trial_inferences,
+        "shadowing": wanted.shadowing,
+        "maintenance": wanted.maintenance,
         "updated_at": now,
     }
     statement = insert(connection, desired).values(device_id=device_id, deployment=wanted.deployment, **values)
@@ -344,16 +354,22 @@ def wanted_by_device(connection: Connection, device_ids: Sequence[str]) -> dict[
     query = select(desired).where(desired.c.device_id.in_(device_ids)).order_by(desired.c.deployment)
     found: dict[str, list[DesiredDeployment]] = {device_id: [] for device_id in device_ids}
     for row in connection.execute(query):
-        wanted = DesiredDeployment(
-            deployment=row.deployment,
-            target=row.target,
-            digest=row.digest,
-            installation=row.installation_id,
-            intent=Intent(row.intent),
-            trial_inferences=row.trial_inferences,
-        )
-        found[row.device_id].append(wanted)
+        found[row.device_id].append(desired_deployment(row))
     return found
+
+
+def desired_deployment(row: Row[Any]) -> DesiredDeployment:
+    """A row of the table `desired`."""
+    return DesiredDeployment(
+        deployment=row.deployment,
+        target=row.target,
+        digest=row.digest,
+        installation=row.installation_id,
+        intent=Intent(row.intent),
+        trial_inferences=row.trial_inferences,
+        shadowing=None if row.shadowing is None else msgspec.convert(row.shadowing, Shadowing),
+        maintenance=msgspec.convert(row.maintenance, tuple[Maintenance, ...]),
+    )
 
 
 def ids_with_desired(connection: Connection) -> tuple[str, ...]:

@@ -39,7 +39,8 @@ class Item:
 
     sample_id: str
     model: str
-    retraining_id: str
+    #: The retraining or rollout that asks.
+    asker: str
     device_id: str
     deployment: str
     input_id: str
@@ -50,6 +51,9 @@ class Item:
     requested_at: datetime
     state: ItemState = ItemState.OPEN
     closed_at: datetime | None = None
+    #: Of a rollout: the classes that the new and the old model said, which differ.
+    new_answer: str | None = None
+    old_answer: str | None = None
 
     @property
     def key(self) -> tuple[int, str]:
@@ -58,11 +62,11 @@ class Item:
 
 
 def add(connection: Connection, items: Sequence[Item]) -> None:
-    """Ask for the labels of these samples of one retraining; says so in `events`."""
+    """Ask for the labels of these samples of one retraining or rollout; says so in `events`."""
     first = items[0]
     connection.execute(label_queue.insert(), [{name: getattr(one, name) for name in one.__slots__} for one in items])
     data = {"model": first.model, "labels": len(items)}
-    events.append(connection, EventKind.LABELS_REQUESTED, first.retraining_id, data, first.requested_at)
+    events.append(connection, EventKind.LABELS_REQUESTED, first.asker, data, first.requested_at)
 
 
 def page(
@@ -81,13 +85,9 @@ def page(
     return tuple(_item(row) for row in connection.execute(query.order_by(*order).limit(limit)))
 
 
-def counts(connection: Connection, retraining_id: str) -> Counter[ItemState]:
-    """How many samples of a retraining are in which state."""
-    query = (
-        select(label_queue.c.state, func.count())
-        .where(label_queue.c.retraining_id == retraining_id)
-        .group_by(label_queue.c.state)
-    )
+def counts(connection: Connection, asker: str) -> Counter[ItemState]:
+    """How many samples of a retraining or rollout are in which state."""
+    query = select(label_queue.c.state, func.count()).where(label_queue.c.asker == asker).group_by(label_queue.c.state)
     return Counter({ItemState(state): count for state, count in connection.execute(query)})
 
 
@@ -98,12 +98,12 @@ def close(connection: Connection, sample_id: str, state: ItemState, now: datetim
     )
 
 
-def drop(connection: Connection, retraining_id: str, now: datetime) -> int:
-    """Ask for the labels that a retraining still misses no longer; how many there were."""
+def drop(connection: Connection, asker: str, now: datetime) -> int:
+    """Ask for the labels that a retraining or rollout still misses no longer; how many there were."""
     waiting: Collection[ItemState] = (ItemState.OPEN, ItemState.DISPUTED)
     return connection.execute(
         update(label_queue)
-        .where(label_queue.c.retraining_id == retraining_id, label_queue.c.state.in_(list(waiting)))
+        .where(label_queue.c.asker == asker, label_queue.c.state.in_(list(waiting)))
         .values(state=ItemState.DROPPED, closed_at=now)
     ).rowcount
 

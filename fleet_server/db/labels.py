@@ -42,8 +42,8 @@ class Label:
     author: str
     remark: str
     at: datetime
-    #: The retraining that asked for the sample; None = nobody did.
-    retraining_id: str | None
+    #: The retraining or rollout that asked for the sample; None = nobody did.
+    asker: str | None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -101,7 +101,7 @@ def for_training(
 def page(connection: Connection, model: str, *, after: int | None = None, limit: int) -> tuple[Label, ...]:
     """The labels of a model, newest first; `after` is the last id of the page before."""
     asked = label_queue_rows.c.sample_id == labels.c.sample_id
-    query = select(labels, label_queue_rows.c.retraining_id).outerjoin(label_queue_rows, asked)
+    query = select(labels, label_queue_rows.c.asker).outerjoin(label_queue_rows, asked)
     query = query.where(labels.c.model == model).order_by(labels.c.id.desc()).limit(limit)
     if after is not None:
         query = query.where(labels.c.id < after)

@@ -10,23 +10,24 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import Connection, Row, Select, select, update
+from sqlalchemy import Connection, Row, select, update
 
 from fleet_server.db import events
 from fleet_server.db.events import EventKind
 from fleet_server.db.identifiers import new_id
-from fleet_server.db.tables import nominations, retrainings
+from fleet_server.db.tables import nominations
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Nomination:
-    """One request to one device, for one retraining."""
+    """One request to one device, for one retraining or rollout."""
 
     #: The command's id.
     id: str
-    retraining_id: str
+    #: The retraining or rollout that asks.
+    asker: str
     device_id: str
-    #: Of the retraining: whose inputs, and by which artifact answered.
+    #: Whose inputs, and by which artifact answered.
     deployment: str
     digest: str
     count: int
@@ -39,40 +40,42 @@ class Nomination:
     detail: str
 
 
-def add(connection: Connection, *, retraining_id: str, device_id: str, count: int, now: datetime) -> Nomination:
+def add(
+    connection: Connection, *, asker: str, device_id: str, deployment: str, digest: str, count: int, now: datetime
+) -> Nomination:
     """Remember that a device is asked for `count` samples; its id is the command's."""
     nomination_id = new_id("nominate", now)
     connection.execute(
         nominations.insert().values(
             id=nomination_id,
-            retraining_id=retraining_id,
+            asker=asker,
             device_id=device_id,
+            deployment=deployment,
+            digest=digest,
             count=count,
             asked_at=now,
             repeated_at=now,
             parts=[],
         )
     )
-    return _nomination(connection.execute(_all().where(nominations.c.id == nomination_id)).one())
+    return _nomination(connection.execute(select(nominations).where(nominations.c.id == nomination_id)).one())
 
 
 def get(connection: Connection, nomination_id: str) -> Nomination | None:
     """One nomination, or None."""
-    row = connection.execute(_all().where(nominations.c.id == nomination_id)).one_or_none()
+    row = connection.execute(select(nominations).where(nominations.c.id == nomination_id)).one_or_none()
     return None if row is None else _nomination(row)
 
 
-def of_retraining(connection: Connection, retraining_id: str) -> tuple[Nomination, ...]:
-    """All nominations of one retraining, in the order in which they were asked for."""
-    query = _all().where(nominations.c.retraining_id == retraining_id).order_by(nominations.c.id)
+def of_asker(connection: Connection, asker: str) -> tuple[Nomination, ...]:
+    """All nominations of one retraining or rollout, in the order in which they were asked for."""
+    query = select(nominations).where(nominations.c.asker == asker).order_by(nominations.c.id)
     return tuple(_nomination(row) for row in connection.execute(query))
 
 
-def unanswered(
-    connection: Connection, retraining_id: str, *, asked_before: datetime | None = None
-) -> tuple[Nomination, ...]:
-    """Those of a retraining whose answer is not whole, and that were asked for last before that moment."""
-    query = _all().where(nominations.c.retraining_id == retraining_id, nominations.c.answered_at.is_(None))
+def unanswered(connection: Connection, asker: str, *, asked_before: datetime | None = None) -> tuple[Nomination, ...]:
+    """Those of a retraining or rollout whose answer is not whole, and that were asked for last before that moment."""
+    query = select(nominations).where(nominations.c.asker == asker, nominations.c.answered_at.is_(None))
     if asked_before is not None:
         query = query.where(nominations.c.repeated_at < asked_before)
     return tuple(_nomination(row) for row in connection.execute(query.order_by(nominations.c.id)))
@@ -124,20 +127,15 @@ def answered(
         )
     )
     if is_whole:
-        data = {"retraining": row.retraining_id, "nomination": nomination_id, "samples": total}
+        data = {"asker": row.asker, "nomination": nomination_id, "samples": total}
         events.append(connection, EventKind.NOMINATION_ANSWERED, row.device_id, data, now)
     return is_whole
-
-
-def _all() -> Select[Any]:
-    wanted = retrainings.c.deployment, retrainings.c.digest
-    return select(nominations, *wanted).join(retrainings, retrainings.c.id == nominations.c.retraining_id)
 
 
 def _nomination(row: Row[Any]) -> Nomination:
     return Nomination(
         id=row.id,
-        retraining_id=row.retraining_id,
+        asker=row.asker,
         device_id=row.device_id,
         deployment=row.deployment,
         digest=row.digest,

@@ -20,7 +20,8 @@ from edgeops.rollout.evidence import Proof
 from edgeops.rollout.installation import InstallationState
 from edgeops.rollout.policy import Policy
 from edgeops.rollout.rollout import OPEN, RolloutState
-from fleet_server.db import events
+from edgeops.rollout.waves import Wave as PlannedWave
+from fleet_server.db import events, pins
 from fleet_server.db.events import EventKind
 from fleet_server.db.identifiers import new_id
 from fleet_server.db.many import portions
@@ -120,17 +121,25 @@ class Installation:
 # -- making and reading --------------------------------------------------------------
 
 
-def add(connection: Connection, rollout: Rollout, device_ids: Sequence[str], sizes: Sequence[int]) -> None:
-    """Add a rollout over `device_ids`, cut into waves of `sizes` in this order."""
-    assert sum(sizes) == len(device_ids), "the waves hold every device once"
+def add(connection: Connection, rollout: Rollout, planned: Sequence[PlannedWave]) -> None:
+    """Add a rollout with its waves, which hold every device once."""
     now = rollout.created_at
     values = {field: getattr(rollout, field) for field in rollout.__slots__}
     connection.execute(rollouts.insert().values(values))
     connection.execute(
         waves.insert(),
-        [{"rollout_id": rollout.id, "position": position, "size": size} for position, size in enumerate(sizes)],
+        [
+            {
+                "rollout_id": rollout.id,
+                "position": position,
+                "size": len(wave.devices),
+                "selector": wave.selector,
+                "control": wave.control,
+            }
+            for position, wave in enumerate(planned)
+        ],
     )
-    positions = [position for position, size in enumerate(sizes) for _ in range(size)]
+    asked = [(position, device.id) for position, wave in enumerate(planned) for device in wave.devices]
     rows = [
         {
             # Ids sort by time, and thousands share this one: each gets a microsecond of its own.
@@ -143,7 +152,7 @@ def add(connection: Connection, rollout: Rollout, device_ids: Sequence[str], siz
             "state": InstallationState.PENDING,
             "updated_at": now,
         }
-        for number, (device_id, position) in enumerate(zip(device_ids, positions, strict=True))
+        for number, (position, device_id) in enumerate(asked)
     ]
     for start in range(0, len(rows), _INSERT_ROWS):
         connection.execute(installations.insert(), rows[start : start + _INSERT_ROWS])
@@ -167,6 +176,12 @@ def page(connection: Connection, *, after: str | None = None, limit: int) -> tup
 def running(connection: Connection) -> tuple[Rollout, ...]:
     """The rollouts that ask devices, oldest first."""
     query = select(rollouts).where(rollouts.c.state == RolloutState.RUNNING).order_by(rollouts.c.id)
+    return tuple(_rollout(row) for row in connection.execute(query))
+
+
+def showing(connection: Connection) -> tuple[Rollout, ...]:
+    """The rollouts whose waves show something, oldest first."""
+    query = select(rollouts).where(rollouts.c.state.in_(list(OPEN))).order_by(rollouts.c.id)
     return tuple(_rollout(row) for row in connection.execute(query))
 
 
@@ -225,8 +240,8 @@ def get_installation(connection: Connection, installation_id: str) -> Installati
 # -- what the engine asks ---------------------------------------------------------------
 
 
-def next_devices(connection: Connection, rollout: Rollout, *, limit: int) -> tuple[Installation, ...]:
-    """Installations that may be offered now: of this wave or an earlier one, their device online."""
+def next_devices(connection: Connection, rollout: Rollout, *, now: datetime, limit: int) -> tuple[Installation, ...]:
+    """Installations that may be offered now: of this wave or an earlier one, their device online, no pin in the way."""
     query = (
         select(installations)
         .join(devices, devices.c.id == installations.c.device_id)
@@ -237,6 +252,7 @@ def next_devices(connection: Connection, rollout: Rollout, *, limit: int) -> tup
             devices.c.presence == Presence.ONLINE,
             devices.c.removed_at.is_(None),
             devices.c.quarantined.is_(False),
+            ~pins.forbid(now),
         )
         .order_by(installations.c.wave, installations.c.id)
         .limit(limit)
@@ -244,10 +260,12 @@ def next_devices(connection: Connection, rollout: Rollout, *, limit: int) -> tup
     return _installations(connection, query)
 
 
-def pending_on(connection: Connection, device_id: str) -> tuple[Installation, ...]:
-    """What one device was not asked yet."""
+def pending_on(connection: Connection, device_id: str, *, now: datetime) -> tuple[Installation, ...]:
+    """What one device was not asked yet and may be asked now: no pin is in the way."""
     query = select(installations).where(
-        installations.c.device_id == device_id, installations.c.state == InstallationState.PENDING
+        installations.c.device_id == device_id,
+        installations.c.state == InstallationState.PENDING,
+        ~pins.forbid(now),
     )
     return _installations(connection, query.order_by(installations.c.id))
 
@@ -311,6 +329,23 @@ def last_committed(
         query = query.where(installations.c.digest == digest)
     row = connection.execute(query.order_by(installations.c.finished_at.desc()).limit(1)).one_or_none()
     return None if row is None else _installation(row)
+
+
+def silent_in(connection: Connection, rollout_id: str, wave: int) -> int:
+    """How many devices of a wave run the model with trial proof and are offline now."""
+    query = (
+        select(func.count())
+        .select_from(installations)
+        .join(devices, devices.c.id == installations.c.device_id)
+        .where(
+            installations.c.rollout_id == rollout_id,
+            installations.c.wave == wave,
+            installations.c.state == InstallationState.COMMITTED,
+            devices.c.presence != Presence.ONLINE,
+            devices.c.removed_at.is_(None),
+        )
+    )
+    return connection.execute(query).scalar_one()
 
 
 def first_problem(connection: Connection, rollout_id: str, wave: int) -> Installation | None:

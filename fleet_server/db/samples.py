@@ -32,6 +32,8 @@ class SampleRow(TypedDict):
     confidence: float
     weight: float
     by_chance: bool
+    #: What a shadow answered to the same input; None = none did.
+    shadow_answer: float | None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -52,6 +54,7 @@ class Sample:
     confidence: float
     weight: float
     by_chance: bool
+    shadow_answer: float | None
 
     @property
     def key(self) -> tuple[datetime, str]:

@@ -147,6 +147,31 @@ def latest_live_windows(
     return tuple(_window(row) for row in connection.execute(query.order_by(windows.c.closed_at.desc()).limit(limit)))
 
 
+def past_windows(
+    connection: Connection,
+    device_id: str,
+    deployment: str,
+    *,
+    digest: str,
+    closed_until: datetime,
+    arrived_until: tuple[datetime, str, bytes, int],
+    limit: int,
+) -> tuple[Window, ...]:
+    """The newest LIVE windows of one artifact on one device that closed until a moment, the newest first.
+
+    Those that arrived after the key `arrived_until` are left out.
+    """
+    query = select(windows).where(
+        windows.c.device_id == device_id,
+        windows.c.deployment == deployment,
+        windows.c.closed_at <= closed_until,
+        windows.c.digest == digest,
+        windows.c.phase == Phase.LIVE,
+        tuple_(*_ARRIVAL) <= arrived_until,
+    )
+    return tuple(_window(row) for row in connection.execute(query.order_by(windows.c.closed_at.desc()).limit(limit)))
+
+
 def arrival_page(
     connection: Connection,
     *,

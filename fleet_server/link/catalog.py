@@ -1,4 +1,4 @@
-"""What devices refer to, as the control database knows it: artifacts by digest, nominations by id.
+"""What devices refer to, as the control database knows it: artifacts by digest, in pairs too, nominations by id.
 
 Artifacts never change, so they are read once; one that is unknown is asked for again after
 ARTIFACTS_REFRESH_INTERVAL. Used by the ingestion thread alone.
@@ -10,6 +10,7 @@ from dataclasses import dataclass
 
 from edgeops import limits
 from edgeops.artifact.manifest import Manifest
+from edgeops.rollout.agreement import agreement_of
 from fleet_server.db import models, nominations
 from fleet_server.db.database import Database
 from fleet_server.db.nominations import Nomination
@@ -40,6 +41,8 @@ class Catalog:
         self._database = database
         #: None is an unknown artifact; the float is when it was looked for.
         self._artifacts: dict[str, tuple[Expected | None, float]] = {}
+        #: By (shadow, in charge).
+        self._cells: dict[tuple[str, str], int] = {}
 
     def artifact(self, digest: str) -> Expected | None:
         """What is known of an artifact; None when this server has none of this digest."""
@@ -53,6 +56,23 @@ class Catalog:
                 self._artifacts.clear()
             self._artifacts[digest] = expected, now
         return expected
+
+    def cells(self, shadow: str, charge: str) -> int | None:
+        """In how many cells the answers of these two artifacts are counted; None when one of them is not known."""
+        pair = (shadow, charge)
+        if pair not in self._cells:
+            if self.artifact(shadow) is None or self.artifact(charge) is None:
+                return None
+            with self._database.read() as connection:
+                rows = [models.artifact_by_digest(connection, digest) for digest in pair]
+            manifests = [row.describe().manifest for row in rows if row is not None]
+            if len(manifests) < len(pair):
+                return None
+            agreement = agreement_of(*manifests)
+            if len(self._cells) >= _CACHED:
+                self._cells.clear()
+            self._cells[pair] = 0 if agreement is None else len(agreement.cells())
+        return self._cells[pair]
 
     def nomination(self, nomination_id: str) -> Nomination | None:
         """One nomination, or None."""

@@ -85,6 +85,37 @@ def check_sketch(row: WindowRow, sketch: Sketch | None, expected: Expected | Non
         raise MessageError(f"a sketch of {channels} channels; its model watches {expected.channels}")
 
 
+def check_paired(window: Window, cells: int | None) -> None:
+    """Pass when what a shadow answered can have happened beside this window's own answers.
+
+    `cells` is in how many cells the answers of these two artifacts are counted; None = one of them is not known here.
+
+    Raises:
+        MessageError: it cannot.
+    """
+    paired = window.paired
+    if paired is None:
+        return
+    shadow = digest_from_raw(paired.shadow)
+    if paired.shadow == window.digest:
+        raise MessageError(f"a model that is its own shadow, {shadow}")
+    if cells is None:
+        raise MessageError(f"a shadow {shadow} beside {digest_from_raw(window.digest)}; this server does not have both")
+    if paired.rows + paired.shadow_errors > window.rows or paired.errors > window.errors:
+        raise MessageError(
+            f"{paired.rows} pairs, {paired.errors} and {paired.shadow_errors} errors of one model alone, in a window "
+            f"of {window.rows} rows and {window.errors} errors"
+        )
+    tried = paired.rows + paired.errors + paired.shadow_errors + paired.skipped + paired.unmatched
+    if tried > window.rows + window.errors:
+        raise MessageError(f"{tried} inputs to be paired in a window of {window.rows} rows and {window.errors} errors")
+    if len(paired.cells) != cells or sum(paired.cells) != (paired.rows if cells else 0):
+        raise MessageError(
+            f"{len(paired.cells)} cells that count {sum(paired.cells)} pairs of {paired.rows}; these two models are "
+            f"counted in {cells}"
+        )
+
+
 def prediction_rows(place: Place, record: Record, batch: Predictions, received_at: datetime) -> list[PredictionRow]:
     """A batch of answers.
 
@@ -149,6 +180,7 @@ def sample_rows(
             confidence=sample.confidence,
             weight=sample.weight,
             by_chance=sample.by_chance,
+            shadow_answer=sample.shadow_answer,
         )
         rows.append(row)
     return rows
@@ -169,7 +201,8 @@ def report_data(report: Report) -> dict[str, object]:
 
 def _check_sample(sample: Sample, expected: Expected | None) -> None:
     name = repr(sample.input_id)
-    if not all(map(math.isfinite, (sample.answer, sample.confidence, sample.weight))):
+    numbers = (sample.answer, sample.confidence, sample.weight, sample.shadow_answer or 0.0)
+    if not all(map(math.isfinite, numbers)):
         raise MessageError(f"sample {name} has a number that is not finite")
     if not sample.values or len(sample.values) % 4 or np.isinf(np.frombuffer(sample.values, "<f4")).any():
         raise MessageError(f"sample {name} has {len(sample.values)} bytes of readings that are no float32 values")

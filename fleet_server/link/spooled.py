@@ -6,6 +6,7 @@ Pure: reads where devices stand and what they refer to, changes nothing. What a 
 
 import logging
 
+from edgeops.digest import digest_from_raw
 from edgeops.errors import MessageError
 from edgeops.protocol.messages import Predictions, Record, Records, Report, Samples, Window, decode
 from edgeops.protocol.topics import UpKind
@@ -26,6 +27,7 @@ from fleet_server.link.entries import (
 )
 from fleet_server.link.keyring import Opened, Refusal, Refused
 from fleet_server.link.records import (
+    check_paired,
     check_sketch,
     prediction_rows,
     read_sketches,
@@ -94,7 +96,11 @@ class Spooled:
         received_at = message.delivery.received_at
         match message.topic.kind:
             case UpKind.TELEMETRY:
-                row = window_row(place, record, decode(record.data, Window), received_at)
+                window = decode(record.data, Window)
+                if window.paired is not None:
+                    charge, shadow = map(digest_from_raw, (window.digest, window.paired.shadow))
+                    check_paired(window, self._catalog.cells(shadow, charge))
+                row = window_row(place, record, window, received_at)
                 self._windows.append((message, place, record, row))
             case UpKind.PREDICTIONS:
                 rows = prediction_rows(place, record, decode(record.data, Predictions), received_at)

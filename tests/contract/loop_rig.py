@@ -58,6 +58,7 @@ class LoopRig(ApiRig):
                 confidence=0.75,
                 weight=1.0,
                 by_chance=number == 0,
+                shadow_answer=None,
             )
             for number in range(count)
         ]
@@ -68,7 +69,7 @@ class LoopRig(ApiRig):
     def nominate(self, retraining_id):
         """Every device that was asked answers in full."""
         with self.database.read() as connection:
-            asked = nominations.of_retraining(connection, retraining_id)
+            asked = nominations.of_asker(connection, retraining_id)
         for one in asked:
             self.add_samples(device_id=one.device_id, count=one.count, nomination=one.id)
             with self.database.write() as connection:

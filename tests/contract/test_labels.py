@@ -27,7 +27,7 @@ def test_the_queue_says_what_a_person_needs_to_label(rig):
     retraining, items = rig.queue(labels=4)
     assert [one.position for one in items] == [0, 1, 2, 3]
     first = items[0]
-    assert (first.model, first.retraining_id, first.deployment, first.state) == ("tiny", retraining, "bench", "open")
+    assert (first.model, first.asker, first.deployment, first.state) == ("tiny", retraining, "bench", "open")
     assert first.answer in {"red", "green", "blue"}
     assert first.confidence == 0.75
     assert rig.request("GET", first.readings, role=Role.VIEWER).json()["id"] == first.sample_id
@@ -100,8 +100,8 @@ def test_a_bought_label_names_the_retraining_that_asked_for_it(rig):
     (other,) = rig.add_samples(count=1)
     rig.operator.add_labels({items[0].sample_id: "red", other: "red"}, source="person")
     kept = {one.sample_id: one for one in rig.operator.labels("tiny")}
-    assert kept[items[0].sample_id].retraining_id == retraining
-    assert kept[other].retraining_id is None
+    assert kept[items[0].sample_id].asker == retraining
+    assert kept[other].asker is None
     assert kept[other].source == "person"
 
 

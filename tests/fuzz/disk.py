@@ -5,6 +5,7 @@ from pathlib import Path
 
 import msgspec
 
+from device_agent.baking import Baking
 from device_agent.clock import Clock
 from device_agent.config import (
     Deployment,
@@ -24,8 +25,9 @@ from device_agent.store.state import DeploymentStore
 from edgeops.errors import ConfigError, PlatformError
 from edgeops.local.endpoints import Endpoints, read_endpoints
 from edgeops.protocol.envelope import Mark, Session
-from edgeops.protocol.messages import Count, Evidence, UpdateState
+from edgeops.protocol.messages import Count, Evidence, Shadowing, UpdateState
 from edgeops.protocol.topics import UpKind
+from edgeops.update.bake import Bake
 from edgeops.update.update import Update, Wanted
 from tests.fuzz.parser import Parser, scratch
 
@@ -53,6 +55,16 @@ def _pointer(data: bytes) -> object:
     slots = Slots(_file("slots/pointer.json", data).parent)
     slots.start()
     return slots.pointer
+
+
+def _bake(data: bytes) -> object:
+    """Whatever is there, a bake ends, and what is written down of it can be written."""
+    baking = Baking(_file("bake/bake.json", data).parent, now=0.0)
+    update = Update(state=UpdateState.COMMITTED, wanted=_WANTED)
+    baking.start(update, now=0.0)
+    baking.tick(update, now=3600.0)
+    assert baking.shadowing(update) is None
+    return None if baking.damaged else data
 
 
 def _clock(data: bytes) -> object:
@@ -121,7 +133,10 @@ def _spool_file() -> bytes:
     return path.read_bytes()
 
 
-_WANTED = Wanted(epoch=1, revision=2, target="models/digits/1-int8.json", digest=_DIGEST, installation="install-1")
+_WANTED = Wanted(
+    epoch=1, revision=2, target="models/digits/1-int8.json", digest=_DIGEST, installation="install-1",
+    shadowing=Shadowing(share=0.2, cpu=0.1, for_ms=600_000, window_ms=5_000),
+)  # fmt: skip
 _DEVICE = Device(
     id="camera-1", name="camera", server="http://127.0.0.1:8470", tuf_url="http://127.0.0.1:8470/tuf",
     broker_host="127.0.0.1", broker_port=8471, broker_user="camera-1", broker_password="secret",
@@ -139,6 +154,18 @@ PARSERS = (
             ),
             _DEEP,
         ],
+    ),
+    Parser(
+        name="bake-state",
+        read=_bake,
+        errors=(),
+        seeds=lambda: [
+            msgspec.json.encode(Bake(epoch=1, revision=2, losses=0, passed_ms=1000, starts=1)),
+            b'{"epoch":1,"revision":2,"losses":0,"passed_ms":9007199254740992,"starts":9007199254740992}',
+            b'{"epoch":1,"revision":2,"losses":0,"passed_ms":-1}',
+            _DEEP,
+        ],
+        most_bytes=400,
     ),
     Parser(
         name="slot-pointer",

@@ -11,7 +11,7 @@ from edgeops.cli.options import parse_moment, parse_span
 from edgeops.cli.reference import parse_model_version
 from edgeops.digest import digest_hex
 from edgeops.errors import InputError, MessageError
-from edgeops.rollout.targeting import parse_selector
+from edgeops.rollout.selector import parse_selector
 from edgeops.rollout.waves import parse_waves
 from edgeops.update.faults import parse as parse_fail_point
 from fleet_server.api.pages import Moment, Ordinal, Paging

@@ -21,6 +21,7 @@ from fleet_server.db.nominations import Nomination
 from fleet_server.link.catalog import Expected
 from fleet_server.link.entries import Place
 from fleet_server.link.records import (
+    check_paired,
     check_sketch,
     prediction_rows,
     read_sketches,
@@ -44,6 +45,14 @@ _WINDOW = messages.Window(
     deployment="digits", digest=_RAW, phase=messages.Phase.LIVE, rows=60, source_rows=60, errors=0, dropped=1,
     duration_ms=1000, latency_p50_us=50, latency_p95_us=90, sketch=packed(60),
 )  # fmt: skip
+_PAIRED = messages.Window(
+    deployment="digits", digest=_RAW, phase=messages.Phase.TRIAL, rows=60, source_rows=62, errors=2, dropped=0,
+    duration_ms=1000, latency_p50_us=50, latency_p95_us=90, sketch=packed(60),
+    paired=messages.Paired(
+        shadow=b"\x5b" * 32, rows=9, errors=1, shadow_errors=1, skipped=2, latency_p50_us=50, latency_p95_us=90,
+        shadow_latency_p50_us=40, shadow_latency_p95_us=80, cells=(4, 1, 0, 4), unmatched=1,
+    ),
+)  # fmt: skip
 _PREDICTIONS = messages.Predictions(
     deployment="digits", digest=_RAW, phase=messages.Phase.TRIAL,
     predictions=(messages.Prediction(input_id="86", age_ms=4, answer=7.0, confidence=0.9),),
@@ -53,7 +62,7 @@ _SAMPLES = messages.Samples(
     samples=(
         messages.Sample(
             input_id="86", age_ms=4, values=b"\x00\x00\x80\x3f" * len(COLUMNS), answer=1.0, confidence=0.5, weight=2.0,
-            by_chance=True,
+            by_chance=True, shadow_answer=2.0,
         ),
     ),
 )  # fmt: skip
@@ -83,7 +92,8 @@ _BODIES: dict[Any, messages.Body] = {
         epoch=1, revision=3,
         deployments=(
             messages.DesiredDeployment(
-                deployment="digits", target="models/digits/1-int8.json", digest=_DIGEST, installation="install-1"
+                deployment="digits", target="models/digits/1-int8.json", digest=_DIGEST, installation="install-1",
+                shadowing=messages.Shadowing(share=0.2, cpu=0.1, for_ms=600_000, window_ms=5_000),
             ),
         ),
     ),
@@ -91,7 +101,7 @@ _BODIES: dict[Any, messages.Body] = {
     messages.Credit: messages.Credit(records=256, at=_AT),
     messages.Command: messages.Command(
         command="command-1",
-        request=messages.Nominate(deployment="digits", digest=_DIGEST, count=30, random_share=0.2, seed=7),
+        request=messages.Nominate(deployment="digits", digest=_DIGEST, count=30, random_share=0.2, seed=7, disagreements=True),
     ),
     messages.MetaPart: messages.MetaPart(
         request=1, path="metadata/timestamp.json", status=messages.MetaStatus.OK, total_bytes=2, data=b"{}"
@@ -104,7 +114,7 @@ _DEEP = b"\x91" * 70_000
 
 def _body(kind: Any, example: messages.Body) -> Parser:
     name = "wish" if kind == messages.Wish else kind.__name__.lower()
-    more = (_WISH,) if kind == messages.Wish else ()
+    more = {messages.Wish: (_WISH,), messages.Window: (messages.encode(_PAIRED),)}.get(kind, ())
     return Parser(
         name=f"body-{name}",
         read=lambda data: messages.decode(data, kind),
@@ -117,7 +127,7 @@ def _body(kind: Any, example: messages.Body) -> Parser:
 # -- what the two ends make of it ---------------------------------------------------------
 
 _ASKED = Nomination(
-    id="nominate-1", retraining_id="retrain-1", device_id="camera-1", deployment="digits", digest=_DIGEST, count=5,
+    id="nominate-1", asker="retrain-1", device_id="camera-1", deployment="digits", digest=_DIGEST, count=5,
     asked_at=_AT, repeated_at=_AT, answered_at=None, samples=0, detail="",
 )  # fmt: skip
 
@@ -141,7 +151,9 @@ def _take_in(data: bytes) -> object:
     place = Place("camera-1", b"\x02" * 8, 1, ())
     match kind:
         case UpKind.TELEMETRY:
-            row = window_row(place, record, messages.decode(data[1:], messages.Window), _AT)
+            window = messages.decode(data[1:], messages.Window)
+            check_paired(window, 4)
+            row = window_row(place, record, window, _AT)
             (sketch,) = read_sketches([row])
             if isinstance(sketch, MessageError):
                 raise sketch
@@ -162,7 +174,8 @@ def _taken_in() -> list[bytes]:
     examples = {
         UpKind.TELEMETRY: _WINDOW, UpKind.PREDICTIONS: _PREDICTIONS, UpKind.SAMPLES: _SAMPLES, UpKind.REPORTS: _REPORT
     }  # fmt: skip
-    return [bytes([kinds.index(kind)]) + messages.encode(example) for kind, example in examples.items()]
+    bodies = [*examples.items(), (UpKind.TELEMETRY, _PAIRED)]
+    return [bytes([kinds.index(kind)]) + messages.encode(example) for kind, example in bodies]
 
 
 def _heard() -> list[bytes]:

@@ -11,6 +11,7 @@ from datetime import UTC, datetime
 from functools import partial
 from itertools import count
 
+import numpy as np
 import paho.mqtt.client as paho
 from paho.mqtt.enums import CallbackAPIVersion
 
@@ -154,10 +155,15 @@ class Server:
         self._speaker = Speaker(DEVICE, self.key, len(self._keys), session)
         self._seq = 0
 
-    def desire(self, revision, *wanted):
+    def desire(self, revision, *wanted, installation=None, shadowing=None):
         deployments = tuple(
             messages.DesiredDeployment(
-                deployment=name, target=target, digest=digest, installation=f"inst-{revision}", trial_inferences=5
+                deployment=name,
+                target=target,
+                digest=digest,
+                installation=installation or f"inst-{revision}",
+                trial_inferences=5,
+                shadowing=shadowing,
             )
             for name, digest, target in wanted
         )
@@ -306,9 +312,13 @@ class Rig:
         self.agent = None
         self.log = folder / "agent.log"
 
-    def play(self, rows, *, deployment=DEPLOYMENT, rate_hz=None, loop=False, run="run-1", columns=COLUMNS):
-        """Configure a replay, as the command line would; the classes of its rows."""
+    def play(
+        self, rows, *, deployment=DEPLOYMENT, rate_hz=None, loop=False, run="run-1", columns=COLUMNS, gaps_every=0
+    ):
+        """Configure a replay, as the command line would; the classes of its rows. `gaps_every`: a cell is missing."""
         values, classes = tiny_rows(rows)
+        if gaps_every:
+            values[::gaps_every, 1] = np.nan
         file = self.folder / f"{deployment}-{run}.csv"
         lines = [",".join([*columns, "label"]), *(",".join(map(str, [*row, "secret"])) for row in values.tolist())]
         file.write_text("\n".join(lines) + "\n")

@@ -12,9 +12,8 @@ from edgeops.protocol import messages
 from edgeops.protocol.envelope import Session
 from edgeops.protocol.keys import SigningKey
 from edgeops.protocol.topics import DownKind, UpKind
-from fleet_server.db import nominations
 from tests.integration.link_rig import Rig, eventually, predictions, record, reported, window
-from tests.unit.loop_rows import add_retraining
+from tests.unit.loop_rows import ask
 from tests.unit.sketches import packed
 
 pytestmark = pytest.mark.slow
@@ -296,10 +295,7 @@ def test_a_device_that_reports_is_online_though_it_was_given_up(rig):
 def test_nominated_samples_arrive_once_in_any_order_and_one_event_says_that_all_are_there(rig):
     device = rig.device()
     with rig.database.write() as connection:
-        add_retraining(connection, "retrain-1", now=datetime.now(UTC), digest=digest_bytes(b"model"))
-        nomination = nominations.add(
-            connection, retraining_id="retrain-1", device_id=device.id, count=4, now=datetime.now(UTC)
-        )
+        nomination = ask(connection, device_id=device.id, count=4, now=datetime.now(UTC))
 
     def part(number, *input_ids, last=False):
         return messages.encode(
@@ -337,7 +333,7 @@ def test_nominated_samples_arrive_once_in_any_order_and_one_event_says_that_all_
     assert rig.rows("SELECT input_id FROM samples ORDER BY input_id") == [("a",), ("b",), ("c",)]
     (event,) = rig.control_rows("SELECT subject, data FROM events WHERE kind = 'nomination.answered'")
     assert event.subject == device.id
-    assert msgspec.json.decode(event.data) == {"retraining": "retrain-1", "nomination": nomination.id, "samples": 3}
+    assert msgspec.json.decode(event.data) == {"asker": "retrain-1", "nomination": nomination.id, "samples": 3}
     assert "more samples" in quarantined(rig, "record")[0].detail
 
 

@@ -33,6 +33,7 @@ from edgeops.protocol.messages import (
     MetaWish,
     Reason,
     Report,
+    Shadowing,
     SpoolAck,
     UpdateState,
     Wish,
@@ -203,6 +204,7 @@ class Device:
         digest: str | None = None,
         installation: str = "inst-1",
         auto: bool = False,
+        shadowing: Shadowing | None = None,
     ) -> None:
         self.updates.desire(
             DesiredDeployment(
@@ -211,6 +213,7 @@ class Device:
                 digest=digest or (descriptor.digest if descriptor else None),
                 installation=installation,
                 trial_inferences=5,
+                shadowing=shadowing,
             ),
             epoch=1,
             revision=revision,

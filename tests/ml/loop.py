@@ -115,7 +115,13 @@ class Loop:
             )
             for one in seen:
                 asked = nominations.add(
-                    connection, retraining_id=retraining, device_id=one.device, count=len(one.values), now=now
+                    connection,
+                    asker=retraining,
+                    device_id=one.device,
+                    deployment=DEPLOYMENT,
+                    digest=self.digest,
+                    count=len(one.values),
+                    now=now,
                 )
                 given = []
                 for place, (values, label) in enumerate(zip(one.values, one.labels, strict=True)):
@@ -153,7 +159,7 @@ def _sample(device: str, nomination: str, place: int, values: np.ndarray, *, dig
     return SampleRow(
         id=f"{nomination}-{place}", device_id=device, deployment=DEPLOYMENT, digest=digest, nomination=nomination,
         input_id=str(place), answered_at=now, received_at=now, readings=values.astype("<f4").tobytes(),
-        answer=0.0, confidence=0.5, weight=10.0, by_chance=place % 5 == 0,
+        answer=0.0, confidence=0.5, weight=10.0, by_chance=place % 5 == 0, shadow_answer=None,
     )  # fmt: skip
 
 

@@ -22,6 +22,7 @@ ROOMS = {
     "trust": ("unit/test_trust_*.py",),
     "sketch": ("unit/test_sketch_*.py", "property/test_sketch_*.py"),
     "drift": ("unit/test_drift_*.py", "property/test_drift_*.py"),
+    "rollout": ("unit/test_rollout_*.py", "property/test_rollout_pure_*.py"),
 }
 BAR = 0.9
 _FOLDER = ROOT / ".mutants"
@@ -63,7 +64,7 @@ def main() -> int:
 
 
 def _judge_room(room: str, *, jobs: int, match: str) -> Score:
-    sources = {file: _module(file) for file in sorted((ROOT / "edgeops" / room).glob("*.py"))}
+    sources = {file: _module(file) for file in sorted((ROOT / "edgeops" / room).rglob("*.py"))}
     files = [file for pattern in ROOMS[room] for file in sorted((ROOT / "tests").glob(pattern))]
     started = time.monotonic()
     today = digest_of([*files, *sources])

@@ -53,7 +53,7 @@ class World:
     def rows(self) -> frozenset[str]:
         with self.loop.database.read() as connection:
             every = [label_queue.page(connection, "gas", state=state, limit=1_000) for state in ItemState]
-        return frozenset(one.sample_id for items in every for one in items if one.retraining_id == self.first.id)
+        return frozenset(one.sample_id for items in every for one in items if one.asker == self.first.id)
 
     def act(self, kind: str, what: object, who: str | None) -> None:
         match kind:
@@ -104,7 +104,7 @@ class World:
         assert {one.sample_id: one.label for one in learnt} == {s: label for s, label in agreed.items() if label}
         for item in self.loop.queue():
             assert item.sample_id not in self.said
-            assert self.loop.all()[0].state is RetrainingState.LABELLING or item.retraining_id != self.first.id
+            assert self.loop.all()[0].state is RetrainingState.LABELLING or item.asker != self.first.id
 
 
 @settings(max_examples=20, deadline=None)

@@ -4,6 +4,7 @@ import logging
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
+import msgspec
 from sqlalchemy import event, select
 
 from edgeops.artifact.manifest import Task, Variant
@@ -24,13 +25,16 @@ from fleet_server.config import ServerConfig
 from fleet_server.db import devices, events, models, rollouts, tables
 from fleet_server.db.events import EventKind
 from fleet_server.engine import Engine, Order, abort_rollout, create_rollout
+from tests.golden.tiny import tiny_artifact, tiny_descriptor
 from tests.stores import database_in, on_postgresql
 from tests.unit.run_rows import add_run
 
 START = datetime(2026, 11, 23, 12, tzinfo=UTC)
 FACTS = DeviceFacts(
-    arch="x86_64", runtime="litert", runtime_version="2.3", python="3.11", memory_bytes=1, disk_free_bytes=1
+    arch="x86_64", runtime="litert", runtime_version="2.3", python="3.11", memory_bytes=1 << 30, disk_free_bytes=1 << 30
 )
+#: Of every artifact of these tests.
+DESCRIPTOR = msgspec.json.encode(tiny_descriptor(tiny_artifact()))
 ENOUGH = {"inferences": 20, "errors": 0, "latency_p50_us": 5, "latency_p95_us": 9, "memory_bytes": 0}
 
 
@@ -97,7 +101,7 @@ class Fleet:
             size_bytes=1,
             tflite_bytes=1,
             target=target_of(version),
-            descriptor=b"{}",
+            descriptor=DESCRIPTOR,
             created_at=START,
             published_at=None,
             withdrawn_at=None,

@@ -4,7 +4,7 @@ import numpy as np
 
 from edgeops.digest import digest_bytes
 from edgeops.protocol.keys import SigningKey
-from fleet_server.db import devices, rollups, samples
+from fleet_server.db import devices, nominations, rollups, samples
 from fleet_server.db.tables import label_queue, labels, retrainings
 
 DIGEST = digest_bytes(b"model")
@@ -37,12 +37,19 @@ def add_retraining(connection, retraining_id, *, now, deployment="digits", diges
     )
 
 
+def ask(connection, asker="retrain-1", *, device_id="cam-1", count=30, deployment="digits", digest=DIGEST, now):
+    """A nomination, without the command that goes with it."""
+    return nominations.add(
+        connection, asker=asker, device_id=device_id, deployment=deployment, digest=digest, count=count, now=now
+    )
+
+
 def add_to_queue(connection, sample_id, *, now, closed=False):
     connection.execute(
         label_queue.insert().values(
             sample_id=sample_id,
             model="digits",
-            retraining_id="retrain-1",
+            asker="retrain-1",
             device_id="cam-1",
             deployment="digits",
             input_id="0",
@@ -78,12 +85,13 @@ def sample_row(number, received_at):
         confidence=0.5,
         weight=3.0,
         by_chance=True,
+        shadow_answer=None,
     )
 
 
 def rollup(hour):
     return rollups.RollupRow(
         device_id="cam-1", deployment="digits", digest=DIGEST, hour=hour, windows=1, duration_ms=1, rows=1,
-        source_rows=1, errors=0, dropped=0, latency_p50_us=1, latency_p95_us=1, record_bytes=1, sketch=b"", paired=b"",
+        source_rows=1, errors=0, dropped=0, latency_p50_us=1, latency_p95_us=1, record_bytes=1, sketch=b"",
         unsketched=0,
     )  # fmt: skip

@@ -188,6 +188,7 @@ class Loop(Fleet):
                 confidence=0.5,
                 weight=1.0,
                 by_chance=place % 5 == 0,
+                shadow_answer=None,
             )
             for place in range(number)
         ]

@@ -40,6 +40,7 @@ def sample(number, readings, *, by_chance=False, confidence=0.5):
         confidence=confidence,
         weight=1.0,
         by_chance=by_chance,
+        shadow_answer=None,
     )
 
 

@@ -5,7 +5,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from device_agent.core import Charge, DeploymentCore, percentiles_us
+from device_agent.core import DeploymentCore
+from device_agent.lane import Charge
+from device_agent.pairing import percentiles_us
 from device_agent.store.spool import Spool
 from edgeops import limits
 from edgeops.artifact.manifest import MissingPolicy

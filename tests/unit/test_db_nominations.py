@@ -10,7 +10,8 @@ from edgeops.protocol.messages import Command, Nominate, decode, encode
 from fleet_server.db import events, nominations
 from fleet_server.db.migrate import upgrade
 from tests.stores import ON_BOTH, database_in
-from tests.unit.loop_rows import DIGEST, add_retraining, enrol
+from tests.unit import loop_rows
+from tests.unit.loop_rows import DIGEST, enrol
 
 pytestmark = ON_BOTH
 
@@ -23,13 +24,12 @@ def database(tmp_path):
     upgrade(database)
     with database.write() as connection:
         enrol(connection, "cam-1", now=NOW)
-        add_retraining(connection, "retrain-1", now=NOW)
     yield database
     database.close()
 
 
 def ask(connection):
-    return nominations.add(connection, retraining_id="retrain-1", device_id="cam-1", count=30, now=NOW)
+    return loop_rows.ask(connection, now=NOW)
 
 
 def answer(connection, nomination, part, *, last=False, samples=3, detail=""):
@@ -57,7 +57,7 @@ def test_the_last_missing_record_ends_it_whatever_the_order(database, data):
     assert ends.count(True) == 1
     assert set(repeated[: ends.index(True) + 1]) == set(range(count))
     assert event.subject == "cam-1"
-    assert event.data == {"retraining": "retrain-1", "nomination": nomination.id, "samples": 3 * count}
+    assert event.data == {"asker": "retrain-1", "nomination": nomination.id, "samples": 3 * count}
     assert (row.samples, row.answered_at) == (3 * count, NOW)
 
 
@@ -80,9 +80,8 @@ def test_what_comes_after_the_answer_changes_nothing(database):
 
 def test_those_that_wait_long_enough_are_asked_for_again(database):
     with database.write() as connection:
-        add_retraining(connection, "retrain-2", now=NOW)
         first, second, third = (
-            nominations.add(connection, retraining_id="retrain-2", device_id="cam-1", count=3, now=NOW + n * timedelta(seconds=1))
+            loop_rows.ask(connection, "retrain-2", count=3, now=NOW + n * timedelta(seconds=1))
             for n in range(3)
         )  # fmt: skip
         answer(connection, second, 0, last=True)
@@ -90,7 +89,7 @@ def test_those_that_wait_long_enough_are_asked_for_again(database):
         due = nominations.unanswered(connection, "retrain-2", asked_before=NOW + timedelta(seconds=30))
         assert [one.id for one in due] == [first.id]
         assert [one.id for one in nominations.unanswered(connection, "retrain-2")] == [first.id, third.id]
-        every = nominations.of_retraining(connection, "retrain-2")
+        every = nominations.of_asker(connection, "retrain-2")
     assert [one.id for one in every] == [first.id, second.id, third.id]
     assert {(one.deployment, one.digest) for one in every} == {("digits", DIGEST)}
 

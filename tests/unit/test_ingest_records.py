@@ -23,7 +23,8 @@ from fleet_server.link.records import check_sketch, read_sketches, sample_rows
 from fleet_server.link.standing import Standing
 from fleet_server.link.writing import Writer
 from tests.stores import ON_BOTH, database_in
-from tests.unit.loop_rows import DIGEST, add_retraining, enrol
+from tests.unit import loop_rows
+from tests.unit.loop_rows import DIGEST, enrol
 from tests.unit.sketches import CHANNELS, packed
 from tests.unit.test_ingest_writing import window as window_row
 
@@ -41,14 +42,13 @@ def database(tmp_path):
     with database.write() as connection:
         for device_id in ("cam-1", "cam-2"):
             enrol(connection, device_id, now=NOW)
-        add_retraining(connection, "retrain-1", now=NOW)
     yield database
     database.close()
 
 
 def ask(database, device_id="cam-1", count=5):
     with database.write() as connection:
-        return nominations.add(connection, retraining_id="retrain-1", device_id=device_id, count=count, now=NOW)
+        return loop_rows.ask(connection, device_id=device_id, count=count, now=NOW)
 
 
 def sample(input_id="0", **values):

@@ -100,6 +100,39 @@ def test_a_column_without_any_value_says_nothing():
     assert sorted(heap[indexes(nominees)]) == [0, 1]
 
 
+def test_rows_that_come_first_are_nominated_before_any_other_whatever_they_look_like():
+    rows, heap = heaps(300, 40, 6, spread=2.0)
+    first = heap == 2
+    nominees = nominate(rows, np.full(len(rows), CERTAIN), 20, random_share=0.2, random=generator(), first=first)
+    assert len(nominees) == 20
+    assert set(indexes(nominees)[:6]) == set(np.flatnonzero(first))
+    assert [one.by_chance for one in nominees] == [False] * 6 + [True] * 3 + [False] * 11
+    assert sum(one.weight for one in nominees) == len(rows)
+
+
+def test_of_too_many_rows_that_come_first_each_is_drawn_as_often_as_the_others():
+    """Labels of them say what all of them are worth: a choice by looks would not."""
+    rows, _ = heaps(60, 3, 1)
+    uncertainty = np.linspace(0, 1, 64)
+    first = np.arange(64) % 2 == 0
+    drawn = np.zeros(64, int)
+    for seed in range(400):
+        nominees = nominate(rows, uncertainty, 8, random_share=0.5, random=generator(seed), first=first)
+        assert not any(one.by_chance for one in nominees)
+        drawn[indexes(nominees)] += 1
+    assert not drawn[~first].any()
+    assert drawn[first].min() > 60
+    assert drawn[first].max() < 140
+
+
+def test_without_rows_that_come_first_it_is_as_ever():
+    rows, _ = heaps(50, 20)
+    doubt = np.full(70, 0.5)
+    none = np.zeros(70, np.bool_)
+    ever = nominate(rows, doubt, 10, random_share=0.2, random=generator(4))
+    assert nominate(rows, doubt, 10, random_share=0.2, random=generator(4), first=none) == ever
+
+
 def test_the_random_share_is_uniform_over_the_pool_however_lopsided_it_is():
     """3,000 draws of 5 out of 40 rows, of which one heap is certain and crowded: chi-square with 39 degrees."""
     rows, _ = heaps(36, 4)

@@ -52,6 +52,14 @@ class Device:
         return [decode(record.data, Samples) for record in records]
 
 
+def with_disagreements(pooled: Pooled, *disagreeing: int) -> Pooled:
+    entries = [
+        entry._replace(shadow_answer=2.0, disagrees=at in disagreeing) if at % 2 else entry
+        for at, entry in enumerate(pooled.entries)
+    ]
+    return Pooled(pooled.now_ns, entries, pooled.windows, pooled.embeddings)
+
+
 @pytest.fixture
 def device(tmp_path):
     device = Device(tmp_path)
@@ -186,3 +194,23 @@ def test_a_spool_that_takes_nothing_leaves_the_command_open(device):
     device.spool._connection.execute("PRAGMA query_only = OFF")
     device.nominations.answer("nom-1", request(), pool())
     assert len(device.answers()) == 1
+
+
+def test_disagreements_are_nominated_first_where_they_are_asked_for(device):
+    pooled = with_disagreements(pool(200), 3, 77, 151)
+    device.nominations.answer("nom-1", request(10, disagreements=True), pooled)
+    device.nominations.answer("nom-2", request(10), pooled)
+    asked, not_asked = device.answers()
+    assert {sample.input_id for sample in asked.samples[:3]} == {"row-3", "row-77", "row-151"}
+    assert all(not sample.by_chance for sample in asked.samples[:3])
+    assert not {"row-3", "row-77", "row-151"} <= {sample.input_id for sample in not_asked.samples}
+    for sample in (*asked.samples, *not_asked.samples):
+        odd = int(sample.input_id.removeprefix("row-")) % 2
+        assert sample.shadow_answer == (2.0 if odd else None)
+
+
+def test_disagreements_count_against_the_bytes_of_the_day_like_all_others(device):
+    pooled = with_disagreements(pool(200, columns=2500), *range(1, 200, 2))
+    device.nominations.answer("nom-1", request(100, disagreements=True), pooled)
+    samples = [sample for answer in device.answers() for sample in answer.samples]
+    assert len(samples) == limits.SAMPLE_BYTES_PER_DAY // (4 * 2500 + len("row-199") + 64)

@@ -2,10 +2,11 @@
 
 import numpy as np
 import pytest
+from msgspec.structs import replace
 
 from device_agent.store.merging import merge_windows
 from device_agent.store.spool import Spool
-from edgeops.protocol.messages import Phase, SpoolAck, Window, decode, encode
+from edgeops.protocol.messages import Paired, Phase, SpoolAck, Window, decode, encode
 from edgeops.protocol.topics import UpKind
 from edgeops.sketch.learnt import build_reference
 from edgeops.sketch.packing import pack, unpack
@@ -69,6 +70,61 @@ def test_a_merged_window_adds_up(spool):
     both = merge_windows(window(30, p50=10), window(10, p50=50))
     assert (both.rows, both.source_rows, both.errors, both.dropped, both.duration_ms) == (40, 42, 2, 4, 2000)
     assert (both.latency_p50_us, both.latency_p95_us) == (20, 100)
+
+
+SHADOW = b"\x01" * 32
+
+
+def paired(rows=4, *, shadow=SHADOW, cells=(1, 2, 0, 1), p50=10, **more) -> Paired:
+    return Paired(
+        shadow=shadow,
+        rows=rows,
+        errors=1,
+        shadow_errors=2,
+        skipped=3,
+        latency_p50_us=p50,
+        latency_p95_us=p50 * 2,
+        shadow_latency_p50_us=p50 * 3,
+        shadow_latency_p95_us=p50 * 4,
+        cells=cells,
+        unmatched=5,
+        **more,
+    )
+
+
+def test_what_two_windows_say_of_the_same_shadow_adds_up():
+    first = replace(window(30), paired=paired(30, p50=10, cells=(20, 10, 0, 0)))
+    second = replace(window(10), paired=paired(10, p50=50, cells=(0, 1, 2, 7)))
+    both = merge_windows(first, second).paired
+    assert (both.shadow, both.rows, both.errors, both.shadow_errors) == (SHADOW, 40, 2, 4)
+    assert (both.skipped, both.unmatched, both.cells) == (6, 10, (20, 11, 2, 7))
+    assert (both.latency_p50_us, both.latency_p95_us) == (20, 100)
+    assert (both.shadow_latency_p50_us, both.shadow_latency_p95_us) == (60, 200)
+
+
+def test_pairs_without_a_row_merge():
+    empty = paired(0, cells=(0, 0, 0, 0), p50=0)
+    both = merge_windows(replace(window(30), paired=empty), replace(window(10), paired=empty))
+    assert (both.paired.rows, both.paired.latency_p50_us, both.paired.skipped) == (0, 0, 6)
+
+
+def test_windows_beside_another_shadow_or_none_stay_apart(spool):
+    kinds = [None, paired(), paired(shadow=b"\x02" * 32), paired(cells=(3, 1))]
+    for at in range(40):
+        spool.append(UpKind.TELEMETRY, encode(replace(window(50), paired=kinds[at % 4])))
+    records = taken(spool)
+    windows = [decode(record.data, Window) for record in records]
+    assert len(windows) < 40
+    assert sum(one.rows for one in windows if one.paired is None) == 500
+    for kind in kinds[1:]:
+        own = [one for one in windows if one.paired is not None]
+        own = [
+            one.paired for one in own if (one.paired.shadow, len(one.paired.cells)) == (kind.shadow, len(kind.cells))
+        ]
+        assert sum(one.rows for one in own) == 40
+        assert [sum(cell) for cell in zip(*(one.cells for one in own), strict=True)] == [
+            10 * cell for cell in kind.cells
+        ]
 
 
 def test_merged_sketches_are_exact():

@@ -74,6 +74,7 @@ from edgeops.api.shapes.shape import (
 from edgeops.api.shapes.telemetry import (
     ChannelSummary,
     FleetHour,
+    PairedAnswers,
     Prediction,
     Resolution,
     TelemetryHour,
@@ -130,6 +131,7 @@ __all__ = [
     "NextKeyRequest",
     "NominationAnswer",
     "Page",
+    "PairedAnswers",
     "Prediction",
     "Problem",
     "Promotion",

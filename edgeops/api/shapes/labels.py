@@ -30,6 +30,9 @@ class Sample(Answer):
     weight: float
     #: Drawn at random, not chosen.
     by_chance: bool
+    #: What a shadow, the model before this one, answered to the same input; null where none did.
+    shadow_answer: Number | None = None
+    shadow_label: str | None = None
     #: Names of the readings in a row; none when this server does not know the artifact.
     columns: tuple[str, ...] = ()
     readings: Annotated[
@@ -46,7 +49,8 @@ class QueuedSample(Answer):
 
     sample_id: str
     model: str
-    retraining_id: str
+    #: The retraining or rollout that asks.
+    asker: str
     device_id: str
     deployment: str
     input_id: str
@@ -115,8 +119,8 @@ class Label(Answer):
     author: str
     remark: str = ""
     at: AwareDatetime
-    #: The retraining that asked for it; null = it came by itself.
-    retraining_id: str | None = None
+    #: The retraining or rollout that asked for it; null = it came by itself.
+    asker: str | None = None
 
 
 class FeedbackRequest(Request):

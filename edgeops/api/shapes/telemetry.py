@@ -21,6 +21,30 @@ class ChannelSummary(Answer):
     histogram: tuple[int, ...] | None = None
 
 
+class PairedAnswers(Answer):
+    """What a second model, the shadow, answered to a share of a window's inputs; nobody heard it."""
+
+    #: The artifact that answered beside the one in charge.
+    shadow: str
+    #: Inputs that both answered.
+    rows: int
+    #: Of them, those whose answers disagree; null when these two models cannot be compared, or are not known here.
+    disagreements: int | None = None
+    #: Inputs that ended in an error of the model in charge alone, and of the shadow alone.
+    errors: int
+    shadow_errors: int
+    #: Inputs that were to be paired and were not: the shadow had used up its share of the processor; its input window
+    #: did not end with them.
+    skipped: int
+    unmatched: int
+    latency_p50_us: int
+    latency_p95_us: int
+    shadow_latency_p50_us: int
+    shadow_latency_p95_us: int
+    #: How the answers agree, by the task of the model (docs/rollouts.md).
+    cells: tuple[int, ...]
+
+
 class TelemetryWindow(Answer):
     """What one deployment saw and answered between two moments."""
 
@@ -43,6 +67,8 @@ class TelemetryWindow(Answer):
     #: Bytes of the record on the wire.
     record_bytes: int
     channels: tuple[ChannelSummary, ...] = ()
+    #: Null when no shadow answered.
+    paired: PairedAnswers | None = None
 
 
 class Resolution(StrEnum):

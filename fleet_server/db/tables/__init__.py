@@ -11,6 +11,7 @@ from fleet_server.db.tables.rollouts import installations, rollouts, waves
 from fleet_server.db.tables.schema import control, telemetry
 from fleet_server.db.tables.server import audit, events, leases, outbox, settings
 from fleet_server.db.tables.speakers import api_tokens, broker_accounts, desired, device_keys, devices, enrolment_tokens
+from fleet_server.db.tables.targets import device_groups, pins
 
 __all__ = [
     "aliases",
@@ -21,6 +22,7 @@ __all__ = [
     "control",
     "datasets",
     "desired",
+    "device_groups",
     "device_keys",
     "devices",
     "enrolment_tokens",
@@ -35,6 +37,7 @@ __all__ = [
     "models",
     "nominations",
     "outbox",
+    "pins",
     "predictions",
     "quarantine",
     "retrain_policies",

@@ -81,10 +81,14 @@ retrainings = Table(
 nominations = Table(
     "nominations",
     control,
-    #: The command's id; one per device and retraining.
+    #: The command's id; one per device and asker.
     Column("id", Text, primary_key=True),
-    Column("retraining_id", Text, ForeignKey("retrainings.id"), nullable=False),
+    #: The retraining or rollout that asks.
+    Column("asker", Text, nullable=False),
     Column("device_id", Text, ForeignKey("devices.id"), nullable=False),
+    #: Whose inputs, and by which artifact answered.
+    Column("deployment", Text, nullable=False),
+    Column("digest", Text, nullable=False),
     Column("count", Integer, nullable=False),
     Column("asked_at", Instant, nullable=False),
     #: When it was asked for last; when all its records were there.
@@ -95,7 +99,7 @@ nominations = Table(
     Column("parts_expected", Integer),
     Column("samples", Integer, nullable=False, default=0),
     Column("detail", Text, nullable=False, default=""),
-    Index("ix_nominations_retraining", "retraining_id"),
+    Index("ix_nominations_asker", "asker"),
 )
 
 label_queue = Table(
@@ -104,10 +108,14 @@ label_queue = Table(
     #: Exactly the samples that were chosen for a label.
     Column("sample_id", Text, primary_key=True),
     Column("model", Text, nullable=False),
-    Column("retraining_id", Text, ForeignKey("retrainings.id"), nullable=False),
+    #: The retraining or rollout that asks.
+    Column("asker", Text, nullable=False),
     Column("device_id", Text, nullable=False),
     Column("deployment", Text, nullable=False),
     Column("input_id", Text, nullable=False),
+    #: Of a rollout: the classes that the new and the old model said, which differ.
+    Column("new_answer", Text),
+    Column("old_answer", Text),
     #: Place in the order in which they help most.
     Column("position", Integer, nullable=False),
     Column("by_chance", Boolean, nullable=False),
@@ -116,7 +124,7 @@ label_queue = Table(
     Column("state", Text, nullable=False),
     Column("closed_at", Instant),
     Index("ix_label_queue_model", "model", "state", "position"),
-    Index("ix_label_queue_retraining", "retraining_id", "state"),
+    Index("ix_label_queue_asker", "asker", "state"),
 )
 
 labels = Table(

@@ -93,6 +93,8 @@ samples = Table(
     Column("confidence", Float, nullable=False),
     Column("weight", Float, nullable=False),
     Column("by_chance", Boolean, nullable=False),
+    #: What a shadow answered to the same input; null = none did.
+    Column("shadow_answer", Float),
     Index("ix_samples_nomination", "nomination"),
     Index("ix_samples_input", "device_id", "deployment", "input_id"),
     Index("ix_samples_digest", "digest", "received_at", "id"),

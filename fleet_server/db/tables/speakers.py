@@ -82,5 +82,9 @@ desired = Table(
     Column("installation_id", Text),
     Column("intent", Text, nullable=False),
     Column("trial_inferences", Integer, nullable=False),
+    #: `edgeops.protocol.messages.Shadowing`; NULL = no model answers beside the one in charge.
+    Column("shadowing", Json),
+    #: `edgeops.protocol.messages.Maintenance`, several; when the device may turn to it.
+    Column("maintenance", Json, nullable=False, default=()),
     Column("updated_at", Instant, nullable=False),
 )

@@ -69,6 +69,16 @@ def upgrade() -> None:
         sa.PrimaryKeyConstraint("name"),
     )
     op.create_table(
+        "device_groups",
+        sa.Column("name", sa.Text(), nullable=False),
+        sa.Column("selector", sa.Text(), nullable=False),
+        sa.Column("device_ids", sa.LargeBinary(), nullable=False),
+        sa.Column("revision", sa.BigInteger(), nullable=False),
+        sa.Column("updated_by", sa.Text(), nullable=False),
+        sa.Column("updated_at", sa.BigInteger(), nullable=False),
+        sa.PrimaryKeyConstraint("name"),
+    )
+    op.create_table(
         "devices",
         sa.Column("id", sa.Text(), nullable=False),
         sa.Column("name", sa.Text(), nullable=False),
@@ -259,6 +269,8 @@ def upgrade() -> None:
         sa.Column("installation_id", sa.Text(), nullable=True),
         sa.Column("intent", sa.Text(), nullable=False),
         sa.Column("trial_inferences", sa.Integer(), nullable=False),
+        sa.Column("shadowing", sa.LargeBinary(), nullable=True),
+        sa.Column("maintenance", sa.LargeBinary(), nullable=False),
         sa.Column("updated_at", sa.BigInteger(), nullable=False),
         sa.ForeignKeyConstraint(
             ["device_id"],
@@ -283,28 +295,28 @@ def upgrade() -> None:
         "label_queue",
         sa.Column("sample_id", sa.Text(), nullable=False),
         sa.Column("model", sa.Text(), nullable=False),
-        sa.Column("retraining_id", sa.Text(), nullable=False),
+        sa.Column("asker", sa.Text(), nullable=False),
         sa.Column("device_id", sa.Text(), nullable=False),
         sa.Column("deployment", sa.Text(), nullable=False),
         sa.Column("input_id", sa.Text(), nullable=False),
+        sa.Column("new_answer", sa.Text(), nullable=True),
+        sa.Column("old_answer", sa.Text(), nullable=True),
         sa.Column("position", sa.Integer(), nullable=False),
         sa.Column("by_chance", sa.Boolean(), nullable=False),
         sa.Column("requested_at", sa.BigInteger(), nullable=False),
         sa.Column("state", sa.Text(), nullable=False),
         sa.Column("closed_at", sa.BigInteger(), nullable=True),
-        sa.ForeignKeyConstraint(
-            ["retraining_id"],
-            ["retrainings.id"],
-        ),
         sa.PrimaryKeyConstraint("sample_id"),
     )
+    op.create_index("ix_label_queue_asker", "label_queue", ["asker", "state"], unique=False)
     op.create_index("ix_label_queue_model", "label_queue", ["model", "state", "position"], unique=False)
-    op.create_index("ix_label_queue_retraining", "label_queue", ["retraining_id", "state"], unique=False)
     op.create_table(
         "nominations",
         sa.Column("id", sa.Text(), nullable=False),
-        sa.Column("retraining_id", sa.Text(), nullable=False),
+        sa.Column("asker", sa.Text(), nullable=False),
         sa.Column("device_id", sa.Text(), nullable=False),
+        sa.Column("deployment", sa.Text(), nullable=False),
+        sa.Column("digest", sa.Text(), nullable=False),
         sa.Column("count", sa.Integer(), nullable=False),
         sa.Column("asked_at", sa.BigInteger(), nullable=False),
         sa.Column("repeated_at", sa.BigInteger(), nullable=False),
@@ -317,13 +329,21 @@ def upgrade() -> None:
             ["device_id"],
             ["devices.id"],
         ),
-        sa.ForeignKeyConstraint(
-            ["retraining_id"],
-            ["retrainings.id"],
-        ),
         sa.PrimaryKeyConstraint("id"),
     )
-    op.create_index("ix_nominations_retraining", "nominations", ["retraining_id"], unique=False)
+    op.create_index("ix_nominations_asker", "nominations", ["asker"], unique=False)
+    op.create_table(
+        "pins",
+        sa.Column("device_id", sa.Text(), nullable=False),
+        sa.Column("deployment", sa.Text(), nullable=False),
+        sa.Column("digest", sa.Text(), nullable=True),
+        sa.Column("reason", sa.Text(), nullable=False),
+        sa.Column("pinned_by", sa.Text(), nullable=False),
+        sa.Column("pinned_at", sa.BigInteger(), nullable=False),
+        sa.Column("until", sa.BigInteger(), nullable=True),
+        sa.ForeignKeyConstraint(["device_id"], ["devices.id"]),
+        sa.PrimaryKeyConstraint("device_id", "deployment"),
+    )
     op.create_table(
         "rollouts",
         sa.Column("id", sa.Text(), nullable=False),

@@ -82,6 +82,7 @@ def upgrade() -> None:
         sa.Column("confidence", sa.Float(), nullable=False),
         sa.Column("weight", sa.Float(), nullable=False),
         sa.Column("by_chance", sa.Boolean(), nullable=False),
+        sa.Column("shadow_answer", sa.Float(), nullable=True),
         sa.PrimaryKeyConstraint("id"),
     )
     op.create_index("ix_samples_digest", "samples", ["digest", "received_at", "id"], unique=False)

@@ -1,0 +1,54 @@
+"""One loaded model at work: its input window, where its columns are in a row, the sinks that hear it, its sketch."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from device_agent.pool import Pool
+from device_agent.sinks.sink import Sink
+from edgeops.model.model import Model
+from edgeops.model.windowing import WindowBuffer
+from edgeops.protocol.messages import Phase
+from edgeops.sketch.window import Sketcher
+
+
+@dataclass(frozen=True, slots=True)
+class Charge:
+    """A loaded model and the standing under which it answers."""
+
+    digest: str
+    phase: Phase
+    model: Model
+
+    @property
+    def columns(self) -> tuple[str, ...]:
+        """What it reads of a row."""
+        return self.model.manifest.window.columns
+
+
+class Lane:
+    """A model with its own input window, and the sinks that hear it."""
+
+    __slots__ = ("charge", "picks", "pool", "predict", "push", "sinks", "sketcher")
+
+    def __init__(self, charge: Charge) -> None:
+        self.charge = charge
+        #: Where what was answered is kept; None = nothing of it may be nominated.
+        self.pool: Pool | None = None
+        self.push = WindowBuffer(charge.model.manifest.window).push
+        self.predict = charge.model.predict
+        self.sketcher = None if charge.model.reference is None else Sketcher(charge.model.reference)
+        self.sinks: list[Sink] = []
+        #: Where this model's columns are in a row; None = the row is exactly them.
+        self.picks: list[int] | None = None
+
+    def read(self, columns: Sequence[str]) -> None:
+        """Rows that come now hold these columns; what the input window holds already stays."""
+        own = self.charge.columns
+        self.picks = None if tuple(columns) == own else [columns.index(name) for name in own]
+
+    def hear(self, sinks: list[Sink]) -> None:
+        """Let these sinks hear this model; those that did not are told whose answers come."""
+        for sink in sinks:
+            if sink not in self.sinks:
+                sink.begin(self.charge.digest, self.charge.phase)
+        self.sinks = sinks

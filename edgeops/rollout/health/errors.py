@@ -1,0 +1,102 @@
+"""Inputs without an answer, and starts of the agent that nobody asked for.
+
+On the same inputs, errors of the new model alone are set against those of the old one alone. Without pairs a device is
+set against its own past and against the control share: whatever happened there too is not the new model's fault.
+"""
+
+from edgeops.rollout.health.betting import (
+    Observed,
+    Side,
+    difference_of,
+    evidence_above,
+    is_certain,
+    share_of,
+    side_of,
+    upper_bound,
+)
+from edgeops.rollout.health.device import Pairs, Period
+from edgeops.rollout.health.finding import HealthFinding, Kind, Sign, counted, percent, points, sign_of
+from edgeops.rollout.health.wave import WaveHealth
+from edgeops.rollout.health.zone import Zone, error_zone
+from edgeops.rollout.policy import HealthPolicy
+
+#: Crashes that are no accident where nothing is known of the time before.
+_CRASHES = 3
+#: How sure it is what was usual before.
+_USUAL_ALPHA = 0.1
+
+
+def judge_errors(health: WaveHealth, policy: HealthPolicy, *, alpha: float) -> HealthFinding:
+    """Inputs that ended in an error, or were dropped because the model is slow."""
+    zone = error_zone(policy)
+    if health.canary.shadowed:
+        return _paired(health.canary.pairs, policy, zone, alpha=alpha)
+    since = health.canary.since
+    seen = _unanswered(since)
+    known = [_unanswered(period) for period in (health.canary.before, health.control.since) if _inputs(period)]
+    usual = max((one.mean for one in known), default=0.0)
+    surely = max((upper_bound(one, _USUAL_ALPHA) for one in known), default=zone.limit)
+    raised = Zone(surely, max(usual + zone.limit, surely), usual + zone.high)
+    side = side_of(seen, raised, alpha=alpha, alpha_below=policy.alpha)
+    words = f"{percent(seen.mean)} of {_inputs(since):,} inputs had no answer{_elsewhere(health)}"
+    return _found(side, words, value=seen.mean, against=usual if known else None, limit=zone.limit)
+
+
+def _paired(pairs: Pairs, policy: HealthPolicy, zone: Zone, *, alpha: float) -> HealthFinding:
+    """Errors of one model alone on the same inputs: those that both make are the input's fault."""
+    outcomes = difference_of(pairs.new_errors, pairs.old_errors, pairs.seen)
+    side = side_of(outcomes, zone, alpha=alpha, alpha_below=policy.alpha)
+    new, old = pairs.new_errors / max(pairs.seen, 1), pairs.old_errors / max(pairs.seen, 1)
+    words = (
+        f"of {pairs.seen:,} inputs that both models had, {pairs.new_errors} ({percent(new)}) ended in an error of the "
+        f"new one alone, {pairs.old_errors} ({percent(old)}) in one of the old one alone"
+    )
+    return _found(side, words, value=new, against=old, limit=zone.limit)
+
+
+def judge_crashes(health: WaveHealth, *, alpha: float) -> HealthFinding | None:
+    """Starts that nobody asked for, by the time that windows cover; None = there were none.
+
+    Given how many there were in all, those since are a share like that of the time since (conditional test of two
+    Poisson rates, Przyborowski and Wilenski 1940), whenever one looks.
+    """
+    since, before, control = health.canary.since, health.canary.before, health.control.since
+    if not since.crashes:
+        return None
+    others, elsewhere_ms = before.crashes + control.crashes, before.duration_ms + control.duration_ms
+    words = (
+        f"{counted(since.crashes, 'start')} of the agent that nobody asked for, {others} before and on control devices"
+    )
+    if elsewhere_ms and since.duration_ms:
+        expected = since.duration_ms / (since.duration_ms + elsewhere_ms)
+        seen = share_of(since.crashes, since.crashes + others)
+        is_bad = since.crashes > 1 and is_certain(evidence_above(seen, expected), alpha)
+    else:
+        is_bad = since.crashes >= _CRASHES
+    sign = Sign.BAD if is_bad else Sign.TOLD
+    return HealthFinding(kind=Kind.CRASHES, sign=sign, words=words, value=since.crashes, against=others)
+
+
+def _inputs(period: Period) -> int:
+    return period.rows + period.errors + period.dropped
+
+
+def _unanswered(period: Period) -> Observed:
+    return share_of(period.errors + period.dropped, _inputs(period))
+
+
+def _elsewhere(health: WaveHealth) -> str:
+    told = []
+    if _inputs(health.canary.before):
+        told.append(f"{percent(_unanswered(health.canary.before).mean)} before")
+    if _inputs(health.control.since):
+        devices = counted(health.control.heard, "control device")
+        told.append(f"{percent(_unanswered(health.control.since).mean)} on {devices}")
+    return f", against {' and '.join(told)}" if told else ""
+
+
+def _found(side: Side, words: str, *, value: float, against: float | None, limit: float) -> HealthFinding:
+    words += f"; limit {points(limit)} more"
+    if side is Side.UNKNOWN:
+        words += "; too few inputs to be certain"
+    return HealthFinding(kind=Kind.ERRORS, sign=sign_of(side), words=words, value=value, against=against, limit=limit)

@@ -1,0 +1,100 @@
+"""What devices saw and how they answered, against their own past and the control share: it may forbid to conclude.
+
+None of it can prove that a model is worse: a sensor may have broken, or the world may have changed. But where it may
+have, nothing that was measured proves the contrary either. Confidences support a verdict and never make one.
+"""
+
+from collections.abc import Sequence
+
+from edgeops.artifact.manifest import Task
+from edgeops.protocol.messages import Intent
+from edgeops.rollout.health.answers import mix_of
+from edgeops.rollout.health.betting import evidence_above, is_certain, share_of
+from edgeops.rollout.health.device import Period
+from edgeops.rollout.health.finding import HealthFinding, Kind, Sign, percent, points
+from edgeops.rollout.health.wave import WaveHealth
+
+#: Missing readings beyond what was usual that make the others doubtful.
+_MORE_MISSING = 0.05
+#: Of the answers, those that went to other classes, beyond what the control share shows.
+_OTHER_MIX = 0.2
+
+
+def judge_quality(health: WaveHealth, *, alpha: float) -> HealthFinding | None:
+    """Readings that are missing; None = it is not known."""
+    since = health.canary.since.inputs
+    if not since.values:
+        return None
+    known = [one.inputs for one in (health.canary.before, health.control.since) if one.inputs.values]
+    usual = max((one.missing / one.values for one in known), default=0.0)
+    seen = share_of(since.missing, since.values)
+    # Readings of one row go missing together: a row is one observation.
+    rows = share_of(seen.mean * health.canary.since.rows, health.canary.since.rows)
+    is_worse = seen.mean > usual + _MORE_MISSING and is_certain(evidence_above(rows, usual), alpha)
+    words = f"{percent(seen.mean)} of all readings are missing, {percent(usual)} is usual"
+    if is_worse:
+        words += "; look at the sensors: nothing is concluded from what is left"
+    return HealthFinding(
+        kind=Kind.QUALITY,
+        sign=Sign.OPEN if is_worse else Sign.GOOD,
+        words=words,
+        value=seen.mean,
+        against=usual,
+        limit=_MORE_MISSING,
+    )
+
+
+def judge_mix(health: WaveHealth, *, task: Task, intent: Intent) -> HealthFinding | None:
+    """Answers that go to other classes; None = it is not known."""
+    pairs = health.canary.pairs
+    expected = ", as is expected of a model that heals" if intent is Intent.HEAL else ""
+    if health.canary.shadowed:
+        if task is Task.REGRESSION or len(pairs.cells) <= 2:
+            return None
+        moved = distance(*mix_of(pairs))
+        return _mix(
+            Sign.TOLD, f"{percent(moved)} of the answers went to other classes than the old model's{expected}", moved
+        )
+    own = _own_mix(health.canary.before, health.canary.since)
+    if own is None:
+        return None
+    others = _own_mix(health.control.before, health.control.since)
+    beyond = own - (others or 0.0)
+    told = "" if others is None else f", {percent(others)} on control devices"
+    words = f"{percent(own)} of the answers go to other classes than before{told}"
+    if intent is Intent.HEAL or beyond <= _OTHER_MIX:
+        return _mix(Sign.TOLD, words + expected, own)
+    words += f"; more than {points(_OTHER_MIX)}, and no old model beside it tells whether rightly"
+    return _mix(Sign.OPEN, words, own)
+
+
+def tell_estimate(health: WaveHealth) -> HealthFinding | None:
+    """What confidences say of the accuracy; None = nothing."""
+    if health.estimated is None:
+        return None
+    before = "" if health.estimated_before is None else f", {percent(health.estimated_before)} before"
+    return HealthFinding(
+        kind=Kind.ESTIMATE,
+        sign=Sign.TOLD,
+        words=f"confidences alone say {percent(health.estimated)} accuracy{before}; that decides nothing",
+        value=health.estimated,
+        against=health.estimated_before,
+    )
+
+
+def distance(first: Sequence[int], second: Sequence[int]) -> float:
+    """The share that went to other bins (total variation) between counts, neither of which is empty."""
+    totals = sum(first), sum(second)
+    pairs = zip(first, second, strict=True)
+    return sum(abs(one / totals[0] - other / totals[1]) for one, other in pairs) / 2
+
+
+def _own_mix(before: Period, since: Period) -> float | None:
+    first, second = before.inputs.mix, since.inputs.mix
+    if not any(first) or not any(second) or len(first) != len(second):
+        return None
+    return distance(first, second)
+
+
+def _mix(sign: Sign, words: str, value: float) -> HealthFinding:
+    return HealthFinding(kind=Kind.MIX, sign=sign, words=words, value=value, limit=_OTHER_MIX)

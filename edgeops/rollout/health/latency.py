@@ -1,0 +1,103 @@
+"""The time that an answer takes, and the memory.
+
+Each telemetry window is one observation: the 95th percentile of the new model by that of the old one on the same
+inputs, where pairs are owed; else by the device's own median before, less what the control share changed by meanwhile.
+The logarithm of that ratio is cut off at one and a half times what is well beyond the limit, so that a host that is
+busy for a while outvotes nobody.
+"""
+
+from math import exp
+
+from edgeops import limits
+from edgeops.rollout.health.betting import Observed, Side, side_of
+from edgeops.rollout.health.finding import HealthFinding, Kind, Sign, counted, ms, sign_of
+from edgeops.rollout.health.spread import STEPS, Spread, moved
+from edgeops.rollout.health.wave import WaveHealth
+from edgeops.rollout.health.zone import latency_zone
+from edgeops.rollout.policy import HealthPolicy
+
+_CUT_OFF = 1.5
+#: Windows before a rise counts as too small to be looked at.
+_FEW_WINDOWS = 3
+
+
+def judge_latency(health: WaveHealth, policy: HealthPolicy, *, alpha: float) -> HealthFinding:
+    """Whether answers take longer."""
+    zone = latency_zone(policy)
+    ratios, new_us, old_us = _compared(health)
+    if new_us is None or old_us is None:
+        sign = Sign.OPEN if health.canary.shadowed else Sign.TOLD
+        return HealthFinding(
+            kind=Kind.LATENCY, sign=sign, words=f"no window tells how long both take{_elsewhere(health)}"
+        )
+    observed = _observed(ratios, cut_off=_CUT_OFF * zone.high)
+    words = f"p95 {ms(new_us)}{_against(health, old_us)}; limit {policy.max_latency_ratio:g} x"
+    if ratios.total >= _FEW_WINDOWS and new_us - old_us < 1000 * policy.min_latency_rise_ms:
+        side = Side.BELOW
+        if exp(observed.mean) > policy.max_latency_ratio:
+            words += f", but less than {policy.min_latency_rise_ms:g} ms more"
+    else:
+        side = side_of(observed, zone, alpha=alpha, alpha_below=policy.alpha)
+    if side is Side.UNKNOWN:
+        words += f"; {counted(ratios.total, 'window')} are too few to be certain"
+    return HealthFinding(
+        kind=Kind.LATENCY,
+        sign=sign_of(side),
+        words=words,
+        value=new_us / 1000,
+        against=old_us / 1000,
+        limit=policy.max_latency_ratio,
+    )
+
+
+def judge_memory(health: WaveHealth, policy: HealthPolicy) -> HealthFinding | None:
+    """Whether the model takes more memory; None = it is not known."""
+    new, old = health.canary.memory_bytes, health.canary.memory_before_bytes
+    if not new or not old:
+        return None
+    ratio = new / old
+    is_bad = ratio > policy.max_memory_ratio and new - old >= limits.HEALTH_MEMORY_RISE_BYTES
+    return HealthFinding(
+        kind=Kind.MEMORY,
+        sign=Sign.BAD if is_bad else Sign.GOOD,
+        words=(
+            f"{_mib(new / health.canary.devices)} MiB against {_mib(old / health.canary.devices)} of the old model; "
+            f"limit {policy.max_memory_ratio:g} x"
+        ),
+        value=ratio,
+        limit=policy.max_memory_ratio,
+    )
+
+
+def _compared(health: WaveHealth) -> tuple[Spread, float | None, float | None]:
+    """Ratios by window, and what is typical of the new model and of what it is compared with, in microseconds."""
+    canary, control = health.canary, health.control
+    if canary.shadowed:
+        return canary.pairs.ratio_p95, canary.pairs.new_p95.typical, canary.pairs.old_p95.typical
+    meanwhile = control.own_p95.median or 0
+    before = canary.before.latency_p95.typical
+    expected = None if before is None else before * exp(meanwhile / STEPS)
+    return moved(canary.own_p95, -meanwhile), canary.since.latency_p95.typical, expected
+
+
+def _observed(ratios: Spread, *, cut_off: float) -> Observed:
+    values = ((step / STEPS, count) for step, count in ratios.counts)
+    return Observed(tuple((max(-cut_off, min(value, cut_off)), count) for value, count in values), -cut_off, cut_off)
+
+
+def _against(health: WaveHealth, old_us: float) -> str:
+    if health.canary.shadowed:
+        return f" against {ms(old_us)} of the old model on the same inputs{_elsewhere(health)}"
+    return _elsewhere(health).replace(", ", " against ", 1)
+
+
+def _elsewhere(health: WaveHealth) -> str:
+    before, control = health.canary.before.latency_p95.typical, health.control.since.latency_p95.typical
+    told = [] if before is None else [f"{ms(before)} before"]
+    if control is not None:
+        told.append(f"{ms(control)} on {counted(health.control.heard, 'control device')}")
+    return f", {' and '.join(told)}" if told else ""
+
+
+def _mib(size_bytes: float) -> str:
+    return f"{size_bytes / 2**20:.1f}"

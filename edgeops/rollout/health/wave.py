@@ -1,0 +1,111 @@
+"""What the devices of a wave have shown together: sums, so that news of one device costs the same in any fleet.
+
+A wave's health is stored with it as JSON. When a device's health changes, `replaced` takes what the device added before
+out of the sums and puts in what it adds now. The control share is another such sum, over devices that were not asked.
+"""
+
+import msgspec
+
+from edgeops.rollout.health.device import DeviceHealth, Pairs, Period
+from edgeops.rollout.health.spread import Spread, moved
+from edgeops.rollout.health.sums import minus, plus
+
+
+class Shown(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """What some devices have shown."""
+
+    devices: int = 0
+    #: Of them, those that were heard since they were asked.
+    heard: int = 0
+    #: Those that owe pairs, and those of them that sent any.
+    shadowed: int = 0
+    paired: int = 0
+    before: Period = Period()
+    since: Period = Period()
+    pairs: Pairs = Pairs()
+    #: Each device against its own past: the 95th percentile of its windows since by its median before.
+    own_p95: Spread = Spread()
+    #: New and old, over devices of which both are known.
+    memory_bytes: int = 0
+    memory_before_bytes: int = 0
+
+
+class Labels(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """What people said of disagreements that were drawn by chance among all of a wave's.
+
+    For a regression, `right` is who is closer to the truth, and `neither` where both are as far.
+    """
+
+    new_right: int = 0
+    old_right: int = 0
+    neither: int = 0
+    #: Disagreements that were sent for labelling and wait.
+    waiting: int = 0
+
+    @property
+    def given(self) -> int:
+        """Disagreements that somebody labelled."""
+        return self.new_right + self.old_right + self.neither
+
+
+class Stated(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """What the two models' manifests say of rows that they never learnt from; None = nothing."""
+
+    #: Accuracy of a classifier or an anomaly model.
+    new_accuracy: float | None = None
+    old_accuracy: float | None = None
+    #: Usual error (`agreement.USUAL_ERROR`) of a regression.
+    new_error: float | None = None
+    old_error: float | None = None
+
+
+class WaveHealth(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """All that a wave's health gate looks at."""
+
+    canary: Shown = Shown()
+    #: Devices that were held back, over the same time.
+    control: Shown = Shown()
+    labels: Labels = Labels()
+    stated: Stated = Stated()
+    #: Devices of the wave that run the new model and fell silent.
+    silent: int = 0
+    #: Accuracy estimated from confidences alone (CBPE), since and before; it supports and never decides.
+    estimated: float | None = None
+    estimated_before: float | None = None
+
+
+def shown_by(device: DeviceHealth) -> Shown:
+    """What one device adds."""
+    has_memory = device.memory_bytes > 0 and device.memory_before_bytes > 0
+    return Shown(
+        devices=1,
+        heard=int(device.since.rows + device.since.errors > 0),
+        shadowed=int(device.shadowed),
+        paired=int(device.shadowed and device.pairs.seen > 0),
+        before=device.before,
+        since=device.since,
+        pairs=device.pairs,
+        own_p95=_against(device.since.latency_p95, device.before.latency_p95),
+        memory_bytes=device.memory_bytes if has_memory else 0,
+        memory_before_bytes=device.memory_before_bytes if has_memory else 0,
+    )
+
+
+def with_device(shown: Shown, device: DeviceHealth) -> Shown:
+    """And one more device."""
+    return plus(shown, shown_by(device))
+
+
+def without_device(shown: Shown, device: DeviceHealth) -> Shown:
+    """Without one that is in it."""
+    return minus(shown, shown_by(device))
+
+
+def replaced(shown: Shown, old: DeviceHealth, new: DeviceHealth) -> Shown:
+    """A device that is in it has shown more."""
+    return with_device(without_device(shown, old), new)
+
+
+def _against(since: Spread, before: Spread) -> Spread:
+    centre = before.median
+    return Spread() if centre is None else moved(since, -centre)

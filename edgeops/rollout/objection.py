@@ -1,0 +1,26 @@
+"""What is wrong with one field of what somebody asks for; all of them are told at once, not only the first."""
+
+from dataclasses import dataclass
+from enum import StrEnum
+
+
+class Fault(StrEnum):
+    """Which sort of wrong it is."""
+
+    #: The value cannot be used.
+    VALUE = "value"
+    #: It names something that does not exist.
+    UNKNOWN = "unknown"
+    #: It names something whose present state does not allow it.
+    STATE = "state"
+
+
+@dataclass(frozen=True, slots=True)
+class Objection:
+    """A field that cannot be used."""
+
+    #: JSON pointer (RFC 6901) into what was asked for, as in `#/waves/1`.
+    pointer: str
+    #: What is wrong, with the value, and what to do.
+    detail: str
+    fault: Fault = Fault.VALUE

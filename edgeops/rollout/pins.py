@@ -1,0 +1,46 @@
+"""Pins: a person keeps a device, or one deployment of it, on the model it has; no rollout offers it another.
+
+It decides whether a pin is in the way. Where pins are kept, and what becomes of an offer that is under way, is the
+server's.
+"""
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from datetime import datetime
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Pin:
+    """What one person decided about one device."""
+
+    device_id: str
+    #: None = every deployment of the device.
+    deployment: str | None
+    #: The only model it may be offered; None = it keeps what it runs and is offered nothing.
+    digest: str | None
+    reason: str
+    pinned_by: str
+    pinned_at: datetime
+    #: It ends by itself; None = a person ends it.
+    until: datetime | None
+
+    def holds(self, now: datetime) -> bool:
+        """Whether it has not ended yet."""
+        return self.until is None or now < self.until
+
+    def forbids(self, deployment: str, digest: str, now: datetime) -> bool:
+        """Whether this model may not be offered to this deployment."""
+        concerned = self.deployment is None or self.deployment == deployment
+        return concerned and self.holds(now) and self.digest != digest
+
+    def __str__(self) -> str:
+        """As people read it: to what, by whom, why, until when."""
+        to = "what it runs" if self.digest is None else self.digest[:19]
+        until = "" if self.until is None else f" until {self.until:%Y-%m-%d %H:%M} UTC"
+        reason = f": {self.reason}" if self.reason else ""
+        return f"pinned to {to} by {self.pinned_by}{until}{reason}"
+
+
+def forbidding(pins: Iterable[Pin], deployment: str, digest: str, now: datetime) -> Pin | None:
+    """The first pin of a device that forbids a model on a deployment; None = none does."""
+    return next((pin for pin in pins if pin.forbids(deployment, digest, now)), None)

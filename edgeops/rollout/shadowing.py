@@ -1,0 +1,41 @@
+"""What devices of a rollout are told to show of themselves: a shadow beside the new model, windows that close early.
+
+It ends by itself, so that a server that went away leaves nothing running for ever; the server renews it while it needs
+more.
+"""
+
+from datetime import datetime, timedelta
+
+from edgeops import limits
+from edgeops.protocol.messages import Shadowing
+from edgeops.rollout.policy import Policy
+
+_MS = timedelta(milliseconds=1)
+
+
+def of_asked(policy: Policy) -> Shadowing:
+    """Of a device that is offered the model: the trial, the bake, and as long as evidence is waited for."""
+    return Shadowing(
+        share=policy.shadow_share,
+        cpu=policy.shadow_cpu,
+        for_ms=_lasts(policy) // _MS,
+        window_ms=_window(policy) // _MS,
+    )
+
+
+def of_control(policy: Policy) -> Shadowing:
+    """Of a device that is held back: no second model, and windows as short as those that it is compared with."""
+    return Shadowing(share=0.0, cpu=0.0, for_ms=_lasts(policy) // _MS, window_ms=_window(policy) // _MS)
+
+
+def is_to_be_renewed(shadowing: Shadowing, told_at: datetime, now: datetime) -> bool:
+    """Whether it is told again although nothing changed: most of its time is over, and it is needed still."""
+    return now - told_at >= shadowing.for_ms * _MS * 3 / 4
+
+
+def _lasts(policy: Policy) -> timedelta:
+    return policy.bake + policy.evidence_timeout
+
+
+def _window(policy: Policy) -> timedelta:
+    return min(max(policy.bake / limits.BAKE_WINDOWS, limits.SHORT_WINDOW), limits.LONGEST_BAKE_WINDOW)

@@ -1,0 +1,157 @@
+"""Reads the policy of a rollout as somebody wrote it, and tells every value that cannot be used, with its place.
+
+It knows the bounds of single values; what only a fleet makes impossible is told by `edgeops.rollout.order`.
+"""
+
+import re
+from collections.abc import Mapping, Sequence
+from datetime import timedelta
+from difflib import get_close_matches
+from typing import Any
+
+import msgspec
+
+from edgeops import limits
+from edgeops.protocol.messages import Maintenance
+from edgeops.rollout.objection import Objection
+from edgeops.rollout.policy import HealthPolicy, Policy
+
+_DAYS = ("mon", "tue", "wed", "thu", "fri", "sat", "sun")
+_CLOCK = re.compile(r"([0-9]{1,2}):([0-5][0-9])")
+_WINDOW = "write {zone: Europe/Berlin, days: [sat, sun], opens: '22:00', closes: '05:00'}"
+_LONG = limits.MAX_POLICY_SPAN
+_SHARE = (0.0, 1.0)
+_NONE = timedelta(0)
+_SECOND = timedelta(seconds=1)
+
+#: Field -> the least and the most that it may be; both included.
+_BOUNDS: dict[str, tuple[Any, Any]] = {
+    "trial_inferences": (1, limits.MAX_TRIAL_INFERENCES),
+    "bake": (_NONE, _LONG),
+    "evidence_timeout": (_NONE, _LONG),
+    "min_success": (0.01, 1.0),
+    "max_failure": (0.0, 0.99),
+    "min_devices": (1, limits.MAX_WAVE_DEVICES),
+    "offer_timeout": (_SECOND, _LONG),
+    "progress_timeout": (_SECOND, _LONG),
+    "wave_timeout": (_SECOND, _LONG),
+    "max_in_flight": (1, limits.MAX_WAVE_DEVICES),
+    "rate_per_minute": (1, limits.MAX_WAVE_DEVICES),
+    "retries": (0, limits.MAX_INSTALLATION_RETRIES),
+    "retry_after": (_NONE, _LONG),
+    "shadow_share": _SHARE,
+    "shadow_cpu": (0.01, 1.0),
+    "control_share": (0.0, 0.5),
+    "min_rows": (1, 1_000_000),
+    "max_loss": _SHARE,
+    "labels": (0, limits.MAX_NOMINEES),
+    "max_error_rise": _SHARE,
+    "max_latency_ratio": (1.0, 1_000.0),
+    "max_memory_ratio": (1.0, 1_000.0),
+    "alpha": (0.0001, 0.5),
+}
+
+
+def read_terms(values: Mapping[str, object]) -> tuple[Policy, tuple[Objection, ...]]:
+    """A policy from plain values (durations in ISO 8601 or seconds); what is not named or cannot be used is default."""
+    plain = {key: value for key, value in values.items() if key not in {"health", "maintenance"}}
+    read, objections = _read(Policy, plain, "#/policy")
+    read["maintenance"], wrong = _windows(values.get("maintenance", ()))
+    objections += wrong
+    health = values.get("health", {})
+    if isinstance(health, Mapping):
+        of_health, more = _read(HealthPolicy, health, "#/policy/health")
+        read["health"] = HealthPolicy(**of_health)
+        objections += more
+    else:
+        objections.append(Objection("#/policy/health", f"is a table of values, not {health!r:.60}"))
+    return Policy(**read), tuple(objections)
+
+
+def _windows(values: object) -> tuple[tuple[Maintenance, ...], list[Objection]]:
+    """Maintenance windows; all of them, or none when one cannot be used."""
+    place = "#/policy/maintenance"
+    if not isinstance(values, list | tuple):
+        return (), [Objection(place, f"is a list of windows, not {values!r:.60}")]
+    if len(values) > limits.MAX_MAINTENANCE_WINDOWS:
+        words = f"{len(values)} windows; a device takes {limits.MAX_MAINTENANCE_WINDOWS}"
+        return (), [Objection(place, words)]
+    windows: list[Maintenance] = []
+    objections: list[Objection] = []
+    for number, value in enumerate(values):
+        try:
+            windows.append(_window(value))
+        except (msgspec.ValidationError, ValueError) as error:
+            words = f"{value!r:.120} is no window: {error}; {_WINDOW}"
+            objections.append(Objection(f"{place}/{number}", words))
+    return (() if objections else tuple(windows)), objections
+
+
+def _window(value: object) -> Maintenance:
+    """A window as people write it, or as it is stored: the array that travels.
+
+    Raises:
+        ValueError: it is none.
+    """
+    if not isinstance(value, Mapping):
+        return msgspec.convert(value, Maintenance)
+    fields = {"zone", "days", "opens", "closes"}
+    if set(value) != fields:
+        raise ValueError(f"it has {', '.join(map(str, value)) or 'nothing'}")
+    days = value["days"] if isinstance(value["days"], list | tuple) else ()
+    numbers = [_DAYS.index(day) if day in _DAYS else day for day in days]
+    return msgspec.convert([value["zone"], numbers, _minute(value["opens"]), _minute(value["closes"])], Maintenance)
+
+
+def _minute(value: object) -> object:
+    """`22:30` as minutes after midnight."""
+    match = _CLOCK.fullmatch(value) if isinstance(value, str) else None
+    return value if match is None else int(match[1]) * 60 + int(match[2])
+
+
+def _read(
+    kind: type[msgspec.Struct], values: Mapping[str, object], place: str
+) -> tuple[dict[str, Any], list[Objection]]:
+    known = {field.name: field for field in msgspec.structs.fields(kind)}
+    read: dict[str, Any] = {}
+    objections: list[Objection] = []
+    for name, value in values.items():
+        pointer = f"{place}/{_escaped(name)}"
+        if name not in known:
+            objections.append(Objection(pointer, _unknown(name, list(known))))
+            continue
+        try:
+            found = msgspec.convert(value, known[name].type, strict=False)
+        except msgspec.ValidationError as error:
+            objections.append(Objection(pointer, f"{value!r:.60} cannot be used: {error}"))
+            continue
+        outside = _outside(name, found)
+        if outside is None:
+            read[name] = found
+        else:
+            objections.append(Objection(pointer, outside))
+    return read, objections
+
+
+def _outside(name: str, value: object) -> str | None:
+    if name not in _BOUNDS or value is None:
+        return None
+    least, most = _BOUNDS[name]
+    # Not the other way round: NaN is neither.
+    if least <= value <= most:
+        return None
+    return f"{_shown(value)} is not between {_shown(least)} and {_shown(most)}"
+
+
+def _shown(value: object) -> str:
+    return f"{value.total_seconds():g} s" if isinstance(value, timedelta) else str(value)
+
+
+def _unknown(name: str, known: Sequence[str]) -> str:
+    near = get_close_matches(name, known, n=1, cutoff=0.6)
+    guess = f", did you mean {near[0]}?" if near else ""
+    return f"no such value{guess}; known are {', '.join(known)}"
+
+
+def _escaped(name: str) -> str:
+    return name[:80].replace("~", "~0").replace("/", "~1")

@@ -1,0 +1,47 @@
+"""The store of disagreements of a rollout's two models that were sent for labelling: rows of the label queue.
+
+What their labels amount to is decided in `edgeops.learning.labels`, what follows for the rollout in
+`edgeops.rollout.health`.
+"""
+
+from dataclasses import dataclass
+
+from sqlalchemy import Connection, func, select
+
+from edgeops.learning.labels import Agreed, settle
+from fleet_server.db import labels
+from fleet_server.db.label_queue import ItemState
+from fleet_server.db.tables import label_queue
+
+
+@dataclass(frozen=True, slots=True)
+class Told:
+    """A disagreement, and what people say."""
+
+    sample_id: str
+    new_answer: str
+    old_answer: str
+    #: None = nobody said, or those who did do not agree.
+    label: str | None
+    #: It is asked for still.
+    waits: bool
+
+
+def told(connection: Connection, rollout_id: str) -> tuple[Told, ...]:
+    """All that were sent, in the order in which they are asked for."""
+    query = select(label_queue).where(label_queue.c.asker == rollout_id, label_queue.c.new_answer.is_not(None))
+    rows = connection.execute(query.order_by(label_queue.c.position)).all()
+    spoken = labels.of_samples(connection, [row.sample_id for row in rows if row.state != ItemState.OPEN])
+    found = []
+    for row in rows:
+        outcome = settle(spoken.get(row.sample_id, ()))
+        label = outcome.label if isinstance(outcome, Agreed) and row.state == ItemState.LABELLED else None
+        waits = row.state in {ItemState.OPEN, ItemState.DISPUTED}
+        found.append(Told(row.sample_id, row.new_answer, row.old_answer, label, waits))
+    return tuple(found)
+
+
+def sent(connection: Connection, rollout_id: str) -> int:
+    """How many were sent so far."""
+    query = select(func.count()).select_from(label_queue).where(label_queue.c.asker == rollout_id)
+    return connection.execute(query).scalar_one()

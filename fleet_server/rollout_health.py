@@ -1,0 +1,111 @@
+"""The health of what a rollout brought: reads what devices have shown and has it judged.
+
+The engine asks while a wave bakes and after it, again and again until the answer is not `Undecided` or waiting ends; it
+acts on the answer and asks nothing else. The sums are those that `fleet_server.evidence_gathering` has stored, so an
+answer costs the same in any fleet. It judges nothing: `edgeops.rollout.health` does.
+"""
+
+from collections.abc import Mapping
+from datetime import datetime
+
+import msgspec
+
+from edgeops.artifact.manifest import Manifest, Task
+from edgeops.rollout.agreement import USUAL_ERROR
+from edgeops.rollout.health.sums import plus
+from edgeops.rollout.health.verdict import health_verdict
+from edgeops.rollout.health.wave import Labels, Shown, Stated, WaveHealth, shown_by
+from edgeops.rollout.verdict import Health, Healthy, Undecided, Unhealthy
+from fleet_server.db import disagreements, evidence, models, rollouts
+from fleet_server.db.database import Connection
+from fleet_server.db.evidence import WaveShows
+from fleet_server.db.rollouts import Installation, Rollout, Wave
+
+#: Of an evaluation of a model, in `Manifest.metrics`.
+_ACCURACY = "accuracy"
+
+
+def health_of(connection: Connection, rollout: Rollout, wave: Wave, now: datetime) -> Health:
+    """Whether the devices of a wave that bakes are as well as before; `now` is the clock of this machine."""
+    del now  # everything that is judged was seen at its own time
+    shows = _with_unheard(wave, evidence.wave_shows_of(wave.health))
+    silent = rollouts.silent_in(connection, rollout.id, wave.position)
+    # As many may fall silent as may fail: in a large wave somebody always loses power.
+    tolerated = int(rollout.policy.max_failure * wave.offered)
+    return _judged(connection, rollout, shows, silent=silent if silent > tolerated else 0)
+
+
+def health_of_one(connection: Connection, rollout: Rollout, installation: Installation, now: datetime) -> Health:
+    """The same for a device that committed alone: one that came late, or joined a rollout that is live."""
+    del now
+    shows = evidence.shows_of(installation.health)
+    incumbents = {} if shows.incumbent is None else {shows.incumbent: 1}
+    return _judged(connection, rollout, WaveShows(canary=shown_by(shows.health), incumbents=incumbents))
+
+
+def _with_unheard(wave: Wave, shows: WaveShows) -> WaveShows:
+    """Devices that committed and of which no window came yet owe what the others sent."""
+    missing = wave.committed - shows.canary.devices
+    if missing <= 0:
+        return shows
+    unheard = Shown(devices=missing, shadowed=missing if shows.canary.shadowed else 0)
+    return msgspec.structs.replace(shows, canary=plus(shows.canary, unheard))
+
+
+def _judged(connection: Connection, rollout: Rollout, shows: WaveShows, *, silent: int = 0) -> Health:
+    health = WaveHealth(
+        canary=shows.canary,
+        control=shows.control,
+        labels=labels_of(connection, rollout.id),
+        stated=_stated(connection, rollout, shows.incumbents),
+        silent=silent,
+    )
+    model = models.get(connection, rollout.model)
+    task = Task.CLASSIFICATION if model is None else Task(model.task)
+    verdict = health_verdict(health, rollout.policy.health, task=task, intent=rollout.intent)
+    return _with_sums(verdict, health)
+
+
+def labels_of(connection: Connection, rollout_id: str) -> Labels:
+    """What people said of the disagreements that a rollout has sent for labelling."""
+    told = disagreements.told(connection, rollout_id)
+    right = [_who(one) for one in told if one.label is not None]
+    return Labels(
+        new_right=right.count("new"),
+        old_right=right.count("old"),
+        neither=right.count(""),
+        waiting=sum(one.waits for one in told),
+    )
+
+
+def _who(told: disagreements.Told) -> str:
+    return "new" if told.label == told.new_answer else "old" if told.label == told.old_answer else ""
+
+
+def _stated(connection: Connection, rollout: Rollout, incumbents: Mapping[str, int]) -> Stated:
+    """What the manifests of the new model and of the one that most devices ran before say of themselves."""
+    old = max(incumbents, key=lambda digest: (incumbents[digest], digest), default=None)
+    new_metrics, old_metrics = (_metrics(connection, digest) for digest in (rollout.digest, old))
+    return Stated(
+        new_accuracy=new_metrics.get(_ACCURACY),
+        old_accuracy=old_metrics.get(_ACCURACY),
+        new_error=new_metrics.get(USUAL_ERROR),
+        old_error=old_metrics.get(USUAL_ERROR),
+    )
+
+
+def _metrics(connection: Connection, digest: str | None) -> Mapping[str, float]:
+    manifest = _manifest(connection, digest)
+    return {} if manifest is None else manifest.metrics
+
+
+def _manifest(connection: Connection, digest: str | None) -> Manifest | None:
+    artifact = None if digest is None else models.artifact_by_digest(connection, digest)
+    return None if artifact is None else artifact.describe().manifest
+
+
+def _with_sums(verdict: Health, health: WaveHealth) -> Health:
+    """And the sums that the findings stand on, so that the verdict can be judged again."""
+    evidence_ = {**verdict.evidence, "sums": msgspec.to_builtins(health)}
+    kind: type[Healthy | Undecided | Unhealthy] = type(verdict)
+    return kind(verdict.words, evidence_)

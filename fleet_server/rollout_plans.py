@@ -1,0 +1,133 @@
+"""Puts an order before the fleet as it is now: what creating a rollout and previewing it have in common.
+
+It reads, inside the caller's transaction, and changes nothing. What an order becomes is decided in
+`edgeops.rollout.order`.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import NoReturn
+
+from edgeops.errors import ConflictError, InputError, NotFoundError
+from edgeops.rollout.candidate import Candidate
+from edgeops.rollout.objection import Fault, Objection
+from edgeops.rollout.order import Plan, Wanted, plan
+from edgeops.rollout.policy import Policy
+from edgeops.rollout.selector import matches, parse_selector, resolve
+from edgeops.rollout.targeting import Offer, place
+from fleet_server.db import candidates, groups, models
+from fleet_server.db.database import Connection
+from fleet_server.db.models import Artifact, Standing
+from fleet_server.db.rollouts import Rollout
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Order:
+    """A rollout as somebody asks for it."""
+
+    model: str
+    version: int
+    variant: str
+    deployment: str
+    selector: str
+    waves: Sequence[str]
+    intent: str
+    created_by: str
+    #: Plain values, or one that is decided already.
+    policy: Mapping[str, object] | Policy = field(default_factory=dict)
+    #: Goes on with devices that join later.
+    continuous: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Planned:
+    """What an order becomes now, and of what; without the artifact nothing is started."""
+
+    artifact: Artifact | None
+    plan: Plan
+    objections: tuple[Objection, ...]
+
+    def refuse(self) -> NoReturn:
+        """Tell all that is wrong.
+
+        Raises:
+            InputError, NotFoundError, ConflictError: with every field that is to blame.
+        """
+        told = [(one.pointer, one.detail) for one in self.objections]
+        text = "; ".join(one.detail for one in self.objections)
+        faults = {one.fault for one in self.objections}
+        if Fault.VALUE in faults:
+            raise InputError(text, fields=told)
+        if Fault.UNKNOWN in faults:
+            raise NotFoundError(text, fields=told)
+        raise ConflictError(text, fields=told)
+
+
+def plan_rollout(connection: Connection, order: Order, now: datetime) -> Planned:
+    """What the order becomes as the fleet is now, with everything that is wrong with it."""
+    artifact, wrong = _artifact(connection, order)
+    offer = None if artifact is None else Offer(order.deployment, artifact.digest, artifact.describe())
+    wanted = Wanted(
+        deployment=order.deployment,
+        selector=order.selector,
+        waves=order.waves,
+        intent=order.intent,
+        policy=order.policy,
+    )
+    found = plan(
+        wanted,
+        offer,
+        candidates.of_fleet(connection, order.deployment),
+        groups=groups.selectors(connection),
+        now=now,
+    )
+    return Planned(artifact, found, (*wrong, *found.objections))
+
+
+def joiners(connection: Connection, rollout: Rollout, now: datetime) -> tuple[Candidate, ...]:
+    """Devices that a continuous rollout means now and that it may ask; those that have a part in it included.
+
+    Raises:
+        InputError: a group that it names is gone.
+    """
+    artifact = models.artifact_by_digest(connection, rollout.digest)
+    assert artifact is not None, "a rollout's artifact stays known"
+    offer = Offer(rollout.deployment, rollout.digest, artifact.describe())
+    selector = resolve(parse_selector(rollout.selector), groups.selectors(connection))
+    meant = (one for one in candidates.of_fleet(connection, rollout.deployment) if matches(selector, one))
+    return tuple(one for one in meant if place(one, offer, now).is_in)
+
+
+def _artifact(connection: Connection, order: Order) -> tuple[Artifact | None, tuple[Objection, ...]]:
+    """The artifact that is to be rolled out, and why it cannot be."""
+    if models.get(connection, order.model) is None:
+        known = ", ".join(one.name for one in models.page(connection, None, 20)) or "none yet"
+        words = f"no model {order.model[:80]!r}; known models: {known}"
+        return None, (Objection("#/model", words, Fault.UNKNOWN),)
+    variants = models.list_artifacts(connection, order.model, order.version)
+    if not variants:
+        known = ", ".join(str(one.version) for one in models.list_versions(connection, order.model)) or "none yet"
+        words = f"model {order.model!r} has no version {order.version}; known versions: {known}"
+        return None, (Objection("#/version", words, Fault.UNKNOWN),)
+    artifact = next((one for one in variants if one.variant == order.variant), None)
+    reference = f"{order.model}@{order.version}"
+    if artifact is None:
+        known = ", ".join(one.variant for one in variants)
+        words = f"{reference} has no variant {order.variant[:40]!r}; there are: {known}"
+        return None, (Objection("#/variant", words, Fault.UNKNOWN),)
+    return artifact, _unpublished(artifact, reference)
+
+
+def _unpublished(artifact: Artifact, reference: str) -> tuple[Objection, ...]:
+    if artifact.is_published:
+        return ()
+    if artifact.standing is Standing.AWAITING_SIGNATURE:
+        words = f"{reference} {artifact.variant} awaits its signature: edgeops model sign {reference} --keys DIR"
+    else:
+        what = "was withdrawn" if artifact.withdrawn_at else "is not published"
+        words = (
+            f"{reference} {artifact.variant} {what}, so no device would run it; publish it with:"
+            f" edgeops publish {reference}"
+        )
+    return (Objection("#/version", words, Fault.STATE),)

@@ -1,0 +1,219 @@
+"""Windows become evidence: each counts once, on the right side, whatever order they come in and whatever dies."""
+
+import pytest
+from sqlalchemy import event
+
+from fleet_server.db.database import Database
+from tests.unit.drift_rig import digest
+from tests.unit.evidence_rig import NEW, OLD, EvidenceRig, pairs
+
+
+@pytest.fixture
+def rig(tmp_path):
+    rig = EvidenceRig(tmp_path)
+    yield rig
+    rig.close()
+
+
+@pytest.fixture
+def rollout(rig):
+    """A canary of one device that was asked; each device has a past."""
+    for device_id in rig.ids:
+        rig.window(device_id, OLD, rows=70)
+    rig.gather()
+    rig.wait(10)
+    rollout_id = rig.roll_out()
+    rig.wait(10)
+    return rollout_id
+
+
+def test_a_window_since_the_offer_is_added_to_its_device_and_its_wave(rig, rollout):
+    rig.window("edge-00", NEW, rows=50, errors=2, dropped=1)
+    assert rig.gather() == 1
+    shown, wave = rig.shows("edge-00").health, rig.wave(rollout).canary
+    assert (shown.since.windows, shown.since.rows, shown.since.errors, shown.since.dropped) == (1, 50, 2, 1)
+    assert wave.since == shown.since
+    assert (wave.devices, wave.heard) == (1, 1)
+    assert rig.wave(rollout).incumbents == {digest(OLD): 1}
+
+
+def test_windows_of_the_trial_count(rig, rollout):
+    rig.window("edge-00", NEW, rows=20, phase="trial")
+    rig.gather()
+    assert rig.wave(rollout).canary.since.rows == 20
+
+
+def test_its_own_past_is_taken_once_when_its_first_window_comes(rig, rollout):
+    rig.window("edge-00", NEW)
+    rig.gather()
+    rig.window("edge-00", NEW)
+    rig.gather()
+    assert rig.shows("edge-00").health.before.rows == 70
+    assert rig.wave(rollout).canary.before.rows == 70
+
+
+def test_a_backlog_from_before_the_offer_is_past_and_never_since(rig, rollout):
+    rig.window("edge-00", NEW, rows=50)
+    rig.gather()
+    rig.window("edge-00", OLD, rows=30, age_s=60)
+    rig.window("edge-00", NEW, rows=40, age_s=60)  # it ran the model already, in an earlier rollout
+    rig.gather()
+    shown = rig.shows("edge-00").health
+    assert (shown.before.rows, shown.since.rows) == (100, 50)
+
+
+def test_a_window_that_was_open_at_the_offer_is_on_neither_side(rig, rollout):
+    rig.window("edge-00", OLD, rows=30, lasts_s=15)
+    rig.window("edge-00", NEW, rows=40, lasts_s=15)
+    rig.gather()
+    shown = rig.shows("edge-00").health
+    assert (shown.since.rows, shown.before.rows) == (0, 0)
+
+
+def test_a_past_has_no_more_windows_than_the_baseline_takes(rig):
+    for _ in range(60):
+        rig.window("edge-00", OLD, rows=1, age_s=1)
+    rig.gather()
+    rig.wait(10)
+    rig.roll_out()
+    rig.wait(10)
+    rig.window("edge-00", NEW)
+    rig.window("edge-00", OLD, rows=1, age_s=15)
+    rig.gather()
+    assert rig.shows("edge-00").health.before.windows == 48
+
+
+def test_devices_that_wait_are_the_control_with_what_they_show_since_the_wave_began(rig, rollout):
+    rig.window("edge-01", OLD, rows=40)
+    rig.window("edge-02", OLD, rows=30)
+    rig.window("edge-02", OLD, rows=25, phase="trial")
+    rig.gather()
+    wave = rig.wave(rollout)
+    assert (wave.control.devices, wave.control.since.rows, wave.control.before.rows) == (2, 70, 140)
+    assert wave.canary.devices == 0
+
+
+def test_pairs_count_only_beside_the_incumbent(rig, rollout):
+    rig.window("edge-00", NEW, paired=pairs(40, differ=4))
+    rig.window("edge-00", NEW, paired=pairs(30, shadow=NEW))
+    rig.gather()
+    canary = rig.wave(rollout).canary
+    assert (canary.pairs.rows, canary.shadowed, canary.paired) == (40, 1, 1)
+    assert sum(canary.pairs.cells) == 40
+
+
+def test_what_a_trial_took_of_memory_and_each_new_start_of_the_agent_are_noted(rig, rollout):
+    rig.commit("edge-00")
+    with rig.database.write() as connection:
+        connection.exec_driver_sql("UPDATE devices SET session_counter = 3 WHERE id = 'edge-00'")
+    rig.window("edge-00", NEW)
+    rig.window("edge-00", NEW)
+    rig.gather()
+    shown = rig.shows("edge-00").health
+    assert (shown.memory_bytes, shown.since.crashes) == (4_000_000, 2)
+
+
+def test_missing_readings_and_the_mix_of_answers_come_from_the_sketch(rig, rollout):
+    rig.window("edge-00", NEW, rows=50, sketch=rig.sketch(50))
+    rig.gather()
+    inputs = rig.shows("edge-00").health.since.inputs
+    assert (inputs.values, inputs.missing) == (200, 0)
+    assert (len(inputs.mix), sum(inputs.mix)) == (3, 50)
+
+
+def test_each_window_counts_once_whatever_dies_in_mid_transaction(rig, rollout):
+    """Every write fails once; what was counted is what arrived, no more and no less."""
+    for _ in range(3):
+        rig.window("edge-00", NEW, rows=50)
+        rig.window("edge-01", OLD, rows=20)
+    fragile = _Dying(rig.database)
+    attempts = 0
+    while True:
+        attempts += 1
+        rig.restart()
+        fragile.arm(after=attempts)
+        try:
+            rig.gather()
+        except _PowerCutError:
+            continue
+        break
+    fragile.disarm()
+    assert attempts > 3
+    wave = rig.wave(rollout)
+    assert (wave.canary.since.rows, wave.canary.since.windows, wave.control.since.rows) == (150, 3, 60)
+    assert rig.gather() == 0
+
+
+def test_nothing_counts_after_a_wave_was_judged_or_its_rollout_ended(rig, rollout):
+    rig.window("edge-00", NEW, rows=50)
+    rig.gather()
+    with rig.database.write() as connection:
+        connection.exec_driver_sql("UPDATE rollouts SET state = 'aborted'")
+    rig.window("edge-00", NEW, rows=50)
+    assert rig.gather() == 1
+    assert rig.wave(rollout).canary.since.rows == 50
+
+
+@pytest.mark.parametrize("windows", [1, 20])
+def test_a_batch_costs_as_many_statements_whatever_the_size_of_the_fleet(tmp_path, windows):
+    counts = []
+    for size in (4, 40):
+        rig = EvidenceRig(tmp_path / f"{size}", size=size)
+        rig.roll_out(waves=("50%", "100%"))
+        rig.wait(10)
+        for _ in range(2):
+            # The first time each device's past is looked up.
+            for number in range(windows):
+                rig.window(rig.ids[number % 2], NEW)
+            with _counted(rig.database) as statements:
+                rig.gather()
+        counts.append(len(statements))
+        rig.close()
+    assert counts[0] == counts[1] <= 12
+
+
+class _PowerCutError(Exception):
+    """The process ends here."""
+
+
+class _Dying:
+    """Cuts the power before the nth statement that writes."""
+
+    def __init__(self, database: Database) -> None:
+        self._left = None
+        event.listen(database.control, "before_cursor_execute", self._before)
+        event.listen(database.control, "commit", lambda _: self._count())
+
+    def arm(self, *, after: int) -> None:
+        self._left = after
+
+    def disarm(self) -> None:
+        self._left = None
+
+    def _before(self, _connection, _cursor, statement, *_) -> None:
+        if statement.startswith(("UPDATE", "INSERT")):
+            self._count()
+
+    def _count(self) -> None:
+        if self._left is not None:
+            self._left -= 1
+            if self._left == 0:
+                raise _PowerCutError
+
+
+class _counted:  # noqa: N801 - reads as a function
+    def __init__(self, database):
+        self._engines = database.control, database.telemetry
+        self._statements = []
+
+    def _note(self, _connection, _cursor, statement, *_):
+        self._statements.append(statement)
+
+    def __enter__(self):
+        for engine in self._engines:
+            event.listen(engine, "before_cursor_execute", self._note)
+        return self._statements
+
+    def __exit__(self, *_):
+        for engine in self._engines:
+            event.remove(engine, "before_cursor_execute", self._note)
