@@ -141,7 +141,7 @@ def test_a_server_that_is_gone_is_an_outage_and_one_that_is_back_is_used(monkeyp
         database = Database.at(server.url("postgres"))
         with database.read() as connection:
             connection.exec_driver_sql("SELECT 1")
-        with database.read() as connection:
+        with database.control.connect() as connection:
             server.kill()
             with pytest.raises(DBAPIError) as cut:
                 connection.exec_driver_sql("SELECT 1")
