@@ -13,14 +13,15 @@ from pathlib import Path
 from typing import Any, Self
 
 from sqlalchemy import Connection, Engine, create_engine, event
-from sqlalchemy.exc import DBAPIError, OperationalError
+from sqlalchemy.exc import DataError, DBAPIError, OperationalError
 
 from edgeops.errors import LeaseError
 from fleet_server.config import ServerConfig
 from fleet_server.db.news import News, Polling
 
-#: `Connection` is what stores take; code outside this room names the type by importing it from here.
-__all__ = ["Connection", "Database", "is_outage"]
+#: `Connection` is what stores take, `DataError` that a value cannot be kept (on PostgreSQL a text with NUL, a number
+#: beyond its column); code outside this room names them by importing them from here.
+__all__ = ["Connection", "DataError", "Database", "is_outage"]
 
 _BUSY_TIMEOUT_MS = 30_000
 
