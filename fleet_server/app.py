@@ -105,7 +105,7 @@ def _utc_now() -> datetime:
 
 def create_app(config: ServerConfig, *, now: Callable[[], datetime] = _utc_now) -> FastAPI:
     """The API over the data folder of `config`, which `fleet_server.setup` has prepared."""
-    database = Database.in_folder(config.db)
+    database = Database.of(config)
 
     @asynccontextmanager
     async def lifespan(_app: FastAPI) -> AsyncIterator[None]:

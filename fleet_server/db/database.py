@@ -13,14 +13,16 @@ from pathlib import Path
 from typing import Any, Self
 
 from sqlalchemy import Connection, Engine, create_engine, event
-from sqlalchemy.exc import DBAPIError, OperationalError
+from sqlalchemy.exc import DataError, DBAPIError, OperationalError
 
+from edgeops.errors import LeaseError
 from fleet_server.config import ServerConfig
 from fleet_server.db.news import News, Polling
 from fleet_server.db.together import CURRENT, Together
 
-#: `Connection` is what stores take; code outside this room names the type by importing it from here.
-__all__ = ["Connection", "Database", "is_outage"]
+#: `Connection` is what stores take, `DataError` that a value cannot be kept (on PostgreSQL a text with NUL, a number
+#: beyond its column); code outside this room names them by importing them from here.
+__all__ = ["Connection", "DataError", "Database", "is_outage"]
 
 _BUSY_TIMEOUT_MS = 30_000
 
@@ -174,12 +176,12 @@ class Database:
 
 
 def is_outage(error: Exception) -> bool:
-    """Whether a transaction failed because of the database's state (locked, full, gone), not its rows."""
+    """Whether a transaction failed because of the database's state (locked, full, gone, another's), not its rows."""
     if isinstance(error, DBAPIError) and getattr(error.orig, "sqlstate", _NOT_TOLD) is not _NOT_TOLD:
         from fleet_server.db import postgres  # noqa: PLC0415 - as above
 
         return postgres.is_outage(error)
-    return isinstance(error, OperationalError | OSError)
+    return isinstance(error, OperationalError | OSError | LeaseError)
 
 
 _NOT_TOLD = object()

@@ -10,7 +10,7 @@ from fleet_server.db.tables.models import aliases, artifacts, datasets, jobs, mo
 from fleet_server.db.tables.records import marks, predictions, quarantine, rollups, samples, spools, windows
 from fleet_server.db.tables.rollouts import installations, rollouts, waves
 from fleet_server.db.tables.schema import control, telemetry
-from fleet_server.db.tables.server import audit, events, idempotency_keys, outbox, settings
+from fleet_server.db.tables.server import audit, events, idempotency_keys, leases, outbox, settings
 from fleet_server.db.tables.speakers import api_tokens, broker_accounts, desired, device_keys, devices, enrolment_tokens
 from fleet_server.db.tables.targets import device_groups, pins
 
@@ -35,6 +35,7 @@ __all__ = [
     "jobs",
     "label_queue",
     "labels",
+    "leases",
     "marks",
     "models",
     "nominations",

@@ -195,6 +195,14 @@ def _j_to_z() -> None:
     op.create_index("ix_labels_model", "labels", ["model", "id"], unique=False)
     op.create_index("ix_labels_sample", "labels", ["sample_id", "id"], unique=False)
     op.create_table(
+        "leases",
+        sa.Column("name", sa.Text(), nullable=False),
+        sa.Column("holder", sa.Text(), nullable=False),
+        sa.Column("until", sa.BigInteger(), nullable=False),
+        sa.Column("token", sa.BigInteger(), nullable=False),
+        sa.PrimaryKeyConstraint("name"),
+    )
+    op.create_table(
         "models",
         sa.Column("name", sa.Text(), nullable=False),
         sa.Column("task", sa.Text(), nullable=False),
