@@ -22,6 +22,7 @@ from fleet_server.db.database import Connection
 from fleet_server.db.devices import Device
 from fleet_server.db.events import Event, EventKind
 from fleet_server.db.rollouts import Installation, Rollout
+from fleet_server.reconciliation import reconcile
 from fleet_server.rollout_joiners import join_live
 from fleet_server.rollout_steps import (
     advance,
@@ -42,6 +43,7 @@ KINDS = (
     EventKind.REPORT_RECEIVED,
     EventKind.DEVICE_REPORTED,
     EventKind.DEVICE_STATUS,
+    EventKind.INSTALLATION_REGRESSED,
     EventKind.MODEL_WITHDRAWN,
 )
 _UNDER_WAY = frozenset(
@@ -73,6 +75,9 @@ def take_in(connection: Connection, event: Event, now: datetime) -> None:
             _take_report(connection, event.subject, msgspec.convert(event.data, _Told), now)
         case EventKind.DEVICE_REPORTED:
             _take_reported(connection, event.subject, now)
+            reconcile(connection, event.subject, now)
+        case EventKind.INSTALLATION_REGRESSED:
+            _regress(connection, event.subject, str(event.data.get("detail", "")), now)
         case EventKind.DEVICE_STATUS if event.data.get("presence") == Presence.ONLINE:
             _device_came(connection, event.subject, now)
         case EventKind.MODEL_WITHDRAWN:
@@ -304,36 +309,26 @@ def _hear(connection: Connection, device_id: str, told: DeploymentState, now: da
 
 
 def _hear_truth(connection: Connection, device: Device, now: datetime) -> None:
-    """What a device runs, against what it committed and what was taken back from it."""
+    """What was taken back from a device, and whether it runs something else again."""
     assert device.reported is not None
     active = {one.deployment: one.active for one in device.reported.deployments}
     for gone in offers.unheard_on(connection, device.id):
         if active.get(gone.deployment) != gone.digest:
             offers.hear_back(connection, gone, now)
-    if device.is_behind:
-        return  # it does not know yet what is wanted of it
-    wanted = devices.wanted_by_device(connection, [device.id])[device.id]
-    told = {one.deployment: one for one in device.reported.deployments}
-    for one in wanted:
-        here = told.get(one.deployment)
-        if here is None or one.installation is None or here.state in _UNDER_WAY or here.active == one.digest:
-            continue
-        installation = rollouts.get_installation(connection, one.installation)
-        if installation is not None and installation.state in installing.HOLDING:
-            _regress(connection, installation, here, now)
 
 
-def _regress(connection: Connection, installation: Installation, here: DeploymentState, now: datetime) -> None:
-    runs = "no model" if here.active is None else here.active
-    why = f": {here.detail}" if here.detail else ""
-    words = f"had committed, and runs {runs}{why}"
-    take(connection, installation, InstallationEvent.REGRESS, reason=here.reason, detail=words, now=now)
+def _regress(connection: Connection, installation_id: str, words: str, now: datetime) -> None:
+    """A device that had committed runs something else: an incident was opened."""
+    installation = rollouts.get_installation(connection, installation_id)
+    if installation is None or installation.state not in installing.HOLDING:
+        return
+    take(connection, installation, InstallationEvent.REGRESS, detail=words, now=now)
     rollout = rollouts.get(connection, installation.rollout_id)
     assert rollout is not None
     if rollout.state in _WATCHED:
         judge_lost(connection, rollout, installation.wave, now)
     elif rolling.allows(rollout.state, RolloutEvent.REGRESSED):
-        reason = f"{installation.device_id} {words}"
+        reason = f"{installation.device_id}: {words}"
         advance(connection, rollout, RolloutEvent.REGRESSED, reason=reason, now=now)
 
 

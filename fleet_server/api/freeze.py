@@ -7,9 +7,10 @@ from fastapi import APIRouter, Body
 from edgeops.api.shapes import Freeze, Freezing, RolloutDecision, shape_of
 from fleet_server import rollout_freeze
 from fleet_server.api.callers import VIEWER, Operator
+from fleet_server.api.once import Act
 from fleet_server.api.server import Server, ServerOf
 
-router = APIRouter(prefix="/freeze", tags=["rollouts"])
+router = APIRouter(prefix="/freeze", tags=["rollouts"], route_class=Act)
 
 Said = Annotated[RolloutDecision | None, Body()]
 

@@ -22,36 +22,27 @@ from edgeops.rollout.rollout import waits_for
 from fleet_server import engine
 from fleet_server import rollout_orders as orders
 from fleet_server.access import Identity
-from fleet_server.api.callers import VIEWER, Operator
+from fleet_server.api.callers import VIEWER, Approver, Operator
+from fleet_server.api.editions import Editions, EditionsOf
+from fleet_server.api.once import Act
 from fleet_server.api.pages import PagingOf
+from fleet_server.api.previews import order_of
 from fleet_server.api.server import Server, ServerOf
 from fleet_server.db import rollouts
-from fleet_server.rollout_plans import Order
+from fleet_server.db.database import Connection
 
-router = APIRouter(prefix="/rollouts", tags=["rollouts"])
+router = APIRouter(prefix="/rollouts", tags=["rollouts"], route_class=Act)
 
 Said = Annotated[RolloutDecision | None, Body()]
+SaidToAbort = Annotated[RolloutAbort | None, Body()]
+SaidToUndo = Annotated[RolloutUndo | None, Body()]
 
 
 @router.post("", status_code=201)
-def create_rollout(server: ServerOf, caller: Operator, wanted: RolloutRequest) -> Rollout:
+def create_rollout(server: ServerOf, caller: Operator, editions: EditionsOf, wanted: RolloutRequest) -> Rollout:
     """Begin to bring a published artifact to the devices that `to` selects, wave by wave."""
-    order = Order(
-        model=wanted.model,
-        version=wanted.version,
-        variant=wanted.variant,
-        deployment=wanted.deployment,
-        selector=wanted.to,
-        waves=wanted.waves,
-        intent=wanted.intent,
-        created_by=caller.name,
-        policy=wanted.policy,
-        draft=wanted.draft,
-        needs_approval=wanted.needs_approval,
-        starts_at=wanted.starts_at,
-        continuous=wanted.continuous,
-    )
-    return _read(server, engine.create_rollout(server.database, order, server.now()))
+    order = order_of(wanted, created_by=caller.name)
+    return _read(server, editions, engine.create_rollout(server.database, order, server.now()))
 
 
 @router.get("", dependencies=[VIEWER])
@@ -64,9 +55,9 @@ def list_rollouts(server: ServerOf, *, paging: PagingOf, deployment: str | None 
 
 
 @router.get("/{rollout_id}", dependencies=[VIEWER])
-def read_rollout(server: ServerOf, rollout_id: str) -> Rollout:
+def read_rollout(server: ServerOf, editions: EditionsOf, rollout_id: str) -> Rollout:
     """One rollout with its waves."""
-    return _read(server, rollout_id)
+    return _read(server, editions, rollout_id)
 
 
 @router.get("/{rollout_id}/installations", dependencies=[VIEWER])
@@ -80,82 +71,121 @@ def list_installations(server: ServerOf, rollout_id: str, paging: PagingOf) -> P
 
 
 @router.post("/{rollout_id}/submit")
-def submit_rollout(server: ServerOf, caller: Operator, rollout_id: str, said: Said = None) -> Rollout:
+def submit_rollout(
+    server: ServerOf, caller: Operator, editions: EditionsOf, rollout_id: str, said: Said = None
+) -> Rollout:
     """Begin a draft, or have it approved first."""
-    orders.submit_rollout(server.database, rollout_id, _by(server, caller, said))
-    return _read(server, rollout_id)
+    with editions.unchanged(server.database, lambda connection: _revision(connection, rollout_id)):
+        orders.submit_rollout(server.database, rollout_id, _by(server, caller, said))
+        return _read(server, editions, rollout_id)
 
 
 @router.post("/{rollout_id}/approve")
-def approve_rollout(server: ServerOf, caller: Operator, rollout_id: str, said: Said = None) -> Rollout:
+def approve_rollout(
+    server: ServerOf, caller: Approver, editions: EditionsOf, rollout_id: str, said: Said = None
+) -> Rollout:
     """Let a rollout begin that awaits approval."""
-    orders.approve_rollout(server.database, rollout_id, _by(server, caller, said))
-    return _read(server, rollout_id)
+    with editions.unchanged(server.database, lambda connection: _revision(connection, rollout_id)):
+        orders.approve_rollout(server.database, rollout_id, _by(server, caller, said))
+        return _read(server, editions, rollout_id)
 
 
 @router.post("/{rollout_id}/deny")
-def deny_rollout(server: ServerOf, caller: Operator, rollout_id: str, said: Said = None) -> Rollout:
+def deny_rollout(
+    server: ServerOf, caller: Approver, editions: EditionsOf, rollout_id: str, said: Said = None
+) -> Rollout:
     """End a rollout that awaits approval."""
-    orders.deny_rollout(server.database, rollout_id, _by(server, caller, said))
-    return _read(server, rollout_id)
+    with editions.unchanged(server.database, lambda connection: _revision(connection, rollout_id)):
+        orders.deny_rollout(server.database, rollout_id, _by(server, caller, said))
+        return _read(server, editions, rollout_id)
 
 
 @router.post("/{rollout_id}/pause")
-def pause_rollout(server: ServerOf, caller: Operator, rollout_id: str, said: Said = None) -> Rollout:
+def pause_rollout(
+    server: ServerOf, caller: Operator, editions: EditionsOf, rollout_id: str, said: Said = None
+) -> Rollout:
     """Ask no further device; those that are at it go on."""
-    orders.pause_rollout(server.database, rollout_id, _by(server, caller, said))
-    return _read(server, rollout_id)
+    with editions.unchanged(server.database, lambda connection: _revision(connection, rollout_id)):
+        orders.pause_rollout(server.database, rollout_id, _by(server, caller, said))
+        return _read(server, editions, rollout_id)
 
 
 @router.post("/{rollout_id}/resume")
-def resume_rollout(server: ServerOf, caller: Operator, rollout_id: str, said: Said = None) -> Rollout:
+def resume_rollout(
+    server: ServerOf, caller: Operator, editions: EditionsOf, rollout_id: str, said: Said = None
+) -> Rollout:
     """Ask devices again."""
-    orders.resume_rollout(server.database, rollout_id, _by(server, caller, said))
-    return _read(server, rollout_id)
+    with editions.unchanged(server.database, lambda connection: _revision(connection, rollout_id)):
+        orders.resume_rollout(server.database, rollout_id, _by(server, caller, said))
+        return _read(server, editions, rollout_id)
 
 
 @router.post("/{rollout_id}/advance")
-def advance_rollout(server: ServerOf, caller: Operator, rollout_id: str, said: RolloutDecision) -> Rollout:
+def advance_rollout(
+    server: ServerOf, caller: Approver, editions: EditionsOf, rollout_id: str, said: RolloutDecision
+) -> Rollout:
     """Let the present wave pass without proof: an override, which needs a remark."""
-    orders.advance_rollout(server.database, rollout_id, _by(server, caller, said))
-    return _read(server, rollout_id)
+    with editions.unchanged(server.database, lambda connection: _revision(connection, rollout_id)):
+        orders.advance_rollout(server.database, rollout_id, _by(server, caller, said))
+        return _read(server, editions, rollout_id)
 
 
 @router.post("/{rollout_id}/abort")
 def abort_rollout(
-    server: ServerOf, caller: Operator, rollout_id: str, said: Annotated[RolloutAbort | None, Body()] = None
+    server: ServerOf,
+    caller: Operator,
+    editions: EditionsOf,
+    rollout_id: str,
+    said: Annotated[RolloutAbort | None, Body()] = None,
 ) -> Rollout:
     """End a rollout: what was only offered is taken back; what committed stays, unless it is to `roll_back`."""
-    roll_back = said is not None and said.roll_back
-    orders.abort_rollout(server.database, rollout_id, _by(server, caller, said), roll_back=roll_back)
-    return _read(server, rollout_id)
+    with editions.unchanged(server.database, lambda connection: _revision(connection, rollout_id)):
+        roll_back = said is not None and said.roll_back
+        orders.abort_rollout(server.database, rollout_id, _by(server, caller, said), roll_back=roll_back)
+        return _read(server, editions, rollout_id)
 
 
 @router.post("/{rollout_id}/undo", status_code=201)
 def undo_rollout(
-    server: ServerOf, caller: Operator, rollout_id: str, said: Annotated[RolloutUndo | None, Body()] = None
+    server: ServerOf,
+    caller: Operator,
+    editions: EditionsOf,
+    rollout_id: str,
+    said: Annotated[RolloutUndo | None, Body()] = None,
 ) -> Rollout:
     """Bring what an earlier rollout brought to the same devices, as a new rollout, which is the answer."""
-    wanted = said or RolloutUndo()
-    by = _by(server, caller, wanted)
-    return _read(server, orders.undo_rollout(server.database, rollout_id, by, to=wanted.to, waves=wanted.waves))
+    with editions.unchanged(server.database, lambda connection: _revision(connection, rollout_id)):
+        wanted = said or RolloutUndo()
+        by = _by(server, caller, wanted)
+        begun = orders.undo_rollout(server.database, rollout_id, by, to=wanted.to, waves=wanted.waves)
+        return _read(server, editions, begun)
 
 
 @router.post("/{rollout_id}/retry")
-def retry_rollout(server: ServerOf, caller: Operator, rollout_id: str, said: Said = None) -> Rollout:
-    """Ask those again that ended badly; of a rollout that has ended as a new one. The answer is the one that asks."""
-    return _read(server, orders.retry_rollout(server.database, rollout_id, _by(server, caller, said)))
+def retry_rollout(
+    server: ServerOf, caller: Operator, editions: EditionsOf, rollout_id: str, said: Said = None
+) -> Rollout:
+    """Ask those again that ended badly; of a rollout that has ended as a new one, which then is the answer."""
+    with editions.unchanged(server.database, lambda connection: _revision(connection, rollout_id)):
+        asking = orders.retry_rollout(server.database, rollout_id, _by(server, caller, said))
+        return _read(server, editions, asking)
 
 
 def _by(server: Server, caller: Identity, said: RolloutDecision | None) -> orders.By:
     return orders.By(name=caller.name, now=server.now(), remark="" if said is None else said.remark)
 
 
-def _read(server: Server, rollout_id: str) -> Rollout:
+def _revision(connection: Connection, rollout_id: str) -> int | None:
+    rollout = rollouts.get(connection, rollout_id)
+    return None if rollout is None else rollout.revision
+
+
+def _read(server: Server, editions: Editions, rollout_id: str) -> Rollout:
     with server.database.read() as connection:
         rollout = rollouts.get(connection, rollout_id)
         if rollout is None:
             raise _unknown(rollout_id)
+        editions.show(rollout.revision)
         return _rollout(rollout, rollouts.waves_of(connection, rollout_id))
 
 

@@ -107,8 +107,9 @@ class Wave:
 
     @property
     def has_passed(self) -> bool:
-        """Whether it passed, with proof or by an override."""
-        return self.verdict is not None and self.verdict["verdict"] in {"pass", "override"}
+        """Whether the next wave may be asked: by proof, or because a person said so."""
+        by_proof = self.verdict is not None and self.verdict["verdict"] == "pass"
+        return self.finished_at is not None and (by_proof or self.override is not None)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -216,6 +217,12 @@ def page(
 def in_states(connection: Connection, states: Iterable[RolloutState]) -> tuple[Rollout, ...]:
     """The rollouts in one of these states, oldest first."""
     query = select(rollouts).where(rollouts.c.state.in_(list(states))).order_by(rollouts.c.id)
+    return tuple(_rollout(row) for row in connection.execute(query))
+
+
+def unended(connection: Connection) -> tuple[Rollout, ...]:
+    """The rollouts that have something to do, or a person has, oldest first."""
+    query = select(rollouts).where(rollouts.c.state.in_(list(OPEN))).order_by(rollouts.c.id)
     return tuple(_rollout(row) for row in connection.execute(query))
 
 

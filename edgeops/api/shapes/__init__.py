@@ -16,6 +16,8 @@ from edgeops.api.shapes.enrolment import (
     EnrolRequest,
 )
 from edgeops.api.shapes.events import ATTEMPTS, Event, QuarantinedMessage
+from edgeops.api.shapes.evidence import Evidence, EvidenceFinding, WaveEvidence
+from edgeops.api.shapes.incidents import CloseRequest, Incident
 from edgeops.api.shapes.jobs import Job, JobState
 from edgeops.api.shapes.keys import Key, KeyRole, Keys, NextKey, NextKeyRequest, SignedToday, Submitted
 from edgeops.api.shapes.labels import (
@@ -81,6 +83,19 @@ from edgeops.api.shapes.shape import (
     read,
     shape_of,
 )
+from edgeops.api.shapes.targets import (
+    DeploymentWhy,
+    DeviceLabelsRequest,
+    Group,
+    GroupRequest,
+    Hindrance,
+    Pin,
+    PinRequest,
+    Placement,
+    PlannedWave,
+    RolloutPreview,
+    Why,
+)
 from edgeops.api.shapes.telemetry import (
     ChannelSummary,
     FleetHour,
@@ -104,12 +119,15 @@ __all__ = [
     "BrokerAccess",
     "ChannelDrift",
     "ChannelSummary",
+    "CloseRequest",
     "Dataset",
     "DatasetRequest",
     "DeploymentReport",
+    "DeploymentWhy",
     "DesiredDeployment",
     "Device",
     "DeviceFacts",
+    "DeviceLabelsRequest",
     "Digest",
     "Drift",
     "DriftFinding",
@@ -119,13 +137,19 @@ __all__ = [
     "EnrolmentTokens",
     "EnrolmentTokensRequest",
     "Event",
+    "Evidence",
+    "EvidenceFinding",
     "FeedbackRequest",
     "FieldProblem",
     "FleetHour",
     "Freeze",
     "Freezing",
+    "Group",
+    "GroupRequest",
     "Health",
+    "Hindrance",
     "Id",
+    "Incident",
     "Installation",
     "Job",
     "JobState",
@@ -144,6 +168,10 @@ __all__ = [
     "NominationAnswer",
     "Page",
     "PairedAnswers",
+    "Pin",
+    "PinRequest",
+    "Placement",
+    "PlannedWave",
     "Prediction",
     "Problem",
     "Promotion",
@@ -163,6 +191,7 @@ __all__ = [
     "Rollout",
     "RolloutAbort",
     "RolloutDecision",
+    "RolloutPreview",
     "RolloutRequest",
     "RolloutUndo",
     "Run",
@@ -180,6 +209,8 @@ __all__ = [
     "TokenRequest",
     "Version",
     "Wave",
+    "WaveEvidence",
+    "Why",
     "WithdrawRequest",
     "checked",
     "read",

@@ -4,9 +4,14 @@ from typing import Annotated, Any, Literal
 
 from pydantic import AwareDatetime, Field, StringConstraints
 
+from edgeops import limits
 from edgeops.api.shapes.shape import Answer, Id, Remark, Request
 
-Waves = Annotated[tuple[Annotated[str, StringConstraints(max_length=2000)], ...], Field(min_length=1, max_length=50)]
+#: Cumulative sizes, numbers of devices or percentages; or selectors.
+Waves = Annotated[
+    tuple[Annotated[str, StringConstraints(max_length=limits.MAX_SELECTOR_LENGTH)], ...],
+    Field(min_length=1, max_length=50),
+]
 
 
 class RolloutRequest(Request):
@@ -16,21 +21,20 @@ class RolloutRequest(Request):
     version: Annotated[int, Field(ge=1, le=999_999_999)]
     variant: Literal["float32", "int8"] = "int8"
     deployment: Id
-    #: `all`, `id=a,b`, `name=...`, `label.key=value`.
-    to: Annotated[str, StringConstraints(min_length=1, max_length=2000)] = "all"
-    #: Cumulative sizes (numbers of devices or percentages), and selectors.
+    #: A selector, as in `label.site=plant-1 and memory>=512MiB`.
+    to: Annotated[str, StringConstraints(min_length=1, max_length=limits.MAX_SELECTOR_LENGTH)] = "all"
     waves: Waves = ("1", "100%")
     intent: Literal["improve", "heal"] = "improve"
-    #: What it demands of its devices, as `edgeops.rollout.policy` names it; durations in seconds or ISO 8601.
-    policy: dict[str, Any] = Field(default_factory=dict)
+    #: What it demands, as `edgeops.rollout.policy` names it; durations in ISO 8601 or seconds; the rest is default.
+    policy: Annotated[dict[str, Any], Field(max_length=100)] = {}
+    #: Goes on after its last wave with devices that join later.
+    continuous: bool = False
     #: Only written down; it begins when somebody submits it.
     draft: bool = False
     #: Begins when somebody approved it.
     needs_approval: bool = False
     #: Not before this.
     starts_at: AwareDatetime | None = None
-    #: Goes on with devices that join the fleet later and match.
-    continuous: bool = False
 
 
 class RolloutDecision(Request):
