@@ -1,8 +1,8 @@
 """The jobs process: sees queued jobs through, and turns beside them what must turn all the time.
 
-Beside are the engine of rollouts, the monitoring of drift, retraining, the freshness of TUF metadata, what it lists and
-the server's certificate, and the retention of old rows; each in a thread of its own, none of which a failure ends. Only
-one such process works at a time (`fleet_server.alone`).
+Beside are the engine of rollouts, what gathers the evidence of their waves, the monitoring of drift, retraining, the
+freshness of TUF metadata, what it lists and the server's certificate, and the retention of old rows; each in a thread
+of its own, none of which a failure ends. Only one such process works at a time (`fleet_server.alone`).
 """
 
 import logging
@@ -22,17 +22,21 @@ from fleet_server.config import ServerConfig
 from fleet_server.db.database import Database
 from fleet_server.db.news import News, Polling, Watch
 from fleet_server.db.retention import drop_old
+from fleet_server.disagreements import Disagreements
 from fleet_server.engine import Engine
+from fleet_server.evidence_gathering import EvidenceGatherer
 from fleet_server.freshness import Freshness
 from fleet_server.job_desk import JobDesk
 from fleet_server.monitoring import Monitoring
 from fleet_server.publish import Listing
 from fleet_server.retraining import Retrainer
+from fleet_server.shadowing import ShadowKeeper
 
 _log = logging.getLogger(__name__)
 
 _POLL = timedelta(milliseconds=100)
 _ENGINE_INTERVAL = timedelta(milliseconds=100)
+_EVIDENCE_INTERVAL = timedelta(milliseconds=500)
 _RETRAINING_INTERVAL = timedelta(milliseconds=100)
 #: How often the age of the TUF metadata is looked at. It lives for weeks, but this machine may have slept for some.
 _FRESHNESS_INTERVAL = timedelta(minutes=1)
@@ -66,10 +70,14 @@ def _serve(config: ServerConfig, database: Database, stop: threading.Event, *, w
     freshness.keep(_now())
     engine = Engine(database)
     blobs = Blobs(config)
-    monitoring = Monitoring(database, Artifacts(blobs))
+    artifacts = Artifacts(blobs)
+    monitoring = Monitoring(database, artifacts)
     desk = JobDesk(config, database, stop)
     beside = [
         _thread("engine", engine.run_once, _ENGINE_INTERVAL, stop, news=database.news),
+        _thread("evidence", EvidenceGatherer(database, artifacts).run_once, _EVIDENCE_INTERVAL, stop),
+        _thread("disagreements", Disagreements(database, artifacts).run_once, _EVIDENCE_INTERVAL, stop),
+        _thread("shadowing", ShadowKeeper(database).run_once, _EVIDENCE_INTERVAL, stop),
         _thread("monitoring", monitoring.run_once, limits.DRIFT_INTERVAL, stop),
         _thread("retraining", Retrainer(database, blobs).run_once, _RETRAINING_INTERVAL, stop, news=database.news),
         _thread("freshness", freshness.keep, _FRESHNESS_INTERVAL, stop),

@@ -45,6 +45,10 @@ class FieldError(InputError):
         super().__init__("; ".join(f"{pointer}: {detail}" for pointer, detail in told), fields=told)
 
 
+class StaleError(ConflictError):
+    """The thing is no longer what the caller saw (If-Match)."""
+
+
 def problem_response(
     status: int,
     detail: str,
@@ -129,7 +133,7 @@ def _status(error: EdgeOpsError) -> int:
         case NotFoundError():
             return 404
         case ConflictError():
-            return 409
+            return 412 if isinstance(error, StaleError) else 409
         case InputError() | PeerError():
             return 422
         case PlatformError():

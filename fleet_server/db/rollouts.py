@@ -89,8 +89,14 @@ class Wave:
     override: dict[str, str] | None
     started_at: datetime | None
     finished_at: datetime | None
-    #: {"verdict": pass | wait | fail, "reason": words}
-    verdict: dict[str, str] | None
+    #: {"verdict": pass | wait | fail, "reason": words, "evidence": numbers}
+    verdict: dict[str, Any] | None
+
+    @property
+    def has_passed(self) -> bool:
+        """Whether the next wave may be asked: by proof, or because a person said so."""
+        by_proof = self.verdict is not None and self.verdict["verdict"] == "pass"
+        return self.finished_at is not None and (by_proof or self.override is not None)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -176,6 +182,12 @@ def page(connection: Connection, *, after: str | None = None, limit: int) -> tup
 def running(connection: Connection) -> tuple[Rollout, ...]:
     """The rollouts that ask devices, oldest first."""
     query = select(rollouts).where(rollouts.c.state == RolloutState.RUNNING).order_by(rollouts.c.id)
+    return tuple(_rollout(row) for row in connection.execute(query))
+
+
+def unended(connection: Connection) -> tuple[Rollout, ...]:
+    """The rollouts that have something to do, or a person has, oldest first."""
+    query = select(rollouts).where(rollouts.c.state.in_(list(OPEN))).order_by(rollouts.c.id)
     return tuple(_rollout(row) for row in connection.execute(query))
 
 

@@ -34,6 +34,22 @@ audit = Table(
     sqlite_autoincrement=True,
 )
 
+idempotency_keys = Table(
+    "idempotency_keys",
+    control,
+    #: Digest of whose it is and of the key itself.
+    Column("id", Text, primary_key=True),
+    #: The token that sent it; an empty text = a request that needs none.
+    Column("token_id", Text, nullable=False),
+    #: Digest of what was asked.
+    Column("asked", Text, nullable=False),
+    #: The answer, readable only to who knows token and key: answers hold secrets that are shown once.
+    Column("answer", LargeBinary, nullable=False),
+    Column("created_at", Instant, nullable=False),
+    Index("ix_idempotency_keys_age", "created_at"),
+    Index("ix_idempotency_keys_token", "token_id", "created_at"),
+)
+
 outbox = Table(
     "outbox",
     control,
