@@ -1,4 +1,4 @@
-"""Gathers what `edgeops.rollout.hindrance` needs to say why a device does not turn to another model; changes nothing."""
+"""Gathers what `edgeops.rollout.hindrance` needs to say why a device does not turn to another model."""
 
 from dataclasses import dataclass
 from datetime import datetime, timedelta
