@@ -217,6 +217,20 @@ OUTBOX_BATCH = 100
 OUTBOX_RETRY_AFTER = timedelta(seconds=10)
 #: A database that is locked or full is tried again after this.
 OUTAGE_RETRY_AFTER = timedelta(milliseconds=500)
+#: PostgreSQL: connections of one process to each chain; how long it waits for the write lock, and may hold it while it
+#: does nothing.
+DATABASE_CONNECTIONS = 10
+WRITE_LOCK_TIMEOUT = timedelta(seconds=30)
+IDLE_WRITE_TIMEOUT = timedelta(seconds=60)
+#: Where a database tells that something was written: writes that come within this are told once, and after this it is
+#: looked for although nothing was told.
+NEWS_PAUSE = timedelta(milliseconds=10)
+NEWS_LOOK_AFTER = timedelta(seconds=1)
+#: A process that is the only one of its kind at a database says again and again that it lives; when it has not for so
+#: long, another that waits takes its place, and looks this often.
+LEASE_LIFE = timedelta(seconds=10)
+LEASE_RENEWED_AFTER = timedelta(seconds=2)
+LEASE_LOOK_EVERY = timedelta(milliseconds=500)
 #: Blocks that wait to be sent: in all and asked for by one device.
 WAITING_BLOCKS = 4096
 WAITING_BLOCKS_PER_DEVICE = 64
@@ -371,12 +385,13 @@ HEALTH_CRASHES = 100
 BAKE_WINDOWS = 20
 SHORT_WINDOW = timedelta(seconds=1)
 LONGEST_BAKE_WINDOW = timedelta(minutes=1)
-MAX_HEALTH_ROWS = 10_000_000
 #: Memory of a model that rises by less is not looked at.
 HEALTH_MEMORY_RISE_BYTES = 4 * 1024 * 1024
 #: What a shadow answers of the inputs, and of one core may take.
 SHADOW_SHARE = 0.2
 SHADOW_CPU = 0.1
+#: A device that runs something else than it shall is told again what that is, once in this.
+ASKED_AGAIN_AFTER = timedelta(minutes=10)
 #: The pause before a device is asked again.
 INSTALLATION_RETRY_AFTER = timedelta(minutes=1)
 

@@ -24,9 +24,11 @@ from fleet_server.api import (
     drift,
     enrolment,
     events,
+    evidence,
     fleet,
     groups,
     health,
+    incidents,
     jobs,
     keys,
     labels,
@@ -73,6 +75,7 @@ _NOUNS = (
     fleet,
     events,
     quarantine,
+    incidents,
     datasets,
     runs,
     models,
@@ -84,6 +87,7 @@ _NOUNS = (
     jobs,
     previews,
     rollouts,
+    evidence,
 )
 
 _log = logging.getLogger(__name__)
@@ -101,7 +105,7 @@ def _utc_now() -> datetime:
 
 def create_app(config: ServerConfig, *, now: Callable[[], datetime] = _utc_now) -> FastAPI:
     """The API over the data folder of `config`, which `fleet_server.setup` has prepared."""
-    database = Database.in_folder(config.db)
+    database = Database.of(config)
 
     @asynccontextmanager
     async def lifespan(_app: FastAPI) -> AsyncIterator[None]:

@@ -93,7 +93,8 @@ def _control(connection: Connection) -> dict[tuple[str, str], tuple[DesiredDeplo
     for rollout in rollouts.showing(connection):
         waves = rollouts.waves_of(connection, rollout.id)
         positions = control_positions([wave.control for wave in waves], rollout.wave)
-        if positions and waves[rollout.wave].started_at is not None and waves[rollout.wave].finished_at is None:
+        present = waves[rollout.wave]
+        if positions and present.started_at is not None and not present.has_passed:
             for place, wanted in shadowings.held_back(connection, rollout.id, positions).items():
                 needed[place] = wanted, of_control(rollout.policy)
     return needed

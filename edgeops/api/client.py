@@ -248,6 +248,15 @@ class Client:
         query = {"kind": shapes.ATTEMPTS, "subject": device_id, "limit": limits.MAX_PAGE_SIZE}
         return self._wire.pages("/events", shapes.Page[shapes.Event], query)
 
+    def incidents(self, *, is_open: bool | None = None, device_id: str | None = None) -> Iterator[shapes.Incident]:
+        """What devices run that they should not, the latest first: all, those that are open, or the others."""
+        query = {"open": None if is_open is None else str(is_open).lower(), "device": device_id}
+        return self._wire.pages("/incidents", shapes.Page[shapes.Incident], query)
+
+    def close_incident(self, incident_id: str, *, remark: str = "") -> shapes.Incident:
+        """Say that somebody looked at it."""
+        return self._wire.post(f"/incidents/{_segment(incident_id)}/close", shapes.Incident, {"remark": remark})
+
     # -- what happened
 
     def events(
@@ -629,6 +638,10 @@ class Client:
     def abort_rollout(self, rollout_id: str) -> shapes.Rollout:
         """Offer to no further device."""
         return self._wire.post(f"/rollouts/{_segment(rollout_id)}/abort", shapes.Rollout)
+
+    def evidence(self, rollout_id: str) -> shapes.Evidence:
+        """What the waves of a rollout have shown."""
+        return self._wire.get(f"/rollouts/{_segment(rollout_id)}/evidence", shapes.Evidence)
 
     def installations(self, rollout_id: str) -> Iterator[shapes.Installation]:
         """Each deployment's part in a rollout."""

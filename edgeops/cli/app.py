@@ -16,6 +16,7 @@ from edgeops.cli import (
     devices,
     drift,
     group,
+    incident,
     job,
     key,
     label,
@@ -56,6 +57,7 @@ app.add_typer(devices.app, name="devices")
 app.add_typer(group.app, name="group")
 app.command("why")(why.why)
 app.add_typer(quarantine.app, name="quarantine")
+app.add_typer(incident.app, name="incident")
 app.add_typer(telemetry.app, name="telemetry")
 app.add_typer(job.app, name="job")
 app.add_typer(key.app, name="key")

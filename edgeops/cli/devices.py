@@ -75,7 +75,8 @@ def show(client: Client, device: DeviceId, as_json: AsJson = False) -> None:
                 one.state,
                 short_digest(one.active) or "no model",
                 short_digest(wanted.get(one.deployment)),
-                one.detail or (one.reason if one.reason != "none" else None),
+                "; ".join(part for part in (one.hold, one.detail) if part)
+                or (one.reason if one.reason != "none" else None),
             )
             for one in found.deployments
         ],

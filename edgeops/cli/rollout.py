@@ -10,6 +10,7 @@ from edgeops.api.client import Client
 from edgeops.api.shapes import Installation, Rollout
 from edgeops.artifact.manifest import Variant
 from edgeops.cli.connection import connected
+from edgeops.cli.evidence import print_findings, print_words
 from edgeops.cli.live import say
 from edgeops.cli.options import AsJson, Limit, Reference, Timeout
 from edgeops.cli.output import print_facts, print_json, print_json_line, print_table
@@ -111,6 +112,19 @@ def status(
         print_json({**found.model_dump(mode="json"), "installations": installations})
         return
     _print(found, installations)
+    print_words(client.evidence(rollout))
+
+
+@app.command()
+@connected
+def evidence(client: Client, rollout: RolloutId, as_json: AsJson = False) -> None:
+    """What each wave has shown: every kind of evidence with its figures and limits."""
+    shown = client.evidence(rollout)
+    if as_json:
+        print_json(shown)
+        return
+    print_findings(shown)
+    print_words(shown)
 
 
 @app.command()

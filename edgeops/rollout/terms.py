@@ -19,6 +19,8 @@ from edgeops.rollout.policy import HealthPolicy, Policy
 
 _LONG = limits.MAX_POLICY_SPAN
 _SHARE = (0.0, 1.0)
+#: Of what may become worse: that nothing may, not even by chance, can never be shown.
+_LIMIT = (0.001, 0.5)
 _NONE = timedelta(0)
 _SECOND = timedelta(seconds=1)
 
@@ -40,6 +42,14 @@ _BOUNDS: dict[str, tuple[Any, Any]] = {
     "shadow_share": _SHARE,
     "shadow_cpu": (0.01, 1.0),
     "control_share": (0.0, 0.5),
+    "min_rows": (1, 1_000_000),
+    "max_loss": _LIMIT,
+    "labels": (0, limits.MAX_NOMINEES),
+    "max_error_rise": _LIMIT,
+    "max_latency_ratio": (1.01, 1_000.0),
+    "min_latency_rise_ms": (0.0, 60_000.0),
+    "max_memory_ratio": (1.01, 1_000.0),
+    "alpha": (0.0001, 0.5),
 }
 
 

@@ -51,6 +51,11 @@ class EventKind(StrEnum):
     ROLLOUT_CHANGED = "rollout.changed"
     #: One deployment's part in a rollout took a step.
     INSTALLATION_CHANGED = "installation.changed"
+    #: A device runs something else than the installation had proved; the subject is the installation.
+    INSTALLATION_REGRESSED = "installation.regressed"
+    #: A device does not run what it shall; that is over, or a person closed it. The subject is the incident.
+    INCIDENT_OPENED = "incident.opened"
+    INCIDENT_CLOSED = "incident.closed"
     #: A job waits, or took a step.
     JOB_QUEUED = "job.queued"
     JOB_CHANGED = "job.changed"

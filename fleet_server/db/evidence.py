@@ -127,6 +127,21 @@ def wave_shows_of(health: Mapping[str, Any] | None) -> WaveShows:
     return WaveShows() if health is None else msgspec.convert(health, WaveShows)
 
 
+def shown_in(connection: Connection, rollout_id: str, wave: int, *, limit: int) -> dict[str, Shows]:
+    """What the devices of a wave have shown that run the new model, by device."""
+    query = (
+        select(installations.c.device_id, installations.c.health)
+        .where(
+            installations.c.rollout_id == rollout_id,
+            installations.c.wave == wave,
+            installations.c.state == InstallationState.COMMITTED,
+        )
+        .order_by(installations.c.id)
+        .limit(limit)
+    )
+    return {row.device_id: shows_of(row.health) for row in connection.execute(query)}
+
+
 def keep(connection: Connection, shown: Mapping[str, Shows]) -> None:
     """Store what installations show, by id."""
     if shown:

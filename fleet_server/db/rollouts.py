@@ -89,8 +89,14 @@ class Wave:
     override: dict[str, str] | None
     started_at: datetime | None
     finished_at: datetime | None
-    #: {"verdict": pass | wait | fail, "reason": words}
-    verdict: dict[str, str] | None
+    #: {"verdict": pass | wait | fail, "reason": words, "evidence": numbers}
+    verdict: dict[str, Any] | None
+
+    @property
+    def has_passed(self) -> bool:
+        """Whether the next wave may be asked: by proof, or because a person said so."""
+        by_proof = self.verdict is not None and self.verdict["verdict"] == "pass"
+        return self.finished_at is not None and (by_proof or self.override is not None)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

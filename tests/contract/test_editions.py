@@ -5,8 +5,16 @@ from concurrent.futures import ThreadPoolExecutor
 import pytest
 
 from edgeops.api.roles import Role
+from edgeops.protocol.messages import Intent
+from edgeops.rollout.candidate import Candidate
+from edgeops.rollout.policy import Policy
+from edgeops.rollout.rollout import RolloutState
+from edgeops.rollout.waves import Wave as PlannedWave
+from fleet_server.db import rollouts
+from fleet_server.db.identifiers import new_id
 from tests.contract.loop_rig import LoopRig
 from tests.contract.rig import assert_problem
+from tests.unit.drift_rig import digest
 
 POLICY = "/api/v1/models/tiny/retraining/policy"
 
@@ -20,10 +28,25 @@ def rig(tmp_path_factory):
 
 @pytest.fixture
 def rollout(rig):
-    body = {"model": "tiny", "version": 1, "deployment": "bench", "to": "all"}
-    answer = rig.request("POST", "/api/v1/rollouts", role=Role.OPERATOR, json=body)
-    assert answer.status_code == 201, answer.text
-    return answer
+    """A rollout that runs, as a reader sees it."""
+    with rig.database.write() as connection:
+        one = rollouts.Rollout(
+            id=new_id("rollout", rig.now),
+            model="tiny",
+            version=1,
+            variant="int8",
+            digest=digest(),
+            target="models/tiny/1-int8.json",
+            deployment="bench",
+            selector="all",
+            intent=Intent.IMPROVE,
+            policy=Policy(),
+            state=RolloutState.RUNNING,
+            created_by="ann",
+            created_at=rig.now,
+        )
+        rollouts.add(connection, one, [PlannedWave((Candidate(id="edge-1", name="edge-1", online=True),))])
+    return read(rig, one.id)
 
 
 def abort(rig, rollout_id, tag):

@@ -23,10 +23,10 @@ from edgeops.rollout.installation import InstallationState
 from fleet_server import roster
 from fleet_server.config import ServerConfig
 from fleet_server.db import devices, events, models, rollouts, tables
-from fleet_server.db.database import Database
 from fleet_server.db.events import EventKind
 from fleet_server.engine import Engine, Order, abort_rollout, create_rollout
 from tests.golden.tiny import tiny_artifact, tiny_descriptor
+from tests.stores import database_in, on_postgresql
 from tests.unit.run_rows import add_run
 
 START = datetime(2026, 11, 23, 12, tzinfo=UTC)
@@ -54,9 +54,10 @@ class Fleet:
 
     def __init__(self, folder: Path, *, size: int) -> None:
         self._folder = folder
-        self.database = Database.in_folder(folder)
+        self.database = database_in(folder)
         # Nothing here is about power cuts, and waiting for the disk is most of the time.
-        event.listen(self.database.control, "connect", lambda one, _: one.execute("PRAGMA synchronous = OFF"))
+        if not on_postgresql():
+            event.listen(self.database.control, "connect", lambda one, _: one.execute("PRAGMA synchronous = OFF"))
         tables.control.create_all(self.database.control)
         self.now = START
         self.bugs = Bugs()

@@ -12,7 +12,10 @@ from edgeops.rollout.rollout import RolloutState
 from fleet_server.db import aliases, audit, devices, events
 from fleet_server.db.aliases import Alias
 from fleet_server.db.events import EventKind
+from tests.stores import ON_BOTH
 from tests.unit.engine_rig import ENOUGH, Fleet, digest_of, target_of
+
+pytestmark = ON_BOTH
 
 S = InstallationState
 

@@ -24,7 +24,7 @@ def test_values_are_read():
         {
             "bake": "PT3S", "min_success": 1, "max_in_flight": None, "retries": 0, "roll_back_on_failure": False,
             "maintenance": ["mon,sun 22:30-05:59 Europe/Berlin", ["UTC", [1], 0, 60]],
-            "health": {"min_rows": 50, "max_loss": 0.01},
+            "health": {"min_rows": 50, "max_loss": 0.04},
         }
     )  # fmt: skip
     assert not objections
@@ -34,7 +34,7 @@ def test_values_are_read():
             Maintenance(zone="Europe/Berlin", days=(0, 6), opens=1350, closes=359),
             Maintenance(zone="UTC", days=(1,), opens=0, closes=60),
         ),
-        health=HealthPolicy(min_rows=50, max_loss=0.01),
+        health=HealthPolicy(min_rows=50, max_loss=0.04),
     )  # fmt: skip
 
 
@@ -89,10 +89,19 @@ def test_every_value_has_bounds(name, least, most):
 
 
 @pytest.mark.parametrize(
-    ("name", "value"), [("min_rows", 0), ("max_loss", 0.0), ("max_latency_ratio", 1.0), ("alpha", 0.5), ("labels", -1)]
-)
-def test_every_value_of_the_health_gate_has_bounds(name, value):
-    assert [pointer for pointer, _ in objected(health={name: value})[1]] == [f"#/policy/health/{name}"]
+    ("name", "least", "most"),
+    [
+        ("min_rows", 1, 1_000_000), ("max_loss", 0.001, 0.5), ("labels", 0, limits.MAX_NOMINEES),
+        ("max_error_rise", 0.001, 0.5), ("max_latency_ratio", 1.01, 1000.0), ("max_memory_ratio", 1.01, 1000.0),
+        ("alpha", 0.0001, 0.5), ("min_latency_rise_ms", 0.0, 60_000.0),
+    ],
+)  # fmt: skip
+def test_every_value_of_the_health_gate_has_bounds(name, least, most):
+    for value in (least, most):
+        assert objected(health={name: value})[1] == []
+    step = 1 if isinstance(least, int) else 0.00001
+    for value in (least - step, most + step):
+        assert [pointer for pointer, _ in objected(health={name: value})[1]] == [f"#/policy/health/{name}"]
 
 
 def test_a_span_out_of_bounds_is_told_in_seconds():

@@ -16,6 +16,8 @@ from edgeops.api.shapes.enrolment import (
     EnrolRequest,
 )
 from edgeops.api.shapes.events import ATTEMPTS, Event, QuarantinedMessage
+from edgeops.api.shapes.evidence import Evidence, EvidenceFinding, WaveEvidence
+from edgeops.api.shapes.incidents import CloseRequest, Incident
 from edgeops.api.shapes.jobs import Job, JobState
 from edgeops.api.shapes.keys import Key, KeyRole, Keys, NextKey, NextKeyRequest, SignedToday, Submitted
 from edgeops.api.shapes.labels import (
@@ -107,6 +109,7 @@ __all__ = [
     "BrokerAccess",
     "ChannelDrift",
     "ChannelSummary",
+    "CloseRequest",
     "Dataset",
     "DatasetRequest",
     "DeploymentReport",
@@ -124,6 +127,8 @@ __all__ = [
     "EnrolmentTokens",
     "EnrolmentTokensRequest",
     "Event",
+    "Evidence",
+    "EvidenceFinding",
     "FeedbackRequest",
     "FieldProblem",
     "FleetHour",
@@ -132,6 +137,7 @@ __all__ = [
     "Health",
     "Hindrance",
     "Id",
+    "Incident",
     "Installation",
     "Job",
     "JobState",
@@ -188,6 +194,7 @@ __all__ = [
     "TokenRequest",
     "Version",
     "Wave",
+    "WaveEvidence",
     "Why",
     "WithdrawRequest",
     "checked",
