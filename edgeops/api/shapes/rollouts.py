@@ -59,6 +59,7 @@ class Rollout(Answer):
     selector: str
     intent: str
     policy: dict[str, Any]
+    continuous: bool = False
     #: running, paused, finished, failed, aborted.
     state: str
     reason: str = ""
