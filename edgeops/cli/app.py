@@ -10,6 +10,7 @@ import typer
 
 from edgeops import __version__
 from edgeops.cli import (
+    apply,
     backup,
     dataset,
     demo,
@@ -56,6 +57,7 @@ app.add_typer(retrain.app, name="retrain")
 app.add_typer(devices.app, name="devices")
 app.add_typer(group.app, name="group")
 app.command("why")(why.why)
+app.command("apply")(apply.apply)
 app.add_typer(quarantine.app, name="quarantine")
 app.add_typer(incident.app, name="incident")
 app.add_typer(telemetry.app, name="telemetry")

@@ -206,6 +206,7 @@ def _rollout(rollout: rollouts.Rollout, waves: Sequence[rollouts.Wave]) -> Rollo
         selector=rollout.selector,
         intent=rollout.intent,
         policy=msgspec.to_builtins(rollout.policy),
+        continuous=rollout.continuous,
         state=rollout.state,
         reason=rollout.reason,
         wave=rollout.wave,
