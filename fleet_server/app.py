@@ -26,12 +26,16 @@ from fleet_server.api import (
     events,
     evidence,
     fleet,
+    groups,
     health,
+    incidents,
     jobs,
     keys,
     labels,
     models,
+    pins,
     predictions,
+    previews,
     problems,
     quarantine,
     ranges,
@@ -64,11 +68,14 @@ _NOUNS = (
     transport,
     keys,
     devices,
+    groups,
+    pins,
     telemetry,
     predictions,
     fleet,
     events,
     quarantine,
+    incidents,
     datasets,
     runs,
     models,
@@ -78,6 +85,7 @@ _NOUNS = (
     retraining,
     samples,
     jobs,
+    previews,
     rollouts,
     evidence,
 )
@@ -97,7 +105,7 @@ def _utc_now() -> datetime:
 
 def create_app(config: ServerConfig, *, now: Callable[[], datetime] = _utc_now) -> FastAPI:
     """The API over the data folder of `config`, which `fleet_server.setup` has prepared."""
-    database = Database.in_folder(config.db)
+    database = Database.of(config)
 
     @asynccontextmanager
     async def lifespan(_app: FastAPI) -> AsyncIterator[None]:

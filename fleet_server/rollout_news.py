@@ -17,6 +17,7 @@ from edgeops.rollout.rollout import RolloutEvent, RolloutState
 from fleet_server.db import devices, rollouts
 from fleet_server.db.database import Connection
 from fleet_server.db.events import Event, EventKind
+from fleet_server.reconciliation import reconcile
 from fleet_server.rollout_steps import advance, end_deserted, judge, offer, overdue_words, take
 
 #: The events that `take_in` understands.
@@ -49,6 +50,7 @@ def take_in(connection: Connection, event: Event, now: datetime) -> None:
             _take_report(connection, event.subject, msgspec.convert(event.data, _Told), now)
         case EventKind.DEVICE_REPORTED:
             _take_reported(connection, event.subject, now)
+            reconcile(connection, event.subject, now)
         case EventKind.DEVICE_STATUS if event.data.get("presence") == Presence.ONLINE:
             _device_came(connection, event.subject, now)
         case EventKind.MODEL_WITHDRAWN:

@@ -12,14 +12,15 @@ from datetime import datetime, timedelta
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
-from urllib.parse import quote
 
 import httpx
 
 from edgeops import limits
 from edgeops.api import shapes
 from edgeops.api.roles import Role
+from edgeops.api.targets import Groups, Pins
 from edgeops.api.wire import Wire
+from edgeops.api.wire import segment as _segment
 from edgeops.errors import (
     InputError,
     UnreachableError,
@@ -58,6 +59,9 @@ class Client:
         transport: httpx.BaseTransport | None = None,
     ) -> None:
         self._wire = Wire(url, token, timeout=timeout, context=context, transport=transport)
+        #: Devices under names, and devices that stay on what they run.
+        self.groups = Groups(self._wire)
+        self.pins = Pins(self._wire)
 
     @property
     def url(self) -> str:
@@ -161,6 +165,15 @@ class Client:
         """Believe a device again that was in quarantine."""
         return self._wire.post(f"/devices/{_segment(device_id)}/release", shapes.Device)
 
+    def why(self, device_id: str) -> shapes.Why:
+        """What holds each deployment of a device."""
+        return self._wire.get(f"/devices/{_segment(device_id)}/why", shapes.Why)
+
+    def label_device(self, device_id: str, labels: Mapping[str, str], *, without: Sequence[str] = ()) -> shapes.Device:
+        """Give a device labels, and take others from it; those that are not named stay."""
+        body = {"set": dict(labels), "remove": list(without)}
+        return self._wire.post(f"/devices/{_segment(device_id)}/labels", shapes.Device, body)
+
     def telemetry(
         self,
         device_id: str,
@@ -234,6 +247,15 @@ class Client:
         """What the broker refused, which floods it dropped and what was put aside, oldest first, of all or of one."""
         query = {"kind": shapes.ATTEMPTS, "subject": device_id, "limit": limits.MAX_PAGE_SIZE}
         return self._wire.pages("/events", shapes.Page[shapes.Event], query)
+
+    def incidents(self, *, is_open: bool | None = None, device_id: str | None = None) -> Iterator[shapes.Incident]:
+        """What devices run that they should not, the latest first: all, those that are open, or the others."""
+        query = {"open": None if is_open is None else str(is_open).lower(), "device": device_id}
+        return self._wire.pages("/incidents", shapes.Page[shapes.Incident], query)
+
+    def close_incident(self, incident_id: str, *, remark: str = "") -> shapes.Incident:
+        """Say that somebody looked at it."""
+        return self._wire.post(f"/incidents/{_segment(incident_id)}/close", shapes.Incident, {"remark": remark})
 
     # -- what happened
 
@@ -585,6 +607,8 @@ class Client:
         variant: str | None = None,
         waves: tuple[str, ...] | None = None,
         intent: str | None = None,
+        policy: Mapping[str, Any] | None = None,
+        continuous: bool | None = None,
     ) -> shapes.Rollout:
         """Bring a published artifact to the devices that `to` selects, wave by wave."""
         body = {
@@ -595,8 +619,21 @@ class Client:
             "to": to,
             "waves": None if waves is None else list(waves),
             "intent": intent,
+            "policy": None if policy is None else dict(policy),
+            "continuous": continuous,
         }
-        return self._wire.post("/rollouts", shapes.Rollout, _given(body))
+        return self.order_rollout(_given(body))
+
+    def order_rollout(self, order: Mapping[str, Any]) -> shapes.Rollout:
+        """The same from the body of the request, as a preview takes it."""
+        return self._wire.post("/rollouts", shapes.Rollout, order)
+
+    def preview_rollout(
+        self, order: Mapping[str, Any], *, cursor: str | None = None, limit: int = limits.PAGE_SIZE
+    ) -> shapes.RolloutPreview:
+        """What this order would do now; `next` of the answer is the cursor of the following devices."""
+        query = {"cursor": cursor, "limit": limit}
+        return self._wire.ask("POST", "/rollouts/preview", shapes.RolloutPreview, query=query, json=dict(order))
 
     def abort_rollout(self, rollout_id: str) -> shapes.Rollout:
         """Offer to no further device."""
@@ -609,11 +646,6 @@ class Client:
     def installations(self, rollout_id: str) -> Iterator[shapes.Installation]:
         """Each deployment's part in a rollout."""
         return self._wire.pages(f"/rollouts/{_segment(rollout_id)}/installations", shapes.Page[shapes.Installation])
-
-
-def _segment(name: str) -> str:
-    """One segment of a path, whatever a person typed; no dots, which are steps in a path (RFC 3986 5.2.4)."""
-    return quote(name, safe="").replace(".", "%2E") or "-"
 
 
 def _artifact(model: str, version: int, variant: str) -> str:

@@ -9,28 +9,22 @@ from edgeops.api.shapes import Installation, Page, Rollout, RolloutRequest, Wave
 from edgeops.errors import NotFoundError
 from fleet_server import engine
 from fleet_server.api.callers import VIEWER, Operator
+from fleet_server.api.editions import Editions, EditionsOf
+from fleet_server.api.once import Act
 from fleet_server.api.pages import PagingOf
+from fleet_server.api.previews import order_of
 from fleet_server.api.server import Server, ServerOf
 from fleet_server.db import rollouts
-from fleet_server.rollout_plans import Order
+from fleet_server.db.database import Connection
 
-router = APIRouter(prefix="/rollouts", tags=["rollouts"])
+router = APIRouter(prefix="/rollouts", tags=["rollouts"], route_class=Act)
 
 
 @router.post("", status_code=201)
-def create_rollout(server: ServerOf, caller: Operator, wanted: RolloutRequest) -> Rollout:
+def create_rollout(server: ServerOf, caller: Operator, editions: EditionsOf, wanted: RolloutRequest) -> Rollout:
     """Begin to bring a published artifact to the devices that `to` selects, wave by wave."""
-    order = Order(
-        model=wanted.model,
-        version=wanted.version,
-        variant=wanted.variant,
-        deployment=wanted.deployment,
-        selector=wanted.to,
-        waves=wanted.waves,
-        intent=wanted.intent,
-        created_by=caller.name,
-    )
-    return _read(server, engine.create_rollout(server.database, order, server.now()))
+    order = order_of(wanted, created_by=caller.name)
+    return _read(server, editions, engine.create_rollout(server.database, order, server.now()))
 
 
 @router.get("", dependencies=[VIEWER])
@@ -43,9 +37,9 @@ def list_rollouts(server: ServerOf, paging: PagingOf) -> Page[Rollout]:
 
 
 @router.get("/{rollout_id}", dependencies=[VIEWER])
-def read_rollout(server: ServerOf, rollout_id: str) -> Rollout:
+def read_rollout(server: ServerOf, editions: EditionsOf, rollout_id: str) -> Rollout:
     """One rollout with its waves."""
-    return _read(server, rollout_id)
+    return _read(server, editions, rollout_id)
 
 
 @router.get("/{rollout_id}/installations", dependencies=[VIEWER])
@@ -59,17 +53,24 @@ def list_installations(server: ServerOf, rollout_id: str, paging: PagingOf) -> P
 
 
 @router.post("/{rollout_id}/abort")
-def abort_rollout(server: ServerOf, caller: Operator, rollout_id: str) -> Rollout:
+def abort_rollout(server: ServerOf, caller: Operator, editions: EditionsOf, rollout_id: str) -> Rollout:
     """End a rollout: what committed stays, what was only offered is taken back."""
-    engine.abort_rollout(server.database, rollout_id, aborted_by=caller.name, now=server.now())
-    return _read(server, rollout_id)
+    with editions.unchanged(server.database, lambda connection: _revision(connection, rollout_id)):
+        engine.abort_rollout(server.database, rollout_id, aborted_by=caller.name, now=server.now())
+        return _read(server, editions, rollout_id)
 
 
-def _read(server: Server, rollout_id: str) -> Rollout:
+def _revision(connection: Connection, rollout_id: str) -> int | None:
+    rollout = rollouts.get(connection, rollout_id)
+    return None if rollout is None else rollout.revision
+
+
+def _read(server: Server, editions: Editions, rollout_id: str) -> Rollout:
     with server.database.read() as connection:
         rollout = rollouts.get(connection, rollout_id)
         if rollout is None:
             raise _unknown(rollout_id)
+        editions.show(rollout.revision)
         return _rollout(rollout, rollouts.waves_of(connection, rollout_id))
 
 

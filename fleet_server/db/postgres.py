@@ -38,6 +38,8 @@ READING: Final = {"isolation_level": "REPEATABLE READ", "postgresql_readonly": T
 _LOCKS = 0x45644F70
 _CHAINS = {"control": 1, "telemetry": 2}
 _CHANNEL = "edgeops_written"
+#: How often a thread that listens looks whether it shall end.
+_LOOK_S = 0.2
 
 #: What a session of ours asks of the server: not to wait for ever for a lock; not to hold one for a process that hangs
 #: in the middle of a transaction, or whose machine is gone.
@@ -143,7 +145,7 @@ class Listening:
 
     def _hear(self, connection: psycopg.Connection[Any]) -> None:
         while not self._stop.is_set():
-            for _ in connection.notifies(timeout=limits.NEWS_LOOK_AFTER.total_seconds(), stop_after=1):
+            for _ in connection.notifies(timeout=_LOOK_S, stop_after=1):
                 self._wake()
 
     def _wake(self) -> None:

@@ -185,6 +185,12 @@ def running(connection: Connection) -> tuple[Rollout, ...]:
     return tuple(_rollout(row) for row in connection.execute(query))
 
 
+def unended(connection: Connection) -> tuple[Rollout, ...]:
+    """The rollouts that have something to do, or a person has, oldest first."""
+    query = select(rollouts).where(rollouts.c.state.in_(list(OPEN))).order_by(rollouts.c.id)
+    return tuple(_rollout(row) for row in connection.execute(query))
+
+
 def showing(connection: Connection) -> tuple[Rollout, ...]:
     """The rollouts whose waves show something, oldest first."""
     query = select(rollouts).where(rollouts.c.state.in_(list(OPEN))).order_by(rollouts.c.id)

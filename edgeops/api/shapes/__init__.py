@@ -17,6 +17,7 @@ from edgeops.api.shapes.enrolment import (
 )
 from edgeops.api.shapes.events import ATTEMPTS, Event, QuarantinedMessage
 from edgeops.api.shapes.evidence import Evidence, EvidenceFinding, WaveEvidence
+from edgeops.api.shapes.incidents import CloseRequest, Incident
 from edgeops.api.shapes.jobs import Job, JobState
 from edgeops.api.shapes.keys import Key, KeyRole, Keys, NextKey, NextKeyRequest, SignedToday, Submitted
 from edgeops.api.shapes.labels import (
@@ -72,6 +73,19 @@ from edgeops.api.shapes.shape import (
     read,
     shape_of,
 )
+from edgeops.api.shapes.targets import (
+    DeploymentWhy,
+    DeviceLabelsRequest,
+    Group,
+    GroupRequest,
+    Hindrance,
+    Pin,
+    PinRequest,
+    Placement,
+    PlannedWave,
+    RolloutPreview,
+    Why,
+)
 from edgeops.api.shapes.telemetry import (
     ChannelSummary,
     FleetHour,
@@ -95,12 +109,15 @@ __all__ = [
     "BrokerAccess",
     "ChannelDrift",
     "ChannelSummary",
+    "CloseRequest",
     "Dataset",
     "DatasetRequest",
     "DeploymentReport",
+    "DeploymentWhy",
     "DesiredDeployment",
     "Device",
     "DeviceFacts",
+    "DeviceLabelsRequest",
     "Digest",
     "Drift",
     "DriftFinding",
@@ -115,8 +132,12 @@ __all__ = [
     "FeedbackRequest",
     "FieldProblem",
     "FleetHour",
+    "Group",
+    "GroupRequest",
     "Health",
+    "Hindrance",
     "Id",
+    "Incident",
     "Installation",
     "Job",
     "JobState",
@@ -135,6 +156,10 @@ __all__ = [
     "NominationAnswer",
     "Page",
     "PairedAnswers",
+    "Pin",
+    "PinRequest",
+    "Placement",
+    "PlannedWave",
     "Prediction",
     "Problem",
     "Promotion",
@@ -152,6 +177,7 @@ __all__ = [
     "RetrainingPolicyRequest",
     "RetrainingRequest",
     "Rollout",
+    "RolloutPreview",
     "RolloutRequest",
     "Run",
     "RunRequest",
@@ -169,6 +195,7 @@ __all__ = [
     "Version",
     "Wave",
     "WaveEvidence",
+    "Why",
     "WithdrawRequest",
     "checked",
     "read",

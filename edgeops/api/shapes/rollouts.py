@@ -4,6 +4,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import AwareDatetime, Field, StringConstraints
 
+from edgeops import limits
 from edgeops.api.shapes.shape import Answer, Id, Request
 
 
@@ -14,16 +15,21 @@ class RolloutRequest(Request):
     version: Annotated[int, Field(ge=1, le=999_999_999)]
     variant: Literal["float32", "int8"] = "int8"
     deployment: Id
-    #: `all`, `id=a,b`, `name=...`, `label.key=value`.
-    to: Annotated[str, StringConstraints(min_length=1, max_length=2000)] = "all"
-    #: Cumulative sizes: numbers of devices or percentages.
+    #: A selector, as in `label.site=plant-1 and memory>=512MiB`.
+    to: Annotated[str, StringConstraints(min_length=1, max_length=limits.MAX_SELECTOR_LENGTH)] = "all"
+    #: Cumulative sizes, numbers of devices or percentages; or selectors.
     waves: Annotated[
-        tuple[Annotated[str, StringConstraints(max_length=20)], ...], Field(min_length=1, max_length=50)
+        tuple[Annotated[str, StringConstraints(max_length=limits.MAX_SELECTOR_LENGTH)], ...],
+        Field(min_length=1, max_length=50),
     ] = (
         "1",
         "100%",
     )
     intent: Literal["improve", "heal"] = "improve"
+    #: What it demands, as `edgeops.rollout.policy` names it; durations in ISO 8601 or seconds; the rest is default.
+    policy: Annotated[dict[str, Any], Field(max_length=100)] = {}
+    #: Goes on after its last wave with devices that join later.
+    continuous: bool = False
 
 
 class Wave(Answer):

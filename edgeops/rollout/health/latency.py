@@ -16,8 +16,9 @@ from edgeops.rollout.health.wave import WaveHealth
 from edgeops.rollout.health.zone import MOST
 from edgeops.rollout.policy import HealthPolicy
 
-#: Windows after which it is known that a rise is too small to be looked at.
-_ENOUGH_WINDOWS = 10
+#: Windows after which it is known that a rise is too small to be looked at; and that a time as a whole is.
+_WINDOWS_OF_A_RISE = 10
+_WINDOWS_OF_A_TIME = 3
 
 
 def judge_latency(health: WaveHealth, policy: HealthPolicy, *, alpha: float) -> HealthFinding:
@@ -33,8 +34,7 @@ def judge_latency(health: WaveHealth, policy: HealthPolicy, *, alpha: float) -> 
     if beyond:
         words += f", exceeded in {beyond} of {counted(ratios.total, 'window')}"
     side = side_of(share_of(beyond, ratios.total), MOST, alpha=alpha, alpha_below=policy.alpha / 2)
-    is_small = new_us - old_us < 1000 * policy.min_latency_rise_ms
-    if side is not Side.BELOW and is_small and ratios.total >= _ENOUGH_WINDOWS:
+    if side is not Side.BELOW and _is_small(ratios.total, new_us, old_us, least_us=1000 * policy.min_latency_rise_ms):
         words += f"; less than {policy.min_latency_rise_ms:g} ms more are not looked at"
         side = Side.BELOW
     if side is Side.UNKNOWN:
@@ -77,6 +77,13 @@ def _compared(health: WaveHealth) -> tuple[Spread, float | None, float | None]:
     before = canary.before.latency_p95.typical
     expected = None if before is None else before * exp(meanwhile / STEPS)
     return moved(canary.own_p95, -meanwhile), canary.since.latency_p95.typical, expected
+
+
+def _is_small(windows: int, new_us: float, old_us: float, *, least_us: float) -> bool:
+    """Whether it is known that the new model takes so little, or so little more, that nobody notices."""
+    if windows < _WINDOWS_OF_A_RISE:
+        return windows >= _WINDOWS_OF_A_TIME and new_us < least_us
+    return new_us - old_us < least_us
 
 
 def _against(health: WaveHealth, old_us: float) -> str:
