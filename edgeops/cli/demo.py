@@ -24,6 +24,7 @@ from edgeops.local.stopwatch import Stopwatch
 from edgeops.local.up import MAX_AGENTS, Site
 
 if TYPE_CHECKING:  # they import numpy, which no other command needs
+    from edgeops.api.shapes import Version
     from edgeops.local.circle import Circle
     from edgeops.local.course import Course
     from edgeops.local.demo import Report
@@ -155,18 +156,18 @@ def _print_stopped(stopped: "Stopped") -> None:
     print_table(
         ("version", "right on rows it never saw>", "runs on"),
         [
-            (
-                f"{stopped.good.model}@{stopped.good.version}",
-                _percent(stated(stopped.good)),
-                f"{stopped.restored} devices",
-            ),
-            (f"{stopped.bad.model}@{stopped.bad.version}", _percent(stated(stopped.bad)), f"{stopped.asked} was asked"),
+            (_named(stopped.good), _percent(stated(stopped.good)), f"{stopped.restored} of {stopped.devices} devices"),
+            (_named(stopped.bad), _percent(stated(stopped.bad)), f"none; {stopped.asked} asked"),
         ],
     )
     print()
     print_findings(stopped.evidence)
     if stopped.wave is not None:
         print(f"\nstopped in wave {stopped.wave.position + 1}: {stopped.wave.words}")
+
+
+def _named(version: "Version") -> str:
+    return f"{version.model}@{version.version}"
 
 
 def _world(name: ScenarioName, data: Path | None) -> "Scenario":

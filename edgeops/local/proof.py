@@ -168,7 +168,5 @@ def _follow(site: Site, version: Version, deployment: str, policy: Mapping[str, 
 
 def _running(site: Site, deployment: str, digest: str) -> int:
     """Devices that say they run it."""
-    found = [site.client.device(agent.device_id) for agent in site.agents]
-    return sum(
-        any(one.deployment == deployment and one.active == digest for one in device.deployments) for device in found
-    )
+    found = [one for agent in site.agents for one in site.client.device(agent.device_id).deployments]
+    return sum(one.deployment == deployment and one.active == digest for one in found)
