@@ -211,7 +211,6 @@ def _rollout(rollout: rollouts.Rollout, waves: Sequence[rollouts.Wave]) -> Rollo
         reason=rollout.reason,
         wave=rollout.wave,
         revision=rollout.revision,
-        continuous=rollout.continuous,
         needs_approval=rollout.needs_approval,
         approved_by=rollout.approved_by,
         starts_at=rollout.starts_at,
