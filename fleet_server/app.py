@@ -19,6 +19,7 @@ from edgeops.structs import learn_all
 from fleet_server.access import Access
 from fleet_server.api import (
     aliases,
+    audit,
     datasets,
     devices,
     drift,
@@ -59,6 +60,7 @@ _NOUNS = (
     health,
     restoration,
     tokens,
+    audit,
     enrolment,
     transport,
     keys,

@@ -18,6 +18,7 @@ import httpx
 
 from edgeops import limits
 from edgeops.api import shapes
+from edgeops.api.auditing import AuditCalls
 from edgeops.api.roles import Role
 from edgeops.api.wire import Wire
 from edgeops.errors import (
@@ -58,6 +59,11 @@ class Client:
         transport: httpx.BaseTransport | None = None,
     ) -> None:
         self._wire = Wire(url, token, timeout=timeout, context=context, transport=transport)
+
+    @property
+    def audit(self) -> AuditCalls:
+        """The audit trail."""
+        return AuditCalls(self._wire)
 
     @property
     def url(self) -> str:

@@ -10,6 +10,7 @@ import typer
 
 from edgeops import __version__
 from edgeops.cli import (
+    audit,
     backup,
     dataset,
     demo,
@@ -56,6 +57,7 @@ app.add_typer(telemetry.app, name="telemetry")
 app.add_typer(job.app, name="job")
 app.add_typer(key.app, name="key")
 app.add_typer(token.app, name="token")
+app.add_typer(audit.app, name="audit")
 app.command("backup")(backup.backup)
 app.command("restore")(backup.restore)
 

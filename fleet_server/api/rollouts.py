@@ -9,7 +9,7 @@ from edgeops.api.shapes import Installation, Page, Rollout, RolloutRequest, Wave
 from edgeops.errors import NotFoundError
 from fleet_server import engine
 from fleet_server.api.callers import VIEWER, Operator
-from fleet_server.api.editions import Editions, EditionsOf
+from fleet_server.api.editions import Editions, EditionsOf, ShownEdition
 from fleet_server.api.once import Act
 from fleet_server.api.pages import PagingOf
 from fleet_server.api.server import Server, ServerOf
@@ -21,7 +21,7 @@ router = APIRouter(prefix="/rollouts", tags=["rollouts"], route_class=Act)
 
 
 @router.post("", status_code=201)
-def create_rollout(server: ServerOf, caller: Operator, editions: EditionsOf, wanted: RolloutRequest) -> Rollout:
+def create_rollout(server: ServerOf, caller: Operator, editions: ShownEdition, wanted: RolloutRequest) -> Rollout:
     """Begin to bring a published artifact to the devices that `to` selects, wave by wave."""
     order = Order(
         model=wanted.model,
@@ -46,7 +46,7 @@ def list_rollouts(server: ServerOf, paging: PagingOf) -> Page[Rollout]:
 
 
 @router.get("/{rollout_id}", dependencies=[VIEWER])
-def read_rollout(server: ServerOf, editions: EditionsOf, rollout_id: str) -> Rollout:
+def read_rollout(server: ServerOf, editions: ShownEdition, rollout_id: str) -> Rollout:
     """One rollout with its waves."""
     return _read(server, editions, rollout_id)
 
