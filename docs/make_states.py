@@ -1,7 +1,9 @@
 """Writes docs/states.md: the two machines of a rollout as diagrams, drawn from their tables."""
 
 from collections import defaultdict
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 from edgeops.rollout import installation, rollout
 
@@ -30,9 +32,10 @@ def _waits(state: rollout.RolloutState) -> str:
     return waiting.words if waiting.deadline is None else f"{waiting.words}; or `{waiting.deadline}`"
 
 
-def _diagram(table: object, first: str) -> str:
+def _diagram(table: Mapping[tuple[Any, Any], tuple[Any, Any]], first: str) -> str:
     arrows: dict[tuple[str, str], list[str]] = defaultdict(list)
-    for (before, event), (after, _) in table.items():  # type: ignore[attr-defined]
+    # Sets of states come in any order.
+    for (before, event), (after, _) in sorted(table.items()):
         if before != after:
             arrows[before, after].append(event)
     lines = [f"    {_name(one)} --> {_name(other)}: {', '.join(events)}" for (one, other), events in arrows.items()]
