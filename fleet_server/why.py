@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 
 from edgeops.artifact.compatibility import incompatibilities
-from edgeops.protocol.messages import DeploymentState, Presence
+from edgeops.protocol.messages import DeploymentState, Presence, Reason, UpdateState
 from edgeops.rollout.hindrance import Hindrance, Part, Situation, hindrances
 from edgeops.rollout.pins import Pin, forbidding
 from fleet_server.db import devices, models, parts, pins, rollouts
@@ -50,7 +50,6 @@ def _situation(  # noqa: PLR0917 - what is known of one deployment, source by so
     pinned: tuple[Pin, ...],
     now: datetime,
 ) -> Situation:
-    known = {} if told is None else {"told": told.state, "reason": told.reason, "detail": told.detail}
     return Situation(
         deployment=deployment,
         removed=device.removed_at is not None,
@@ -62,7 +61,9 @@ def _situation(  # noqa: PLR0917 - what is known of one deployment, source by so
         pin=None if installation is None else forbidding(pinned, deployment, installation.digest, now),
         misfits=() if installation is None else _misfits(connection, device, installation.digest),
         part=None if installation is None else _part(connection, installation, now),
-        **known,
+        told=UpdateState.IDLE if told is None else told.state,
+        reason=Reason.NONE if told is None else told.reason,
+        detail="" if told is None else told.detail,
     )
 
 
@@ -101,7 +102,7 @@ def _part(connection: Connection, installation: Installation, now: datetime) -> 
 def _gate(rollout: Rollout, wave: Wave) -> str:
     """What the present wave has shown: the last verdict, or how far it came."""
     if wave.verdict is not None:
-        return wave.verdict["reason"]
+        return str(wave.verdict["reason"])
     if not wave.offered:
         return f"none of {wave.size} devices was asked yet"
     progress = f"{wave.committed} of {wave.offered} devices committed"
