@@ -224,8 +224,9 @@ def _twice(document: Document) -> Iterator[Objection]:
     )
     for name, keys in said:
         for number, key in enumerate(keys):
-            if key in keys[:number]:
-                words = f"says again what entry {keys.index(key) + 1} says: {', '.join(str(part) for part in key)}"
+            earlier = [place for place, other in enumerate(keys[:number], start=1) if other == key]
+            if earlier:
+                words = f"says again what entry {earlier[0]} says: {', '.join(str(part) for part in key)}"
                 yield Objection(f"#/{name}/{number}", words)
 
 
