@@ -191,10 +191,10 @@ def test_a_window_counts_as_the_device_told_it():
 
 
 def test_pairs_count_as_the_device_told_them():
-    told = paired(rows=10, errors=1, shadow_errors=2, skipped=3, cells=(5, 1, 1, 3))
+    told = paired(rows=10, errors=1, shadow_errors=2, skipped=3, cells=(5, 0, 2, 3))
     grown = with_window(DeviceHealth(shadowed=True), window(paired=told))
     assert grown.pairs == Pairs(
-        windows=1, rows=10, new_errors=1, old_errors=2, skipped=3, cells=(5, 1, 1, 3),
+        windows=1, rows=10, new_errors=1, old_errors=2, skipped=3, cells=(5, 0, 2, 3),
         ratio_p95=spread_of([step_of(1.2)]), new_p95=spread_of([188]), old_p95=spread_of([step_of(10_000)]),
     )  # fmt: skip
     assert grown.pairs.seen == 13
