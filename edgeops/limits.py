@@ -301,6 +301,13 @@ MAX_STREAMS = 100
 STREAM_HEARTBEAT = timedelta(seconds=15)
 STREAM_LIFE = timedelta(minutes=15)
 
+#: For so long a request that comes again with its Idempotency-Key gets the first answer; of one token, its newest keys.
+IDEMPOTENCY_LIFE = timedelta(days=1)
+IDEMPOTENCY_KEYS_PER_TOKEN = 1_000
+#: A client sends a request again of which it does not know whether it arrived: so often in all, and within this.
+REQUEST_TRIES = 3
+REQUEST_RETRY_WITHIN = timedelta(minutes=1)
+
 #: A backup tells how far it is after so many blobs.
 BACKUP_NEWS_EVERY = 100
 #: For so long `edgeops devices list` says that this server came out of a backup.
@@ -348,6 +355,8 @@ MAX_GROUP_DEVICES = 10_000
 MAX_GROUPS = 1_000
 #: A rollout over fewer devices holds none back as control.
 CONTROL_FROM_DEVICES = 10
+#: A fleet in a file (`edgeops apply`).
+MAX_FLEET_FILE_BYTES = 1024 * 1024
 #: What the policy of a rollout may ask: spans, inferences of a trial, devices in a wave, retries of one device.
 MAX_POLICY_SPAN = timedelta(days=90)
 MAX_TRIAL_INFERENCES = 1_000_000
@@ -378,7 +387,6 @@ HEALTH_CRASHES = 100
 BAKE_WINDOWS = 20
 SHORT_WINDOW = timedelta(seconds=1)
 LONGEST_BAKE_WINDOW = timedelta(minutes=1)
-MAX_HEALTH_ROWS = 10_000_000
 #: Memory of a model that rises by less is not looked at.
 HEALTH_MEMORY_RISE_BYTES = 4 * 1024 * 1024
 #: What a shadow answers of the inputs, and of one core may take.
@@ -388,6 +396,18 @@ SHADOW_CPU = 0.1
 ASKED_AGAIN_AFTER = timedelta(minutes=10)
 #: The pause before a device is asked again.
 INSTALLATION_RETRY_AFTER = timedelta(minutes=1)
+#: A device that waits for its maintenance window, or is held by its owner, has this long: a week has every window.
+LONGEST_HOLD = timedelta(days=8)
+#: A draft that nobody submits, and a rollout that nobody approves, end after this.
+APPROVAL_TIMEOUT = timedelta(days=7)
+#: Devices are heard to have gone back within this, else the rollout names those that were not.
+ROLL_BACK_TIMEOUT = timedelta(minutes=30)
+#: The service clock: how often the link says that it hears devices, and silence of it that makes the clock stand still;
+#: how long it stands afterwards, so that devices are heard first; how often it is written down.
+HEARTBEAT_INTERVAL = timedelta(seconds=5)
+HEARTBEAT_MISSED = timedelta(seconds=30)
+GRACE_AFTER_OUTAGE = timedelta(minutes=2)
+CLOCK_KEPT_EVERY = timedelta(seconds=10)
 
 # -- one machine (`edgeops up`) -----------------------------------------------------
 #: A process that ended starts again after this, doubling with each of its ends within the span ...

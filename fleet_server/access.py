@@ -16,7 +16,7 @@ from argon2 import PasswordHasher
 from argon2.exceptions import InvalidHashError, VerificationError
 
 from edgeops import limits
-from edgeops.api.roles import Role
+from edgeops.api.roles import RIGHTS, Right, Role
 from edgeops.errors import NotFoundError
 from fleet_server.db import audit, tokens
 from fleet_server.db.database import Database
@@ -38,8 +38,6 @@ _USE_NOTED_AFTER = timedelta(minutes=1)
 _HASHER = PasswordHasher(time_cost=2, memory_cost=19 * 1024, parallelism=1)
 _CHECKS_AT_ONCE = BoundedSemaphore(2)
 
-_RANKS = {role: rank for rank, role in enumerate(Role)}
-
 
 @dataclass(frozen=True, slots=True)
 class Identity:
@@ -49,9 +47,9 @@ class Identity:
     name: str
     role: Role
 
-    def may_act_as(self, role: Role) -> bool:
-        """Whether this identity has at least the rights of `role`."""
-        return _RANKS[self.role] >= _RANKS[role]
+    def may(self, right: Right) -> bool:
+        """Whether this identity has the right."""
+        return right in RIGHTS[self.role]
 
 
 @dataclass(frozen=True, slots=True)

@@ -14,6 +14,10 @@ from fleet_server.db.database import Database
 
 def publish_accounts(config: ServerConfig, database: Database) -> None:
     """Make the broker know exactly the accounts of the table; it ends the connections of all others."""
+    database.when_committed(lambda: _write(config, database))
+
+
+def _write(config: ServerConfig, database: Database) -> None:
     with broker.exclusive_accounts(config):
         with database.read() as connection:
             accounts = devices.broker_account_hashes(connection, now=datetime.now(UTC))

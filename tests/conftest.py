@@ -46,10 +46,12 @@ def kind_of_database(request):
 
 
 @pytest.fixture(autouse=True)
-def _databases():
-    """What a test made is dropped with it."""
+def _databases(request):
+    """What a test made in its own folder is dropped with it."""
     yield
-    STORES.forget()
+    folder = request.node.funcargs.get("tmp_path")
+    if folder is not None:
+        STORES.forget(folder)
 
 
 @pytest.fixture(autouse=True, scope="session")

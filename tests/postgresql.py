@@ -35,7 +35,10 @@ _SETTINGS = {
 
 
 def binaries():
-    """The folder with `initdb` and `postgres`, the newest; None = there is none."""
+    """The folder with `initdb` and `postgres`: the one that EDGEOPS_TEST_POSTGRESQL names, else the newest; None = none."""
+    named = os.environ.get("EDGEOPS_TEST_POSTGRESQL")
+    if named:
+        return Path(named)
     for root in (_SYSTEM, _UNPACKED):
         found = sorted(root.glob("*/bin/postgres"), key=lambda path: float(path.parent.parent.name))
         if found:
@@ -47,9 +50,10 @@ def unusable():
     """Why no PostgreSQL can be started here; empty = it can."""
     folder = binaries()
     if folder is None:
-        return "no PostgreSQL here; `make test` unpacks one"
+        return "no PostgreSQL here; `make test` unpacks one where apt-get is"
     if os.geteuid() == 0:
-        probe = subprocess.run([folder / "postgres", "--version"], check=False, capture_output=True, **_as_nobody())
+        command = [folder / "postgres", "--version"]
+        probe = subprocess.run(command, check=False, capture_output=True, env=_environment(folder), **_as_nobody())
         if probe.returncode:
             return f"user {_NOBODY} cannot run {folder}/postgres, and root must not"
     return ""
@@ -62,9 +66,9 @@ class PrivateServer:
         """`port` = listen there on 127.0.0.1, too, for whoever knows the `password` of user edgeops."""
         self._binaries = binaries()
         self.folder = Path(tempfile.mkdtemp(prefix="edgeops-pg-"))
-        self._how = _as_nobody() if os.geteuid() == 0 else {}
+        self._how = {"env": _environment(self._binaries)} | (_as_nobody() if os.geteuid() == 0 else {})
         self._port = port
-        if self._how:
+        if os.geteuid() == 0:
             shutil.chown(self.folder, _NOBODY, self._how["group"])
         self._data = self.folder / "data"
         arguments = ["--no-sync", "--encoding=UTF8", "--locale=C", "--username=edgeops", "--auth-local=trust"]
@@ -146,6 +150,15 @@ class PrivateServer:
             **self._how,
         )
         assert done.returncode == 0, done.stdout + done.stderr
+
+
+def _environment(folder):
+    """An unpacked server uses the libraries that came with it."""
+    root = next((parent.parent for parent in folder.parents if parent.name == "usr"), None)
+    if root is None or root == Path("/"):
+        return dict(os.environ)
+    libraries = [*root.glob("usr/lib/*-linux-gnu"), *root.glob("lib/*-linux-gnu")]
+    return os.environ | {"LD_LIBRARY_PATH": ":".join(map(str, libraries))}
 
 
 def _as_nobody():

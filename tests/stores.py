@@ -28,7 +28,7 @@ class Stores:
         self._template = None
         #: URL by folder: a folder that is opened again is the same database.
         self._urls: dict[Path, str] = {}
-        self._opened: list[Database] = []
+        self._opened: dict[str, list[Database]] = {}
 
     @property
     def server(self):
@@ -48,22 +48,24 @@ class Stores:
             self._urls[folder] = self.server.create(template=template)
         return self._urls[folder]
 
-    def forget(self):
-        """Drop the databases of a test that ended."""
-        for database in self._opened:
-            database.close()
-        self._opened.clear()
-        for url in self._urls.values():
+    def forget(self, below):
+        """Drop the databases that stand for folders below that of a test that ended."""
+        for folder in [folder for folder in self._urls if folder.is_relative_to(below)]:
+            url = self._urls.pop(folder)
+            for database in self._opened.pop(url, ()):
+                database.close()
             self._server.drop(url)
-        self._urls.clear()
 
     def open(self, url):
         """A database on PostgreSQL, closed at the latest when the test ends."""
-        self._opened.append(Database.at(url))
-        return self._opened[-1]
+        database = Database.at(url)
+        self._opened.setdefault(url, []).append(database)
+        return database
 
     def stop(self):
         """End the server, if there is one."""
+        for database in (one for some in self._opened.values() for one in some):
+            database.close()
         if self._server is not None:
             self._server.stop()
         self._server = self._template = None
@@ -101,4 +103,4 @@ def database_in(folder, *, empty=False):
 
 def config_for(folder, **more):
     """The configuration of a server in this folder, with a database of the running test's kind."""
-    return ServerConfig(folder, database=url_for(ServerConfig(folder).db, empty=True), **more)
+    return ServerConfig(folder, database=url_for(ServerConfig(folder).db), **more)

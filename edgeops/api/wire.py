@@ -3,10 +3,14 @@
 It knows no resource; `edgeops.api.client` does.
 """
 
+import random
+import secrets
 import ssl
+import time
 from collections.abc import Iterator, Mapping
 from datetime import datetime, timedelta
 from typing import Any, TypeVar
+from urllib.parse import quote
 
 import httpx
 
@@ -26,6 +30,10 @@ from edgeops.errors import (
 _CONNECT_TIMEOUT = timedelta(seconds=5)
 #: A stream that says nothing for so long is lost.
 _SILENCE = 3 * limits.STREAM_HEARTBEAT
+#: The pause before a request is sent again, doubling.
+_RETRY_AFTER_S = 0.25
+#: What a POST carries, so that the server acts once however often it comes.
+_KEY = "Idempotency-Key"
 
 _A = TypeVar("_A", bound=shapes.Answer)
 
@@ -109,10 +117,24 @@ class Wire:
         except MessageError as error:
             raise UnreachableError(f"{self.url} streams: {error}; is another program listening there?") from error
 
-    def send(self, method: str, path: str, *, query: Query | None = None, **content: Any) -> httpx.Response:
-        """The answer, whatever is in it, unless it is a problem."""
+    def send(
+        self, method: str, path: str, *, query: Query | None = None, edition: int | str | None = None, **content: Any
+    ) -> httpx.Response:
+        """The answer, whatever is in it, unless it is a problem.
+
+        `edition` = only if the thing is still this one (If-Match), as it was read. A POST has a key of its own, and any
+        request that may have arrived without an answer is sent again: a repetition changes nothing more.
+        """
+        headers = dict(content.pop("headers", None) or {})
+        if method == "POST":
+            headers[_KEY] = secrets.token_hex(16)
+        if edition is not None:
+            headers["If-Match"] = f'"{edition}"'
         try:
-            answer = self._http.request(method, path, params=_parameters(query or {}), **content)
+            request = self._http.build_request(
+                method, path, params=_parameters(query or {}), headers=headers, **content
+            )
+            answer = self._answer(request)
         except httpx.TimeoutException as error:
             raise UnreachableError(f"{self.url} did not answer in time; is the server busy or gone?") from error
         except (httpx.TransportError, httpx.InvalidURL) as error:
@@ -120,6 +142,25 @@ class Wire:
         if not answer.is_success:
             raise _error(self.url, answer)
         return answer
+
+    def _answer(self, request: httpx.Request) -> httpx.Response:
+        ends_at = time.monotonic() + limits.REQUEST_RETRY_WITHIN.total_seconds()
+        for tries in range(1, limits.REQUEST_TRIES):
+            try:
+                return self._http.send(request)
+            except (httpx.ConnectError, httpx.ConnectTimeout):
+                if tries == 1:
+                    raise  # there is no server
+            except httpx.TransportError:
+                if time.monotonic() >= ends_at:
+                    raise
+            time.sleep(_RETRY_AFTER_S * 2**tries * random.uniform(0.5, 1.0))  # noqa: S311 - spreads clients
+        return self._http.send(request)
+
+
+def segment(name: str) -> str:
+    """One segment of a path, whatever a person typed; no dots, which are steps in a path (RFC 3986 5.2.4)."""
+    return quote(name, safe="").replace(".", "%2E") or "-"
 
 
 def _parameters(query: Query) -> dict[str, str | tuple[str, ...]]:

@@ -10,11 +10,13 @@ import typer
 
 from edgeops import __version__
 from edgeops.cli import (
+    apply,
     backup,
     dataset,
     demo,
     devices,
     drift,
+    group,
     incident,
     job,
     key,
@@ -28,6 +30,7 @@ from edgeops.cli import (
     token,
     train,
     up,
+    why,
 )
 from edgeops.cli.output import printable
 from edgeops.errors import EdgeOpsError
@@ -52,6 +55,9 @@ app.add_typer(drift.app, name="drift")
 app.add_typer(label.app, name="label")
 app.add_typer(retrain.app, name="retrain")
 app.add_typer(devices.app, name="devices")
+app.add_typer(group.app, name="group")
+app.command("why")(why.why)
+app.command("apply")(apply.apply)
 app.add_typer(quarantine.app, name="quarantine")
 app.add_typer(incident.app, name="incident")
 app.add_typer(telemetry.app, name="telemetry")

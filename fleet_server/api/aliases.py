@@ -5,11 +5,12 @@ from fastapi import APIRouter
 from edgeops.api.shapes import Alias, AliasChange, AliasRequest, Page, shape_of
 from edgeops.errors import NotFoundError
 from fleet_server.api.callers import VIEWER, Operator
+from fleet_server.api.once import Act
 from fleet_server.api.pages import PagingOf
 from fleet_server.api.server import ServerOf
 from fleet_server.db import aliases, audit, models
 
-router = APIRouter(prefix="/models/{name}/aliases", tags=["models"])
+router = APIRouter(prefix="/models/{name}/aliases", tags=["models"], route_class=Act)
 
 
 @router.get("", dependencies=[VIEWER])

@@ -1,16 +1,16 @@
 """Who calls, and whether their role allows it.
 
 `dependencies=[VIEWER]` guards an endpoint or a router; a parameter of type `Operator` does too, and names
-the caller. An endpoint with neither is open.
+the caller. Each stands for the right that its role is there for. An endpoint with neither is open.
 """
 
 from collections.abc import Callable
 from typing import Annotated
 
-from fastapi import Depends, HTTPException
+from fastapi import Depends, HTTPException, Request
 from fastapi.security import HTTPAuthorizationCredentials, HTTPBearer
 
-from edgeops.api.roles import Role
+from edgeops.api.roles import Right, roles_with
 from fleet_server.access import Identity
 from fleet_server.api.server import ServerOf
 
@@ -20,30 +20,35 @@ _CHALLENGE = {"WWW-Authenticate": 'Bearer realm="edgeops"'}
 
 
 def _caller(
-    server: ServerOf, credentials: Annotated[HTTPAuthorizationCredentials | None, Depends(_BEARER)]
+    request: Request, server: ServerOf, credentials: Annotated[HTTPAuthorizationCredentials | None, Depends(_BEARER)]
 ) -> Identity:
     if credentials is None:
         raise HTTPException(401, "no bearer token; send `Authorization: Bearer <token>`", _CHALLENGE)
     identity = server.access.identify(credentials.credentials, now=server.now())
     if identity is None:
         raise HTTPException(401, "the token is unknown or revoked; ask an admin for another one", _CHALLENGE)
+    request.state.caller = identity
     return identity
 
 
-def _require(role: Role) -> Callable[[Identity], Identity]:
+def _require(right: Right) -> Callable[[Identity], Identity]:
     def check(identity: Annotated[Identity, Depends(_caller)]) -> Identity:
-        if not identity.may_act_as(role):
-            raise HTTPException(
-                403, f"the token {identity.name!r} is a {identity.role}; this needs the role {role} or more"
-            )
+        if not identity.may(right):
+            able = " or ".join(roles_with(right))
+            raise HTTPException(403, f"the token {identity.name!r} is a {identity.role}; this needs the role {able}")
         return identity
 
     return check
 
 
-VIEWER = Depends(_require(Role.VIEWER))
-OPERATOR = Depends(_require(Role.OPERATOR))
-ADMIN = Depends(_require(Role.ADMIN))
+VIEWER = Depends(_require(Right.READ))
+SCIENTIST = Depends(_require(Right.LEARN))
+OPERATOR = Depends(_require(Right.OPERATE))
+APPROVER = Depends(_require(Right.APPROVE))
+ADMIN = Depends(_require(Right.ADMINISTER))
 
+Viewer = Annotated[Identity, VIEWER]
+Scientist = Annotated[Identity, SCIENTIST]
 Operator = Annotated[Identity, OPERATOR]
+Approver = Annotated[Identity, APPROVER]
 Admin = Annotated[Identity, ADMIN]

@@ -12,7 +12,8 @@ from edgeops import limits
 from edgeops.api.shapes import Dataset, DatasetRequest, FieldProblem, Job, Page, Snapshot, Split, checked, shape_of
 from edgeops.errors import ConflictError, NotFoundError
 from fleet_server.access import Identity
-from fleet_server.api.callers import VIEWER, Operator
+from fleet_server.api.callers import VIEWER, Scientist
+from fleet_server.api.once import Act, OnceOf
 from fleet_server.api.pages import PagingOf
 from fleet_server.api.problems import FieldError
 from fleet_server.api.server import Server, ServerOf
@@ -21,7 +22,7 @@ from fleet_server.datasets import splits
 from fleet_server.db import datasets, jobs
 from fleet_server.db.jobs import ImportDataset
 
-router = APIRouter(prefix="/datasets", tags=["data"])
+router = APIRouter(prefix="/datasets", tags=["data"], route_class=Act)
 
 #: One file, and each field a few times.
 _MAX_FILES = 1
@@ -45,8 +46,8 @@ _FORM = {
 }
 
 
-@router.post("", status_code=202, openapi_extra=_FORM)
-async def import_dataset(server: ServerOf, caller: Operator, request: Request) -> Job:
+@router.post("", status_code=202, response_model=Job, openapi_extra=_FORM)
+async def import_dataset(server: ServerOf, caller: Scientist, request: Request, once: OnceOf) -> Job | Response:
     """Upload a CSV or npz file; a job makes a snapshot of it.
 
     The form is read here and not by a parameter, so that nobody uploads before their role was checked.
@@ -69,7 +70,9 @@ async def import_dataset(server: ServerOf, caller: Operator, request: Request) -
             seed=wanted.seed,
             in_time_order=wanted.in_time_order,
         )
-    return await run_in_threadpool(_queue_import, server, caller, job)
+    return await run_in_threadpool(
+        once, lambda: _queue_import(server, caller, job), said=msgspec.json.encode(job), status=202
+    )
 
 
 @router.get("", dependencies=[VIEWER])

@@ -9,11 +9,12 @@ from edgeops.errors import NotFoundError
 from edgeops.protocol import messages
 from fleet_server import roster
 from fleet_server.api.callers import VIEWER, Admin, Operator
+from fleet_server.api.once import Act
 from fleet_server.api.pages import PagingOf
 from fleet_server.api.server import Server, ServerOf
 from fleet_server.db import devices
 
-router = APIRouter(prefix="/devices", tags=["devices"], dependencies=[VIEWER])
+router = APIRouter(prefix="/devices", tags=["devices"], dependencies=[VIEWER], route_class=Act)
 
 
 @router.get("")

@@ -15,7 +15,8 @@ from edgeops.drift.spells import says_something
 from edgeops.errors import NotFoundError
 from fleet_server import roster
 from fleet_server.api import pages
-from fleet_server.api.callers import OPERATOR, VIEWER
+from fleet_server.api.callers import SCIENTIST, VIEWER
+from fleet_server.api.once import Act
 from fleet_server.api.pages import PagingOf
 from fleet_server.api.server import ServerOf
 from fleet_server.artifacts import Artifacts
@@ -24,7 +25,7 @@ from fleet_server.db.database import Connection
 from fleet_server.db.findings import FLEET, Stream
 from fleet_server.monitoring import Monitoring, running_streams
 
-router = APIRouter(prefix="/models/{name}/drift", tags=["models"])
+router = APIRouter(prefix="/models/{name}/drift", tags=["models"], route_class=Act)
 
 Version = Annotated[
     int | None, Query(ge=1, le=999_999_999, description="Only of this version, also where it runs no more.")
@@ -44,7 +45,7 @@ def read_drift(
     return _drift(name, places, server.artifacts)
 
 
-@router.post("/check", dependencies=[OPERATOR])
+@router.post("/check", dependencies=[SCIENTIST])
 def check_drift(
     server: ServerOf, name: str, *, version: Version = None, deployment: Deployment = None, device: Device = None
 ) -> Drift:

@@ -12,11 +12,12 @@ from edgeops.api.shapes import (
 )
 from edgeops.protocol.keys import PublicKey
 from fleet_server.api.callers import Operator
+from fleet_server.api.once import Act
 from fleet_server.api.server import ServerOf
 from fleet_server.certificates import pinned
 from fleet_server.enrolment import Newcomer, enrol
 
-router = APIRouter(tags=["devices"])
+router = APIRouter(tags=["devices"], route_class=Act)
 
 
 @router.post("/enrolment-tokens", status_code=201)

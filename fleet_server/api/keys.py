@@ -1,6 +1,6 @@
 """The keys of this fleet by their public halves, and the changes of what is signed with those that people hold."""
 
-from fastapi import APIRouter, Request
+from fastapi import APIRouter, Request, Response
 from fastapi.concurrency import run_in_threadpool
 
 from edgeops.api.shapes import Key, KeyRole, Keys, NextKey, NextKeyRequest, SignedToday, Submitted, shape_of
@@ -8,11 +8,12 @@ from edgeops.protocol.keys import PublicKey, read_private_key
 from edgeops.trust.repository import Repository
 from fleet_server import key_changes
 from fleet_server.api.callers import VIEWER, Admin, Operator
+from fleet_server.api.once import Act, OnceOf
 from fleet_server.api.server import Server, ServerOf
 from fleet_server.config import ServerConfig
 from fleet_server.db import settings
 
-router = APIRouter(prefix="/keys", tags=["trust"], dependencies=[VIEWER])
+router = APIRouter(prefix="/keys", tags=["trust"], dependencies=[VIEWER], route_class=Act)
 
 
 @router.get("")
@@ -37,15 +38,16 @@ def make_next_key(server: ServerOf, _caller: Admin, wanted: NextKeyRequest) -> N
     return NextKey(role=wanted.role, public_hex=public.hex, epoch=epoch)
 
 
-@router.post("/changes")
-async def submit_change(server: ServerOf, caller: Operator, request: Request) -> Submitted:
+@router.post("/changes", response_model=Submitted)
+async def submit_change(server: ServerOf, caller: Operator, request: Request, once: OnceOf) -> Submitted | Response:
     """Publish a change that enough people signed; the body is its file. Harmless to repeat."""
     data = await request.body()
 
-    def submit() -> key_changes.Outcome:
-        return key_changes.submit(server.config, server.database, data, submitted_by=caller.name, now=server.now())
+    def submit() -> Submitted:
+        outcome = key_changes.submit(server.config, server.database, data, submitted_by=caller.name, now=server.now())
+        return shape_of(Submitted, outcome)
 
-    return shape_of(Submitted, await run_in_threadpool(submit))
+    return await run_in_threadpool(once, submit, said=data, status=200)
 
 
 def _role_keys(config: ServerConfig) -> list[Key]:

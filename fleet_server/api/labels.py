@@ -23,7 +23,8 @@ from edgeops.api.shapes import (
 )
 from edgeops.errors import NotFoundError
 from edgeops.learning.labels import Given, LabelSource, read_csv
-from fleet_server.api.callers import VIEWER, Operator
+from fleet_server.api.callers import VIEWER, Scientist
+from fleet_server.api.once import Act, OnceOf
 from fleet_server.api.pages import Ordinal, PagingOf
 from fleet_server.api.problems import FieldError
 from fleet_server.api.server import Server, ServerOf
@@ -33,7 +34,7 @@ from fleet_server.db.label_queue import Item, ItemState
 from fleet_server.db.samples import Sample
 from fleet_server.labelling import Taken, take_feedback, take_labels
 
-router = APIRouter(tags=["labels"])
+router = APIRouter(tags=["labels"], route_class=Act)
 
 _CSV = {"requestBody": {"required": True, "content": {"text/csv": {"schema": {"type": "string"}}}}}
 _CSV_COLUMNS = ("sample_id", "label", "device_id", "deployment", "input_id", "position", "by_chance", "answer")
@@ -75,23 +76,24 @@ def export_queue(server: ServerOf, name: str) -> Response:
 
 
 @router.post("/labels")
-def add_labels(server: ServerOf, caller: Operator, wanted: LabelsRequest) -> LabelsTaken:
+def add_labels(server: ServerOf, caller: Scientist, wanted: LabelsRequest) -> LabelsTaken:
     """Say what samples are; the good labels are taken, each other one is named with its reason."""
     given = [Given(one.sample_id, one.label, one.remark) for one in wanted.labels]
     source = LabelSource(wanted.source)
     return _taken(take_labels(server.database, given, source=source, author=caller.name, now=server.now()))
 
 
-@router.post("/labels/csv", openapi_extra=_CSV)
+@router.post("/labels/csv", response_model=LabelsTaken, openapi_extra=_CSV)
 async def import_labels(
     server: ServerOf,
-    caller: Operator,
+    caller: Scientist,
     request: Request,
+    once: OnceOf,
     model: Annotated[str | None, Query(max_length=63, description="Samples of no other model.")] = None,
-) -> LabelsTaken:
+) -> LabelsTaken | Response:
     """The labels of a file with the columns `sample_id` and `label`; rows without a label were not labelled yet."""
     content = await request.body()
-    return await run_in_threadpool(_import, server, caller.name, content, model)
+    return await run_in_threadpool(once, lambda: _import(server, caller.name, content, model), said=content, status=200)
 
 
 @router.get("/models/{name}/labels", dependencies=[VIEWER])
@@ -104,7 +106,7 @@ def list_labels(server: ServerOf, name: str, paging: PagingOf) -> Page[Label]:
 
 
 @router.post("/models/{name}/feedback", status_code=201)
-def add_feedback(server: ServerOf, caller: Operator, name: str, wanted: FeedbackRequest) -> Label:  # noqa: ARG001 - only its role counts
+def add_feedback(server: ServerOf, caller: Scientist, name: str, wanted: FeedbackRequest) -> Label:  # noqa: ARG001 - only its role counts
     """How an answer of a device turned out, as the device tells it: learnt from within a cap, never judged on."""
     _require_model(server, name)
     kept = take_feedback(

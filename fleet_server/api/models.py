@@ -21,12 +21,13 @@ from edgeops.artifact.manifest import Variant
 from edgeops.errors import ConflictError, NotFoundError
 from fleet_server.api.callers import VIEWER, Operator
 from fleet_server.api.jobs import queue_job
+from fleet_server.api.once import Act
 from fleet_server.api.pages import PagingOf
 from fleet_server.api.server import Server, ServerOf
 from fleet_server.db import aliases, models, runs
 from fleet_server.db.jobs import Publish, Withdraw
 
-router = APIRouter(prefix="/models", tags=["models"])
+router = APIRouter(prefix="/models", tags=["models"], route_class=Act)
 
 VersionNumber = Annotated[int, Path(ge=1, le=999_999_999)]
 

@@ -22,6 +22,7 @@ from edgeops.errors import (
     PeerError,
     PlatformError,
 )
+from fleet_server.db.database import DataError
 
 MEDIA_TYPE = "application/problem+json"
 
@@ -42,6 +43,10 @@ class FieldError(InputError):
     def __init__(self, *problems: FieldProblem) -> None:
         told = [(one.pointer, one.detail) for one in problems]
         super().__init__("; ".join(f"{pointer}: {detail}" for pointer, detail in told), fields=told)
+
+
+class StaleError(ConflictError):
+    """The thing is no longer what the caller saw (If-Match)."""
 
 
 def problem_response(
@@ -83,6 +88,7 @@ def install(app: FastAPI) -> None:
     app.add_exception_handler(RequestValidationError, _answer_validation)
     app.add_exception_handler(HTTPException, _answer_http)
     app.add_exception_handler(EdgeOpsError, _answer_error)
+    app.add_exception_handler(DataError, _answer_value)
     app.add_exception_handler(Exception, _answer_bug)
 
 
@@ -109,6 +115,12 @@ def _answer_error(request: Request, error: Exception) -> Response:
     return problem_response(status, str(error), instance=request.url.path, errors=errors)
 
 
+def _answer_value(request: Request, error: Exception) -> Response:
+    assert isinstance(error, DataError)
+    detail = f"the database cannot keep a value of this request: {error.orig}"
+    return problem_response(422, detail, instance=request.url.path)
+
+
 def _answer_bug(request: Request, _error: Exception) -> Response:
     # uvicorn logs the trace: Starlette raises the error again after this answer.
     return problem_response(500, "the server has a bug; its log says more", instance=request.url.path)
@@ -121,7 +133,7 @@ def _status(error: EdgeOpsError) -> int:
         case NotFoundError():
             return 404
         case ConflictError():
-            return 409
+            return 412 if isinstance(error, StaleError) else 409
         case InputError() | PeerError():
             return 422
         case PlatformError():

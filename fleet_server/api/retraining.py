@@ -17,32 +17,40 @@ from edgeops.api.shapes import (
 from edgeops.errors import NotFoundError
 from edgeops.learning.triggers import RetrainPolicy, read_policy
 from fleet_server.api.callers import VIEWER, Operator
+from fleet_server.api.editions import EditionsOf, edition_of
+from fleet_server.api.once import Act
 from fleet_server.api.pages import PagingOf
 from fleet_server.api.server import Server, ServerOf
 from fleet_server.db import label_queue, models, nominations, policies, retrainings
 from fleet_server.db.database import Connection
 from fleet_server.retraining_orders import cancel_retraining, start_retraining
 
-router = APIRouter(tags=["retraining"])
+router = APIRouter(tags=["retraining"], route_class=Act)
 
 
 @router.get("/models/{name}/retraining/policy", dependencies=[VIEWER])
-def read_retraining_policy(server: ServerOf, name: str) -> RetrainingPolicy:
+def read_retraining_policy(server: ServerOf, editions: EditionsOf, name: str) -> RetrainingPolicy:
     """How a model is retrained."""
     with server.database.read() as connection:
         _require_model(connection, name)
-        return _policy(policies.get(connection, name))
+        policy = policies.get(connection, name)
+    editions.show(edition_of(policy))
+    return _policy(policy)
 
 
 @router.put("/models/{name}/retraining/policy")
 def write_retraining_policy(
-    server: ServerOf, caller: Operator, name: str, wanted: RetrainingPolicyRequest
+    server: ServerOf, caller: Operator, editions: EditionsOf, name: str, wanted: RetrainingPolicyRequest
 ) -> RetrainingPolicy:
     """Make this the policy of a model; what is left out is the default."""
-    with server.database.write() as connection:
+    with (
+        editions.unchanged(server.database, lambda connection: edition_of(policies.get(connection, name))),
+        server.database.write() as connection,
+    ):
         _require_model(connection, name)
         policy = read_policy(wanted.model_dump(mode="json", exclude_none=True))
         policies.put(connection, name, policy, updated_by=caller.name, now=server.now())
+    editions.show(edition_of(policy))
     return _policy(policy)
 
 

@@ -4,9 +4,10 @@ from fastapi import APIRouter
 
 from edgeops.api.shapes import FieldProblem, Job, Page, Run, RunRequest, shape_of
 from edgeops.errors import NotFoundError
-from fleet_server.api.callers import VIEWER, Operator
+from fleet_server.api.callers import VIEWER, Scientist
 from fleet_server.api.datasets import known_head
 from fleet_server.api.jobs import queue_job
+from fleet_server.api.once import Act
 from fleet_server.api.pages import PagingOf
 from fleet_server.api.problems import FieldError
 from fleet_server.api.server import ServerOf
@@ -14,11 +15,11 @@ from fleet_server.db import runs
 from fleet_server.db.jobs import Train
 from fleet_server.ml.recipes.names import RecipeName
 
-router = APIRouter(prefix="/runs", tags=["models"])
+router = APIRouter(prefix="/runs", tags=["models"], route_class=Act)
 
 
 @router.post("", status_code=202)
-def start_run(server: ServerOf, caller: Operator, wanted: RunRequest) -> Job:
+def start_run(server: ServerOf, caller: Scientist, wanted: RunRequest) -> Job:
     """Train a model on the newest snapshot of a dataset; a job does it."""
     known_head(server, wanted.dataset)
     train = Train(

@@ -4,11 +4,12 @@ from fastapi import APIRouter, Response
 
 from edgeops.api.shapes import NewToken, Page, Token, TokenRequest, shape_of
 from fleet_server.api.callers import ADMIN, Admin
+from fleet_server.api.once import Act
 from fleet_server.api.pages import PagingOf
 from fleet_server.api.server import ServerOf
 from fleet_server.db import tokens
 
-router = APIRouter(prefix="/tokens", tags=["access"], dependencies=[ADMIN])
+router = APIRouter(prefix="/tokens", tags=["access"], dependencies=[ADMIN], route_class=Act)
 
 
 @router.post("", status_code=201)

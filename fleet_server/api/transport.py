@@ -14,10 +14,11 @@ from edgeops.trust.authorities import names_in
 from edgeops.trust.moment import NONCE_BYTES, sign_moment
 from fleet_server import certificates
 from fleet_server.api.callers import Admin
+from fleet_server.api.once import Act
 from fleet_server.api.server import ServerOf
 from fleet_server.db import audit, settings
 
-router = APIRouter(tags=["trust"])
+router = APIRouter(tags=["trust"], route_class=Act)
 
 _Nonce = Annotated[str, Query(pattern=rf"^[0-9a-f]{{{2 * NONCE_BYTES}}}$", description="Random, from the asker.")]
 

@@ -1,7 +1,5 @@
 """Reads what choosing devices for a rollout needs of the whole fleet, in a few queries however large it is."""
 
-from itertools import chain
-
 from sqlalchemy import Connection, select
 
 from edgeops.protocol.messages import Presence
@@ -37,16 +35,13 @@ def candidate_of(
 ) -> Candidate:
     """One device as a candidate."""
     reported = device.reported
-    facts = None if reported is None else reported.facts
     return Candidate(
         id=device.id,
         name=device.name,
         online=device.presence is Presence.ONLINE,
         labels=device.labels,
-        site=device.labels.get("site", ""),
-        sensors=frozenset() if facts is None else frozenset(chain.from_iterable(facts.sensors.values())),
         deployments={} if reported is None else {one.deployment: one.active for one in reported.deployments},
-        facts=facts,
+        facts=None if reported is None else reported.facts,
         agent_version=device.agent_version,
         quarantined=device.quarantined,
         pins=pins,

@@ -7,19 +7,22 @@ sees one moment and waits for nobody.
 """
 
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from functools import partial
 from pathlib import Path
 from typing import Any, Self
 
 from sqlalchemy import Connection, Engine, create_engine, event
-from sqlalchemy.exc import DBAPIError, OperationalError
+from sqlalchemy.exc import DataError, DBAPIError, OperationalError
 
+from edgeops.errors import LeaseError
 from fleet_server.config import ServerConfig
 from fleet_server.db.news import News, Polling
+from fleet_server.db.together import CURRENT, Together
 
-#: `Connection` is what stores take; code outside this room names the type by importing it from here.
-__all__ = ["Connection", "Database", "is_outage"]
+#: `Connection` is what stores take, `DataError` that a value cannot be kept (on PostgreSQL a text with NUL, a number
+#: beyond its column); code outside this room names them by importing them from here.
+__all__ = ["Connection", "DataError", "Database", "is_outage"]
 
 _BUSY_TIMEOUT_MS = 30_000
 
@@ -92,15 +95,54 @@ class Database:
 
     @contextmanager
     def read(self) -> Iterator[Connection]:
-        """A consistent view of `control`."""
+        """A consistent view of `control`; inside `together`, with what was written there so far."""
+        joined = self._joined()
+        if joined is not None and joined.connection is not None:
+            yield joined.connection
+            return
         with self.control.connect().execution_options(**self._reading) as connection, connection.begin():
             yield connection
 
     @contextmanager
     def write(self) -> Iterator[Connection]:
-        """A transaction on `control` that holds the write lock from the start; commits at the end."""
-        with self._writing(self.control, "control") as connection:
-            yield connection
+        """A transaction on `control` that holds the write lock from the start; commits at the end.
+
+        Inside `together` it is a part of that one.
+        """
+        joined = self._joined()
+        if joined is None:
+            with self._writing(self.control, "control") as connection:
+                yield connection
+        else:
+            connection = joined.write()
+            with connection.begin_nested():
+                yield connection
+
+    @contextmanager
+    def together(self, begun: Callable[[Connection], None] | None = None) -> Iterator[Together]:
+        """Every `write` of this thread inside is part of one transaction; `begun` is its first act."""
+        outer = self._joined()
+        if outer is not None:
+            assert begun is None, "a transaction begins once"
+            yield outer
+            return
+        with ExitStack() as stack:
+            one = Together(lambda: stack.enter_context(self._writing(self.control, "control")), begun)
+            before = CURRENT.set((self, one))
+            try:
+                yield one
+            finally:
+                CURRENT.reset(before)
+        for act in one.afterwards:
+            act()
+
+    def when_committed(self, act: Callable[[], None]) -> None:
+        """Do this as soon as what was written counts: now, or after the transaction of `together`."""
+        joined = self._joined()
+        if joined is None:
+            act()
+        else:
+            joined.afterwards.append(act)
 
     @contextmanager
     def read_telemetry(self) -> Iterator[Connection]:
@@ -113,6 +155,10 @@ class Database:
         """A transaction on `telemetry` that holds the write lock from the start; commits at the end."""
         with self._writing(self.telemetry, "telemetry") as connection:
             yield connection
+
+    def _joined(self) -> Together | None:
+        current = CURRENT.get()
+        return current[1] if current is not None and current[0] is self else None
 
     def close(self) -> None:
         """Give back all connections."""
@@ -130,12 +176,12 @@ class Database:
 
 
 def is_outage(error: Exception) -> bool:
-    """Whether a transaction failed because of the database's state (locked, full, gone), not its rows."""
+    """Whether a transaction failed because of the database's state (locked, full, gone, another's), not its rows."""
     if isinstance(error, DBAPIError) and getattr(error.orig, "sqlstate", _NOT_TOLD) is not _NOT_TOLD:
         from fleet_server.db import postgres  # noqa: PLC0415 - as above
 
         return postgres.is_outage(error)
-    return isinstance(error, OperationalError | OSError)
+    return isinstance(error, OperationalError | OSError | LeaseError)
 
 
 _NOT_TOLD = object()

@@ -195,6 +195,16 @@ def _is_cut_off(now: datetime) -> ColumnElement[bool]:
     return (until > now) & (until <= now + limits.CUT_OFF)
 
 
+def labels_of(connection: Connection, device_id: str) -> dict[str, str]:
+    """What people of the server say of a device; `Device.labels` also has what its owner says."""
+    return dict(connection.execute(select(devices.c.labels).where(devices.c.id == device_id)).scalar_one())
+
+
+def set_labels(connection: Connection, device_id: str, labels: Mapping[str, str]) -> None:
+    """Make these the labels of a device."""
+    connection.execute(update(devices).where(devices.c.id == device_id).values(labels=dict(labels)))
+
+
 # -- what devices say ---------------------------------------------------------------
 
 

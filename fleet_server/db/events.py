@@ -30,6 +30,12 @@ class EventKind(StrEnum):
     DEVICE_RELEASED = "device.released"
     #: A device lost its place in the fleet.
     DEVICE_REMOVED = "device.removed"
+    #: Its labels changed; a person keeps it on one model, or no longer.
+    DEVICE_LABELLED = "device.labelled"
+    DEVICE_PINNED = "device.pinned"
+    DEVICE_UNPINNED = "device.unpinned"
+    #: Other devices are in a group, or it is gone.
+    GROUP_CHANGED = "group.changed"
     #: A device said more than its share, and what was beyond was dropped.
     DEVICE_FLOODS = "device.floods"
     #: The broker refused what a device, or a stranger (subject `broker`), tried.

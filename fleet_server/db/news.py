@@ -7,8 +7,7 @@ This module knows no database: on SQLite nothing tells, so everybody looks often
 
 import threading
 import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from datetime import timedelta
 from typing import Protocol
 
@@ -25,7 +24,7 @@ class News(Protocol):
     def tells(self) -> bool:
         """Whether it would say now; who waits looks more seldom then."""
 
-    def subscribe(self, wake: Callable[[], None]) -> Callable[[], None]:
+    def subscribe(self, wake: Callable[[], object]) -> Callable[[], None]:
         """Have `wake` called, on a thread of this, when something was written; the end of that."""
 
     def close(self) -> None:
@@ -37,7 +36,7 @@ class Polling:
 
     tells = False
 
-    def subscribe(self, wake: Callable[[], None]) -> Callable[[], None]:  # noqa: ARG002 - the protocol's
+    def subscribe(self, wake: Callable[[], object]) -> Callable[[], None]:  # noqa: ARG002 - the protocol's
         """Never called."""
         return lambda: None
 
@@ -52,14 +51,19 @@ class Watch:
         self._news = news
         self._stop = stop
         self._woken = threading.Event()
-        self._end = news.subscribe(self._woken.set)
+        self._end = news.subscribe(self.wake)
 
-    def wait(self, interval: timedelta) -> bool:
+    def wake(self) -> None:
+        """End the wait; from any thread."""
+        self._woken.set()
+
+    def wait(self, interval: timedelta, *, at_rest: bool = True) -> bool:
         """Return when something was written, or it is time to look, or at once when all shall end: then it is true.
 
-        `interval` is how soon to look where nobody tells.
+        It is time after `interval` where nobody tells, or when who waits is not `at_rest`: then it waits for something
+        else as well.
         """
-        if not self._news.tells:
+        if not self._news.tells or not at_rest:
             return self._stop.wait(interval.total_seconds())
         # Many writes in a row are one reason to look.
         if self._stop.wait(limits.NEWS_PAUSE.total_seconds()):
@@ -74,13 +78,3 @@ class Watch:
     def close(self) -> None:
         """Wait no more."""
         self._end()
-
-
-@contextmanager
-def watching(news: News, stop: threading.Event) -> Iterator[Watch]:
-    """A watch for as long as it is needed."""
-    watch = Watch(news, stop)
-    try:
-        yield watch
-    finally:
-        watch.close()

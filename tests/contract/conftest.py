@@ -1,5 +1,6 @@
 import pytest
 
+from tests.contract.proxy import CuttingProxy
 from tests.contract.rig import ApiRig
 
 
@@ -8,3 +9,10 @@ def rig(tmp_path_factory):
     rig = ApiRig(tmp_path_factory.mktemp("api"))
     yield rig
     rig.close()
+
+
+@pytest.fixture
+def cutting_proxy(rig):
+    proxy = CuttingProxy(rig.url)
+    yield proxy
+    proxy.close()

@@ -16,6 +16,7 @@ from edgeops.api.shapes.enrolment import (
     EnrolRequest,
 )
 from edgeops.api.shapes.events import ATTEMPTS, Event, QuarantinedMessage
+from edgeops.api.shapes.evidence import Evidence, EvidenceFinding, WaveEvidence
 from edgeops.api.shapes.incidents import CloseRequest, Incident
 from edgeops.api.shapes.jobs import Job, JobState
 from edgeops.api.shapes.keys import Key, KeyRole, Keys, NextKey, NextKeyRequest, SignedToday, Submitted
@@ -49,7 +50,17 @@ from edgeops.api.shapes.retraining import (
     RetrainingPolicyRequest,
     RetrainingRequest,
 )
-from edgeops.api.shapes.rollouts import Installation, Rollout, RolloutRequest, Wave
+from edgeops.api.shapes.rollouts import (
+    Freeze,
+    Freezing,
+    Installation,
+    Rollout,
+    RolloutAbort,
+    RolloutDecision,
+    RolloutRequest,
+    RolloutUndo,
+    Wave,
+)
 from edgeops.api.shapes.server import (
     Authorities,
     Authority,
@@ -71,6 +82,19 @@ from edgeops.api.shapes.shape import (
     checked,
     read,
     shape_of,
+)
+from edgeops.api.shapes.targets import (
+    DeploymentWhy,
+    DeviceLabelsRequest,
+    Group,
+    GroupRequest,
+    Hindrance,
+    Pin,
+    PinRequest,
+    Placement,
+    PlannedWave,
+    RolloutPreview,
+    Why,
 )
 from edgeops.api.shapes.telemetry import (
     ChannelSummary,
@@ -99,9 +123,11 @@ __all__ = [
     "Dataset",
     "DatasetRequest",
     "DeploymentReport",
+    "DeploymentWhy",
     "DesiredDeployment",
     "Device",
     "DeviceFacts",
+    "DeviceLabelsRequest",
     "Digest",
     "Drift",
     "DriftFinding",
@@ -111,10 +137,17 @@ __all__ = [
     "EnrolmentTokens",
     "EnrolmentTokensRequest",
     "Event",
+    "Evidence",
+    "EvidenceFinding",
     "FeedbackRequest",
     "FieldProblem",
     "FleetHour",
+    "Freeze",
+    "Freezing",
+    "Group",
+    "GroupRequest",
     "Health",
+    "Hindrance",
     "Id",
     "Incident",
     "Installation",
@@ -135,6 +168,10 @@ __all__ = [
     "NominationAnswer",
     "Page",
     "PairedAnswers",
+    "Pin",
+    "PinRequest",
+    "Placement",
+    "PlannedWave",
     "Prediction",
     "Problem",
     "Promotion",
@@ -152,7 +189,11 @@ __all__ = [
     "RetrainingPolicyRequest",
     "RetrainingRequest",
     "Rollout",
+    "RolloutAbort",
+    "RolloutDecision",
+    "RolloutPreview",
     "RolloutRequest",
+    "RolloutUndo",
     "Run",
     "RunRequest",
     "Sample",
@@ -168,6 +209,8 @@ __all__ = [
     "TokenRequest",
     "Version",
     "Wave",
+    "WaveEvidence",
+    "Why",
     "WithdrawRequest",
     "checked",
     "read",

@@ -10,7 +10,7 @@ from fleet_server.db.tables.models import aliases, artifacts, datasets, jobs, mo
 from fleet_server.db.tables.records import marks, predictions, quarantine, rollups, samples, spools, windows
 from fleet_server.db.tables.rollouts import installations, rollouts, waves
 from fleet_server.db.tables.schema import control, telemetry
-from fleet_server.db.tables.server import audit, events, outbox, settings
+from fleet_server.db.tables.server import audit, events, idempotency_keys, leases, outbox, settings
 from fleet_server.db.tables.speakers import api_tokens, broker_accounts, desired, device_keys, devices, enrolment_tokens
 from fleet_server.db.tables.targets import device_groups, pins
 
@@ -29,11 +29,13 @@ __all__ = [
     "enrolment_tokens",
     "events",
     "findings",
+    "idempotency_keys",
     "incidents",
     "installations",
     "jobs",
     "label_queue",
     "labels",
+    "leases",
     "marks",
     "models",
     "nominations",

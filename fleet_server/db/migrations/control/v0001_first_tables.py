@@ -10,6 +10,11 @@ depends_on = None
 
 
 def upgrade() -> None:
+    _a_to_i()
+    _j_to_z()
+
+
+def _a_to_i() -> None:
     op.create_table(
         "api_tokens",
         sa.Column("id", sa.Text(), nullable=False),
@@ -142,6 +147,20 @@ def upgrade() -> None:
     op.create_index("ix_findings_model", "findings", ["model", "first_at"], unique=False)
     op.create_index("ix_findings_stream", "findings", ["digest", "deployment", "device_id", "first_at"], unique=False)
     op.create_table(
+        "idempotency_keys",
+        sa.Column("id", sa.Text(), nullable=False),
+        sa.Column("token_id", sa.Text(), nullable=False),
+        sa.Column("asked", sa.Text(), nullable=False),
+        sa.Column("answer", sa.LargeBinary(), nullable=False),
+        sa.Column("created_at", sa.BigInteger(), nullable=False),
+        sa.PrimaryKeyConstraint("id"),
+    )
+    op.create_index("ix_idempotency_keys_age", "idempotency_keys", ["created_at"], unique=False)
+    op.create_index("ix_idempotency_keys_token", "idempotency_keys", ["token_id", "created_at"], unique=False)
+
+
+def _j_to_z() -> None:
+    op.create_table(
         "jobs",
         sa.Column("id", sa.Text(), nullable=False),
         sa.Column("kind", sa.Text(), nullable=False),
@@ -175,6 +194,14 @@ def upgrade() -> None:
     )
     op.create_index("ix_labels_model", "labels", ["model", "id"], unique=False)
     op.create_index("ix_labels_sample", "labels", ["sample_id", "id"], unique=False)
+    op.create_table(
+        "leases",
+        sa.Column("name", sa.Text(), nullable=False),
+        sa.Column("holder", sa.Text(), nullable=False),
+        sa.Column("until", sa.BigInteger(), nullable=False),
+        sa.Column("token", sa.BigInteger(), nullable=False),
+        sa.PrimaryKeyConstraint("name"),
+    )
     op.create_table(
         "models",
         sa.Column("name", sa.Text(), nullable=False),
@@ -424,6 +451,9 @@ def upgrade() -> None:
         sa.Column("health", sa.LargeBinary(), nullable=True),
         sa.Column("attempt", sa.Integer(), nullable=False),
         sa.Column("not_before", sa.BigInteger(), nullable=True),
+        sa.Column("asked_at", sa.BigInteger(), nullable=True),
+        sa.Column("ends_by", sa.BigInteger(), nullable=True),
+        sa.Column("deadline_at", sa.BigInteger(), nullable=True),
         sa.Column("offered_at", sa.BigInteger(), nullable=True),
         sa.Column("updated_at", sa.BigInteger(), nullable=False),
         sa.Column("finished_at", sa.BigInteger(), nullable=True),
@@ -437,7 +467,9 @@ def upgrade() -> None:
         ),
         sa.PrimaryKeyConstraint("id"),
     )
+    op.create_index("ix_installations_deadline", "installations", ["deadline_at"], unique=False)
     op.create_index("ix_installations_device", "installations", ["device_id", "deployment", "updated_at"], unique=False)
+    op.create_index("ix_installations_offered", "installations", ["rollout_id", "offered_at"], unique=False)
     op.create_index("ix_installations_wave", "installations", ["rollout_id", "wave", "state"], unique=False)
     op.create_table(
         "runs",

@@ -1,0 +1,114 @@
+"""ETag and If-Match: nobody overwrites what they have not seen."""
+
+from concurrent.futures import ThreadPoolExecutor
+
+import pytest
+
+from edgeops.api.roles import Role
+from edgeops.protocol.messages import Intent
+from edgeops.rollout.candidate import Candidate
+from edgeops.rollout.policy import Policy
+from edgeops.rollout.rollout import RolloutState
+from edgeops.rollout.waves import Wave as PlannedWave
+from fleet_server.db import rollouts
+from fleet_server.db.identifiers import new_id
+from tests.contract.loop_rig import LoopRig
+from tests.contract.rig import assert_problem
+from tests.unit.drift_rig import digest
+
+POLICY = "/api/v1/models/tiny/retraining/policy"
+
+
+@pytest.fixture(scope="module")
+def rig(tmp_path_factory):
+    rig = LoopRig(tmp_path_factory.mktemp("editions"))
+    yield rig
+    rig.close()
+
+
+@pytest.fixture
+def rollout(rig):
+    """A rollout that runs, as a reader sees it."""
+    with rig.database.write() as connection:
+        one = rollouts.Rollout(
+            id=new_id("rollout", rig.now),
+            model="tiny",
+            version=1,
+            variant="int8",
+            digest=digest(),
+            target="models/tiny/1-int8.json",
+            deployment="bench",
+            selector="all",
+            intent=Intent.IMPROVE,
+            policy=Policy(),
+            state=RolloutState.RUNNING,
+            created_by="ann",
+            created_at=rig.now,
+        )
+        rollouts.add(connection, one, [PlannedWave((Candidate(id="edge-1", name="edge-1", online=True),))])
+    return read(rig, one.id)
+
+
+def abort(rig, rollout_id, tag):
+    headers = {} if tag is None else {"If-Match": tag}
+    return rig.request("POST", f"/api/v1/rollouts/{rollout_id}/abort", role=Role.OPERATOR, headers=headers)
+
+
+def read(rig, rollout_id):
+    return rig.request("GET", f"/api/v1/rollouts/{rollout_id}", role=Role.VIEWER)
+
+
+def test_a_rollout_comes_with_its_revision_as_etag(rig, rollout):
+    assert rollout.headers["etag"] == f'"{rollout.json()["revision"]}"'
+    assert read(rig, rollout.json()["id"]).headers["etag"] == rollout.headers["etag"]
+
+
+def test_who_saw_the_present_edition_may_change_it_and_gets_the_next(rig, rollout):
+    answer = abort(rig, rollout.json()["id"], rollout.headers["etag"])
+    assert answer.status_code == 200
+    assert answer.headers["etag"] == f'"{answer.json()["revision"]}"' != rollout.headers["etag"]
+
+
+@pytest.mark.parametrize("tag", ['"0"', 'W/"1"', '"0", "99"', '""'])
+def test_who_saw_another_edition_changes_nothing(rig, rollout, tag):
+    assert "read it again" in assert_problem(abort(rig, rollout.json()["id"], tag), 412)["detail"]
+    assert read(rig, rollout.json()["id"]).json()["state"] == rollout.json()["state"]
+
+
+@pytest.mark.parametrize("tag", [None, "*", '"0", "1"'])
+def test_who_demands_no_edition_or_lists_the_present_one_is_let_through(rig, rollout, tag):
+    assert abort(rig, rollout.json()["id"], tag).status_code == 200
+
+
+def test_an_illegal_transition_is_a_409_whatever_was_seen(rig, rollout):
+    ended = abort(rig, rollout.json()["id"], None)
+    assert_problem(abort(rig, rollout.json()["id"], ended.headers["etag"]), 409)
+
+
+@pytest.mark.parametrize("tag", ["1", '"1', "x, y", '"1",'])
+def test_what_is_no_etag_is_refused_by_name(rig, rollout, tag):
+    problem = assert_problem(abort(rig, rollout.json()["id"], tag), 422)
+    assert [one["pointer"] for one in problem["errors"]] == ["If-Match"]
+
+
+def test_an_unknown_thing_is_a_404_whatever_was_seen(rig):
+    assert_problem(abort(rig, "rollout-0", '"1"'), 404)
+
+
+def test_of_changes_at_once_by_people_who_saw_the_same_one_is_made(rig):
+    seen = rig.request("GET", POLICY, role=Role.VIEWER).headers["etag"]
+
+    def put(labels):
+        headers = {"If-Match": seen}
+        return rig.request("PUT", POLICY, role=Role.OPERATOR, headers=headers, json={"labels": labels}).status_code
+
+    with ThreadPoolExecutor(6) as pool:
+        assert sorted(pool.map(put, range(40, 46))) == [200, *[412] * 5]
+
+
+def test_the_etag_of_a_policy_is_that_of_its_values(rig):
+    first = rig.request("PUT", POLICY, role=Role.OPERATOR, json={"labels": 7}).headers["etag"]
+    second = rig.request("PUT", POLICY, role=Role.OPERATOR, json={"labels": 8}).headers["etag"]
+    again = rig.request("PUT", POLICY, role=Role.OPERATOR, json={"labels": 7}).headers["etag"]
+    assert first == again != second
+    assert rig.request("GET", POLICY, role=Role.VIEWER).headers["etag"] == again
