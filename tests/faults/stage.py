@@ -1,6 +1,7 @@
 """Plays one cell of the table: a broker, a server that keeps to the protocol, and the real agent on a card of its own."""
 
 import contextlib
+import json
 import os
 import shutil
 import signal
@@ -15,7 +16,6 @@ from device_agent.config import Deployment, Replay, write_deployment
 from device_agent.feed import Checkpoint
 from device_agent.store.slots import Slots
 from device_agent.store.spool import Spool
-from edgeops.artifact.manifest import MissingPolicy
 from edgeops.artifact.package import open_artifact, package, tflite_part
 from edgeops.digest import digest_bytes
 from edgeops.model.golden import _Golden
@@ -53,10 +53,10 @@ class Stage:
             Model.NEXT: server.publish_model(version=3),
         }
         self._wrong = server.publish_artifact(_wrong(tiny_artifact(version=4)))
-        self._refusing = server.publish_artifact(tiny_artifact(version=5, missing=MissingPolicy.REFUSE))
+        self._unserved = server.publish_artifact(_unserved(tiny_artifact(version=5)))
         #: Nobody signed it.
         self._unsigned = (digest_bytes(b"smuggled"), self.models[Model.CANDIDATE][1])
-        self._signed = {digest for digest, _ in (*self.models.values(), self._wrong, self._refusing)}
+        self._signed = {digest for digest, _ in (*self.models.values(), self._wrong, self._unserved)}
         # In memory where there is such a folder: the agent's answers shall not wait for this machine's disk.
         memory = Path("/dev/shm")
         self._memory = Path(tempfile.mkdtemp(prefix="edgeops-faults-", dir=memory if memory.is_dir() else None))
@@ -74,11 +74,10 @@ class Stage:
     def _prepare(self) -> None:
         """A device whose incumbent answers."""
         rig = self.rig
-        file = rig.folder / "rows.csv"
-        rows = [list(map(str, row)) for row in tiny_rows(ROWS)[0].tolist()]
-        for row in rows[::3]:
-            row[-1] = ""
-        file.write_text("\n".join([",".join(COLUMNS), *map(",".join, rows)]) + "\n")
+        # Lines of JSON: what a header does not tell, the device does not know before it reads.
+        file = rig.folder / "rows.jsonl"
+        rows = tiny_rows(ROWS)[0].tolist()
+        file.write_text("".join(json.dumps(dict(zip(COLUMNS, row, strict=True))) + "\n" for row in rows))
         order = Replay(file=str(file), run="faults", rate_hz=RATE_HZ)
         write_deployment(rig.state, DEPLOYMENT, Deployment(source=order, jsonl=str(self._answers)))
         digest, target = self.models[Model.INCUMBENT]
@@ -154,7 +153,7 @@ class Stage:
         candidate = {
             Story.UNSIGNED: self._unsigned,
             Story.WRONG: self._wrong,
-            Story.REFUSING: self._refusing,
+            Story.UNSERVED: self._unserved,
             Story.NOTHING: (None, None),
         }.get(story, self.models[Model.CANDIDATE])
         server.sends_blocks = story is not Story.OVERTAKEN
@@ -348,3 +347,14 @@ def _wrong(artifact: bytes) -> bytes:
         golden=msgspec.msgpack.encode(wrong),
         card=opened.card,
     )
+
+
+def _unserved(artifact: bytes) -> bytes:
+    """The same, reading a column that nobody has."""
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / "model.tflite"
+        path.write_bytes(artifact)
+        opened = open_artifact(path)
+    window = msgspec.structs.replace(opened.manifest.window, columns=(*COLUMNS[:3], "x9"))
+    manifest = msgspec.structs.replace(opened.manifest, window=window)
+    return package(tflite_part(artifact), manifest, reference=opened.reference, golden=opened.golden, card=opened.card)
