@@ -173,4 +173,3 @@ def test_a_site_with_agents_goes_through_a_rollout_and_tells_no_process_list_its
         assert not list((tmp_path / "site/db").glob("*.db")), "the tables are elsewhere"
         for part in site.server:
             assert b"postgresql" not in Path(f"/proc/{part.child.pid}/cmdline").read_bytes()
-
