@@ -26,6 +26,7 @@ from fleet_server.api import (
     events,
     evidence,
     fleet,
+    freeze,
     groups,
     health,
     incidents,
@@ -87,6 +88,7 @@ _NOUNS = (
     jobs,
     previews,
     rollouts,
+    freeze,
     evidence,
 )
 

@@ -7,7 +7,7 @@ from edgeops.artifact.compatibility import incompatibilities
 from edgeops.protocol.messages import DeploymentState, Presence
 from edgeops.rollout.hindrance import Hindrance, Part, Situation, hindrances
 from edgeops.rollout.pins import Pin, forbidding
-from fleet_server.db import devices, models, parts, pins, rollouts
+from fleet_server.db import devices, models, offers, parts, pins, rollouts
 from fleet_server.db.database import Connection
 from fleet_server.db.devices import Device
 from fleet_server.db.rollouts import Installation, Rollout, Wave
@@ -91,9 +91,9 @@ def _part(connection: Connection, installation: Installation, now: datetime) -> 
         control=waves[installation.wave].control,
         gate=_gate(rollout, waves[rollout.wave]),
         not_before=installation.not_before,
-        in_flight=parts.in_flight(connection, rollout.id),
+        in_flight=offers.in_flight(connection, rollout.id),
         max_in_flight=rollout.policy.max_in_flight,
-        asked_lately=parts.asked_since(connection, rollout.id, now - _MINUTE),
+        asked_lately=offers.offered_since(connection, rollout.id, now - _MINUTE),
         rate_per_minute=rollout.policy.rate_per_minute,
     )
 

@@ -50,7 +50,17 @@ from edgeops.api.shapes.retraining import (
     RetrainingPolicyRequest,
     RetrainingRequest,
 )
-from edgeops.api.shapes.rollouts import Installation, Rollout, RolloutRequest, Wave
+from edgeops.api.shapes.rollouts import (
+    Freeze,
+    Freezing,
+    Installation,
+    Rollout,
+    RolloutAbort,
+    RolloutDecision,
+    RolloutRequest,
+    RolloutUndo,
+    Wave,
+)
 from edgeops.api.shapes.server import (
     Authorities,
     Authority,
@@ -132,6 +142,8 @@ __all__ = [
     "FeedbackRequest",
     "FieldProblem",
     "FleetHour",
+    "Freeze",
+    "Freezing",
     "Group",
     "GroupRequest",
     "Health",
@@ -177,8 +189,11 @@ __all__ = [
     "RetrainingPolicyRequest",
     "RetrainingRequest",
     "Rollout",
+    "RolloutAbort",
+    "RolloutDecision",
     "RolloutPreview",
     "RolloutRequest",
+    "RolloutUndo",
     "Run",
     "RunRequest",
     "Sample",
