@@ -60,10 +60,11 @@ starter-model: ## the model that comes with the package, made again
 	@.ci/setup check
 	@python -m tests.ml.starter
 
-docs: ## docs/cli.md from the commands themselves, docs/faults.md from the fault table
+docs: ## docs/cli.md from the commands themselves, docs/faults.md from the fault table, docs/states.md from the tables of rollouts
 	@.ci/setup check
 	@python docs/make_cli.py
 	@python docs/make_faults.py
+	@python docs/make_states.py
 
 clean: ## forget the set-up
 	rm -rf .venv .tools build *.egg-info

@@ -275,6 +275,8 @@ SPOOLS_KEPT = 32
 RETENTION_INTERVAL = timedelta(hours=1)
 RETENTION_BATCH = 1_000
 ENROLMENT_TOKEN_LIFE = timedelta(hours=1)
+#: Each costs a slow hash.
+ENROLMENT_TOKENS_AT_ONCE = 100
 #: Of such a token, with the fingerprint of the CA behind it.
 MAX_TOKEN_LENGTH = 300
 JOB_TIMEOUT = timedelta(minutes=30)

@@ -10,16 +10,13 @@ from datetime import datetime
 from typing import NoReturn
 
 from edgeops.errors import ConflictError, InputError, NotFoundError
-from edgeops.rollout.candidate import Candidate
 from edgeops.rollout.objection import Fault, Objection
 from edgeops.rollout.order import Plan, Wanted, plan
 from edgeops.rollout.policy import Policy
-from edgeops.rollout.selector import matches, parse_selector, resolve
-from edgeops.rollout.targeting import Offer, place
+from edgeops.rollout.targeting import Offer
 from fleet_server.db import candidates, groups, models
 from fleet_server.db.database import Connection
 from fleet_server.db.models import Artifact, Standing
-from fleet_server.db.rollouts import Rollout
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -95,20 +92,6 @@ def plan_rollout(connection: Connection, order: Order, now: datetime) -> Planned
         now=now,
     )
     return Planned(artifact, found, (*wrong, *found.objections))
-
-
-def joiners(connection: Connection, rollout: Rollout, now: datetime) -> tuple[Candidate, ...]:
-    """Devices that a continuous rollout means now and that it may ask; those that have a part in it included.
-
-    Raises:
-        InputError: a group that it names is gone.
-    """
-    artifact = models.artifact_by_digest(connection, rollout.digest)
-    assert artifact is not None, "a rollout's artifact stays known"
-    offer = Offer(rollout.deployment, rollout.digest, artifact.describe())
-    selector = resolve(parse_selector(rollout.selector), groups.selectors(connection))
-    meant = (one for one in candidates.of_fleet(connection, rollout.deployment) if matches(selector, one))
-    return tuple(one for one in meant if place(one, offer, now).is_in)
 
 
 def _artifact(connection: Connection, order: Order) -> tuple[Artifact | None, tuple[Objection, ...]]:

@@ -176,6 +176,16 @@ def judge(connection: Connection, rollout: Rollout, now: datetime) -> None:
     _act(connection, rollout, event, verdict, numbers=health.evidence if health else {}, now=now)
 
 
+def gate_words(connection: Connection, rollout: Rollout, now: datetime) -> str:
+    """What the health gate says of the present wave now, for people; it acts on nothing. Empty = nobody was asked."""
+    wave = rollouts.get_wave(connection, rollout.id, rollout.wave)
+    if wave.started_at is None or wave.offered == 0:
+        return ""
+    clock = service_time(connection, now)
+    health = None if wave.bakes_since is None else health_of(connection, rollout, wave, now)
+    return wave_verdict(_evidence(connection, rollout, wave, clock), rollout.policy, health, clock).reason
+
+
 def _act(
     connection: Connection,
     rollout: Rollout,

@@ -2,16 +2,21 @@
 
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from typing import Any
 
 from edgeops.artifact.compatibility import incompatibilities
-from edgeops.protocol.messages import DeploymentState, Presence
+from edgeops.protocol.messages import DeploymentState, Presence, Reason, UpdateState
 from edgeops.rollout.hindrance import Hindrance, Part, Situation, hindrances
+from edgeops.rollout.installation import InstallationState
 from edgeops.rollout.pins import Pin, forbidding
+from edgeops.rollout.rollout import PASSED, RolloutState
 from fleet_server.db import devices, models, offers, parts, pins, rollouts
 from fleet_server.db.database import Connection
 from fleet_server.db.devices import Device
 from fleet_server.db.rollouts import Installation, Rollout, Wave
+from fleet_server.rollout_freeze import frozen
+from fleet_server.rollout_health import health_of_one
+from fleet_server.rollout_steps import gate_words
+from fleet_server.service_clock import service_time
 
 _MINUTE = timedelta(minutes=1)
 
@@ -36,7 +41,7 @@ def why(connection: Connection, device: Device, now: datetime) -> tuple[Why, ...
         situation = _situation(
             connection, device, name, told.get(name), wanted.get(name), installation, pinned=pinned, now=now
         )
-        found.append(Why(situation, hindrances(situation, now)))
+        found.append(Why(situation, hindrances(situation, service_time(connection, now))))
     return tuple(found)
 
 
@@ -51,7 +56,6 @@ def _situation(  # noqa: PLR0917 - what is known of one deployment, source by so
     pinned: tuple[Pin, ...],
     now: datetime,
 ) -> Situation:
-    known: dict[str, Any] = {} if told is None else {"told": told.state, "reason": told.reason, "detail": told.detail}
     return Situation(
         deployment=deployment,
         removed=device.removed_at is not None,
@@ -62,8 +66,11 @@ def _situation(  # noqa: PLR0917 - what is known of one deployment, source by so
         desired=desired,
         pin=None if installation is None else forbidding(pinned, deployment, installation.digest, now),
         misfits=() if installation is None else _misfits(connection, device, installation.digest),
+        freeze=_freeze(connection),
         part=None if installation is None else _part(connection, installation, now),
-        **known,
+        told=UpdateState.IDLE if told is None else told.state,
+        reason=Reason.NONE if told is None else told.reason,
+        detail="" if told is None else told.detail,
     )
 
 
@@ -90,7 +97,8 @@ def _part(connection: Connection, installation: Installation, now: datetime) -> 
         present_wave=rollout.wave,
         waves=len(waves),
         control=waves[installation.wave].control,
-        gate=_gate(rollout, waves[rollout.wave]),
+        gate=_gate(connection, rollout, waves[rollout.wave], installation, now),
+        bakes=rollout.state is RolloutState.RUNNING and waves[rollout.wave].bakes_since is not None,
         not_before=installation.not_before,
         in_flight=offers.in_flight(connection, rollout.id),
         max_in_flight=rollout.policy.max_in_flight,
@@ -99,13 +107,17 @@ def _part(connection: Connection, installation: Installation, now: datetime) -> 
     )
 
 
-def _gate(rollout: Rollout, wave: Wave) -> str:
-    """What the present wave has shown: the last verdict, or how far it came."""
-    if wave.verdict is not None:
-        return str(wave.verdict["reason"])
-    if not wave.offered:
-        return f"none of {wave.size} devices was asked yet"
-    progress = f"{wave.committed} of {wave.offered} devices committed"
-    if wave.bakes_since is None:
-        return progress
-    return f"{progress}; it bakes until {wave.bakes_since + rollout.policy.bake:%H:%M:%S} UTC at least"
+def _gate(connection: Connection, rollout: Rollout, wave: Wave, installation: Installation, now: datetime) -> str:
+    """What the present wave, or the device if it came late, has shown; the stored verdict where waiting has ended."""
+    if installation.state is InstallationState.COMMITTED and rollout.state in PASSED:
+        return health_of_one(connection, rollout, installation, now).words
+    if rollout.state is RolloutState.RUNNING:
+        return gate_words(connection, rollout, now)
+    return str(wave.verdict["reason"]) if wave.verdict else ""
+
+
+def _freeze(connection: Connection) -> str:
+    freeze = frozen(connection)
+    if freeze is None:
+        return ""
+    return f"by {freeze.by} since {freeze.at:%Y-%m-%d %H:%M} UTC" + (f": {freeze.remark}" if freeze.remark else "")

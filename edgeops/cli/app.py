@@ -11,6 +11,7 @@ import typer
 from edgeops import __version__
 from edgeops.cli import (
     apply,
+    audit,
     backup,
     dataset,
     demo,
@@ -64,6 +65,7 @@ app.add_typer(telemetry.app, name="telemetry")
 app.add_typer(job.app, name="job")
 app.add_typer(key.app, name="key")
 app.add_typer(token.app, name="token")
+app.add_typer(audit.app, name="audit")
 app.command("backup")(backup.backup)
 app.command("restore")(backup.restore)
 

@@ -1,8 +1,9 @@
 """`edgeops rollout`: bring a published version to devices, wave by wave, and watch it arrive."""
 
-from datetime import timedelta
+import json
+from datetime import datetime, timedelta
 from itertools import islice
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
@@ -12,7 +13,7 @@ from edgeops.artifact.manifest import Variant
 from edgeops.cli.connection import connected
 from edgeops.cli.evidence import print_findings, print_words
 from edgeops.cli.live import say
-from edgeops.cli.options import AsJson, Limit, Reference, Timeout
+from edgeops.cli.options import AsJson, Limit, Reference, Timeout, parse_moment, parse_span
 from edgeops.cli.output import print_facts, print_json, print_json_line, print_table
 from edgeops.cli.preview import show_preview
 from edgeops.cli.watch import FINISHED, PROOF, follow_rollout, headline, require_good_end
@@ -38,6 +39,23 @@ def create(
     variant: Annotated[Variant, typer.Option(help="Which artifact of the version.")] = Variant.INT8,
     waves: Annotated[str, typer.Option(help="Cumulative sizes, numbers or percentages; or selectors.")] = "1,100%",
     intent: Annotated[Intent, typer.Option(help="heal: the prediction mix is expected to change.")] = Intent.IMPROVE,
+    bake: Annotated[str | None, typer.Option(metavar="SPAN", help="How long each wave shows itself.")] = None,
+    max_in_flight: Annotated[int | None, typer.Option(min=1, help="Devices that are at it at the same time.")] = None,
+    rate: Annotated[int | None, typer.Option(min=1, help="Devices asked per minute.")] = None,
+    retries: Annotated[int | None, typer.Option(min=0, help="Times a device is asked again that may succeed.")] = None,
+    max_failure: Annotated[float | None, typer.Option(min=0, max=1, help="Share of devices that may fail.")] = None,
+    min_rows: Annotated[int | None, typer.Option(min=1, help="Inputs before the health gate judges a wave.")] = None,
+    policy: Annotated[
+        str | None, typer.Option(metavar="JSON", help='The rest of the policy, as in {"offer_timeout": 600}.')
+    ] = None,
+    start: Annotated[
+        datetime | None, typer.Option(metavar="MOMENT", parser=parse_moment, help="Not before this.")
+    ] = None,
+    needs_approval: Annotated[bool, typer.Option("--needs-approval", help="Begins when somebody approved it.")] = False,
+    continuous: Annotated[
+        bool, typer.Option("--continuous", help="Goes on with devices that join the fleet later and match.")
+    ] = False,
+    draft: Annotated[bool, typer.Option("--draft", help="Only write it down; begin it with: rollout submit.")] = False,
     dry_run: Annotated[
         bool, typer.Option("--dry-run", help="Start nothing; name every device, its wave, or why it is left out.")
     ] = False,
@@ -55,6 +73,19 @@ def create(
         "to": to,
         "waves": split_waves(waves),
         "intent": intent,
+        "policy": _policy(
+            policy,
+            bake=None if bake is None else _seconds(bake),
+            max_in_flight=max_in_flight,
+            rate_per_minute=rate,
+            retries=retries,
+            max_failure=max_failure,
+            min_rows=min_rows,
+        ),
+        "starts_at": None if start is None else start.isoformat(),
+        "needs_approval": needs_approval,
+        "continuous": continuous,
+        "draft": draft,
     }
     if dry_run:
         show_preview(client, order, limit=limit, as_json=as_json)
@@ -73,7 +104,10 @@ def create(
 @connected
 def list_(client: Client, limit: Limit = 100, as_json: AsJson = False) -> None:
     """Rollouts, newest first."""
-    rollouts = list(islice(client.rollouts(), limit))
+    _list(list(islice(client.rollouts(), limit)), as_json=as_json)
+
+
+def _list(rollouts: list[Rollout], *, as_json: bool) -> None:
     if as_json:
         print_json(rollouts)
         return
@@ -127,15 +161,153 @@ def evidence(client: Client, rollout: RolloutId, as_json: AsJson = False) -> Non
     print_words(shown)
 
 
+Remark = Annotated[str, typer.Option("--remark", metavar="TEXT", help="Why; it is kept in the audit trail.")]
+
+
 @app.command()
 @connected
-def abort(client: Client, rollout: RolloutId, as_json: AsJson = False) -> None:
-    """Offer the version to no further device; those that have it keep it."""
-    aborted = client.abort_rollout(rollout)
+def submit(client: Client, rollout: RolloutId, *, remark: Remark = "", as_json: AsJson = False) -> None:
+    """Begin a draft, or have it approved first."""
+    _tell(client.direct_rollout(rollout, "submit", remark=remark), as_json=as_json)
+
+
+@app.command()
+@connected
+def approve(client: Client, rollout: RolloutId, *, remark: Remark = "", as_json: AsJson = False) -> None:
+    """Let a rollout begin that awaits approval."""
+    _tell(client.direct_rollout(rollout, "approve", remark=remark), as_json=as_json)
+
+
+@app.command()
+@connected
+def deny(client: Client, rollout: RolloutId, *, remark: Remark = "", as_json: AsJson = False) -> None:
+    """End a rollout that awaits approval."""
+    _tell(client.direct_rollout(rollout, "deny", remark=remark), as_json=as_json)
+
+
+@app.command()
+@connected
+def pause(client: Client, rollout: RolloutId, *, remark: Remark = "", as_json: AsJson = False) -> None:
+    """Ask no further device; those that are at it go on."""
+    _tell(client.direct_rollout(rollout, "pause", remark=remark), as_json=as_json)
+
+
+@app.command()
+@connected
+def resume(client: Client, rollout: RolloutId, *, remark: Remark = "", as_json: AsJson = False) -> None:
+    """Ask devices again; a wave gets its time for evidence once more."""
+    _tell(client.direct_rollout(rollout, "resume", remark=remark), as_json=as_json)
+
+
+@app.command()
+@connected
+def advance(
+    client: Client,
+    rollout: RolloutId,
+    *,
+    remark: Annotated[str, typer.Option("--remark", metavar="TEXT", help="Why this wave may pass without proof.")],
+    as_json: AsJson = False,
+) -> None:
+    """Let the present wave pass without proof: an override, kept with your name and remark."""
+    _tell(client.direct_rollout(rollout, "advance", remark=remark), as_json=as_json)
+
+
+@app.command()
+@connected
+def abort(
+    client: Client,
+    rollout: RolloutId,
+    *,
+    roll_back: Annotated[bool, typer.Option("--roll-back", help="Take it back from devices that have it.")] = False,
+    remark: Remark = "",
+    as_json: AsJson = False,
+) -> None:
+    """Offer the version to no further device; those that have it keep it, unless it is taken back."""
+    _tell(client.direct_rollout(rollout, "abort", remark=remark, roll_back=roll_back), as_json=as_json)
+
+
+@app.command()
+@connected
+def undo(
+    client: Client,
+    rollout: RolloutId,
+    *,
+    to: Annotated[
+        str | None, typer.Option(metavar="ROLLOUT", help="An earlier one.  [default: the last that finished]")
+    ] = None,
+    waves: Annotated[str, typer.Option(help="As of create.")] = "100%",
+    remark: Remark = "",
+    as_json: AsJson = False,
+) -> None:
+    """Bring what an earlier rollout brought to the same devices, as a new rollout."""
+    begun = client.direct_rollout(rollout, "undo", to=to, waves=split_waves(waves), remark=remark)
+    _tell(begun, as_json=as_json)
+
+
+@app.command()
+@connected
+def retry(client: Client, rollout: RolloutId, *, remark: Remark = "", as_json: AsJson = False) -> None:
+    """Ask those again that ended badly, and nobody else; of a rollout that has ended, as a new one."""
+    _tell(client.direct_rollout(rollout, "retry", remark=remark), as_json=as_json)
+
+
+@app.command()
+@connected
+def history(
+    client: Client,
+    deployment: Annotated[str, typer.Argument(metavar="DEPLOYMENT")],
+    *,
+    limit: Limit = 100,
+    as_json: AsJson = False,
+) -> None:
+    """What was brought to a deployment, newest first."""
+    _list(list(islice(client.rollouts(deployment=deployment), limit)), as_json=as_json)
+
+
+@app.command()
+@connected
+def freeze(client: Client, *, remark: Remark = "", as_json: AsJson = False) -> None:
+    """Ask no device of the fleet for anything new; what is taken back is taken back."""
+    found = client.freeze(remark=remark)
+    print_json(found) if as_json else print("the fleet is frozen")
+
+
+@app.command()
+@connected
+def thaw(client: Client, *, as_json: AsJson = False) -> None:
+    """Ask devices again."""
+    found = client.thaw()
+    print_json(found) if as_json else print("devices are asked again")
+
+
+def _tell(rollout: Rollout, *, as_json: bool) -> None:
     if as_json:
-        print_json(aborted)
+        print_json(rollout)
     else:
-        print(f"{aborted.id} is {aborted.state}")
+        print(f"{rollout.id} is {rollout.state}" + (f": {rollout.reason}" if rollout.reason else ""))
+
+
+def _seconds(text: str) -> float:
+    """A span that may be nothing."""
+    return 0.0 if text.rstrip("smhd") == "0" else parse_span(text).total_seconds()
+
+
+def _policy(text: str | None, *, min_rows: int | None, **named: float | None) -> dict[str, Any]:
+    """The policy of the order: the JSON document, and over it what options name.
+
+    Raises:
+        typer.BadParameter: no JSON object.
+    """
+    try:
+        policy = json.loads(text or "{}")
+    except ValueError as error:
+        raise typer.BadParameter(f"--policy is no JSON: {error}") from None
+    if not isinstance(policy, dict):
+        raise typer.BadParameter('--policy is no JSON object, as in {"offer_timeout": 600}')
+    policy |= {key: value for key, value in named.items() if value is not None}
+    if min_rows is not None:
+        policy["health"] = {**policy.get("health", {}), "min_rows": min_rows}
+    return policy
 
 
 def _watch(client: Client, rollout_id: str, *, timeout: timedelta | None, as_json: bool) -> None:

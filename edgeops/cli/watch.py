@@ -16,12 +16,16 @@ from edgeops.errors import WaitTimeoutError
 from edgeops.exits import RolloutEndedBadlyError
 
 #: What a finished rollout has shown, and no more than that.
-PROOF = "installed and running"
+PROOF = "installed and healthy"
 #: The one state that is a good end.
 FINISHED = "finished"
+_GOOD = frozenset({FINISHED, "live"})
+#: The device has the model.
+HOLDING = frozenset({"committed", "healthy"})
 
 _POLL_S = 0.25
-_GOES_ON = "running"
+#: States out of which time or devices lead; out of the others a person does, or nobody.
+_GOES_ON = frozenset({"scheduled", "running", "rolling-back"})
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,7 +53,7 @@ def follow_rollout(client: Client, rollout_id: str, *, timeout: timedelta | None
         if lines:
             before = Change(rollout, installations, tuple(lines))
             yield before
-        if rollout.state != _GOES_ON:
+        if rollout.state not in _GOES_ON:
             return
         if deadline is not None and time.monotonic() > deadline:
             raise WaitTimeoutError(f"rollout {rollout_id} still runs after {timeout}; it goes on by itself")
@@ -72,7 +76,7 @@ def changes(before: Change | None, rollout: Rollout, installations: Sequence[Ins
         ]
         if wave.finished_at and wave.position not in finished:
             lines.append(f"wave {wave.position + 1} of {len(rollout.waves)}: {wave.committed} of {wave.size} committed")
-    if rollout.state != _GOES_ON and (before is None or before.rollout.state != rollout.state):
+    if rollout.state not in _GOES_ON and (before is None or before.rollout.state != rollout.state):
         lines.append(conclusion(rollout, installations))
     return lines
 
@@ -88,7 +92,7 @@ def headline(rollout: Rollout) -> str:
 def conclusion(rollout: Rollout, installations: Sequence[Installation]) -> str:
     """How it ended."""
     if rollout.state == FINISHED:
-        committed = sum(one.state == "committed" for one in installations)
+        committed = sum(one.state in HOLDING for one in installations)
         return f"finished: proof: {PROOF} on {committed} of {_devices(len(installations))}"
     return f"{rollout.state}: {printable(rollout.reason) or 'no reason given'}"
 
@@ -99,13 +103,13 @@ def require_good_end(rollout: Rollout) -> None:
     Raises:
         RolloutEndedBadlyError: it failed, was aborted, or paused.
     """
-    if rollout.state != FINISHED:
+    if rollout.state not in _GOOD:
         raise RolloutEndedBadlyError(f"rollout {rollout.id} {rollout.state}: {rollout.reason or 'no reason given'}")
 
 
 def _because(installation: Installation) -> str:
     evidence = installation.evidence
-    if installation.state == "committed" and evidence:
+    if installation.state in HOLDING and evidence:
         return f"  {evidence.get('inferences', 0)} inferences, {evidence.get('errors', 0)} errors"
     text = installation.detail or (installation.reason if installation.reason != "none" else "")
     return f"  {printable(text)}" if text else ""

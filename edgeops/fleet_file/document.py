@@ -218,10 +218,11 @@ def _wrong(pointer: str, read: Any) -> Iterator[Objection]:
 
 def _twice(document: Document) -> Iterator[Objection]:
     """Two entries about the same thing contradict each other, or one is superfluous."""
-    for name, keys in (
+    said: tuple[tuple[str, list[tuple[str, str | None]]], ...] = (
         ("pins", [(one.device, one.deployment) for one in document.pins or ()]),
         ("rollouts", [(one.deployment, one.to) for one in document.rollouts]),
-    ):
+    )
+    for name, keys in said:
         for number, key in enumerate(keys):
             earlier = [place for place, other in enumerate(keys[:number], start=1) if other == key]
             if earlier:

@@ -129,6 +129,7 @@ class Circle:
             "labels": self.labels,
             "random_share": self.random_share,
             "cooldown": 0,
+            "bake": 1,
             "seed": self.seed,
             "retrainings_per_week": 100,
             "labels_per_month": 100_000,

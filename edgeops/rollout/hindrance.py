@@ -10,9 +10,9 @@ from datetime import datetime
 from enum import StrEnum
 
 from edgeops.protocol.messages import Reason, UpdateState
-from edgeops.rollout.installation import InstallationState
+from edgeops.rollout.installation import BAD, IN_FLIGHT, InstallationState
 from edgeops.rollout.pins import Pin
-from edgeops.rollout.rollout import RolloutState
+from edgeops.rollout.rollout import ASKING, PASSED, RolloutState
 
 
 class Cause(StrEnum):
@@ -104,6 +104,8 @@ class Part:
     control: bool = False
     #: What the present wave has shown and still must, in words.
     gate: str = ""
+    #: The present wave shows itself, and asks nobody meanwhile.
+    bakes: bool = False
     not_before: datetime | None = None
     #: Devices that are at it, and how many may be.
     in_flight: int = 0
@@ -137,19 +139,16 @@ class Situation:
     part: Part | None = None
 
 
-_PENDING = "pending"
-_ASKED = frozenset({"offered", "installing"})
-_BAD = frozenset({"failed", "rejected", "rolled-back", "inconclusive", "timed-out"})
-#: Devices that were not asked yet still may be.
-_ASKING = frozenset({"running", "finished", "finished-with-regressions", "live"})
+_R, _S = RolloutState, InstallationState
+
 #: A device that has the model may still lose it again, or make its wave wait.
-_BAKING = frozenset({"running", "paused", "rolling-back", "live"})
-_NOT_BEGUN = {
-    "draft": (Cause.DRAFT, "is a draft; submit it"),
-    "awaiting-approval": (Cause.APPROVAL, "waits for an approver, who approves or denies it"),
-    "scheduled": (Cause.SCHEDULE, "begins later"),
-    "paused": (Cause.PAUSE, "is paused; a person resumes, advances, retries or aborts it"),
-    "rolling-back": (Cause.ROLLING_BACK, "takes its model back and asks nobody"),
+_SHOWING = PASSED | {_R.RUNNING, _R.PAUSED, _R.ROLLING_BACK}
+_NOT_ASKING = {
+    _R.DRAFT: (Cause.DRAFT, "is a draft; submit it"),
+    _R.AWAITING_APPROVAL: (Cause.APPROVAL, "waits for an approver, who approves or denies it"),
+    _R.SCHEDULED: (Cause.SCHEDULE, "begins later"),
+    _R.PAUSED: (Cause.PAUSE, "is paused; a person resumes, advances, retries or aborts it"),
+    _R.ROLLING_BACK: (Cause.ROLLING_BACK, "takes its model back and asks nobody"),
 }
 
 
@@ -163,15 +162,15 @@ def hindrances(situation: Situation, now: datetime) -> tuple[Hindrance, ...]:
 
 
 def _of_part(situation: Situation, part: Part, now: datetime) -> Iterator[Hindrance]:
-    if part.state == _PENDING:
+    if part.state is _S.PENDING:
         held = tuple(_pending(situation, part, now))
         yield from held or (Hindrance(Cause.TURN, f"rollout {part.rollout_id} asks it next"),)
-    elif part.state in _ASKED:
+    elif part.state in IN_FLIGHT:
         yield from _asked(situation, part)
-    elif part.state == "committed" and part.rollout_state in _BAKING and situation.active == part.digest:
+    elif part.state is _S.COMMITTED and part.rollout_state in _SHOWING and situation.active == part.digest:
         yield from _bakes(situation, part)
     else:
-        if part.state in _BAD:
+        if part.state in BAD:
             yield _ended_badly(part)
         yield from _settled(situation)
 
@@ -187,10 +186,13 @@ def _pending(situation: Situation, part: Part, now: datetime) -> Iterator[Hindra
         yield Hindrance(Cause.INCOMPATIBLE, f"the model does not fit: {'; '.join(situation.misfits)}")
     if situation.freeze:
         yield Hindrance(Cause.FREEZE, f"the fleet is frozen: {situation.freeze}")
-    if part.rollout_state not in _ASKING:
+    if part.rollout_state not in ASKING:
         yield _not_asking(part)
     elif part.wave > part.present_wave:
         yield _not_reached(part)
+    elif part.bakes:
+        words = f"wave {part.present_wave + 1} of rollout {part.rollout_id} bakes, and nobody is asked meanwhile"
+        yield Hindrance(Cause.BAKE, f"{words}: {part.gate}")
     yield from _silent(situation)
     if part.not_before is not None and now < part.not_before:
         words = f"asked again after a pause: {part.detail or 'its last attempt ended badly'}"
@@ -200,7 +202,9 @@ def _pending(situation: Situation, part: Part, now: datetime) -> Iterator[Hindra
 
 def _not_asking(part: Part) -> Hindrance:
     reason = f": {part.rollout_reason}" if part.rollout_reason else ""
-    cause, words = _NOT_BEGUN.get(part.rollout_state, (Cause.ROLLOUT_ENDED, f"is {part.rollout_state} and asks nobody"))
+    cause, words = _NOT_ASKING.get(
+        part.rollout_state, (Cause.ROLLOUT_ENDED, f"is {part.rollout_state} and asks nobody")
+    )
     until = part.starts_at if cause is Cause.SCHEDULE else None
     return Hindrance(cause, f"rollout {part.rollout_id} {words}{reason}", until)
 
@@ -251,8 +255,9 @@ def _waits(situation: Situation) -> tuple[Hindrance, ...]:
 
 def _bakes(situation: Situation, part: Part) -> Iterator[Hindrance]:
     yield from _distrusted(situation)
-    words = f"it runs the model; wave {part.wave + 1} of rollout {part.rollout_id} must show itself"
-    if part.rollout_state == "paused":
+    who = "it came late and" if part.rollout_state in PASSED else f"wave {part.wave + 1} of rollout {part.rollout_id}"
+    words = f"it runs the model; {who} must show itself"
+    if part.rollout_state is _R.PAUSED:
         yield _not_asking(part)
     yield Hindrance(Cause.BAKE, f"{words}: {part.gate or 'it has shown nothing yet'}")
     yield from _silent(situation)

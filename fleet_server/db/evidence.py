@@ -17,7 +17,7 @@ from edgeops.rollout.evidence import Proof
 from edgeops.rollout.health.device import DeviceHealth
 from edgeops.rollout.health.wave import Shown
 from edgeops.rollout.installation import InstallationState
-from edgeops.rollout.rollout import OPEN, RolloutState
+from edgeops.rollout.rollout import PASSED, RolloutState
 from fleet_server.db import settings
 from fleet_server.db.many import portions
 from fleet_server.db.tables import devices, installations, rollouts, waves
@@ -28,8 +28,8 @@ _CURSOR = "evidence.cursor"
 ArrivalKey = tuple[datetime, str, bytes, int]
 
 #: Rollouts whose waves show something, and of others the devices that came late.
-_SHOWING = tuple(OPEN)
-_LATE_IN = (RolloutState.FINISHED, RolloutState.FINISHED_WITH_REGRESSIONS)
+_SHOWING = (RolloutState.RUNNING, RolloutState.PAUSED)
+_LATE_IN = tuple(PASSED)
 #: What a device that came late may be in while it shows something.
 _AT_WORK = (InstallationState.OFFERED, InstallationState.INSTALLING, InstallationState.COMMITTED)
 
@@ -92,7 +92,7 @@ def move_cursor(connection: Connection, key: ArrivalKey) -> None:
 
 def parts_on(connection: Connection, device_ids: Collection[str]) -> tuple[Part, ...]:
     """The installations on these devices whose windows count, the oldest first."""
-    quiet = (InstallationState.SUPERSEDED,)
+    quiet = (InstallationState.SUPERSEDED, InstallationState.RETRIED, InstallationState.HEALTHY)
     counts = or_(
         and_(rollouts.c.state.in_(_SHOWING), installations.c.state.not_in(quiet)),
         and_(rollouts.c.state.in_(_LATE_IN), installations.c.state.in_(_AT_WORK)),

@@ -228,8 +228,7 @@ def unended(connection: Connection) -> tuple[Rollout, ...]:
 
 def showing(connection: Connection) -> tuple[Rollout, ...]:
     """The rollouts whose waves show something, oldest first."""
-    query = select(rollouts).where(rollouts.c.state.in_(list(OPEN))).order_by(rollouts.c.id)
-    return tuple(_rollout(row) for row in connection.execute(query))
+    return in_states(connection, (RolloutState.RUNNING, RolloutState.PAUSED))
 
 
 def without_model(connection: Connection) -> tuple[Rollout, ...]:

@@ -26,6 +26,9 @@ LEAST_ROLE = {
     # No role but a device's pass opens it (test_ranges).
     ("GET", "/blobs/{name}"): None,
     ("GET", "/api/v1/restorations"): Role.VIEWER,
+    ("GET", "/api/v1/audit"): Role.VIEWER,
+    ("GET", "/api/v1/audit/export"): Role.VIEWER,
+    ("GET", "/api/v1/audit/verify"): Role.VIEWER,
     ("GET", "/api/v1/keys"): Role.VIEWER,
     ("GET", "/api/v1/keys/today"): Role.VIEWER,
     ("POST", "/api/v1/keys/next"): Role.ADMIN,
@@ -95,7 +98,14 @@ LEAST_ROLE = {
     ("POST", "/api/v1/models/{name}/retrainings"): Role.OPERATOR,
     ("POST", "/api/v1/retrainings/{retraining_id}/cancel"): Role.OPERATOR,
     ("POST", "/api/v1/rollouts"): Role.OPERATOR,
-    ("POST", "/api/v1/rollouts/{rollout_id}/abort"): Role.OPERATOR,
+    **{
+        ("POST", f"/api/v1/rollouts/{{rollout_id}}/{verb}"): Role.OPERATOR
+        for verb in ("submit", "pause", "resume", "abort", "undo", "retry")
+    },
+    **{("POST", f"/api/v1/rollouts/{{rollout_id}}/{verb}"): Role.APPROVER for verb in ("approve", "deny", "advance")},
+    ("GET", "/api/v1/freeze"): Role.VIEWER,
+    ("PUT", "/api/v1/freeze"): Role.OPERATOR,
+    ("DELETE", "/api/v1/freeze"): Role.OPERATOR,
     ("POST", "/api/v1/devices/{device_id}/release"): Role.OPERATOR,
     ("DELETE", "/api/v1/devices/{device_id}"): Role.ADMIN,
     ("GET", "/api/v1/tokens"): Role.ADMIN,

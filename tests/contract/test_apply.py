@@ -64,7 +64,7 @@ def test_the_sample_is_applied_once_and_a_second_time_changes_nothing(fleet, app
     assert list(client.groups.every()) == []
     assert apply(SAMPLE)[0] == 2  # nobody can be asked
     code, _, err = apply(SAMPLE, "--yes")
-    assert code == 0
+    assert code == 0, err
     assert "group canaries made" in err
     assert client.groups.get("canaries").members == ("pump-3-1234",)
     assert client.retraining_policy("pump-state").labels == 40

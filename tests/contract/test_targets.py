@@ -214,7 +214,7 @@ def test_why_is_told_for_every_deployment_of_a_device(command, client):
     (gas,) = found.deployments
     assert (found.device_id, gas.deployment, gas.rollout_id) == ("pump-0002", "gas", made.id)
     assert [one.cause for one in gas.hindrances] == ["health-gate", "silence"]
-    assert "none of 1 devices was asked yet" in gas.hindrances[0].words
+    assert "0 of 1 device committed" in gas.hindrances[0].words
     code, out, _ = command("why", "pump-0002")
     assert code == 0
     assert out.splitlines()[1].split()[:2] == ["gas", "health-gate"]

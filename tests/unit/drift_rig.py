@@ -7,7 +7,6 @@ from pathlib import Path
 
 import numpy as np
 from msgspec.structs import replace
-from sqlalchemy import event
 
 from edgeops.artifact.manifest import Task, Variant, encode_value
 from edgeops.artifact.package import open_artifact
@@ -25,7 +24,7 @@ from fleet_server.db import devices, events, findings, ingest, models, tables
 from fleet_server.db.events import EventKind
 from fleet_server.monitoring import Monitoring
 from tests.golden.tiny import tiny_artifact, tiny_descriptor, tiny_rows
-from tests.stores import database_in
+from tests.stores import database_in, hasty
 from tests.unit.run_rows import add_run
 
 START = datetime(2026, 11, 23, 12, tzinfo=UTC)
@@ -110,10 +109,7 @@ class DriftRig:
             self.enrol(device_id)
 
     def _fresh(self):
-        database = database_in(self.config.db)
-        # Nothing here is about power cuts, and waiting for the disk is most of the time.
-        for engine in (database.control, database.telemetry):
-            event.listen(engine, "connect", lambda one, _: one.execute("PRAGMA synchronous = OFF"))
+        database = hasty(database_in(self.config.db))
         tables.control.create_all(database.control)
         tables.telemetry.create_all(database.telemetry)
         return database

@@ -5,7 +5,7 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import msgspec
-from sqlalchemy import event, select, update
+from sqlalchemy import select, update
 
 from edgeops.artifact.manifest import Task, Variant
 from edgeops.digest import digest_bytes
@@ -32,7 +32,7 @@ from fleet_server.engine import Engine, create_rollout
 from fleet_server.rollout_orders import By, abort_rollout
 from fleet_server.rollout_plans import Order
 from tests.golden.tiny import tiny_artifact, tiny_descriptor
-from tests.stores import database_in, on_postgresql
+from tests.stores import database_in, hasty
 from tests.unit.run_rows import add_run
 
 START = datetime(2026, 11, 23, 12, tzinfo=UTC)
@@ -62,10 +62,7 @@ class Fleet:
 
     def __init__(self, folder: Path, *, size: int) -> None:
         self._folder = folder
-        self.database = database_in(folder)
-        # Nothing here is about power cuts, and waiting for the disk is most of the time.
-        if not on_postgresql():
-            event.listen(self.database.control, "connect", lambda one, _: one.execute("PRAGMA synchronous = OFF"))
+        self.database = hasty(database_in(folder))
         tables.control.create_all(self.database.control)
         self.now = START
         self.bugs = Bugs()

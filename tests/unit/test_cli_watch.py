@@ -66,7 +66,7 @@ def test_a_finished_rollout_claims_what_it_has_proof_of_and_no_more():
     seen = Change(rollout(waves=(first_wave(finished=True),)), (installation("camera-1", "committed"),), ())
     done = rollout("finished", waves=(first_wave(finished=True),))
     assert changes(seen, done, [installation("camera-1", "committed")]) == [
-        "finished: proof: installed and running on 1 of 1 device"
+        "finished: proof: installed and healthy on 1 of 1 device"
     ]
 
 

@@ -165,6 +165,16 @@ def test_what_is_certain_at_the_end_follows_from_labels_and_inputs():
     assert f"between -{high} points and {high} points" in told.words
 
 
+def test_one_sided_labels_are_more_certain_than_divided_ones():
+    cells, policy = (300, 200, 200, 300), HealthPolicy(max_loss=0.2)
+    told = answers(seen(cells, labels=Labels(new_right=20, old_right=80, neither=20)), policy=policy)
+    decided, balance = 100 / 120, 60 / 120
+    by_labels = 0.4**2 * (decided - balance**2) / 120 * (1 - 120 / 400)
+    by_inputs = (0.4 * decided - (0.4 * balance) ** 2) / 1_000
+    error = 1.96 * (by_labels + by_inputs) ** 0.5
+    assert told.words.endswith(f"between {100 * (0.2 - error):.0f} points and {100 * (0.2 + error):.0f} points)")
+
+
 # -- what is stated ------------------------------------------------------------------------------
 
 

@@ -8,6 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from edgeops.rollout.health.belonging import Belonging
 from edgeops.rollout.health.device import (
     DeviceHealth,
     Inputs,
@@ -18,9 +19,19 @@ from edgeops.rollout.health.device import (
     with_memory,
     with_window,
 )
+from edgeops.rollout.health.finding import Kind, Sign
 from edgeops.rollout.health.spread import Spread, combined, moved, spread_of, step_of
 from edgeops.rollout.health.sums import minus, plus
-from edgeops.rollout.health.wave import Shown, WaveHealth, replaced, shown_by, with_device, without_device
+from edgeops.rollout.health.wave import (
+    Labels,
+    Shown,
+    Stated,
+    WaveHealth,
+    replaced,
+    shown_by,
+    with_device,
+    without_device,
+)
 from tests.unit.health_values import device, paired, pairs, period, shown, window
 
 COUNTS = st.integers(0, 1_000)
@@ -147,6 +158,23 @@ def test_what_is_stored_is_what_is_read(health):
     assert msgspec.convert(msgspec.json.decode(msgspec.json.encode(together)), WaveHealth) == together
 
 
+def test_what_was_not_seen_takes_no_room():
+    for kind in (DeviceHealth, Period, Pairs, Inputs, Spread, Shown, Labels, Stated, WaveHealth):
+        assert msgspec.json.encode(kind()) == b"{}"
+
+
+def test_a_device_that_showed_nothing_owes_and_takes_nothing():
+    nothing = DeviceHealth()
+    assert (nothing.shadowed, nothing.memory_bytes, nothing.memory_before_bytes) == (False, 0, 0)
+    assert shown_by(nothing) == Shown(devices=1)
+
+
+def test_the_names_that_are_stored_stay():
+    kinds = "telemetry answers errors crashes latency memory quality mix estimate"
+    assert " ".join(Kind) == kinds
+    assert (" ".join(Sign), " ".join(Belonging)) == ("good bad open told", "since past")
+
+
 # -- a device ------------------------------------------------------------------------------
 
 
@@ -163,10 +191,10 @@ def test_a_window_counts_as_the_device_told_it():
 
 
 def test_pairs_count_as_the_device_told_them():
-    told = paired(rows=10, errors=1, shadow_errors=2, skipped=3, cells=(5, 1, 1, 3))
+    told = paired(rows=10, errors=1, shadow_errors=2, skipped=3, cells=(5, 0, 2, 3))
     grown = with_window(DeviceHealth(shadowed=True), window(paired=told))
     assert grown.pairs == Pairs(
-        windows=1, rows=10, new_errors=1, old_errors=2, skipped=3, cells=(5, 1, 1, 3),
+        windows=1, rows=10, new_errors=1, old_errors=2, skipped=3, cells=(5, 0, 2, 3),
         ratio_p95=spread_of([step_of(1.2)]), new_p95=spread_of([188]), old_p95=spread_of([step_of(10_000)]),
     )  # fmt: skip
     assert grown.pairs.seen == 13

@@ -14,7 +14,7 @@ from tests.unit.target_values import DIGEST, NOW, OTHER, pin
 LATER = NOW + timedelta(minutes=5)
 #: States in which a rollout asks devices, and those in which it can still lose what it brought.
 ASKING = {"running", "finished", "finished-with-regressions", "live"}
-BAKING = {"running", "paused", "rolling-back", "live"}
+BAKING = {"running", "paused", "rolling-back", *ASKING}
 BAD = {"failed", "rejected", "rolled-back", "inconclusive", "timed-out"}
 NOT_ASKING = {
     "draft": Cause.DRAFT, "awaiting-approval": Cause.APPROVAL, "scheduled": Cause.SCHEDULE, "paused": Cause.PAUSE,
@@ -80,9 +80,8 @@ def test_a_rollout_that_ended_says_how():
     assert words(part=part(rollout="aborted")) == "rollout rollout-1 is aborted and asks nobody"
 
 
-@pytest.mark.parametrize("rollout", [one for one in RolloutState if one == "scheduled"])
-def test_a_scheduled_rollout_says_when(rollout):
-    assert why(part=part(rollout=rollout, starts_at=LATER))[0].until == LATER
+def test_a_scheduled_rollout_says_when():
+    assert why(part=part(rollout="scheduled", starts_at=LATER))[0].until == LATER
 
 
 def test_a_paused_rollout_says_nothing_of_a_time():
@@ -108,6 +107,14 @@ def test_a_device_that_is_control_is_told_so():
         "passed its health gate: bakes until 12:00"
     )
     assert causes(part=part(wave=3, present_wave=3, control=True)) == [Cause.TURN]
+
+
+def test_a_device_that_comes_while_its_wave_bakes_is_told_to_wait():
+    (found,) = why(part=part(wave=1, present_wave=1, bakes=True, gate="bakes until 12:00"))
+    assert found == Hindrance(
+        Cause.BAKE, "wave 2 of rollout rollout-1 bakes, and nobody is asked meanwhile: bakes until 12:00"
+    )
+    assert causes(part=part(wave=2, present_wave=1, bakes=True)) == [Cause.HEALTH_GATE]
 
 
 def test_a_paused_rollout_does_not_also_name_the_wave():
@@ -192,7 +199,8 @@ def test_a_device_that_has_the_model_bakes_while_its_rollout_is_open(rollout):
     if rollout not in BAKING:
         assert [one.cause for one in found] == [Cause.NONE]
         return
-    bakes = Hindrance(Cause.BAKE, "it runs the model; wave 2 of rollout rollout-1 must show itself: 240 of 200 inputs")
+    who = "it came late and" if rollout in ASKING - {"running"} else "wave 2 of rollout rollout-1"
+    bakes = Hindrance(Cause.BAKE, f"it runs the model; {who} must show itself: 240 of 200 inputs")
     assert bakes in found
     assert [one.cause for one in found] == ([Cause.PAUSE, Cause.BAKE] if rollout == "paused" else [Cause.BAKE])
 

@@ -1,10 +1,11 @@
 """The two tables: what is legal, what is not, and where everything ends."""
 
 import itertools
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 
 import pytest
 
+from edgeops import limits
 from edgeops.protocol.messages import Evidence, Reason, Report, UpdateState
 from edgeops.rollout import installation, rollout
 from edgeops.rollout.evidence import Fail, Pass, Proof, Wait
@@ -13,8 +14,12 @@ from edgeops.rollout.installation import (
     InstallationCommand,
     InstallationEvent,
     InstallationState,
+    Lasting,
+    counted,
     counters,
+    is_asked_again,
     is_final,
+    lasting,
     with_report,
 )
 from edgeops.rollout.policy import Policy
@@ -66,15 +71,110 @@ def test_a_paused_rollout_asks_nobody_and_does_not_pass_by_itself():
         assert not rollout.allows(RolloutState.PAUSED, event)
 
 
-@pytest.mark.parametrize("state", [RolloutState.FAILED, RolloutState.ABORTED])
-def test_an_ended_rollout_takes_no_event(state):
+ENDED = frozenset(RolloutState) - rollout.OPEN
+ABANDONED = ENDED - rollout.PASSED
+
+
+@pytest.mark.parametrize("state", sorted(ABANDONED))
+def test_a_rollout_that_ended_badly_takes_no_event(state):
     assert not any(rollout.allows(state, event) for event in RolloutEvent)
 
 
-def test_a_finished_rollout_only_asks_who_comes_late():
-    assert [event for event in RolloutEvent if rollout.allows(RolloutState.FINISHED, event)] == [
-        RolloutEvent.DEVICES_READY
-    ]
+@pytest.mark.parametrize("state", sorted(rollout.OPEN))
+def test_every_open_state_has_a_deadline_or_a_person_to_act(state):
+    waiting = rollout.waits_for(state)
+    assert waiting is not None
+    assert waiting.words
+    assert waiting.deadline or waiting.people
+    for event in (waiting.deadline, *waiting.people):
+        assert event is None or rollout.allows(state, event), event
+
+
+@pytest.mark.parametrize("state", sorted(ENDED))
+def test_what_has_ended_waits_for_nothing(state):
+    assert rollout.waits_for(state) is None
+
+
+@pytest.mark.parametrize("state", sorted(rollout.OPEN))
+def test_every_open_rollout_can_come_to_an_end(state):
+    seen, ahead = set(), {state}
+    while ahead:
+        seen |= ahead
+        ahead = {after for (before, _), (after, _) in rollout.TABLE.items() if before in ahead} - seen
+    assert seen & ENDED
+
+
+def test_every_state_is_reached_from_a_draft():
+    seen, ahead = set(), {RolloutState.DRAFT}
+    while ahead:
+        seen |= ahead
+        ahead = {after for (before, _), (after, _) in rollout.TABLE.items() if before in ahead} - seen
+    assert seen == set(RolloutState)
+
+
+def test_a_finished_rollout_goes_on_asking_and_may_be_taken_back():
+    assert {event for event in RolloutEvent if rollout.allows(RolloutState.FINISHED, event)} == {
+        RolloutEvent.DEVICES_READY,
+        RolloutEvent.RETRY,
+        RolloutEvent.REGRESSED,
+        RolloutEvent.GO_LIVE,
+        RolloutEvent.ROLL_BACK,
+    }
+
+
+def test_a_draft_begins_with_or_without_an_approval():
+    assert rollout.submitting(needs_approval=True) is RolloutEvent.ASK_APPROVAL
+    assert rollout.submitting(needs_approval=False) is RolloutEvent.SUBMIT
+
+
+def test_a_rollout_is_due_when_its_time_has_come_or_none_was_set():
+    assert rollout.is_due(None, NOW)
+    assert rollout.is_due(NOW, NOW)
+    assert not rollout.is_due(NOW.replace(hour=13), NOW)
+
+
+@pytest.mark.parametrize(
+    ("state", "roll_back", "holders", "event"),
+    [
+        (RolloutState.RUNNING, True, True, RolloutEvent.ROLL_BACK),
+        (RolloutState.RUNNING, True, False, RolloutEvent.WAVE_FAILED),
+        (RolloutState.RUNNING, False, True, RolloutEvent.WAVE_FAILED),
+        (RolloutState.LIVE, True, True, RolloutEvent.WAVE_FAILED),
+    ],
+)
+def test_a_wave_that_fails_is_taken_back_where_somebody_has_the_model(state, roll_back, holders, event):
+    assert rollout.failing(state, roll_back=roll_back, holders=holders) is event
+
+
+def test_a_live_rollout_that_loses_too_many_pauses_for_a_person():
+    after, command = rollout.step(Rollout(RolloutState.LIVE, 1, 2), RolloutEvent.WAVE_FAILED, reason="why")
+    assert (after.state, after.reason, command) == (RolloutState.PAUSED, "why", RolloutCommand.NONE)
+
+
+def test_what_has_just_finished_goes_live_or_tells_its_regressions():
+    finished = RolloutState.FINISHED
+    assert rollout.following(finished, continuous=True, regressed=1) is RolloutEvent.GO_LIVE
+    assert rollout.following(finished, continuous=False, regressed=1) is RolloutEvent.REGRESSED
+    assert rollout.following(finished, continuous=False, regressed=0) is None
+    assert rollout.following(RolloutState.RUNNING, continuous=True, regressed=1) is None
+
+
+def test_a_paused_rollout_goes_on_where_it_was():
+    assert rollout.resuming(passed=False) is RolloutEvent.RESUME
+    assert rollout.resuming(passed=True) is RolloutEvent.RESUME_LIVE
+
+
+def test_an_override_leads_to_the_next_wave_or_to_the_end():
+    assert rollout.overriding(FIRST_OF_TWO) is RolloutEvent.ADVANCE
+    assert rollout.overriding(LAST_OF_TWO) is RolloutEvent.ADVANCE_LAST
+    after, _ = rollout.step(Rollout(RolloutState.PAUSED, 0, 2, "why"), RolloutEvent.ADVANCE)
+    assert (after.state, after.wave, after.reason) == (RolloutState.RUNNING, 1, "")
+
+
+def test_taking_back_ends_with_the_devices_or_with_the_deadline():
+    for event in (RolloutEvent.TAKEN_BACK, RolloutEvent.EXPIRE):
+        after, _ = rollout.step(Rollout(RolloutState.ROLLING_BACK, 0, 2, "why"), event, reason="done")
+        assert (after.state, after.reason) == (RolloutState.ROLLED_BACK, "done")
 
 
 def test_an_illegal_event_is_a_bug_and_says_so():
@@ -95,13 +195,12 @@ def test_the_verdict_decides_the_event():
     assert rollout.event_of(Wait(NOW.replace(hour=13), "x"), FIRST_OF_TWO, NOW) is None
 
 
-def test_every_open_rollout_can_be_aborted_and_ends_on_a_failure():
-    for state, event in itertools.product(
-        rollout.OPEN, (RolloutEvent.ABORT, RolloutEvent.WAVE_FAILED, RolloutEvent.MODEL_WITHDRAWN)
-    ):
-        after, command = rollout.step(Rollout(state, 0, 2), event, reason="why")
-        assert after.state not in rollout.OPEN
-        assert command is RolloutCommand.WITHDRAW_OFFERS
+@pytest.mark.parametrize("state", sorted(rollout.OPEN - {RolloutState.ROLLING_BACK}))
+@pytest.mark.parametrize("event", [RolloutEvent.ABORT, RolloutEvent.SUPERSEDED, RolloutEvent.MODEL_WITHDRAWN])
+def test_every_open_rollout_can_be_ended_and_its_offers_are_taken_back(state, event):
+    after, command = rollout.step(Rollout(state, 0, 2), event, reason="why")
+    assert after.state in ABANDONED
+    assert command is RolloutCommand.WITHDRAW_OFFERS
 
 
 # -- installation -------------------------------------------------------------------------
@@ -145,21 +244,96 @@ def test_a_device_that_was_not_asked_cannot_end_it():
     assert {event for event in E if not isinstance(installation.step(S.PENDING, event), Illegal)} == {
         E.OFFER,
         E.WITHDRAW,
+        E.TIME_OUT,
     }
 
 
-def test_no_final_state_is_ever_left():
-    for (before, event), (after, _) in installation.TABLE.items():
-        if is_final(before):
-            assert after == before, event
+def test_only_the_server_leads_out_of_an_end():
+    of_server = {E.RETRY, E.PASS, E.RECALL, E.REGRESS}
+    left = {event for (before, event), (after, _) in installation.TABLE.items() if is_final(before) and after != before}
+    assert left == of_server
+
+
+def test_a_model_is_taken_back_from_devices_that_have_it_and_only_from_them():
+    taken = {state for state in S if not isinstance(installation.step(state, E.RECALL), Illegal)}
+    assert taken == {S.COMMITTED, S.HEALTHY, S.REGRESSED}
+    assert installation.step(S.HEALTHY, E.RECALL) == (S.ROLLED_BACK, InstallationCommand.RESTORE)
+
+
+def test_a_device_that_was_never_online_since_it_was_asked_is_asked_anew():
+    assert installation.step(S.OFFERED, E.MISS) == (S.RETRIED, InstallationCommand.RESTORE)
+    assert isinstance(installation.step(S.INSTALLING, E.MISS), Illegal)
+
+
+@pytest.mark.parametrize("state", sorted(installation.BAD))
+def test_whatever_ended_badly_can_be_asked_again(state):
+    assert installation.step(state, E.RETRY) == (S.RETRIED, InstallationCommand.NONE)
+
+
+@pytest.mark.parametrize("event", [E.COMMIT, E.FAIL, E.REJECT, E.ROLL_BACK, E.DOUBT, E.PROGRESS])
+def test_what_is_said_of_an_attempt_that_was_given_up_decides_nothing(event):
+    assert installation.step(S.RETRIED, event) == (S.RETRIED, InstallationCommand.NONE)
 
 
 def test_counters_of_a_wave_follow_its_installations():
     assert counters(S.PENDING, S.OFFERED) == {"offered": 1}
     assert counters(S.OFFERED, S.INSTALLING) == {}
     assert counters(S.INSTALLING, S.ROLLED_BACK) == {"failed": 1}
-    assert counters(S.TIMED_OUT, S.COMMITTED) == {"inconclusive": -1, "committed": 1}
+    assert counters(S.INSTALLING, S.TIMED_OUT) == {"failed": 1}
+    assert counters(S.TIMED_OUT, S.COMMITTED) == {"failed": -1, "committed": 1}
+    assert counters(S.COMMITTED, S.HEALTHY) == {}
+    assert counters(S.HEALTHY, S.REGRESSED) == {"committed": -1, "regressed": 1}
     assert counters(S.OFFERED, S.SUPERSEDED) == {"offered": -1}
+
+
+def test_a_device_that_is_asked_again_goes_on_counting_as_asked():
+    assert counters(S.FAILED, S.RETRIED) == {"failed": -1, "offered": -1}
+    assert counted(S.PENDING, again=True) == {"offered"}
+    assert counters(S.PENDING, S.OFFERED, again=True) == {}
+    assert counters(S.PENDING, S.TIMED_OUT, again=True) == {"failed": 1}
+    assert counters(S.PENDING, S.SUPERSEDED, again=True) == {"offered": -1}
+
+
+def test_every_reason_is_transient_permanent_or_no_end():
+    by_kind = {kind: {reason for reason in Reason if lasting(reason) is kind} for kind in Lasting}
+    assert by_kind[Lasting.TRANSIENT] == {Reason.FETCH, Reason.DISK, Reason.INCONCLUSIVE}
+    assert by_kind[Lasting.NO_END] == {Reason.NONE, Reason.NEWER, Reason.WINDOW, Reason.HELD}
+
+
+@pytest.mark.parametrize(
+    ("state", "reason", "attempt", "again"),
+    [
+        (S.FAILED, Reason.FETCH, 1, True),
+        (S.FAILED, Reason.DISK, 2, True),
+        (S.FAILED, Reason.DISK, 3, False),
+        (S.FAILED, Reason.GOLDEN, 1, False),
+        (S.ROLLED_BACK, Reason.INFERENCE, 1, False),
+        (S.INCONCLUSIVE, Reason.INCONCLUSIVE, 1, True),
+        (S.TIMED_OUT, Reason.NONE, 1, True),
+        (S.SUPERSEDED, Reason.DISK, 1, False),
+        (S.COMMITTED, Reason.FETCH, 1, False),
+    ],
+)
+def test_a_device_is_asked_again_where_that_may_help_and_tries_are_left(state, reason, attempt, again):
+    assert is_asked_again(state, reason, attempt=attempt, policy=Policy(retries=2)) is again
+
+
+def test_a_device_must_end_in_time_and_be_heard_in_between():
+    policy = Policy(offer_timeout=timedelta(minutes=15), progress_timeout=timedelta(minutes=10))
+    first = installation.asked(policy, NOW)
+    assert first.next == NOW + timedelta(minutes=10)
+    later = installation.heard(first, policy, NOW + timedelta(minutes=9), waits=False)
+    assert (later.next, later.asked_at) == (NOW + timedelta(minutes=15), NOW)
+
+
+def test_a_device_that_waits_for_its_window_gets_more_time_but_not_for_ever():
+    policy = Policy(offer_timeout=timedelta(minutes=15), progress_timeout=timedelta(minutes=10))
+    deadlines = installation.asked(policy, NOW)
+    at = NOW + timedelta(days=7)
+    waiting = installation.heard(deadlines, policy, at, waits=True)
+    assert waiting.ends_by == at + timedelta(minutes=15)
+    at = NOW + limits.LONGEST_HOLD
+    assert installation.heard(waiting, policy, at, waits=True).ends_by == at
 
 
 def test_a_way_through_the_table_adds_its_counters_up():

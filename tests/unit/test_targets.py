@@ -13,7 +13,7 @@ from edgeops.rollout.pins import Pin
 from fleet_server import targets
 from fleet_server.db import audit, devices, events, groups, pins, rollouts
 from fleet_server.db.events import EventKind
-from fleet_server.rollout_plans import Order, joiners, plan_rollout
+from fleet_server.rollout_plans import Order, plan_rollout
 from tests.unit.engine_rig import Fleet, digest_of
 
 
@@ -145,18 +145,6 @@ def test_a_device_that_runs_the_model_is_left_out(fleet):
         "dev-2": "ready",
     }
     assert planned(fleet, version=2).plan.totals()["ready"] == 3
-
-
-def test_who_joins_a_continuous_rollout_is_asked_of_the_fleet_as_it_is_now(fleet):
-    put_group(fleet, selector="label.hall=3")
-    targets.set_labels(fleet.database, "dev-0", {"hall": "3"}, set_by="me", now=fleet.now)
-    rollout = fleet.rollout(fleet.roll_out(selector="group=canaries"))
-    fleet.enrol("dev-9")
-    put_pin(fleet, "dev-2")
-    targets.set_labels(fleet.database, "dev-9", {"hall": "3"}, set_by="me", now=fleet.now)
-    targets.set_labels(fleet.database, "dev-2", {"hall": "3"}, set_by="me", now=fleet.now)
-    with fleet.database.read() as connection:
-        assert [one.id for one in joiners(connection, rollout, fleet.now)] == ["dev-0", "dev-9"]
 
 
 # -- groups

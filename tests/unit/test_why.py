@@ -10,6 +10,7 @@ from edgeops.rollout.pins import Pin
 from edgeops.rollout.policy import Policy
 from fleet_server import targets
 from fleet_server.db import devices
+from fleet_server.rollout_freeze import freeze
 from fleet_server.why import why
 from tests.unit.engine_rig import Fleet, digest_of
 
@@ -40,7 +41,7 @@ def test_a_device_of_a_later_wave_is_told_the_gate(fleet):
     ((cause, words),) = told(fleet, "dev-1")
     assert cause is Cause.HEALTH_GATE
     assert "it is in wave 2 of 2 of rollout " in words
-    assert words.endswith("wave 1 has not passed its health gate: 0 of 1 devices committed")
+    assert words.endswith("wave 1 has not passed its health gate: 0 of 1 device committed")
 
 
 def test_a_device_that_was_asked_is_told_what_it_said_last(fleet):
@@ -94,6 +95,25 @@ def test_bounds_of_the_policy_are_told(fleet):
     fleet.roll_out(waves=("100%",), policy=Policy(max_in_flight=1, rate_per_minute=1))
     held = set(causes(fleet, "dev-2"))
     assert held <= {Cause.MAX_IN_FLIGHT, Cause.RATE, Cause.DEVICE}
+
+
+def test_a_freeze_is_told_with_who_and_why(fleet):
+    fleet.roll_out()
+    freeze(fleet.database, by="ada", remark="holidays", now=fleet.now)
+    assert told(fleet, "dev-1")[0][0] is Cause.FREEZE
+    assert told(fleet, "dev-1")[0][1].endswith(" UTC: holidays")
+
+
+def test_a_device_that_bakes_is_told_what_its_wave_must_show(fleet):
+    fleet.roll_out(policy=Policy(bake=timedelta(hours=1)))
+    fleet.commit("dev-0")
+    fleet.report("dev-0", DeploymentState(deployment="gas", state=UpdateState.COMMITTED, active=digest_of(1)))
+    ((cause, words),) = told(fleet, "dev-0")
+    assert cause is Cause.BAKE
+    assert "wave 1 of rollout " in words
+    assert "1 of 1 device committed" in words
+    assert causes(fleet, "dev-1") == [Cause.HEALTH_GATE]
+    assert "bakes until" in told(fleet, "dev-1")[0][1]
 
 
 def test_a_removed_device_is_told_so(fleet):

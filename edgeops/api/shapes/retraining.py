@@ -33,6 +33,8 @@ class RetrainingPolicy(Answer):
     waves: tuple[str, ...]
     selector: str
     deployment: str | None = None
+    #: How long each wave shows itself; null = as any rollout.
+    bake: timedelta | None = None
     seed: int
 
 
@@ -54,6 +56,7 @@ class RetrainingPolicyRequest(Request):
     ] = None
     selector: Annotated[str, StringConstraints(min_length=1, max_length=2000)] | None = None
     deployment: Id | None = None
+    bake: timedelta | None = None
     seed: int | None = None
 
 
