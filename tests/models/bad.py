@@ -12,7 +12,7 @@ from pathlib import Path
 import msgspec
 import numpy as np
 
-from edgeops.artifact.manifest import Requirements
+from edgeops.artifact.manifest import Budgets, Requirements
 from edgeops.artifact.operators import operators
 from edgeops.artifact.package import open_artifact, package
 from edgeops.model.golden import make_golden
@@ -54,7 +54,10 @@ def bad_artifact(bad: Bad, *, name: str = "tiny", version: int = 1) -> bytes:
         path = Path(folder) / "model.tflite"
         path.write_bytes(tiny_artifact(name, version, "float32"))
         like = open_artifact(path)
-        manifest = msgspec.structs.replace(like.manifest, requirements=Requirements(ops=operators(tflite)))
+        # What they take shall be found by comparison, not by a limit in the file.
+        budgets = Budgets(p95_latency_ms=10_000.0, memory_bytes=256 * 2**20)
+        requirements = Requirements(ops=operators(tflite))
+        manifest = msgspec.structs.replace(like.manifest, requirements=requirements, budgets=budgets)
         golden = like.golden
         if bad not in _ANSWERS_NOTHING:
             path.write_bytes(package(tflite, manifest, reference=like.reference, golden=b"", card=like.card))

@@ -180,3 +180,38 @@ def test_an_answer_ends_with_the_process(tmp_path):
     path = tmp_path / "clock.json"
     Clock(path, now=lambda: 2_147_500_000.0, passed=lambda: 0.0).answered(TODAY)
     assert Clock(path, now=lambda: 2_147_500_000.0).present().year == 2038
+
+
+def _seconds(clock):
+    return lambda: clock["s"]
+
+
+def test_what_time_it_is_for_certain_is_the_servers_word_and_what_passed_since(tmp_path):
+    passed = {"s": 100.0}
+    clock = Clock(tmp_path / "clock.json", now=Source(IN_2038), passed=_seconds(passed))
+    clock.verified(EXPIRES, KEYS, epoch=1)
+    clock.told(TODAY, place=(1, 1, 1))
+    passed["s"] += 3600
+    assert clock.certain() == TODAY + timedelta(hours=1)
+    # An old word that comes late says nothing.
+    clock.told(TODAY - timedelta(days=1), place=(1, 1, 1))
+    assert clock.certain() == TODAY + timedelta(hours=1)
+
+
+def test_without_a_word_since_the_start_a_clock_that_was_not_lost_counts(tmp_path):
+    first = Clock(tmp_path / "clock.json", now=Source(TODAY))
+    first.verified(EXPIRES, KEYS, epoch=1)
+    first.told(TODAY, place=(1, 1, 1))
+    again = Clock(tmp_path / "clock.json", now=Source(TODAY + timedelta(minutes=5)))
+    assert again.certain() == TODAY + timedelta(minutes=5)
+
+
+def test_a_clock_behind_what_was_told_or_that_never_was_told_knows_nothing_for_certain(tmp_path):
+    assert Clock(tmp_path / "never.json", now=Source(TODAY)).certain() is None
+    first = Clock(tmp_path / "clock.json", now=Source(TODAY))
+    first.verified(EXPIRES, KEYS, epoch=1)
+    first.told(TODAY, place=(1, 1, 1))
+    lost = Clock(tmp_path / "clock.json", now=Source(TODAY - timedelta(seconds=1)))
+    assert lost.certain() is None
+    lost.told(TODAY + timedelta(days=1), place=(1, 2, 1))
+    assert abs(lost.certain() - (TODAY + timedelta(days=1))) < timedelta(minutes=1)

@@ -78,3 +78,16 @@ def test_disk_keeps_its_reserve(descriptor):
 
 def test_every_reason_is_given(descriptor):
     assert len(incompatibilities(descriptor, on(arch="mips", runtime="none", memory_bytes=0, disk_free_bytes=0))) == 3
+
+
+def test_a_column_that_the_deployments_source_lacks_is_named(descriptor):
+    facts = on(sensors={"gas": ("x1", "x2", "x3", "temperature"), "pump": ()})
+    assert incompatibilities(descriptor, facts, deployment="gas") == (
+        "the source of gas lacks x4, which the model reads",
+    )
+
+
+def test_of_a_source_that_offers_more_or_of_which_nothing_is_known_nothing_is_missing(descriptor):
+    facts = on(sensors={"gas": ("x4", "x3", "x2", "x1", "x0")})
+    for deployment in ("gas", "other", None):
+        assert incompatibilities(descriptor, facts, deployment=deployment) == ()
