@@ -275,6 +275,8 @@ SPOOLS_KEPT = 32
 RETENTION_INTERVAL = timedelta(hours=1)
 RETENTION_BATCH = 1_000
 ENROLMENT_TOKEN_LIFE = timedelta(hours=1)
+#: Each costs a slow hash.
+ENROLMENT_TOKENS_AT_ONCE = 100
 #: Of such a token, with the fingerprint of the CA behind it.
 MAX_TOKEN_LENGTH = 300
 JOB_TIMEOUT = timedelta(minutes=30)
@@ -355,6 +357,8 @@ MAX_GROUP_DEVICES = 10_000
 MAX_GROUPS = 1_000
 #: A rollout over fewer devices holds none back as control.
 CONTROL_FROM_DEVICES = 10
+#: A fleet in a file (`edgeops apply`).
+MAX_FLEET_FILE_BYTES = 1024 * 1024
 #: What the policy of a rollout may ask: spans, inferences of a trial, devices in a wave, retries of one device.
 MAX_POLICY_SPAN = timedelta(days=90)
 MAX_TRIAL_INFERENCES = 1_000_000
@@ -394,6 +398,18 @@ SHADOW_CPU = 0.1
 ASKED_AGAIN_AFTER = timedelta(minutes=10)
 #: The pause before a device is asked again.
 INSTALLATION_RETRY_AFTER = timedelta(minutes=1)
+#: A device that waits for its maintenance window, or is held by its owner, has this long: a week has every window.
+LONGEST_HOLD = timedelta(days=8)
+#: A draft that nobody submits, and a rollout that nobody approves, end after this.
+APPROVAL_TIMEOUT = timedelta(days=7)
+#: Devices are heard to have gone back within this, else the rollout names those that were not.
+ROLL_BACK_TIMEOUT = timedelta(minutes=30)
+#: The service clock: how often the link says that it hears devices, and silence of it that makes the clock stand still;
+#: how long it stands afterwards, so that devices are heard first; how often it is written down.
+HEARTBEAT_INTERVAL = timedelta(seconds=5)
+HEARTBEAT_MISSED = timedelta(seconds=30)
+GRACE_AFTER_OUTAGE = timedelta(minutes=2)
+CLOCK_KEPT_EVERY = timedelta(seconds=10)
 
 # -- one machine (`edgeops up`) -----------------------------------------------------
 #: A process that ended starts again after this, doubling with each of its ends within the span ...

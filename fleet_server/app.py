@@ -19,6 +19,7 @@ from edgeops.structs import learn_all
 from fleet_server.access import Access
 from fleet_server.api import (
     aliases,
+    audit,
     datasets,
     devices,
     drift,
@@ -26,6 +27,7 @@ from fleet_server.api import (
     events,
     evidence,
     fleet,
+    freeze,
     groups,
     health,
     incidents,
@@ -64,6 +66,7 @@ _NOUNS = (
     health,
     restoration,
     tokens,
+    audit,
     enrolment,
     transport,
     keys,
@@ -87,6 +90,7 @@ _NOUNS = (
     jobs,
     previews,
     rollouts,
+    freeze,
     evidence,
 )
 

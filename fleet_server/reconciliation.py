@@ -11,7 +11,7 @@ from datetime import datetime
 from edgeops import limits
 from edgeops.protocol.messages import DeploymentState, DesiredDeployment
 from edgeops.rollout.deviation import Deviation, agrees, deviation
-from edgeops.rollout.installation import InstallationState
+from edgeops.rollout.installation import HOLDING, InstallationState
 from fleet_server.db import devices, events, incidents, rollouts
 from fleet_server.db.database import Connection
 from fleet_server.db.devices import Device
@@ -19,7 +19,7 @@ from fleet_server.db.events import EventKind
 from fleet_server.db.incidents import Incident
 
 #: An installation that ended otherwise never ran what it was about.
-_PROVEN = frozenset({InstallationState.COMMITTED})
+_PROVEN = HOLDING | {InstallationState.REGRESSED}
 
 
 @dataclass(frozen=True, slots=True)

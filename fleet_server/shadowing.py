@@ -84,7 +84,9 @@ def _shows_itself(told: Shadowed) -> bool:
     """It was asked, and its health is not judged yet: that of its wave, or as a device that came late its own."""
     if told.state in _ASKED:
         return True
-    return told.state == InstallationState.COMMITTED and (told.rollout_state in OPEN and told.wave_is_open)
+    if told.state != InstallationState.COMMITTED:
+        return False
+    return told.is_judged_alone or (told.rollout_state in OPEN and told.wave_is_open)
 
 
 def _control(connection: Connection) -> dict[tuple[str, str], tuple[DesiredDeployment, Shadowing]]:

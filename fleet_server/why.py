@@ -2,12 +2,13 @@
 
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from typing import Any
 
 from edgeops.artifact.compatibility import incompatibilities
 from edgeops.protocol.messages import DeploymentState, Presence
 from edgeops.rollout.hindrance import Hindrance, Part, Situation, hindrances
 from edgeops.rollout.pins import Pin, forbidding
-from fleet_server.db import devices, models, parts, pins, rollouts
+from fleet_server.db import devices, models, offers, parts, pins, rollouts
 from fleet_server.db.database import Connection
 from fleet_server.db.devices import Device
 from fleet_server.db.rollouts import Installation, Rollout, Wave
@@ -50,7 +51,7 @@ def _situation(  # noqa: PLR0917 - what is known of one deployment, source by so
     pinned: tuple[Pin, ...],
     now: datetime,
 ) -> Situation:
-    known = {} if told is None else {"told": told.state, "reason": told.reason, "detail": told.detail}
+    known: dict[str, Any] = {} if told is None else {"told": told.state, "reason": told.reason, "detail": told.detail}
     return Situation(
         deployment=deployment,
         removed=device.removed_at is not None,
@@ -91,9 +92,9 @@ def _part(connection: Connection, installation: Installation, now: datetime) -> 
         control=waves[installation.wave].control,
         gate=_gate(rollout, waves[rollout.wave]),
         not_before=installation.not_before,
-        in_flight=parts.in_flight(connection, rollout.id),
+        in_flight=offers.in_flight(connection, rollout.id),
         max_in_flight=rollout.policy.max_in_flight,
-        asked_lately=parts.asked_since(connection, rollout.id, now - _MINUTE),
+        asked_lately=offers.offered_since(connection, rollout.id, now - _MINUTE),
         rate_per_minute=rollout.policy.rate_per_minute,
     )
 
@@ -101,7 +102,7 @@ def _part(connection: Connection, installation: Installation, now: datetime) -> 
 def _gate(rollout: Rollout, wave: Wave) -> str:
     """What the present wave has shown: the last verdict, or how far it came."""
     if wave.verdict is not None:
-        return wave.verdict["reason"]
+        return str(wave.verdict["reason"])
     if not wave.offered:
         return f"none of {wave.size} devices was asked yet"
     progress = f"{wave.committed} of {wave.offered} devices committed"

@@ -17,6 +17,7 @@ import httpx
 
 from edgeops import limits
 from edgeops.api import shapes
+from edgeops.api.auditing import AuditCalls
 from edgeops.api.roles import Role
 from edgeops.api.targets import Groups, Pins
 from edgeops.api.wire import Wire
@@ -62,6 +63,11 @@ class Client:
         #: Devices under names, and devices that stay on what they run.
         self.groups = Groups(self._wire)
         self.pins = Pins(self._wire)
+
+    @property
+    def audit(self) -> AuditCalls:
+        """The audit trail."""
+        return AuditCalls(self._wire)
 
     @property
     def url(self) -> str:
@@ -589,9 +595,9 @@ class Client:
 
     # -- rollouts
 
-    def rollouts(self) -> Iterator[shapes.Rollout]:
-        """All rollouts, newest first."""
-        return self._wire.pages("/rollouts", shapes.Page[shapes.Rollout])
+    def rollouts(self, *, deployment: str | None = None) -> Iterator[shapes.Rollout]:
+        """All rollouts, newest first; of one deployment, they are its history."""
+        return self._wire.pages("/rollouts", shapes.Page[shapes.Rollout], {"deployment": deployment})
 
     def rollout(self, rollout_id: str) -> shapes.Rollout:
         """One rollout with its waves."""
@@ -609,6 +615,9 @@ class Client:
         intent: str | None = None,
         policy: Mapping[str, Any] | None = None,
         continuous: bool | None = None,
+        draft: bool | None = None,
+        needs_approval: bool | None = None,
+        starts_at: datetime | None = None,
     ) -> shapes.Rollout:
         """Bring a published artifact to the devices that `to` selects, wave by wave."""
         body = {
@@ -621,6 +630,9 @@ class Client:
             "intent": intent,
             "policy": None if policy is None else dict(policy),
             "continuous": continuous,
+            "draft": draft,
+            "needs_approval": needs_approval,
+            "starts_at": None if starts_at is None else starts_at.isoformat(),
         }
         return self.order_rollout(_given(body))
 
@@ -635,9 +647,29 @@ class Client:
         query = {"cursor": cursor, "limit": limit}
         return self._wire.ask("POST", "/rollouts/preview", shapes.RolloutPreview, query=query, json=dict(order))
 
+    def direct_rollout(self, rollout_id: str, verb: str, **said: Any) -> shapes.Rollout:
+        """Order something of a rollout: submit, approve, deny, pause, resume, advance, abort, undo or retry.
+
+        `said` goes with it: a `remark`; `roll_back` to abort; `to` and `waves` to undo. The answer to undo and retry is
+        the rollout that asks devices.
+        """
+        return self._wire.post(f"/rollouts/{_segment(rollout_id)}/{verb}", shapes.Rollout, _given(said))
+
     def abort_rollout(self, rollout_id: str) -> shapes.Rollout:
         """Offer to no further device."""
-        return self._wire.post(f"/rollouts/{_segment(rollout_id)}/abort", shapes.Rollout)
+        return self.direct_rollout(rollout_id, "abort")
+
+    def freezing(self) -> shapes.Freezing:
+        """Whether devices are asked for anything new."""
+        return self._wire.get("/freeze", shapes.Freezing)
+
+    def freeze(self, *, remark: str = "") -> shapes.Freezing:
+        """Ask no device from now on."""
+        return self._wire.ask("PUT", "/freeze", shapes.Freezing, json={"remark": remark})
+
+    def thaw(self) -> shapes.Freezing:
+        """Ask devices again."""
+        return self._wire.ask("DELETE", "/freeze", shapes.Freezing)
 
     def evidence(self, rollout_id: str) -> shapes.Evidence:
         """What the waves of a rollout have shown."""

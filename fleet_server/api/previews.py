@@ -60,6 +60,9 @@ def order_of(wanted: RolloutRequest, *, created_by: str) -> Order:
         created_by=created_by,
         policy=wanted.policy,
         continuous=wanted.continuous,
+        draft=wanted.draft,
+        needs_approval=wanted.needs_approval,
+        starts_at=wanted.starts_at,
     )
 
 

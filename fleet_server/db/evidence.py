@@ -29,7 +29,7 @@ ArrivalKey = tuple[datetime, str, bytes, int]
 
 #: Rollouts whose waves show something, and of others the devices that came late.
 _SHOWING = tuple(OPEN)
-_LATE_IN = (RolloutState.FINISHED,)
+_LATE_IN = (RolloutState.FINISHED, RolloutState.FINISHED_WITH_REGRESSIONS)
 #: What a device that came late may be in while it shows something.
 _AT_WORK = (InstallationState.OFFERED, InstallationState.INSTALLING, InstallationState.COMMITTED)
 

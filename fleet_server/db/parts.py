@@ -1,10 +1,7 @@
-"""Reads the newest part that each deployment of a device has in a rollout, and how crowded that rollout is."""
-
-from datetime import datetime
+"""Reads the newest part that each deployment of a device has in a rollout."""
 
 from sqlalchemy import Connection, func, select
 
-from edgeops.rollout.installation import InstallationState
 from fleet_server.db import rollouts
 from fleet_server.db.rollouts import Installation
 from fleet_server.db.tables import installations
@@ -19,20 +16,3 @@ def newest_of(connection: Connection, device_id: str) -> dict[str, Installation]
     )
     found = [rollouts.get_installation(connection, name) for name in connection.execute(newest).scalars()]
     return {one.deployment: one for one in found if one is not None}
-
-
-def in_flight(connection: Connection, rollout_id: str) -> int:
-    """Devices that were asked and are at it."""
-    at_it = installations.c.state.in_([InstallationState.OFFERED, InstallationState.INSTALLING])
-    query = select(func.count()).select_from(installations).where(installations.c.rollout_id == rollout_id, at_it)
-    return connection.execute(query).scalar_one()
-
-
-def asked_since(connection: Connection, rollout_id: str, moment: datetime) -> int:
-    """Devices that were asked after a moment."""
-    query = (
-        select(func.count())
-        .select_from(installations)
-        .where(installations.c.rollout_id == rollout_id, installations.c.offered_at > moment)
-    )
-    return connection.execute(query).scalar_one()

@@ -28,6 +28,7 @@ from fleet_server.db.database import Database
 from fleet_server.link.allowance import Allowance, Share
 from fleet_server.link.blocks import Shelf
 from fleet_server.link.floods import FloodWatch
+from fleet_server.link.heartbeat import Heartbeat
 from fleet_server.link.ingestion import Ingestion
 from fleet_server.link.keyring import Keyring
 from fleet_server.link.meta import Library
@@ -110,6 +111,7 @@ def _run(config: ServerConfig, database: Database, allowance: Allowance, stoppin
     floods = FloodWatch(
         database, allowance=allowance, publish_accounts=partial(publish_accounts, config, database), stopping=stopping
     )
+    heartbeat = Heartbeat(database, broker=broker, commits=lambda: not ingestion.is_held_up, stopping=stopping)
     refusals = RefusalWatch(database, path=config.broker_log, stopping=stopping)
     for name, run in (
         ("ingestion", ingestion.run),
@@ -118,6 +120,7 @@ def _run(config: ServerConfig, database: Database, allowance: Allowance, stoppin
         ("silence", silence.run),
         ("floods", floods.run),
         ("refusals", refusals.run),
+        ("heartbeat", heartbeat.run),
     ):
         threads.start(name, run)
     broker.start(deliver)

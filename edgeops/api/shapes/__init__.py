@@ -4,6 +4,7 @@ Pydantic lives here and nowhere else. Answers ignore unknown fields, so that an 
 newer server; requests refuse them, so that a typing error is told. Times are aware and RFC 3339.
 """
 
+from edgeops.api.shapes.audit import AuditCheck, AuditEntry
 from edgeops.api.shapes.datasets import Dataset, DatasetRequest, Snapshot, Split
 from edgeops.api.shapes.devices import DeploymentReport, DesiredDeployment, Device, DeviceFacts
 from edgeops.api.shapes.drift import ChannelDrift, Drift, DriftFinding, QualityIssue
@@ -50,7 +51,17 @@ from edgeops.api.shapes.retraining import (
     RetrainingPolicyRequest,
     RetrainingRequest,
 )
-from edgeops.api.shapes.rollouts import Installation, Rollout, RolloutRequest, Wave
+from edgeops.api.shapes.rollouts import (
+    Freeze,
+    Freezing,
+    Installation,
+    Rollout,
+    RolloutAbort,
+    RolloutDecision,
+    RolloutRequest,
+    RolloutUndo,
+    Wave,
+)
 from edgeops.api.shapes.server import (
     Authorities,
     Authority,
@@ -104,6 +115,8 @@ __all__ = [
     "AliasRequest",
     "Answer",
     "Artifact",
+    "AuditCheck",
+    "AuditEntry",
     "Authorities",
     "Authority",
     "BrokerAccess",
@@ -132,6 +145,8 @@ __all__ = [
     "FeedbackRequest",
     "FieldProblem",
     "FleetHour",
+    "Freeze",
+    "Freezing",
     "Group",
     "GroupRequest",
     "Health",
@@ -177,8 +192,11 @@ __all__ = [
     "RetrainingPolicyRequest",
     "RetrainingRequest",
     "Rollout",
+    "RolloutAbort",
+    "RolloutDecision",
     "RolloutPreview",
     "RolloutRequest",
+    "RolloutUndo",
     "Run",
     "RunRequest",
     "Sample",

@@ -451,6 +451,9 @@ def _j_to_z() -> None:
         sa.Column("health", sa.LargeBinary(), nullable=True),
         sa.Column("attempt", sa.Integer(), nullable=False),
         sa.Column("not_before", sa.BigInteger(), nullable=True),
+        sa.Column("asked_at", sa.BigInteger(), nullable=True),
+        sa.Column("ends_by", sa.BigInteger(), nullable=True),
+        sa.Column("deadline_at", sa.BigInteger(), nullable=True),
         sa.Column("offered_at", sa.BigInteger(), nullable=True),
         sa.Column("updated_at", sa.BigInteger(), nullable=False),
         sa.Column("finished_at", sa.BigInteger(), nullable=True),
@@ -464,7 +467,9 @@ def _j_to_z() -> None:
         ),
         sa.PrimaryKeyConstraint("id"),
     )
+    op.create_index("ix_installations_deadline", "installations", ["deadline_at"], unique=False)
     op.create_index("ix_installations_device", "installations", ["device_id", "deployment", "updated_at"], unique=False)
+    op.create_index("ix_installations_offered", "installations", ["rollout_id", "offered_at"], unique=False)
     op.create_index("ix_installations_wave", "installations", ["rollout_id", "wave", "state"], unique=False)
     op.create_table(
         "runs",
