@@ -275,6 +275,8 @@ SPOOLS_KEPT = 32
 RETENTION_INTERVAL = timedelta(hours=1)
 RETENTION_BATCH = 1_000
 ENROLMENT_TOKEN_LIFE = timedelta(hours=1)
+#: Each costs a slow hash.
+ENROLMENT_TOKENS_AT_ONCE = 100
 #: Of such a token, with the fingerprint of the CA behind it.
 MAX_TOKEN_LENGTH = 300
 JOB_TIMEOUT = timedelta(minutes=30)
@@ -355,6 +357,8 @@ MAX_GROUP_DEVICES = 10_000
 MAX_GROUPS = 1_000
 #: A rollout over fewer devices holds none back as control.
 CONTROL_FROM_DEVICES = 10
+#: A fleet in a file (`edgeops apply`).
+MAX_FLEET_FILE_BYTES = 1024 * 1024
 #: What the policy of a rollout may ask: spans, inferences of a trial, devices in a wave, retries of one device.
 MAX_POLICY_SPAN = timedelta(days=90)
 MAX_TRIAL_INFERENCES = 1_000_000

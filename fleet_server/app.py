@@ -19,6 +19,7 @@ from edgeops.structs import learn_all
 from fleet_server.access import Access
 from fleet_server.api import (
     aliases,
+    audit,
     datasets,
     devices,
     drift,
@@ -65,6 +66,7 @@ _NOUNS = (
     health,
     restoration,
     tokens,
+    audit,
     enrolment,
     transport,
     keys,

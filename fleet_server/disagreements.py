@@ -112,7 +112,8 @@ class Disagreements:
             return 0
         with self._database.write() as connection:
             position = disagreements.sent(connection, rollout.id)
-            items = [_item(rollout, *fresh[place], position + number, now) for number, place in enumerate(order)]
+            chosen = [fresh[int(place)] for place in order]
+            items = [_item(rollout, *one, position + number, now) for number, one in enumerate(chosen)]
             label_queue.add(connection, items)
         return len(items)
 

@@ -230,7 +230,7 @@ def _require_some(found: Sequence[object], rollout: Rollout) -> None:
         raise ConflictError(f"no device of rollout {rollout.id} ended badly; nobody is left to ask again")
 
 
-def _note(connection: Connection, action: str, rollout: Rollout, by: By, **data: object) -> None:
+def _note(connection: Connection, action: str, rollout: Rollout, by: By, /, **data: object) -> None:
     audit.append(connection, by.name, action, rollout.id, dict(data), by.now, remark=by.remark)
 
 

@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from typing import Any
 
 from edgeops.artifact.compatibility import incompatibilities
 from edgeops.protocol.messages import DeploymentState, Presence
@@ -50,7 +51,7 @@ def _situation(  # noqa: PLR0917 - what is known of one deployment, source by so
     pinned: tuple[Pin, ...],
     now: datetime,
 ) -> Situation:
-    known = {} if told is None else {"told": told.state, "reason": told.reason, "detail": told.detail}
+    known: dict[str, Any] = {} if told is None else {"told": told.state, "reason": told.reason, "detail": told.detail}
     return Situation(
         deployment=deployment,
         removed=device.removed_at is not None,
@@ -101,7 +102,7 @@ def _part(connection: Connection, installation: Installation, now: datetime) -> 
 def _gate(rollout: Rollout, wave: Wave) -> str:
     """What the present wave has shown: the last verdict, or how far it came."""
     if wave.verdict is not None:
-        return wave.verdict["reason"]
+        return str(wave.verdict["reason"])
     if not wave.offered:
         return f"none of {wave.size} devices was asked yet"
     progress = f"{wave.committed} of {wave.offered} devices committed"

@@ -17,6 +17,7 @@ import httpx
 
 from edgeops import limits
 from edgeops.api import shapes
+from edgeops.api.auditing import AuditCalls
 from edgeops.api.roles import Role
 from edgeops.api.targets import Groups, Pins
 from edgeops.api.wire import Wire
@@ -62,6 +63,11 @@ class Client:
         #: Devices under names, and devices that stay on what they run.
         self.groups = Groups(self._wire)
         self.pins = Pins(self._wire)
+
+    @property
+    def audit(self) -> AuditCalls:
+        """The audit trail."""
+        return AuditCalls(self._wire)
 
     @property
     def url(self) -> str:

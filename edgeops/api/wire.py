@@ -110,6 +110,17 @@ class Wire:
         except (httpx.TransportError, httpx.InvalidURL) as error:
             raise UnreachableError(f"cannot follow {self.url}: {error}; is the server running there?") from error
 
+    def parts(self, path: str) -> Iterator[bytes]:
+        """A long answer, as it comes."""
+        try:
+            with self._http.stream("GET", path) as answer:
+                if not answer.is_success:
+                    answer.read()
+                    raise _error(self.url, answer)
+                yield from answer.iter_bytes()
+        except (httpx.TransportError, httpx.InvalidURL) as error:
+            raise UnreachableError(f"{self.url} broke off: {error}; ask again") from error
+
     def event(self, message: Message) -> shapes.Event:
         """What such a message says."""
         try:

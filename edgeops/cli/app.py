@@ -10,6 +10,8 @@ import typer
 
 from edgeops import __version__
 from edgeops.cli import (
+    apply,
+    audit,
     backup,
     dataset,
     demo,
@@ -56,12 +58,14 @@ app.add_typer(retrain.app, name="retrain")
 app.add_typer(devices.app, name="devices")
 app.add_typer(group.app, name="group")
 app.command("why")(why.why)
+app.command("apply")(apply.apply)
 app.add_typer(quarantine.app, name="quarantine")
 app.add_typer(incident.app, name="incident")
 app.add_typer(telemetry.app, name="telemetry")
 app.add_typer(job.app, name="job")
 app.add_typer(key.app, name="key")
 app.add_typer(token.app, name="token")
+app.add_typer(audit.app, name="audit")
 app.command("backup")(backup.backup)
 app.command("restore")(backup.restore)
 

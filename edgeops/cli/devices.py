@@ -190,7 +190,7 @@ def predictions(
 def token(
     client: Client,
     *,
-    count: Annotated[int, typer.Option(min=1, max=1000, help="One token a device.")] = 1,
+    count: Annotated[int, typer.Option(min=1, max=limits.ENROLMENT_TOKENS_AT_ONCE, help="One token a device.")] = 1,
     as_json: AsJson = False,
 ) -> None:
     """One-time tokens, each enrols one device."""

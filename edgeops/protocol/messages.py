@@ -388,7 +388,7 @@ class Shadowing(Body, frozen=True, kw_only=True):
     share: Annotated[float, msgspec.Meta(ge=0.0, le=1.0)]
     #: Of one processor core, what the shadow may take.
     cpu: Annotated[float, msgspec.Meta(ge=0.0, le=1.0)]
-    #: From the commit on; the trial always has it.
+    #: From the commit on, or since a newer desired state asked for it again; the trial always has it.
     for_ms: Count
     #: Telemetry windows close after this while it lasts.
     window_ms: Annotated[int, msgspec.Meta(ge=1_000, le=3_600_000)]

@@ -137,10 +137,14 @@ class Publication:
         snapshot, timestamp = current.snapshot, current.timestamp
         snapshot.signed.version += 1
         written = self._sign_and_write(current, snapshot, f"{snapshot.signed.version}.snapshot.json", now)
-        timestamp.signed.version += 1
         timestamp.signed.snapshot_meta = MetaFile.from_data(snapshot.signed.version, written, ["sha256"])
-        self._sign_and_write(current, timestamp, "timestamp.json", now)
+        self.write_timestamp(current, now)
         self._storage.forget_before(current.versions())
+
+    def write_timestamp(self, current: Current, now: datetime) -> None:
+        """Sign the timestamp alone."""
+        current.timestamp.signed.version += 1
+        self._sign_and_write(current, current.timestamp, "timestamp.json", now)
 
     # -- below
 

@@ -28,6 +28,7 @@ from edgeops.artifact.manifest import auto_model
 from edgeops.errors import ConfigError, ConflictError, InputError
 from edgeops.protocol.keys import PublicKey, SigningKey, write_private_key
 from edgeops.protocol.topics import is_id
+from edgeops.trust.anchor import anchor_in, write_anchor
 from edgeops.trust.change import Base, Change, check_shape, is_signed, is_target_path, read_base, sign, signatures
 from edgeops.trust.custody import ROLES, key_file
 from edgeops.trust.delegation import ROLE_PREFIX, Delegation, within
@@ -35,6 +36,7 @@ from edgeops.trust.draft import Draft
 from edgeops.trust.publication import Publication
 from edgeops.trust.signers import by_id, prepare, promote
 from edgeops.trust.storage import Current, Storage
+from edgeops.trust.trail import Anchor
 
 
 @dataclass(frozen=True, slots=True)
@@ -178,6 +180,24 @@ class Repository:
             else:
                 return False
         return True
+
+    def anchor(self, anchor: Anchor, now: datetime) -> bool:
+        """Sign where the audit trail stands, in the timestamp; False = it says so already, or the clock is wrong.
+
+        Raises:
+            ConfigError: too few timestamp keys are on this machine.
+        """
+        with self._alone(now) as current:
+            if anchor_in(current.timestamp.signed) == anchor or _is_wrong(now, current.root):
+                return False
+            self._publication.require(current, (Timestamp.type,))
+            write_anchor(current.timestamp.signed, anchor)
+            self._publication.write_timestamp(current, now)
+        return True
+
+    def anchored(self) -> Anchor | None:
+        """Where the audit trail stood when the timestamp of today was signed."""
+        return anchor_in(self._storage.load().timestamp.signed)
 
     def renew(self, now: datetime) -> None:
         """Sign targets, snapshot and timestamp for the whole of their lives, before the targets key goes away.
@@ -351,9 +371,12 @@ class Repository:
 
 def _is_due(metadata: Metadata[Any], root: Metadata[Root], now: datetime) -> bool:
     left, life = metadata.signed.expires - now, limits.SIGNED_LIFE[metadata.signed.type]
-    # Before the root was signed it is now that is wrong: a machine without a clock battery, before it heard the time.
-    is_now_wrong = now < root.signed.expires - limits.SIGNED_LIFE[Root.type] - limits.CLOCKS_DIFFER
-    return bool(left < life / 2 or (left > life + limits.CLOCKS_DIFFER and not is_now_wrong))
+    return bool(left < life / 2 or (left > life + limits.CLOCKS_DIFFER and not _is_wrong(now, root)))
+
+
+def _is_wrong(now: datetime, root: Metadata[Root]) -> bool:
+    """Whether it is before the root was signed: a machine without a clock battery, before it heard the time."""
+    return bool(now < root.signed.expires - limits.SIGNED_LIFE[Root.type] - limits.CLOCKS_DIFFER)
 
 
 def _is_published(change: Change, today: Base) -> bool:

@@ -80,4 +80,10 @@ def _editions(response: Response, if_match: _IfMatch = None) -> Editions:
     return Editions(frozenset(one[2] for one in found if one and not one[1]), response)
 
 
+def _shown(response: Response) -> Editions:
+    return Editions(None, response)
+
+
 EditionsOf = Annotated[Editions, Depends(_editions)]
+#: For who reads or creates: there is nothing yet that somebody may have seen otherwise.
+ShownEdition = Annotated[Editions, Depends(_shown)]

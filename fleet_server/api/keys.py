@@ -15,6 +15,13 @@ from fleet_server.db import settings
 
 router = APIRouter(prefix="/keys", tags=["trust"], dependencies=[VIEWER], route_class=Act)
 
+_CHANGE = {
+    "requestBody": {
+        "required": True,
+        "content": {"application/octet-stream": {"schema": {"type": "string", "format": "binary"}}},
+    }
+}
+
 
 @router.get("")
 def list_keys(server: ServerOf) -> Keys:
@@ -38,7 +45,7 @@ def make_next_key(server: ServerOf, _caller: Admin, wanted: NextKeyRequest) -> N
     return NextKey(role=wanted.role, public_hex=public.hex, epoch=epoch)
 
 
-@router.post("/changes", response_model=Submitted)
+@router.post("/changes", response_model=Submitted, openapi_extra=_CHANGE)
 async def submit_change(server: ServerOf, caller: Operator, request: Request, once: OnceOf) -> Submitted | Response:
     """Publish a change that enough people signed; the body is its file. Harmless to repeat."""
     data = await request.body()

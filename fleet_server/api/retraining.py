@@ -17,7 +17,7 @@ from edgeops.api.shapes import (
 from edgeops.errors import NotFoundError
 from edgeops.learning.triggers import RetrainPolicy, read_policy
 from fleet_server.api.callers import VIEWER, Operator
-from fleet_server.api.editions import EditionsOf, edition_of
+from fleet_server.api.editions import EditionsOf, ShownEdition, edition_of
 from fleet_server.api.once import Act
 from fleet_server.api.pages import PagingOf
 from fleet_server.api.server import Server, ServerOf
@@ -29,7 +29,7 @@ router = APIRouter(tags=["retraining"], route_class=Act)
 
 
 @router.get("/models/{name}/retraining/policy", dependencies=[VIEWER])
-def read_retraining_policy(server: ServerOf, editions: EditionsOf, name: str) -> RetrainingPolicy:
+def read_retraining_policy(server: ServerOf, editions: ShownEdition, name: str) -> RetrainingPolicy:
     """How a model is retrained."""
     with server.database.read() as connection:
         _require_model(connection, name)

@@ -23,7 +23,7 @@ from fleet_server import engine
 from fleet_server import rollout_orders as orders
 from fleet_server.access import Identity
 from fleet_server.api.callers import VIEWER, Approver, Operator
-from fleet_server.api.editions import Editions, EditionsOf
+from fleet_server.api.editions import Editions, EditionsOf, ShownEdition
 from fleet_server.api.once import Act
 from fleet_server.api.pages import PagingOf
 from fleet_server.api.previews import order_of
@@ -39,7 +39,7 @@ SaidToUndo = Annotated[RolloutUndo | None, Body()]
 
 
 @router.post("", status_code=201)
-def create_rollout(server: ServerOf, caller: Operator, editions: EditionsOf, wanted: RolloutRequest) -> Rollout:
+def create_rollout(server: ServerOf, caller: Operator, editions: ShownEdition, wanted: RolloutRequest) -> Rollout:
     """Begin to bring a published artifact to the devices that `to` selects, wave by wave."""
     order = order_of(wanted, created_by=caller.name)
     return _read(server, editions, engine.create_rollout(server.database, order, server.now()))
@@ -55,7 +55,7 @@ def list_rollouts(server: ServerOf, *, paging: PagingOf, deployment: str | None 
 
 
 @router.get("/{rollout_id}", dependencies=[VIEWER])
-def read_rollout(server: ServerOf, editions: EditionsOf, rollout_id: str) -> Rollout:
+def read_rollout(server: ServerOf, editions: ShownEdition, rollout_id: str) -> Rollout:
     """One rollout with its waves."""
     return _read(server, editions, rollout_id)
 
@@ -206,11 +206,11 @@ def _rollout(rollout: rollouts.Rollout, waves: Sequence[rollouts.Wave]) -> Rollo
         selector=rollout.selector,
         intent=rollout.intent,
         policy=msgspec.to_builtins(rollout.policy),
+        continuous=rollout.continuous,
         state=rollout.state,
         reason=rollout.reason,
         wave=rollout.wave,
         revision=rollout.revision,
-        continuous=rollout.continuous,
         needs_approval=rollout.needs_approval,
         approved_by=rollout.approved_by,
         starts_at=rollout.starts_at,

@@ -1,61 +1,19 @@
 """The audit trail: decisions of people and policies, append-only, each entry chained to the one before.
 
-Changing, removing or inserting an entry breaks every hash after it. A cut-off tail is only seen by
-someone who kept the last hash elsewhere, which is why `head` exists. Device transitions are ordinary
-events and not here.
+How the chain holds, and who sees a cut-off tail, is in `edgeops.trust.trail`. Device transitions are ordinary events
+and not here.
 """
 
-import hashlib
-from dataclasses import dataclass
+from collections.abc import Iterator
 from datetime import datetime
 from typing import Any
 
-import msgspec
-from sqlalchemy import Connection, select
+from sqlalchemy import Connection, func, select
 
+from edgeops.trust.trail import GENESIS, Anchor, Broken, Contradicted, Entry, Intact, check_trail, hash_of
 from fleet_server.db.tables import audit
 
-#: What the first entry is chained to.
-GENESIS = "sha256:" + "0" * 64
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Entry:
-    """One decision."""
-
-    id: int
-    at: datetime
-    #: Who: the name of a token, or of a policy.
-    actor: str
-    #: What, as `noun.verb`.
-    action: str
-    #: Of what.
-    subject: str
-    remark: str
-    data: dict[str, Any]
-    previous_hash: str
-    hash: str
-
-    def is_sound(self) -> bool:
-        """Whether the hash is that of the entry's content."""
-        return self.hash == _hash(
-            self.previous_hash, self.at, self.actor, self.action, self.subject, self.remark, self.data
-        )
-
-
-@dataclass(frozen=True, slots=True)
-class Intact:
-    """The chain holds."""
-
-    entries: int
-    head: str
-
-
-@dataclass(frozen=True, slots=True)
-class Broken:
-    """The chain breaks at one entry: that one or the one before was changed, added or removed."""
-
-    entry: int
+__all__ = ["GENESIS", "Broken", "Contradicted", "Entry", "Intact"]
 
 
 def append(  # noqa: PLR0917 - in the order of a sentence: who did what to what, and when
@@ -79,7 +37,7 @@ def append(  # noqa: PLR0917 - in the order of a sentence: who did what to what,
             remark=remark,
             data=data,
             previous_hash=previous,
-            hash=_hash(previous, now, actor, action, subject, remark, data),
+            hash=hash_of(previous, now, actor, action, subject, remark, data),
         )
     )
 
@@ -97,16 +55,24 @@ def page(connection: Connection, *, after: int | None = None, limit: int) -> tup
     return tuple(Entry(**row._mapping) for row in connection.execute(query))  # noqa: SLF001 - SQLAlchemy's public name
 
 
-def verify(connection: Connection) -> Intact | Broken:
-    """Recompute the whole chain."""
-    previous, entries = GENESIS, 0
+def following(connection: Connection, after: int, *, limit: int) -> tuple[Entry, ...]:
+    """The next entries behind the id `after`, oldest first."""
+    query = select(audit).where(audit.c.id > after).order_by(audit.c.id).limit(limit)
+    return tuple(Entry(**row._mapping) for row in connection.execute(query))  # noqa: SLF001 - SQLAlchemy's public name
+
+
+def oldest_first(connection: Connection) -> Iterator[Entry]:
+    """The whole trail, one entry at a time."""
     for row in connection.execute(select(audit).order_by(audit.c.id)):
-        entry = Entry(**row._mapping)  # noqa: SLF001 - SQLAlchemy's public name
-        if entry.previous_hash != previous or not entry.is_sound():
-            return Broken(entry.id)
-        previous, entries = entry.hash, entries + 1
-    return Intact(entries, previous)
+        yield Entry(**row._mapping)  # noqa: SLF001 - SQLAlchemy's public name
 
 
-def _hash(*fields: Any) -> str:
-    return "sha256:" + hashlib.sha256(msgspec.json.encode(fields, order="sorted")).hexdigest()
+def anchor(connection: Connection) -> Anchor:
+    """Where the trail stands now."""
+    entries = connection.execute(select(func.count()).select_from(audit)).scalar() or 0
+    return Anchor(entries=entries, head=head(connection))
+
+
+def verify(connection: Connection, anchored: Anchor | None = None) -> Intact | Broken | Contradicted:
+    """Recompute the whole chain, and hold it against what was signed of it."""
+    return check_trail(oldest_first(connection), anchored)

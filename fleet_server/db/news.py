@@ -24,7 +24,7 @@ class News(Protocol):
     def tells(self) -> bool:
         """Whether it would say now; who waits looks more seldom then."""
 
-    def subscribe(self, wake: Callable[[], None]) -> Callable[[], None]:
+    def subscribe(self, wake: Callable[[], object]) -> Callable[[], None]:
         """Have `wake` called, on a thread of this, when something was written; the end of that."""
 
     def close(self) -> None:
@@ -36,7 +36,7 @@ class Polling:
 
     tells = False
 
-    def subscribe(self, wake: Callable[[], None]) -> Callable[[], None]:  # noqa: ARG002 - the protocol's
+    def subscribe(self, wake: Callable[[], object]) -> Callable[[], None]:  # noqa: ARG002 - the protocol's
         """Never called."""
         return lambda: None
 

@@ -2,7 +2,7 @@
 
 SQLite has one writer at a time, and the stores rely on it. Here a write takes a lock of its chain first
 (`pg_advisory_xact_lock`), at READ COMMITTED: every statement after it sees all that was committed before the lock was
-had, and nobody else writes until it is given back with the commit (docs/adr, one writer at a time on PostgreSQL). A
+had, and nobody else writes until it is given back with the commit (docs/adr/00xx-one-writer-at-a-time). A
 read is REPEATABLE READ, which is one moment for all its statements.
 
 The driver is loaded here and nowhere else. Passwords come from where libpq finds them (PGPASSWORD, PGPASSFILE), never
@@ -108,7 +108,7 @@ class Listening:
 
     def __init__(self, url: str) -> None:
         self._url = url
-        self._wakes: set[Callable[[], None]] = set()
+        self._wakes: set[Callable[[], object]] = set()
         self._connection: psycopg.Connection[Any] | None = None
         self._stop = threading.Event()
         self._thread = threading.Thread(target=self._run, name="news", daemon=True)
@@ -119,7 +119,7 @@ class Listening:
         """Whether it is connected."""
         return self._connection is not None
 
-    def subscribe(self, wake: Callable[[], None]) -> Callable[[], None]:
+    def subscribe(self, wake: Callable[[], object]) -> Callable[[], None]:
         """Have `wake` called at every write to control; the end of that."""
         self._wakes.add(wake)
         return lambda: self._wakes.discard(wake)

@@ -26,6 +26,9 @@ LEAST_ROLE = {
     # No role but a device's pass opens it (test_ranges).
     ("GET", "/blobs/{name}"): None,
     ("GET", "/api/v1/restorations"): Role.VIEWER,
+    ("GET", "/api/v1/audit"): Role.VIEWER,
+    ("GET", "/api/v1/audit/export"): Role.VIEWER,
+    ("GET", "/api/v1/audit/verify"): Role.VIEWER,
     ("GET", "/api/v1/keys"): Role.VIEWER,
     ("GET", "/api/v1/keys/today"): Role.VIEWER,
     ("POST", "/api/v1/keys/next"): Role.ADMIN,

@@ -11,7 +11,7 @@ from edgeops.api.shapes.shape import Answer, Request
 class EnrolmentTokensRequest(Request):
     """How many one-time enrolment tokens are wanted."""
 
-    count: Annotated[int, Field(ge=1, le=1000)] = 1
+    count: Annotated[int, Field(ge=1, le=limits.ENROLMENT_TOKENS_AT_ONCE)] = 1
 
 
 class EnrolmentToken(Answer):

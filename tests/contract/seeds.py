@@ -1,0 +1,141 @@
+"""Ids that exist, for calls that a machine makes up: what an OpenAPI link would give, for every operation."""
+
+import secrets
+from pathlib import Path
+
+from edgeops.api.roles import Role
+from edgeops.protocol.keys import SigningKey
+from edgeops.protocol.messages import Intent
+from edgeops.rollout.candidate import Candidate
+from edgeops.rollout.policy import Policy
+from edgeops.rollout.rollout import RolloutState
+from edgeops.rollout.waves import Wave
+from edgeops.trust.change import encode_change, sign
+from edgeops.trust.draft import Draft
+from edgeops.trust.repository import Repository
+from edgeops.trust.signers import by_id
+from fleet_server.db import devices, rollouts
+from fleet_server.db.identifiers import new_id
+from tests.contract.loop_rig import DEVICES, LoopRig
+from tests.contract.trained import DATASET, add_dataset
+from tests.unit.drift_rig import DEPLOYMENT, digest
+
+MODEL = {"name": "tiny"}
+VERSION = {"name": "tiny", "version": 1}
+
+
+class SeededRig(LoopRig):
+    """An API over a fleet, data and decisions; `seed` says what makes a call to an operation succeed."""
+
+    def __init__(self, folder: Path):
+        super().__init__(folder)
+        add_dataset(self.config, self.database, self.now)
+        self.fleet.round()
+        self.sample = self.add_samples(count=6)
+        self.retraining = self.operator.retrain("tiny", labels=3).id
+        self.job = self.operator.train("tiny-rows", "tiny").id
+        self.change = self._change()
+
+    def seed(self, method, path):
+        """Parameters and body of a good call, or None where any call that fits the document is one."""
+        made = {
+            ("POST", "/enrol"): lambda: {"body": self._newcomer()},
+            ("DELETE", "/devices/{device_id}"): lambda: {"path": {"device_id": self._device()}},
+            ("POST", "/devices/{device_id}/release"): lambda: {"path": {"device_id": self._device(quarantined=True)}},
+            ("DELETE", "/tokens/{token_id}"): lambda: {"path": {"token_id": self._token()}},
+            ("POST", "/keys/changes"): lambda: {"body": self.change},
+            ("POST", "/keys/next"): lambda: {"body": {"role": "fleet"}},
+            ("POST", "/datasets"): lambda: {"body": {"name": "pumps", "label": "y", "file": b"x,y\n1,a\n"}},
+            ("POST", "/runs"): lambda: {"body": {"dataset": DATASET, "model": "tiny"}},
+            ("POST", "/labels"): lambda: {"body": {"labels": [{"sample_id": self.sample[0], "label": "red"}]}},
+            ("POST", "/labels/csv"): lambda: {"query": {}, "body": f"sample_id,label\n{self.sample[1]},red\n".encode()},
+            ("POST", "/models/{name}/feedback"): lambda: {"path": MODEL, "body": self._feedback()},
+            ("POST", "/models/{name}/retrainings"): lambda: {"path": MODEL, "body": self._next_retraining()},
+            ("POST", "/retrainings/{retraining_id}/cancel"): lambda: {"path": {"retraining_id": self._retraining()}},
+            ("PUT", "/models/{name}/retraining/policy"): lambda: {"path": MODEL, "headers": {}, "body": {"labels": 5}},
+            ("PUT", "/models/{name}/aliases/{alias}"): lambda: {
+                "path": {"name": "tiny", "alias": "champion"},
+                "body": {"version": 1},
+            },
+            ("POST", "/models/{name}/drift/check"): lambda: {"path": MODEL, "query": {}},
+            ("GET", "/models/{name}/drift"): lambda: {"path": MODEL, "query": {}},
+            ("POST", "/rollouts"): lambda: {"headers": {}, "body": self._order()},
+            ("POST", "/rollouts/{rollout_id}/abort"): lambda: {"path": {"rollout_id": self._rollout()}, "headers": {}},
+            ("GET", "/samples/{sample_id}"): lambda: {"path": {"sample_id": self.sample[0]}},
+            ("GET", "/jobs/{job_id}"): lambda: {"path": {"job_id": self.job}},
+            ("GET", "/runs/{run_id}"): lambda: {"path": {"run_id": "run-1"}},
+            ("GET", "/datasets/{name}/rows"): lambda: {"path": {"name": DATASET}, "query": {}},
+            ("GET", "/datasets/{name}"): lambda: {"path": {"name": DATASET}},
+            ("GET", "/retrainings/{retraining_id}"): lambda: {"path": {"retraining_id": self.retraining}},
+        }.get((method, path.removeprefix("/api/v1")))
+        return made() if made else self._by_names(path)
+
+    def _by_names(self, path):
+        known = {
+            "name": "tiny",
+            "version": 1,
+            "variant": "int8",
+            "device_id": DEVICES[0],
+            "rollout_id": "" if "{rollout_id}" not in path else self._rollout(),
+        }
+        return {"path": {name: value for name, value in known.items() if f"{{{name}}}" in path}, "query": {}}
+
+    # -- things that a call uses up
+
+    def _device(self, *, quarantined=False):
+        device_id = self.enrol_device(f"spare-{secrets.token_hex(6)}")
+        if quarantined:
+            with self.database.write() as connection:
+                devices.quarantine(connection, device_id, reason="two sessions", now=self.now)
+        return device_id
+
+    def _token(self):
+        return self.second.create_token("spare", Role.VIEWER).id
+
+    def _newcomer(self):
+        return {
+            "token": self.second.enrolment_tokens()[0].token,
+            "name": "pump",
+            "hardware": "board",
+            "public_key": SigningKey.generate().public.hex,
+        }
+
+    def _retraining(self):
+        for one in self.second.retrainings("tiny"):
+            if not one.finished_at:
+                return one.id
+        return self.second.retrain("tiny", labels=3).id
+
+    def _next_retraining(self):
+        for one in self.second.retrainings("tiny"):
+            if not one.finished_at:
+                self.second.cancel_retraining(one.id)
+        return {"labels": 3}
+
+    def _feedback(self):
+        return {"device_id": DEVICES[0], "deployment": DEPLOYMENT, "input_id": "0", "label": "red"}
+
+    def _order(self):
+        """For a device that runs nothing yet, so that it is left to ask."""
+        device_id = f"fresh-{secrets.token_hex(6)}"
+        self.fleet.enrol(device_id, version=2)
+        return {"model": "tiny", "version": 1, "deployment": DEPLOYMENT, "to": f"id={device_id}"}
+
+    def _rollout(self):
+        with self.database.write() as connection:
+            one = rollouts.Rollout(
+                id=new_id("rollout", self.now), model="tiny", version=1, variant="int8", digest=digest(),
+                target="models/tiny/1-int8.json", deployment=DEPLOYMENT, selector="all", intent=Intent.IMPROVE,
+                policy=Policy(), state=RolloutState.RUNNING, created_by="ann", created_at=self.now,
+            )  # fmt: skip
+            rollouts.add(connection, one, [Wave((Candidate(id=DEVICES[0], name=DEVICES[0], online=True),))])
+        return one.id
+
+    def _change(self):
+        """Signed by all who must, and published: to send it again is harmless."""
+        repository = Repository.open(self.config.repository, self.config.keys)
+        draft = Draft(repository.base(), self.now)
+        draft.list({"models/other/1-int8.json": b"{}"})
+        change = draft.finish()
+        sign(change, by_id(self.config.keys))
+        return encode_change(change)
