@@ -44,6 +44,7 @@ from fleet_server.api import (
     tokens,
     transport,
     tuf,
+    webhooks,
 )
 from fleet_server.api.bodies import FORM_OVERHEAD_BYTES, BodyLimit
 from fleet_server.api.feed import EventFeed
@@ -79,6 +80,7 @@ _NOUNS = (
     retraining,
     samples,
     jobs,
+    webhooks,
     rollouts,
 )
 

@@ -19,6 +19,7 @@ import httpx
 from edgeops import limits
 from edgeops.api import shapes
 from edgeops.api.auditing import AuditCalls
+from edgeops.api.hooks import WebhookCalls
 from edgeops.api.roles import Role
 from edgeops.api.wire import Wire
 from edgeops.errors import (
@@ -64,6 +65,11 @@ class Client:
     def audit(self) -> AuditCalls:
         """The audit trail."""
         return AuditCalls(self._wire)
+
+    @property
+    def webhooks(self) -> WebhookCalls:
+        """Who else is told what happens."""
+        return WebhookCalls(self._wire)
 
     @property
     def url(self) -> str:

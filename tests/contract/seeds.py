@@ -35,6 +35,8 @@ class SeededRig(LoopRig):
         self.retraining = self.operator.retrain("tiny", labels=3).id
         self.job = self.operator.train("tiny-rows", "tiny").id
         self.change = self._change()
+        self.config.webhook_hosts.write_text("hooks.example\n")
+        self.webhook = self._webhook()
 
     def seed(self, method, path):
         """Parameters and body of a good call, or None where any call that fits the document is one."""
@@ -61,6 +63,8 @@ class SeededRig(LoopRig):
             ("GET", "/models/{name}/drift"): lambda: {"path": MODEL, "query": {}},
             ("POST", "/rollouts"): lambda: {"headers": {}, "body": self._order()},
             ("POST", "/rollouts/{rollout_id}/abort"): lambda: {"path": {"rollout_id": self._rollout()}, "headers": {}},
+            ("POST", "/webhooks"): lambda: {"body": self._receiver()},
+            ("DELETE", "/webhooks/{webhook_id}"): lambda: {"path": {"webhook_id": self._webhook()}},
             ("GET", "/samples/{sample_id}"): lambda: {"path": {"sample_id": self.sample[0]}},
             ("GET", "/jobs/{job_id}"): lambda: {"path": {"job_id": self.job}},
             ("GET", "/runs/{run_id}"): lambda: {"path": {"run_id": "run-1"}},
@@ -76,6 +80,7 @@ class SeededRig(LoopRig):
             "version": 1,
             "variant": "int8",
             "device_id": DEVICES[0],
+            "webhook_id": self.webhook,
             "rollout_id": "" if "{rollout_id}" not in path else self._rollout(),
         }
         return {"path": {name: value for name, value in known.items() if f"{{{name}}}" in path}, "query": {}}
@@ -88,6 +93,14 @@ class SeededRig(LoopRig):
             with self.database.write() as connection:
                 devices.quarantine(connection, device_id, reason="two sessions", now=self.now)
         return device_id
+
+    def _webhook(self):
+        return self.second.webhooks.add(**self._receiver()).id
+
+    def _receiver(self):
+        for one in list(self.second.webhooks.list())[8:]:
+            self.second.webhooks.remove(one.id)
+        return {"url": "https://hooks.example/edgeops", "kinds": ["rollout."]}
 
     def _token(self):
         return self.second.create_token("spare", Role.VIEWER).id

@@ -57,7 +57,8 @@ class Caller:
         try:
             case.validate_response(answer, checks=self._checks, headers=self._headers)
         except (Exception, BaseExceptionGroup) as error:  # noqa: BLE001 - each is told in the end
-            self.failures[key] += [str(one)[:900] for one in getattr(error, "exceptions", [error])]
+            said = case.as_curl_command()
+            self.failures[key] += [f"{said}: {str(one)[:900]}" for one in getattr(error, "exceptions", [error])]
 
     def play(self, key, cases, *, count, grown):
         """So many calls that a strategy makes."""
@@ -100,6 +101,8 @@ def test_no_call_that_the_document_allows_or_forbids_breaks_it(rig):
     print(
         caller.calls.total(), "calls, least good:", sorted((round(share, 2), *key) for key, share in shares.items())[:9]
     )
-    assert not caller.failures, {key: (len(each), each[:2]) for key, each in caller.failures.items()}
+    for key, each in caller.failures.items():
+        print(*key, len(each), each[0])
+    assert not caller.failures, sorted(caller.failures)
     assert {key: share for key, share in shares.items() if share < LEAST_GOOD} == {}
     assert caller.calls.total() >= LEAST_CALLS

@@ -82,6 +82,7 @@ from edgeops.api.shapes.telemetry import (
     TelemetryWindow,
 )
 from edgeops.api.shapes.tokens import NewToken, Token, TokenRequest
+from edgeops.api.shapes.webhooks import Delivery, Webhook, WebhookRequest
 
 __all__ = [
     "ATTEMPTS",
@@ -99,6 +100,7 @@ __all__ = [
     "ChannelSummary",
     "Dataset",
     "DatasetRequest",
+    "Delivery",
     "DeploymentReport",
     "DesiredDeployment",
     "Device",
@@ -168,6 +170,8 @@ __all__ = [
     "TokenRequest",
     "Version",
     "Wave",
+    "Webhook",
+    "WebhookRequest",
     "WithdrawRequest",
     "checked",
     "read",

@@ -6,6 +6,7 @@ is announced in `events` in the same transaction.
 
 from fleet_server.db.tables.loop import findings, label_queue, labels, nominations, retrain_policies, retrainings
 from fleet_server.db.tables.models import aliases, artifacts, datasets, jobs, models, runs, snapshots, versions
+from fleet_server.db.tables.receivers import deliveries, webhooks
 from fleet_server.db.tables.records import marks, predictions, quarantine, rollups, samples, spools, windows
 from fleet_server.db.tables.rollouts import installations, rollouts, waves
 from fleet_server.db.tables.schema import control, telemetry
@@ -21,6 +22,7 @@ __all__ = [
     "broker_accounts",
     "control",
     "datasets",
+    "deliveries",
     "desired",
     "device_groups",
     "device_keys",
@@ -52,5 +54,6 @@ __all__ = [
     "telemetry",
     "versions",
     "waves",
+    "webhooks",
     "windows",
 ]
