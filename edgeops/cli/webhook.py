@@ -20,7 +20,10 @@ WebhookId = Annotated[str, typer.Argument(metavar="WEBHOOK", help="Its id, as `w
 @connected
 def add(
     client: Client,
-    url: Annotated[str, typer.Argument(help="Where; its host must be in webhooks.allow of the server's data folder.")],
+    receiver: Annotated[
+        str,
+        typer.Argument(metavar="URL", help="Where; its host must be in webhooks.allow of the server's data folder."),
+    ],
     *,
     kind: Annotated[
         list[str] | None, typer.Option(help="Only such events: rollout.changed, or rollout. for all; repeatable.")
@@ -28,7 +31,7 @@ def add(
     as_json: AsJson = False,
 ) -> None:
     """Tell a receiver what happens from now on; prints the public key that it checks signatures with."""
-    added = client.webhooks.add(url, kind or ())
+    added = client.webhooks.add(receiver, kind or ())
     if as_json:
         print_json(added)
         return
