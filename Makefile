@@ -24,9 +24,10 @@ test-data: ## what needs the public research data (EDGEOPS_TEST_DATA or ../share
 	@.ci/setup check
 	@python -m pytest -q -m data
 
-test-all: ## all tests
+test-all: ## all tests, and once more on PostgreSQL what stands on a database
 	@.ci/setup check
 	@python -m pytest -q
+	@EDGEOPS_TEST_DATABASE=postgresql python -m pytest -q tests/unit tests/contract tests/property
 
 conformance: ## the public TUF conformance suite, from a checkout: TUF_CONFORMANCE=DIR
 	@.ci/setup check

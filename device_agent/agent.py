@@ -26,8 +26,10 @@ from device_agent.events import is_told
 from device_agent.facts import device_facts, resident_bytes
 from device_agent.fetch import BlockFetch, MetaFetch
 from device_agent.hearing import Hearing
+from device_agent.holds import read_holds
+from device_agent.labels import read_labels
 from device_agent.link import Arrived, Broker, Connected, Disconnected, Link, LinkEvent, NotBelieved
-from device_agent.owner import Configured, Feeding, Owner
+from device_agent.owner import Configured, Feeding, Instructed, Owner
 from device_agent.pacing import Backoff
 from device_agent.probe import one_at_a_time, run_probe
 from device_agent.pump import Pump
@@ -49,7 +51,7 @@ from edgeops.errors import EdgeOpsError, MessageError, PlatformError
 from edgeops.model.runtime import runtime_facts
 from edgeops.protocol import messages
 from edgeops.protocol.keys import read_private_key
-from edgeops.protocol.messages import Ack, Command, Credit, Desired, MetaPart, Wish
+from edgeops.protocol.messages import Ack, Command, Credit, Desired, DeviceFacts, MetaPart, Wish
 from edgeops.protocol.topics import Block, Down, DownKind, UpKind
 from edgeops.structs import learn_all
 
@@ -73,7 +75,7 @@ class _Nudge:
     """Something changed somewhere: look."""
 
 
-_Event = Connected | Disconnected | NotBelieved | Arrived | _Nudge | Configured | Feeding
+_Event = Connected | Disconnected | NotBelieved | Arrived | _Nudge | Configured | Instructed | Feeding
 
 
 class Agent:
@@ -161,17 +163,27 @@ class Agent:
             trust=self._trust,
             meta=self._meta,
             blocks=self._blocks,
-            facts=lambda: device_facts(state.path),
+            facts=self._facts,
+            now=self._clock.certain,
             submit=self._worker.submit,
             probe=one_at_a_time(run_probe),
             has_disk=self._has_disk,
             reserve_bytes=reserve_bytes(os.environ),
         )
-        self._deployments = Deployments(state, surroundings, self._tray, on_change=self._nudge, watchdog=self._watchdog)
+        #: What the owner calls the device by.
+        self._labels = read_labels(state)
+        self._deployments = Deployments(
+            state,
+            surroundings,
+            self._tray,
+            on_change=self._nudge,
+            watchdog=self._watchdog,
+            holds=read_holds(state),
+        )
         #: A desired state that is heard and not yet stored by every deployment.
         self._unfinished: Desired | None = None
         self._carry_out_s = self._ticked_s = 0.0
-        self._reporter = Reporter(self._uplink, facts=lambda: device_facts(state.path))
+        self._reporter = Reporter(self._uplink, facts=self._facts)
         self._control = self._open_control()
 
     # -- life ---------------------------------------------------------------------------
@@ -288,7 +300,7 @@ class Agent:
 
     # -- the main thread --------------------------------------------------------------------
 
-    def _handle(self, event: _Event) -> None:
+    def _handle(self, event: _Event) -> None:  # noqa: C901 - one case an event
         match event:
             case Connected():
                 self._failed_connects = 0
@@ -307,6 +319,9 @@ class Agent:
                 if event.stopped:
                     self._deployments.end_feed(event.deployment)
                 self._deployments.configured(event.deployment)
+            case Instructed():
+                self._labels = read_labels(self._state)
+                self._deployments.hold(read_holds(self._state))
             case Feeding():
                 self._take_feed(event)
             case _Nudge():
@@ -396,11 +411,15 @@ class Agent:
         self._reporter.report(
             desired=max([self._downlink.desired, *self._deployments.marks()]),
             deployments=self._deployments.states(),
+            named=(self._labels, self._deployments.sensors()),
             hindrance=self._deployments.hindrance,
             counters=self._all_counters,
             refusals=self._hearing.refusals,
             now_s=time.monotonic(),
         )
+
+    def _facts(self) -> DeviceFacts:
+        return device_facts(self._state.path, labels=self._labels, sensors=self._deployments.sensors())
 
     # -- what is told about it -----------------------------------------------------------------
 

@@ -31,7 +31,7 @@ from device_agent.config import (
     write_deployment,
 )
 from edgeops import __version__, limits
-from edgeops.errors import ConfigError, EdgeOpsError, NotFoundError, UnreachableError
+from edgeops.errors import ConfigError, ConflictError, EdgeOpsError, NotFoundError, UnreachableError
 from edgeops.exits import exit_code
 from edgeops.threads import multiply_in_one_thread
 
@@ -223,8 +223,59 @@ def _status(options: argparse.Namespace) -> int:
             f"  {deployment['deployment']}: {active[:19]} {deployment['state']}, source {deployment['source']}, "
             f"{deployment['source_rows']} rows, {deployment['errors']} errors, p95 {deployment['latency_p95_us']} us"
         )
-        if deployment["detail"]:
-            print(f"    {deployment['detail']}")
+        for line in (deployment["hold"], deployment["detail"]):
+            if line:
+                print(f"    {line}")
+        if deployment["instead_of"]:
+            print(f"    {deployment['instead_of'][:19]} was committed, and is damaged or gone from this disk")
+    return 0
+
+
+def _hold(options: argparse.Namespace) -> int:
+    from device_agent.holds import read_holds, write_holds  # noqa: PLC0415
+    from edgeops.update.leave import Hold  # noqa: PLC0415
+
+    state, name = _state(options), options.deployment
+    read_device(state)
+    if name is not None:
+        state.deployment(name)
+    if len(options.reason) > limits.MAX_HOLD_REASON_LENGTH:
+        raise ConfigError(f"a reason of {len(options.reason)} characters; give {limits.MAX_HOLD_REASON_LENGTH} at most")
+    write_holds(state, read_holds(state).held(name, Hold(reason=options.reason)))
+    _instruct(state)
+    _say(f"no update of {name or 'this device'} begins until: edgeops-agent release{f' {name}' if name else ''}")
+    return 0
+
+
+def _release(options: argparse.Namespace) -> int:
+    from device_agent.holds import read_holds, write_holds  # noqa: PLC0415
+
+    state, name = _state(options), options.deployment
+    read_device(state)
+    holds = read_holds(state)
+    if name is not None and name not in holds.deployments and holds.device is not None:
+        raise ConflictError(f"the whole device is held ({holds.device.words}); release that: edgeops-agent release")
+    write_holds(state, holds.released(name))
+    _instruct(state)
+    _say(f"updates of {name or 'this device'} may begin")
+    return 0
+
+
+def _label(options: argparse.Namespace) -> int:
+    from device_agent.labels import parse_labels, read_labels, write_labels  # noqa: PLC0415
+
+    state = _state(options)
+    read_device(state)
+    before = read_labels(state)
+    unknown = [key for key in options.remove if key not in before]
+    if unknown:
+        raise NotFoundError(f"this device has no label {', '.join(unknown)}; it has {', '.join(before) or 'none'}")
+    labels = {key: value for key, value in before.items() if key not in options.remove} | parse_labels(options.labels)
+    if labels != before:
+        write_labels(state, labels)
+        _instruct(state)
+    for key, value in sorted(labels.items()):
+        print(f"{key}={value}")
     return 0
 
 
@@ -280,6 +331,16 @@ def _tell(state: StateFolder, what: str, deployment: str) -> None:
 
     try:
         ask(state.socket, {"do": what, "deployment": deployment})
+    except UnreachableError:
+        _say(f"no agent runs here; this takes effect with: edgeops-agent --state {state.path} run")
+
+
+def _instruct(state: StateFolder) -> None:
+    """A running agent looks at what concerns the whole device; without one it waits on disk."""
+    from device_agent.control import ask  # noqa: PLC0415
+
+    try:
+        ask(state.socket, {"do": "instructed"})
     except UnreachableError:
         _say(f"no agent runs here; this takes effect with: edgeops-agent --state {state.path} run")
 
@@ -393,6 +454,8 @@ def parser() -> argparse.ArgumentParser:
 
     _add_mqtt_command(commands)
 
+    _add_owner_commands(commands)
+
     command = commands.add_parser("status", help="what a running agent does")
     command.add_argument("--json", action="store_true")
     command.set_defaults(act=_status)
@@ -421,6 +484,23 @@ def _add_mqtt_command(commands: "argparse._SubParsersAction[argparse.ArgumentPar
         "--safe", type=float, metavar="NUMBER", help="the answer while no model answers; default: null"
     )
     command.set_defaults(act=_mqtt)
+
+
+def _add_owner_commands(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
+    """What the owner has to say about the device as a whole."""
+    command = commands.add_parser("hold", help="let no update begin here, whatever the server wants")
+    command.add_argument("deployment", nargs="?", metavar="DEPLOYMENT", help="only of this one; default: of all")
+    command.add_argument("--reason", default="", metavar="TEXT", help="told to the server and shown there")
+    command.set_defaults(act=_hold)
+
+    command = commands.add_parser("release", help="let updates begin again")
+    command.add_argument("deployment", nargs="?", metavar="DEPLOYMENT", help="only of this one; default: all holds")
+    command.set_defaults(act=_release)
+
+    command = commands.add_parser("label", help="name this device for selectors of rollouts, or show its labels")
+    command.add_argument("labels", nargs="*", metavar="KEY=VALUE", help="site=plant-1 says where it stands")
+    command.add_argument("--remove", action="append", default=[], metavar="KEY")
+    command.set_defaults(act=_label)
 
 
 def _add_artifact_commands(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:

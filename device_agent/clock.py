@@ -49,6 +49,8 @@ class Clock:
         self._passed = passed
         #: What the server answered, less what had passed by then; until the process ends, or the floor falls.
         self._answered: datetime | None = None
+        #: What the server said of itself, likewise.
+        self._told: datetime | None = None
         self._lock = threading.Lock()
         #: Files set aside since this process started.
         self.damaged = 0
@@ -77,6 +79,17 @@ class Clock:
         answered = self._answered
         return self.now() if answered is None else answered + timedelta(seconds=self._passed())
 
+    def certain(self) -> datetime | None:
+        """What time it is, for what shall happen at a time of day; None = nobody knows.
+
+        The last word of the server and what passed since; without one in this process the system's clock, unless it
+        is behind what the server said before: then it was lost, and how far it is behind is not known.
+        """
+        if self._told is not None:
+            return self._told + timedelta(seconds=self._passed())
+        alone = self.alone()
+        return alone if alone >= self._known.at and self._known.at > floor.NEVER else None
+
     def now_s(self) -> int:
         """`now` in Unix seconds."""
         return int(self.now().timestamp())
@@ -88,12 +101,15 @@ class Clock:
 
     def answered(self, at: datetime) -> None:
         """The server was asked what time it is, and its answer is proven (`edgeops.trust.moment`)."""
-        self._answered = at - timedelta(seconds=self._passed())
+        self._answered = self._told = at - timedelta(seconds=self._passed())
         self._take(partial(floor.answered, at=at))
 
     def told(self, at: datetime, *, place: Place) -> None:
         """A verified message of the server says that it was sent at this time."""
+        is_news = place > self._known.place
         self._take(partial(floor.told, at=at, place=place))
+        if is_news and self._known.place == place:
+            self._told = at - timedelta(seconds=self._passed())
 
     def verified(self, expires: Mapping[str, int], timestamp_keys: Sequence[str], *, epoch: int) -> None:
         """TUF metadata was verified: when each role's ends (Unix seconds), and which keys may speak of the time now.
@@ -104,7 +120,7 @@ class Clock:
         if floor.is_fallen(self._known.keys, timestamp_keys):
             _log.info("clock.floor-fell", extra={"floor": str(self.floor)})
             # It was proven under a fleet key that may be in the same hands.
-            self._answered = None
+            self._answered = self._told = None
         self._take(partial(floor.verified, ends=ends, keys=timestamp_keys, epoch=epoch))
 
     def _take(self, change: Callable[[Floor], Floor]) -> None:

@@ -67,6 +67,16 @@ class StateFolder:
         return self.path / "clock.json"
 
     @property
+    def holds(self) -> Path:
+        """What the owner lets no update begin on."""
+        return self.path / "holds.json"
+
+    @property
+    def labels(self) -> Path:
+        """What the owner calls the device by."""
+        return self.path / "labels.json"
+
+    @property
     def trust(self) -> Path:
         """The TUF client's folder."""
         return self.path / "trust"

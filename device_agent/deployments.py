@@ -16,6 +16,7 @@ from pathlib import Path
 
 from device_agent.config import Deployment, Replay, StateFolder, read_deployment
 from device_agent.feed import Feed, Wiring
+from device_agent.holds import Holds
 from device_agent.nomination import Nominations
 from device_agent.pool import Pooled
 from device_agent.sinks.jsonl import JsonlSink
@@ -63,8 +64,10 @@ class Deployments:
         *,
         on_change: Callable[[], None],
         watchdog: Watchdog,
+        holds: Holds | None = None,
     ) -> None:
-        """`on_change` is called from any thread, when an update machine moved."""
+        """`on_change` is called from any thread, when an update machine moved; `holds` are the owner's."""
+        self._holds = holds or Holds()
         self._watchdog = watchdog
         self._state = state
         self._around = surroundings
@@ -187,6 +190,16 @@ class Deployments:
         if deployed is not None:
             deployed.updates.settle()
 
+    def hold(self, holds: Holds) -> None:
+        """The owner changed what is held."""
+        self._holds = holds
+        for name, deployed in self:
+            deployed.updates.hold(holds.of(name))
+
+    def sensors(self) -> dict[str, tuple[str, ...]]:
+        """By deployment, the columns that its source offers, as far as that is known; safe in any thread."""
+        return {name: deployed.feed.offered for name, deployed in self if deployed.feed.offered is not None}
+
     def states(self) -> tuple[DeploymentState, ...]:
         """For the reported state."""
         return tuple(deployed.updates.state() for _, deployed in self)
@@ -256,6 +269,7 @@ class Deployments:
                 folder,
                 surroundings=replace(self._around, submit=worker.submit, turned=pulse.beat),
                 on_change=lambda: self._changed(name),
+                hold=self._holds.of(name),
             )
         except BaseException:
             worker.close(_STOP_TIMEOUT_S)

@@ -6,14 +6,25 @@ Reads /proc; decides nothing.
 import platform
 import resource
 import shutil
+from collections.abc import Mapping, Sequence
+from functools import cache
 from pathlib import Path
 
+from edgeops import __version__, limits
 from edgeops.model.runtime import runtime_facts
 from edgeops.protocol.messages import DeviceFacts
 
 
-def device_facts(folder: Path) -> DeviceFacts:
-    """What a model must fit on; `folder` is where slots are kept."""
+def device_facts(
+    folder: Path, *, labels: Mapping[str, str] | None = None, sensors: Mapping[str, Sequence[str]] | None = None
+) -> DeviceFacts:
+    """What a model must fit on.
+
+    Args:
+        folder: where slots are kept.
+        labels: what the owner calls the device by.
+        sensors: by deployment, the columns that its source offers.
+    """
     runtime, version = runtime_facts()
     return DeviceFacts(
         arch=platform.machine(),
@@ -22,7 +33,26 @@ def device_facts(folder: Path) -> DeviceFacts:
         python=platform.python_version(),
         memory_bytes=_memory_bytes(),
         disk_free_bytes=shutil.disk_usage(folder).free,
+        agent_version=__version__,
+        os=_system(),
+        labels=dict(labels or {}),
+        sensors={name: tuple(columns) for name, columns in (sensors or {}).items() if _can_be_told(columns)},
     )
+
+
+def _can_be_told(columns: Sequence[str]) -> bool:
+    """What does not fit into a report is left out, and counts as not known."""
+    return len(columns) <= limits.MAX_SENSORS and all(len(name) <= limits.MAX_FACT_LENGTH for name in columns)
+
+
+@cache
+def _system() -> str:
+    """As os-release(5) names it; what changes it restarts the machine."""
+    try:
+        release = platform.freedesktop_os_release()
+    except OSError:
+        return platform.system().lower()
+    return f"{release['ID']} {release.get('VERSION_ID', '')}".strip()[: limits.MAX_FACT_LENGTH]
 
 
 def resident_bytes() -> int:

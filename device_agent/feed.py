@@ -111,6 +111,8 @@ class Feed:
         #: A live source that waits to be turned to, and why the present one shall end.
         self._attached: tuple[str, Source] | None = None
         self._detached: str | None = None
+        #: Columns that the present source offers; None = that is not known.
+        self.offered: tuple[str, ...] | None = None
         self._questions: SimpleQueue[_Question] = SimpleQueue()
         self._selected: tuple[str, ...] | None = None
         self._pacer = Pacer(None)
@@ -253,6 +255,7 @@ class Feed:
         self.core.use_source(position, lambda at: msgspec.msgpack.encode(Checkpoint(run, at)))
         self._let_go(reason)
         self._source = source
+        self.offered = None if source is None else source.offers()
         self._selected = None
         self._pacer = Pacer(rate_hz)
         self._retry = Backoff()

@@ -26,6 +26,11 @@ class Configured:
 
 
 @dataclass(frozen=True, slots=True)
+class Instructed:
+    """The owner changed what concerns the device as a whole: holds, labels."""
+
+
+@dataclass(frozen=True, slots=True)
 class Feeding:
     """The owner feeds a deployment from a stream; whoever waits hears whether a model is there."""
 
@@ -43,7 +48,7 @@ class Owner:
         state: StateFolder,
         *,
         status: Callable[[], Mapping[str, Any]],
-        tell: Callable[[Configured | Feeding], None],
+        tell: Callable[[Configured | Instructed | Feeding], None],
     ) -> None:
         """`status` is what the agent says of itself; `tell` puts an event into its queue."""
         self._state = state
@@ -63,11 +68,16 @@ class Owner:
                 self._state.deployment(name)
                 self._tell(Configured(name, stopped=what == "stop"))
                 return {"ok": True}
+            case {"do": "instructed"}:
+                self._tell(Instructed())
+                return {"ok": True}
             case {"do": "feed", "deployment": str(name), "header": list() | None as header, "line": int(line)}:
                 self._state.deployment(name)
                 return {"waiting": not self._take_stream(name, connection, header, line)}
             case _:
-                raise MessageError(f"unknown request {str(request)[:200]}; known: status, reload, stop, feed")
+                raise MessageError(
+                    f"unknown request {str(request)[:200]}; known: status, reload, stop, instructed, feed"
+                )
 
     def _take_stream(self, name: str, connection: socket.socket, header: Sequence[object] | None, line: int) -> bool:
         """Hand a stream to its deployment; whether a model is there to answer it."""

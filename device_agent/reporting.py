@@ -23,7 +23,7 @@ class Reporter:
     def __init__(self, uplink: Uplink, *, facts: Callable[[], DeviceFacts]) -> None:
         self._uplink = uplink
         self._facts = facts
-        #: What was told last: desired mark, deployments and what hinders.
+        #: What was told last: desired mark, deployments, what the owner named, and what hinders.
         self._told: tuple[object, ...] | None = None
         self._told_refusals = 0
         self._told_s = 0.0
@@ -37,6 +37,7 @@ class Reporter:
         *,
         desired: tuple[int, int],
         deployments: tuple[DeploymentState, ...],
+        named: object,
         hindrance: str,
         counters: Callable[[], Mapping[str, int]],
         refusals: int,
@@ -44,9 +45,11 @@ class Reporter:
     ) -> bool:
         """Tell the state if it is due; whether it was told. `counters` are asked only then.
 
+        `named` is what of the facts changes by the owner's hand: it is told at once.
+
         `refusals` counts messages that were not believed; the counters say why.
         """
-        state = (desired, deployments, hindrance)
+        state = (desired, deployments, named, hindrance)
         age_s = now_s - self._told_s
         quiet_s = _COUNTERS_S if refusals == self._told_refusals else _REFUSALS_S
         if self._told == state and age_s < quiet_s:

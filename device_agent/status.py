@@ -40,6 +40,8 @@ def deployment_status(name: str, deployed: Deployed) -> dict[str, Any]:
         "shadow": None if feed.core.shadow is None else feed.core.shadow.charge.digest,
         "reason": state.reason,
         "detail": state.detail or totals.detail,
+        "hold": state.hold,
+        "instead_of": state.instead_of,
         "source": feed.source_state,
         "source_rows": feed.core.source_rows,
         "errors": totals.errors,

@@ -7,6 +7,7 @@ deployment's folder, and decide nothing: which step comes when is `edgeops.updat
 from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
+from datetime import datetime
 from pathlib import Path
 from threading import Lock
 
@@ -26,6 +27,7 @@ from edgeops.artifact.package import open_artifact
 from edgeops.digest import digest_file, digest_hex, write_atomically
 from edgeops.errors import ArtifactError
 from edgeops.protocol.messages import DeviceFacts, Reason
+from edgeops.rollout.maintenance import unknown_zone
 from edgeops.trust.frames import FailureKind
 from edgeops.update.events import (
     Event,
@@ -55,6 +57,10 @@ def _nobody_watches() -> None:
     """For surroundings without a watchdog."""
 
 
+def _nobody_knows() -> None:
+    """For surroundings without a clock."""
+
+
 @dataclass(frozen=True, slots=True)
 class Surroundings:
     """What all deployments of a device share."""
@@ -75,6 +81,8 @@ class Surroundings:
     has_disk: bool = True
     #: Disk that stays free beside an artifact.
     reserve_bytes: int = limits.DISK_RESERVE_BYTES
+    #: What time it is for certain, for maintenance windows; None = that is not known.
+    now: Callable[[], datetime | None] = _nobody_knows
     #: Held from the look at what is free until it is taken, so that no two deployments count on the same bytes.
     room: Lock = field(default_factory=Lock)
 
@@ -109,7 +117,8 @@ class _Vouched:
 class Steps:
     """The slow steps of one deployment."""
 
-    def __init__(self, folder: Path, slots: Slots, surroundings: Surroundings) -> None:
+    def __init__(self, deployment: str, folder: Path, slots: Slots, surroundings: Surroundings) -> None:
+        self._deployment = deployment
         self._folder = folder / "fetch"
         self._slots = slots
         self._around = surroundings
@@ -122,7 +131,7 @@ class Steps:
             if not isinstance(outcome, _Vouched):
                 return outcome
             self._forget_others(candidate.digest)
-            reasons = incompatibilities(outcome.descriptor, self._around.facts())
+            reasons = self._misfits(update, outcome.descriptor)
             if reasons:
                 return Refused(Reason.INCOMPATIBLE, "; ".join(reasons))
             shortage = self._claim(outcome.descriptor)
@@ -197,6 +206,13 @@ class Steps:
         if outcome.acceptance is not None and outcome.acceptance != self._kept_acceptance(candidate.digest):
             return Refused(Reason.ACCEPTANCE, "the acceptance set changed after the probe; roll the model out again")
         return StillListed()
+
+    def _misfits(self, update: Update, descriptor: Descriptor) -> tuple[str, ...]:
+        """Why it may never turn to it here, for people."""
+        windows = () if update.wanted is None else update.wanted.maintenance
+        unknown = unknown_zone(windows)
+        misfits = incompatibilities(descriptor, self._around.facts(), deployment=self._deployment)
+        return misfits if unknown is None else (*misfits, unknown)
 
     def _ask(
         self, candidate: Candidate, *, absent: Reason, cancelled: Callable[[], bool]

@@ -33,8 +33,19 @@ from edgeops.errors import DiskError, PlatformError
 from edgeops.protocol.messages import DeploymentState, DesiredDeployment, Reason, Shadowing, UpdateState, encode
 from edgeops.protocol.topics import UpKind
 from edgeops.update import machine
-from edgeops.update.events import Acknowledged, Event, EvidenceSpooled, Failed, Lost, Reported, Settled, TrialFailed
+from edgeops.update.events import (
+    Acknowledged,
+    Deferred,
+    Event,
+    EvidenceSpooled,
+    Failed,
+    Lost,
+    Reported,
+    Settled,
+    TrialFailed,
+)
 from edgeops.update.faults import FailPoint, did, saved
+from edgeops.update.leave import Hold, obstacle
 from edgeops.update.machine import Command
 from edgeops.update.update import RESTING, Update, Wanted, committed, evidence_report, final_report, report_key
 
@@ -77,6 +88,7 @@ class Updates:
         *,
         surroundings: Surroundings,
         on_change: Callable[[], None],
+        hold: Hold | None = None,
         monotonic: Callable[[], float] = time.monotonic,
     ) -> None:
         """Read what the last process left.
@@ -86,6 +98,7 @@ class Updates:
             folder: `deployments/<name>` of the state folder; made if missing.
             surroundings: what all deployments of the device share.
             on_change: called without any lock held, from any thread, when `running()` or `state()` changed.
+            hold: the owner's; see `hold`.
             monotonic: seconds; for tests.
         """
         self._deployment = deployment
@@ -96,13 +109,14 @@ class Updates:
         sweep(folder, ("update.json", "pointer.json", BAKE_FILE))
         self._store = DeploymentStore(folder)
         self._slots = Slots(folder)
-        self._steps = Steps(folder, self._slots, surroundings)
+        self._steps = Steps(deployment, folder, self._slots, surroundings)
         self._update = self._store.load()
         self._baking = Baking(folder, now=monotonic())
         self._lock = RLock()
         #: Counts turns of the machine: a slow step whose turn is over is cancelled, its result dropped.
         self._turn = 0
         self._retry_at: float | None = None
+        self._hold = hold
         #: What was decided and is not on disk.
         self._unwritten: Event | None = None
         #: Why something waits that the disk should take; empty = nothing does.
@@ -147,10 +161,21 @@ class Updates:
             if event is not None:
                 try:
                     self._apply(event)
+                    self._look_soon()
                 except DiskError as error:
                     # It comes again; meanwhile the server sees why.
                     self._tell(error)
                     raise
+
+    def hold(self, hold: Hold | None) -> None:
+        """The owner lets no update begin, or lets them again (None); a trial that has begun goes on."""
+        with self._changing():
+            self._hold = hold
+            self._look_soon()
+            update, leave = self._update, self._leave()
+            if leave is not None and update.state is UpdateState.FETCHING and not machine.is_deferred(update):
+                # What is pulled now is for later: the line may be what the owner wants back.
+                self._decide(leave)
 
     def trial_inference(self, *, ok: bool, latency_us: int, detail: str = "") -> None:
         """The candidate answered a real input, or failed to; that it cannot be loaded counts as a failure too.
@@ -194,8 +219,7 @@ class Updates:
     def contact(self) -> None:
         """Call after a new connection: what waits is taken up at once."""
         with self._lock:
-            if self._retry_at is not None:
-                self._retry_at = self._monotonic()
+            self._look_soon()
 
     def close(self) -> None:
         """Cancel slow steps; the next process resumes them."""
@@ -241,7 +265,17 @@ class Updates:
                 installation=wanted.installation if wanted is not None else None,
                 reason=Reason.DISK if self._hindrance else update.reason,
                 detail=self._hindrance or update.detail,
+                hold="" if self._hold is None else self._hold.words,
+                instead_of=self._missing(),
             )
+
+    def _missing(self) -> str | None:
+        """What was committed here and does not answer: damaged or gone from this disk."""
+        update = self._update
+        if update.state is UpdateState.COMMITTED and not update.reported:
+            return None  # the pointer is about to follow
+        missing = committed(update)
+        return None if missing == self._slots.pointer.active else missing
 
     # -- decide, persist, act --------------------------------------------------------------
 
@@ -259,7 +293,7 @@ class Updates:
             self._on_change()
 
     def _standing(self) -> tuple[object, ...]:
-        return (self._update, self._slots.pointer, self._hindrance, self._running)
+        return (self._update, self._slots.pointer, self._hindrance, self._running, self._hold)
 
     def _shall_run(self) -> Running:
         """A candidate answers from when its trial began in this process until it failed or its end is decided."""
@@ -313,7 +347,11 @@ class Updates:
         """What was hindered is done: the decision is written down, else the command of what is on disk carried out."""
         event, self._unwritten = self._unwritten, None
         if event is None:
-            self._act(machine.resume(self._update))
+            leave = self._leave() if machine.is_deferred(self._update) else None
+            if leave is None:
+                self._act(machine.resume(self._update))
+            else:
+                self._decide(leave)
         elif machine.allows(self._update, type(event)):
             self._decide(event)
 
@@ -346,6 +384,10 @@ class Updates:
             _log.exception("update.unforeseen deployment=%s command=%s", self._deployment, command)
             self._wait()
 
+    def _leave(self) -> Deferred | None:
+        """Why the update may not go on now; None = it may."""
+        return obstacle(self._update, hold=self._hold, now=self._around.now())
+
     def _carry_out(self, command: Command) -> None:  # noqa: C901 - one case a command
         match command:
             case Command.FETCH | Command.VERIFY | Command.STAGE | Command.PROBE | Command.CHECK_LISTED:
@@ -375,6 +417,11 @@ class Updates:
                 return
             case _:
                 assert_never(command)
+
+    def _look_soon(self) -> None:
+        """What waits is looked at with the next tick."""
+        if self._retry_at is not None:
+            self._retry_at = self._monotonic()
 
     def _wait(self) -> None:
         self._retry_at = self._monotonic() + limits.UPDATE_RETRY_AFTER.total_seconds()
@@ -445,6 +492,10 @@ class Updates:
     # -- slow commands ---------------------------------------------------------------------------
 
     def _start(self, command: Command) -> None:
+        leave = self._leave() if command in (Command.FETCH, Command.PROBE) else None
+        if leave is not None:
+            self._apply(leave)
+            return
         turn = self._turn
 
         def cancelled() -> bool:
@@ -486,7 +537,7 @@ class Updates:
     def _finished(self, event: Event, turn: int) -> None:
         with self._changing():
             if not self._closed and self._turn == turn:
-                self._decide(event)
+                self._decide(machine.admitted(event, self._leave()))
 
 
 def reach_after(command: Command) -> None:

@@ -58,7 +58,7 @@ _STORIES = {
     Story.UPDATE: "a good model is desired",
     Story.UNSIGNED: "a digest that nobody signed is desired",
     Story.WRONG: "a model that answers its golden vectors wrongly is desired",
-    Story.UNSERVED: "a model that reads a column which the source does not have is desired",
+    Story.REFUSING: "a model that refuses rows with missing values is desired, and every third row has one",
     Story.OVERTAKEN: "a good model is desired, and another one before its blocks are here",
     Story.NOTHING: "nothing is desired any more",
 }

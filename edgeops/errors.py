@@ -11,7 +11,8 @@
     │   └── EnvelopeError     a signature, key or session that is not accepted
     ├── TrustError            metadata or a target that TUF does not vouch for
     ├── PlatformError         this machine lacks something (a runtime, a broker)
-    │   └── DiskError         its disk takes nothing now: full, read-only, a write error
+    │   ├── DiskError         its disk takes nothing now: full, read-only, a write error
+    │   └── LeaseError        another process took the place of this one
     └── ServerError           an answer of the fleet server to its client
         ├── UnreachableError  no answer at all
         ├── AccessError       401 or 403
@@ -83,6 +84,10 @@ class PlatformError(EdgeOpsError):
 
 class DiskError(PlatformError):
     """The disk takes nothing now: it is full, read-only or fails to write."""
+
+
+class LeaseError(PlatformError):
+    """Another process took the place of this one, which must write nothing more."""
 
 
 class ServerError(EdgeOpsError):

@@ -30,11 +30,16 @@ MAX_SAMPLES_PER_RECORD = 64
 #: Cells in which a window tells how two models agree: 32 classes by 32.
 MAX_AGREEMENT_CELLS = 1_024
 MAX_MAINTENANCE_WINDOWS = 8
+#: What the owner of a device says of a hold.
+MAX_HOLD_REASON_LENGTH = 200
 #: Named deployments on one device.
 MAX_DEPLOYMENTS = 16
 #: A name or version that a device tells about itself, and how many counters it tells.
 MAX_FACT_LENGTH = 100
 MAX_COUNTERS = 256
+#: What its owner calls it by, and columns of one deployment's source that it tells.
+MAX_DEVICE_LABELS = 32
+MAX_SENSORS = 256
 #: Error texts that travel.
 MAX_DETAIL_LENGTH = 500
 
@@ -212,6 +217,20 @@ OUTBOX_BATCH = 100
 OUTBOX_RETRY_AFTER = timedelta(seconds=10)
 #: A database that is locked or full is tried again after this.
 OUTAGE_RETRY_AFTER = timedelta(milliseconds=500)
+#: PostgreSQL: connections of one process to each chain; how long it waits for the write lock, and may hold it while it
+#: does nothing.
+DATABASE_CONNECTIONS = 10
+WRITE_LOCK_TIMEOUT = timedelta(seconds=30)
+IDLE_WRITE_TIMEOUT = timedelta(seconds=60)
+#: Where a database tells that something was written: writes that come within this are told once, and after this it is
+#: looked for although nothing was told.
+NEWS_PAUSE = timedelta(milliseconds=10)
+NEWS_LOOK_AFTER = timedelta(seconds=1)
+#: A process that is the only one of its kind at a database says again and again that it lives; when it has not for so
+#: long, another that waits takes its place, and looks this often.
+LEASE_LIFE = timedelta(seconds=10)
+LEASE_RENEWED_AFTER = timedelta(seconds=2)
+LEASE_LOOK_EVERY = timedelta(milliseconds=500)
 #: Blocks that wait to be sent: in all and asked for by one device.
 WAITING_BLOCKS = 4096
 WAITING_BLOCKS_PER_DEVICE = 64
@@ -349,6 +368,8 @@ MAX_GROUP_DEVICES = 10_000
 MAX_GROUPS = 1_000
 #: A rollout over fewer devices holds none back as control.
 CONTROL_FROM_DEVICES = 10
+#: A fleet in a file (`edgeops apply`).
+MAX_FLEET_FILE_BYTES = 1024 * 1024
 #: What the policy of a rollout may ask: spans, inferences of a trial, devices in a wave, retries of one device.
 MAX_POLICY_SPAN = timedelta(days=90)
 MAX_TRIAL_INFERENCES = 1_000_000
@@ -379,14 +400,27 @@ HEALTH_CRASHES = 100
 BAKE_WINDOWS = 20
 SHORT_WINDOW = timedelta(seconds=1)
 LONGEST_BAKE_WINDOW = timedelta(minutes=1)
-MAX_HEALTH_ROWS = 10_000_000
 #: Memory of a model that rises by less is not looked at.
 HEALTH_MEMORY_RISE_BYTES = 4 * 1024 * 1024
 #: What a shadow answers of the inputs, and of one core may take.
 SHADOW_SHARE = 0.2
 SHADOW_CPU = 0.1
+#: A device that runs something else than it shall is told again what that is, once in this.
+ASKED_AGAIN_AFTER = timedelta(minutes=10)
 #: The pause before a device is asked again.
 INSTALLATION_RETRY_AFTER = timedelta(minutes=1)
+#: A device that waits for its maintenance window, or is held by its owner, has this long: a week has every window.
+LONGEST_HOLD = timedelta(days=8)
+#: A draft that nobody submits, and a rollout that nobody approves, end after this.
+APPROVAL_TIMEOUT = timedelta(days=7)
+#: Devices are heard to have gone back within this, else the rollout names those that were not.
+ROLL_BACK_TIMEOUT = timedelta(minutes=30)
+#: The service clock: how often the link says that it hears devices, and silence of it that makes the clock stand still;
+#: how long it stands afterwards, so that devices are heard first; how often it is written down.
+HEARTBEAT_INTERVAL = timedelta(seconds=5)
+HEARTBEAT_MISSED = timedelta(seconds=30)
+GRACE_AFTER_OUTAGE = timedelta(minutes=2)
+CLOCK_KEPT_EVERY = timedelta(seconds=10)
 
 # -- one machine (`edgeops up`) -----------------------------------------------------
 #: A process that ended starts again after this, doubling with each of its ends within the span ...

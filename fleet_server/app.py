@@ -25,13 +25,19 @@ from fleet_server.api import (
     drift,
     enrolment,
     events,
+    evidence,
     fleet,
+    freeze,
+    groups,
     health,
+    incidents,
     jobs,
     keys,
     labels,
     models,
+    pins,
     predictions,
+    previews,
     problems,
     quarantine,
     ranges,
@@ -66,11 +72,14 @@ _NOUNS = (
     transport,
     keys,
     devices,
+    groups,
+    pins,
     telemetry,
     predictions,
     fleet,
     events,
     quarantine,
+    incidents,
     datasets,
     runs,
     models,
@@ -81,7 +90,10 @@ _NOUNS = (
     samples,
     jobs,
     webhooks,
+    previews,
     rollouts,
+    freeze,
+    evidence,
 )
 
 _log = logging.getLogger(__name__)
@@ -99,7 +111,7 @@ def _utc_now() -> datetime:
 
 def create_app(config: ServerConfig, *, now: Callable[[], datetime] = _utc_now) -> FastAPI:
     """The API over the data folder of `config`, which `fleet_server.setup` has prepared."""
-    database = Database.in_folder(config.db)
+    database = Database.of(config)
 
     @asynccontextmanager
     async def lifespan(_app: FastAPI) -> AsyncIterator[None]:

@@ -56,6 +56,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
             device_rate=options.device_rate,
             tls=options.tls or not is_loopback(options.listen),
             names=tuple(options.host),
+            database=options.database or None,
         )
         if options.needs_data and not options.held:
             _require_data(config)
@@ -111,7 +112,7 @@ def _token(config: ServerConfig, options: argparse.Namespace) -> None:
     from fleet_server.access import OWNER, Access
     from fleet_server.db.database import Database
 
-    access = Access(Database.in_folder(config.db))
+    access = Access(Database.of(config))
     made = access.create_token(options.name, Role(options.role), created_by=OWNER, now=datetime.now(UTC))
     print(made.text)
 
@@ -121,7 +122,7 @@ def _enrolment_token(config: ServerConfig, options: argparse.Namespace) -> None:
     from fleet_server.certificates import pinned
     from fleet_server.db.database import Database
 
-    access = Access(Database.in_folder(config.db))
+    access = Access(Database.of(config))
     for made in access.create_enrolment_tokens(options.count, created_by=OWNER, now=datetime.now(UTC)):
         print(pinned(config, made.text))
 
@@ -157,6 +158,8 @@ def _backup(config: ServerConfig, options: argparse.Namespace) -> None:
 def _restore(config: ServerConfig, options: argparse.Namespace) -> None:
     from fleet_server.backup.restoring import Order, restore
 
+    if config.database is not None:
+        raise ConfigError("a restore makes a data folder with its tables in it; leave out --database, EDGEOPS_DATABASE")
     order = Order(
         place=options.place,
         target=config.data,
@@ -232,6 +235,13 @@ def _parser() -> argparse.ArgumentParser:
         action="append",
         default=[],
         help="a host name or address under which devices reach this server; may be repeated",
+    )
+    shared.add_argument(
+        "--database",
+        metavar="URL",
+        default=os.environ.get("EDGEOPS_DATABASE"),
+        help="a PostgreSQL database for the tables, postgresql://USER@HOST/NAME; the password is in PGPASSFILE; "
+        "EDGEOPS_DATABASE does the same (default: two files in the data folder)",
     )
     shared.add_argument("--tls", action="store_true", help="speak TLS on loopback too")
     parser = argparse.ArgumentParser(prog="edgeops-server", description=__doc__.splitlines()[0])

@@ -7,6 +7,7 @@ loopback without TLS. It reads no environment and opens nothing.
 import ipaddress
 from dataclasses import dataclass
 from pathlib import Path
+from urllib.parse import parse_qsl, urlsplit
 
 from edgeops import limits
 from edgeops.digest import digest_hex
@@ -17,6 +18,8 @@ DEFAULT_API_PORT = 8470
 DEFAULT_BROKER_PORT = 8471
 #: The broker account of the link process, and its MQTT client id.
 BROKER_USER = "edgeops-server"
+#: Parameters of libpq that are secrets.
+_SECRETS = ("password", "sslpassword", "oauth_client_secret")
 _LOOPBACK_NAMES = ("localhost", "127.0.0.1", "::1")
 
 
@@ -26,7 +29,8 @@ class ServerConfig:
 
     Raises:
         ConfigError: a listener beyond loopback without TLS, or on every address without a name; a port outside
-            0..65535; a rate below one block a second; a data folder that cannot be written into a broker's
+            0..65535; a rate below one block a second; a database that is no URL of PostgreSQL or
+            tells a password; a data folder that cannot be written into a broker's
             configuration file.
     """
 
@@ -45,6 +49,8 @@ class ServerConfig:
     tls: bool = False
     #: Host names and addresses under which devices reach this server, the first one before all.
     names: tuple[str, ...] = ()
+    #: A PostgreSQL database as libpq names it, without a password; None = two files in the data folder.
+    database: str | None = None
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "data", self.data.absolute())
@@ -62,6 +68,8 @@ class ServerConfig:
                 )
             if not 0 <= port <= 65535:
                 raise ConfigError(f"{name} port {port} does not exist; choose one between 0 and 65535")
+        if self.database is not None:
+            _require_database(self.database)
         for name, rate in (("block", self.block_rate), ("range", self.range_rate), ("device", self.device_rate)):
             if rate < limits.BLOCK_BYTES:
                 raise ConfigError(
@@ -231,6 +239,18 @@ def _require_private(name: str, host: str, *, tls: bool) -> None:
         raise ConfigError(
             f"the {name} listener {host!r} is not a loopback address; without TLS only 127.0.0.1, ::1 and "
             "localhost are allowed: name the address with --listen, which turns TLS on"
+        )
+
+
+def _require_database(url: str) -> None:
+    """No message names the URL: what is wrong with it may be that it tells a secret."""
+    parts = urlsplit(url)
+    if parts.scheme not in ("postgresql", "postgres") or not url.isprintable():
+        raise ConfigError("the database is no URL of PostgreSQL; write it as postgresql://USER@HOST/NAME")
+    if parts.password is not None or any(name in _SECRETS for name, _ in parse_qsl(parts.query)):
+        raise ConfigError(
+            "the database URL holds a password, which everybody on this machine may then read; leave it out, and put "
+            "it into the file that PGPASSFILE names, ~/.pgpass, or PGPASSWORD"
         )
 
 

@@ -2,36 +2,32 @@
 
 It reads `events` behind a cursor of its own, and for each: load, pure step (`edgeops.rollout`), save with
 outbox and events, all in one transaction that also moves the cursor. So it may be killed anywhere and
-repeats nothing. Deadlines stand still while it is down. It sends nothing; the link does.
+repeats nothing. Deadlines are read on the service clock. It sends nothing; the link does.
 """
 
 import logging
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import datetime, timedelta
 
-from edgeops.errors import ConflictError, NotFoundError
-from edgeops.limits import MAX_DETAIL_LENGTH
-from edgeops.rollout.installation import InstallationEvent
-from edgeops.rollout.rollout import OPEN, RolloutEvent, RolloutState
-from fleet_server.db import audit, events, rollouts, settings
+from edgeops.rollout.rollout import UNBEGUN, RolloutState, is_due, submitting
+from fleet_server.db import audit, events, offers, rollouts, settings
 from fleet_server.db.database import Connection, Database, is_outage
 from fleet_server.db.identifiers import new_id
 from fleet_server.db.rollouts import Rollout
-from fleet_server.rollout_news import KINDS, keep_deadlines, take_in
+from fleet_server.rollout_news import KINDS, keep_deadlines, keep_installation, start, take_in
 from fleet_server.rollout_plans import Order, plan_rollout
-from fleet_server.rollout_steps import advance, end_deserted, take
+from fleet_server.rollout_steps import advance, deadline_of
+from fleet_server.service_clock import keep, service_time
 
-#: When the engine was last alive, and until when nothing times out.
-_ALIVE, _GRACE = "engine.alive", "engine.grace"
-#: Events in one transaction.
+#: Events in one transaction, and installations of which something is due.
 _BATCH = 100
-#: How often deadlines are looked at, and how often the engine says that it lives.
+#: Rollouts that wait for no wave and are looked at in one turn.
+_AWAITED = 20
+#: How often deadlines are looked at.
 _TICK = timedelta(seconds=1)
-_ALIVE_EVERY = timedelta(seconds=10)
-#: Silence of the engine that counts as an outage, and what devices get afterwards to be heard.
-_OUTAGE = timedelta(seconds=60)
-_GRACE_AFTER_OUTAGE = timedelta(minutes=2)
+#: Something of these may be due.
+_KEPT = (*UNBEGUN, RolloutState.RUNNING, RolloutState.ROLLING_BACK)
 
 _log = logging.getLogger(__name__)
 
@@ -59,7 +55,8 @@ def begin_rollout(connection: Connection, order: Order, now: datetime) -> str:
     if planned.artifact is None or planned.objections:
         planned.refuse()
     artifact, plan = planned.artifact, planned.plan
-    rollout = Rollout(
+    clock = service_time(connection, now)
+    draft = Rollout(
         id=new_id("rollout", now),
         model=order.model,
         version=order.version,
@@ -70,35 +67,36 @@ def begin_rollout(connection: Connection, order: Order, now: datetime) -> str:
         selector=order.selector,
         intent=plan.intent,
         policy=plan.policy,
-        state=RolloutState.RUNNING,
+        state=RolloutState.DRAFT,
         continuous=order.continuous,
+        needs_approval=order.needs_approval,
+        starts_at=order.starts_at,
+        undoes=order.undoes,
         created_by=order.created_by,
         created_at=now,
+        entered_at=clock,
+        deadline_at=deadline_of(RolloutState.DRAFT, plan.policy, clock),
     )
-    ids = [one.id for wave in plan.waves for one in wave.devices]
-    _take_over(connection, rollout, ids, now)
-    rollouts.add(connection, rollout, plan.waves)
-    data = {"digest": rollout.digest, "deployment": order.deployment, "selector": order.selector, "devices": len(ids)}
-    audit.append(connection, order.created_by, "rollout.created", rollout.id, data, now)
-    return rollout.id
+    rollouts.add(connection, draft, plan.waves)
+    count = sum(len(wave.devices) for wave in plan.waves)
+    data = {"digest": draft.digest, "deployment": order.deployment, "selector": order.selector, "devices": count}
+    audit.append(connection, order.created_by, "rollout.created", draft.id, data, now)
+    if not order.draft:
+        submit(connection, draft, now)
+    return draft.id
 
 
-def abort_rollout(database: Database, rollout_id: str, *, aborted_by: str, now: datetime, remark: str = "") -> None:
-    """End a rollout: devices that committed keep the model, offers that have not ended are taken back.
+def submit(connection: Connection, draft: Rollout, now: datetime) -> Rollout:
+    """Have a draft approved if it needs that, and begin it once it is due."""
+    event = submitting(needs_approval=draft.needs_approval and draft.approved_by is None)
+    return begin_if_due(connection, advance(connection, draft, event, now=now), now)
 
-    Raises:
-        NotFoundError: no such rollout.
-        ConflictError: it has ended already.
-    """
-    with database.write() as connection:
-        rollout = rollouts.get(connection, rollout_id)
-        if rollout is None:
-            raise NotFoundError(f"no rollout {rollout_id!r}; list them with: edgeops rollout list")
-        if rollout.state not in OPEN:
-            raise ConflictError(f"rollout {rollout_id} is {rollout.state} already; nothing is left to abort")
-        reason = f"aborted by {aborted_by}" + (f": {remark}" if remark else "")
-        advance(connection, rollout, RolloutEvent.ABORT, reason=reason[:MAX_DETAIL_LENGTH], now=now)
-        audit.append(connection, aborted_by, "rollout.aborted", rollout_id, {}, now, remark=remark)
+
+def begin_if_due(connection: Connection, rollout: Rollout, now: datetime) -> Rollout:
+    """Begin a rollout that is scheduled for now."""
+    if rollout.state is RolloutState.SCHEDULED and is_due(rollout.starts_at, now):
+        return start(connection, rollout, now)
+    return rollout
 
 
 class Engine:
@@ -130,23 +128,26 @@ class Engine:
         return len(news)
 
     def _keep_time(self, now: datetime) -> None:
+        keep(self._database, now)
         with self._database.read() as connection:
-            alive = _instant(connection, _ALIVE)
-            grace = _instant(connection, _GRACE)
-            ids = [rollout.id for rollout in rollouts.running(connection)]
-        if alive is None or now - alive >= _ALIVE_EVERY:
-            with self._database.write() as connection:
-                settings.write(connection, _ALIVE, now.isoformat())
-                if alive is not None and now - alive >= _OUTAGE:
-                    grace = now + _GRACE_AFTER_OUTAGE
-                    settings.write(connection, _GRACE, grace.isoformat())
-                    _log.warning("engine.outage seconds=%d", (now - alive).total_seconds())
+            clock = service_time(connection, now)
+            ids = [rollout.id for rollout in rollouts.in_states(connection, _KEPT)]
+            ids += [one for one in offers.awaited(connection, limit=_AWAITED) if one not in ids]
+            due = offers.due(connection, clock=clock, limit=_BATCH)
+        for one in due:
+            with (
+                self._database.write() as connection,
+                _undone_if_it_fails(connection, f"deadline of {one.id}"),
+            ):
+                installation = rollouts.get_installation(connection, one.id)
+                if installation is not None and installation.deadline_at == one.deadline_at:
+                    keep_installation(connection, installation, now)
         for rollout_id in ids:
             with (
                 self._database.write() as connection,
                 _undone_if_it_fails(connection, f"deadlines of {rollout_id}"),
             ):
-                keep_deadlines(connection, rollout_id, now, grace)
+                keep_deadlines(connection, rollout_id, now)
 
 
 @contextmanager
@@ -167,18 +168,3 @@ def _undone_if_it_fails(connection: Connection, what: str) -> Iterator[None]:
 
 def _cursor(connection: Connection) -> int:
     return int(settings.read(connection, settings.ENGINE_CURSOR) or 0)
-
-
-def _instant(connection: Connection, key: str) -> datetime | None:
-    text = settings.read(connection, key)
-    return None if text is None else datetime.fromisoformat(text)
-
-
-def _take_over(connection: Connection, newer: Rollout, device_ids: Sequence[str], now: datetime) -> None:
-    """Newest wins: older rollouts let go of these devices, and end when no device is left to them."""
-    reason = f"superseded by rollout {newer.id}"
-    touched: set[str] = set()
-    for installation in rollouts.unfinished_on(connection, device_ids, deployment=newer.deployment):
-        take(connection, installation, InstallationEvent.WITHDRAW, detail=reason, now=now)
-        touched.add(installation.rollout_id)
-    end_deserted(connection, touched, reason=reason, now=now)

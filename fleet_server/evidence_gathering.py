@@ -161,7 +161,8 @@ class _Batch:
         if part.state is InstallationState.PENDING:
             return self._add_control(window, part)
         wave = self._waves[part.rollout_id][part.wave]
-        if part.offered_at is None or not (part.state in _AT_WORK or wave.finished_at is None):
+        shows_wave = part.is_showing and part.wave == part.present and not wave.has_passed
+        if part.offered_at is None or not (part.state in _AT_WORK or shows_wave):
             return False
         old = self._shows.get(part.id) or part.shows
         if old is None:
@@ -177,7 +178,7 @@ class _Batch:
             health = _with_device_news(health, part, new)
             new = msgspec.structs.replace(new, session=max(new.session, part.session))
         new = msgspec.structs.replace(new, health=self._owing(health, part, new))
-        if wave.finished_at is None:
+        if shows_wave:
             new = self._in_wave(part, old, new)
         self._shows[part.id] = new
         return True
@@ -185,7 +186,7 @@ class _Batch:
     def _add_control(self, window: Window, part: Part) -> bool:
         place = part.rollout_id, part.present
         wave = self._waves[part.rollout_id][part.present]
-        if wave.started_at is None or wave.finished_at is not None or not self._is_control(part):
+        if wave.started_at is None or wave.has_passed or not self._is_control(part):
             return False
         old = (
             self._shows.get(part.id)

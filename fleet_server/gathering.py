@@ -16,7 +16,7 @@ from edgeops.drift.views import CAP, typical_rows
 from edgeops.sketch.packing import pack
 from edgeops.sketch.window import merge_all
 from fleet_server.datasets.buying import Bought
-from fleet_server.db import labels, nominations, samples
+from fleet_server.db import disagreements, labels, nominations, samples
 from fleet_server.db.database import Database
 from fleet_server.db.findings import Stream
 from fleet_server.db.jobs import Retrain
@@ -34,6 +34,7 @@ def bought(database: Database, request: Retrain) -> list[Bought]:
     """Every sample of the model whose label counts now; without readings where those were dropped since."""
     with database.read() as connection:
         counting = labels.for_training(connection, request.model, without_devices=request.without_devices)
+        chosen = disagreements.among(connection, request.model)
     with database.read_telemetry() as connection:
         readings = {one.id: one.readings for one in samples.some(connection, [one.sample_id for one in counting])}
     return [
@@ -43,6 +44,7 @@ def bought(database: Database, request: Retrain) -> list[Bought]:
             label=one.label,
             source=one.source,
             values=readings.get(one.sample_id, b""),
+            disputed=one.sample_id in chosen,
         )
         for one in counting
     ]

@@ -1,14 +1,15 @@
 """The jobs process: sees queued jobs through, and turns beside them what must turn all the time.
 
-Beside are the engine of rollouts, the monitoring of drift, retraining, the freshness of TUF metadata, what it lists and
-the server's certificate, and the retention of old rows; each in a thread of its own, none of which a failure ends. One
-such process per data folder.
+Beside are the engine of rollouts, what gathers the evidence of their waves, the monitoring of drift, retraining, the
+freshness of TUF metadata, what it lists and the server's certificate, and the retention of old rows; each in a thread
+of its own, none of which a failure ends. Only one such process works at a time (`fleet_server.alone`).
 """
 
 import logging
 import signal
 import threading
 from collections.abc import Callable
+from contextlib import closing
 from datetime import UTC, datetime, timedelta
 
 from edgeops import limits
@@ -20,18 +21,23 @@ from fleet_server.certificates import Certificates
 from fleet_server.config import ServerConfig
 from fleet_server.courier import Courier
 from fleet_server.db.database import Database
+from fleet_server.db.news import News, Polling, Watch
 from fleet_server.db.retention import drop_old
+from fleet_server.disagreements import Disagreements
 from fleet_server.engine import Engine
+from fleet_server.evidence_gathering import EvidenceGatherer
 from fleet_server.freshness import Freshness
 from fleet_server.job_desk import JobDesk
 from fleet_server.monitoring import Monitoring
 from fleet_server.publish import Listing
 from fleet_server.retraining import Retrainer
+from fleet_server.shadowing import ShadowKeeper
 
 _log = logging.getLogger(__name__)
 
-_POLL_S = 0.1
+_POLL = timedelta(milliseconds=100)
 _ENGINE_INTERVAL = timedelta(milliseconds=100)
+_EVIDENCE_INTERVAL = timedelta(milliseconds=500)
 _RETRAINING_INTERVAL = timedelta(milliseconds=100)
 #: How often the age of the TUF metadata is looked at. It lives for weeks, but this machine may have slept for some.
 _FRESHNESS_INTERVAL = timedelta(minutes=1)
@@ -41,6 +47,7 @@ _CERTIFICATE_INTERVAL = timedelta(seconds=2)
 _LISTING_INTERVAL = timedelta(seconds=1)
 #: After a failure a thread rests at least this long.
 _REST = timedelta(seconds=1)
+_NO_NEWS = Polling()
 
 
 def run_jobs(config: ServerConfig, *, warm: bool = False) -> None:
@@ -48,16 +55,14 @@ def run_jobs(config: ServerConfig, *, warm: bool = False) -> None:
 
     Raises:
         ConfigError: another such process runs on this data folder, or it was not initialised.
+        LeaseError: another such process took its place at a shared database.
     """
     stop = threading.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: stop.set())
-    with alone(config, "jobs"):
-        database = Database.in_folder(config.db)
-        try:
+    with closing(Database.of(config)) as database, alone(config, database, "jobs", stop) as is_its_turn:
+        if is_its_turn:
             _serve(config, database, stop, warm=warm)
-        finally:
-            database.close()
 
 
 def _serve(config: ServerConfig, database: Database, stop: threading.Event, *, warm: bool) -> None:
@@ -66,12 +71,16 @@ def _serve(config: ServerConfig, database: Database, stop: threading.Event, *, w
     freshness.keep(_now())
     engine = Engine(database)
     blobs = Blobs(config)
-    monitoring = Monitoring(database, Artifacts(blobs))
+    artifacts = Artifacts(blobs)
+    monitoring = Monitoring(database, artifacts)
     desk = JobDesk(config, database, stop)
     beside = [
-        _thread("engine", engine.run_once, _ENGINE_INTERVAL, stop),
+        _thread("engine", engine.run_once, _ENGINE_INTERVAL, stop, news=database.news),
+        _thread("evidence", EvidenceGatherer(database, artifacts).run_once, _EVIDENCE_INTERVAL, stop),
+        _thread("disagreements", Disagreements(database, artifacts).run_once, _EVIDENCE_INTERVAL, stop),
+        _thread("shadowing", ShadowKeeper(database).run_once, _EVIDENCE_INTERVAL, stop),
         _thread("monitoring", monitoring.run_once, limits.DRIFT_INTERVAL, stop),
-        _thread("retraining", Retrainer(database, blobs).run_once, _RETRAINING_INTERVAL, stop),
+        _thread("retraining", Retrainer(database, blobs).run_once, _RETRAINING_INTERVAL, stop, news=database.news),
         _thread("freshness", freshness.keep, _FRESHNESS_INTERVAL, stop),
         _thread("certificates", Certificates(config).keep_fresh, _CERTIFICATE_INTERVAL, stop),
         _thread("webhooks", Courier(config, database).run_once, limits.WEBHOOK_INTERVAL, stop),
@@ -82,9 +91,10 @@ def _serve(config: ServerConfig, database: Database, stop: threading.Event, *, w
         desk.recover()
         if warm:
             desk.warm_up()
-        while not stop.is_set():
-            if not desk.do_next():
-                stop.wait(_POLL_S)
+        with closing(Watch(database.news, stop)) as watch:
+            while not stop.is_set():
+                if not desk.do_next():
+                    watch.wait(_POLL)
     finally:
         stop.set()
         desk.close()
@@ -93,19 +103,25 @@ def _serve(config: ServerConfig, database: Database, stop: threading.Event, *, w
 
 
 def _thread(
-    name: str, turn: Callable[[datetime], object], interval: timedelta, stop: threading.Event
+    name: str,
+    turn: Callable[[datetime], object],
+    interval: timedelta,
+    stop: threading.Event,
+    *,
+    news: News = _NO_NEWS,
 ) -> threading.Thread:
-    """A thread that takes a turn every `interval` until `stop`."""
+    """A thread that takes a turn every `interval`, or when there is `news`, until `stop`."""
 
     def run() -> None:
-        while not stop.is_set():
-            pause = interval
-            try:
-                turn(_now())
-            except Exception:  # noqa: BLE001 - a thread's border: whatever it was, the next turn finds the same state
-                _log.exception("%s.crashed", name)
-                pause = max(interval, _REST)
-            stop.wait(pause.total_seconds())
+        with closing(Watch(news, stop)) as watch:
+            while not stop.is_set():
+                try:
+                    turn(_now())
+                except Exception:  # noqa: BLE001 - a thread's border: whatever it was, the next turn finds the same state
+                    _log.exception("%s.crashed", name)
+                    stop.wait(max(interval, _REST).total_seconds())
+                else:
+                    watch.wait(interval)
 
     thread = threading.Thread(target=run, name=name)
     thread.start()

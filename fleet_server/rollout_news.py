@@ -5,19 +5,37 @@ a step does is carried out in `fleet_server.rollout_steps`.
 """
 
 import logging
+from collections.abc import Sequence
 from datetime import datetime
 
 import msgspec
 
+from edgeops import limits
 from edgeops.digest import digest_raw
-from edgeops.protocol.messages import Evidence, Presence, Reason, Report, UpdateState
+from edgeops.protocol.messages import DeploymentState, Evidence, Presence, Reason, Report, UpdateState
 from edgeops.rollout import installation as installing
-from edgeops.rollout.installation import InstallationEvent, InstallationState
+from edgeops.rollout import rollout as rolling
+from edgeops.rollout.installation import Deadlines, InstallationEvent, InstallationState
 from edgeops.rollout.rollout import RolloutEvent, RolloutState
-from fleet_server.db import devices, rollouts
+from fleet_server.db import devices, offers, rollouts
 from fleet_server.db.database import Connection
+from fleet_server.db.devices import Device
 from fleet_server.db.events import Event, EventKind
-from fleet_server.rollout_steps import advance, end_deserted, judge, offer, overdue_words, take
+from fleet_server.db.rollouts import Installation, Rollout
+from fleet_server.reconciliation import reconcile
+from fleet_server.rollout_joiners import join_live
+from fleet_server.rollout_steps import (
+    advance,
+    ask_again,
+    end_deserted,
+    judge,
+    judge_alone,
+    judge_lost,
+    offer_some,
+    take,
+    take_back_some,
+)
+from fleet_server.service_clock import service_time
 
 #: The events that `take_in` understands.
 KINDS = (
@@ -25,6 +43,7 @@ KINDS = (
     EventKind.REPORT_RECEIVED,
     EventKind.DEVICE_REPORTED,
     EventKind.DEVICE_STATUS,
+    EventKind.INSTALLATION_REGRESSED,
     EventKind.MODEL_WITHDRAWN,
 )
 _UNDER_WAY = frozenset(
@@ -36,6 +55,13 @@ _UNDER_WAY = frozenset(
         UpdateState.TRIAL,
     }
 )
+
+#: Not carried out, and no fault: a window that is closed, or an owner who holds the device.
+_WAITS = frozenset({Reason.WINDOW, Reason.HELD})
+#: A wave that passed is still looked at.
+_WATCHED = frozenset({RolloutState.RUNNING, RolloutState.PAUSED, RolloutState.LIVE})
+#: Ended by a newer rollout that has all their devices, though none of them waits.
+_YIELDING = frozenset({RolloutState.LIVE})
 
 _log = logging.getLogger(__name__)
 
@@ -49,6 +75,9 @@ def take_in(connection: Connection, event: Event, now: datetime) -> None:
             _take_report(connection, event.subject, msgspec.convert(event.data, _Told), now)
         case EventKind.DEVICE_REPORTED:
             _take_reported(connection, event.subject, now)
+            reconcile(connection, event.subject, now)
+        case EventKind.INSTALLATION_REGRESSED:
+            _regress(connection, event.subject, str(event.data.get("detail", "")), now)
         case EventKind.DEVICE_STATUS if event.data.get("presence") == Presence.ONLINE:
             _device_came(connection, event.subject, now)
         case EventKind.MODEL_WITHDRAWN:
@@ -57,18 +86,130 @@ def take_in(connection: Connection, event: Event, now: datetime) -> None:
             pass
 
 
-def keep_deadlines(connection: Connection, rollout_id: str, now: datetime, grace: datetime | None) -> None:
-    """End what waited too long, ask who came online, and judge the wave; nothing times out before `grace`."""
+def keep_deadlines(connection: Connection, rollout_id: str, now: datetime) -> None:
+    """Lead a rollout on whose time has come: begin it, ask who came, judge its wave, or end what waited too long."""
     rollout = rollouts.get(connection, rollout_id)
-    if rollout is None or rollout.state is not RolloutState.RUNNING:
+    if rollout is None:
         return
-    if grace is None or now >= grace:
-        timeout = rollout.policy.offer_timeout
-        for installation in rollouts.overdue(connection, rollout, offered_before=now - timeout):
-            words = overdue_words(timeout, installation.evidence, rollout.policy.trial_inferences)
-            take(connection, installation, InstallationEvent.TIME_OUT, detail=words, now=now)
-    advance(connection, rollout, RolloutEvent.DEVICES_READY, now=now)
-    judge(connection, rollout, now, not_before=grace)
+    match rollout.state:
+        case RolloutState.SCHEDULED if rolling.is_due(rollout.starts_at, now):
+            start(connection, rollout, now)
+        case RolloutState.RUNNING:
+            advance(connection, rollout, RolloutEvent.DEVICES_READY, now=now)
+            judge(connection, rollout, now)
+        case RolloutState.LIVE | RolloutState.FINISHED | RolloutState.FINISHED_WITH_REGRESSIONS:
+            advance(connection, rollout, RolloutEvent.DEVICES_READY, now=now)
+        case RolloutState.ROLLING_BACK:
+            _go_back(connection, rollout, now)
+        case RolloutState.DRAFT | RolloutState.AWAITING_APPROVAL if _is_over(connection, rollout, now):
+            words = f"nobody decided within {limits.APPROVAL_TIMEOUT.days} days"
+            advance(connection, rollout, RolloutEvent.EXPIRE, reason=words, now=now)
+        case _:
+            pass
+
+
+def start(connection: Connection, rollout: Rollout, now: datetime) -> Rollout:
+    """Begin a rollout whose time has come: newest wins, so older ones let go of its devices."""
+    members = rollouts.devices_of(connection, rollout.id)
+    take_over(connection, rollout, members, now)
+    return advance(connection, rollout, RolloutEvent.START, now=now)
+
+
+def take_over(connection: Connection, newer: Rollout, device_ids: Sequence[str], now: datetime) -> None:
+    """Older rollouts of the deployment let go of these devices, and end when no device is left to them."""
+    reason = f"superseded by rollout {newer.id}"
+    touched: set[str] = set()
+    for installation in rollouts.unfinished_on(connection, device_ids, deployment=newer.deployment, besides=newer.id):
+        take(connection, installation, InstallationEvent.WITHDRAW, detail=reason, now=now)
+        touched.add(installation.rollout_id)
+    end_deserted(connection, touched, reason=reason, now=now)
+    members = frozenset(device_ids)
+    for older in rollouts.in_states(connection, _YIELDING):
+        if (
+            older.id != newer.id
+            and older.deployment == newer.deployment
+            and frozenset(rollouts.devices_of(connection, older.id)) <= members
+        ):
+            advance(connection, older, RolloutEvent.SUPERSEDED, reason=reason, now=now)
+
+
+def keep_installation(connection: Connection, installation: Installation, now: datetime) -> None:
+    """What is due of one installation: it timed out, or is judged by itself."""
+    rollout = rollouts.get(connection, installation.rollout_id)
+    assert rollout is not None
+    if installation.state is InstallationState.COMMITTED:
+        judge_alone(connection, rollout, installation, now)
+        return
+    if _was_missed(connection, installation):
+        words = "it was not online since it was asked; it is asked when it comes"
+        take(connection, installation, InstallationEvent.MISS, detail=words, now=now)
+        offers.ask_again(
+            connection, installation, attempt=installation.attempt, not_before=None, deadline_at=None, now=now
+        )
+    else:
+        words = _overdue_words(installation, rollout)
+        take(connection, installation, InstallationEvent.TIME_OUT, detail=words, now=now)
+    _settle(connection, rollout, installation.id, now)
+
+
+def _was_missed(connection: Connection, installation: Installation) -> bool:
+    """Whether the device was never online since it was asked for the first time."""
+    if installation.state is not InstallationState.OFFERED or installation.attempt > 1:
+        return False
+    device = devices.get(connection, installation.device_id)
+    if device is None or device.presence is Presence.ONLINE or installation.offered_at is None:
+        return False
+    return device.last_seen_at is None or device.last_seen_at <= installation.offered_at
+
+
+def _overdue_words(installation: Installation, rollout: Rollout) -> str:
+    policy, proof = rollout.policy, installation.evidence
+    if proof.committed:
+        return f"committed, but showed {proof.inferences} of {policy.trial_inferences} inferences"
+    if installation.state is InstallationState.PENDING:
+        return "it did not come to be asked again"
+    if installation.deadline_at == installation.ends_by:
+        return f"nothing final within {int(policy.offer_timeout.total_seconds())} s of the offer"
+    return f"not heard to go on within {int(policy.progress_timeout.total_seconds())} s"
+
+
+def _settle(connection: Connection, rollout: Rollout, installation_id: str, now: datetime) -> None:
+    """After an installation took a step: ask it again if that may help, give it a gate of its own, judge its wave."""
+    installation = rollouts.get_installation(connection, installation_id)
+    assert installation is not None
+    if rollout.state in rolling.ASKING and installing.is_asked_again(
+        installation.state, _reason(installation), attempt=installation.attempt, policy=rollout.policy
+    ):
+        ask_again(connection, rollout, installation, now)
+    late = rollout.state in rolling.PASSED or installation.wave < rollout.wave
+    if installation.state is InstallationState.COMMITTED and late and installation.deadline_at is None:
+        clock = service_time(connection, now)
+        given_up_at = clock + rollout.policy.bake + rollout.policy.evidence_timeout
+        offers.put_off(connection, installation, Deadlines(clock, given_up_at, clock + rollout.policy.bake))
+    if rollout.state is RolloutState.LIVE:
+        judge_lost(connection, rollout, installation.wave, now)
+    judge(connection, rollout, now)
+
+
+def _reason(installation: Installation) -> Reason:
+    return Reason(installation.reason) if installation.reason else Reason.NONE
+
+
+def _go_back(connection: Connection, rollout: Rollout, now: datetime) -> None:
+    take_back_some(connection, rollout, now)
+    if offers.holders(connection, rollout.id, limit=1):
+        return
+    left = offers.unheard(connection, rollout.id)
+    if left == 0:
+        advance(connection, rollout, RolloutEvent.TAKEN_BACK, reason=rollout.reason, now=now)
+    elif _is_over(connection, rollout, now):
+        devices_left = "1 device was" if left == 1 else f"{left} devices were"
+        words = f"{rollout.reason}; {devices_left} not heard to have gone back yet"
+        advance(connection, rollout, RolloutEvent.EXPIRE, reason=words, now=now)
+
+
+def _is_over(connection: Connection, rollout: Rollout, now: datetime) -> bool:
+    return rollout.deadline_at is not None and rollout.deadline_at <= service_time(connection, now)
 
 
 def device_left(connection: Connection, device_id: str, now: datetime) -> None:
@@ -124,9 +265,7 @@ def _take_report(connection: Connection, device_id: str, told: _Told, now: datet
     proof = installing.with_report(installation.evidence, report)
     if proof.committed and proof.inferences == 0:
         # The model was active already: what it showed when it became so still holds.
-        earlier = rollouts.last_committed(
-            connection, device_id, installation.deployment, besides=installation.id, digest=installation.digest
-        )
+        earlier = rollouts.last_proof(connection, installation)
         proof = earlier.evidence if earlier else proof
     event = installing.event_of(report, proof, rollout.policy)
     changed = take(
@@ -139,29 +278,69 @@ def _take_report(connection: Connection, device_id: str, told: _Told, now: datet
         now=now,
     )
     if changed:
-        judge(connection, rollout, now)
+        _settle(connection, rollout, installation.id, now)
 
 
 def _take_reported(connection: Connection, device_id: str, now: datetime) -> None:
-    """Progress only; outcomes come as reports, which are not lost."""
+    """Progress, and what became of models that had committed; outcomes come as reports, which are not lost."""
     device = devices.get(connection, device_id)
-    for told in device.reported.deployments if device and device.reported else ():
-        if told.state in _UNDER_WAY and told.installation is not None:
-            installation = rollouts.get_installation(connection, told.installation)
-            if installation is not None and installation.device_id == device_id:
-                take(connection, installation, InstallationEvent.PROGRESS, now=now)
+    if device is None or device.reported is None or device.removed_at is not None:
+        return
+    for told in device.reported.deployments:
+        if told.installation is not None and (told.state in _UNDER_WAY or told.reason in _WAITS):
+            _hear(connection, device_id, told, now)
+    _hear_truth(connection, device, now)
+    join_live(connection, device, now)
+
+
+def _hear(connection: Connection, device_id: str, told: DeploymentState, now: datetime) -> None:
+    assert told.installation is not None
+    installation = rollouts.get_installation(connection, told.installation)
+    if installation is None or installation.device_id != device_id:
+        return
+    take(connection, installation, InstallationEvent.PROGRESS, now=now)
+    if installation.state in installing.IN_FLIGHT and installation.asked_at and installation.ends_by:
+        rollout = rollouts.get(connection, installation.rollout_id)
+        assert rollout is not None
+        clock = service_time(connection, now)
+        before = Deadlines(installation.asked_at, installation.ends_by, clock)
+        after = installing.heard(before, rollout.policy, clock, waits=told.reason in _WAITS)
+        offers.put_off(connection, installation, after)
+
+
+def _hear_truth(connection: Connection, device: Device, now: datetime) -> None:
+    """What was taken back from a device, and whether it runs something else again."""
+    assert device.reported is not None
+    active = {one.deployment: one.active for one in device.reported.deployments}
+    for gone in offers.unheard_on(connection, device.id):
+        if active.get(gone.deployment) != gone.digest:
+            offers.hear_back(connection, gone, now)
+
+
+def _regress(connection: Connection, installation_id: str, words: str, now: datetime) -> None:
+    """A device that had committed runs something else: an incident was opened."""
+    installation = rollouts.get_installation(connection, installation_id)
+    if installation is None or installation.state not in installing.HOLDING:
+        return
+    take(connection, installation, InstallationEvent.REGRESS, detail=words, now=now)
+    rollout = rollouts.get(connection, installation.rollout_id)
+    assert rollout is not None
+    if rollout.state in _WATCHED:
+        judge_lost(connection, rollout, installation.wave, now)
+    elif rolling.allows(rollout.state, RolloutEvent.REGRESSED):
+        reason = f"{installation.device_id}: {words}"
+        advance(connection, rollout, RolloutEvent.REGRESSED, reason=reason, now=now)
 
 
 def _device_came(connection: Connection, device_id: str, now: datetime) -> None:
     device = devices.get(connection, device_id)
     if device is None or device.presence is not Presence.ONLINE or device.quarantined or device.removed_at:
         return
-    for installation in rollouts.pending_on(connection, device_id, now=now):
+    for installation in offers.pending_on(connection, device_id, now=now):
         rollout = rollouts.get(connection, installation.rollout_id)
         assert rollout is not None
-        asks = rollout.state in {RolloutState.RUNNING, RolloutState.FINISHED}
-        if asks and installation.wave <= rollout.wave:
-            offer(connection, rollout, installation, now)
+        if rollout.state in rolling.ASKING:
+            offer_some(connection, rollout, now, device_id=device_id)
 
 
 def _model_withdrawn(connection: Connection, now: datetime) -> None:

@@ -38,6 +38,14 @@ class Order:
     policy: Mapping[str, object] | Policy = field(default_factory=dict)
     #: Goes on with devices that join later.
     continuous: bool = False
+    #: Not begun before somebody submits it, or approves it, or its time has come.
+    draft: bool = False
+    needs_approval: bool = False
+    starts_at: datetime | None = None
+    #: Of the devices that the selector means, these alone; None = all of them.
+    only: frozenset[str] | None = None
+    #: The rollout that this one undoes.
+    undoes: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,7 +86,11 @@ def plan_rollout(connection: Connection, order: Order, now: datetime) -> Planned
     found = plan(
         wanted,
         offer,
-        candidates.of_fleet(connection, order.deployment),
+        [
+            one
+            for one in candidates.of_fleet(connection, order.deployment)
+            if order.only is None or one.id in order.only
+        ],
         groups=groups.selectors(connection),
         now=now,
     )

@@ -5,106 +5,281 @@ interrupted never happened. It decides nothing: `edgeops.rollout` does.
 """
 
 import logging
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import replace
 from datetime import datetime, timedelta
-from typing import assert_never
+from typing import Any, assert_never
 
+from edgeops import limits
+from edgeops.limits import MAX_DETAIL_LENGTH
 from edgeops.protocol.messages import DesiredDeployment
 from edgeops.rollout import installation as installing
 from edgeops.rollout import rollout as rolling
-from edgeops.rollout.evidence import Pass, Proof, WaveEvidence, wave_verdict
-from edgeops.rollout.installation import Illegal, InstallationCommand, InstallationEvent
+from edgeops.rollout.evidence import (
+    Fail,
+    Pass,
+    Proof,
+    Verdict,
+    Wait,
+    WaveEvidence,
+    alone_verdict,
+    installed_verdict,
+    wave_verdict,
+)
+from edgeops.rollout.installation import (
+    Deadlines,
+    Illegal,
+    InstallationCommand,
+    InstallationEvent,
+    InstallationState,
+)
+from edgeops.rollout.policy import Policy
 from edgeops.rollout.rollout import RolloutCommand, RolloutEvent, RolloutState
 from fleet_server import shadowing
-from fleet_server.db import aliases, backups, devices, models, rollouts
+from fleet_server.db import aliases, backups, devices, models, offers, rollouts
 from fleet_server.db.aliases import Alias
 from fleet_server.db.database import Connection
-from fleet_server.db.rollouts import Installation, Rollout
+from fleet_server.db.rollouts import Installation, Rollout, Wave
+from fleet_server.rollout_freeze import frozen
+from fleet_server.rollout_health import health_of, health_of_one
+from fleet_server.service_clock import service_time
 
 #: Devices asked in one transaction, so that the write lock is held for moments only.
 OFFER_BATCH = 50
+#: How often a device that is judged by itself is looked at again.
+_ASKED_AGAIN_AFTER = timedelta(seconds=1)
+#: A wave is judged.
+_JUDGED = frozenset({RolloutState.RUNNING, RolloutState.PAUSED})
 
 _log = logging.getLogger(__name__)
 
 
-def advance(connection: Connection, rollout: Rollout, event: RolloutEvent, *, reason: str = "", now: datetime) -> None:
+def advance(
+    connection: Connection,
+    rollout: Rollout,
+    event: RolloutEvent,
+    *,
+    reason: str = "",
+    approved_by: str | None = None,
+    now: datetime,
+) -> Rollout:
     """One step of a rollout, and its command."""
     waves = rollouts.wave_count(connection, rollout.id)
     before = rolling.Rollout(rollout.state, rollout.wave, waves, rollout.reason)
-    after, command = rolling.step(before, event, reason=reason)
+    after, command = rolling.step(before, event, reason=reason[:MAX_DETAIL_LENGTH])
     if after != before:
-        changed = replace(rollout, state=after.state, wave=after.wave, reason=after.reason)
+        clock = service_time(connection, now)
+        changed = replace(
+            rollout,
+            state=after.state,
+            wave=after.wave,
+            reason=after.reason,
+            entered_at=clock,
+            deadline_at=deadline_of(after.state, rollout.policy, clock),
+            approved_by=approved_by or rollout.approved_by,
+        )
         rollout = rollouts.save(connection, changed, now)
-        if rollout.state is RolloutState.FINISHED:
-            # Whatever it brought is what the fleet runs now; newer versions are compared with it.
-            aliases.assign(
-                connection, rollout.model, Alias.CHAMPION, rollout.version, now, actor=rollout.id, reason="rolled out"
-            )
     match command:
         case RolloutCommand.NONE:
             pass
         case RolloutCommand.OFFER_WAVE:
             rollouts.start_wave(connection, rollout, now)
-            for installation in rollouts.next_devices(connection, rollout, now=now, limit=OFFER_BATCH):
-                offer(connection, rollout, installation, now)
+            offer_some(connection, rollout, now)
         case RolloutCommand.WITHDRAW_OFFERS:
-            for installation in rollouts.open_offers(connection, rollout.id):
-                take(connection, installation, InstallationEvent.WITHDRAW, now=now, detail=reason)
-            rollouts.let_go(connection, rollout.id, detail=reason, now=now)
+            _withdraw(connection, rollout, reason, now)
+        case RolloutCommand.TAKE_BACK:
+            _withdraw(connection, rollout, reason, now)
+            take_back_some(connection, rollout, now)
         case _:
             assert_never(command)
+    return _follow_up(connection, rollout, now) if after != before else rollout
+
+
+def deadline_of(state: RolloutState, policy: Policy, clock: datetime) -> datetime | None:
+    """Until when a rollout that comes into `state` may stay there, as far as the state alone says; None = no end."""
+    match state:
+        case RolloutState.DRAFT | RolloutState.AWAITING_APPROVAL:
+            return clock + limits.APPROVAL_TIMEOUT
+        case RolloutState.RUNNING:
+            return clock + policy.wave_timeout
+        case RolloutState.ROLLING_BACK:
+            return clock + limits.ROLL_BACK_TIMEOUT
+        case _:
+            return None
+
+
+def _follow_up(connection: Connection, rollout: Rollout, now: datetime) -> Rollout:
+    if rollout.state is not RolloutState.FINISHED:
+        return rollout
+    # Whatever it brought is what the fleet runs now; newer versions are compared with it.
+    aliases.assign(
+        connection, rollout.model, Alias.CHAMPION, rollout.version, now, actor=rollout.id, reason="rolled out"
+    )
+    regressed = sum(wave.regressed for wave in rollouts.waves_of(connection, rollout.id))
+    event = rolling.following(rollout.state, continuous=rollout.continuous, regressed=regressed)
+    return rollout if event is None else advance(connection, rollout, event, reason=rollout.reason, now=now)
+
+
+def _withdraw(connection: Connection, rollout: Rollout, reason: str, now: datetime) -> None:
+    for installation in rollouts.open_offers(connection, rollout.id):
+        take(connection, installation, InstallationEvent.WITHDRAW, now=now, detail=reason)
+    rollouts.let_go(connection, rollout.id, detail=reason, now=now)
+
+
+def take_back_some(connection: Connection, rollout: Rollout, now: datetime) -> None:
+    """Have some of the devices run again what they ran before; the engine goes on until none is left."""
+    for installation in offers.holders(connection, rollout.id, limit=OFFER_BATCH):
+        recall(connection, installation, detail=rollout.reason, now=now)
+
+
+def recall(connection: Connection, installation: Installation, *, detail: str, now: datetime) -> None:
+    """Take the model back from one device that has it."""
+    heard = installation.state is InstallationState.REGRESSED  # it runs something else already
+    take(connection, installation, InstallationEvent.RECALL, detail=detail, heard=heard, now=now)
 
 
 def end_deserted(connection: Connection, rollout_ids: Iterable[str], *, reason: str, now: datetime) -> None:
     """End those of the rollouts that no device is left to."""
+    ending = {RolloutState.SCHEDULED, RolloutState.RUNNING, RolloutState.PAUSED}
     for rollout_id in sorted(rollout_ids):
         rollout = rollouts.get(connection, rollout_id)
-        if rollout and rollout.state in rolling.OPEN and not rollouts.has_unfinished(connection, rollout_id):
+        if rollout and rollout.state in ending and not rollouts.has_unfinished(connection, rollout_id):
+            wave = rollouts.get_wave(connection, rollout_id, rollout.wave)
+            if wave.committed and wave.bakes_since is not None:
+                continue  # its devices have the model and bake; the verdict on them is still to come
             advance(connection, rollout, RolloutEvent.SUPERSEDED, reason=reason, now=now)
 
 
-def judge(connection: Connection, rollout: Rollout, now: datetime, *, not_before: datetime | None = None) -> None:
-    """Put the present wave before the health gate, and act on its verdict.
-
-    A wave that nobody answers is not given up `not_before` this.
-    """
+def judge(connection: Connection, rollout: Rollout, now: datetime) -> None:
+    """Put the present wave before the health gate, and act on its verdict."""
+    if rollout.state not in _JUDGED:
+        return
     wave = rollouts.get_wave(connection, rollout.id, rollout.wave)
     if wave.started_at is None:
         return
-    started_at = wave.started_at
-    if not_before is not None:
-        started_at = max(started_at, not_before - rollout.policy.wave_timeout)
-    evidence = WaveEvidence(
-        started_at=started_at,
+    clock = service_time(connection, now)
+    evidence = _evidence(connection, rollout, wave, clock)
+    if wave.bakes_since is None and isinstance(installed_verdict(evidence, rollout.policy), Pass):
+        if offers.next_devices(connection, rollout, clock=clock, now=now, limit=1):
+            if rollout.state is RolloutState.RUNNING:
+                advance(connection, rollout, RolloutEvent.DEVICES_READY, now=now)
+            return
+        rollouts.bake(connection, rollout, clock)
+        wave = replace(wave, bakes_since=clock)
+        evidence = replace(evidence, bakes_since=clock)
+    health = None if wave.bakes_since is None else health_of(connection, rollout, wave, now)
+    verdict = wave_verdict(evidence, rollout.policy, health, clock)
+    count = rollouts.wave_count(connection, rollout.id)
+    event = rolling.event_of(verdict, rolling.Rollout(rollout.state, rollout.wave, count), clock)
+    if event is RolloutEvent.EVIDENCE_MISSING and evidence.offered == 0 and frozen(connection):
+        return
+    _act(connection, rollout, event, verdict, numbers=health.evidence if health else {}, now=now)
+
+
+def _act(
+    connection: Connection,
+    rollout: Rollout,
+    event: RolloutEvent | None,
+    verdict: Verdict,
+    *,
+    numbers: Mapping[str, Any],
+    now: datetime,
+) -> None:
+    if event is RolloutEvent.WAVE_FAILED:
+        holders = bool(offers.holders(connection, rollout.id, limit=1))
+        event = rolling.failing(rollout.state, roll_back=rollout.policy.roll_back_on_failure, holders=holders)
+    if event is None or not rolling.allows(rollout.state, event):
+        return
+    words = {"verdict": type(verdict).__name__.lower(), "reason": verdict.reason, "evidence": dict(numbers)}
+    rollouts.judge_wave(connection, rollout, verdict=words, now=now)
+    if isinstance(verdict, Pass):
+        rollouts.pass_wave(connection, rollout, now)
+    reason = "" if event is RolloutEvent.WAVE_PASSED else verdict.reason
+    advance(connection, rollout, event, reason=reason, now=now)
+
+
+def judge_lost(connection: Connection, rollout: Rollout, position: int, now: datetime) -> None:
+    """A wave that passed, or a live rollout, has lost devices since: too many of them fail it."""
+    wave = rollouts.get_wave(connection, rollout.id, position)
+    verdict = installed_verdict(_evidence(connection, rollout, wave, now), rollout.policy)
+    if isinstance(verdict, Fail):
+        _act(connection, rollout, RolloutEvent.WAVE_FAILED, verdict, numbers={}, now=now)
+
+
+def judge_alone(connection: Connection, rollout: Rollout, installation: Installation, now: datetime) -> None:
+    """Put a device that came late before a health gate of its own, and act on the verdict."""
+    assert installation.asked_at is not None
+    assert installation.ends_by is not None
+    clock = service_time(connection, now)
+    health = health_of_one(connection, rollout, installation, now)
+    verdict = alone_verdict(
+        health,
+        baked_at=installation.asked_at + rollout.policy.bake,
+        given_up_at=installation.ends_by,
+        now=clock,
+    )
+    match verdict:
+        case Pass():
+            take(connection, installation, InstallationEvent.PASS, detail=verdict.reason, now=now)
+        case Fail():
+            recall(connection, installation, detail=verdict.reason, now=now)
+            if rollout.state is RolloutState.LIVE:
+                judge_lost(connection, rollout, installation.wave, now)
+        case Wait():
+            again = Deadlines(installation.asked_at, installation.ends_by, clock + _ASKED_AGAIN_AFTER)
+            offers.put_off(connection, installation, again)
+        case _:
+            assert_never(verdict)
+
+
+def _evidence(connection: Connection, rollout: Rollout, wave: Wave, clock: datetime) -> WaveEvidence:
+    troubled = wave.failed or wave.inconclusive or wave.regressed
+    return WaveEvidence(
+        given_up_at=rollout.deadline_at or clock,
         size=wave.size,
         offered=wave.offered,
         committed=wave.committed,
         failed=wave.failed,
         inconclusive=wave.inconclusive,
-        problem=_problem(connection, rollout) if wave.failed or wave.inconclusive else "",
+        regressed=wave.regressed,
+        bakes_since=wave.bakes_since,
+        problem=_problem(connection, rollout, wave.position) if troubled else "",
     )
-    verdict = wave_verdict(evidence, rollout.policy, now)
-    event = rolling.event_of(
-        verdict, rolling.Rollout(rollout.state, rollout.wave, rollouts.wave_count(connection, rollout.id)), now
-    )
-    if event is None or not rolling.allows(rollout.state, event):
+
+
+def offer_some(connection: Connection, rollout: Rollout, now: datetime, *, device_id: str | None = None) -> None:
+    """Ask as many devices as the policy lets, or the one that came; nobody while a wave bakes or a freeze lasts."""
+    if frozen(connection) is not None:
         return
-    if isinstance(verdict, Pass) and rollouts.next_devices(connection, rollout, now=now, limit=1):
-        advance(connection, rollout, RolloutEvent.DEVICES_READY, now=now)
-        return
-    name = type(verdict).__name__.lower()
-    rollouts.judge_wave(connection, rollout, verdict=name, reason=verdict.reason, now=now)
-    reason = "" if event is RolloutEvent.WAVE_PASSED else verdict.reason
-    advance(connection, rollout, event, reason=reason, now=now)
+    if rollout.state is RolloutState.RUNNING:
+        wave = rollouts.get_wave(connection, rollout.id, rollout.wave)
+        if wave.bakes_since is not None:
+            return
+    room = _room(connection, rollout, now)
+    if room:
+        clock = service_time(connection, now)
+        for one in offers.next_devices(connection, rollout, clock=clock, now=now, limit=room, device_id=device_id):
+            offer(connection, rollout, one, now)
+
+
+def _room(connection: Connection, rollout: Rollout, now: datetime) -> int:
+    """How many devices may be asked now."""
+    policy, room = rollout.policy, OFFER_BATCH
+    if policy.max_in_flight is not None:
+        room = min(room, policy.max_in_flight - offers.in_flight(connection, rollout.id))
+    if policy.rate_per_minute is not None:
+        lately = offers.offered_since(connection, rollout.id, now - timedelta(minutes=1))
+        room = min(room, policy.rate_per_minute - lately)
+    return max(0, room)
 
 
 def offer(connection: Connection, rollout: Rollout, installation: Installation, now: datetime) -> None:
     """Ask one device; who missed its own wave takes part in the present one."""
-    assert rollout.state in {RolloutState.RUNNING, RolloutState.FINISHED}, f"a {rollout.state} rollout asks nobody"
+    assert rollout.state in rolling.ASKING, f"a {rollout.state} rollout asks nobody"
     assert installation.wave <= rollout.wave, "a wave is asked only after the one before passed"
     joined = rollouts.join_wave(connection, installation, rollout.wave)
-    take(connection, joined, InstallationEvent.OFFER, now=now)
+    deadlines = installing.asked(rollout.policy, service_time(connection, now))
+    take(connection, joined, InstallationEvent.OFFER, deadlines=deadlines, now=now)
 
 
 def take(
@@ -115,6 +290,8 @@ def take(
     reason: str = "",
     detail: str = "",
     proof: Proof | None = None,
+    deadlines: Deadlines | None = None,
+    heard: bool = True,
     now: datetime,
 ) -> bool:
     """One step of an installation, and its command; whether anything changed."""
@@ -125,7 +302,17 @@ def take(
         )
         return False
     state, command = outcome
-    after = rollouts.move(connection, installation, state, reason=reason, detail=detail, evidence=proof, now=now)
+    after = rollouts.move(
+        connection,
+        installation,
+        state,
+        reason=reason,
+        detail=detail[:MAX_DETAIL_LENGTH],
+        evidence=proof,
+        deadlines=deadlines,
+        heard=heard,
+        now=now,
+    )
     match command:
         case InstallationCommand.NONE:
             pass
@@ -136,6 +323,20 @@ def take(
         case _:
             assert_never(command)
     return after is not installation
+
+
+def ask_again(connection: Connection, rollout: Rollout, ended: Installation, now: datetime) -> None:
+    """A device that ended badly is asked once more, after a pause."""
+    take(connection, ended, InstallationEvent.RETRY, now=now)
+    at = service_time(connection, now) + rollout.policy.retry_after
+    offers.ask_again(
+        connection,
+        ended,
+        attempt=ended.attempt + 1,
+        not_before=at,
+        deadline_at=at + rollout.policy.offer_timeout,
+        now=now,
+    )
 
 
 def _desire(connection: Connection, installation: Installation, now: datetime, *, is_offer: bool = False) -> None:
@@ -195,16 +396,9 @@ def _want_what_runs(
     devices.set_desired(connection, installation.device_id, wanted, now)
 
 
-def _problem(connection: Connection, rollout: Rollout) -> str:
-    first = rollouts.first_problem(connection, rollout.id, rollout.wave)
+def _problem(connection: Connection, rollout: Rollout, position: int) -> str:
+    first = rollouts.first_problem(connection, rollout.id, position)
     if first is None:
         return ""
     why = ": ".join(part for part in (first.reason, first.detail) if part and part != "none")
     return f"{first.device_id} {first.state}" + (f" ({why})" if why else "")
-
-
-def overdue_words(timeout: timedelta, proof: Proof, needed: int) -> str:
-    """Why a device that timed out gave no proof."""
-    if proof.committed:
-        return f"committed, but showed {proof.inferences} of {needed} inferences"
-    return f"nothing final within {int(timeout.total_seconds())} s of the offer"

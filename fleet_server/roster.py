@@ -6,6 +6,7 @@ How a device gets in is `fleet_server.enrolment`. What it said and ran stays: hi
 from datetime import datetime
 
 from edgeops.errors import ConflictError, NotFoundError
+from fleet_server import reconciliation
 from fleet_server.accounts import publish_accounts
 from fleet_server.config import ServerConfig
 from fleet_server.db import audit, devices
@@ -42,6 +43,7 @@ def remove(config: ServerConfig, database: Database, device_id: str, *, removed_
         known(connection, device_id)
         # In one transaction: a report that the engine takes in later finds nothing left to restore.
         device_left(connection, device_id, now)
+        reconciliation.device_left(connection, device_id, now)
         devices.remove(connection, device_id, now=now)
         audit.append(connection, removed_by, "device.removed", device_id, {}, now)
     publish_accounts(config, database)

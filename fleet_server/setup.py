@@ -30,7 +30,7 @@ _ADMIN_NAME = "admin"
 def init(config: ServerConfig, *, now: datetime, starter: bool = False) -> None:
     """Make the data folder of `config` complete; `starter` adds the model that comes with the package."""
     _make_folders(config)
-    database = Database.in_folder(config.db)
+    database = Database.of(config)
     try:
         upgrade(database)
         _make_trust(config, database, now)

@@ -84,7 +84,9 @@ def _shows_itself(told: Shadowed) -> bool:
     """It was asked, and its health is not judged yet: that of its wave, or as a device that came late its own."""
     if told.state in _ASKED:
         return True
-    return told.state == InstallationState.COMMITTED and (told.rollout_state in OPEN and told.wave_is_open)
+    if told.state != InstallationState.COMMITTED:
+        return False
+    return told.is_judged_alone or (told.rollout_state in OPEN and told.wave_is_open)
 
 
 def _control(connection: Connection) -> dict[tuple[str, str], tuple[DesiredDeployment, Shadowing]]:
@@ -93,7 +95,8 @@ def _control(connection: Connection) -> dict[tuple[str, str], tuple[DesiredDeplo
     for rollout in rollouts.showing(connection):
         waves = rollouts.waves_of(connection, rollout.id)
         positions = control_positions([wave.control for wave in waves], rollout.wave)
-        if positions and waves[rollout.wave].started_at is not None and waves[rollout.wave].finished_at is None:
+        present = waves[rollout.wave]
+        if positions and present.started_at is not None and not present.has_passed:
             for place, wanted in shadowings.held_back(connection, rollout.id, positions).items():
                 needed[place] = wanted, of_control(rollout.policy)
     return needed

@@ -5,6 +5,8 @@ import socket
 
 import pytest
 
+from tests.stores import POSTGRESQL, SQLITE, STORES
+
 _LOOPBACK = ("127.", "::1", "localhost")
 
 
@@ -33,3 +35,26 @@ def _interruptible():
     before = signal.signal(signal.SIGINT, signal.default_int_handler)
     yield
     signal.signal(signal.SIGINT, before)
+
+
+@pytest.fixture(params=[SQLITE, POSTGRESQL])
+def kind_of_database(request):
+    """For modules that are `stores.ON_BOTH`."""
+    STORES.kind = request.param
+    yield request.param
+    STORES.kind = STORES.by_default
+
+
+@pytest.fixture(autouse=True)
+def _databases(request):
+    """What a test made in its own folder is dropped with it."""
+    yield
+    folder = request.node.funcargs.get("tmp_path")
+    if folder is not None:
+        STORES.forget(folder)
+
+
+@pytest.fixture(autouse=True, scope="session")
+def _database_server():
+    yield
+    STORES.stop()

@@ -41,6 +41,17 @@ class ReplaySource:
         #: None = the row numbers.
         self._ids: list[str] | None = None
 
+    def offers(self) -> tuple[str, ...] | None:
+        """The columns of a CSV file by its header; of what cannot be read, and of other files, nothing is known."""
+        if self._path.suffix.lower() != ".csv":
+            return None
+        try:
+            with self._path.open(newline="", encoding="utf-8-sig") as file:
+                header = next(csv.reader(file), None)
+        except (OSError, UnicodeDecodeError, csv.Error):
+            return None
+        return None if header is None else tuple(name.strip() for name in header)
+
     def select(self, columns: Sequence[str]) -> None:
         """Read the file for `columns`; the position stays.
 

@@ -35,6 +35,9 @@ class Source(Protocol):
     def refused(self) -> int:
         """Lines that were no rows and were passed over."""
 
+    def offers(self) -> tuple[str, ...] | None:
+        """The columns that can be asked for; None = that is not known beforehand."""
+
     def select(self, columns: Sequence[str]) -> None:
         """From now on deliver these columns in this order.
 

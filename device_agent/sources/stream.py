@@ -64,6 +64,10 @@ class StreamSource:
         self._delivered: list[_Line] = []
         self._position = 0
 
+    def offers(self) -> tuple[str, ...] | None:
+        """What the header names; JSON lines say it line by line."""
+        return None if self.header is None else tuple(self.header)
+
     def select(self, columns: Sequence[str]) -> None:
         """From now on deliver these columns.
 

@@ -12,7 +12,6 @@ from datetime import datetime, timedelta
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
-from urllib.parse import quote
 
 import httpx
 
@@ -21,7 +20,9 @@ from edgeops.api import shapes
 from edgeops.api.auditing import AuditCalls
 from edgeops.api.hooks import WebhookCalls
 from edgeops.api.roles import Role
+from edgeops.api.targets import Groups, Pins
 from edgeops.api.wire import Wire
+from edgeops.api.wire import segment as _segment
 from edgeops.errors import (
     InputError,
     UnreachableError,
@@ -60,6 +61,9 @@ class Client:
         transport: httpx.BaseTransport | None = None,
     ) -> None:
         self._wire = Wire(url, token, timeout=timeout, context=context, transport=transport)
+        #: Devices under names, and devices that stay on what they run.
+        self.groups = Groups(self._wire)
+        self.pins = Pins(self._wire)
 
     @property
     def audit(self) -> AuditCalls:
@@ -173,6 +177,15 @@ class Client:
         """Believe a device again that was in quarantine."""
         return self._wire.post(f"/devices/{_segment(device_id)}/release", shapes.Device)
 
+    def why(self, device_id: str) -> shapes.Why:
+        """What holds each deployment of a device."""
+        return self._wire.get(f"/devices/{_segment(device_id)}/why", shapes.Why)
+
+    def label_device(self, device_id: str, labels: Mapping[str, str], *, without: Sequence[str] = ()) -> shapes.Device:
+        """Give a device labels, and take others from it; those that are not named stay."""
+        body = {"set": dict(labels), "remove": list(without)}
+        return self._wire.post(f"/devices/{_segment(device_id)}/labels", shapes.Device, body)
+
     def telemetry(
         self,
         device_id: str,
@@ -246,6 +259,15 @@ class Client:
         """What the broker refused, which floods it dropped and what was put aside, oldest first, of all or of one."""
         query = {"kind": shapes.ATTEMPTS, "subject": device_id, "limit": limits.MAX_PAGE_SIZE}
         return self._wire.pages("/events", shapes.Page[shapes.Event], query)
+
+    def incidents(self, *, is_open: bool | None = None, device_id: str | None = None) -> Iterator[shapes.Incident]:
+        """What devices run that they should not, the latest first: all, those that are open, or the others."""
+        query = {"open": None if is_open is None else str(is_open).lower(), "device": device_id}
+        return self._wire.pages("/incidents", shapes.Page[shapes.Incident], query)
+
+    def close_incident(self, incident_id: str, *, remark: str = "") -> shapes.Incident:
+        """Say that somebody looked at it."""
+        return self._wire.post(f"/incidents/{_segment(incident_id)}/close", shapes.Incident, {"remark": remark})
 
     # -- what happened
 
@@ -579,9 +601,9 @@ class Client:
 
     # -- rollouts
 
-    def rollouts(self) -> Iterator[shapes.Rollout]:
-        """All rollouts, newest first."""
-        return self._wire.pages("/rollouts", shapes.Page[shapes.Rollout])
+    def rollouts(self, *, deployment: str | None = None) -> Iterator[shapes.Rollout]:
+        """All rollouts, newest first; of one deployment, they are its history."""
+        return self._wire.pages("/rollouts", shapes.Page[shapes.Rollout], {"deployment": deployment})
 
     def rollout(self, rollout_id: str) -> shapes.Rollout:
         """One rollout with its waves."""
@@ -597,6 +619,11 @@ class Client:
         variant: str | None = None,
         waves: tuple[str, ...] | None = None,
         intent: str | None = None,
+        policy: Mapping[str, Any] | None = None,
+        continuous: bool | None = None,
+        draft: bool | None = None,
+        needs_approval: bool | None = None,
+        starts_at: datetime | None = None,
     ) -> shapes.Rollout:
         """Bring a published artifact to the devices that `to` selects, wave by wave."""
         body = {
@@ -607,21 +634,56 @@ class Client:
             "to": to,
             "waves": None if waves is None else list(waves),
             "intent": intent,
+            "policy": None if policy is None else dict(policy),
+            "continuous": continuous,
+            "draft": draft,
+            "needs_approval": needs_approval,
+            "starts_at": None if starts_at is None else starts_at.isoformat(),
         }
-        return self._wire.post("/rollouts", shapes.Rollout, _given(body))
+        return self.order_rollout(_given(body))
+
+    def order_rollout(self, order: Mapping[str, Any]) -> shapes.Rollout:
+        """The same from the body of the request, as a preview takes it."""
+        return self._wire.post("/rollouts", shapes.Rollout, order)
+
+    def preview_rollout(
+        self, order: Mapping[str, Any], *, cursor: str | None = None, limit: int = limits.PAGE_SIZE
+    ) -> shapes.RolloutPreview:
+        """What this order would do now; `next` of the answer is the cursor of the following devices."""
+        query = {"cursor": cursor, "limit": limit}
+        return self._wire.ask("POST", "/rollouts/preview", shapes.RolloutPreview, query=query, json=dict(order))
+
+    def direct_rollout(self, rollout_id: str, verb: str, **said: Any) -> shapes.Rollout:
+        """Order something of a rollout: submit, approve, deny, pause, resume, advance, abort, undo or retry.
+
+        `said` goes with it: a `remark`; `roll_back` to abort; `to` and `waves` to undo. The answer to undo and retry is
+        the rollout that asks devices.
+        """
+        return self._wire.post(f"/rollouts/{_segment(rollout_id)}/{verb}", shapes.Rollout, _given(said))
 
     def abort_rollout(self, rollout_id: str) -> shapes.Rollout:
         """Offer to no further device."""
-        return self._wire.post(f"/rollouts/{_segment(rollout_id)}/abort", shapes.Rollout)
+        return self.direct_rollout(rollout_id, "abort")
+
+    def freezing(self) -> shapes.Freezing:
+        """Whether devices are asked for anything new."""
+        return self._wire.get("/freeze", shapes.Freezing)
+
+    def freeze(self, *, remark: str = "") -> shapes.Freezing:
+        """Ask no device from now on."""
+        return self._wire.ask("PUT", "/freeze", shapes.Freezing, json={"remark": remark})
+
+    def thaw(self) -> shapes.Freezing:
+        """Ask devices again."""
+        return self._wire.ask("DELETE", "/freeze", shapes.Freezing)
+
+    def evidence(self, rollout_id: str) -> shapes.Evidence:
+        """What the waves of a rollout have shown."""
+        return self._wire.get(f"/rollouts/{_segment(rollout_id)}/evidence", shapes.Evidence)
 
     def installations(self, rollout_id: str) -> Iterator[shapes.Installation]:
         """Each deployment's part in a rollout."""
         return self._wire.pages(f"/rollouts/{_segment(rollout_id)}/installations", shapes.Page[shapes.Installation])
-
-
-def _segment(name: str) -> str:
-    """One segment of a path, whatever a person typed; no dots, which are steps in a path (RFC 3986 5.2.4)."""
-    return quote(name, safe="").replace(".", "%2E") or "-"
 
 
 def _artifact(model: str, version: int, variant: str) -> str:

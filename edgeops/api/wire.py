@@ -10,6 +10,7 @@ import time
 from collections.abc import Iterator, Mapping
 from datetime import datetime, timedelta
 from typing import Any, TypeVar
+from urllib.parse import quote
 
 import httpx
 
@@ -166,6 +167,11 @@ class Wire:
                     raise
             time.sleep(_RETRY_AFTER_S * 2**tries * random.uniform(0.5, 1.0))  # noqa: S311 - spreads clients
         return self._http.send(request)
+
+
+def segment(name: str) -> str:
+    """One segment of a path, whatever a person typed; no dots, which are steps in a path (RFC 3986 5.2.4)."""
+    return quote(name, safe="").replace(".", "%2E") or "-"
 
 
 def _parameters(query: Query) -> dict[str, str | tuple[str, ...]]:

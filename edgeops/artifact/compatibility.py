@@ -11,6 +11,8 @@ from edgeops.artifact.manifest import Descriptor
 from edgeops.protocol.messages import DeviceFacts
 
 _KNOWN_RUNTIMES = ("litert", "tflite-runtime")
+#: Columns that are named where many are missing.
+_NAMED = 5
 
 #: Highest operator versions that tflite-runtime 2.14, its last release, registers; an operator that is absent here
 #: is accepted in version 1.
@@ -31,9 +33,14 @@ _TFLITE_RUNTIME_2_14 = {
 }  # fmt: skip
 
 
-def incompatibilities(descriptor: Descriptor, facts: DeviceFacts) -> tuple[str, ...]:
-    """Why the artifact does not fit the device, for people; empty = it fits."""
-    return (*_platform(descriptor, facts), *_operators(descriptor, facts), *_memory(descriptor, facts))
+def incompatibilities(descriptor: Descriptor, facts: DeviceFacts, *, deployment: str | None = None) -> tuple[str, ...]:
+    """Why the artifact does not fit the device, or not this deployment of it, for people; empty = it fits."""
+    return (
+        *_platform(descriptor, facts),
+        *_operators(descriptor, facts),
+        *_memory(descriptor, facts),
+        *_sensors(descriptor, facts, deployment),
+    )
 
 
 def disk_shortage(descriptor: Descriptor, facts: DeviceFacts, *, reserve_bytes: int) -> str | None:
@@ -81,6 +88,18 @@ def _memory(descriptor: Descriptor, facts: DeviceFacts) -> list[str]:
     if memory <= share:
         return []
     return [f"{_mib(memory)} of memory, a model may use {_mib(share)} of {_mib(facts.memory_bytes)} here"]
+
+
+def _sensors(descriptor: Descriptor, facts: DeviceFacts, deployment: str | None) -> list[str]:
+    """What the model reads and the source lacks; nothing where it is not known what the source offers."""
+    offered = None if deployment is None else facts.sensors.get(deployment)
+    if offered is None:
+        return []
+    missing = [name for name in descriptor.manifest.window.columns if name not in set(offered)]
+    if not missing:
+        return []
+    more = f" and {len(missing) - _NAMED} more" if len(missing) > _NAMED else ""
+    return [f"the source of {deployment} lacks {', '.join(missing[:_NAMED])}{more}, which the model reads"]
 
 
 def _mib(size_bytes: int) -> str:

@@ -10,12 +10,15 @@ import typer
 
 from edgeops import __version__
 from edgeops.cli import (
+    apply,
     audit,
     backup,
     dataset,
     demo,
     devices,
     drift,
+    group,
+    incident,
     job,
     key,
     label,
@@ -29,6 +32,7 @@ from edgeops.cli import (
     train,
     up,
     webhook,
+    why,
 )
 from edgeops.cli.output import printable
 from edgeops.errors import EdgeOpsError
@@ -53,7 +57,11 @@ app.add_typer(drift.app, name="drift")
 app.add_typer(label.app, name="label")
 app.add_typer(retrain.app, name="retrain")
 app.add_typer(devices.app, name="devices")
+app.add_typer(group.app, name="group")
+app.command("why")(why.why)
+app.command("apply")(apply.apply)
 app.add_typer(quarantine.app, name="quarantine")
+app.add_typer(incident.app, name="incident")
 app.add_typer(telemetry.app, name="telemetry")
 app.add_typer(job.app, name="job")
 app.add_typer(key.app, name="key")

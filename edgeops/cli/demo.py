@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 from rich.console import Console
 
+from edgeops.cli.evidence import print_findings
 from edgeops.cli.live import say
 from edgeops.cli.options import AsJson
 from edgeops.cli.output import print_json, print_table, size
@@ -23,9 +24,11 @@ from edgeops.local.stopwatch import Stopwatch
 from edgeops.local.up import MAX_AGENTS, Site
 
 if TYPE_CHECKING:  # they import numpy, which no other command needs
+    from edgeops.api.shapes import Version
     from edgeops.local.circle import Circle
     from edgeops.local.course import Course
     from edgeops.local.demo import Report
+    from edgeops.local.proof import Stopped
     from edgeops.local.scenarios.scenario import Scenario
 
 #: In how many stretches `--control` plays what the first model knows.
@@ -39,6 +42,8 @@ class ScenarioName(StrEnum):
     DIGITS = "digits"
     #: Chemical sensors that age over 30 months.
     GAS = "gas"
+    #: The same camera, and a model that passes every check and is wrong.
+    BAD_MODEL = "bad-model"
 
 
 #: Labels that are bought per stage unless told otherwise.
@@ -78,6 +83,11 @@ def demo(  # noqa: PLR0917 - typer reads options from parameters
     from edgeops.local.circle import Circle  # noqa: PLC0415
 
     end_on_signals()
+    if scenario is ScenarioName.BAD_MODEL:
+        if data is not None or labels is not None or control or picture is not None:
+            raise InputError("the bad-model scenario takes --agents, --seed, --site, --keep and --json only")
+        _prove(agents=agents, seed=seed, site=site, keep=keep, as_json=as_json)
+        return
     world = _world(scenario, data)
     wanted = _LABELS[scenario] if labels is None else labels
     started = time.monotonic()
@@ -118,6 +128,48 @@ def demo(  # noqa: PLR0917 - typer reads options from parameters
         course.require_shown()
 
 
+def _prove(*, agents: int, seed: int, site: Path | None, keep: bool, as_json: bool) -> None:
+    """A bad model is stopped by the canary."""
+    from edgeops.local import proof  # noqa: PLC0415 - as in `demo`
+    from edgeops.local.scenarios.digits import Digits  # noqa: PLC0415
+
+    started = time.monotonic()
+    with ExitStack() as endings:
+        folder = endings.enter_context(_folder(site, keep=keep))
+        say(f"scenario {ScenarioName.BAD_MODEL}, seed {seed}, fleet in {folder}")
+        watch = Stopwatch(begins=endings.enter_context(_present_phase()), ended=say)
+        with watch.phase("start") as note:
+            running = endings.enter_context(Site(folder, agents=agents, warm=True, say=say))
+            note(f"{len(running.agents)} agents online")
+        stopped = proof.run(running, Digits(), seed=seed, watch=watch)
+        if as_json:
+            print_json(stopped.document(seconds=time.monotonic() - started))
+        else:
+            _print_stopped(stopped)
+        stopped.require_shown()
+
+
+def _print_stopped(stopped: "Stopped") -> None:
+    from edgeops.local.proof import stated  # noqa: PLC0415 - as in `demo`
+
+    print()
+    print_table(
+        ("version", "right on rows it never saw>", "runs on"),
+        [
+            (_named(stopped.good), _percent(stated(stopped.good)), f"{stopped.restored} of {stopped.devices} devices"),
+            (_named(stopped.bad), _percent(stated(stopped.bad)), f"none; {stopped.asked} asked"),
+        ],
+    )
+    print()
+    print_findings(stopped.evidence)
+    if stopped.wave is not None:
+        print(f"\nstopped in wave {stopped.wave.position + 1}: {stopped.wave.words}")
+
+
+def _named(version: "Version") -> str:
+    return f"{version.model}@{version.version}"
+
+
 def _world(name: ScenarioName, data: Path | None) -> "Scenario":
     match name:
         case ScenarioName.GAS:
@@ -134,6 +186,8 @@ def _world(name: ScenarioName, data: Path | None) -> "Scenario":
             if data is not None:
                 raise InputError("the digits come with scikit-learn; --data is for the gas scenario")
             return Digits()
+        case ScenarioName.BAD_MODEL:
+            raise AssertionError("it is no world that changes")
 
 
 def _live(circle: "Circle", world: "Scenario", *, seed: int, control: bool, watch: Stopwatch) -> "Course":

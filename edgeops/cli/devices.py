@@ -10,6 +10,7 @@ import typer
 from edgeops import limits
 from edgeops.api.client import Client
 from edgeops.api.shapes import Device
+from edgeops.cli import pin as pinning
 from edgeops.cli.connection import connected
 from edgeops.cli.live import confirm, say
 from edgeops.cli.options import AsJson, Limit, parse_moment
@@ -74,7 +75,8 @@ def show(client: Client, device: DeviceId, as_json: AsJson = False) -> None:
                 one.state,
                 short_digest(one.active) or "no model",
                 short_digest(wanted.get(one.deployment)),
-                one.detail or (one.reason if one.reason != "none" else None),
+                "; ".join(part for part in (one.hold, one.detail) if part)
+                or (one.reason if one.reason != "none" else None),
             )
             for one in found.deployments
         ],
@@ -228,6 +230,12 @@ def release(client: Client, device: DeviceId, as_json: AsJson = False) -> None:
         print_json(released)
         return
     say(f"{device} is believed again, from what it says next")
+
+
+app.command("pin")(pinning.pin)
+app.command("unpin")(pinning.unpin)
+app.command("pins")(pinning.pins)
+app.command("label")(pinning.label)
 
 
 def _for_devices(client: Client) -> str:

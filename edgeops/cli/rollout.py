@@ -10,11 +10,14 @@ from edgeops.api.client import Client
 from edgeops.api.shapes import Installation, Rollout
 from edgeops.artifact.manifest import Variant
 from edgeops.cli.connection import connected
+from edgeops.cli.evidence import print_findings, print_words
 from edgeops.cli.live import say
 from edgeops.cli.options import AsJson, Limit, Reference, Timeout
 from edgeops.cli.output import print_facts, print_json, print_json_line, print_table
+from edgeops.cli.preview import show_preview
 from edgeops.cli.watch import FINISHED, PROOF, follow_rollout, headline, require_good_end
 from edgeops.protocol.messages import Intent
+from edgeops.rollout.waves import split_waves
 
 app = typer.Typer(help="Models on their way to devices.", no_args_is_help=True)
 
@@ -29,19 +32,34 @@ def create(
     model: Reference,
     *,
     deployment: Annotated[str, typer.Option(help="Which deployment of the devices shall run it.")],
-    to: Annotated[str, typer.Option(help="Which devices: all, id=a,b, name=..., label.key=value.")] = "all",
+    to: Annotated[
+        str, typer.Option(help="Which devices, as in `label.site=plant-1 and memory>=512MiB`; docs/rollouts.md.")
+    ] = "all",
     variant: Annotated[Variant, typer.Option(help="Which artifact of the version.")] = Variant.INT8,
-    waves: Annotated[str, typer.Option(help="Cumulative sizes: numbers or percentages.")] = "1,100%",
+    waves: Annotated[str, typer.Option(help="Cumulative sizes, numbers or percentages; or selectors.")] = "1,100%",
     intent: Annotated[Intent, typer.Option(help="heal: the prediction mix is expected to change.")] = Intent.IMPROVE,
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="Start nothing; name every device, its wave, or why it is left out.")
+    ] = False,
+    limit: Limit = 100,
     watch: Watch = False,
     timeout: Timeout = None,
     as_json: AsJson = False,
 ) -> None:
     """Start a rollout: the first wave is the canary, each next one needs proof."""
-    sizes = tuple(size.strip() for size in waves.split(","))
-    rollout = client.create_rollout(
-        model.model, model.version, deployment=deployment, to=to, variant=variant, waves=sizes, intent=intent
-    )
+    order = {
+        "model": model.model,
+        "version": model.version,
+        "variant": variant,
+        "deployment": deployment,
+        "to": to,
+        "waves": split_waves(waves),
+        "intent": intent,
+    }
+    if dry_run:
+        show_preview(client, order, limit=limit, as_json=as_json)
+        return
+    rollout = client.order_rollout(order)
     if watch:
         _watch(client, rollout.id, timeout=timeout, as_json=as_json)
     elif as_json:
@@ -94,6 +112,19 @@ def status(
         print_json({**found.model_dump(mode="json"), "installations": installations})
         return
     _print(found, installations)
+    print_words(client.evidence(rollout))
+
+
+@app.command()
+@connected
+def evidence(client: Client, rollout: RolloutId, as_json: AsJson = False) -> None:
+    """What each wave has shown: every kind of evidence with its figures and limits."""
+    shown = client.evidence(rollout)
+    if as_json:
+        print_json(shown)
+        return
+    print_findings(shown)
+    print_words(shown)
 
 
 @app.command()

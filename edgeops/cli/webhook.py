@@ -22,7 +22,7 @@ def add(
     client: Client,
     receiver: Annotated[
         str,
-        typer.Argument(metavar="URL", help="Where; its host must be in webhooks.allow of the server's data folder."),
+        typer.Argument(metavar="URL", help="Where; a host in webhooks.allow of the server's data folder."),
     ],
     *,
     kind: Annotated[

@@ -10,7 +10,8 @@ from datetime import datetime, timedelta
 from enum import StrEnum
 
 from edgeops import limits
-from edgeops.rollout.rollout import RolloutState
+from edgeops.rollout.rollout import OPEN as OPEN_ROLLOUT
+from edgeops.rollout.rollout import PASSED, RolloutState
 
 
 class RetrainingState(StrEnum):
@@ -266,8 +267,8 @@ def trained(*, passed: bool, signed: bool, reason: str) -> Happened:
 
 def rolled_out(state: RolloutState, reason: str) -> Happened | None:
     """What the state of the rollout means; a paused one waits for a person."""
-    if state is RolloutState.FINISHED:
+    if state in PASSED:
         return Happened(_E.ROLLED_OUT)
-    if state in {RolloutState.FAILED, RolloutState.ABORTED}:
+    if state not in OPEN_ROLLOUT or state is RolloutState.ROLLING_BACK:
         return Happened(_E.ROLLOUT_FAILED, f"the rollout {state}: {reason}")
     return None

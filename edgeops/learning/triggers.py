@@ -61,6 +61,8 @@ class RetrainPolicy(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fi
     waves: tuple[str, ...] = DEFAULT_WAVES
     selector: str = "all"
     deployment: Id | None = None
+    #: How long each of its waves shows itself; None = as long as any rollout's.
+    bake: timedelta | None = None
     seed: Annotated[int, msgspec.Meta(ge=0, le=2**31 - 1)] = 0
 
 
@@ -78,6 +80,8 @@ def read_policy(values: object) -> RetrainPolicy:
     parse_selector(policy.selector)
     if policy.label_timeout <= timedelta(0) or policy.cooldown < timedelta(0):
         raise InputError("label_timeout must be longer than nothing, and cooldown not negative")
+    if policy.bake is not None and policy.bake < timedelta(0):
+        raise InputError("bake must not be negative")
     return policy
 
 

@@ -121,7 +121,7 @@ class Reason(StrEnum):
 
 
 class DeviceFacts(Body, frozen=True, kw_only=True):
-    """What compatibility is judged on."""
+    """What a device is and has: compatibility is judged on it, and selectors of rollouts ask for it."""
 
     arch: Fact
     runtime: Fact
@@ -129,6 +129,16 @@ class DeviceFacts(Body, frozen=True, kw_only=True):
     python: Fact
     memory_bytes: Count
     disk_free_bytes: Count
+    agent_version: Fact = ""
+    #: Name and version of the operating system.
+    os: Fact = ""
+    #: What its owner calls it by; `site` is where it stands.
+    labels: Annotated[dict[Fact, Fact], msgspec.Meta(max_length=limits.MAX_DEVICE_LABELS)] = {}
+    #: By deployment, the columns that its source offers; absent = not known (no source, lines without a header).
+    sensors: Annotated[
+        dict[Id, Annotated[tuple[Fact, ...], msgspec.Meta(max_length=limits.MAX_SENSORS)]],
+        msgspec.Meta(max_length=limits.MAX_DEPLOYMENTS),
+    ] = {}
 
 
 class DeploymentState(Body, frozen=True, kw_only=True):
@@ -143,6 +153,10 @@ class DeploymentState(Body, frozen=True, kw_only=True):
     installation: Id | None = None
     reason: Reason = Reason.NONE
     detail: Detail = ""
+    #: The owner of the device lets no update of it begin, in words; empty = updates may begin.
+    hold: Detail = ""
+    #: What this device had committed and lost since (damaged, or gone from its disk); `active` answers in its place.
+    instead_of: Digest | None = None
 
 
 class Reported(Body, frozen=True, kw_only=True):
@@ -374,7 +388,7 @@ class Shadowing(Body, frozen=True, kw_only=True):
     share: Annotated[float, msgspec.Meta(ge=0.0, le=1.0)]
     #: Of one processor core, what the shadow may take.
     cpu: Annotated[float, msgspec.Meta(ge=0.0, le=1.0)]
-    #: From the commit on; the trial always has it.
+    #: From the commit on, or since a newer desired state asked for it again; the trial always has it.
     for_ms: Count
     #: Telemetry windows close after this while it lasts.
     window_ms: Annotated[int, msgspec.Meta(ge=1_000, le=3_600_000)]

@@ -14,15 +14,13 @@ class Candidate:
     id: str
     name: str
     online: bool
+    #: What people of the server say of it and, where they say nothing, what its owner says.
     labels: Mapping[str, str] = field(default_factory=dict)
     #: Deployments that the device reports, with the digest that each runs; None = no model.
     deployments: Mapping[str, str | None] = field(default_factory=dict)
     #: None = it has not reported yet.
     facts: DeviceFacts | None = None
     agent_version: str = ""
-    #: Where it stands, and what it senses with, as it reported.
-    site: str = ""
-    sensors: frozenset[str] = frozenset()
     #: Two spoke in its name; nothing is believed of it.
     quarantined: bool = False
     pins: tuple[Pin, ...] = ()
@@ -30,3 +28,9 @@ class Candidate:
     taken_by: str | None = None
     #: What the deployment shall run, where somebody said so.
     desired: str | None = None
+
+    @property
+    def sensors(self) -> frozenset[str]:
+        """What it senses with: the columns that its sources offer."""
+        found = {} if self.facts is None else self.facts.sensors
+        return frozenset(name for names in found.values() for name in names)

@@ -1,32 +1,53 @@
-"""The health gate before the next wave: what a wave has shown, and whether that is proof.
+"""What a wave has shown, and whether that is proof: first installed, then, after its bake, healthy.
 
-Until the health gate exists, proof means installed and running: every device that was asked committed
-after its trial of N inferences without error. Missing evidence never passes: it is waited for, and when
-waiting ends a person decides.
+Installed means that enough of the devices that were asked committed after a trial of N inferences without error.
+Healthy is the word of the health gate, which comes in as a value. Missing evidence never passes: it is waited for, and
+when waiting ends a person decides.
 """
 
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import UTC, datetime
+from typing import assert_never
 
 import msgspec
 
 from edgeops.rollout.policy import Policy
+from edgeops.rollout.verdict import Health, Healthy, Undecided, Unhealthy
+
+#: Ends of waiting that no clock decides: devices are still at it, with deadlines of their own; nobody is waited for.
+FOREVER = datetime.max.replace(tzinfo=UTC)
+PASSED_LONG_AGO = datetime.min.replace(tzinfo=UTC)
 
 
 @dataclass(frozen=True, slots=True)
 class WaveEvidence:
-    """The counters of one wave; `offered` includes all that follow."""
+    """The counters of one wave; `offered` includes all that follow. Moments are on the service clock."""
 
-    started_at: datetime
+    #: When a wave in which nobody could be asked is given up.
+    given_up_at: datetime
     size: int
     offered: int
     committed: int
-    #: Failed, rejected or rolled back.
+    #: Failed, rejected, rolled back or timed out.
     failed: int
-    #: Inconclusive or timed out.
+    #: Neither success nor failure.
     inconclusive: int
+    #: Had committed, and run something else.
+    regressed: int = 0
+    #: Since when it bakes; None = it does not yet.
+    bakes_since: datetime | None = None
     #: Which device failed or was inconclusive first, and why.
     problem: str = ""
+
+    @property
+    def lost(self) -> int:
+        """Devices that did not keep the model."""
+        return self.failed + self.regressed
+
+    @property
+    def ended(self) -> int:
+        """Devices of which no more is expected before the bake."""
+        return self.committed + self.lost + self.inconclusive
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,7 +71,7 @@ class Wait:
 
 @dataclass(frozen=True, slots=True)
 class Fail:
-    """The rollout ends."""
+    """The wave did not keep the model."""
 
     reason: str
 
@@ -74,25 +95,71 @@ class Proof(msgspec.Struct, frozen=True, kw_only=True):
         return self.committed and self.errors == 0 and self.inferences >= policy.trial_inferences
 
 
-def wave_verdict(evidence: WaveEvidence, policy: Policy, now: datetime) -> Verdict:
-    """Judge the running wave."""
-    if evidence.failed:
-        return Fail(f"{evidence.failed} of {_devices(evidence.offered)} did not keep the model: {evidence.problem}")
-    if evidence.inconclusive:
-        return Wait(now, f"no proof from {evidence.inconclusive} of {_devices(evidence.offered)}: {evidence.problem}")
+def installed_verdict(evidence: WaveEvidence, policy: Policy) -> Verdict:
+    """Whether enough devices of the wave installed the model and kept it; of a `Pass` follows the bake.
+
+    Shares are of the devices that were asked. A device that timed out is a failure; one that was never online since it
+    was asked counts as not asked; an inconclusive end is neither success nor failure.
+    """
     if evidence.offered == 0:
+        words = f"none of {_devices(evidence.size)} could be asked: offline, removed, held back, or taken over"
+        return Wait(evidence.given_up_at, words)
+    asked = _devices(evidence.offered)
+    enough = evidence.ended >= min(policy.min_devices, evidence.size)
+    if enough and evidence.lost > policy.max_failure * evidence.offered:
+        return Fail(f"{evidence.lost} of {asked} did not keep the model: {evidence.problem}")
+    progress = f"{evidence.committed} of {asked} committed"
+    if evidence.ended < evidence.offered:
+        return Wait(FOREVER, progress)
+    if not enough:
         return Wait(
-            evidence.started_at + policy.wave_timeout,
-            f"none of {_devices(evidence.size)} could be asked: offline, removed, or taken over by a newer rollout",
+            evidence.given_up_at,
+            f"{progress}, of at least {min(policy.min_devices, evidence.size)} that must have ended",
         )
-    progress = f"{evidence.committed} of {_devices(evidence.offered)} committed"
-    if evidence.committed < evidence.offered:
-        return Wait(now + policy.offer_timeout, progress)
+    if evidence.committed < policy.min_success * evidence.offered:
+        doubtful = evidence.inconclusive or evidence.lost
+        return Wait(PASSED_LONG_AGO, f"no proof from {doubtful} of {asked}: {evidence.problem}")
     each = " each" if evidence.offered > 1 else ""
     return Pass(
-        f"proof: installed and running: {progress} after {policy.trial_inferences} inferences{each}"
-        + _unasked(evidence.size - evidence.offered)
+        f"{progress} after {policy.trial_inferences} inferences{each}" + _unasked(evidence.size - evidence.offered)
     )
+
+
+def wave_verdict(evidence: WaveEvidence, policy: Policy, health: Health | None, now: datetime) -> Verdict:
+    """Judge the present wave: installed, then baked, then healthy.
+
+    `health` is what the health gate says of the devices now, None while the wave does not bake; `now` is on the
+    service clock.
+    """
+    installed = installed_verdict(evidence, policy)
+    if evidence.bakes_since is None or isinstance(installed, Fail):
+        # What has installed well begins to bake; until then it goes on waiting.
+        return Wait(FOREVER, installed.reason) if isinstance(installed, Pass) else installed
+    baked = evidence.bakes_since + policy.bake
+    match health:
+        case Unhealthy(words):
+            return Fail(f"not healthy: {words}")
+        case Healthy(words) if now >= baked and isinstance(installed, Pass):
+            return Pass(f"proof: installed and healthy: {installed.reason}; {words}")
+        case Undecided(words) if now >= baked:
+            return Wait(baked + policy.evidence_timeout, f"insufficient evidence: {words}")
+        case _:
+            return Wait(baked + policy.evidence_timeout, f"{installed.reason}; bakes until {baked:%H:%M:%S} UTC")
+
+
+def alone_verdict(health: Health, *, baked_at: datetime, given_up_at: datetime, now: datetime) -> Verdict:
+    """The same for a device that came late and is judged by itself."""
+    match health:
+        case Unhealthy(words):
+            return Fail(f"not healthy: {words}")
+        case Healthy(words) if now >= baked_at:
+            return Pass(words)
+        case Undecided(words) if now >= given_up_at:
+            return Fail(f"insufficient evidence: {words}")
+        case Healthy(words) | Undecided(words):
+            return Wait(given_up_at, words)
+        case _:
+            assert_never(health)
 
 
 def _devices(count: int) -> str:

@@ -5,8 +5,10 @@ each other. Hence an illegal event is a value here, not a crash. It decides and 
 """
 
 from dataclasses import dataclass
+from datetime import datetime
 from enum import StrEnum
 
+from edgeops import limits
 from edgeops.protocol.messages import Reason, Report, UpdateState
 from edgeops.rollout.evidence import Proof
 from edgeops.rollout.policy import Policy
@@ -21,13 +23,15 @@ class InstallationState(StrEnum):
     OFFERED = "offered"
     #: The device works on it.
     INSTALLING = "installing"
-    #: Installed and running, with proof.
+    #: Installed and running, with proof of its trial; it bakes.
     COMMITTED = "committed"
+    #: The health gate of its wave, or as a late joiner its own, has passed.
+    HEALTHY = "healthy"
     #: Could not be fetched or failed its probe.
     FAILED = "failed"
     #: Refused before it ran.
     REJECTED = "rejected"
-    #: Ran in trial and was taken back.
+    #: Ran, and was taken back: by the device in trial, or by the server later.
     ROLLED_BACK = "rolled-back"
     #: The device saw no input or no server during its trial.
     INCONCLUSIVE = "inconclusive"
@@ -35,6 +39,10 @@ class InstallationState(StrEnum):
     SUPERSEDED = "superseded"
     #: Nothing final was heard in time; the truth may still come.
     TIMED_OUT = "timed-out"
+    #: Ended badly, and the device is asked again under a new id.
+    RETRIED = "retried"
+    #: Had committed, and the device runs something else.
+    REGRESSED = "regressed"
 
 
 class InstallationEvent(StrEnum):
@@ -58,6 +66,16 @@ class InstallationEvent(StrEnum):
     TURN_AWAY = "turn-away"
     #: The offer's deadline passed.
     TIME_OUT = "time-out"
+    #: The same, and the device was never online since it was asked.
+    MISS = "miss"
+    #: It ended badly and is asked again.
+    RETRY = "retry"
+    #: The health gate passed.
+    PASS = "pass"  # noqa: S105 - no password
+    #: The model is taken back from a device that has it.
+    RECALL = "recall"
+    #: The device runs something else than it committed.
+    REGRESS = "regress"
     #: The rollout ended, or a newer one takes the device.
     WITHDRAW = "withdraw"
 
@@ -77,6 +95,12 @@ _S, _E, _C = InstallationState, InstallationEvent, InstallationCommand
 
 #: Asked, and not ended.
 OPEN = frozenset({_S.OFFERED, _S.INSTALLING, _S.TIMED_OUT})
+#: The device works on it, as far as is known.
+IN_FLIGHT = frozenset({_S.OFFERED, _S.INSTALLING})
+#: The device has the model.
+HOLDING = frozenset({_S.COMMITTED, _S.HEALTHY})
+#: Ended badly.
+BAD = frozenset({_S.FAILED, _S.REJECTED, _S.ROLLED_BACK, _S.INCONCLUSIVE, _S.TIMED_OUT})
 
 _OUTCOMES = {
     _E.COMMIT: (_S.COMMITTED, _C.NONE),
@@ -92,18 +116,28 @@ _OUTCOMES = {
 TABLE: dict[tuple[InstallationState, InstallationEvent], tuple[InstallationState, InstallationCommand]] = {
     (_S.PENDING, _E.OFFER): (_S.OFFERED, _C.DESIRE),
     (_S.PENDING, _E.WITHDRAW): (_S.SUPERSEDED, _C.NONE),
+    # A device that is to be asked again and does not come.
+    (_S.PENDING, _E.TIME_OUT): (_S.TIMED_OUT, _C.NONE),
     (_S.OFFERED, _E.PROGRESS): (_S.INSTALLING, _C.NONE),
     (_S.INSTALLING, _E.PROGRESS): (_S.INSTALLING, _C.NONE),
     # What comes after the deadline may still end it, but does not start the clock again.
     (_S.TIMED_OUT, _E.PROGRESS): (_S.TIMED_OUT, _C.NONE),
     (_S.OFFERED, _E.TIME_OUT): (_S.TIMED_OUT, _C.NONE),
     (_S.INSTALLING, _E.TIME_OUT): (_S.TIMED_OUT, _C.NONE),
+    (_S.OFFERED, _E.MISS): (_S.RETRIED, _C.RESTORE),
     **{(state, event): outcome for state in OPEN for event, outcome in _OUTCOMES.items()},
     # Reports repeat, and old ones arrive after new ones (backlog flows newest first).
     **{(end, _E.PROGRESS): (end, _C.NONE) for end, _ in _OUTCOMES.values()},
     **{(end, event): (end, _C.NONE) for event, (end, _) in _OUTCOMES.items()},
     # The offer was taken back while the device was still at it: what it says now decides nothing.
-    **{(_S.SUPERSEDED, event): (_S.SUPERSEDED, _C.NONE) for event in _OUTCOMES},
+    **{
+        (state, event): (state, _C.NONE) for state in (_S.SUPERSEDED, _S.RETRIED) for event in (*_OUTCOMES, _E.PROGRESS)
+    },
+    **{(state, event): (state, _C.NONE) for state in (_S.HEALTHY, _S.REGRESSED) for event in (_E.COMMIT, _E.PROGRESS)},
+    **{(state, _E.RETRY): (_S.RETRIED, _C.NONE) for state in BAD},
+    (_S.COMMITTED, _E.PASS): (_S.HEALTHY, _C.NONE),
+    **{(state, _E.RECALL): (_S.ROLLED_BACK, _C.RESTORE) for state in (*HOLDING, _S.REGRESSED)},
+    **{(state, _E.REGRESS): (_S.REGRESSED, _C.NONE) for state in (*HOLDING, _S.REGRESSED)},
 }
 
 
@@ -163,23 +197,115 @@ def event_of(report: Report, proof: Proof, policy: Policy) -> InstallationEvent:
 _COUNTERS: dict[InstallationState, frozenset[str]] = {
     _S.PENDING: frozenset(),
     _S.SUPERSEDED: frozenset(),
+    # The row of the next attempt counts instead.
+    _S.RETRIED: frozenset(),
     _S.OFFERED: frozenset({"offered"}),
     _S.INSTALLING: frozenset({"offered"}),
     _S.COMMITTED: frozenset({"offered", "committed"}),
+    _S.HEALTHY: frozenset({"offered", "committed"}),
     _S.FAILED: frozenset({"offered", "failed"}),
     _S.REJECTED: frozenset({"offered", "failed"}),
     _S.ROLLED_BACK: frozenset({"offered", "failed"}),
+    # Only one that was online since it was asked times out: that is an error.
+    _S.TIMED_OUT: frozenset({"offered", "failed"}),
     _S.INCONCLUSIVE: frozenset({"offered", "inconclusive"}),
-    _S.TIMED_OUT: frozenset({"offered", "inconclusive"}),
+    _S.REGRESSED: frozenset({"offered", "regressed"}),
 }
+#: Who is asked again was asked: the wave waits for it.
+_ASKED_AGAIN = frozenset({"offered"})
 
 
-def counters(before: InstallationState, after: InstallationState) -> dict[str, int]:
+def counted(state: InstallationState, *, again: bool = False) -> frozenset[str]:
+    """The counters of its wave that an installation is part of; `again` = it is not the first one of its device."""
+    return _ASKED_AGAIN if again and state is InstallationState.PENDING else _COUNTERS[state]
+
+
+def counters(before: InstallationState, after: InstallationState, *, again: bool = False) -> dict[str, int]:
     """By how much each counter of the wave changes."""
-    left, entered = _COUNTERS[before] - _COUNTERS[after], _COUNTERS[after] - _COUNTERS[before]
-    return {**dict.fromkeys(left, -1), **dict.fromkeys(entered, 1)}
+    was, becomes = counted(before, again=again), counted(after, again=again)
+    return {**dict.fromkeys(was - becomes, -1), **dict.fromkeys(becomes - was, 1)}
 
 
 def is_final(state: InstallationState) -> bool:
     """Whether nothing more is expected of the device."""
     return state not in OPEN and state is not InstallationState.PENDING
+
+
+# -- asked again -----------------------------------------------------------------------------
+
+
+class Lasting(StrEnum):
+    """Whether the same would happen again."""
+
+    #: It may go well next time.
+    TRANSIENT = "transient"
+    #: The same model on the same device ends the same way.
+    PERMANENT = "permanent"
+    #: No end at all: it goes on by itself.
+    NO_END = "no-end"
+
+
+_LASTING: dict[Reason, Lasting] = {
+    **dict.fromkeys((Reason.FETCH, Reason.DISK, Reason.INCONCLUSIVE), Lasting.TRANSIENT),
+    **dict.fromkeys((Reason.NONE, Reason.NEWER, Reason.WINDOW, Reason.HELD), Lasting.NO_END),
+    **dict.fromkeys(
+        (
+            Reason.NOT_LISTED,
+            Reason.WITHDRAWN,
+            Reason.TRUST,
+            Reason.EXPIRED,
+            Reason.ROLLBACK,
+            Reason.DIGEST,
+            Reason.INCOMPATIBLE,
+            Reason.GOLDEN,
+            Reason.PROBE,
+            Reason.ACCEPTANCE,
+            Reason.INFERENCE,
+            Reason.TRIAL_BOOTS,
+        ),
+        Lasting.PERMANENT,
+    ),
+}
+
+
+def lasting(reason: Reason) -> Lasting:
+    """How an end for this reason is to be taken."""
+    return _LASTING[reason]
+
+
+def is_asked_again(state: InstallationState, reason: Reason, *, attempt: int, policy: Policy) -> bool:
+    """Whether a device that ended so is asked once more by itself: an end that need not last, and tries are left."""
+    if attempt > policy.retries or state not in BAD:
+        return False
+    return state is InstallationState.TIMED_OUT or lasting(reason) is Lasting.TRANSIENT
+
+
+# -- deadlines -------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class Deadlines:
+    """Until when a device that works on an installation must end, and must be heard; on the service clock."""
+
+    #: When it was asked.
+    asked_at: datetime
+    ends_by: datetime
+    heard_by: datetime
+
+    @property
+    def next(self) -> datetime:
+        """The earlier one."""
+        return min(self.ends_by, self.heard_by)
+
+
+def asked(policy: Policy, now: datetime) -> Deadlines:
+    """The deadlines of a device that is asked now."""
+    return Deadlines(now, now + policy.offer_timeout, now + policy.progress_timeout)
+
+
+def heard(before: Deadlines, policy: Policy, now: datetime, *, waits: bool) -> Deadlines:
+    """The deadlines once it was heard; one that `waits` (for its maintenance window, or is held) gets more time."""
+    ends_by = before.ends_by
+    if waits:
+        ends_by = max(ends_by, min(now + policy.offer_timeout, before.asked_at + limits.LONGEST_HOLD))
+    return Deadlines(before.asked_at, ends_by, now + policy.progress_timeout)

@@ -75,7 +75,7 @@ def plan(
     chosen = [one.device for one in placements if one.is_in]
     seed = "" if offer is None else offer.digest
     waves, wrong_waves = line_up(wanted.waves, chosen, control_share=policy.control_share, seed=seed, groups=groups)
-    objections += (*wrong_waves, *_never_judged(policy, waves))
+    objections += (*wrong_waves, *_never_met(policy, chosen))
     return Plan(policy, intent, waves, placements, objections)
 
 
@@ -160,16 +160,11 @@ def _all_left_out(placements: Sequence[Placement]) -> Objection:
     return Objection("#/variant" if standing is Standing.INCOMPATIBLE else "#/to", words)
 
 
-def _never_judged(policy: Policy, waves: Sequence[Wave]) -> tuple[Objection, ...]:
-    """A share needs so many devices that ended; a smaller wave would wait for ever."""
-    small = [(number, wave) for number, wave in enumerate(waves, start=1) if len(wave.devices) < policy.min_devices]
-    if not small:
+def _never_met(policy: Policy, chosen: Sequence[Candidate]) -> tuple[Objection, ...]:
+    """So many devices that ended can never be seen; a wave that is smaller than that is judged when all of it ended."""
+    if not chosen or policy.min_devices <= len(chosen):
         return ()
-    number, wave = small[0]
-    words = (
-        f"min_success can never be judged: it waits for {policy.min_devices} devices that ended, wave {number} has"
-        f" {len(wave.devices)}; make the wave larger or min_devices smaller"
-    )
+    words = f"waits for {policy.min_devices} devices that ended, the rollout asks {len(chosen)}; make it smaller"
     return (Objection("#/policy/min_devices", words),)
 
 

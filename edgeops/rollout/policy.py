@@ -1,15 +1,11 @@
 """What one rollout demands of its devices before it goes on; stored with it, and never changed afterwards."""
 
 from datetime import timedelta
-from typing import Annotated
 
 import msgspec
 
 from edgeops import limits
 from edgeops.protocol.messages import Maintenance
-
-_Share = Annotated[float, msgspec.Meta(gt=0.0, lt=0.5)]
-_Ratio = Annotated[float, msgspec.Meta(gt=1.0, le=100.0)]
 
 
 class HealthPolicy(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -19,22 +15,22 @@ class HealthPolicy(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fie
     """
 
     #: Inputs that the new model answered, and that both did where pairs are owed, before anything passes.
-    min_rows: Annotated[int, msgspec.Meta(ge=1, le=limits.MAX_HEALTH_ROWS)] = limits.HEALTH_ROWS
+    min_rows: int = limits.HEALTH_ROWS
     #: Loss of accuracy, as a share of all inputs; judged on labelled disagreements.
-    max_loss: _Share = 0.025
+    max_loss: float = 0.025
     #: Disagreements that are sent for labelling at most; 0 = nobody labels, and that both models disagree no more than
     #: their stated accuracies allow is proof enough.
-    labels: Annotated[int, msgspec.Meta(ge=0, le=limits.MAX_NOMINEES)] = limits.HEALTH_LABELS
+    labels: int = limits.HEALTH_LABELS
     #: Rise of the share of inputs that end in an error.
-    max_error_rise: _Share = 0.01
+    max_error_rise: float = 0.01
     #: 95th percentile of the inference time, new by old; a rise by less than the second is not looked at.
-    max_latency_ratio: _Ratio = 1.25
-    min_latency_rise_ms: Annotated[float, msgspec.Meta(ge=0.0)] = 1.0
+    max_latency_ratio: float = 1.25
+    min_latency_rise_ms: float = 1.0
     #: Peak memory of the agent's model, new by old.
-    max_memory_ratio: _Ratio = 1.5
+    max_memory_ratio: float = 1.5
     #: How often, at most, looking again and again stops a model that is well within its limits, and passes one that is
     #: well beyond one of them.
-    alpha: Annotated[float, msgspec.Meta(gt=0.0, lt=0.5)] = 0.05
+    alpha: float = 0.05
 
 
 class Policy(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):

@@ -15,22 +15,46 @@ from edgeops.rollout.evidence import Fail, Pass, Verdict, Wait
 class RolloutState(StrEnum):
     """Where a rollout stands."""
 
+    #: Written down, not begun: who wrote it submits it.
+    DRAFT = "draft"
+    #: Somebody who may approves or denies it.
+    AWAITING_APPROVAL = "awaiting-approval"
+    #: Nobody approved it.
+    DENIED = "denied"
+    #: Begins when its time has come.
+    SCHEDULED = "scheduled"
     #: Asks the devices of its present wave and waits for their proof.
     RUNNING = "running"
     #: Asks nobody; a person decides, the reason says about what.
     PAUSED = "paused"
-    #: Every wave passed. Devices that were offline are asked when they come back.
-    FINISHED = "finished"
-    #: A device did not keep the model.
-    FAILED = "failed"
     #: Ended by a person, by a newer rollout, or because no device was left.
     ABORTED = "aborted"
+    #: Every device that has the model is to run what it ran before.
+    ROLLING_BACK = "rolling-back"
+    #: They do; the reason names those that have not been heard.
+    ROLLED_BACK = "rolled-back"
+    #: Every wave passed. Devices that were offline are asked when they come back.
+    FINISHED = "finished"
+    #: The same, and a device later ran something else.
+    FINISHED_WITH_REGRESSIONS = "finished-with-regressions"
+    #: A wave did not keep the model.
+    FAILED = "failed"
+    #: Every wave passed, and it goes on: devices that join the fleet and match are asked.
+    LIVE = "live"
 
 
 class RolloutEvent(StrEnum):
     """What can happen to a rollout."""
 
-    #: It was created, or devices of its wave came online.
+    #: A draft is to begin, after an approval or without one.
+    ASK_APPROVAL = "ask-approval"
+    SUBMIT = "submit"
+    #: A person decided on it.
+    APPROVE = "approve"
+    DENY = "deny"
+    #: Its time has come.
+    START = "start"
+    #: It began, or devices of its wave came online.
     DEVICES_READY = "devices-ready"
     #: The health gate says pass, and there is a next wave.
     WAVE_PASSED = "wave-passed"
@@ -40,12 +64,33 @@ class RolloutEvent(StrEnum):
     WAVE_FAILED = "wave-failed"
     #: The health gate still says wait, and waiting is over.
     EVIDENCE_MISSING = "evidence-missing"
+    #: A person wants nobody asked for now, or asked again.
+    PAUSE = "pause"
+    RESUME = "resume"
+    #: The same for one whose last wave has passed.
+    RESUME_LIVE = "resume-live"
+    #: A person lets the wave pass without proof, and there is a next wave.
+    ADVANCE = "advance"
+    #: The same for the last wave.
+    ADVANCE_LAST = "advance-last"
+    #: It was finished and is a continuous one.
+    GO_LIVE = "go-live"
     #: A person ended it.
     ABORT = "abort"
+    #: A person, or a wave that failed, wants it taken back from every device.
+    ROLL_BACK = "roll-back"
+    #: Every device was heard to run something else again.
+    TAKEN_BACK = "taken-back"
+    #: A device that had passed runs something else.
+    REGRESSED = "regressed"
+    #: Those that failed are asked again.
+    RETRY = "retry"
     #: A newer rollout took over its last open device, or that device left the fleet.
     SUPERSEDED = "superseded"
     #: Its model is no longer listed.
     MODEL_WITHDRAWN = "model-withdrawn"
+    #: The deadline of its state has passed.
+    EXPIRE = "expire"
 
 
 class RolloutCommand(StrEnum):
@@ -57,31 +102,64 @@ class RolloutCommand(StrEnum):
     OFFER_WAVE = "offer-wave"
     #: Take back every offer that has not ended, and ask nobody more; committed devices keep the model.
     WITHDRAW_OFFERS = "withdraw-offers"
+    #: The same, and every device that has the model is to run what it ran before.
+    TAKE_BACK = "take-back"
 
 
 _S, _E, _C = RolloutState, RolloutEvent, RolloutCommand
 
 #: (state, event) -> (state, command).
 TABLE: dict[tuple[RolloutState, RolloutEvent], tuple[RolloutState, RolloutCommand]] = {
+    (_S.DRAFT, _E.ASK_APPROVAL): (_S.AWAITING_APPROVAL, _C.NONE),
+    (_S.DRAFT, _E.SUBMIT): (_S.SCHEDULED, _C.NONE),
+    (_S.DRAFT, _E.EXPIRE): (_S.ABORTED, _C.WITHDRAW_OFFERS),
+    (_S.AWAITING_APPROVAL, _E.APPROVE): (_S.SCHEDULED, _C.NONE),
+    (_S.AWAITING_APPROVAL, _E.DENY): (_S.DENIED, _C.WITHDRAW_OFFERS),
+    (_S.AWAITING_APPROVAL, _E.EXPIRE): (_S.DENIED, _C.WITHDRAW_OFFERS),
+    (_S.SCHEDULED, _E.START): (_S.RUNNING, _C.OFFER_WAVE),
     (_S.RUNNING, _E.DEVICES_READY): (_S.RUNNING, _C.OFFER_WAVE),
     (_S.RUNNING, _E.WAVE_PASSED): (_S.RUNNING, _C.OFFER_WAVE),
     (_S.RUNNING, _E.LAST_WAVE_PASSED): (_S.FINISHED, _C.NONE),
     (_S.RUNNING, _E.EVIDENCE_MISSING): (_S.PAUSED, _C.NONE),
-    (_S.FINISHED, _E.DEVICES_READY): (_S.FINISHED, _C.OFFER_WAVE),
+    (_S.RUNNING, _E.PAUSE): (_S.PAUSED, _C.NONE),
+    (_S.RUNNING, _E.RETRY): (_S.RUNNING, _C.OFFER_WAVE),
+    (_S.PAUSED, _E.RESUME): (_S.RUNNING, _C.OFFER_WAVE),
+    (_S.PAUSED, _E.RESUME_LIVE): (_S.LIVE, _C.OFFER_WAVE),
+    (_S.PAUSED, _E.RETRY): (_S.RUNNING, _C.OFFER_WAVE),
+    **{(state, _E.ADVANCE): (_S.RUNNING, _C.OFFER_WAVE) for state in (_S.RUNNING, _S.PAUSED)},
+    **{(state, _E.ADVANCE_LAST): (_S.FINISHED, _C.NONE) for state in (_S.RUNNING, _S.PAUSED)},
+    **{(state, _E.WAVE_FAILED): (_S.FAILED, _C.WITHDRAW_OFFERS) for state in (_S.RUNNING, _S.PAUSED)},
+    (_S.FINISHED, _E.GO_LIVE): (_S.LIVE, _C.OFFER_WAVE),
+    (_S.FINISHED, _E.REGRESSED): (_S.FINISHED_WITH_REGRESSIONS, _C.NONE),
+    # A live one goes on: a person hears of it from the incident, and of too many from the pause.
+    (_S.LIVE, _E.WAVE_FAILED): (_S.PAUSED, _C.NONE),
+    (_S.LIVE, _E.PAUSE): (_S.PAUSED, _C.NONE),
+    **{
+        (state, event): (state, _C.OFFER_WAVE)
+        for state in (_S.FINISHED, _S.FINISHED_WITH_REGRESSIONS, _S.LIVE)
+        for event in (_E.DEVICES_READY, _E.RETRY)
+    },
+    **{
+        (state, _E.ROLL_BACK): (_S.ROLLING_BACK, _C.TAKE_BACK)
+        for state in (_S.RUNNING, _S.PAUSED, _S.LIVE, _S.FINISHED, _S.FINISHED_WITH_REGRESSIONS)
+    },
+    (_S.ROLLING_BACK, _E.TAKEN_BACK): (_S.ROLLED_BACK, _C.NONE),
+    (_S.ROLLING_BACK, _E.EXPIRE): (_S.ROLLED_BACK, _C.NONE),
     **{
         (state, event): (end, _C.WITHDRAW_OFFERS)
-        for state in (_S.RUNNING, _S.PAUSED)
-        for event, end in (
-            (_E.WAVE_FAILED, _S.FAILED),
-            (_E.MODEL_WITHDRAWN, _S.FAILED),
-            (_E.ABORT, _S.ABORTED),
-            (_E.SUPERSEDED, _S.ABORTED),
-        )
+        for state in (_S.DRAFT, _S.AWAITING_APPROVAL, _S.SCHEDULED, _S.RUNNING, _S.PAUSED, _S.LIVE)
+        for event, end in ((_E.MODEL_WITHDRAWN, _S.FAILED), (_E.ABORT, _S.ABORTED), (_E.SUPERSEDED, _S.ABORTED))
     },
 }
 
+#: Nothing was asked of a device yet.
+UNBEGUN = frozenset({_S.DRAFT, _S.AWAITING_APPROVAL, _S.SCHEDULED})
 #: A rollout that still has something to do, or a person has.
-OPEN = frozenset({RolloutState.RUNNING, RolloutState.PAUSED})
+OPEN = UNBEGUN | {_S.RUNNING, _S.PAUSED, _S.ROLLING_BACK, _S.LIVE}
+#: Devices that come late are asked, and each is judged by itself.
+PASSED = frozenset({_S.FINISHED, _S.FINISHED_WITH_REGRESSIONS, _S.LIVE})
+#: Devices are asked.
+ASKING = PASSED | {_S.RUNNING}
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,6 +173,11 @@ class Rollout:
     #: Why it stands where it stands, in words; empty while it runs.
     reason: str = ""
 
+    @property
+    def is_in_last_wave(self) -> bool:
+        """Whether no other wave follows."""
+        return self.wave + 1 == self.waves
+
 
 def step(rollout: Rollout, event: RolloutEvent, *, reason: str = "") -> tuple[Rollout, RolloutCommand]:
     """What `event` makes of `rollout`, and what to do once that is saved.
@@ -106,12 +189,15 @@ def step(rollout: Rollout, event: RolloutEvent, *, reason: str = "") -> tuple[Ro
     if row is None:
         raise AssertionError(f"{event} is illegal in a {rollout.state} rollout")
     state, command = row
-    if event is RolloutEvent.WAVE_PASSED:
-        assert rollout.wave + 1 < rollout.waves, "the last wave has no next one"
-        return replace(rollout, wave=rollout.wave + 1), command
-    if event is RolloutEvent.DEVICES_READY:
+    if event in _NEXT_WAVE:
+        assert not rollout.is_in_last_wave, "the last wave has no next one"
+        return replace(rollout, state=state, wave=rollout.wave + 1, reason=reason), command
+    if state is rollout.state:
         return rollout, command
     return replace(rollout, state=state, reason=reason), command
+
+
+_NEXT_WAVE = frozenset({_E.WAVE_PASSED, _E.ADVANCE})
 
 
 def allows(state: RolloutState, event: RolloutEvent) -> bool:
@@ -119,15 +205,91 @@ def allows(state: RolloutState, event: RolloutEvent) -> bool:
     return (state, event) in TABLE
 
 
+# -- which event it is ---------------------------------------------------------------------
+
+
 def event_of(verdict: Verdict, rollout: Rollout, now: datetime) -> RolloutEvent | None:
     """What the health gate's verdict means for the rollout; None = go on waiting."""
     match verdict:
         case Pass():
-            last = rollout.wave + 1 == rollout.waves
-            return RolloutEvent.LAST_WAVE_PASSED if last else RolloutEvent.WAVE_PASSED
+            return RolloutEvent.LAST_WAVE_PASSED if rollout.is_in_last_wave else RolloutEvent.WAVE_PASSED
         case Wait():
             return RolloutEvent.EVIDENCE_MISSING if verdict.is_over(now) else None
         case Fail():
             return RolloutEvent.WAVE_FAILED
         case _:
             assert_never(verdict)
+
+
+def failing(state: RolloutState, *, roll_back: bool, holders: bool) -> RolloutEvent:
+    """How a wave that failed ends the rollout.
+
+    `holders` = a device has the model; `roll_back` = the policy wants it back. A live rollout pauses for a person.
+    """
+    if roll_back and holders and state is not RolloutState.LIVE:
+        return RolloutEvent.ROLL_BACK
+    return RolloutEvent.WAVE_FAILED
+
+
+def submitting(*, needs_approval: bool) -> RolloutEvent:
+    """How a draft begins."""
+    return RolloutEvent.ASK_APPROVAL if needs_approval else RolloutEvent.SUBMIT
+
+
+def is_due(starts_at: datetime | None, now: datetime) -> bool:
+    """Whether the time of a scheduled rollout has come."""
+    return starts_at is None or starts_at <= now
+
+
+def resuming(*, passed: bool) -> RolloutEvent:
+    """How a paused rollout goes on; `passed` = its last wave had passed before."""
+    return RolloutEvent.RESUME_LIVE if passed else RolloutEvent.RESUME
+
+
+def overriding(rollout: Rollout) -> RolloutEvent:
+    """How a person's override lets the present wave pass."""
+    return RolloutEvent.ADVANCE_LAST if rollout.is_in_last_wave else RolloutEvent.ADVANCE
+
+
+def following(state: RolloutState, *, continuous: bool, regressed: int) -> RolloutEvent | None:
+    """What happens at once to a rollout that has just finished; None = nothing."""
+    if state is not RolloutState.FINISHED:
+        return None
+    if continuous:
+        return RolloutEvent.GO_LIVE
+    return RolloutEvent.REGRESSED if regressed else None
+
+
+# -- what it waits for ----------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class Waiting:
+    """What leads a rollout out of its state."""
+
+    #: In words, for people.
+    words: str
+    #: What passes by itself when its time has come; None = nothing does.
+    deadline: RolloutEvent | None = None
+    #: What a person can do; empty = nobody needs to.
+    people: tuple[RolloutEvent, ...] = ()
+
+
+def waits_for(state: RolloutState) -> Waiting | None:
+    """What a rollout in `state` waits for: a deadline, a person, or both; None = it has ended."""
+    return _WAITING.get(state)
+
+
+_WAITING: dict[RolloutState, Waiting] = {
+    _S.DRAFT: Waiting("its author, who submits it", _E.EXPIRE, (_E.SUBMIT, _E.ASK_APPROVAL)),
+    _S.AWAITING_APPROVAL: Waiting("an approver, who approves or denies it", _E.EXPIRE, (_E.APPROVE, _E.DENY)),
+    _S.SCHEDULED: Waiting("its time", _E.START),
+    _S.RUNNING: Waiting("the proof of its present wave", _E.EVIDENCE_MISSING),
+    _S.PAUSED: Waiting(
+        "a person, who resumes, advances, retries or aborts it",
+        None,
+        (_E.RESUME, _E.RESUME_LIVE, _E.ADVANCE, _E.ADVANCE_LAST, _E.RETRY, _E.ABORT, _E.ROLL_BACK),
+    ),
+    _S.ROLLING_BACK: Waiting("devices, which tell that they run something else", _E.EXPIRE),
+    _S.LIVE: Waiting("devices that join the fleet; a person ends it", None, (_E.PAUSE, _E.ABORT, _E.ROLL_BACK)),
+}

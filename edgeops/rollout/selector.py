@@ -3,7 +3,8 @@
     all                              every device
     id=a,b  name=pump-*              one of these; `*` and `?` stand for characters
     label.site=plant-1  label.spare  a label with a value, or with any
-    arch=aarch64  memory>=512MiB     what the device reported
+    arch=aarch64  memory>=512MiB     what the device reported; sensor=x: a column of its sources
+    site=plant-1                     short for label.site
     group=canaries                   a group of this fleet
     online                           connected now
 

@@ -92,7 +92,7 @@ def _left_out(one: Candidate, offer: Offer, now: datetime) -> Placement | None:
         return Placement(one, Standing.NO_DEPLOYMENT, _reports(one))
     if _runs_it(one, offer):
         return Placement(one, Standing.CURRENT, "it runs this model already")
-    misfits = incompatibilities(offer.descriptor, one.facts)
+    misfits = incompatibilities(offer.descriptor, one.facts, deployment=offer.deployment)
     if misfits:
         return Placement(one, Standing.INCOMPATIBLE, "; ".join(misfits))
     pin = forbidding(one.pins, offer.deployment, offer.digest, now)

@@ -3,7 +3,6 @@
 It knows the bounds of single values; what only a fleet makes impossible is told by `edgeops.rollout.order`.
 """
 
-import re
 from collections.abc import Mapping, Sequence
 from datetime import timedelta
 from difflib import get_close_matches
@@ -12,15 +11,16 @@ from typing import Any
 import msgspec
 
 from edgeops import limits
+from edgeops.errors import InputError
 from edgeops.protocol.messages import Maintenance
+from edgeops.rollout.maintenance import parse_window
 from edgeops.rollout.objection import Objection
 from edgeops.rollout.policy import HealthPolicy, Policy
 
-_DAYS = ("mon", "tue", "wed", "thu", "fri", "sat", "sun")
-_CLOCK = re.compile(r"([0-9]{1,2}):([0-5][0-9])")
-_WINDOW = "write {zone: Europe/Berlin, days: [sat, sun], opens: '22:00', closes: '05:00'}"
 _LONG = limits.MAX_POLICY_SPAN
 _SHARE = (0.0, 1.0)
+#: Of what may become worse: that nothing may, not even by chance, can never be shown.
+_LIMIT = (0.001, 0.5)
 _NONE = timedelta(0)
 _SECOND = timedelta(seconds=1)
 
@@ -43,11 +43,12 @@ _BOUNDS: dict[str, tuple[Any, Any]] = {
     "shadow_cpu": (0.01, 1.0),
     "control_share": (0.0, 0.5),
     "min_rows": (1, 1_000_000),
-    "max_loss": _SHARE,
+    "max_loss": _LIMIT,
     "labels": (0, limits.MAX_NOMINEES),
-    "max_error_rise": _SHARE,
-    "max_latency_ratio": (1.0, 1_000.0),
-    "max_memory_ratio": (1.0, 1_000.0),
+    "max_error_rise": _LIMIT,
+    "max_latency_ratio": (1.01, 1_000.0),
+    "min_latency_rise_ms": (0.0, 60_000.0),
+    "max_memory_ratio": (1.01, 1_000.0),
     "alpha": (0.0001, 0.5),
 }
 
@@ -81,9 +82,8 @@ def _windows(values: object) -> tuple[tuple[Maintenance, ...], list[Objection]]:
     for number, value in enumerate(values):
         try:
             windows.append(_window(value))
-        except (msgspec.ValidationError, ValueError) as error:
-            words = f"{value!r:.120} is no window: {error}; {_WINDOW}"
-            objections.append(Objection(f"{place}/{number}", words))
+        except (InputError, msgspec.ValidationError) as error:
+            objections.append(Objection(f"{place}/{number}", str(error)))
     return (() if objections else tuple(windows)), objections
 
 
@@ -91,22 +91,9 @@ def _window(value: object) -> Maintenance:
     """A window as people write it, or as it is stored: the array that travels.
 
     Raises:
-        ValueError: it is none.
+        InputError, msgspec.ValidationError: it is none.
     """
-    if not isinstance(value, Mapping):
-        return msgspec.convert(value, Maintenance)
-    fields = {"zone", "days", "opens", "closes"}
-    if set(value) != fields:
-        raise ValueError(f"it has {', '.join(map(str, value)) or 'nothing'}")
-    days = value["days"] if isinstance(value["days"], list | tuple) else ()
-    numbers = [_DAYS.index(day) if day in _DAYS else day for day in days]
-    return msgspec.convert([value["zone"], numbers, _minute(value["opens"]), _minute(value["closes"])], Maintenance)
-
-
-def _minute(value: object) -> object:
-    """`22:30` as minutes after midnight."""
-    match = _CLOCK.fullmatch(value) if isinstance(value, str) else None
-    return value if match is None else int(match[1]) * 60 + int(match[2])
+    return parse_window(value) if isinstance(value, str) else msgspec.convert(value, Maintenance)
 
 
 def _read(

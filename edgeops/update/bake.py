@@ -1,7 +1,8 @@
 """A model that was just committed bakes: decides whether the model before it still answers beside it.
 
 What counts is the time in which the agent ran, written down now and then. A clock that steps and a night without power
-neither end a bake nor make it endless. It does not measure that time; see `device_agent.baking`.
+neither end a bake nor make it endless; only a newer desired state that still asks for it begins its time anew. It does
+not measure that time; see `device_agent.baking`.
 """
 
 from datetime import timedelta
@@ -22,7 +23,9 @@ class Bake(msgspec.Struct, frozen=True, kw_only=True):
     epoch: Count
     revision: Count
     losses: Count
-    #: Milliseconds in which the agent ran.
+    #: The newest (epoch, revision) that asked for it.
+    told: tuple[Count, Count]
+    #: Milliseconds since then, or since the commit, in which the agent ran.
     passed_ms: Count = 0
     #: Starts of the agent in it that have not lasted yet.
     starts: Count = 0
@@ -33,8 +36,10 @@ def bake_of(update: Update, known: Bake | None) -> Bake | None:
     wanted = update.wanted
     if update.state is not UpdateState.COMMITTED or wanted is None or wanted.shadowing is None:
         return None
-    fresh = Bake(epoch=wanted.epoch, revision=wanted.revision, losses=update.losses)
-    return known if known is not None and _commit(known) == _commit(fresh) else fresh
+    fresh = Bake(epoch=wanted.epoch, revision=wanted.revision, losses=update.losses, told=update.mark)
+    if known is None or _commit(known) != _commit(fresh):
+        return fresh
+    return known if known.told == fresh.told else msgspec.structs.replace(fresh, starts=known.starts)
 
 
 def started(bake: Bake) -> Bake:
@@ -51,8 +56,8 @@ def passed(bake: Bake, milliseconds: int) -> Bake:
 def shadowing_of(update: Update, bake: Bake | None) -> Shadowing | None:
     """How the model in charge is watched now; None = it is not.
 
-    In TRIAL as long as that lasts, after the commit for `for_ms`. A shadow that may be what takes the agent down again
-    and again answers no more; windows still close early.
+    In TRIAL as long as that lasts, after the commit for `for_ms` since it was asked for last. A shadow that may be what
+    takes the agent down again and again answers no more; windows still close early.
     """
     wanted = update.wanted
     if wanted is None or wanted.shadowing is None:

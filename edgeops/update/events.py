@@ -66,6 +66,14 @@ class NoContact:
 
 
 @dataclass(frozen=True, slots=True)
+class Deferred:
+    """It may not go on for now: no maintenance window is open, or the owner holds it."""
+
+    reason: Reason
+    detail: str
+
+
+@dataclass(frozen=True, slots=True)
 class Refused:
     """It may not run here: trust, digest, compatibility."""
 
@@ -164,6 +172,7 @@ Event = (
     | Fetched
     | FetchFailed
     | NoContact
+    | Deferred
     | Refused
     | Failed
     | Verified

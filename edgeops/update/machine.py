@@ -23,6 +23,7 @@ from edgeops.update.events import (
     AlreadyActive,
     Booted,
     BootedAwaitingAck,
+    Deferred,
     Emptied,
     Event,
     EvidenceSpooled,
@@ -45,7 +46,7 @@ from edgeops.update.events import (
     TrialPassed,
     Verified,
 )
-from edgeops.update.update import RESTING, Shown, Update, Wanted
+from edgeops.update.update import RESTING, WAITS, Shown, Update, Wanted, committed
 
 
 class Command(StrEnum):
@@ -77,7 +78,7 @@ class Command(StrEnum):
     REPORT = "report"
     #: Turn to what was desired meanwhile.
     TAKE_NEXT = "take-next"
-    #: Come back to the same state later: no contact, or an attempt failed.
+    #: Come back to the same state later: no contact, an attempt failed, or it may not go on for now.
     WAIT = "wait"
 
 
@@ -93,6 +94,8 @@ TABLE: dict[tuple[UpdateState, type[Event]], tuple[UpdateState, Command]] = {
     **{(state, Renewed): (state, Command.NONE) for state in UpdateState},
     **{(state, Postponed): (state, Command.NONE) for state in _ENDS},
     **{(state, Superseded): (_S.SUPERSEDED, Command.REPORT) for state in _UNDER_WAY},
+    # What has begun to answer goes on: see `edgeops.update.leave`.
+    **{(state, Deferred): (state, Command.WAIT) for state in (_S.FETCHING, _S.STAGED, _S.PROBING)},
     (_S.FETCHING, Fetched): (_S.VERIFYING, Command.VERIFY),
     (_S.FETCHING, FetchFailed): (_S.FETCHING, Command.WAIT),
     (_S.FETCHING, NoContact): (_S.FETCHING, Command.WAIT),
@@ -181,11 +184,17 @@ def desired(update: Update, wanted: Wanted, *, active: str | None) -> Event | No
     if (wanted.epoch, wanted.revision) <= update.mark:
         return None
     latest = update.next or update.wanted
-    if latest is not None and latest.asks_the_same(wanted):
+    if latest is not None and latest.asks_the_same(wanted) and not _is_missing(update, wanted, active=active):
         return Renewed(wanted)
     if update.state not in RESTING:
         return Superseded(wanted)
     return Postponed(wanted) if not update.reported else begin(wanted, active=active)
+
+
+def _is_missing(update: Update, wanted: Wanted, *, active: str | None) -> bool:
+    """Whether a deployment at rest lost what it had committed: being asked for it again, it begins again."""
+    rests = update.state in RESTING and update.reported
+    return rests and wanted.digest is not None and wanted.digest == committed(update) != active
 
 
 def begin(wanted: Wanted, *, active: str | None) -> Started | AlreadyActive | Emptied:
@@ -193,6 +202,16 @@ def begin(wanted: Wanted, *, active: str | None) -> Started | AlreadyActive | Em
     if wanted.digest is None:
         return Emptied(wanted)
     return AlreadyActive(wanted) if wanted.digest == active else Started(wanted)
+
+
+def admitted(event: Event, leave: Deferred | None) -> Event:
+    """What happened, unless it would begin what there is no leave for now."""
+    return leave if leave is not None and isinstance(event, Staged | Listed) else event
+
+
+def is_deferred(update: Update) -> bool:
+    """Whether it waits for leave to go on."""
+    return update.state not in RESTING and update.reason in WAITS
 
 
 def fetch_failure(update: Update, detail: str) -> FetchFailed | Failed:
@@ -252,6 +271,8 @@ def _needed(update: Update) -> int:
 
 def _changed(update: Update, event: Event, *, state: UpdateState) -> Update:  # noqa: C901, PLR0911, PLR0912 - one case an event
     change = msgspec.structs.replace
+    if is_deferred(update) and not isinstance(event, Deferred | Renewed):
+        update = change(update, reason=Reason.NONE, detail="")
     match event:
         case Started(wanted):
             mark = _newer(update, wanted)
@@ -259,14 +280,15 @@ def _changed(update: Update, event: Event, *, state: UpdateState) -> Update:  # 
         case Emptied(wanted):
             return Update(state=state, wanted=wanted, mark=_newer(update, wanted))
         case AlreadyActive(wanted):
-            shown = update.shown
+            # What another model showed says nothing any more: this one is what was committed.
+            shown = update.shown if update.shown is not None and update.shown.digest == wanted.digest else None
             return Update(
                 state=state,
                 wanted=wanted,
                 mark=_newer(update, wanted),
                 reported=False,
                 detail="already active",
-                evidence=shown.evidence if shown is not None and shown.digest == wanted.digest else None,
+                evidence=None if shown is None else shown.evidence,
                 shown=shown,
             )
         case Superseded(wanted):
@@ -281,6 +303,8 @@ def _changed(update: Update, event: Event, *, state: UpdateState) -> Update:  # 
             return change(update, state=state, attempts=update.attempts + 1, detail=detail)
         case Refused(reason, detail) | Failed(reason, detail):
             return _ended(update, state, reason, detail)
+        case Deferred(reason, detail):
+            return change(update, state=state, reason=reason, detail=detail[: limits.MAX_DETAIL_LENGTH])
         case ProbePassed():
             return change(update, state=state, probed=True)
         case Booted() | BootedAwaitingAck():

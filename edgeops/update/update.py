@@ -10,7 +10,15 @@ import msgspec
 from edgeops import limits
 from edgeops.digest import digest_raw
 from edgeops.errors import MessageError
-from edgeops.protocol.messages import DesiredDeployment, Evidence, Reason, Report, Shadowing, UpdateState
+from edgeops.protocol.messages import (
+    DesiredDeployment,
+    Evidence,
+    Maintenance,
+    Reason,
+    Report,
+    Shadowing,
+    UpdateState,
+)
 
 
 class Wanted(msgspec.Struct, frozen=True, kw_only=True):
@@ -25,6 +33,8 @@ class Wanted(msgspec.Struct, frozen=True, kw_only=True):
     trial_inferences: int = limits.TRIAL_INFERENCES
     #: What a newer revision may change without a new installation.
     shadowing: Shadowing | None = None
+    #: When the device may turn to it, which a newer revision may change as well.
+    maintenance: tuple[Maintenance, ...] = ()
 
     @classmethod
     def of(cls, desired: DesiredDeployment, *, epoch: int, revision: int) -> Self:
@@ -46,6 +56,7 @@ class Wanted(msgspec.Struct, frozen=True, kw_only=True):
             installation=desired.installation,
             trial_inferences=desired.trial_inferences,
             shadowing=desired.shadowing,
+            maintenance=desired.maintenance,
         )
 
     def asks_the_same(self, other: "Wanted") -> bool:
@@ -53,8 +64,8 @@ class Wanted(msgspec.Struct, frozen=True, kw_only=True):
         return (self.target, self.digest, self.installation) == (other.target, other.digest, other.installation)
 
     def renewed(self, other: "Wanted") -> Self:
-        """The same with what a newer revision says of how it is watched; it keeps the revision that began it."""
-        return msgspec.structs.replace(self, shadowing=other.shadowing)
+        """The same with what a newer revision says of how it is watched, and when; its revision stays."""
+        return msgspec.structs.replace(self, shadowing=other.shadowing, maintenance=other.maintenance)
 
 
 class Shown(msgspec.Struct, frozen=True, kw_only=True):
@@ -105,6 +116,10 @@ RESTING = frozenset(
         UpdateState.SUPERSEDED,
     }
 )
+
+
+#: Why an update under way does not go on for now: neither an end nor silence, so no deadline may run out meanwhile.
+WAITS = frozenset({Reason.WINDOW, Reason.HELD})
 
 
 def committed(update: Update) -> str | None:

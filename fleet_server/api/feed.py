@@ -9,6 +9,7 @@ import logging
 from collections import deque
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager, suppress
+from datetime import timedelta
 
 from fastapi.concurrency import run_in_threadpool
 
@@ -87,13 +88,29 @@ class EventFeed:
 
     async def _look(self) -> None:
         while True:
-            await asyncio.sleep(limits.STREAM_INTERVAL.total_seconds())
+            await self._written(limits.STREAM_INTERVAL)
             try:
                 new = await run_in_threadpool(self._read, self._newest)
             except Exception as error:  # noqa: BLE001 - the border to the database: the next look finds the same events
                 _log.warning("feed.outage error=%s", error)
                 continue
             self._keep(new)
+
+    async def _written(self, interval: timedelta) -> None:
+        """Return when something was written, or after `interval` where nobody tells."""
+        news = self._database.news
+        if not news.tells:
+            await asyncio.sleep(interval.total_seconds())
+            return
+        written, loop = asyncio.Event(), asyncio.get_running_loop()
+        unsubscribe = news.subscribe(lambda: loop.call_soon_threadsafe(written.set))
+        # What was written just before is waited for by nobody: it is looked for a moment later.
+        try:
+            with suppress(TimeoutError):
+                await asyncio.wait_for(written.wait(), interval.total_seconds())
+            await asyncio.sleep(limits.NEWS_PAUSE.total_seconds())  # many writes in a row are one reason to look
+        finally:
+            unsubscribe()
 
     def _keep(self, new: Sequence[Event]) -> None:
         for event in new:

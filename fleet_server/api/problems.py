@@ -22,6 +22,7 @@ from edgeops.errors import (
     PeerError,
     PlatformError,
 )
+from fleet_server.db.database import DataError
 
 MEDIA_TYPE = "application/problem+json"
 
@@ -87,6 +88,7 @@ def install(app: FastAPI) -> None:
     app.add_exception_handler(RequestValidationError, _answer_validation)
     app.add_exception_handler(HTTPException, _answer_http)
     app.add_exception_handler(EdgeOpsError, _answer_error)
+    app.add_exception_handler(DataError, _answer_value)
     app.add_exception_handler(Exception, _answer_bug)
 
 
@@ -111,6 +113,12 @@ def _answer_error(request: Request, error: Exception) -> Response:
     if status >= 500:
         _log.error("api.failed path=%s error=%s", request.url.path, error)
     return problem_response(status, str(error), instance=request.url.path, errors=errors)
+
+
+def _answer_value(request: Request, error: Exception) -> Response:
+    assert isinstance(error, DataError)
+    detail = f"the database cannot keep a value of this request: {error.orig}"
+    return problem_response(422, detail, instance=request.url.path)
 
 
 def _answer_bug(request: Request, _error: Exception) -> Response:

@@ -1,46 +1,55 @@
 """Rollouts: asked for by people, run by the engine."""
 
 from collections.abc import Sequence
+from typing import Annotated
 
 import msgspec
-from fastapi import APIRouter
+from fastapi import APIRouter, Body
 
-from edgeops.api.shapes import Installation, Page, Rollout, RolloutRequest, Wave, shape_of
+from edgeops.api.shapes import (
+    Installation,
+    Page,
+    Rollout,
+    RolloutAbort,
+    RolloutDecision,
+    RolloutRequest,
+    RolloutUndo,
+    Wave,
+    shape_of,
+)
 from edgeops.errors import NotFoundError
+from edgeops.rollout.rollout import waits_for
 from fleet_server import engine
-from fleet_server.api.callers import VIEWER, Operator
+from fleet_server import rollout_orders as orders
+from fleet_server.access import Identity
+from fleet_server.api.callers import VIEWER, Approver, Operator
 from fleet_server.api.editions import Editions, EditionsOf, ShownEdition
 from fleet_server.api.once import Act
 from fleet_server.api.pages import PagingOf
+from fleet_server.api.previews import order_of
 from fleet_server.api.server import Server, ServerOf
 from fleet_server.db import rollouts
 from fleet_server.db.database import Connection
-from fleet_server.rollout_plans import Order
 
 router = APIRouter(prefix="/rollouts", tags=["rollouts"], route_class=Act)
+
+Said = Annotated[RolloutDecision | None, Body()]
+SaidToAbort = Annotated[RolloutAbort | None, Body()]
+SaidToUndo = Annotated[RolloutUndo | None, Body()]
 
 
 @router.post("", status_code=201)
 def create_rollout(server: ServerOf, caller: Operator, editions: ShownEdition, wanted: RolloutRequest) -> Rollout:
     """Begin to bring a published artifact to the devices that `to` selects, wave by wave."""
-    order = Order(
-        model=wanted.model,
-        version=wanted.version,
-        variant=wanted.variant,
-        deployment=wanted.deployment,
-        selector=wanted.to,
-        waves=wanted.waves,
-        intent=wanted.intent,
-        created_by=caller.name,
-    )
+    order = order_of(wanted, created_by=caller.name)
     return _read(server, editions, engine.create_rollout(server.database, order, server.now()))
 
 
 @router.get("", dependencies=[VIEWER])
-def list_rollouts(server: ServerOf, paging: PagingOf) -> Page[Rollout]:
-    """All rollouts with their waves, newest first."""
+def list_rollouts(server: ServerOf, *, paging: PagingOf, deployment: str | None = None) -> Page[Rollout]:
+    """All rollouts with their waves, newest first; of one deployment, they are its history."""
     with server.database.read() as connection:
-        rows = rollouts.page(connection, after=paging.after(str), limit=paging.wanted)
+        rows = rollouts.page(connection, after=paging.after(str), deployment=deployment, limit=paging.wanted)
         waves = rollouts.waves_by_rollout(connection, [row.id for row in rows])
     return paging.page(rows, key=lambda row: row.id, shape=lambda row: _rollout(row, waves[row.id]))
 
@@ -61,12 +70,109 @@ def list_installations(server: ServerOf, rollout_id: str, paging: PagingOf) -> P
     return paging.page(rows, key=lambda row: row.id, shape=_installation)
 
 
-@router.post("/{rollout_id}/abort")
-def abort_rollout(server: ServerOf, caller: Operator, editions: EditionsOf, rollout_id: str) -> Rollout:
-    """End a rollout: what committed stays, what was only offered is taken back."""
+@router.post("/{rollout_id}/submit")
+def submit_rollout(
+    server: ServerOf, caller: Operator, editions: EditionsOf, rollout_id: str, said: Said = None
+) -> Rollout:
+    """Begin a draft, or have it approved first."""
     with editions.unchanged(server.database, lambda connection: _revision(connection, rollout_id)):
-        engine.abort_rollout(server.database, rollout_id, aborted_by=caller.name, now=server.now())
+        orders.submit_rollout(server.database, rollout_id, _by(server, caller, said))
         return _read(server, editions, rollout_id)
+
+
+@router.post("/{rollout_id}/approve")
+def approve_rollout(
+    server: ServerOf, caller: Approver, editions: EditionsOf, rollout_id: str, said: Said = None
+) -> Rollout:
+    """Let a rollout begin that awaits approval."""
+    with editions.unchanged(server.database, lambda connection: _revision(connection, rollout_id)):
+        orders.approve_rollout(server.database, rollout_id, _by(server, caller, said))
+        return _read(server, editions, rollout_id)
+
+
+@router.post("/{rollout_id}/deny")
+def deny_rollout(
+    server: ServerOf, caller: Approver, editions: EditionsOf, rollout_id: str, said: Said = None
+) -> Rollout:
+    """End a rollout that awaits approval."""
+    with editions.unchanged(server.database, lambda connection: _revision(connection, rollout_id)):
+        orders.deny_rollout(server.database, rollout_id, _by(server, caller, said))
+        return _read(server, editions, rollout_id)
+
+
+@router.post("/{rollout_id}/pause")
+def pause_rollout(
+    server: ServerOf, caller: Operator, editions: EditionsOf, rollout_id: str, said: Said = None
+) -> Rollout:
+    """Ask no further device; those that are at it go on."""
+    with editions.unchanged(server.database, lambda connection: _revision(connection, rollout_id)):
+        orders.pause_rollout(server.database, rollout_id, _by(server, caller, said))
+        return _read(server, editions, rollout_id)
+
+
+@router.post("/{rollout_id}/resume")
+def resume_rollout(
+    server: ServerOf, caller: Operator, editions: EditionsOf, rollout_id: str, said: Said = None
+) -> Rollout:
+    """Ask devices again."""
+    with editions.unchanged(server.database, lambda connection: _revision(connection, rollout_id)):
+        orders.resume_rollout(server.database, rollout_id, _by(server, caller, said))
+        return _read(server, editions, rollout_id)
+
+
+@router.post("/{rollout_id}/advance")
+def advance_rollout(
+    server: ServerOf, caller: Approver, editions: EditionsOf, rollout_id: str, said: RolloutDecision
+) -> Rollout:
+    """Let the present wave pass without proof: an override, which needs a remark."""
+    with editions.unchanged(server.database, lambda connection: _revision(connection, rollout_id)):
+        orders.advance_rollout(server.database, rollout_id, _by(server, caller, said))
+        return _read(server, editions, rollout_id)
+
+
+@router.post("/{rollout_id}/abort")
+def abort_rollout(
+    server: ServerOf,
+    caller: Operator,
+    editions: EditionsOf,
+    rollout_id: str,
+    said: Annotated[RolloutAbort | None, Body()] = None,
+) -> Rollout:
+    """End a rollout: what was only offered is taken back; what committed stays, unless it is to `roll_back`."""
+    with editions.unchanged(server.database, lambda connection: _revision(connection, rollout_id)):
+        roll_back = said is not None and said.roll_back
+        orders.abort_rollout(server.database, rollout_id, _by(server, caller, said), roll_back=roll_back)
+        return _read(server, editions, rollout_id)
+
+
+@router.post("/{rollout_id}/undo", status_code=201)
+def undo_rollout(
+    server: ServerOf,
+    caller: Operator,
+    editions: EditionsOf,
+    rollout_id: str,
+    said: Annotated[RolloutUndo | None, Body()] = None,
+) -> Rollout:
+    """Bring what an earlier rollout brought to the same devices, as a new rollout, which is the answer."""
+    with editions.unchanged(server.database, lambda connection: _revision(connection, rollout_id)):
+        wanted = said or RolloutUndo()
+        by = _by(server, caller, wanted)
+        begun = orders.undo_rollout(server.database, rollout_id, by, to=wanted.to, waves=wanted.waves)
+        return _read(server, editions, begun)
+
+
+@router.post("/{rollout_id}/retry")
+def retry_rollout(
+    server: ServerOf, caller: Operator, editions: EditionsOf, rollout_id: str, said: Said = None
+) -> Rollout:
+    """Ask those again that ended badly; of a rollout that has ended as a new one, which then is the answer."""
+    with editions.unchanged(server.database, lambda connection: _revision(connection, rollout_id)):
+        asking = orders.retry_rollout(server.database, rollout_id, _by(server, caller, said))
+        return _read(server, editions, asking)
+
+
+def _by(server: Server, caller: Identity, said: RolloutDecision | None) -> orders.By:
+    return orders.By(name=caller.name, now=server.now(), remark="" if said is None else said.remark)
 
 
 def _revision(connection: Connection, rollout_id: str) -> int | None:
@@ -88,6 +194,7 @@ def _unknown(rollout_id: str) -> NotFoundError:
 
 
 def _rollout(rollout: rollouts.Rollout, waves: Sequence[rollouts.Wave]) -> Rollout:
+    waiting = waits_for(rollout.state)
     return Rollout(
         id=rollout.id,
         model=rollout.model,
@@ -99,10 +206,17 @@ def _rollout(rollout: rollouts.Rollout, waves: Sequence[rollouts.Wave]) -> Rollo
         selector=rollout.selector,
         intent=rollout.intent,
         policy=msgspec.to_builtins(rollout.policy),
+        continuous=rollout.continuous,
         state=rollout.state,
         reason=rollout.reason,
         wave=rollout.wave,
         revision=rollout.revision,
+        needs_approval=rollout.needs_approval,
+        approved_by=rollout.approved_by,
+        starts_at=rollout.starts_at,
+        deadline_at=rollout.deadline_at,
+        undoes=rollout.undoes,
+        waits_for="" if waiting is None else waiting.words,
         created_by=rollout.created_by,
         created_at=rollout.created_at,
         finished_at=rollout.finished_at,
@@ -122,6 +236,9 @@ def _installation(installation: rollouts.Installation) -> Installation:
         reason=installation.reason,
         detail=installation.detail,
         evidence=msgspec.to_builtins(installation.evidence),
+        attempt=installation.attempt,
+        not_before=installation.not_before,
+        deadline_at=installation.deadline_at,
         offered_at=installation.offered_at,
         updated_at=installation.updated_at,
         finished_at=installation.finished_at,

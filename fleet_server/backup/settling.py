@@ -8,7 +8,7 @@ do not keep what was. So every rollout that had not ended ends, and a person rol
 from datetime import datetime
 
 from edgeops.rollout.installation import InstallationEvent
-from edgeops.rollout.rollout import OPEN, RolloutEvent
+from edgeops.rollout.rollout import OPEN, RolloutEvent, RolloutState
 from fleet_server.access import OWNER
 from fleet_server.db import audit, backups, devices, rollouts, settings
 from fleet_server.db.backups import Restoration
@@ -42,5 +42,7 @@ def _end_rollouts(connection: Connection, reason: str, now: datetime) -> None:
     while some := rollouts.page(connection, after=last, limit=_PAGE):
         last = some[-1].id
         for rollout in some:
-            if rollout.state in OPEN:
+            if rollout.state is RolloutState.ROLLING_BACK:
+                advance(connection, rollout, RolloutEvent.EXPIRE, reason=reason, now=now)
+            elif rollout.state in OPEN:
                 advance(connection, rollout, RolloutEvent.ABORT, reason=reason, now=now)

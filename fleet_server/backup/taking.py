@@ -57,10 +57,15 @@ def take(config: ServerConfig, place: Path, *, with_online_keys: bool, now: date
     """Put a backup of `config.data` at `place`: a folder of backups, or a `.tar` file.
 
     Raises:
-        ConfigError: `place` is inside the data folder, or too small.
+        ConfigError: `place` is inside the data folder, or too small; the tables are in PostgreSQL.
         ConflictError: another backup is under way there, or the file is there already.
         PlatformError: something of the server is missing or damaged; nothing is kept.
     """
+    if config.database is not None:
+        raise ConfigError(
+            "the tables of this server are in PostgreSQL, and a backup takes in files: `pg_dump --format=custom` the "
+            "database, then copy the data folder (docs/operations.md, A larger database)"
+        )
     if place.resolve().is_relative_to(config.data.resolve()):
         raise ConfigError(f"{place} is inside the data folder {config.data}, and would be lost with it; name another")
     try:

@@ -1,8 +1,9 @@
 """Makes a snapshot of another one and of rows that were bought since: the set a healed model learns from.
 
 Bought rows train: validation and evaluation rows stay those that were imported. The fresh ones that people labelled
-also judge, out of fold; what a device says of itself judges nothing. Which labels count is decided elsewhere; here a
-device that is left out is left out with every row that ever came from it.
+also judge, out of fold; what a device says of itself judges nothing, nor what was chosen because two models disagreed.
+Which labels count is decided elsewhere; here a device that is left out is left out with every row that ever came
+from it.
 """
 
 from collections.abc import Collection, Iterable, Sequence
@@ -35,6 +36,13 @@ class Bought(msgspec.Struct, frozen=True, kw_only=True, array_like=True):
     source: LabelSource
     #: Raw readings, float32 little-endian, one per column; empty = those that the snapshot before has.
     values: bytes = b""
+    #: Two models disagreed on it, and therefore it was chosen.
+    disputed: bool = False
+
+    @property
+    def may_judge(self) -> bool:
+        """Whether it says something of a model that is judged on it."""
+        return self.source is not LabelSource.FEEDBACK and not self.disputed
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,8 +72,8 @@ def extend(
     counting = sorted((one for one in bought if one.device not in without), key=lambda one: one.sample)
     old = [one for one in counting if one.sample in known]
     new = [one for one in counting if one.sample not in known]
-    told = [one for one in new if one.source is LabelSource.FEEDBACK]
-    fresh = [one for one in new if one.source is not LabelSource.FEEDBACK]
+    told = [one for one in new if not one.may_judge]
+    fresh = [one for one in new if one.may_judge]
     rows = [_row(one, parent, known.get(one.sample)) for one in old + told + fresh]
     return _snapshot(parent, rows, parent_digest=parent_digest, without=without, fresh=len(fresh))
 

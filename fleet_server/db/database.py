@@ -1,23 +1,28 @@
 """Opens the database and hands out transactions.
 
-On SQLite `control` and `telemetry` are two files in one folder, in WAL mode; with a PostgreSQL URL
-both live in one database. A write is BEGIN IMMEDIATE from its first statement: a transaction that
-reads first and writes later fails with SQLITE_BUSY_SNAPSHOT whatever the timeout
-(https://www.sqlite.org/isolation.html).
+On SQLite `control` and `telemetry` are two files in one folder; on PostgreSQL they are tables of one database
+(`fleet_server.db.postgres`). Either way a write holds its chain's write lock from its first statement to its end: what
+a store loads and saves in one transaction, nobody changes in between, and ids grow in the order of commits. A reader
+sees one moment and waits for nobody.
 """
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
+from functools import partial
 from pathlib import Path
 from typing import Any, Self
 
 from sqlalchemy import Connection, Engine, create_engine, event
-from sqlalchemy.exc import OperationalError
+from sqlalchemy.exc import DataError, DBAPIError, OperationalError
 
+from edgeops.errors import LeaseError
+from fleet_server.config import ServerConfig
+from fleet_server.db.news import News, Polling
 from fleet_server.db.together import CURRENT, Together
 
-#: `Connection` is what stores take; code outside this room names the type by importing it from here.
-__all__ = ["Connection", "Database", "is_outage"]
+#: `Connection` is what stores take, `DataError` that a value cannot be kept (on PostgreSQL a text with NUL, a number
+#: beyond its column); code outside this room names them by importing them from here.
+__all__ = ["Connection", "DataError", "Database", "is_outage"]
 
 _BUSY_TIMEOUT_MS = 30_000
 
@@ -25,15 +30,68 @@ _BUSY_TIMEOUT_MS = 30_000
 class Database:
     """Two engines, and transactions that are short."""
 
-    def __init__(self, control: Engine, telemetry: Engine) -> None:
+    def __init__(
+        self,
+        control: Engine,
+        telemetry: Engine,
+        *,
+        is_shared: bool = False,
+        reading: Mapping[str, Any] | None = None,
+        news: Callable[[], News] = Polling,
+    ) -> None:
+        """`reading` is what an engine needs to know of a transaction that writes nothing."""
         self.control = control
         self.telemetry = telemetry
+        #: Whether processes of other machines may be at it, too.
+        self.is_shared = is_shared
+        self._reading = dict(reading or {})
+        self._make_news = news
+        self._news: News | None = None
+        self._fence: Callable[[Connection], None] | None = None
+
+    @classmethod
+    def of(cls, config: ServerConfig) -> Self:
+        """Where this server keeps its tables: at its URL, else in its data folder.
+
+        Raises:
+            PlatformError: there is a URL, and no driver for it.
+        """
+        return cls.in_folder(config.db) if config.database is None else cls.at(config.database)
 
     @classmethod
     def in_folder(cls, folder: Path) -> Self:
         """SQLite: `control.db` and `telemetry.db` inside `folder`, which is made if missing."""
         folder.mkdir(parents=True, exist_ok=True)
         return cls(_sqlite(folder / "control.db"), _sqlite(folder / "telemetry.db"))
+
+    @classmethod
+    def at(cls, url: str) -> Self:
+        """PostgreSQL, as libpq reads the URL; nothing is asked of it yet.
+
+        Raises:
+            PlatformError: its driver is not installed.
+        """
+        # Loaded where it is used: the driver is an extra.
+        from fleet_server.db import postgres  # noqa: PLC0415
+
+        return cls(
+            postgres.engine(url),
+            postgres.engine(url),
+            is_shared=True,
+            reading=postgres.READING,
+            news=partial(postgres.Listening, url),
+        )
+
+    @property
+    def news(self) -> News:
+        """Says when somebody wrote to `control`."""
+        if self._news is None:
+            self._news = self._make_news()
+        return self._news
+
+    def fence(self, check: Callable[[Connection], None]) -> None:
+        """From now on begin every write with `check`, under the write lock; what it raises ends the write."""
+        self._fence = check
 
     @contextmanager
     def read(self) -> Iterator[Connection]:
@@ -42,7 +100,7 @@ class Database:
         if joined is not None and joined.connection is not None:
             yield joined.connection
             return
-        with self.control.connect() as connection, connection.begin():
+        with self.control.connect().execution_options(**self._reading) as connection, connection.begin():
             yield connection
 
     @contextmanager
@@ -53,7 +111,7 @@ class Database:
         """
         joined = self._joined()
         if joined is None:
-            with self._transaction() as connection:
+            with self._writing(self.control, "control") as connection:
                 yield connection
         else:
             connection = joined.write()
@@ -69,7 +127,7 @@ class Database:
             yield outer
             return
         with ExitStack() as stack:
-            one = Together(lambda: stack.enter_context(self._transaction()), begun)
+            one = Together(lambda: stack.enter_context(self._writing(self.control, "control")), begun)
             before = CURRENT.set((self, one))
             try:
                 yield one
@@ -89,18 +147,13 @@ class Database:
     @contextmanager
     def read_telemetry(self) -> Iterator[Connection]:
         """A consistent view of `telemetry`."""
-        with self.telemetry.connect() as connection, connection.begin():
+        with self.telemetry.connect().execution_options(**self._reading) as connection, connection.begin():
             yield connection
 
     @contextmanager
     def write_telemetry(self) -> Iterator[Connection]:
         """A transaction on `telemetry` that holds the write lock from the start; commits at the end."""
-        with self.telemetry.connect().execution_options(immediate=True) as connection, connection.begin():
-            yield connection
-
-    @contextmanager
-    def _transaction(self) -> Iterator[Connection]:
-        with self.control.connect().execution_options(immediate=True) as connection, connection.begin():
+        with self._writing(self.telemetry, "telemetry") as connection:
             yield connection
 
     def _joined(self) -> Together | None:
@@ -109,13 +162,29 @@ class Database:
 
     def close(self) -> None:
         """Give back all connections."""
+        if self._news is not None:
+            self._news.close()
         self.control.dispose()
         self.telemetry.dispose()
 
+    @contextmanager
+    def _writing(self, engine: Engine, chain: str) -> Iterator[Connection]:
+        with engine.connect().execution_options(writes=chain) as connection, connection.begin():
+            if self._fence is not None:
+                self._fence(connection)
+            yield connection
+
 
 def is_outage(error: Exception) -> bool:
-    """Whether a transaction failed because of the database's state (locked, full, gone), not its rows."""
-    return isinstance(error, OperationalError | OSError)
+    """Whether a transaction failed because of the database's state (locked, full, gone, another's), not its rows."""
+    if isinstance(error, DBAPIError) and getattr(error.orig, "sqlstate", _NOT_TOLD) is not _NOT_TOLD:
+        from fleet_server.db import postgres  # noqa: PLC0415 - as above
+
+        return postgres.is_outage(error)
+    return isinstance(error, OperationalError | OSError | LeaseError)
+
+
+_NOT_TOLD = object()
 
 
 def _sqlite(path: Path) -> Engine:
@@ -134,7 +203,9 @@ def _sqlite(path: Path) -> Engine:
 
     @event.listens_for(engine, "begin")
     def begin(connection: Connection) -> None:
-        immediate = connection.get_execution_options().get("immediate", False)
-        connection.exec_driver_sql("BEGIN IMMEDIATE" if immediate else "BEGIN")
+        # One that reads first and writes later fails with SQLITE_BUSY_SNAPSHOT whatever the timeout
+        # (https://www.sqlite.org/isolation.html), so a write is IMMEDIATE.
+        writes = "writes" in connection.get_execution_options()
+        connection.exec_driver_sql("BEGIN IMMEDIATE" if writes else "BEGIN")
 
     return engine

@@ -40,6 +40,7 @@ class Device:
     name: str
     #: Machine id or board serial, as told at enrolment.
     hardware: str
+    #: This server's, and those that its owner gave it.
     labels: Mapping[str, str]
     enrolled_at: datetime
     removed_at: datetime | None
@@ -192,6 +193,16 @@ def _is_cut_off(now: datetime) -> ColumnElement[bool]:
     """An end further away than any is set was set by a clock that was put back since: it counts as over."""
     until = broker_accounts.c.cut_off_until
     return (until > now) & (until <= now + limits.CUT_OFF)
+
+
+def labels_of(connection: Connection, device_id: str) -> dict[str, str]:
+    """What people of the server say of a device; `Device.labels` also has what its owner says."""
+    return dict(connection.execute(select(devices.c.labels).where(devices.c.id == device_id)).scalar_one())
+
+
+def set_labels(connection: Connection, device_id: str, labels: Mapping[str, str]) -> None:
+    """Make these the labels of a device."""
+    connection.execute(update(devices).where(devices.c.id == device_id).values(labels=dict(labels)))
 
 
 # -- what devices say ---------------------------------------------------------------
@@ -387,5 +398,9 @@ def _is_silent(now: datetime) -> ColumnElement[bool]:
 def _device(row: Row[Any]) -> Device:
     values = dict(row._mapping)  # noqa: SLF001 - SQLAlchemy's public name
     values["presence"] = Presence(row.presence)
-    values["reported"] = None if row.reported is None else msgspec.convert(row.reported, Reported)
+    reported = None if row.reported is None else msgspec.convert(row.reported, Reported)
+    values["reported"] = reported
+    if reported is not None:
+        # What this server says of a device outweighs what the device says of itself.
+        values["labels"] = {**reported.facts.labels, **row.labels}
     return Device(**values)

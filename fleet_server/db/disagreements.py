@@ -9,9 +9,10 @@ from dataclasses import dataclass
 from sqlalchemy import Connection, func, select
 
 from edgeops.learning.labels import Agreed, settle
+from edgeops.rollout.rollout import OPEN
 from fleet_server.db import labels
 from fleet_server.db.label_queue import ItemState
-from fleet_server.db.tables import label_queue
+from fleet_server.db.tables import label_queue, rollouts
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,6 +43,33 @@ def told(connection: Connection, rollout_id: str) -> tuple[Told, ...]:
 
 
 def sent(connection: Connection, rollout_id: str) -> int:
-    """How many were sent so far."""
-    query = select(func.count()).select_from(label_queue).where(label_queue.c.asker == rollout_id)
-    return connection.execute(query).scalar_one()
+    """How many were sent so far and were not dropped without a label."""
+    counts = (label_queue.c.asker == rollout_id) & (label_queue.c.state != ItemState.DROPPED)
+    return connection.execute(select(func.count()).select_from(label_queue).where(counts)).scalar_one()
+
+
+def inputs(connection: Connection, rollout_id: str) -> frozenset[tuple[str, str]]:
+    """(device, input id) of all that were ever sent."""
+    query = select(label_queue.c.device_id, label_queue.c.input_id).where(label_queue.c.asker == rollout_id)
+    return frozenset((row.device_id, row.input_id) for row in connection.execute(query))
+
+
+def among(connection: Connection, model: str) -> frozenset[str]:
+    """The samples of a model that were chosen because two models disagreed on them."""
+    query = select(label_queue.c.sample_id).where(label_queue.c.model == model, label_queue.c.new_answer.is_not(None))
+    return frozenset(connection.execute(query).scalars())
+
+
+def askers_to_drop(connection: Connection) -> tuple[str, ...]:
+    """Rollouts that ended and still ask for labels."""
+    query = (
+        select(label_queue.c.asker)
+        .distinct()
+        .join(rollouts, rollouts.c.id == label_queue.c.asker)
+        .where(
+            label_queue.c.state.in_([ItemState.OPEN, ItemState.DISPUTED]),
+            label_queue.c.new_answer.is_not(None),
+            rollouts.c.state.not_in(list(OPEN)),
+        )
+    )
+    return tuple(connection.execute(query).scalars())

@@ -30,6 +30,12 @@ class EventKind(StrEnum):
     DEVICE_RELEASED = "device.released"
     #: A device lost its place in the fleet.
     DEVICE_REMOVED = "device.removed"
+    #: Its labels changed; a person keeps it on one model, or no longer.
+    DEVICE_LABELLED = "device.labelled"
+    DEVICE_PINNED = "device.pinned"
+    DEVICE_UNPINNED = "device.unpinned"
+    #: Other devices are in a group, or it is gone.
+    GROUP_CHANGED = "group.changed"
     #: A device said more than its share, and what was beyond was dropped.
     DEVICE_FLOODS = "device.floods"
     #: The broker refused what a device, or a stranger (subject `broker`), tried.
@@ -45,6 +51,11 @@ class EventKind(StrEnum):
     ROLLOUT_CHANGED = "rollout.changed"
     #: One deployment's part in a rollout took a step.
     INSTALLATION_CHANGED = "installation.changed"
+    #: A device runs something else than the installation had proved; the subject is the installation.
+    INSTALLATION_REGRESSED = "installation.regressed"
+    #: A device does not run what it shall; that is over, or a person closed it. The subject is the incident.
+    INCIDENT_OPENED = "incident.opened"
+    INCIDENT_CLOSED = "incident.closed"
     #: A job waits, or took a step.
     JOB_QUEUED = "job.queued"
     JOB_CHANGED = "job.changed"

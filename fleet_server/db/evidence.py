@@ -29,7 +29,7 @@ ArrivalKey = tuple[datetime, str, bytes, int]
 
 #: Rollouts whose waves show something, and of others the devices that came late.
 _SHOWING = tuple(OPEN)
-_LATE_IN = (RolloutState.FINISHED,)
+_LATE_IN = (RolloutState.FINISHED, RolloutState.FINISHED_WITH_REGRESSIONS)
 #: What a device that came late may be in while it shows something.
 _AT_WORK = (InstallationState.OFFERED, InstallationState.INSTALLING, InstallationState.COMMITTED)
 
@@ -125,6 +125,21 @@ def shows_of(health: Mapping[str, Any] | None) -> Shows:
 def wave_shows_of(health: Mapping[str, Any] | None) -> WaveShows:
     """What is stored with a wave."""
     return WaveShows() if health is None else msgspec.convert(health, WaveShows)
+
+
+def shown_in(connection: Connection, rollout_id: str, wave: int, *, limit: int) -> dict[str, Shows]:
+    """What the devices of a wave have shown that run the new model, by device."""
+    query = (
+        select(installations.c.device_id, installations.c.health)
+        .where(
+            installations.c.rollout_id == rollout_id,
+            installations.c.wave == wave,
+            installations.c.state == InstallationState.COMMITTED,
+        )
+        .order_by(installations.c.id)
+        .limit(limit)
+    )
+    return {row.device_id: shows_of(row.health) for row in connection.execute(query)}
 
 
 def keep(connection: Connection, shown: Mapping[str, Shows]) -> None:

@@ -5,7 +5,7 @@ that judging a wave costs the same at 100 and at 10,000 devices. It keeps what `
 and decides nothing.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from typing import Any
@@ -17,11 +17,11 @@ from edgeops.artifact.manifest import Variant
 from edgeops.protocol.messages import Intent, Presence
 from edgeops.rollout import installation as machine
 from edgeops.rollout.evidence import Proof
-from edgeops.rollout.installation import InstallationState
+from edgeops.rollout.installation import Deadlines, InstallationState
 from edgeops.rollout.policy import Policy
-from edgeops.rollout.rollout import OPEN, RolloutState
+from edgeops.rollout.rollout import OPEN, UNBEGUN, RolloutState
 from edgeops.rollout.waves import Wave as PlannedWave
-from fleet_server.db import events, pins
+from fleet_server.db import events
 from fleet_server.db.events import EventKind
 from fleet_server.db.identifiers import new_id
 from fleet_server.db.many import portions
@@ -29,6 +29,19 @@ from fleet_server.db.tables import artifacts, devices, installations, rollouts, 
 
 #: Rows in one INSERT; SQLite allows 32,766 values.
 _INSERT_ROWS = 1_000
+#: What a step of an installation can change.
+_CHANGING = (
+    "state",
+    "reason",
+    "detail",
+    "evidence",
+    "asked_at",
+    "ends_by",
+    "deadline_at",
+    "offered_at",
+    "updated_at",
+    "finished_at",
+)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -89,8 +102,14 @@ class Wave:
     override: dict[str, str] | None
     started_at: datetime | None
     finished_at: datetime | None
-    #: {"verdict": pass | wait | fail, "reason": words}
-    verdict: dict[str, str] | None
+    #: {"verdict": pass | wait | fail, "reason": words, "evidence": numbers}
+    verdict: dict[str, Any] | None
+
+    @property
+    def has_passed(self) -> bool:
+        """Whether the next wave may be asked: by proof, or because a person said so."""
+        by_proof = self.verdict is not None and self.verdict["verdict"] == "pass"
+        return self.finished_at is not None and (by_proof or self.override is not None)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -113,8 +132,13 @@ class Installation:
     attempt: int
     #: Not asked before this, on the service clock.
     not_before: datetime | None
+    #: On the service clock: when the device was asked, until when it must end, and when something is due.
+    asked_at: datetime | None
+    ends_by: datetime | None
+    deadline_at: datetime | None
     offered_at: datetime | None
     updated_at: datetime
+    #: None with a state that is an end: the model was taken back, and the device was not heard to run another yet.
     finished_at: datetime | None
 
 
@@ -139,24 +163,37 @@ def add(connection: Connection, rollout: Rollout, planned: Sequence[PlannedWave]
             for position, wave in enumerate(planned)
         ],
     )
-    asked = [(position, device.id) for position, wave in enumerate(planned) for device in wave.devices]
+    members = [
+        (position, device_id) for position, wave in enumerate(planned) for device_id in (one.id for one in wave.devices)
+    ]
+    # Ids sort by time, and thousands share this one: each gets a microsecond of its own.
     rows = [
-        {
-            # Ids sort by time, and thousands share this one: each gets a microsecond of its own.
-            "id": new_id("install", now + timedelta(microseconds=number)),
-            "rollout_id": rollout.id,
-            "wave": position,
-            "device_id": device_id,
-            "deployment": rollout.deployment,
-            "digest": rollout.digest,
-            "state": InstallationState.PENDING,
-            "updated_at": now,
-        }
-        for number, (position, device_id) in enumerate(asked)
+        _row(rollout, device_id, position, now + timedelta(microseconds=number), now)
+        for number, (position, device_id) in enumerate(members)
     ]
     for start in range(0, len(rows), _INSERT_ROWS):
         connection.execute(installations.insert(), rows[start : start + _INSERT_ROWS])
     events.append(connection, EventKind.ROLLOUT_CREATED, rollout.id, {"deployment": rollout.deployment}, now)
+
+
+def join(connection: Connection, rollout: Rollout, device_id: str, *, wave: int, now: datetime) -> None:
+    """Add a device that came to a continuous rollout."""
+    connection.execute(installations.insert().values(_row(rollout, device_id, wave, now, now)))
+    of_wave = (waves.c.rollout_id == rollout.id) & (waves.c.position == wave)
+    connection.execute(update(waves).where(of_wave).values(size=waves.c.size + 1))
+
+
+def _row(rollout: Rollout, device_id: str, wave: int, born: datetime, now: datetime) -> dict[str, Any]:
+    return {
+        "id": new_id("install", born),
+        "rollout_id": rollout.id,
+        "wave": wave,
+        "device_id": device_id,
+        "deployment": rollout.deployment,
+        "digest": rollout.digest,
+        "state": InstallationState.PENDING,
+        "updated_at": now,
+    }
 
 
 def get(connection: Connection, rollout_id: str) -> Rollout | None:
@@ -165,17 +202,27 @@ def get(connection: Connection, rollout_id: str) -> Rollout | None:
     return None if row is None else _rollout(row)
 
 
-def page(connection: Connection, *, after: str | None = None, limit: int) -> tuple[Rollout, ...]:
-    """Rollouts, newest first; `after` is the last id of the page before."""
+def page(
+    connection: Connection, *, after: str | None = None, deployment: str | None = None, limit: int
+) -> tuple[Rollout, ...]:
+    """Rollouts, newest first, of one deployment if given; `after` is the last id of the page before."""
     query = select(rollouts).order_by(rollouts.c.id.desc()).limit(limit)
+    if deployment is not None:
+        query = query.where(rollouts.c.deployment == deployment)
     if after is not None:
         query = query.where(rollouts.c.id < after)
     return tuple(_rollout(row) for row in connection.execute(query))
 
 
-def running(connection: Connection) -> tuple[Rollout, ...]:
-    """The rollouts that ask devices, oldest first."""
-    query = select(rollouts).where(rollouts.c.state == RolloutState.RUNNING).order_by(rollouts.c.id)
+def in_states(connection: Connection, states: Iterable[RolloutState]) -> tuple[Rollout, ...]:
+    """The rollouts in one of these states, oldest first."""
+    query = select(rollouts).where(rollouts.c.state.in_(list(states))).order_by(rollouts.c.id)
+    return tuple(_rollout(row) for row in connection.execute(query))
+
+
+def unended(connection: Connection) -> tuple[Rollout, ...]:
+    """The rollouts that have something to do, or a person has, oldest first."""
+    query = select(rollouts).where(rollouts.c.state.in_(list(OPEN))).order_by(rollouts.c.id)
     return tuple(_rollout(row) for row in connection.execute(query))
 
 
@@ -228,7 +275,7 @@ def installations_of(
 ) -> tuple[Installation, ...]:
     """The installations of a rollout by id; `after` is the last id of the page before."""
     query = select(installations).where(installations.c.rollout_id == rollout_id, installations.c.id > (after or ""))
-    return _installations(connection, query.order_by(installations.c.id).limit(limit))
+    return installations_in(connection, query.order_by(installations.c.id).limit(limit))
 
 
 def get_installation(connection: Connection, installation_id: str) -> Installation | None:
@@ -240,54 +287,12 @@ def get_installation(connection: Connection, installation_id: str) -> Installati
 # -- what the engine asks ---------------------------------------------------------------
 
 
-def next_devices(connection: Connection, rollout: Rollout, *, now: datetime, limit: int) -> tuple[Installation, ...]:
-    """Installations that may be offered now: of this wave or an earlier one, their device online, no pin in the way."""
-    query = (
-        select(installations)
-        .join(devices, devices.c.id == installations.c.device_id)
-        .where(
-            installations.c.rollout_id == rollout.id,
-            installations.c.wave <= rollout.wave,
-            installations.c.state == InstallationState.PENDING,
-            devices.c.presence == Presence.ONLINE,
-            devices.c.removed_at.is_(None),
-            devices.c.quarantined.is_(False),
-            ~pins.forbid(now),
-        )
-        .order_by(installations.c.wave, installations.c.id)
-        .limit(limit)
-    )
-    return _installations(connection, query)
-
-
-def pending_on(connection: Connection, device_id: str, *, now: datetime) -> tuple[Installation, ...]:
-    """What one device was not asked yet and may be asked now: no pin is in the way."""
-    query = select(installations).where(
-        installations.c.device_id == device_id,
-        installations.c.state == InstallationState.PENDING,
-        ~pins.forbid(now),
-    )
-    return _installations(connection, query.order_by(installations.c.id))
-
-
-def overdue(connection: Connection, rollout: Rollout, *, offered_before: datetime) -> tuple[Installation, ...]:
-    """Installations of the present wave that were offered before this and have not ended."""
-    waiting = (InstallationState.OFFERED, InstallationState.INSTALLING)
-    query = select(installations).where(
-        installations.c.rollout_id == rollout.id,
-        installations.c.wave == rollout.wave,
-        installations.c.state.in_(list(waiting)),
-        installations.c.offered_at <= offered_before,
-    )
-    return _installations(connection, query.order_by(installations.c.id))
-
-
 def open_offers(connection: Connection, rollout_id: str) -> tuple[Installation, ...]:
     """Installations that were offered and have not ended."""
     query = select(installations).where(
         installations.c.rollout_id == rollout_id, installations.c.state.in_(list(machine.OPEN))
     )
-    return _installations(connection, query.order_by(installations.c.id))
+    return installations_in(connection, query.order_by(installations.c.id))
 
 
 def has_unfinished(connection: Connection, rollout_id: str) -> bool:
@@ -300,9 +305,12 @@ def has_unfinished(connection: Connection, rollout_id: str) -> bool:
 
 
 def unfinished_on(
-    connection: Connection, device_ids: Sequence[str], *, deployment: str | None = None
+    connection: Connection, device_ids: Sequence[str], *, deployment: str | None = None, besides: str | None = None
 ) -> tuple[Installation, ...]:
-    """Installations on these devices that were not asked yet, or have not ended."""
+    """Installations on these devices that were not asked yet, or have not ended.
+
+    With `besides`, a rollout, only those of others, and of these only of such that have begun.
+    """
     found: list[Installation] = []
     for ids in portions(device_ids):
         query = select(installations).where(
@@ -311,7 +319,10 @@ def unfinished_on(
         )
         if deployment is not None:
             query = query.where(installations.c.deployment == deployment)
-        found += _installations(connection, query.order_by(installations.c.id))
+        if besides is not None:
+            unbegun = select(rollouts.c.id).where(rollouts.c.state.in_(list(UNBEGUN)))
+            query = query.where(installations.c.rollout_id != besides, installations.c.rollout_id.not_in(unbegun))
+        found += installations_in(connection, query.order_by(installations.c.id))
     return tuple(found)
 
 
@@ -322,13 +333,65 @@ def last_committed(
     query = select(installations).where(
         installations.c.device_id == device_id,
         installations.c.deployment == deployment,
-        installations.c.state == InstallationState.COMMITTED,
+        installations.c.state.in_(list(machine.HOLDING)),
         installations.c.id != (besides or ""),
     )
     if digest is not None:
         query = query.where(installations.c.digest == digest)
     row = connection.execute(query.order_by(installations.c.finished_at.desc()).limit(1)).one_or_none()
     return None if row is None else _installation(row)
+
+
+def last_proof(connection: Connection, installation: Installation) -> Installation | None:
+    """What the device showed for the same model under another id: in another rollout, or before it was asked again."""
+    states = [*machine.HOLDING, InstallationState.RETRIED]
+    query = select(installations).where(
+        installations.c.device_id == installation.device_id,
+        installations.c.deployment == installation.deployment,
+        installations.c.digest == installation.digest,
+        installations.c.state.in_(states),
+        installations.c.id != installation.id,
+    )
+    row = connection.execute(query.order_by(installations.c.finished_at.desc()).limit(1)).one_or_none()
+    return None if row is None else _installation(row)
+
+
+def devices_of(connection: Connection, rollout_id: str) -> tuple[str, ...]:
+    """The devices of a rollout, each once, in the order in which they are asked."""
+    query = select(installations.c.device_id).where(
+        installations.c.rollout_id == rollout_id, installations.c.state != InstallationState.RETRIED
+    )
+    found = connection.execute(query.order_by(installations.c.wave, installations.c.id)).scalars()
+    return tuple(dict.fromkeys(found))
+
+
+def newest_of(connection: Connection, device_id: str, deployment: str) -> str:
+    """The id of the newest rollout that has a part for a device; empty = none has. Ids sort by age."""
+    query = select(func.max(installations.c.rollout_id)).where(
+        installations.c.device_id == device_id, installations.c.deployment == deployment
+    )
+    return connection.execute(query).scalar_one() or ""
+
+
+def still_enrolled(connection: Connection, device_ids: Sequence[str]) -> tuple[str, ...]:
+    """Those of the devices that were not removed and are believed, in the given order."""
+    left: set[str] = set()
+    for ids in portions(device_ids):
+        query = select(devices.c.id).where(
+            devices.c.id.in_(ids), devices.c.removed_at.is_(None), devices.c.quarantined.is_(False)
+        )
+        left |= set(connection.execute(query).scalars())
+    return tuple(one for one in device_ids if one in left)
+
+
+def withdrawn(connection: Connection, rollout_id: str) -> tuple[Installation, ...]:
+    """Installations that were offered and taken back before the device had ended."""
+    query = select(installations).where(
+        installations.c.rollout_id == rollout_id,
+        installations.c.state == InstallationState.SUPERSEDED,
+        installations.c.offered_at.is_not(None),
+    )
+    return installations_in(connection, query.order_by(installations.c.id))
 
 
 def silent_in(connection: Connection, rollout_id: str, wave: int) -> int:
@@ -349,10 +412,9 @@ def silent_in(connection: Connection, rollout_id: str, wave: int) -> int:
 
 
 def first_problem(connection: Connection, rollout_id: str, wave: int) -> Installation | None:
-    """The installation of a wave that failed first, else the one that was inconclusive first."""
-    failed = [state for state in InstallationState if "failed" in machine.counters(InstallationState.PENDING, state)]
-    doubtful = [InstallationState.INCONCLUSIVE, InstallationState.TIMED_OUT]
-    for states in (failed, doubtful):
+    """The installation of a wave that failed or regressed first, else the one that was inconclusive first."""
+    lost = [state for state in InstallationState if machine.counted(state) & {"failed", "regressed"}]
+    for states in (lost, [InstallationState.INCONCLUSIVE]):
         query = select(installations).where(
             installations.c.rollout_id == rollout_id, installations.c.wave == wave, installations.c.state.in_(states)
         )
@@ -366,19 +428,14 @@ def first_problem(connection: Connection, rollout_id: str, wave: int) -> Install
 
 
 def save(connection: Connection, rollout: Rollout, now: datetime) -> Rollout:
-    """Keep state, wave and reason; the revision goes up, and `events` hears of it."""
+    """Keep what can change of a rollout; the revision goes up, and `events` hears of it."""
     ended = rollout.state not in OPEN
     saved = replace(rollout, revision=rollout.revision + 1, finished_at=(rollout.finished_at or now) if ended else None)
+    fields = ("state", "wave", "reason", "revision", "approved_by", "entered_at", "deadline_at", "finished_at")
     changed = connection.execute(
         update(rollouts)
         .where(rollouts.c.id == saved.id, rollouts.c.revision == rollout.revision)
-        .values(
-            state=saved.state,
-            wave=saved.wave,
-            reason=saved.reason,
-            revision=saved.revision,
-            finished_at=saved.finished_at,
-        )
+        .values({field: getattr(saved, field) for field in fields})
     )
     assert changed.rowcount == 1, "the write lock keeps others out between loading and saving"
     data = {"state": saved.state, "wave": saved.wave, "reason": saved.reason}
@@ -391,17 +448,47 @@ def start_wave(connection: Connection, rollout: Rollout, now: datetime) -> None:
     connection.execute(update(waves).where(*_present(rollout), waves.c.started_at.is_(None)).values(started_at=now))
 
 
-def judge_wave(connection: Connection, rollout: Rollout, *, verdict: str, reason: str, now: datetime) -> None:
-    """Keep the verdict on the present wave in words."""
-    connection.execute(
-        update(waves).where(*_present(rollout)).values(verdict={"verdict": verdict, "reason": reason}, finished_at=now)
+def judge_wave(
+    connection: Connection,
+    rollout: Rollout,
+    *,
+    verdict: Mapping[str, Any],
+    override: Mapping[str, str] | None = None,
+    now: datetime,
+) -> None:
+    """Keep the verdict on the present wave, and who overrode it; one that is still waited for is not finished."""
+    values: dict[str, Any] = {"verdict": dict(verdict)}
+    if verdict["verdict"] != "wait":
+        values["finished_at"] = now
+    if override is not None:
+        values["override"] = dict(override)
+    connection.execute(update(waves).where(*_present(rollout)).values(values))
+
+
+def bake(connection: Connection, rollout: Rollout, since: datetime) -> None:
+    """Remember since when the present wave bakes; harmless to repeat."""
+    connection.execute(update(waves).where(*_present(rollout), waves.c.bakes_since.is_(None)).values(bakes_since=since))
+
+
+def bake_anew(connection: Connection, rollout: Rollout) -> None:
+    """Have the present wave bake from the beginning, once its devices have ended."""
+    connection.execute(update(waves).where(*_present(rollout)).values(bakes_since=None, finished_at=None))
+
+
+def pass_wave(connection: Connection, rollout: Rollout, now: datetime) -> None:
+    """The devices of the present wave have passed the health gate: one statement, and the rollout's event tells it."""
+    committed = (
+        (installations.c.rollout_id == rollout.id)
+        & (installations.c.wave == rollout.wave)
+        & (installations.c.state == InstallationState.COMMITTED)
     )
+    connection.execute(update(installations).where(committed).values(state=InstallationState.HEALTHY, updated_at=now))
 
 
 def join_wave(connection: Connection, installation: Installation, position: int) -> Installation:
     """Have a device that was not asked in its own wave take part in a later one."""
     assert installation.state is InstallationState.PENDING, "only who was not asked can change the wave"
-    if installation.wave == position:
+    if installation.wave == position or installation.attempt > 1:
         return installation
     of_rollout = waves.c.rollout_id == installation.rollout_id
     for wave, change in ((installation.wave, -1), (position, 1)):
@@ -418,9 +505,14 @@ def move(
     reason: str = "",
     detail: str = "",
     evidence: Proof | None = None,
+    deadlines: Deadlines | None = None,
+    heard: bool = True,
     now: datetime,
 ) -> Installation:
-    """Keep the next state of an installation with its wave's counters; nothing happens when nothing changed."""
+    """Keep the next state of an installation with its wave's counters; nothing happens when nothing changed.
+
+    Not `heard` = the server decided on the end, and the device has yet to tell that it is so.
+    """
     after = replace(
         before,
         state=state,
@@ -430,29 +522,35 @@ def move(
     )
     if after == before:
         return before
-    final = machine.is_final(state)
+    working = state in machine.IN_FLIGHT
     after = replace(
         after,
         updated_at=now,
         offered_at=now if state is InstallationState.OFFERED else before.offered_at,
-        finished_at=(before.finished_at or now) if final else None,
+        finished_at=(before.finished_at or now) if machine.is_final(state) and heard else None,
+        asked_at=deadlines.asked_at if deadlines else before.asked_at,
+        ends_by=deadlines.ends_by if deadlines else before.ends_by,
+        deadline_at=deadlines.next if deadlines else (before.deadline_at if working else None),
     )
-    fields = ("state", "reason", "detail", "evidence", "offered_at", "updated_at", "finished_at")
     connection.execute(
         update(installations)
         .where(installations.c.id == after.id)
-        .values({field: getattr(after, field) for field in fields})
+        .values({field: getattr(after, field) for field in _CHANGING})
     )
-    changes = machine.counters(before.state, state)
-    if changes:
-        connection.execute(
-            update(waves)
-            .where(waves.c.rollout_id == after.rollout_id, waves.c.position == after.wave)
-            .values({name: waves.c[name] + change for name, change in changes.items()})
-        )
+    count(connection, after, machine.counters(before.state, state, again=before.attempt > 1))
     data = {"rollout": after.rollout_id, "device": after.device_id, "state": state, "reason": after.reason}
     events.append(connection, EventKind.INSTALLATION_CHANGED, after.id, data, now)
     return after
+
+
+def count(connection: Connection, installation: Installation, changes: Mapping[str, int]) -> None:
+    """Change the counters of an installation's wave."""
+    if changes:
+        connection.execute(
+            update(waves)
+            .where(waves.c.rollout_id == installation.rollout_id, waves.c.position == installation.wave)
+            .values({name: waves.c[name] + change for name, change in changes.items()})
+        )
 
 
 def let_go(connection: Connection, rollout_id: str, *, detail: str, now: datetime) -> None:
@@ -466,7 +564,8 @@ def _present(rollout: Rollout) -> tuple[Any, Any]:
     return waves.c.rollout_id == rollout.id, waves.c.position == rollout.wave
 
 
-def _installations(connection: Connection, query: Any) -> tuple[Installation, ...]:
+def installations_in(connection: Connection, query: Any) -> tuple[Installation, ...]:
+    """The installations that a query over their table finds."""
     return tuple(_installation(row) for row in connection.execute(query))
 
 

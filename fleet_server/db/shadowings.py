@@ -28,6 +28,8 @@ class Shadowed:
     rollout_state: str | None
     #: Its wave has not been judged.
     wave_is_open: bool
+    #: It came late and is judged by itself.
+    is_judged_alone: bool
 
 
 def told(connection: Connection) -> tuple[Shadowed, ...]:
@@ -37,6 +39,7 @@ def told(connection: Connection) -> tuple[Shadowed, ...]:
         select(
             desired,
             installations.c.state,
+            installations.c.deadline_at,
             rollouts.c.state.label("rollout_state"),
             waves.c.finished_at.label("judged_at"),
             waves.c.position,
@@ -79,4 +82,5 @@ def _shadowed(row: Row[Any]) -> Shadowed:
         state=row.state,
         rollout_state=row.rollout_state,
         wave_is_open=row.position is not None and row.judged_at is None,
+        is_judged_alone=row.deadline_at is not None,
     )

@@ -80,6 +80,8 @@ class Ingestion:
         #: Spools whose devices shall be told, and since when.
         self._unanswered: set[SpoolKey] = set()
         self._unanswered_s = 0.0
+        #: The last batch could not be committed: its database is locked, full or gone.
+        self.is_held_up = False
 
     def put(self, delivery: Delivery) -> None:
         """Have a message taken in; called on the network thread.
@@ -165,6 +167,7 @@ class Ingestion:
             except Exception as error:  # noqa: BLE001 - raised again but for an outage
                 self._wait_out(error, len(opened.batch))
                 continue
+            self.is_held_up = False
             self._broker.acknowledge(*opened.batch)
             try:
                 self._answer(readings)
@@ -178,6 +181,7 @@ class Ingestion:
         """The border between a batch and the world: without its database the link waits, unacknowledged."""
         if not is_outage(error):
             raise error
+        self.is_held_up = True
         log.error("ingest.outage messages=%d error=%s", count, error)
         self._stopping.wait(limits.OUTAGE_RETRY_AFTER.total_seconds())
 

@@ -8,6 +8,7 @@ import logging
 import threading
 import time
 from collections.abc import Sequence
+from contextlib import closing
 from queue import Empty, SimpleQueue
 
 from edgeops import limits
@@ -17,6 +18,7 @@ from edgeops.protocol.topics import Down, DownKind, is_retained
 from fleet_server.config import ServerConfig
 from fleet_server.db import devices, outbox, settings
 from fleet_server.db.database import Database, is_outage
+from fleet_server.db.news import Watch
 from fleet_server.link.mqtt import Broker
 from fleet_server.link.voice import Voice
 
@@ -39,7 +41,7 @@ class OutboxSender:
         self._database = database
         self._broker = broker
         self._voice = voice
-        self._stopping = stopping
+        self._watch = Watch(database.news, stopping)
         #: Devices whose desired state is sent again though nothing changed.
         self._again: SimpleQueue[str] = SimpleQueue()
         #: Letters in a packet that the broker has not taken yet, and when they are sent again.
@@ -49,21 +51,28 @@ class OutboxSender:
     def send_desired(self, device_id: str) -> None:
         """Send a device its desired state again; from any thread."""
         self._again.put(device_id)
+        self._watch.wake()
 
     def run(self) -> None:
-        """Look at the table every OUTBOX_INTERVAL until stopped."""
+        """Look at the table whenever there is news, or every OUTBOX_INTERVAL, until stopped."""
         # The broker may have lost what it retained; the database is the truth.
         with self._database.read() as connection:
             for device_id in devices.ids_with_desired(connection):
                 self._again.put(device_id)
-        while not self._stopping.wait(limits.OUTBOX_INTERVAL.total_seconds()):
-            try:
-                self._turn()
-            except Exception as error:
-                # The border between the outbox and the world: without its database the link waits.
-                if not is_outage(error):
-                    raise
-                log.error("outbox.outage error=%s", error)  # noqa: TRY400 - no traceback wanted
+        with closing(self._watch):
+            while not self._watch.wait(limits.OUTBOX_INTERVAL, at_rest=self._is_at_rest):
+                try:
+                    self._turn()
+                except Exception as error:
+                    # The border between the outbox and the world: without its database the link waits.
+                    if not is_outage(error):
+                        raise
+                    log.error("outbox.outage error=%s", error)  # noqa: TRY400 - no traceback wanted
+
+    @property
+    def _is_at_rest(self) -> bool:
+        """Whether nothing is expected but what others write."""
+        return self._broker.is_connected and not self._packets and not self._resend_at
 
     def _turn(self) -> None:
         self._remove_taken()

@@ -1,6 +1,6 @@
 """The link process: wires its threads together, watches them, and ends when told or when one fails.
 
-One link per data folder: it keeps what is committed in memory, so a second one is refused.
+Only one link works at a time (`fleet_server.alone`): it keeps what is committed in memory.
 """
 
 import logging
@@ -9,7 +9,7 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from datetime import UTC, datetime
 from functools import partial
 from types import FrameType
@@ -28,6 +28,7 @@ from fleet_server.db.database import Database
 from fleet_server.link.allowance import Allowance, Share
 from fleet_server.link.blocks import Shelf
 from fleet_server.link.floods import FloodWatch
+from fleet_server.link.heartbeat import Heartbeat
 from fleet_server.link.ingestion import Ingestion
 from fleet_server.link.keyring import Keyring
 from fleet_server.link.meta import Library
@@ -48,15 +49,17 @@ def run_link(config: ServerConfig, *, share: Share = _SHARE, stopping: threading
 
     Raises:
         ConfigError: another link runs on this data folder, or it was not initialised.
+        LeaseError: another link took its place at a shared database.
         Exception: what ended one of its threads; a supervisor starts the process again.
     """
     stopping = stopping or threading.Event()
-    with alone(config, "link"), _stopped_by_signals(stopping):
-        database = Database.in_folder(config.db)
-        try:
+    with (
+        _stopped_by_signals(stopping),
+        closing(Database.of(config)) as database,
+        alone(config, database, "link", stopping) as is_its_turn,
+    ):
+        if is_its_turn:
             _run(config, database, Allowance(share), stopping)
-        finally:
-            database.close()
 
 
 def _run(config: ServerConfig, database: Database, allowance: Allowance, stopping: threading.Event) -> None:
@@ -108,6 +111,7 @@ def _run(config: ServerConfig, database: Database, allowance: Allowance, stoppin
     floods = FloodWatch(
         database, allowance=allowance, publish_accounts=partial(publish_accounts, config, database), stopping=stopping
     )
+    heartbeat = Heartbeat(database, broker=broker, commits=lambda: not ingestion.is_held_up, stopping=stopping)
     refusals = RefusalWatch(database, path=config.broker_log, stopping=stopping)
     for name, run in (
         ("ingestion", ingestion.run),
@@ -116,6 +120,7 @@ def _run(config: ServerConfig, database: Database, allowance: Allowance, stoppin
         ("silence", silence.run),
         ("floods", floods.run),
         ("refusals", refusals.run),
+        ("heartbeat", heartbeat.run),
     ):
         threads.start(name, run)
     broker.start(deliver)

@@ -13,10 +13,10 @@ from edgeops.protocol.keys import SigningKey
 from edgeops.trust.transport import believing
 from fleet_server.access import Access
 from fleet_server.app import create_app
-from fleet_server.config import ServerConfig
 from fleet_server.db import devices
 from fleet_server.db.database import Database
 from fleet_server.setup import init
+from tests.stores import config_for
 
 DEADLINE_S = 30.0
 START = datetime(2026, 1, 1, tzinfo=UTC)
@@ -26,10 +26,10 @@ class ApiRig:
     """`url`, one token per role, the database behind it; `close` stops everything."""
 
     def __init__(self, folder, *, tls=False, now=START):
-        self.config = ServerConfig(folder / "data", tls=tls)
+        self.config = config_for(folder / "data", tls=tls)
         self.now = now
         init(self.config, now=self.now)
-        self.database = Database.in_folder(self.config.db)
+        self.database = Database.of(self.config)
         access = Access(self.database)
         self.tokens = {
             role: access.create_token(f"a {role}", role, created_by="test", now=self.now).text for role in Role

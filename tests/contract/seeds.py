@@ -3,6 +3,8 @@
 import secrets
 from pathlib import Path
 
+import msgspec
+
 from edgeops.api.roles import Role
 from edgeops.protocol.keys import SigningKey
 from edgeops.protocol.messages import Intent
@@ -45,6 +47,7 @@ class SeededRig(LoopRig):
             ("DELETE", "/devices/{device_id}"): lambda: {"path": {"device_id": self._device()}},
             ("POST", "/devices/{device_id}/release"): lambda: {"path": {"device_id": self._device(quarantined=True)}},
             ("DELETE", "/tokens/{token_id}"): lambda: {"path": {"token_id": self._token()}},
+            ("POST", "/tokens"): lambda: {"body": {"name": "spare", "role": "viewer"}},
             ("POST", "/keys/changes"): lambda: {"body": self.change},
             ("POST", "/keys/next"): lambda: {"body": {"role": "fleet"}},
             ("POST", "/datasets"): lambda: {"body": {"name": "pumps", "label": "y", "file": b"x,y\n1,a\n"}},
@@ -132,6 +135,10 @@ class SeededRig(LoopRig):
         """For a device that runs nothing yet, so that it is left to ask."""
         device_id = f"fresh-{secrets.token_hex(6)}"
         self.fleet.enrol(device_id, version=2)
+        with self.database.write() as connection:
+            told = devices.get(connection, device_id).reported
+            facts = msgspec.structs.replace(told.facts, memory_bytes=1 << 30, disk_free_bytes=1 << 30)
+            devices.set_reported(connection, device_id, msgspec.structs.replace(told, facts=facts), now=self.now)
         return {"model": "tiny", "version": 1, "deployment": DEPLOYMENT, "to": f"id={device_id}"}
 
     def _rollout(self):

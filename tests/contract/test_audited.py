@@ -11,9 +11,9 @@ from tests.contract.test_access_matrix import LEAST_ROLE
 
 #: A question that only takes long; and what devices say of themselves through an operator's program.
 NO_DECISION = {("POST", "/api/v1/models/{name}/drift/check"), ("POST", "/api/v1/models/{name}/feedback")}
-#: Their callers are told by other means: there is no second CA to switch to here, and a change that is published
-#: already changes nothing (test_key_changes_audit).
-ELSEWHERE = {("POST", "/api/v1/keys/changes")}
+#: A change that is published already changes nothing (test_key_changes_audit), and no CA signs where there is no TLS
+#: (test_key_ca).
+ELSEWHERE = {("POST", "/api/v1/keys/changes"), ("POST", "/api/v1/authorities/switch")}
 CHANGES = sorted(key for key in LEAST_ROLE if key[0] != "GET" and key not in NO_DECISION | ELSEWHERE)
 
 

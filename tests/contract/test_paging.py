@@ -7,11 +7,12 @@ import msgspec
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from sqlalchemy import delete
 
 from edgeops.api.roles import Role
 from edgeops.digest import digest_bytes
 from edgeops.protocol.messages import Phase
-from fleet_server.db import ingest, jobs, rollups, tokens
+from fleet_server.db import ingest, jobs, rollups, tables, tokens
 from tests.contract.rig import START, ApiRig, assert_problem
 
 ROWS = 23
@@ -155,12 +156,12 @@ def test_rows_that_come_meanwhile_move_nothing(rig):
         newer = jobs.queue(
             connection, jobs.Publish(model="digits", version=1), created_by="me", now=START + timedelta(hours=1)
         )
-        connection.exec_driver_sql("DELETE FROM jobs WHERE id = ?", (visited[-1],))
+        connection.execute(delete(tables.jobs).where(tables.jobs.c.id == visited[-1]))
     visited += [item["id"] for part in follow for item in part]
     assert visited == known
     assert everything(rig, "/api/v1/jobs")[0]["id"] == newer.id
     with rig.database.write() as connection:
-        connection.exec_driver_sql("DELETE FROM jobs WHERE id = ?", (newer.id,))
+        connection.execute(delete(tables.jobs).where(tables.jobs.c.id == newer.id))
         jobs.queue(connection, jobs.Publish(model="digits", version=1), created_by="me", now=START)
 
 

@@ -120,6 +120,7 @@ def test_a_sample_is_shown_with_its_readings_and_an_unknown_one_is_not_found(rig
     client = rig.client(Role.VIEWER)
     shown = client.sample("sample-0")
     assert (shown.readings, shown.weight, shown.by_chance) == (((1.5, None),), 3.0, True)
+    assert (shown.answer, shown.shadow_answer, shown.shadow_label) == (1.0, 2.0, None)
     with pytest.raises(NotFoundError, match="no sample 'sample-9'"):
         client.sample("sample-9")
     with pytest.raises(NotFoundError, match="no model"):

@@ -15,6 +15,7 @@ from device_agent.config import Deployment, Replay, write_deployment
 from device_agent.feed import Checkpoint
 from device_agent.store.slots import Slots
 from device_agent.store.spool import Spool
+from edgeops.artifact.manifest import MissingPolicy
 from edgeops.artifact.package import open_artifact, package, tflite_part
 from edgeops.digest import digest_bytes
 from edgeops.model.golden import _Golden
@@ -52,10 +53,10 @@ class Stage:
             Model.NEXT: server.publish_model(version=3),
         }
         self._wrong = server.publish_artifact(_wrong(tiny_artifact(version=4)))
-        self._unserved = server.publish_artifact(_unserved(tiny_artifact(version=5)))
+        self._refusing = server.publish_artifact(tiny_artifact(version=5, missing=MissingPolicy.REFUSE))
         #: Nobody signed it.
         self._unsigned = (digest_bytes(b"smuggled"), self.models[Model.CANDIDATE][1])
-        self._signed = {digest for digest, _ in (*self.models.values(), self._wrong, self._unserved)}
+        self._signed = {digest for digest, _ in (*self.models.values(), self._wrong, self._refusing)}
         # In memory where there is such a folder: the agent's answers shall not wait for this machine's disk.
         memory = Path("/dev/shm")
         self._memory = Path(tempfile.mkdtemp(prefix="edgeops-faults-", dir=memory if memory.is_dir() else None))
@@ -74,8 +75,10 @@ class Stage:
         """A device whose incumbent answers."""
         rig = self.rig
         file = rig.folder / "rows.csv"
-        rows = tiny_rows(ROWS)[0].tolist()
-        file.write_text("\n".join([",".join(COLUMNS), *(",".join(map(str, row)) for row in rows)]) + "\n")
+        rows = [list(map(str, row)) for row in tiny_rows(ROWS)[0].tolist()]
+        for row in rows[::3]:
+            row[-1] = ""
+        file.write_text("\n".join([",".join(COLUMNS), *map(",".join, rows)]) + "\n")
         order = Replay(file=str(file), run="faults", rate_hz=RATE_HZ)
         write_deployment(rig.state, DEPLOYMENT, Deployment(source=order, jsonl=str(self._answers)))
         digest, target = self.models[Model.INCUMBENT]
@@ -151,7 +154,7 @@ class Stage:
         candidate = {
             Story.UNSIGNED: self._unsigned,
             Story.WRONG: self._wrong,
-            Story.UNSERVED: self._unserved,
+            Story.REFUSING: self._refusing,
             Story.NOTHING: (None, None),
         }.get(story, self.models[Model.CANDIDATE])
         server.sends_blocks = story is not Story.OVERTAKEN
@@ -345,14 +348,3 @@ def _wrong(artifact: bytes) -> bytes:
         golden=msgspec.msgpack.encode(wrong),
         card=opened.card,
     )
-
-
-def _unserved(artifact: bytes) -> bytes:
-    """The same, reading a column that nobody has."""
-    with tempfile.TemporaryDirectory() as folder:
-        path = Path(folder) / "model.tflite"
-        path.write_bytes(artifact)
-        opened = open_artifact(path)
-    window = msgspec.structs.replace(opened.manifest.window, columns=(*COLUMNS[:3], "x9"))
-    manifest = msgspec.structs.replace(opened.manifest, window=window)
-    return package(tflite_part(artifact), manifest, reference=opened.reference, golden=opened.golden, card=opened.card)

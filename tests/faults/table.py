@@ -58,8 +58,8 @@ class Story(StrEnum):
     UNSIGNED = "unsigned"
     #: A model that answers its golden vectors wrongly.
     WRONG = "wrong"
-    #: A model that reads a column which the source does not have.
-    UNSERVED = "unserved"
+    #: A model that refuses rows with missing values, of which the source has many.
+    REFUSING = "refusing"
     #: A good model, and another one before it is here.
     OVERTAKEN = "overtaken"
     #: Nothing.
@@ -90,7 +90,7 @@ _ENDS = {
     Story.UPDATE: End(_S.COMMITTED, Reason.NONE, Model.CANDIDATE, (_S.COMMITTED,)),
     Story.UNSIGNED: End(_S.REJECTED, Reason.NOT_LISTED, Model.INCUMBENT, (_S.REJECTED,)),
     Story.WRONG: End(_S.FAILED, Reason.GOLDEN, Model.INCUMBENT, (_S.FAILED,)),
-    Story.UNSERVED: End(_S.ROLLED_BACK, Reason.INFERENCE, Model.INCUMBENT, (_S.ROLLED_BACK,)),
+    Story.REFUSING: End(_S.ROLLED_BACK, Reason.INFERENCE, Model.INCUMBENT, (_S.ROLLED_BACK,)),
     Story.OVERTAKEN: End(_S.COMMITTED, Reason.NONE, Model.NEXT, (_S.SUPERSEDED, _S.COMMITTED)),
     Story.NOTHING: End(_S.IDLE, Reason.NONE, Model.NONE, ()),
 }
@@ -98,7 +98,7 @@ STORIES = {
     **dict.fromkeys((_S.FETCHING, _S.VERIFYING, _S.STAGED, _S.PROBING, _S.TRIAL, _S.COMMITTED), Story.UPDATE),
     _S.REJECTED: Story.UNSIGNED,
     _S.FAILED: Story.WRONG,
-    _S.ROLLED_BACK: Story.UNSERVED,
+    _S.ROLLED_BACK: Story.REFUSING,
     _S.SUPERSEDED: Story.OVERTAKEN,
     _S.IDLE: Story.NOTHING,
 }

@@ -160,9 +160,9 @@ PARSERS = (
         read=_bake,
         errors=(),
         seeds=lambda: [
-            msgspec.json.encode(Bake(epoch=1, revision=2, losses=0, passed_ms=1000, starts=1)),
-            b'{"epoch":1,"revision":2,"losses":0,"passed_ms":9007199254740992,"starts":9007199254740992}',
-            b'{"epoch":1,"revision":2,"losses":0,"passed_ms":-1}',
+            msgspec.json.encode(Bake(epoch=1, revision=2, losses=0, told=(1, 2), passed_ms=1000, starts=1)),
+            b'{"epoch":1,"revision":2,"losses":0,"told":[0,0],"passed_ms":9007199254740992,"starts":9007199254740992}',
+            b'{"epoch":1,"revision":2,"losses":0,"told":[0,0],"passed_ms":-1}',
             _DEEP,
         ],
         most_bytes=400,

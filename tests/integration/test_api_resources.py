@@ -16,10 +16,12 @@ from edgeops.protocol.messages import (
     DeploymentState,
     DesiredDeployment,
     DeviceFacts,
+    Paired,
     Phase,
     Presence,
     Reported,
     UpdateState,
+    encode,
 )
 from edgeops.sketch.packing import pack
 from edgeops.sketch.reference import decode_reference
@@ -125,7 +127,9 @@ def add_reports(rig):
         )
         devices.set_reported(connection, DEVICE, reported, now=START)
     with rig.database.write_telemetry() as connection:
-        ingest.add_windows(connection, [window(rig, 0), window(rig, 1), window(rig, 2, digest="sha256:" + "f" * 64)])
+        unknown = {"digest": "sha256:" + "f" * 64}
+        paired = {"paired": encode(PAIRED)}
+        ingest.add_windows(connection, [window(rig, 0), window(rig, 1, **paired), window(rig, 2, **unknown, **paired)])
         ingest.put_predictions(
             connection, [prediction(rig, "0", 2.0, 0), prediction(rig, "1", 0.0, 5), prediction(rig, "2", math.inf, 3)]
         )
@@ -138,6 +142,21 @@ def sketch_of(rig, rows):
     values[:, : len(COLUMNS)] = rows
     sketcher.add(values)
     return pack(sketcher.sketch())
+
+
+PAIRED = Paired(
+    shadow=bytes.fromhex("5a" * 32),
+    rows=20,
+    errors=1,
+    shadow_errors=2,
+    skipped=3,
+    latency_p50_us=5,
+    latency_p95_us=6,
+    shadow_latency_p50_us=7,
+    shadow_latency_p95_us=8,
+    cells=(6, 1, 0, 2, 5, 0, 0, 0, 6),
+    unmatched=4,
+)
 
 
 def window(rig, number, **values):
@@ -239,6 +258,18 @@ def test_a_window_of_an_unknown_artifact_is_shown_without_channels(client):
     *_, last = client.telemetry(DEVICE)
     assert last.digest == "sha256:" + "f" * 64
     assert last.channels == ()
+
+
+def test_a_window_says_what_a_shadow_answered_and_how_often_it_disagreed(client):
+    alone, beside, unknown = client.telemetry(DEVICE)
+    assert alone.paired is None
+    shown = beside.paired
+    assert (shown.shadow, shown.rows, shown.cells) == ("sha256:" + "5a" * 32, 20, PAIRED.cells)
+    assert (shown.errors, shown.shadow_errors, shown.skipped, shown.unmatched) == (1, 2, 3, 4)
+    assert (shown.latency_p50_us, shown.latency_p95_us) == (5, 6)
+    assert (shown.shadow_latency_p50_us, shown.shadow_latency_p95_us) == (7, 8)
+    assert shown.disagreements == 3
+    assert unknown.paired.disagreements is None
 
 
 def test_one_channel_comes_with_its_histogram(client):

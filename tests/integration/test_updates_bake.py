@@ -93,6 +93,16 @@ def test_a_bake_ends_by_a_newer_revision_and_nothing_is_installed_for_it(site):
     assert len(site.device.reports()) == reports
 
 
+def test_a_bake_that_is_asked_for_again_lasts_from_then_on(site):
+    site.install(site.second, revision=2, shadowing=SHADOWING)
+    site.device.later(500)
+    site.desire(site.second, revision=3, shadowing=SHADOWING)
+    site.device.later(500)
+    assert site.shadow() == site.first.digest
+    site.device.later(101)
+    assert site.shadowing is None
+
+
 def test_a_control_device_closes_windows_early_without_a_shadow(site):
     control = replace(SHADOWING, share=0.0)
     site.desire(site.first, revision=2, shadowing=control)

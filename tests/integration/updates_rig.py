@@ -28,6 +28,7 @@ from edgeops.protocol.messages import (
     BlockWish,
     DesiredDeployment,
     DeviceFacts,
+    Maintenance,
     MetaPart,
     MetaStatus,
     MetaWish,
@@ -41,6 +42,7 @@ from edgeops.protocol.messages import (
 )
 from edgeops.protocol.topics import Block, UpKind
 from edgeops.trust.repository import Repository
+from edgeops.update.leave import Hold
 from tests.golden.tiny import tiny_artifact, tiny_descriptor
 
 DEPLOYMENT = "gas"
@@ -137,6 +139,7 @@ class Device:
         probe: Callable[[Path, Path | None], ProbeVerdict] = run_probe,
         facts: Callable[[Path], DeviceFacts] = device_facts,
         has_disk: bool = True,
+        hold: Hold | None = None,
     ) -> None:
         self.now = 0.0
         #: What the system's clock shows.
@@ -151,7 +154,7 @@ class Device:
         meta = MetaFetch(server, monotonic=self._hasten)
         blocks = BlockFetch(server, monotonic=self._hasten)
         server.attach(meta, blocks)
-        self.clock = Clock(self.folder / "clock.json", now=self._wall_s)
+        self.clock = Clock(self.folder / "clock.json", now=self._wall_s, passed=lambda: self.now)
         self.trust = Trust(trust, meta, self.clock, FleetKeys(trust))
         self._said = 0
         self.waiting: list[Callable[[], None]] = []
@@ -171,7 +174,9 @@ class Device:
                 turned=self._turned,
                 probe=probe,
                 has_disk=has_disk,
+                now=self.clock.certain,
             ),
+            hold=hold,
             on_change=self._changed,
             monotonic=lambda: self.now,
         )
@@ -205,6 +210,7 @@ class Device:
         installation: str = "inst-1",
         auto: bool = False,
         shadowing: Shadowing | None = None,
+        maintenance: tuple[Maintenance, ...] = (),
     ) -> None:
         self.updates.desire(
             DesiredDeployment(
@@ -214,6 +220,7 @@ class Device:
                 installation=installation,
                 trial_inferences=5,
                 shadowing=shadowing,
+                maintenance=maintenance,
             ),
             epoch=1,
             revision=revision,

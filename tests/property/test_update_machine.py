@@ -15,7 +15,7 @@ from edgeops import limits
 from edgeops.protocol.messages import Evidence, Reason, UpdateState
 from edgeops.update import events, machine
 from edgeops.update.machine import Command
-from edgeops.update.update import RESTING, Update, Wanted, final_report, report_key
+from edgeops.update.update import RESTING, WAITS, Update, Wanted, final_report, report_key
 
 DIGESTS = [f"sha256:{letter * 64}" for letter in "abc"]
 GOOD = Evidence(inferences=limits.TRIAL_INFERENCES, errors=0)
@@ -230,6 +230,11 @@ class PlayedDevice(RuleBasedStateMachine):
         assert all(key in self.spool for key in self.begun[:-1])
 
     @invariant()
+    def no_end_is_a_wait_and_no_trial_waits(self) -> None:
+        if self.update.state in RESTING or self.update.state is UpdateState.TRIAL:
+            assert self.update.reason not in WAITS
+
+    @invariant()
     def a_deployment_at_rest_owes_nothing(self) -> None:
         if self.update.state in RESTING and self.update.reported and self.begun:
             assert self.begun[-1] in self.spool
@@ -240,13 +245,24 @@ _OUTCOMES = {
         events.Fetched(),
         events.FetchFailed("late"),
         events.NoContact(),
+        events.Deferred(Reason.HELD, "x"),
         events.Refused(Reason.NOT_LISTED, "x"),
         events.Failed(Reason.DISK, "x"),
     ],
     Command.VERIFY: [events.Verified(), events.FetchFailed("gone"), events.Refused(Reason.DIGEST, "x")],
-    Command.STAGE: [events.Staged(), events.FetchFailed("gone"), events.Failed(Reason.DISK, "x")],
-    Command.PROBE: [events.ProbePassed(), events.Failed(Reason.PROBE, "x")],
-    Command.CHECK_LISTED: [events.Listed(), events.NoContact(), events.Refused(Reason.WITHDRAWN, "x")],
+    Command.STAGE: [
+        events.Staged(),
+        events.Deferred(Reason.WINDOW, "x"),
+        events.FetchFailed("gone"),
+        events.Failed(Reason.DISK, "x"),
+    ],
+    Command.PROBE: [events.ProbePassed(), events.Deferred(Reason.WINDOW, "x"), events.Failed(Reason.PROBE, "x")],
+    Command.CHECK_LISTED: [
+        events.Listed(),
+        events.NoContact(),
+        events.Deferred(Reason.HELD, "x"),
+        events.Refused(Reason.WITHDRAWN, "x"),
+    ],
 }
 
 PlayedDevice.TestCase.settings = settings(max_examples=60, stateful_step_count=30, deadline=None)

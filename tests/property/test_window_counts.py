@@ -29,7 +29,6 @@ from edgeops.protocol.topics import Up, UpKind
 from edgeops.sketch.learnt import build_reference
 from edgeops.sketch.packing import pack, unpack
 from edgeops.sketch.window import Sketcher, merge_all
-from fleet_server.db.database import Database
 from fleet_server.db.migrate import upgrade
 from fleet_server.db.tables import rollups, windows
 from fleet_server.link.catalog import Catalog
@@ -38,6 +37,7 @@ from fleet_server.link.mqtt import Delivery
 from fleet_server.link.reading import Reading
 from fleet_server.link.standing import Standing
 from fleet_server.link.writing import Writer
+from tests.stores import database_in
 
 CHANNELS = 2
 DIGEST = bytes(32)
@@ -54,7 +54,7 @@ class Site:
 
     def __init__(self) -> None:
         self.folder = tempfile.mkdtemp()
-        self.database = Database.in_folder(Path(self.folder))
+        self.database = database_in(Path(self.folder))
         upgrade(self.database)
 
     def close(self) -> None:

@@ -6,9 +6,10 @@ from functools import cache
 from pathlib import Path
 
 import numpy as np
+from msgspec.structs import replace
 from sqlalchemy import event
 
-from edgeops.artifact.manifest import Task, Variant
+from edgeops.artifact.manifest import Task, Variant, encode_value
 from edgeops.artifact.package import open_artifact
 from edgeops.digest import digest_bytes
 from edgeops.model.model import Model
@@ -21,15 +22,15 @@ from fleet_server.artifacts import Artifacts
 from fleet_server.blobs import Blobs
 from fleet_server.config import ServerConfig
 from fleet_server.db import devices, events, findings, ingest, models, tables
-from fleet_server.db.database import Database
 from fleet_server.db.events import EventKind
 from fleet_server.monitoring import Monitoring
-from tests.golden.tiny import tiny_artifact, tiny_rows
+from tests.golden.tiny import tiny_artifact, tiny_descriptor, tiny_rows
+from tests.stores import database_in
 from tests.unit.run_rows import add_run
 
 START = datetime(2026, 11, 23, 12, tzinfo=UTC)
 FACTS = DeviceFacts(
-    arch="x86_64", runtime="litert", runtime_version="2.3", python="3.11", memory_bytes=1, disk_free_bytes=1
+    arch="x86_64", runtime="litert", runtime_version="2.3", python="3.11", memory_bytes=2**30, disk_free_bytes=2**30
 )
 DEPLOYMENT = "bench"
 CHANNELS = ("x1", "x2", "x3", "x4", "answer", "confidence", "margin")
@@ -43,6 +44,13 @@ def artifact(version=1):
 @cache
 def digest(version=1):
     return digest_bytes(artifact(version))
+
+
+@cache
+def descriptor(version=1):
+    """With an accuracy that leaves room for the answers of a test."""
+    one = tiny_descriptor(artifact(version))
+    return encode_value(replace(one, manifest=replace(one.manifest, metrics={"accuracy": 0.9})))
 
 
 @cache
@@ -102,7 +110,7 @@ class DriftRig:
             self.enrol(device_id)
 
     def _fresh(self):
-        database = Database.in_folder(self.config.db)
+        database = database_in(self.config.db)
         # Nothing here is about power cuts, and waiting for the disk is most of the time.
         for engine in (database.control, database.telemetry):
             event.listen(engine, "connect", lambda one, _: one.execute("PRAGMA synchronous = OFF"))
@@ -127,7 +135,7 @@ class DriftRig:
             models.add_version(connection, "tiny", version, task=Task.CLASSIFICATION, run_id="run-1", now=self.now)
             one = models.Artifact(
                 digest=digest(version), model="tiny", version=version, variant=Variant.INT8, size_bytes=1,
-                tflite_bytes=1, target=f"models/tiny/{version}-int8.json", descriptor=b"{}",
+                tflite_bytes=1, target=f"models/tiny/{version}-int8.json", descriptor=descriptor(version),
                 created_at=self.now - timedelta(days=30), published_at=None, withdrawn_at=None,
             )  # fmt: skip
             models.add_artifact(connection, one)

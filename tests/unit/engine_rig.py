@@ -5,7 +5,7 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import msgspec
-from sqlalchemy import event, select
+from sqlalchemy import event, select, update
 
 from edgeops.artifact.manifest import Task, Variant
 from edgeops.digest import digest_bytes
@@ -19,20 +19,28 @@ from edgeops.protocol.messages import (
     Reported,
     UpdateState,
 )
+from edgeops.rollout.health.device import DeviceHealth, Period
+from edgeops.rollout.health.wave import Shown
 from edgeops.rollout.installation import InstallationState
-from fleet_server import roster
+from edgeops.rollout.policy import Policy
+from fleet_server import roster, service_clock
 from fleet_server.config import ServerConfig
 from fleet_server.db import devices, events, models, rollouts, tables
-from fleet_server.db.database import Database
 from fleet_server.db.events import EventKind
-from fleet_server.engine import Engine, Order, abort_rollout, create_rollout
+from fleet_server.db.evidence import Shows, WaveShows
+from fleet_server.engine import Engine, create_rollout
+from fleet_server.rollout_orders import By, abort_rollout
+from fleet_server.rollout_plans import Order
 from tests.golden.tiny import tiny_artifact, tiny_descriptor
+from tests.stores import database_in, on_postgresql
 from tests.unit.run_rows import add_run
 
 START = datetime(2026, 11, 23, 12, tzinfo=UTC)
 FACTS = DeviceFacts(
     arch="x86_64", runtime="litert", runtime_version="2.3", python="3.11", memory_bytes=1 << 30, disk_free_bytes=1 << 30
 )
+#: A wave is proven once its devices have committed, and nobody is asked twice, as far as a test says nothing else.
+QUICK = Policy(bake=timedelta(0), retries=0)
 #: Of every artifact of these tests.
 DESCRIPTOR = msgspec.json.encode(tiny_descriptor(tiny_artifact()))
 ENOUGH = {"inferences": 20, "errors": 0, "latency_p50_us": 5, "latency_p95_us": 9, "memory_bytes": 0}
@@ -54,14 +62,17 @@ class Fleet:
 
     def __init__(self, folder: Path, *, size: int) -> None:
         self._folder = folder
-        self.database = Database.in_folder(folder)
+        self.database = database_in(folder)
         # Nothing here is about power cuts, and waiting for the disk is most of the time.
-        event.listen(self.database.control, "connect", lambda one, _: one.execute("PRAGMA synchronous = OFF"))
+        if not on_postgresql():
+            event.listen(self.database.control, "connect", lambda one, _: one.execute("PRAGMA synchronous = OFF"))
         tables.control.create_all(self.database.control)
         self.now = START
         self.bugs = Bugs()
         logging.getLogger("fleet_server.engine").addHandler(self.bugs)
         self.engine = Engine(self.database)
+        #: The link is connected and commits.
+        self.is_heard = True
         self.ids = [f"dev-{number}" for number in range(size)]
         for device_id in self.ids:
             self.enrol(device_id)
@@ -128,6 +139,7 @@ class Fleet:
             "waves": ("1", "100%"),
             "intent": "improve",
             "created_by": "me",
+            "policy": QUICK,
             **changes,
         }
         rollout_id = create_rollout(self.database, Order(**wanted), self.now)
@@ -135,7 +147,10 @@ class Fleet:
         return rollout_id
 
     def abort(self, rollout_id: str) -> None:
-        abort_rollout(self.database, rollout_id, aborted_by="me", now=self.now)
+        abort_rollout(self.database, rollout_id, self.me())
+
+    def me(self, remark: str = "") -> By:
+        return By(name="me", now=self.now, remark=remark)
 
     # -- what devices do
 
@@ -166,8 +181,21 @@ class Fleet:
         if run:
             self.run()
 
-    def commit(self, device_id: str, **changes: object) -> None:
+    def commit(self, device_id: str, *, shown: bool = True, **changes: object) -> None:
+        """The device commits; `shown` = its windows tell that all is well."""
+        if shown:
+            self.show(changes.get("installation") or self.newest(device_id))
         self.say(device_id, UpdateState.COMMITTED, evidence=ENOUGH, **changes)
+
+    def show(self, about: rollouts.Installation) -> None:
+        """What a device and its wave show, as if windows of them had been gathered."""
+        health = DeviceHealth(since=Period(rows=10_000))
+        wave = WaveShows(canary=Shown(devices=1_000, heard=1_000, since=Period(rows=1_000_000)))
+        with self.database.write() as connection:
+            own = tables.installations.c.id == about.id
+            connection.execute(update(tables.installations).where(own).values(health=Shows(health=health)))
+            of_rollout = tables.waves.c.rollout_id == about.rollout_id
+            connection.execute(update(tables.waves).where(of_rollout).values(health=wave))
 
     def report(self, device_id: str, *states: DeploymentState) -> None:
         """The retained `reported` of a device."""
@@ -202,7 +230,10 @@ class Fleet:
     # -- time
 
     def run(self) -> None:
-        """Let the engine take in everything."""
+        """Let the engine take in everything; the link hears devices meanwhile."""
+        if self.is_heard:
+            with self.database.write() as connection:
+                service_clock.beat(connection, self.now)
         while self.engine.run_once(self.now):
             pass
 

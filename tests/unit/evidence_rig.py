@@ -4,17 +4,18 @@ from datetime import timedelta
 
 from edgeops.digest import digest_raw
 from edgeops.protocol.messages import DeploymentState, Paired, Reported, UpdateState, encode
+from edgeops.rollout.evidence import Proof
+from edgeops.rollout.installation import InstallationState
 from edgeops.rollout.policy import HealthPolicy, Policy
 from fleet_server.artifacts import Artifacts
 from fleet_server.blobs import Blobs
-from fleet_server.db import devices, events, evidence, ingest, rollouts
-from fleet_server.db.events import EventKind
+from fleet_server.db import devices, evidence, ingest, rollouts
 from fleet_server.engine import Engine, Order, create_rollout
 from fleet_server.evidence_gathering import EvidenceGatherer
 from tests.unit.drift_rig import DEPLOYMENT, FACTS, DriftRig, digest, sketch_of
 
 OLD, NEW = 1, 2
-ENOUGH = {"inferences": 20, "errors": 0, "latency_p50_us": 5, "latency_p95_us": 9, "memory_bytes": 4_000_000}
+ENOUGH = Proof(inferences=20, memory_bytes=4_000_000, committed=True)
 POLICY = Policy(
     bake=timedelta(seconds=30),
     evidence_timeout=timedelta(minutes=10),
@@ -80,27 +81,17 @@ class EvidenceRig:
     def sketch(self, rows):
         return sketch_of(self.drift.weather.rows(rows))
 
-    def report(self, device_id, state, *, evidence_=None, version=NEW):
-        """A report of the newest installation, as the link writes it down."""
-        with self.database.read() as connection:
-            installation = newest(connection, device_id)
-        data = {
-            "installation": installation.id, "deployment": DEPLOYMENT, "digest": installation.digest, "state": state,
-            "reason": "none", "detail": "", "evidence": evidence_,
-        }  # fmt: skip
-        with self.database.write() as connection:
-            events.append(connection, EventKind.REPORT_RECEIVED, device_id, data, self.now)
-
     def commit(self, device_id):
-        """It trusts the new model from now on."""
+        """It trusts the new model from now on; the engine does not look."""
         state = DeploymentState(
             deployment=DEPLOYMENT, state=UpdateState.COMMITTED, active=digest(NEW), previous=digest(OLD)
         )
         with self.database.write() as connection:
             reported = Reported(desired_epoch=0, desired_revision=9, facts=FACTS, deployments=(state,))
             devices.set_reported(connection, device_id, reported, now=self.now)
-        self.report(device_id, UpdateState.COMMITTED, evidence_=ENOUGH)
-        self.run()
+            rollouts.move(
+                connection, newest(connection, device_id), InstallationState.COMMITTED, evidence=ENOUGH, now=self.now
+            )
 
     # -- the server
 

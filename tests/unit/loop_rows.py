@@ -85,7 +85,7 @@ def sample_row(number, received_at):
         confidence=0.5,
         weight=3.0,
         by_chance=True,
-        shadow_answer=None,
+        shadow_answer=2.0,
     )
 
 

@@ -48,6 +48,9 @@ class Fragile(ReplaySource):
 
     failures = 0
 
+    def offers(self) -> tuple[str, ...] | None:
+        return None
+
     def select(self, columns) -> None:
         if Fragile.failures:
             Fragile.failures -= 1

@@ -61,6 +61,16 @@ def test_in_trial_the_incumbent_is_paired_with_the_candidate(house, slots):
     assert sum(window.paired.rows for window in windows) == 200
 
 
+def test_a_candidate_that_does_not_load_makes_the_incumbent_no_shadow_of_its_own(house, slots):
+    old = slots[0]
+    house.shelf.now = Running(active=old, candidate=house.slot(b"no model"), shadow=old, shadowing=ALL)
+    play(house)
+    feed = house.start()
+    until(lambda: feed.source_state == "ended")
+    assert [ok for ok, _ in house.shelf.told] == [False]
+    assert [window.paired for window in house.windows()] == [None]
+
+
 def test_after_the_commit_the_model_before_it_goes_on_as_shadow_and_no_input_is_lost(house, slots):
     old, new = slots
     house.shelf.now = Running(active=old, candidate=new, shadow=old, shadowing=ALL)
@@ -116,7 +126,7 @@ def test_a_shadow_is_begun_in_the_middle_of_a_source(house, slots):
     assert sum(window.paired.rows for window in house.windows() if window.paired) > 50
 
 
-@pytest.mark.parametrize("data", [b"no model", MODELS[1] + b"x"])
+@pytest.mark.parametrize("data", [b"no model", MODELS[2]])
 def test_a_shadow_that_is_not_what_it_was_is_given_up_and_the_model_in_charge_goes_on(house, slots, data):
     slots[0].path.write_bytes(data)
     house.shelf.now = bakes(slots)
@@ -218,22 +228,27 @@ def test_who_asks_one_that_hangs_waits_no_longer_than_it_has_patience(slots):
     thread.end()
 
 
-def test_a_shadow_that_hangs_is_left_alone_and_the_model_in_charge_goes_on(house, slots):
-    stuck = Slow()
+def test_a_shadow_that_hangs_is_left_alone_and_who_needs_its_model_loads_it_anew(house, slots):
+    old, new = slots
+    house.shelf.now = Running(active=new, candidate=None)
     play(house, rate_hz=400.0)
     feed = house.start()
-    house.shelf.now = Running(active=slots[1], candidate=None)
-    feed.look_again()
     until(lambda: feed.core.source_rows > 20)
-    stuck.manifest, stuck.reference = feed.core.charge.model.manifest, feed.core.charge.model.reference
-    stuck.close = lambda: None
-    feed._models[slots[0].digest] = stuck
-    house.shelf.now = bakes(slots)
+    stuck, real = Slow(), feed.core.charge.model
+    stuck.manifest, stuck.reference = real.manifest, real.reference
+    feed._models[old.digest] = stuck
+    house.shelf.now = Running(active=old, candidate=new, shadow=old, shadowing=ALL)
     feed.look_again()
     until(lambda: feed.shadows.given_up == 1)
     answered = feed.core.source_rows
     until(lambda: feed.core.source_rows > answered + 100)
     assert feed.core.shadow is None
+    assert isinstance(feed._models[old.digest], Model)
+    house.shelf.now = Running(active=old, candidate=None)
+    feed.look_again()
+    until(lambda: feed.core.charge.digest == old.digest)
+    answered = feed.core.source_rows
+    until(lambda: feed.core.source_rows > answered + 20)
     stuck.let.set()
     house.stop()
     windows = house.windows()

@@ -12,11 +12,11 @@ from fleet_server import roster
 from fleet_server.access import Access
 from fleet_server.config import ServerConfig
 from fleet_server.db import audit, devices, models
-from fleet_server.db.database import Database
 from fleet_server.enrolment import Newcomer, enrol
 from fleet_server.publish import publish, withdraw
 from fleet_server.setup import init
 from tests.contract.trained import add_dataset, add_version
+from tests.stores import database_in
 
 NOW = datetime(2026, 11, 23, tzinfo=UTC)
 
@@ -30,7 +30,7 @@ def config(tmp_path):
 
 @pytest.fixture
 def database(config):
-    database = Database.in_folder(config.db)
+    database = database_in(config.db)
     yield database
     with database.read() as connection:
         assert isinstance(audit.verify(connection), audit.Intact)

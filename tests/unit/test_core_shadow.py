@@ -116,6 +116,20 @@ def test_the_share_is_met_and_what_is_chosen_follows_no_rhythm(bench):
     assert sum(one.rows for one in paired) == len(chosen)
 
 
+def test_a_bake_that_begins_again_chooses_other_inputs(bench):
+    _, new, second = baked(bench, share=0.2)
+    for number, row in enumerate(bench.rows):
+        row[0] = number % 200
+    chosen = []
+    for _ in range(2):
+        bench.play(200)
+        chosen.append([int(window[0, 0]) for window in second.asked])
+        second.asked.clear()
+        bench.core.put_in_charge(new)
+        bench.core.put_in_charge(new, shadow=second.shadow)
+    assert len(set(chosen[0]) ^ set(chosen[1])) > 20
+
+
 def test_counts_begin_anew_with_each_window(bench):
     baked(bench)
     bench.play(7)

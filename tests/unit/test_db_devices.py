@@ -9,8 +9,10 @@ from edgeops.protocol.keys import SigningKey
 from edgeops.protocol.messages import DesiredDeployment, DeviceFacts, Presence, Reported
 from edgeops.protocol.topics import DownKind
 from fleet_server.db import devices, events, outbox, settings
-from fleet_server.db.database import Database
 from fleet_server.db.migrate import upgrade
+from tests.stores import ON_BOTH, database_in
+
+pytestmark = ON_BOTH
 
 NOW = datetime(2026, 11, 1, tzinfo=UTC)
 KEY = SigningKey.generate().public
@@ -21,7 +23,7 @@ FACTS = DeviceFacts(
 
 @pytest.fixture
 def database(tmp_path):
-    database = Database.in_folder(tmp_path)
+    database = database_in(tmp_path)
     upgrade(database)
     with database.write() as connection:
         enrol(connection, "cam-1")

@@ -5,10 +5,10 @@ from datetime import UTC, datetime, timedelta
 import pytest
 from sqlalchemy import event
 
-from fleet_server.db.database import Database
 from fleet_server.db.many import insert_many, select_many
 from fleet_server.db.migrate import upgrade
 from fleet_server.db.tables import rollups
+from tests.stores import ON_BOTH, database_in
 
 KEY = ("device_id", "deployment", "digest", "hour")
 HOUR = datetime(2026, 11, 1, tzinfo=UTC)
@@ -22,7 +22,7 @@ def key(number):
 
 @pytest.fixture
 def database(tmp_path):
-    database = Database.in_folder(tmp_path)
+    database = database_in(tmp_path)
     upgrade(database)
     rows = [dict.fromkeys(NUMBERS, 1) | dict(zip(KEY, key(n), strict=True)) | {"sketch": b""} for n in range(300)]
     with database.write_telemetry() as connection:
@@ -32,6 +32,7 @@ def database(tmp_path):
 
 
 @pytest.mark.parametrize("count", [0, 1, 2, 17, 256, 300])
+@ON_BOTH
 def test_each_wanted_row_comes_once(database, count):
     wanted = [key(number) for number in range(count)]
     with database.read_telemetry() as connection:
@@ -39,6 +40,7 @@ def test_each_wanted_row_comes_once(database, count):
     assert sorted(row.hour for row in found) == sorted(hour for *_, hour in wanted)
 
 
+@ON_BOTH
 def test_what_is_not_there_is_left_out(database):
     with database.read_telemetry() as connection:
         found = select_many(connection, rollups, KEY, [key(1), key(1_000), ("cam-2", *key(1)[1:])])

@@ -8,17 +8,19 @@ from hypothesis import strategies as st
 
 from edgeops.protocol.messages import Command, Nominate, decode, encode
 from fleet_server.db import events, nominations
-from fleet_server.db.database import Database
 from fleet_server.db.migrate import upgrade
+from tests.stores import ON_BOTH, database_in
 from tests.unit import loop_rows
 from tests.unit.loop_rows import DIGEST, enrol
+
+pytestmark = ON_BOTH
 
 NOW = datetime(2026, 11, 1, tzinfo=UTC)
 
 
-@pytest.fixture(scope="module")
-def database(tmp_path_factory):
-    database = Database.in_folder(tmp_path_factory.mktemp("db"))
+@pytest.fixture
+def database(tmp_path):
+    database = database_in(tmp_path)
     upgrade(database)
     with database.write() as connection:
         enrol(connection, "cam-1", now=NOW)

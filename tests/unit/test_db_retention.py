@@ -7,18 +7,20 @@ import pytest
 
 from edgeops import limits
 from fleet_server.db import events, ingest, retention, rollups, samples, settings, telemetry
-from fleet_server.db.database import Database
 from fleet_server.db.migrate import upgrade
 from fleet_server.db.retention import drop_old
+from tests.stores import ON_BOTH, database_in
 from tests.unit.loop_rows import add_retraining, add_to_queue, label, rollup, sample_row
 from tests.unit.test_ingest_writing import answer, window
+
+pytestmark = ON_BOTH
 
 NOW = datetime(2026, 11, 1, tzinfo=UTC)
 
 
 @pytest.fixture
 def database(tmp_path):
-    database = Database.in_folder(tmp_path)
+    database = database_in(tmp_path)
     upgrade(database)
     yield database
     database.close()

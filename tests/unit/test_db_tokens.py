@@ -6,8 +6,10 @@ from datetime import UTC, datetime, timedelta
 import pytest
 
 from fleet_server.db import tokens
-from fleet_server.db.database import Database
 from fleet_server.db.migrate import upgrade
+from tests.stores import ON_BOTH, database_in
+
+pytestmark = ON_BOTH
 
 NOW = datetime(2026, 11, 1, tzinfo=UTC)
 HOUR = timedelta(hours=1)
@@ -15,7 +17,7 @@ HOUR = timedelta(hours=1)
 
 @pytest.fixture
 def database(tmp_path):
-    database = Database.in_folder(tmp_path)
+    database = database_in(tmp_path)
     upgrade(database)
     with database.write() as connection:
         token = tokens.EnrolmentToken(id="t-1", hash="h", created_by="me", created_at=NOW, expires_at=NOW + HOUR)

@@ -5,14 +5,16 @@ from datetime import UTC, datetime, timedelta
 import pytest
 
 from fleet_server.db import audit, tables
-from fleet_server.db.database import Database
+from tests.stores import ON_BOTH, database_in
+
+pytestmark = ON_BOTH
 
 NOW = datetime(2026, 11, 23, 12, 0, 0, 123456, tzinfo=UTC)
 
 
 @pytest.fixture
 def database(tmp_path):
-    made = Database.in_folder(tmp_path)
+    made = database_in(tmp_path)
     tables.control.create_all(made.control)
     with made.write() as connection:
         for number in range(5):
@@ -34,7 +36,7 @@ def test_an_untouched_trail_is_intact_and_has_a_head(database):
 
 
 def test_an_empty_trail_is_intact(tmp_path):
-    empty = Database.in_folder(tmp_path / "empty")
+    empty = database_in(tmp_path / "empty")
     tables.control.create_all(empty.control)
     assert verdict(empty) == audit.Intact(0, audit.GENESIS)
     empty.close()

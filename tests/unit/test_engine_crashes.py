@@ -3,13 +3,17 @@
 from datetime import timedelta
 
 import pytest
-from sqlalchemy import event
+from sqlalchemy import delete, event
 
 from edgeops.protocol.messages import Reason, UpdateState
 from edgeops.rollout.rollout import RolloutState
+from fleet_server.db import tables
 from fleet_server.db.events import EventKind
 from fleet_server.engine import Engine
+from tests.stores import ON_BOTH
 from tests.unit.engine_rig import Fleet, digest_of
+
+pytestmark = ON_BOTH
 
 MOMENTS = ["before_cursor_execute", "after_cursor_execute"]
 
@@ -121,7 +125,7 @@ def test_a_bug_in_the_deadlines_of_one_rollout_holds_up_no_other(tmp_path):
     broken = fleet.roll_out(selector="id=dev-0")
     sound = fleet.roll_out(version=2, selector="id=dev-1")
     with fleet.database.write() as connection:
-        connection.exec_driver_sql("DELETE FROM waves WHERE rollout_id = ?", (broken,))
+        connection.execute(delete(tables.waves).where(tables.waves.c.rollout_id == broken))
     fleet.wait(timedelta(hours=1))
     assert fleet.rollout(broken).state is RolloutState.RUNNING
     assert fleet.rollout(sound).state is RolloutState.PAUSED

@@ -11,7 +11,10 @@ from edgeops.rollout.rollout import RolloutState
 from fleet_server.backup.settling import settle
 from fleet_server.db import devices
 from fleet_server.db.backups import Restoration
+from tests.stores import ON_BOTH
 from tests.unit.engine_rig import Fleet, digest_of
+
+pytestmark = ON_BOTH
 
 UNKNOWN = digest_bytes(b"published after the backup")
 

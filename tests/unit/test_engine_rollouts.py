@@ -3,6 +3,7 @@
 from datetime import timedelta
 
 import pytest
+from msgspec.structs import replace
 
 from edgeops.digest import digest_bytes
 from edgeops.errors import ConflictError, InputError, NotFoundError
@@ -12,7 +13,11 @@ from edgeops.rollout.rollout import RolloutState
 from fleet_server.db import aliases, audit, devices, events
 from fleet_server.db.aliases import Alias
 from fleet_server.db.events import EventKind
-from tests.unit.engine_rig import ENOUGH, Fleet, digest_of, target_of
+from fleet_server.rollout_orders import pause_rollout
+from tests.stores import ON_BOTH
+from tests.unit.engine_rig import ENOUGH, QUICK, Fleet, digest_of, target_of
+
+pytestmark = ON_BOTH
 
 S = InstallationState
 
@@ -42,12 +47,13 @@ def test_the_second_wave_is_asked_when_the_canary_gave_its_proof(fleet):
 
     fleet.commit("dev-0")
 
-    assert fleet.states(rollout) == {"dev-0": S.COMMITTED, "dev-1": S.OFFERED, "dev-2": S.OFFERED}
+    assert fleet.states(rollout) == {"dev-0": S.HEALTHY, "dev-1": S.OFFERED, "dev-2": S.OFFERED}
     first, second = fleet.waves(rollout)
-    assert first.verdict == {
-        "verdict": "pass",
-        "reason": "proof: installed and running: 1 of 1 device committed after 20 inferences",
-    }
+    assert first.verdict["verdict"] == "pass"
+    assert first.verdict["reason"].startswith(
+        "proof: installed and healthy: 1 of 1 device committed after 20 inferences; "
+    )
+    assert first.verdict["evidence"]["findings"]
     assert (first.size, first.offered, first.committed) == (1, 1, 1)
     assert (second.size, second.offered, second.committed) == (2, 2, 0)
     assert second.started_at == fleet.now
@@ -60,7 +66,7 @@ def test_a_rollout_finishes_with_its_proof_in_words(fleet):
 
     ended = fleet.rollout(rollout)
     assert ended.state is RolloutState.FINISHED
-    assert ended.reason == "proof: installed and running: 2 of 2 devices committed after 20 inferences each"
+    assert ended.reason.startswith("proof: installed and healthy: 2 of 2 devices committed after 20 inferences each; ")
     assert ended.finished_at == fleet.now
     assert fleet.installations(rollout)["dev-2"].evidence.inferences == 20
 
@@ -103,9 +109,10 @@ def test_a_commit_without_proof_does_not_pass_until_the_proof_comes(fleet):
     fleet.say("dev-0", UpdateState.COMMITTED)
     assert fleet.states(rollout)["dev-0"] is S.INSTALLING
 
+    fleet.show(fleet.newest("dev-0"))
     fleet.say("dev-0", UpdateState.TRIAL, evidence=ENOUGH)
 
-    assert fleet.states(rollout)["dev-0"] is S.COMMITTED
+    assert fleet.states(rollout)["dev-0"] is S.HEALTHY
 
 
 def test_what_devices_report_shows_progress(fleet):
@@ -126,6 +133,7 @@ def test_the_same_version_again_counts_with_the_proof_it_gave_before(fleet):
 
     again = fleet.roll_out()
     for device_id in fleet.ids:
+        fleet.show(fleet.newest(device_id))
         fleet.say(device_id, UpdateState.COMMITTED, detail="already active")
 
     assert fleet.rollout(again).state is RolloutState.FINISHED
@@ -186,7 +194,7 @@ def test_without_records_of_its_own_the_server_wants_what_the_device_says_it_run
 
 
 def test_a_failure_in_a_wave_takes_the_open_offers_of_the_others_back(fleet):
-    rollout = fleet.roll_out(waves=("100%",))
+    rollout = fleet.roll_out(waves=("100%",), policy=replace(QUICK, roll_back_on_failure=False))
     fleet.commit("dev-1")
 
     fleet.say("dev-0", UpdateState.ROLLED_BACK, reason=Reason.INFERENCE)
@@ -228,30 +236,36 @@ def test_an_inconclusive_trial_pauses_with_the_reason(fleet):
     assert fleet.waves(rollout)[0].verdict["verdict"] == "wait"
 
 
-def test_a_silent_device_times_out_and_pauses_the_rollout(fleet):
+def test_a_device_that_falls_silent_is_a_failure(fleet):
     rollout = fleet.roll_out()
-    fleet.wait(timedelta(minutes=14))
+    fleet.wait(timedelta(minutes=9))
     assert fleet.rollout(rollout).state is RolloutState.RUNNING
 
     fleet.wait(timedelta(minutes=2))
 
+    assert fleet.rollout(rollout).state is RolloutState.FAILED
+    assert "dev-0 timed-out (not heard to go on within 600 s)" in fleet.rollout(rollout).reason
+    assert fleet.desired_digest("dev-0") is None
+
+
+def test_a_commit_after_the_deadline_is_believed_while_the_rollout_goes_on(fleet):
+    rollout = fleet.roll_out(waves=("100%",), policy=replace(QUICK, max_failure=1.0, min_devices=3))
+    fleet.wait(timedelta(minutes=9))
+    fleet.say("dev-1", UpdateState.TRIAL)
+    report = DeploymentState(deployment="gas", state=UpdateState.TRIAL, installation=fleet.newest("dev-1").id)
+    fleet.report("dev-1", report)
+    fleet.wait(timedelta(minutes=2))
     assert fleet.states(rollout)["dev-0"] is S.TIMED_OUT
-    assert fleet.rollout(rollout).state is RolloutState.PAUSED
-    assert "nothing final within 900 s of the offer" in fleet.rollout(rollout).reason
-    assert fleet.desired_digest("dev-0") == digest_of(1), "it may still end well"
 
-
-def test_a_commit_after_the_deadline_is_believed_and_a_person_still_decides(fleet):
-    rollout = fleet.roll_out()
-    fleet.wait(timedelta(minutes=16))
     fleet.commit("dev-0")
+
     assert fleet.states(rollout)["dev-0"] is S.COMMITTED
-    assert fleet.rollout(rollout).state is RolloutState.PAUSED
 
 
 def test_a_failure_while_paused_fails_the_rollout(fleet):
-    rollout = fleet.roll_out()
-    fleet.wait(timedelta(minutes=16))
+    rollout = fleet.roll_out(waves=("100%",))
+    fleet.say("dev-1", UpdateState.ROLLED_BACK, reason=Reason.INCONCLUSIVE)
+    pause_rollout(fleet.database, rollout, fleet.me())
     fleet.say("dev-0", UpdateState.FAILED, reason=Reason.GOLDEN)
     assert fleet.rollout(rollout).state is RolloutState.FAILED
 
@@ -264,8 +278,9 @@ def test_an_outage_of_the_server_times_nobody_out(fleet):
 
     fleet.wait(timedelta(minutes=1))
     fleet.commit("dev-0")
+    fleet.wait(timedelta(minutes=2))
 
-    assert fleet.states(rollout)["dev-0"] is S.COMMITTED
+    assert fleet.states(rollout)["dev-0"] is S.HEALTHY
     assert fleet.rollout(rollout).wave == 1
 
 
@@ -273,8 +288,10 @@ def test_after_the_grace_of_an_outage_silence_counts_again(fleet):
     rollout = fleet.roll_out()
     fleet.now += timedelta(hours=3)
     fleet.run()
-    fleet.wait(timedelta(minutes=3))
-    assert fleet.rollout(rollout).state is RolloutState.PAUSED
+    fleet.wait(timedelta(minutes=11))
+    assert fleet.rollout(rollout).state is RolloutState.RUNNING, "the grace and the time that was left"
+    fleet.wait(timedelta(minutes=2))
+    assert fleet.rollout(rollout).state is RolloutState.FAILED
 
 
 # -- who is not there --------------------------------------------------------------------
@@ -294,7 +311,7 @@ def test_an_offline_device_does_not_block_and_is_asked_when_it_comes(fleet):
 
     finished = fleet.rollout(rollout)
     assert finished.state is RolloutState.FINISHED
-    assert finished.reason.endswith("; 1 device not asked yet (offline)")
+    assert "; 1 device not asked yet (offline); " in finished.reason
     assert fleet.desired("dev-2") is None
 
     fleet.come("dev-2")
@@ -302,6 +319,8 @@ def test_an_offline_device_does_not_block_and_is_asked_when_it_comes(fleet):
     assert fleet.states(rollout)["dev-2"] is S.OFFERED
     fleet.commit("dev-2")
     assert fleet.states(rollout)["dev-2"] is S.COMMITTED
+    fleet.wait(timedelta(seconds=3), step=timedelta(seconds=1))
+    assert fleet.states(rollout)["dev-2"] is S.HEALTHY, "by a health gate of its own"
 
 
 def test_a_device_that_missed_its_wave_takes_part_in_the_present_one(fleet):
@@ -355,7 +374,7 @@ def test_a_rollout_that_waited_for_a_removed_device_only_goes_on_with_the_proof_
     rollout = fleet.roll_out(waves=("2", "100%"))
     fleet.commit("dev-0")
     fleet.remove("dev-1")
-    assert fleet.states(rollout) == {"dev-0": S.COMMITTED, "dev-1": S.SUPERSEDED, "dev-2": S.OFFERED}
+    assert fleet.states(rollout) == {"dev-0": S.HEALTHY, "dev-1": S.SUPERSEDED, "dev-2": S.OFFERED}
 
 
 def test_a_rollout_ends_with_the_last_device_that_is_removed(fleet):
@@ -395,7 +414,7 @@ def test_an_abort_takes_open_offers_back_and_leaves_committed_devices(fleet):
 
     ended = fleet.rollout(rollout)
     assert (ended.state, ended.reason) == (RolloutState.ABORTED, "aborted by me")
-    assert fleet.states(rollout) == {"dev-0": S.COMMITTED, "dev-1": S.SUPERSEDED, "dev-2": S.SUPERSEDED}
+    assert fleet.states(rollout) == {"dev-0": S.HEALTHY, "dev-1": S.SUPERSEDED, "dev-2": S.SUPERSEDED}
     assert fleet.desired_digest("dev-0") == digest_of(1)
     assert fleet.desired_digest("dev-1") is None
 
@@ -546,7 +565,7 @@ def test_a_commit_is_not_taken_back_by_a_contradiction(fleet):
     rollout = fleet.roll_out()
     fleet.commit("dev-0")
     fleet.say("dev-0", UpdateState.FAILED, reason=Reason.GOLDEN)
-    assert fleet.states(rollout)["dev-0"] is S.COMMITTED
+    assert fleet.states(rollout)["dev-0"] is S.HEALTHY
     assert fleet.rollout(rollout).state is RolloutState.RUNNING
 
 
@@ -555,7 +574,7 @@ def test_an_event_that_cannot_be_read_does_not_stop_the_others(fleet):
     with fleet.database.write() as connection:
         events.append(connection, EventKind.REPORT_RECEIVED, "dev-0", {"state": "nonsense"}, fleet.now)
     fleet.commit("dev-0")
-    assert fleet.states(rollout)["dev-0"] is S.COMMITTED
+    assert fleet.states(rollout)["dev-0"] is S.HEALTHY
     assert "report.received" in fleet.bugs.told.pop()
 
 

@@ -10,9 +10,9 @@ from edgeops.trust.custody import move_offline
 from edgeops.trust.repository import Repository
 from fleet_server.config import ServerConfig
 from fleet_server.db import events
-from fleet_server.db.database import Database
 from fleet_server.freshness import Freshness
 from fleet_server.setup import init
+from tests.stores import database_in
 
 NOW = datetime(2026, 11, 26, 12, tzinfo=UTC)
 
@@ -27,7 +27,7 @@ def config(tmp_path):
 
 @pytest.fixture
 def database(config):
-    database = Database.in_folder(config.db)
+    database = database_in(config.db)
     yield database
     database.close()
 

@@ -11,13 +11,15 @@ from edgeops.protocol.envelope import Session, Speaker, open_envelope, seal
 from edgeops.protocol.keys import SigningKey
 from edgeops.protocol.topics import Down, DownKind, Up, UpKind
 from fleet_server.db import devices
-from fleet_server.db.database import Database
 from fleet_server.db.migrate import upgrade
 from fleet_server.link.ingestion import Ingestion
 from fleet_server.link.keyring import Keyring
 from fleet_server.link.mqtt import Delivery
 from fleet_server.link.voice import Voice
 from tests.integration.link_rig import record, window
+from tests.stores import ON_BOTH, database_in
+
+pytestmark = ON_BOTH
 
 DEVICE = "sensor-1"
 NOW = datetime(2026, 11, 1, tzinfo=UTC)
@@ -49,7 +51,7 @@ class Broker:
 @pytest.fixture
 def told(tmp_path):
     """What is told about COUNT records that all waited when ingestion began."""
-    database = Database.in_folder(tmp_path)
+    database = database_in(tmp_path)
     upgrade(database)
     key = SigningKey.generate()
     with database.write() as connection:

@@ -10,13 +10,15 @@ from edgeops import limits
 from edgeops.sketch.packing import pack, unpack
 from edgeops.sketch.window import merge_all
 from fleet_server.db import ingest, rollups
-from fleet_server.db.database import Database
 from fleet_server.db.migrate import upgrade
 from fleet_server.link.entries import Place, WindowStored
 from fleet_server.link.hours import from_rows
 from fleet_server.link.standing import Standing
 from fleet_server.link.writing import Writer
+from tests.stores import ON_BOTH, database_in
 from tests.unit.sketches import CHANNELS, packed
+
+pytestmark = ON_BOTH
 
 NOW = datetime(2026, 11, 1, 12, tzinfo=UTC)
 HOUR = timedelta(hours=1)
@@ -36,7 +38,7 @@ def stored(seq, *, rows=10, closed_at=NOW, sketch=None, device="cam-1", p50_us=5
 
 @pytest.fixture
 def database(tmp_path):
-    database = Database.in_folder(tmp_path)
+    database = database_in(tmp_path)
     upgrade(database)
     yield database
     database.close()
@@ -82,7 +84,7 @@ def test_neither_batches_nor_repetitions_nor_restarts_change_a_sum(tmp_path_fact
     batches = [sent[first:last] for first, last in zip([0, *cuts], [*cuts, len(sent)], strict=True)]
     seen = []
     for each in ([windows], batches):
-        database = Database.in_folder(tmp_path_factory.mktemp("db"))
+        database = database_in(tmp_path_factory.mktemp("db"))
         upgrade(database)
         write(database, *each)
         # Rounded at every write, so only nearly the same.

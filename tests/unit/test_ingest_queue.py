@@ -6,12 +6,14 @@ from datetime import UTC, datetime
 from edgeops import limits
 from edgeops.protocol.envelope import Session
 from edgeops.protocol.keys import SigningKey
-from fleet_server.db.database import Database
 from fleet_server.db.migrate import upgrade
 from fleet_server.link.ingestion import Ingestion
 from fleet_server.link.keyring import Keyring
 from fleet_server.link.mqtt import Delivery
 from fleet_server.link.voice import Voice
+from tests.stores import ON_BOTH, database_in
+
+pytestmark = ON_BOTH
 
 
 class Broker:
@@ -33,7 +35,7 @@ def junk(packet):
 
 
 def test_a_flood_without_promise_is_cut_off_and_what_has_one_is_all_taken_in(tmp_path):
-    database = Database.in_folder(tmp_path)
+    database = database_in(tmp_path)
     upgrade(database)
     stopping = threading.Event()
     promised = range(1, limits.RECEIVE_MAXIMUM + 1)

@@ -9,7 +9,6 @@ from edgeops import limits
 from edgeops.protocol import messages
 from edgeops.protocol.envelope import Envelope, Session
 from edgeops.protocol.topics import Up, UpKind
-from fleet_server.db.database import Database
 from fleet_server.db.migrate import upgrade
 from fleet_server.link.catalog import Catalog
 from fleet_server.link.entries import CloneSeen, ReportedTold, SetAside
@@ -17,6 +16,9 @@ from fleet_server.link.keyring import Opened, Refusal, Refused
 from fleet_server.link.mqtt import Delivery
 from fleet_server.link.reading import Reading
 from fleet_server.link.standing import Standing
+from tests.stores import ON_BOTH, database_in
+
+pytestmark = ON_BOTH
 
 NOW = datetime(2026, 11, 23, tzinfo=UTC)
 SESSION = Session(1, secrets.token_bytes(8))
@@ -27,7 +29,7 @@ FACTS = messages.DeviceFacts(
 
 @pytest.fixture
 def reading(tmp_path):
-    database = Database.in_folder(tmp_path)
+    database = database_in(tmp_path)
     upgrade(database)
     yield Reading(Standing(database), Catalog(database), is_quarantined=lambda _: False)
     database.close()

@@ -13,7 +13,6 @@ from edgeops.protocol import messages
 from edgeops.protocol.envelope import Envelope, Session
 from edgeops.protocol.topics import Up, UpKind
 from fleet_server.db import nominations, samples
-from fleet_server.db.database import Database
 from fleet_server.db.migrate import upgrade
 from fleet_server.link.catalog import Catalog, Expected
 from fleet_server.link.entries import NomineesTold, Place, SamplesStored, SetAside, Taken, WindowStored
@@ -23,10 +22,13 @@ from fleet_server.link.reading import Reading
 from fleet_server.link.records import check_sketch, read_sketches, sample_rows
 from fleet_server.link.standing import Standing
 from fleet_server.link.writing import Writer
+from tests.stores import ON_BOTH, database_in
 from tests.unit import loop_rows
 from tests.unit.loop_rows import DIGEST, enrol
 from tests.unit.sketches import CHANNELS, packed
 from tests.unit.test_ingest_writing import window as window_row
+
+pytestmark = ON_BOTH
 
 NOW = datetime(2026, 11, 23, tzinfo=UTC)
 SESSION = Session(1, bytes(8))
@@ -35,7 +37,7 @@ COLUMNS = 4
 
 @pytest.fixture
 def database(tmp_path):
-    database = Database.in_folder(tmp_path)
+    database = database_in(tmp_path)
     upgrade(database)
     with database.write() as connection:
         for device_id in ("cam-1", "cam-2"):

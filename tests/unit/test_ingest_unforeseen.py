@@ -11,13 +11,15 @@ from edgeops.protocol.envelope import Session, Speaker, seal
 from edgeops.protocol.keys import SigningKey
 from edgeops.protocol.topics import Up, UpKind
 from fleet_server.db import devices, ingest
-from fleet_server.db.database import Database
 from fleet_server.db.ingest import QuarantineRow
 from fleet_server.db.migrate import upgrade
 from fleet_server.link.ingestion import Ingestion
 from fleet_server.link.keyring import Keyring
 from fleet_server.link.mqtt import Delivery
 from fleet_server.link.voice import Voice
+from tests.stores import ON_BOTH, database_in
+
+pytestmark = ON_BOTH
 
 NOW = datetime(2026, 11, 26, tzinfo=UTC)
 
@@ -48,7 +50,7 @@ class Brittle(Keyring):
 
 @pytest.fixture
 def database(tmp_path):
-    database = Database.in_folder(tmp_path)
+    database = database_in(tmp_path)
     upgrade(database)
     yield database
     database.close()

@@ -9,11 +9,13 @@ from hypothesis import strategies as st
 from edgeops import limits
 from edgeops.protocol.messages import Record
 from fleet_server.db import ingest, telemetry
-from fleet_server.db.database import Database
 from fleet_server.db.migrate import upgrade
 from fleet_server.db.tables import marks
 from fleet_server.link.records import made_at
 from fleet_server.link.writing import commit_divided
+from tests.stores import ON_BOTH, database_in
+
+pytestmark = ON_BOTH
 
 NOW = datetime(2026, 11, 1, tzinfo=UTC)
 DAY_MS = 86_400_000
@@ -22,7 +24,7 @@ NOW_MS = int(NOW.timestamp() * 1000)
 
 @pytest.fixture
 def database(tmp_path):
-    database = Database.in_folder(tmp_path)
+    database = database_in(tmp_path)
     upgrade(database)
     yield database
     database.close()

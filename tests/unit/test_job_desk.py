@@ -12,16 +12,27 @@ from edgeops import limits
 from fleet_server.blobs import Blobs
 from fleet_server.config import ServerConfig
 from fleet_server.db import datasets, jobs
-from fleet_server.db.database import Database
 from fleet_server.db.jobs import ImportDataset, JobState
 from fleet_server.db.migrate import upgrade
 from fleet_server.job_desk import JobDesk
 from tests.contract.rig import START
+from tests.stores import ON_BOTH, database_in
+
+pytestmark = ON_BOTH
+#: A trigger that lets no job end well.
+NO_END = {
+    "sqlite": "CREATE TRIGGER no_end BEFORE UPDATE OF state ON jobs WHEN NEW.state = 'succeeded'"
+    " BEGIN SELECT RAISE(ABORT, 'the secret inside'); END",
+    "postgresql": "CREATE FUNCTION no_end() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN"
+    " RAISE integrity_constraint_violation USING MESSAGE = 'the secret inside'; END $$;"
+    " CREATE TRIGGER no_end BEFORE UPDATE OF state ON jobs FOR EACH ROW WHEN (NEW.state = 'succeeded')"
+    " EXECUTE FUNCTION no_end()",
+}
 
 
 @pytest.fixture
 def database(tmp_path):
-    database = Database.in_folder(ServerConfig(tmp_path).db)
+    database = database_in(ServerConfig(tmp_path).db)
     upgrade(database)
     yield database
     database.close()
@@ -107,10 +118,7 @@ def test_a_job_whose_end_cannot_be_written_had_no_effect(database, tmp_path):
     with database.write() as connection:
         request = ImportDataset(name="table", upload=upload, file_name="table.npz", label="y")
         job = jobs.queue(connection, request, created_by="test", now=START)
-        connection.exec_driver_sql(
-            "CREATE TRIGGER no_end BEFORE UPDATE OF state ON jobs WHEN NEW.state = 'succeeded'"
-            " BEGIN SELECT RAISE(ABORT, 'the secret inside'); END"
-        )
+        connection.exec_driver_sql(NO_END[connection.dialect.name])
     desk = JobDesk(config, database, threading.Event())
     try:
         assert desk.do_next()

@@ -13,6 +13,9 @@ from fleet_server.db.database import Database
 from fleet_server.db.jobs import ImportDataset, Job, JobState, Publish, Train
 from fleet_server.db.migrate import upgrade
 from fleet_server.ml.recipes.names import RecipeName
+from tests.stores import ON_BOTH, database_in
+
+pytestmark = ON_BOTH
 
 START = datetime(2026, 1, 1, tzinfo=UTC)
 UPLOAD = "sha256:" + "0" * 64
@@ -20,7 +23,7 @@ UPLOAD = "sha256:" + "0" * 64
 
 @pytest.fixture
 def database(tmp_path: Path) -> Iterator[Database]:
-    database = Database.in_folder(tmp_path)
+    database = database_in(tmp_path)
     upgrade(database)
     yield database
     database.close()

@@ -10,9 +10,9 @@ from edgeops.trust.repository import Repository
 from edgeops.trust.signers import by_id
 from fleet_server.config import ServerConfig
 from fleet_server.db import audit
-from fleet_server.db.database import Database
 from fleet_server.key_changes import submit
 from fleet_server.setup import init
+from tests.stores import database_in
 
 NOW = datetime(2026, 1, 1, tzinfo=UTC)
 
@@ -20,7 +20,7 @@ NOW = datetime(2026, 1, 1, tzinfo=UTC)
 def test_who_hands_in_a_change_does_not_choose_what_is_written_down_of_it(tmp_path):
     config = ServerConfig(tmp_path / "data")
     init(config, now=NOW)
-    database = Database.in_folder(config.db)
+    database = database_in(config.db)
     draft = Draft(Repository.open(config.repository, config.keys).base(), NOW)
     draft.list({"notes/today": b"new"})
     change = draft.finish()

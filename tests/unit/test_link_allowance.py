@@ -8,12 +8,12 @@ from edgeops import limits
 from edgeops.errors import ConfigError
 from edgeops.protocol.keys import SigningKey
 from fleet_server.db import devices, events
-from fleet_server.db.database import Database
 from fleet_server.db.migrate import upgrade
 from fleet_server.link.allowance import Allowance, Share
 from fleet_server.link.floods import FloodWatch
 from fleet_server.link.mqtt import Delivery
 from fleet_server.link.waiting import Waiting
+from tests.stores import database_in
 
 NOW = datetime(2026, 11, 26, tzinfo=UTC)
 SHARE = Share(messages_per_s=10, messages_at_once=20, bytes_per_s=1_000, bytes_at_once=2_000, bytes_per_day=100_000)
@@ -126,7 +126,7 @@ def test_what_waits_when_it_is_stopped_stays():
 
 @pytest.fixture
 def database(tmp_path):
-    database = Database.in_folder(tmp_path)
+    database = database_in(tmp_path)
     upgrade(database)
     with database.write() as connection:
         for name in ("cam-1", "cam-2"):

@@ -6,9 +6,9 @@ import pytest
 
 from edgeops.protocol.keys import SigningKey
 from fleet_server.db import devices, events
-from fleet_server.db.database import Database
 from fleet_server.db.migrate import upgrade
 from fleet_server.link.refusals import RefusalWatch
+from tests.stores import database_in
 
 NOW = datetime(2026, 11, 26, tzinfo=UTC)
 DENIED = (
@@ -18,7 +18,7 @@ DENIED = (
 
 @pytest.fixture
 def site(tmp_path):
-    database = Database.in_folder(tmp_path / "db")
+    database = database_in(tmp_path / "db")
     upgrade(database)
     with database.write() as connection:
         devices.enrol(connection, "cam-1", name="cam", hardware="x", public_key=SigningKey.generate().public, now=NOW)

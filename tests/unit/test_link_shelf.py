@@ -6,17 +6,17 @@ import pytest
 
 from edgeops.artifact.blockplan import block_list
 from fleet_server.config import ServerConfig
-from fleet_server.db.database import Database
 from fleet_server.db.migrate import upgrade
 from fleet_server.link.blocks import Shelf
 from tests.integration.fetch_rig import stock
+from tests.stores import database_in
 
 
 @pytest.fixture
 def rig(tmp_path):
     config = ServerConfig(tmp_path)
     config.db.mkdir()
-    database = Database.in_folder(config.db)
+    database = database_in(config.db)
     upgrade(database)
     yield SimpleNamespace(config=config, database=database)
     database.close()

@@ -10,9 +10,9 @@ from edgeops import limits
 from edgeops.protocol.keys import SigningKey
 from edgeops.protocol.messages import Presence
 from fleet_server.db import devices
-from fleet_server.db.database import Database
 from fleet_server.db.migrate import upgrade
 from fleet_server.link.silence import SilenceWatch
+from tests.stores import database_in
 
 START = datetime(2026, 11, 1, tzinfo=UTC)
 SILENCE = limits.SILENCE_TIMEOUT
@@ -25,7 +25,7 @@ class Connection:
 
 class Rig:
     def __init__(self, folder):
-        self.database = Database.in_folder(folder)
+        self.database = database_in(folder)
         upgrade(self.database)
         self.broker = Connection()
         self._watch = SilenceWatch(self.database, broker=self.broker, stopping=threading.Event())

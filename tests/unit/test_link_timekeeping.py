@@ -6,10 +6,10 @@ import pytest
 
 from edgeops import limits
 from fleet_server.db import events
-from fleet_server.db.database import Database
 from fleet_server.db.events import EventKind
 from fleet_server.db.migrate import upgrade
 from fleet_server.link.timekeeping import Timekeeping
+from tests.stores import database_in
 
 TODAY = datetime(2026, 11, 26, tzinfo=UTC)
 IN_2038 = datetime(2038, 1, 20, tzinfo=UTC)
@@ -21,7 +21,7 @@ class Rig:
     """A clock that may be set, beside seconds that pass."""
 
     def __init__(self, folder):
-        self.database = Database.in_folder(folder)
+        self.database = database_in(folder)
         upgrade(self.database)
         self.wall, self.passed_s = TODAY, 1000.0
         self.time = Timekeeping(self.database, now=lambda: self.wall, passed=lambda: self.passed_s)

@@ -11,12 +11,12 @@ from edgeops.trust.custody import move_offline
 from edgeops.trust.repository import Repository
 from fleet_server.config import ServerConfig
 from fleet_server.db import audit, events, models
-from fleet_server.db.database import Database
 from fleet_server.db.models import Standing
 from fleet_server.publish import Listing, publish, publish_auto, withdraw
 from fleet_server.setup import init
 from tests.contract.trained import MODEL, add_dataset, add_version
 from tests.delegating import delegate, undelegate
+from tests.stores import database_in
 
 NOW = datetime(2026, 11, 23, tzinfo=UTC)
 SIGNED = "models/tiny/1-int8.json"
@@ -32,7 +32,7 @@ def config(tmp_path):
 
 @pytest.fixture
 def database(config):
-    database = Database.in_folder(config.db)
+    database = database_in(config.db)
     yield database
     database.close()
 

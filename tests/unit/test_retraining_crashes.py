@@ -8,7 +8,10 @@ from sqlalchemy import event
 from edgeops.learning.retraining import OPEN, RetrainingState
 from fleet_server.db import retrainings, rollouts
 from fleet_server.db.events import EventKind
+from tests.stores import ON_BOTH
 from tests.unit.retraining_rig import Loop
+
+pytestmark = ON_BOTH
 
 S = RetrainingState
 MOMENTS = ["before_cursor_execute", "after_cursor_execute"]

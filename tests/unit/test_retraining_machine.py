@@ -161,10 +161,13 @@ def test_what_a_training_means(passed, signed, event):
 
 def test_what_a_rollout_means():
     events = {state: getattr(machine.rolled_out(state, "why"), "event", None) for state in RolloutState}
-    assert events == {
-        RolloutState.RUNNING: None,
-        RolloutState.PAUSED: None,
-        RolloutState.FINISHED: E.ROLLED_OUT,
-        RolloutState.FAILED: E.ROLLOUT_FAILED,
-        RolloutState.ABORTED: E.ROLLOUT_FAILED,
+    good = {RolloutState.FINISHED, RolloutState.FINISHED_WITH_REGRESSIONS, RolloutState.LIVE}
+    bad = {
+        RolloutState.FAILED,
+        RolloutState.ABORTED,
+        RolloutState.DENIED,
+        RolloutState.ROLLING_BACK,
+        RolloutState.ROLLED_BACK,
     }
+    assert {state for state, event in events.items() if event is E.ROLLED_OUT} == good
+    assert {state for state, event in events.items() if event is E.ROLLOUT_FAILED} == bad

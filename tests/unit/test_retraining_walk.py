@@ -16,8 +16,12 @@ from fleet_server.db import aliases, audit, devices, jobs, labels
 from fleet_server.db.aliases import Alias
 from fleet_server.db.events import EventKind
 from fleet_server.db.label_queue import ItemState
+from fleet_server.rollout_orders import pause_rollout
+from tests.stores import ON_BOTH
 from tests.unit.engine_rig import digest_of
 from tests.unit.retraining_rig import Loop
+
+pytestmark = ON_BOTH
 
 S = RetrainingState
 AUTO = {"mode": "auto", "labels": 4, "min_labels": 2, "cooldown": 0, "label_timeout": 3600, "waves": ["100%"]}
@@ -260,7 +264,8 @@ def test_a_rollout_that_is_aborted_ends_it(loop):
 
 def test_a_paused_rollout_waits_for_a_person_and_says_so(loop):
     to_rolling_out(loop)
-    loop.wait(timedelta(minutes=40))
+    pause_rollout(loop.database, loop.last().rollout_id, loop.me())
+    loop.wait(timedelta(minutes=1))
     assert loop.rollout(loop.last().rollout_id).state is RolloutState.PAUSED
     assert loop.last().state is S.ROLLING_OUT
     assert "is paused" in loop.last().detail

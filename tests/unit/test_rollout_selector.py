@@ -125,6 +125,7 @@ def test_many_parts_side_by_side_are_not_deep():
     assert len(parse_selector(" or ".join(["online"] * 100)).parts) == 100
 
 
+SENSING = other_facts(os="Debian 12", sensors={"gas": ("vibration",), "vib": ("temperature",)})
 PUMP = device("pump", "gas", "vibration", hall="a")
 
 
@@ -139,11 +140,11 @@ PUMP = device("pump", "gas", "vibration", hall="a")
         "memory>=1GiB", "memory=1024MiB", "memory<=1GiB", "memory>1GB", "disk>1.5GiB", "disk!=1B",
         "label.hall=a", "label.hall", "label.hall!=b", "label.floor!=1", "not label.floor", "not name=fan",
         "name=fan or online", "online, name=pump", "not (name=fan or name=mixer)", "group=pumps", "group!=fans",
-        "sensor=vibration", "sensor=microphone,vibration", "site=plant-1", "site!=plant-2",
+        "sensor=vibration", "sensor=microphone,vibration", "sensor=temperature", "label.site=plant-1", "label.site", 'os="Debian 1?"', "site=plant-1", "site!=plant-2",
     ],
 )  # fmt: skip
 def test_a_device_is_meant(text):
-    one = replace(PUMP, site="plant-1", sensors=frozenset({"vibration", "temperature"}))
+    one = replace(PUMP, facts=SENSING, labels={"hall": "a", "site": "plant-1"})
     assert meant(text, one, fans="name=fan", pumps="name=pump")
     assert not meant(f"not ({text})", one, fans="name=fan", pumps="name=pump")
 
@@ -160,7 +161,7 @@ def test_a_device_is_meant(text):
     ],
 )  # fmt: skip
 def test_a_device_is_not_meant(text):
-    one = replace(PUMP, site="plant-1", sensors=frozenset({"vibration"}))
+    one = replace(PUMP, facts=SENSING, labels={"hall": "a", "site": "plant-1"})
     assert not meant(text, one, fans="name=fan", pumps="name=pump")
 
 

@@ -65,7 +65,7 @@ def blocks():
 def deployment(tmp_path, blocks):
     disk = Disk(tmp_path)
     around = Surroundings(spool=None, trust=Trust(), meta=None, blocks=blocks, facts=disk.facts, submit=None)
-    return lambda name: Steps(tmp_path / name, Slots(tmp_path / name), around)
+    return lambda name: Steps(name, tmp_path / name, Slots(tmp_path / name), around)
 
 
 def fetch(steps):

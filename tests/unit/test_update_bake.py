@@ -34,21 +34,28 @@ def update(state=UpdateState.COMMITTED, **changes) -> Update:
 @pytest.mark.parametrize("state", [state for state in UpdateState if state is not UpdateState.COMMITTED])
 def test_only_a_committed_model_bakes(state):
     assert bake_of(update(state), None) is None
-    assert bake_of(update(state), Bake(epoch=1, revision=1, losses=0)) is None
+    assert bake_of(update(state), Bake(epoch=1, revision=1, losses=0, told=(1, 1))) is None
 
 
 def test_a_known_bake_goes_on_and_another_commit_begins_anew():
-    known = Bake(epoch=1, revision=1, losses=0, passed_ms=5, starts=1)
+    known = Bake(epoch=1, revision=1, losses=0, told=(1, 1), passed_ms=5, starts=1)
     assert bake_of(update(), known) is known
-    fresh = Bake(epoch=1, revision=1, losses=0)
+    fresh = Bake(epoch=1, revision=1, losses=0, told=(1, 1))
     assert bake_of(update(), None) == fresh
     for other in ({"epoch": 2}, {"revision": 2}, {"losses": 1}):
         assert bake_of(update(), replace(known, **other)) == fresh
 
 
+def test_one_that_is_asked_for_again_begins_anew_and_remembers_how_often_the_agent_died_in_it():
+    known = Bake(epoch=1, revision=1, losses=0, told=(1, 1), passed_ms=5, starts=2)
+    for mark in ((1, 2), (2, 1)):
+        again = bake_of(replace(update(), mark=mark), known)
+        assert again == Bake(epoch=1, revision=1, losses=0, told=mark, starts=2)
+
+
 def test_nothing_bakes_that_is_not_watched():
     one = replace(update(), wanted=wanted(shadowing=None))
-    assert bake_of(one, Bake(epoch=1, revision=1, losses=0)) is None
+    assert bake_of(one, Bake(epoch=1, revision=1, losses=0, told=(1, 1))) is None
     assert shadowing_of(one, None) is None
     assert bake_of(Update(state=UpdateState.COMMITTED), None) is None
     assert shadowing_of(Update(), None) is None
@@ -62,18 +69,18 @@ def test_a_trial_is_watched_as_long_as_it_lasts_and_what_comes_before_it_never()
 
 @pytest.mark.parametrize(("passed_ms", "watched"), [(0, True), (599_999, True), (600_000, False), (600_001, False)])
 def test_a_bake_ends_with_its_time(passed_ms, watched):
-    bake = Bake(epoch=1, revision=1, losses=0, passed_ms=passed_ms)
+    bake = Bake(epoch=1, revision=1, losses=0, told=(1, 1), passed_ms=passed_ms)
     assert shadowing_of(update(), bake) == (SHADOWING if watched else None)
 
 
 @pytest.mark.parametrize(("starts", "share"), [(0, 0.2), (limits.SHADOW_STARTS, 0.2), (limits.SHADOW_STARTS + 1, 0.0)])
 def test_a_shadow_that_may_be_what_takes_the_agent_down_answers_no_more(starts, share):
-    bake = Bake(epoch=1, revision=1, losses=0, starts=starts)
+    bake = Bake(epoch=1, revision=1, losses=0, told=(1, 1), starts=starts)
     assert shadowing_of(update(), bake) == replace(SHADOWING, share=share)
 
 
 def test_a_start_that_lasts_is_no_crash():
-    bake = started(started(Bake(epoch=1, revision=1, losses=0)))
+    bake = started(started(Bake(epoch=1, revision=1, losses=0, told=(1, 1))))
     assert (bake.starts, bake.passed_ms) == (2, 0)
     short = passed(bake, int(1000 * NOTED_S) - 1)
     assert (short.starts, short.passed_ms) == (2, 1000 * NOTED_S - 1)
@@ -147,16 +154,21 @@ def test_a_bake_ends_when_it_is_no_longer_desired_and_begins_anew_when_it_is(tmp
     assert baking.shadowing(update()) == SHADOWING
 
 
-def test_a_longer_bake_counts_from_the_same_commit(tmp_path):
+def test_a_newer_desired_state_that_still_asks_for_it_begins_its_time_anew(tmp_path):
+    """A server that still needs it says so; one that went away leaves nothing running for ever."""
     baking = Baking(tmp_path, now=0.0)
     baking.follow(update(), now=0.0)
     baking.tick(update(), now=500.0)
-    longer = replace(update(), wanted=wanted(shadowing=replace(SHADOWING, for_ms=700_000)))
-    baking.follow(longer, now=500.0)
-    baking.tick(longer, now=699.0)
-    assert baking.shadowing(longer) is not None
-    baking.tick(longer, now=700.0)
-    assert baking.shadowing(longer) is None
+    renewed = replace(update(), mark=(1, 2))
+    baking.follow(renewed, now=500.0)
+    assert on_disk(tmp_path).told == (1, 2)
+    baking.tick(renewed, now=1_099.0)
+    assert baking.shadowing(renewed) == SHADOWING
+    baking.tick(renewed, now=1_100.0)
+    assert baking.shadowing(renewed) is None
+    again = replace(update(), mark=(1, 3))
+    baking.follow(again, now=1_200.0)
+    assert baking.shadowing(again) == SHADOWING
 
 
 def test_an_agent_that_dies_again_and_again_in_a_bake_runs_without_the_shadow(tmp_path):

@@ -17,6 +17,8 @@ from edgeops.api.shapes.enrolment import (
     EnrolRequest,
 )
 from edgeops.api.shapes.events import ATTEMPTS, Event, QuarantinedMessage
+from edgeops.api.shapes.evidence import Evidence, EvidenceFinding, WaveEvidence
+from edgeops.api.shapes.incidents import CloseRequest, Incident
 from edgeops.api.shapes.jobs import Job, JobState
 from edgeops.api.shapes.keys import Key, KeyRole, Keys, NextKey, NextKeyRequest, SignedToday, Submitted
 from edgeops.api.shapes.labels import (
@@ -49,7 +51,17 @@ from edgeops.api.shapes.retraining import (
     RetrainingPolicyRequest,
     RetrainingRequest,
 )
-from edgeops.api.shapes.rollouts import Installation, Rollout, RolloutRequest, Wave
+from edgeops.api.shapes.rollouts import (
+    Freeze,
+    Freezing,
+    Installation,
+    Rollout,
+    RolloutAbort,
+    RolloutDecision,
+    RolloutRequest,
+    RolloutUndo,
+    Wave,
+)
 from edgeops.api.shapes.server import (
     Authorities,
     Authority,
@@ -71,6 +83,19 @@ from edgeops.api.shapes.shape import (
     checked,
     read,
     shape_of,
+)
+from edgeops.api.shapes.targets import (
+    DeploymentWhy,
+    DeviceLabelsRequest,
+    Group,
+    GroupRequest,
+    Hindrance,
+    Pin,
+    PinRequest,
+    Placement,
+    PlannedWave,
+    RolloutPreview,
+    Why,
 )
 from edgeops.api.shapes.telemetry import (
     ChannelSummary,
@@ -98,13 +123,16 @@ __all__ = [
     "BrokerAccess",
     "ChannelDrift",
     "ChannelSummary",
+    "CloseRequest",
     "Dataset",
     "DatasetRequest",
     "Delivery",
     "DeploymentReport",
+    "DeploymentWhy",
     "DesiredDeployment",
     "Device",
     "DeviceFacts",
+    "DeviceLabelsRequest",
     "Digest",
     "Drift",
     "DriftFinding",
@@ -114,11 +142,19 @@ __all__ = [
     "EnrolmentTokens",
     "EnrolmentTokensRequest",
     "Event",
+    "Evidence",
+    "EvidenceFinding",
     "FeedbackRequest",
     "FieldProblem",
     "FleetHour",
+    "Freeze",
+    "Freezing",
+    "Group",
+    "GroupRequest",
     "Health",
+    "Hindrance",
     "Id",
+    "Incident",
     "Installation",
     "Job",
     "JobState",
@@ -137,6 +173,10 @@ __all__ = [
     "NominationAnswer",
     "Page",
     "PairedAnswers",
+    "Pin",
+    "PinRequest",
+    "Placement",
+    "PlannedWave",
     "Prediction",
     "Problem",
     "Promotion",
@@ -154,7 +194,11 @@ __all__ = [
     "RetrainingPolicyRequest",
     "RetrainingRequest",
     "Rollout",
+    "RolloutAbort",
+    "RolloutDecision",
+    "RolloutPreview",
     "RolloutRequest",
+    "RolloutUndo",
     "Run",
     "RunRequest",
     "Sample",
@@ -170,8 +214,10 @@ __all__ = [
     "TokenRequest",
     "Version",
     "Wave",
+    "WaveEvidence",
     "Webhook",
     "WebhookRequest",
+    "Why",
     "WithdrawRequest",
     "checked",
     "read",

@@ -6,7 +6,7 @@ from edgeops.api.shapes.shape import Answer
 
 
 class DeviceFacts(Answer):
-    """What compatibility is judged on."""
+    """What the device is and has, as it said last."""
 
     arch: str
     runtime: str
@@ -14,6 +14,11 @@ class DeviceFacts(Answer):
     python: str
     memory_bytes: int
     disk_free_bytes: int
+    agent_version: str = ""
+    #: Name and version of the operating system.
+    os: str = ""
+    #: What its owner calls it by.
+    labels: dict[str, str] = {}
 
 
 class DeploymentReport(Answer):
@@ -29,6 +34,10 @@ class DeploymentReport(Answer):
     installation: str | None = None
     reason: str = "none"
     detail: str = ""
+    #: The owner of the device lets no update of it begin, in words.
+    hold: str = ""
+    #: What this device had committed and lost since; `active` answers in its place.
+    instead_of: str | None = None
 
 
 class DesiredDeployment(Answer):

@@ -13,7 +13,7 @@ the stated errors allow a mean difference (the triangle inequality) in place of 
 """
 
 from dataclasses import dataclass
-from math import isqrt, sqrt
+from math import ceil, isqrt, sqrt
 
 from edgeops.artifact.manifest import Task
 from edgeops.protocol.messages import Intent
@@ -36,6 +36,8 @@ from edgeops.rollout.policy import HealthPolicy
 
 #: Standard errors between an estimate and its bounds when the last label is given: two-sided 95 %.
 _ERRORS = 1.96
+#: Of the labels that a policy asks for, those that will do when none waits any more.
+_ENOUGH = 0.9
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,10 +91,16 @@ def _by_labels(labels: Labels, policy: HealthPolicy, seen: _Differing) -> Health
         f"{seen.words}; of {counted(given, 'label')} there {labels.new_right} say that the new one is right, "
         f"{labels.old_right} the old one, {labels.neither} neither: {_loss(outcomes.mean)}; limit {points(zone.limit)}"
     )
-    if side is Side.UNKNOWN and given >= policy.labels:
+    if side is Side.UNKNOWN and _is_last(labels, policy):
         return _at_the_end(labels, seen, outcomes.mean, words)
     more = f"; that is not certain yet: {_wanted(labels, policy, seen)}" if side is Side.UNKNOWN else ""
     return _found(sign_of(side), words + more, value=outcomes.mean, limit=zone.limit)
+
+
+def _is_last(labels: Labels, policy: HealthPolicy) -> bool:
+    """Whether no label is to come: as many were given as are sent, but for a few that nobody could give."""
+    enough = policy.labels if labels.waiting else ceil(_ENOUGH * policy.labels)
+    return labels.given >= enough
 
 
 def _at_the_end(labels: Labels, seen: _Differing, loss: float, words: str) -> HealthFinding:
@@ -147,9 +155,7 @@ def _unlabelled(health: WaveHealth, seen: _Differing, *, intent: Intent) -> Heal
         return _found(Sign.OPEN, f"{seen.words}; nobody labels, and the models do not say how accurate they are")
     if seen.task is Task.REGRESSION:
         value = _distances(cells, nearest=False).mean
-        words = (
-            f"by {value:.2g} usual errors of the old model on average, {allowed:.2g} is what their stated errors allow"
-        )
+        words = f"by {value:.2g} usual errors of the old model on average, stated errors allow {allowed:.2g}"
     else:
         value = seen.share
         words = f"stated errors allow {percent(allowed)}"

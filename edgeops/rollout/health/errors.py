@@ -37,7 +37,7 @@ def judge_errors(health: WaveHealth, policy: HealthPolicy, *, alpha: float) -> H
     usual = max((one.mean for one in known), default=0.0)
     surely = max((upper_bound(one, _USUAL_ALPHA) for one in known), default=zone.limit)
     raised = Zone(surely, max(usual + zone.limit, surely), usual + zone.high)
-    side = side_of(seen, raised, alpha=alpha, alpha_below=policy.alpha)
+    side = side_of(seen, raised, alpha=alpha, alpha_below=policy.alpha / 2)
     words = f"{percent(seen.mean)} of {_inputs(since):,} inputs had no answer{_elsewhere(health)}"
     return _found(side, words, value=seen.mean, against=usual if known else None, limit=zone.limit)
 
@@ -45,7 +45,7 @@ def judge_errors(health: WaveHealth, policy: HealthPolicy, *, alpha: float) -> H
 def _paired(pairs: Pairs, policy: HealthPolicy, zone: Zone, *, alpha: float) -> HealthFinding:
     """Errors of one model alone on the same inputs: those that both make are the input's fault."""
     outcomes = difference_of(pairs.new_errors, pairs.old_errors, pairs.seen)
-    side = side_of(outcomes, zone, alpha=alpha, alpha_below=policy.alpha)
+    side = side_of(outcomes, zone, alpha=alpha, alpha_below=policy.alpha / 2)
     new, old = pairs.new_errors / max(pairs.seen, 1), pairs.old_errors / max(pairs.seen, 1)
     words = (
         f"of {pairs.seen:,} inputs that both models had, {pairs.new_errors} ({percent(new)}) ended in an error of the "

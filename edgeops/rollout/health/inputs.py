@@ -14,8 +14,9 @@ from edgeops.rollout.health.device import Period
 from edgeops.rollout.health.finding import HealthFinding, Kind, Sign, percent, points
 from edgeops.rollout.health.wave import WaveHealth
 
-#: Missing readings beyond what was usual that make the others doubtful.
+#: Missing readings beyond what was usual that make the others doubtful; so few are always taken for usual.
 _MORE_MISSING = 0.05
+_ALWAYS_MISSING = 0.01
 #: Of the answers, those that went to other classes, beyond what the control share shows.
 _OTHER_MIX = 0.2
 
@@ -30,7 +31,9 @@ def judge_quality(health: WaveHealth, *, alpha: float) -> HealthFinding | None:
     seen = share_of(since.missing, since.values)
     # Readings of one row go missing together: a row is one observation.
     rows = share_of(seen.mean * health.canary.since.rows, health.canary.since.rows)
-    is_worse = seen.mean > usual + _MORE_MISSING and is_certain(evidence_above(rows, usual), alpha)
+    is_worse = seen.mean > usual + _MORE_MISSING and is_certain(
+        evidence_above(rows, max(usual, _ALWAYS_MISSING)), alpha
+    )
     words = f"{percent(seen.mean)} of all readings are missing, {percent(usual)} is usual"
     if is_worse:
         words += "; look at the sensors: nothing is concluded from what is left"

@@ -1,45 +1,44 @@
 """The time that an answer takes, and the memory.
 
-Each telemetry window is one observation: the 95th percentile of the new model by that of the old one on the same
-inputs, where pairs are owed; else by the device's own median before, less what the control share changed by meanwhile.
-The logarithm of that ratio is cut off at one and a half times what is well beyond the limit, so that a host that is
-busy for a while outvotes nobody.
+Each telemetry window is one vote: whether the 95th percentile of the new model is beyond the limit, compared with that
+of the old one on the same inputs where pairs are owed; else with the device's own median before, less what the control
+share changed by meanwhile. The median window decides (a sign test), so a host that is busy for a while, however busy,
+has as many votes as it has windows.
 """
 
-from math import exp
+from math import exp, log
 
 from edgeops import limits
-from edgeops.rollout.health.betting import Observed, Side, side_of
+from edgeops.rollout.health.betting import Side, share_of, side_of
 from edgeops.rollout.health.finding import HealthFinding, Kind, Sign, counted, ms, sign_of
 from edgeops.rollout.health.spread import STEPS, Spread, moved
 from edgeops.rollout.health.wave import WaveHealth
-from edgeops.rollout.health.zone import latency_zone
+from edgeops.rollout.health.zone import MOST
 from edgeops.rollout.policy import HealthPolicy
 
-_CUT_OFF = 1.5
-#: Windows before a rise counts as too small to be looked at.
-_FEW_WINDOWS = 3
+#: Windows after which it is known that a rise is too small to be looked at; and that a time as a whole is.
+_WINDOWS_OF_A_RISE = 10
+_WINDOWS_OF_A_TIME = 3
 
 
 def judge_latency(health: WaveHealth, policy: HealthPolicy, *, alpha: float) -> HealthFinding:
     """Whether answers take longer."""
-    zone = latency_zone(policy)
     ratios, new_us, old_us = _compared(health)
     if new_us is None or old_us is None:
         sign = Sign.OPEN if health.canary.shadowed else Sign.TOLD
         return HealthFinding(
             kind=Kind.LATENCY, sign=sign, words=f"no window tells how long both take{_elsewhere(health)}"
         )
-    observed = _observed(ratios, cut_off=_CUT_OFF * zone.high)
+    beyond = sum(count for step, count in ratios.counts if step > STEPS * log(policy.max_latency_ratio))
     words = f"p95 {ms(new_us)}{_against(health, old_us)}; limit {policy.max_latency_ratio:g} x"
-    if ratios.total >= _FEW_WINDOWS and new_us - old_us < 1000 * policy.min_latency_rise_ms:
+    if beyond:
+        words += f", exceeded in {beyond} of {counted(ratios.total, 'window')}"
+    side = side_of(share_of(beyond, ratios.total), MOST, alpha=alpha, alpha_below=policy.alpha / 2)
+    if side is not Side.BELOW and _is_small(ratios.total, new_us, old_us, least_us=1000 * policy.min_latency_rise_ms):
+        words += f"; less than {policy.min_latency_rise_ms:g} ms more are not looked at"
         side = Side.BELOW
-        if exp(observed.mean) > policy.max_latency_ratio:
-            words += f", but less than {policy.min_latency_rise_ms:g} ms more"
-    else:
-        side = side_of(observed, zone, alpha=alpha, alpha_below=policy.alpha)
     if side is Side.UNKNOWN:
-        words += f"; {counted(ratios.total, 'window')} are too few to be certain"
+        words += f"; {counted(ratios.total, 'window')} cannot tell for certain"
     return HealthFinding(
         kind=Kind.LATENCY,
         sign=sign_of(side),
@@ -80,9 +79,11 @@ def _compared(health: WaveHealth) -> tuple[Spread, float | None, float | None]:
     return moved(canary.own_p95, -meanwhile), canary.since.latency_p95.typical, expected
 
 
-def _observed(ratios: Spread, *, cut_off: float) -> Observed:
-    values = ((step / STEPS, count) for step, count in ratios.counts)
-    return Observed(tuple((max(-cut_off, min(value, cut_off)), count) for value, count in values), -cut_off, cut_off)
+def _is_small(windows: int, new_us: float, old_us: float, *, least_us: float) -> bool:
+    """Whether it is known that the new model takes so little, or so little more, that nobody notices."""
+    if windows < _WINDOWS_OF_A_RISE:
+        return windows >= _WINDOWS_OF_A_TIME and new_us < least_us
+    return new_us - old_us < least_us
 
 
 def _against(health: WaveHealth, old_us: float) -> str:

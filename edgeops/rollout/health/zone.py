@@ -4,7 +4,6 @@ Without a zone a model that is exactly as bad as the limit could never be judged
 """
 
 from dataclasses import dataclass
-from math import log
 
 from edgeops.rollout.policy import HealthPolicy
 
@@ -28,6 +27,5 @@ def error_zone(policy: HealthPolicy) -> Zone:
     return Zone(0.0, policy.max_error_rise, 2 * policy.max_error_rise)
 
 
-def latency_zone(policy: HealthPolicy) -> Zone:
-    """Of the logarithm of new by old."""
-    return Zone(0.0, log(policy.max_latency_ratio), 2 * log(policy.max_latency_ratio))
+#: Of the windows that take longer than the limit allows: most, or fewer than half.
+MOST = Zone(0.5, 0.5, 0.5)

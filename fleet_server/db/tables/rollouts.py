@@ -90,9 +90,15 @@ installations = Table(
     Column("attempt", Integer, nullable=False, default=1),
     #: Not asked before this, on the service clock: the pause before a retry.
     Column("not_before", Instant),
+    #: On the service clock: when the device was asked, until when it must end, and when something is due.
+    Column("asked_at", Instant),
+    Column("ends_by", Instant),
+    Column("deadline_at", Instant),
     Column("offered_at", Instant),
     Column("updated_at", Instant, nullable=False),
     Column("finished_at", Instant),
     Index("ix_installations_wave", "rollout_id", "wave", "state"),
     Index("ix_installations_device", "device_id", "deployment", "updated_at"),
+    Index("ix_installations_deadline", "deadline_at"),
+    Index("ix_installations_offered", "rollout_id", "offered_at"),
 )

@@ -1,6 +1,6 @@
 """The server itself: settings, news, the audit trail, and what waits to be sent."""
 
-from sqlalchemy import Column, Index, LargeBinary, Table, Text
+from sqlalchemy import BigInteger, Column, Index, LargeBinary, Table, Text
 
 from fleet_server.db.columns import Instant, Json, Serial
 from fleet_server.db.tables.schema import control
@@ -60,4 +60,16 @@ outbox = Table(
     Column("body", LargeBinary, nullable=False, default=b""),
     Column("created_at", Instant, nullable=False),
     sqlite_autoincrement=True,
+)
+
+leases = Table(
+    "leases",
+    control,
+    #: The kind of process of which there is one at a time: `jobs`, `link`.
+    Column("name", Text, primary_key=True),
+    Column("holder", Text, nullable=False),
+    #: On the database's clock; from then on it is anybody's.
+    Column("until", Instant, nullable=False),
+    #: Grows with each holder: whoever writes with an older one is refused.
+    Column("token", BigInteger, nullable=False),
 )

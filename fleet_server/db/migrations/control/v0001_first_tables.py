@@ -211,6 +211,14 @@ def _j_to_z() -> None:
     op.create_index("ix_labels_model", "labels", ["model", "id"], unique=False)
     op.create_index("ix_labels_sample", "labels", ["sample_id", "id"], unique=False)
     op.create_table(
+        "leases",
+        sa.Column("name", sa.Text(), nullable=False),
+        sa.Column("holder", sa.Text(), nullable=False),
+        sa.Column("until", sa.BigInteger(), nullable=False),
+        sa.Column("token", sa.BigInteger(), nullable=False),
+        sa.PrimaryKeyConstraint("name"),
+    )
+    op.create_table(
         "models",
         sa.Column("name", sa.Text(), nullable=False),
         sa.Column("task", sa.Text(), nullable=False),
@@ -318,6 +326,29 @@ def _j_to_z() -> None:
         ),
         sa.PrimaryKeyConstraint("device_id", "key_id"),
     )
+    op.create_table(
+        "incidents",
+        sa.Column("id", sa.Text(), nullable=False),
+        sa.Column("device_id", sa.Text(), nullable=False),
+        sa.Column("deployment", sa.Text(), nullable=False),
+        sa.Column("cause", sa.Text(), nullable=False),
+        sa.Column("should", sa.Text(), nullable=True),
+        sa.Column("runs", sa.Text(), nullable=True),
+        sa.Column("installation_id", sa.Text(), nullable=True),
+        sa.Column("detail", sa.Text(), nullable=False),
+        sa.Column("opened_at", sa.BigInteger(), nullable=False),
+        sa.Column("last_at", sa.BigInteger(), nullable=False),
+        sa.Column("asked", sa.Integer(), nullable=False),
+        sa.Column("asked_at", sa.BigInteger(), nullable=True),
+        sa.Column("closed_at", sa.BigInteger(), nullable=True),
+        sa.Column("closed_by", sa.Text(), nullable=False),
+        sa.Column("remark", sa.Text(), nullable=False),
+        sa.Column("ended_at", sa.BigInteger(), nullable=True),
+        sa.ForeignKeyConstraint(["device_id"], ["devices.id"]),
+        sa.PrimaryKeyConstraint("id"),
+    )
+    op.create_index("ix_incidents_device", "incidents", ["device_id", "ended_at"], unique=False)
+    op.create_index("ix_incidents_opened", "incidents", ["opened_at", "id"], unique=False)
     op.create_table(
         "label_queue",
         sa.Column("sample_id", sa.Text(), nullable=False),
@@ -436,6 +467,9 @@ def _j_to_z() -> None:
         sa.Column("health", sa.LargeBinary(), nullable=True),
         sa.Column("attempt", sa.Integer(), nullable=False),
         sa.Column("not_before", sa.BigInteger(), nullable=True),
+        sa.Column("asked_at", sa.BigInteger(), nullable=True),
+        sa.Column("ends_by", sa.BigInteger(), nullable=True),
+        sa.Column("deadline_at", sa.BigInteger(), nullable=True),
         sa.Column("offered_at", sa.BigInteger(), nullable=True),
         sa.Column("updated_at", sa.BigInteger(), nullable=False),
         sa.Column("finished_at", sa.BigInteger(), nullable=True),
@@ -449,7 +483,9 @@ def _j_to_z() -> None:
         ),
         sa.PrimaryKeyConstraint("id"),
     )
+    op.create_index("ix_installations_deadline", "installations", ["deadline_at"], unique=False)
     op.create_index("ix_installations_device", "installations", ["device_id", "deployment", "updated_at"], unique=False)
+    op.create_index("ix_installations_offered", "installations", ["rollout_id", "offered_at"], unique=False)
     op.create_index("ix_installations_wave", "installations", ["rollout_id", "wave", "state"], unique=False)
     op.create_table(
         "runs",

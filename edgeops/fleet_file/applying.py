@@ -1,0 +1,146 @@
+"""Reads a fleet through REST as far as a file speaks of it, and carries out what `edgeops.fleet_file.plan` found.
+
+It decides nothing. Each change is a request of its own: what broke off half-way is finished by applying again.
+"""
+
+from collections.abc import Iterable, Iterator
+from typing import assert_never
+
+import msgspec
+
+from edgeops.api.client import Client
+from edgeops.errors import InputError
+from edgeops.fleet_file.document import Document, Group, Rollout, split_reference
+from edgeops.fleet_file.plan import Act, Change, Present, PresentPin, PresentRollout
+from edgeops.learning.triggers import RetrainPolicy, read_policy
+
+
+def present_of(client: Client, document: Document) -> Present:
+    """The fleet as it is now.
+
+    Raises:
+        InputError: the file names an artifact that is not there.
+        ServerError: the server could not tell.
+    """
+    return Present(
+        groups={} if document.groups is None else dict(_groups(client)),
+        pins=() if document.pins is None else tuple(_pins(client)),
+        retraining={model: _policy(client, model) for model in document.retraining or ()},
+        rollouts=tuple(_newest_rollouts(client)) if document.rollouts else (),
+        digests={
+            (pin.to, pin.variant): _digest(client, pin.to, pin.variant)
+            for pin in document.pins or ()
+            if pin.to is not None and not pin.to.startswith("sha256:")
+        },
+    )
+
+
+def carry_out(client: Client, change: Change) -> str:
+    """Make one thing as the file says, and say what was done."""
+    match change.noun:
+        case "group":
+            _set_group(client, change)
+        case "pin":
+            _set_pin(client, change)
+        case "retraining":
+            assert change.after is not None, "a policy is never removed"
+            client.set_retraining_policy(change.name, change.after)
+        case _:
+            if change.act is Act.CREATE:
+                return f"rollout {_begin(client, change)}"
+            return ""
+    return _done(change)
+
+
+def _done(change: Change) -> str:
+    match change.act:
+        case Act.CREATE:
+            return f"{change.noun} {change.name} made"
+        case Act.CHANGE:
+            return f"{change.noun} {change.name} changed"
+        case Act.REMOVE:
+            return f"{change.noun} {change.name} removed"
+        case Act.DIFFERS:
+            return ""
+        case _:
+            assert_never(change.act)
+
+
+def _set_group(client: Client, change: Change) -> None:
+    if change.after is None:
+        client.groups.remove(change.name)
+        return
+    group = msgspec.convert(change.after, Group)
+    client.groups.put(change.name, selector=group.selector, device_ids=group.devices)
+
+
+def _set_pin(client: Client, change: Change) -> None:
+    pin = msgspec.convert(change.after or change.before, PresentPin)
+    if change.after is None:
+        client.pins.remove(pin.device, deployment=pin.deployment)
+        return
+    client.pins.put(pin.device, deployment=pin.deployment, digest=pin.digest, reason=pin.reason, until=pin.until)
+
+
+def _begin(client: Client, change: Change) -> str:
+    rollout = msgspec.convert(change.after, Rollout)
+    model, version = split_reference(rollout.model)
+    made = client.create_rollout(
+        model,
+        version,
+        deployment=rollout.deployment,
+        to=rollout.to,
+        variant=rollout.variant,
+        waves=rollout.waves,
+        intent=rollout.intent,
+        policy=rollout.policy,
+        continuous=rollout.continuous,
+    )
+    return f"{made.id} begun: {rollout.model} for {change.name}"
+
+
+# -- the fleet as it is ------------------------------------------------------------------
+
+
+def _groups(client: Client) -> Iterator[tuple[str, Group]]:
+    for one in client.groups.every():
+        yield one.name, Group(selector=one.selector, devices=one.device_ids)
+
+
+def _pins(client: Client) -> Iterator[PresentPin]:
+    for one in client.pins.every():
+        yield PresentPin(
+            device=one.device_id, deployment=one.deployment, digest=one.digest, reason=one.reason, until=one.until
+        )
+
+
+def _policy(client: Client, model: str) -> RetrainPolicy:
+    return read_policy(client.retraining_policy(model).model_dump(mode="json"))
+
+
+def _newest_rollouts(client: Client) -> Iterable[PresentRollout]:
+    newest: dict[tuple[str, str], PresentRollout] = {}
+    for one in client.rollouts():
+        present = PresentRollout(
+            id=one.id,
+            state=one.state,
+            model=one.model,
+            version=one.version,
+            variant=one.variant,
+            deployment=one.deployment,
+            to=one.selector,
+            policy=one.policy,
+            continuous=one.continuous,
+        )
+        newest.setdefault((one.deployment, one.selector), present)
+    return newest.values()
+
+
+def _digest(client: Client, reference: str, variant: str) -> str:
+    model, version = split_reference(reference)
+    artifacts = client.version(model, version).artifacts
+    found = next((one.digest for one in artifacts if one.variant == variant), None)
+    if found is None:
+        known = ", ".join(one.variant for one in artifacts)
+        raise InputError(f"{reference} has no variant {variant[:40]!r}; there are: {known}")
+    return found

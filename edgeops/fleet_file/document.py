@@ -1,0 +1,243 @@
+"""What a fleet file says: groups, pins, policies of retraining, rollouts. It judges no fleet."""
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from datetime import UTC, date, datetime
+from difflib import get_close_matches
+from typing import Any
+
+import msgspec
+
+from edgeops.errors import InputError
+from edgeops.fleet_file.source import Source
+from edgeops.learning.triggers import RetrainPolicy, read_policy
+from edgeops.protocol.messages import Id
+from edgeops.rollout.objection import Objection
+from edgeops.rollout.selector import groups_of, parse_selector
+from edgeops.rollout.terms import read_terms
+from edgeops.rollout.waves import DEFAULT_WAVES, parse_waves
+
+
+class Group(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Devices under a name."""
+
+    selector: str | None = None
+    devices: tuple[Id, ...] = ()
+
+
+class Pin(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """A device, or one deployment of it, that stays on a model."""
+
+    device: Id
+    deployment: Id | None = None
+    #: `model@version` or a digest; None = what it runs.
+    to: str | None = None
+    variant: str = "int8"
+    reason: str = ""
+    until: datetime | None = None
+
+
+class Rollout(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """A model that shall have been offered to the devices that a selector means."""
+
+    #: `model@version`.
+    model: str
+    deployment: Id
+    to: str = "all"
+    variant: str = "int8"
+    waves: tuple[str, ...] = DEFAULT_WAVES
+    intent: str = "improve"
+    policy: dict[str, Any] = {}
+    continuous: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Document:
+    """A whole fleet file; None = the file does not speak of it."""
+
+    groups: Mapping[str, Group] | None = None
+    pins: tuple[Pin, ...] | None = None
+    retraining: Mapping[str, RetrainPolicy] | None = None
+    rollouts: tuple[Rollout, ...] = field(default=())
+
+
+_SECTIONS = ("groups", "pins", "retraining", "rollouts")
+
+
+def read_document(source: Source) -> Document:
+    """What the file says.
+
+    Raises:
+        InputError: values that cannot be used; every one is told with its line and pointer.
+    """
+    values = {} if source.values is None else source.values
+    if not isinstance(values, dict):
+        raise source.refusal([Objection("#", f"a fleet file is a table of {', '.join(_SECTIONS)}")])
+    objections = [
+        Objection(f"#/{key}", f"unknown section{_guess(key, _SECTIONS)}; known are {', '.join(_SECTIONS)}")
+        for key in values
+        if key not in _SECTIONS
+    ]
+    document = Document(
+        groups=_table(values, "groups", _group, objections),
+        pins=_list(values, "pins", _pin, objections),
+        retraining=_table(values, "retraining", _policy, objections),
+        rollouts=_list(values, "rollouts", _rollout, objections) or (),
+    )
+    objections += _twice(document)
+    if objections:
+        raise source.refusal(objections)
+    return document
+
+
+def split_reference(text: str) -> tuple[str, int]:
+    """The model and version of `model@version`.
+
+    Raises:
+        InputError: it is none.
+    """
+    model, at, version = text.partition("@")
+    if not at or not version.isdigit() or not 1 <= len(version) <= 9 or int(version) == 0:
+        raise InputError(f"{text[:80]!r} is not MODEL@VERSION; write for example digits@1")
+    return model, int(version)
+
+
+# -- sections ----------------------------------------------------------------------------
+
+
+def _table(values: dict[str, Any], name: str, read: Any, objections: list[Objection]) -> dict[str, Any] | None:
+    if values.get(name) is None:
+        return {} if name in values else None
+    if not isinstance(values[name], dict):
+        objections.append(Objection(f"#/{name}", "is a table: a name and what it means"))
+        return {}
+    found = {}
+    for key, value in values[name].items():
+        item = _item(f"#/{name}/{key}", value, read, objections)
+        if item is not None:
+            found[key] = item
+    return found
+
+
+def _list(values: dict[str, Any], name: str, read: Any, objections: list[Objection]) -> tuple[Any, ...] | None:
+    if values.get(name) is None:
+        return () if name in values else None
+    if not isinstance(values[name], list):
+        objections.append(Objection(f"#/{name}", "is a list"))
+        return ()
+    items = [_item(f"#/{name}/{number}", value, read, objections) for number, value in enumerate(values[name])]
+    return tuple(item for item in items if item is not None)
+
+
+def _item(pointer: str, value: Any, read: Any, objections: list[Objection]) -> Any:
+    """One entry, or None where something is wrong with it."""
+    before = len(objections)
+    found = read(pointer, value, objections)
+    return found if len(objections) == before else None
+
+
+def _struct(kind: Any, pointer: str, value: Any, objections: list[Objection]) -> Any:
+    """A value of `kind`, field by field, so that every field that is wrong is told."""
+    if not isinstance(value, dict):
+        objections.append(Objection(pointer, "is a table of values"))
+        return None
+    fields = {one.name: one for one in msgspec.structs.fields(kind)}
+    read: dict[str, Any] = {}
+    for name, one in value.items():
+        if name not in fields:
+            words = f"no such value{_guess(name, tuple(fields))}; known are {', '.join(fields)}"
+            objections.append(Objection(f"{pointer}/{name}", words))
+            continue
+        try:
+            read[name] = msgspec.convert(_moment(one), fields[name].type, strict=True)
+        except msgspec.ValidationError as error:
+            objections.append(Objection(f"{pointer}/{name}", f"{one!r:.60} cannot be used: {error}"))
+    missing = [name for name, one in fields.items() if one.required and name not in value]
+    objections += [Objection(pointer, f"{name} is missing") for name in missing]
+    return None if missing or len(read) < len(value) else kind(**read)
+
+
+def _group(pointer: str, value: Any, objections: list[Objection]) -> Group | None:
+    if isinstance(value, str | list):
+        value = {"selector": value} if isinstance(value, str) else {"devices": value}
+    group: Group | None = _struct(Group, pointer, value, objections)
+    if group is None:
+        return None
+    if (group.selector is None) == (not group.devices):
+        objections.append(Objection(pointer, "give a selector or devices, not both"))
+    elif group.selector is not None and _selects(f"{pointer}/selector", group.selector, objections):
+        named = groups_of(parse_selector(group.selector))
+        if named:
+            words = f"a group names no other group, and this names {', '.join(sorted(named))}"
+            objections.append(Objection(f"{pointer}/selector", words))
+    return group
+
+
+def _pin(pointer: str, value: Any, objections: list[Objection]) -> Pin | None:
+    pin: Pin | None = _struct(Pin, pointer, value, objections)
+    if pin is not None and pin.to is not None and not pin.to.startswith("sha256:"):
+        objections += _wrong(f"{pointer}/to", lambda: split_reference(pin.to or ""))
+    return pin
+
+
+def _policy(pointer: str, value: Any, objections: list[Objection]) -> RetrainPolicy | None:
+    if isinstance(value, dict) and value.get("mode") is False:
+        value = value | {"mode": "off"}  # YAML 1.1 reads the word `off` as a truth value
+    try:
+        return read_policy(value)
+    except InputError as error:
+        objections.append(Objection(pointer, str(error)))
+        return None
+
+
+def _rollout(pointer: str, value: Any, objections: list[Objection]) -> Rollout | None:
+    rollout: Rollout | None = _struct(Rollout, pointer, value, objections)
+    if rollout is None:
+        return None
+    objections += _wrong(f"{pointer}/model", lambda: split_reference(rollout.model))
+    _selects(f"{pointer}/to", rollout.to, objections)
+    for number, wave in enumerate(rollout.waves):
+        objections += _wrong(f"{pointer}/waves/{number}", lambda wave=wave: parse_waves([wave]))
+    _, wrong = read_terms(rollout.policy)
+    objections += [Objection(pointer + one.pointer.removeprefix("#"), one.detail) for one in wrong]
+    return rollout
+
+
+def _selects(pointer: str, text: str, objections: list[Objection]) -> bool:
+    wrong = list(_wrong(pointer, lambda: parse_selector(text)))
+    objections += wrong
+    return not wrong
+
+
+def _wrong(pointer: str, read: Any) -> Iterator[Objection]:
+    try:
+        read()
+    except InputError as error:
+        yield Objection(pointer, str(error))
+
+
+def _twice(document: Document) -> Iterator[Objection]:
+    """Two entries about the same thing contradict each other, or one is superfluous."""
+    for name, keys in (
+        ("pins", [(one.device, one.deployment) for one in document.pins or ()]),
+        ("rollouts", [(one.deployment, one.to) for one in document.rollouts]),
+    ):
+        for number, key in enumerate(keys):
+            earlier = [place for place, other in enumerate(keys[:number], start=1) if other == key]
+            if earlier:
+                words = f"says again what entry {earlier[0]} says: {', '.join(str(part) for part in key)}"
+                yield Objection(f"#/{name}/{number}", words)
+
+
+def _moment(value: Any) -> Any:
+    """A day is its first moment, and a moment without offset is UTC."""
+    if isinstance(value, date) and not isinstance(value, datetime):
+        return datetime(value.year, value.month, value.day, tzinfo=UTC)
+    if isinstance(value, datetime) and value.tzinfo is None:
+        return value.replace(tzinfo=UTC)
+    return value
+
+
+def _guess(name: str, known: tuple[str, ...]) -> str:
+    near = get_close_matches(name, known, n=1, cutoff=0.6)
+    return f", did you mean {near[0]}?" if near else ""

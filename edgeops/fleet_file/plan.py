@@ -1,0 +1,180 @@
+"""What has to change until a fleet is as its file says: a pure comparison, whose second run finds nothing to do.
+
+What the file does not speak of stays, unless pruning is asked for; what a rollout demanded when it began is never
+changed, so a difference there is told and not acted on.
+"""
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from datetime import datetime
+from enum import StrEnum
+from typing import Any
+
+import msgspec
+
+from edgeops.fleet_file.document import Document, Group, Pin, Rollout, split_reference
+from edgeops.learning.triggers import RetrainPolicy
+from edgeops.rollout.terms import read_terms
+
+
+class Act(StrEnum):
+    """What is done about one thing."""
+
+    CREATE = "create"
+    CHANGE = "change"
+    REMOVE = "remove"
+    #: Nothing: it differs, and no file can change it.
+    DIFFERS = "differs"
+
+
+@dataclass(frozen=True, slots=True)
+class Change:
+    """One thing that is not as the file says."""
+
+    act: Act
+    #: `group`, `pin`, `retraining`, `rollout`.
+    noun: str
+    name: str
+    before: Mapping[str, Any] | None
+    after: Mapping[str, Any] | None
+    #: What else a person should know.
+    remark: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PresentPin:
+    """A pin that is there."""
+
+    device: str
+    deployment: str | None
+    digest: str | None
+    reason: str
+    until: datetime | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PresentRollout:
+    """The newest rollout of a deployment and selector."""
+
+    id: str
+    state: str
+    model: str
+    version: int
+    variant: str
+    deployment: str
+    to: str
+    policy: Mapping[str, Any]
+    continuous: bool = False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Present:
+    """The fleet as it is, as far as the file speaks of it."""
+
+    groups: Mapping[str, Group] = field(default_factory=dict)
+    pins: tuple[PresentPin, ...] = ()
+    retraining: Mapping[str, RetrainPolicy] = field(default_factory=dict)
+    rollouts: tuple[PresentRollout, ...] = ()
+    #: (model@version, variant) -> digest, of those that pins name.
+    digests: Mapping[tuple[str, str], str] = field(default_factory=dict)
+
+
+def plan(document: Document, present: Present, *, prune: bool) -> tuple[Change, ...]:
+    """What is to be done, in the order in which it can be: groups before the rollouts that name them."""
+    return (
+        *_groups(document, present),
+        *_pins(document, present, prune=prune),
+        *_retraining(document, present),
+        *_rollouts(document, present),
+        *_pruned_groups(document, present, prune=prune),
+    )
+
+
+def _groups(document: Document, present: Present) -> Iterator[Change]:
+    for name, group in sorted((document.groups or {}).items()):
+        yield from _compared("group", name, present.groups.get(name), group)
+
+
+def _pruned_groups(document: Document, present: Present, *, prune: bool) -> Iterator[Change]:
+    """Last, because a rollout that this apply replaces may still name one."""
+    if prune and document.groups is not None:
+        for name in sorted(set(present.groups) - set(document.groups)):
+            yield Change(Act.REMOVE, "group", name, _plain(present.groups[name]), None)
+
+
+def _pins(document: Document, present: Present, *, prune: bool) -> Iterator[Change]:
+    there = {(one.device, one.deployment): one for one in present.pins}
+    wanted = {(one.device, one.deployment): _resolved(one, present) for one in document.pins or ()}
+    for key, pin in wanted.items():
+        yield from _compared("pin", _pin_name(*key), there.get(key), pin)
+    if prune and document.pins is not None:
+        for key in sorted(set(there) - set(wanted), key=str):
+            yield Change(Act.REMOVE, "pin", _pin_name(*key), _plain(there[key]), None)
+
+
+def _resolved(pin: Pin, present: Present) -> PresentPin:
+    digest = pin.to
+    if digest is not None and not digest.startswith("sha256:"):
+        digest = present.digests[digest, pin.variant]
+    return PresentPin(device=pin.device, deployment=pin.deployment, digest=digest, reason=pin.reason, until=pin.until)
+
+
+def _retraining(document: Document, present: Present) -> Iterator[Change]:
+    for model, policy in sorted((document.retraining or {}).items()):
+        yield from _compared("retraining", model, present.retraining.get(model), policy)
+
+
+def _rollouts(document: Document, present: Present) -> Iterator[Change]:
+    there = {(one.deployment, one.to): one for one in present.rollouts}
+    for rollout in document.rollouts:
+        name = f"{rollout.deployment} on {rollout.to}"
+        found = there.get((rollout.deployment, rollout.to))
+        brings = None if found is None else (f"{found.model}@{found.version}", found.variant)
+        if found is None or brings != (_normal(rollout.model), rollout.variant):
+            before = None if found is None else _brought(found)
+            yield Change(Act.CREATE, "rollout", name, before, _plain(rollout))
+            continue
+        yield from _differing(rollout, found, name)
+
+
+def _differing(rollout: Rollout, found: PresentRollout, name: str) -> Iterator[Change]:
+    """It brought the same model on other terms, or ended badly."""
+    wanted = _terms(rollout.policy, continuous=rollout.continuous)
+    has = _terms(found.policy, continuous=found.continuous)
+    if wanted != has:
+        remark = f"rollout {found.id} began on other terms, which stay; a new one takes them: edgeops rollout create"
+        yield Change(Act.DIFFERS, "rollout", name, has, wanted, remark)
+    if found.state in {"failed", "aborted", "denied", "rolled-back", "rolling-back", "finished-with-regressions"}:
+        remark = f"rollout {found.id} is {found.state}; begin another: edgeops rollout create"
+        yield Change(Act.DIFFERS, "rollout", name, {"state": found.state}, {"state": "finished"}, remark)
+
+
+def _terms(values: Mapping[str, Any], *, continuous: bool) -> dict[str, Any]:
+    policy, _ = read_terms(values)
+    return {"policy": msgspec.to_builtins(policy), "continuous": continuous}
+
+
+def _compared(noun: str, name: str, before: object, after: object) -> Iterator[Change]:
+    if before is None:
+        yield Change(Act.CREATE, noun, name, None, _plain(after))
+    elif _plain(before) != _plain(after):
+        yield Change(Act.CHANGE, noun, name, _plain(before), _plain(after))
+
+
+def _plain(value: object) -> dict[str, Any]:
+    found = msgspec.to_builtins(value)
+    assert isinstance(found, dict), "every thing of a fleet file has fields"
+    return found
+
+
+def _normal(reference: str) -> str:
+    model, version = split_reference(reference)
+    return f"{model}@{version}"
+
+
+def _brought(found: PresentRollout) -> dict[str, Any]:
+    return {"model": f"{found.model}@{found.version}", "variant": found.variant, "rollout": found.id}
+
+
+def _pin_name(device: str, deployment: str | None) -> str:
+    return device if deployment is None else f"{device}/{deployment}"

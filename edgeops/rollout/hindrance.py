@@ -1,0 +1,300 @@
+"""Why a deployment of a device does not turn to another model now: every cause, the one that decides first.
+
+There is an answer for whatever state a rollout and the device's part in it are in; "nothing holds it, it runs what it
+should" is one. It decides nothing that happens: it reads the same values as the engine and says what they mean.
+"""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from datetime import datetime
+from enum import StrEnum
+
+from edgeops.protocol.messages import Reason, UpdateState
+from edgeops.rollout.installation import InstallationState
+from edgeops.rollout.pins import Pin
+from edgeops.rollout.rollout import RolloutState
+
+
+class Cause(StrEnum):
+    """What holds a deployment."""
+
+    #: Nothing: it runs what it should.
+    NONE = "none"
+    #: Nobody says what it should run.
+    UNWANTED = "unwanted"
+    #: The device has left the fleet.
+    REMOVED = "removed"
+    #: Nothing is believed of the device until a person looked.
+    QUARANTINE = "quarantine"
+    #: A person keeps it on another model.
+    PIN = "pin"
+    #: The model does not fit the device.
+    INCOMPATIBLE = "incompatible"
+    #: Nobody in the fleet is asked for anything.
+    FREEZE = "freeze"
+    #: The rollout was not submitted.
+    DRAFT = "draft"
+    #: The rollout waits for an approver.
+    APPROVAL = "approval"
+    #: The rollout begins later.
+    SCHEDULE = "schedule"
+    #: The rollout waits for a person.
+    PAUSE = "pause"
+    #: The rollout takes its model back.
+    ROLLING_BACK = "rolling-back"
+    #: The rollout has ended and asks nobody.
+    ROLLOUT_ENDED = "rollout-ended"
+    #: The wave before has not passed its health gate.
+    HEALTH_GATE = "health-gate"
+    #: Held back as control until the last bake ends.
+    CONTROL = "control"
+    #: It has the model; its wave shows itself before the health gate.
+    BAKE = "bake"
+    #: The device is not connected.
+    SILENCE = "silence"
+    #: It ended badly, and is asked again after a pause.
+    RETRY_PAUSE = "retry-pause"
+    #: As many devices as the policy allows are at it.
+    MAX_IN_FLIGHT = "max-in-flight"
+    #: As many devices were asked in the last minute as the policy allows.
+    RATE = "rate"
+    #: Nothing: it is asked next.
+    TURN = "turn"
+    #: The device waits for its maintenance window.
+    WINDOW = "window"
+    #: The owner of the device holds it.
+    HELD = "held"
+    #: The device was asked, and works on it.
+    DEVICE = "device"
+    #: The device tried the model and did not keep it.
+    ENDED_BADLY = "ended-badly"
+    #: It runs something else than it should.
+    DIFFERS = "differs"
+
+
+@dataclass(frozen=True, slots=True)
+class Hindrance:
+    """One cause."""
+
+    cause: Cause
+    #: For people.
+    words: str
+    #: When it ends by itself; None = that is not known.
+    until: datetime | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Part:
+    """The newest part of the deployment in a rollout. Moments are on the service clock."""
+
+    rollout_id: str
+    rollout_state: RolloutState
+    #: Why the rollout stands where it stands.
+    rollout_reason: str = ""
+    #: Not before this, by the clock on the wall.
+    starts_at: datetime | None = None
+    state: InstallationState
+    #: Why it stands where it stands.
+    detail: str = ""
+    digest: str
+    #: Its wave, the present one, and how many there are.
+    wave: int = 0
+    present_wave: int = 0
+    waves: int = 1
+    control: bool = False
+    #: What the present wave has shown and still must, in words.
+    gate: str = ""
+    not_before: datetime | None = None
+    #: Devices that are at it, and how many may be.
+    in_flight: int = 0
+    max_in_flight: int | None = None
+    #: Devices that were asked in the last minute, and how many may be.
+    asked_lately: int = 0
+    rate_per_minute: int | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Situation:
+    """One deployment of one device."""
+
+    deployment: str
+    removed: bool = False
+    quarantined: bool = False
+    online: bool = True
+    last_seen_at: datetime | None = None
+    #: What it runs, and what it should run, by digest; None = no model, nobody says.
+    active: str | None = None
+    desired: str | None = None
+    #: What it said of its update last.
+    told: UpdateState = UpdateState.IDLE
+    reason: Reason = Reason.NONE
+    detail: str = ""
+    #: Those that are in the way of the model of `part`.
+    pin: Pin | None = None
+    misfits: tuple[str, ...] = ()
+    #: Who froze the fleet and why; empty = nobody did.
+    freeze: str = ""
+    part: Part | None = None
+
+
+_PENDING = "pending"
+_ASKED = frozenset({"offered", "installing"})
+_BAD = frozenset({"failed", "rejected", "rolled-back", "inconclusive", "timed-out"})
+#: Devices that were not asked yet still may be.
+_ASKING = frozenset({"running", "finished", "finished-with-regressions", "live"})
+#: A device that has the model may still lose it again, or make its wave wait.
+_BAKING = frozenset({"running", "paused", "rolling-back", "live"})
+_NOT_BEGUN = {
+    "draft": (Cause.DRAFT, "is a draft; submit it"),
+    "awaiting-approval": (Cause.APPROVAL, "waits for an approver, who approves or denies it"),
+    "scheduled": (Cause.SCHEDULE, "begins later"),
+    "paused": (Cause.PAUSE, "is paused; a person resumes, advances, retries or aborts it"),
+    "rolling-back": (Cause.ROLLING_BACK, "takes its model back and asks nobody"),
+}
+
+
+def hindrances(situation: Situation, now: datetime) -> tuple[Hindrance, ...]:
+    """Everything that holds the deployment now, the cause that decides first; never empty."""
+    if situation.removed:
+        return (Hindrance(Cause.REMOVED, "the device was removed from the fleet; it comes back by enrolling again"),)
+    if situation.part is None:
+        return tuple(_settled(situation))
+    return tuple(_of_part(situation, situation.part, now))
+
+
+def _of_part(situation: Situation, part: Part, now: datetime) -> Iterator[Hindrance]:
+    if part.state == _PENDING:
+        held = tuple(_pending(situation, part, now))
+        yield from held or (Hindrance(Cause.TURN, f"rollout {part.rollout_id} asks it next"),)
+    elif part.state in _ASKED:
+        yield from _asked(situation, part)
+    elif part.state == "committed" and part.rollout_state in _BAKING and situation.active == part.digest:
+        yield from _bakes(situation, part)
+    else:
+        if part.state in _BAD:
+            yield _ended_badly(part)
+        yield from _settled(situation)
+
+
+# -- not asked yet -----------------------------------------------------------------------
+
+
+def _pending(situation: Situation, part: Part, now: datetime) -> Iterator[Hindrance]:
+    yield from _distrusted(situation)
+    if situation.pin is not None:
+        yield Hindrance(Cause.PIN, str(situation.pin), situation.pin.until)
+    if situation.misfits:
+        yield Hindrance(Cause.INCOMPATIBLE, f"the model does not fit: {'; '.join(situation.misfits)}")
+    if situation.freeze:
+        yield Hindrance(Cause.FREEZE, f"the fleet is frozen: {situation.freeze}")
+    if part.rollout_state not in _ASKING:
+        yield _not_asking(part)
+    elif part.wave > part.present_wave:
+        yield _not_reached(part)
+    yield from _silent(situation)
+    if part.not_before is not None and now < part.not_before:
+        words = f"asked again after a pause: {part.detail or 'its last attempt ended badly'}"
+        yield Hindrance(Cause.RETRY_PAUSE, words, part.not_before)
+    yield from _crowded(part)
+
+
+def _not_asking(part: Part) -> Hindrance:
+    reason = f": {part.rollout_reason}" if part.rollout_reason else ""
+    cause, words = _NOT_BEGUN.get(part.rollout_state, (Cause.ROLLOUT_ENDED, f"is {part.rollout_state} and asks nobody"))
+    until = part.starts_at if cause is Cause.SCHEDULE else None
+    return Hindrance(cause, f"rollout {part.rollout_id} {words}{reason}", until)
+
+
+def _not_reached(part: Part) -> Hindrance:
+    place = f"it is in wave {part.wave + 1} of {part.waves} of rollout {part.rollout_id}"
+    gate = f"wave {part.present_wave + 1} has not passed its health gate: {part.gate or 'it has shown nothing yet'}"
+    if part.control:
+        return Hindrance(Cause.CONTROL, f"held back as control until the last bake ends; {place}; {gate}")
+    return Hindrance(Cause.HEALTH_GATE, f"{place}; {gate}")
+
+
+def _crowded(part: Part) -> Iterator[Hindrance]:
+    if part.max_in_flight is not None and part.in_flight >= part.max_in_flight:
+        words = f"{part.in_flight} devices are at it, {part.max_in_flight} may be (max_in_flight)"
+        yield Hindrance(Cause.MAX_IN_FLIGHT, words)
+    if part.rate_per_minute is not None and part.asked_lately >= part.rate_per_minute:
+        words = f"{part.asked_lately} devices were asked in the last minute, {part.rate_per_minute} may be"
+        yield Hindrance(Cause.RATE, f"{words} (rate_per_minute)")
+
+
+# -- asked -------------------------------------------------------------------------------
+
+
+def _asked(situation: Situation, part: Part) -> Iterator[Hindrance]:
+    yield from _distrusted(situation)
+    waits = _waits(situation)
+    yield from waits
+    yield from _silent(situation)
+    if not waits:
+        at = "heard nothing of it yet" if situation.told is UpdateState.IDLE else f"it is {situation.told}"
+        detail = f": {situation.detail}" if situation.detail else ""
+        yield Hindrance(Cause.DEVICE, f"rollout {part.rollout_id} asked it; {at}{detail}")
+
+
+def _waits(situation: Situation) -> tuple[Hindrance, ...]:
+    """What the device itself says it waits for."""
+    detail = f": {situation.detail}" if situation.detail else ""
+    if situation.reason is Reason.WINDOW:
+        return (Hindrance(Cause.WINDOW, f"the device waits for its maintenance window{detail}"),)
+    if situation.reason is Reason.HELD:
+        return (Hindrance(Cause.HELD, f"the owner of the device holds it{detail}"),)
+    return ()
+
+
+# -- has it, or had it -------------------------------------------------------------------
+
+
+def _bakes(situation: Situation, part: Part) -> Iterator[Hindrance]:
+    yield from _distrusted(situation)
+    words = f"it runs the model; wave {part.wave + 1} of rollout {part.rollout_id} must show itself"
+    if part.rollout_state == "paused":
+        yield _not_asking(part)
+    yield Hindrance(Cause.BAKE, f"{words}: {part.gate or 'it has shown nothing yet'}")
+    yield from _silent(situation)
+
+
+def _ended_badly(part: Part) -> Hindrance:
+    detail = f": {part.detail}" if part.detail else ""
+    return Hindrance(Cause.ENDED_BADLY, f"in rollout {part.rollout_id} it ended {part.state}{detail}")
+
+
+def _settled(situation: Situation) -> Iterator[Hindrance]:
+    """No rollout is at it: does it run what it should?"""
+    if situation.desired is None:
+        runs = "it runs no model" if situation.active is None else f"it runs {_short(situation.active)}"
+        yield Hindrance(Cause.UNWANTED, f"{runs}, and nobody says that it should run another")
+        return
+    if situation.active == situation.desired:
+        yield Hindrance(Cause.NONE, f"nothing holds it: it runs what it should, {_short(situation.desired)}")
+        return
+    yield from _distrusted(situation)
+    yield from _waits(situation)
+    yield from _silent(situation)
+    runs = "no model" if situation.active is None else _short(situation.active)
+    detail = f"; it is {situation.told}: {situation.detail}" if situation.detail else ""
+    yield Hindrance(Cause.DIFFERS, f"it runs {runs} and should run {_short(situation.desired)}{detail}")
+
+
+# -- the device --------------------------------------------------------------------------
+
+
+def _distrusted(situation: Situation) -> Iterator[Hindrance]:
+    if situation.quarantined:
+        words = "nothing is believed of the device: two spoke in its name; look for the other, then release it"
+        yield Hindrance(Cause.QUARANTINE, words)
+
+
+def _silent(situation: Situation) -> Iterator[Hindrance]:
+    if not situation.online:
+        seen = situation.last_seen_at
+        since = "it was never heard" if seen is None else f"it was last heard at {seen:%Y-%m-%d %H:%M:%S} UTC"
+        yield Hindrance(Cause.SILENCE, f"the device is offline; {since}")
+
+
+def _short(digest: str) -> str:
+    return digest[: len("sha256:") + 12]

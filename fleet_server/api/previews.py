@@ -1,0 +1,78 @@
+"""Previews of rollouts: the same plan as the creation's, told and not kept."""
+
+from collections.abc import Collection, Mapping
+
+from fastapi import APIRouter
+
+from edgeops.api.shapes import FieldProblem, Placement, PlannedWave, RolloutPreview, RolloutRequest
+from edgeops.rollout import targeting
+from fleet_server.api.callers import VIEWER
+from fleet_server.api.pages import Ordinal, PagingOf
+from fleet_server.api.server import ServerOf
+from fleet_server.rollout_plans import Order, plan_rollout
+
+#: Not of the class `Act`: nothing is done, so that a repetition needs no memory.
+router = APIRouter(prefix="/rollouts", tags=["rollouts"])
+
+
+@router.post("/preview", dependencies=[VIEWER])
+def preview_rollout(server: ServerOf, paging: PagingOf, wanted: RolloutRequest) -> RolloutPreview:
+    """What a rollout would do if it were created now: every device that it means, its wave, and why it is left out.
+
+    Nothing is kept; each part is computed anew.
+    """
+    with server.database.read() as connection:
+        planned = plan_rollout(connection, order_of(wanted, created_by=""), server.now())
+    plan = planned.plan
+    waves = plan.wave_of()
+    held_back = {one.id for wave in plan.waves if wave.control for one in wave.devices}
+    after = paging.after(Ordinal)
+    start = 0 if after is None else after + 1
+    part = paging.page(
+        tuple(enumerate(plan.placements))[start : start + paging.wanted],
+        key=lambda row: row[0],
+        shape=lambda row: _placement(row[1], waves, held_back),
+    )
+    return RolloutPreview(
+        matched=len(plan.placements),
+        asked=sum(one.is_in for one in plan.placements),
+        totals=plan.totals(),
+        waves=tuple(
+            PlannedWave(position=number, size=len(wave.devices), selector=wave.selector, control=wave.control)
+            for number, wave in enumerate(plan.waves)
+        ),
+        problems=tuple(FieldProblem(pointer=one.pointer, detail=one.detail) for one in planned.objections),
+        items=part.items,
+        next=part.next,
+    )
+
+
+def order_of(wanted: RolloutRequest, *, created_by: str) -> Order:
+    """What is asked for, as it is planned and created."""
+    return Order(
+        model=wanted.model,
+        version=wanted.version,
+        variant=wanted.variant,
+        deployment=wanted.deployment,
+        selector=wanted.to,
+        waves=wanted.waves,
+        intent=wanted.intent,
+        created_by=created_by,
+        policy=wanted.policy,
+        continuous=wanted.continuous,
+        draft=wanted.draft,
+        needs_approval=wanted.needs_approval,
+        starts_at=wanted.starts_at,
+    )
+
+
+def _placement(one: targeting.Placement, waves: Mapping[str, int], held_back: Collection[str]) -> Placement:
+    return Placement(
+        device_id=one.device.id,
+        name=one.device.name,
+        online=one.device.online,
+        standing=one.standing,
+        reason=one.reason,
+        wave=waves.get(one.device.id),
+        control=one.device.id in held_back,
+    )

@@ -1,0 +1,189 @@
+"""Which devices a rollout may ask, how many are at it, and what is due: the engine's questions about installations.
+
+Each costs as much as it answers, not as many devices as there are. It decides nothing and changes what was decided
+elsewhere.
+"""
+
+from collections.abc import Mapping
+from datetime import datetime, timedelta
+
+from sqlalchemy import ColumnElement, Connection, func, or_, select, update
+
+from edgeops.protocol.messages import Presence
+from edgeops.rollout import installation as machine
+from edgeops.rollout.installation import Deadlines, InstallationState
+from edgeops.rollout.rollout import ASKING
+from fleet_server.db import pins
+from fleet_server.db.identifiers import new_id
+from fleet_server.db.rollouts import Installation, Rollout, count, installations_in
+from fleet_server.db.tables import devices, installations, rollouts
+
+_ALONE = (InstallationState.PENDING, *machine.IN_FLIGHT, InstallationState.COMMITTED)
+
+
+def next_devices(
+    connection: Connection,
+    rollout: Rollout,
+    *,
+    clock: datetime,
+    now: datetime,
+    limit: int,
+    device_id: str | None = None,
+) -> tuple[Installation, ...]:
+    """Installations that may be offered now, of this wave or an earlier one, their device online; or of one device.
+
+    No pin is in the way. This is the one place that says who may be asked. `clock` is the service clock.
+    """
+    query = (
+        select(installations)
+        .join(devices, devices.c.id == installations.c.device_id)
+        .where(
+            installations.c.rollout_id == rollout.id,
+            installations.c.wave <= rollout.wave,
+            installations.c.state == InstallationState.PENDING,
+            or_(installations.c.not_before.is_(None), installations.c.not_before <= clock),
+            devices.c.presence == Presence.ONLINE,
+            devices.c.removed_at.is_(None),
+            devices.c.quarantined.is_(False),
+            ~pins.forbid(now),
+        )
+        .order_by(installations.c.wave, installations.c.id)
+        .limit(limit)
+    )
+    if device_id is not None:
+        query = query.where(installations.c.device_id == device_id)
+    return installations_in(connection, query)
+
+
+def pending_on(connection: Connection, device_id: str, *, now: datetime) -> tuple[Installation, ...]:
+    """What one device was not asked yet and may be asked now: no pin is in the way."""
+    query = select(installations).where(
+        installations.c.device_id == device_id,
+        installations.c.state == InstallationState.PENDING,
+        ~pins.forbid(now),
+    )
+    return installations_in(connection, query.order_by(installations.c.id))
+
+
+def awaited(connection: Connection, *, limit: int) -> tuple[str, ...]:
+    """Rollouts that wait for no wave any more and have a device that is online and was not asked, for some reason."""
+    query = (
+        select(installations.c.rollout_id)
+        .join(devices, devices.c.id == installations.c.device_id)
+        .join(rollouts, rollouts.c.id == installations.c.rollout_id)
+        .where(
+            installations.c.state == InstallationState.PENDING,
+            devices.c.presence == Presence.ONLINE,
+            rollouts.c.state.in_(list(ASKING)),
+        )
+        .distinct()
+        .limit(limit)
+    )
+    return tuple(connection.execute(query).scalars())
+
+
+def in_flight(connection: Connection, rollout_id: str) -> int:
+    """How many devices are at it."""
+    query = (
+        select(func.count())
+        .select_from(installations)
+        .where(installations.c.rollout_id == rollout_id, installations.c.state.in_(list(machine.IN_FLIGHT)))
+    )
+    return connection.execute(query).scalar_one()
+
+
+def offered_since(connection: Connection, rollout_id: str, since: datetime) -> int:
+    """How many devices were asked after `since`, by the clock of this machine."""
+    query = (
+        select(func.count())
+        .select_from(installations)
+        .where(installations.c.rollout_id == rollout_id, installations.c.offered_at > since)
+    )
+    return connection.execute(query).scalar_one()
+
+
+# -- deadlines ---------------------------------------------------------------------------------
+
+
+def due(connection: Connection, *, clock: datetime, limit: int) -> tuple[Installation, ...]:
+    """Installations of which something is due, the longest overdue first; those that ended otherwise have no date."""
+    query = select(installations).where(installations.c.deadline_at <= clock, installations.c.state.in_(list(_ALONE)))
+    return installations_in(connection, query.order_by(installations.c.deadline_at).limit(limit))
+
+
+def put_off(connection: Connection, installation: Installation, deadlines: Deadlines) -> None:
+    """Set when something is due; what people see does not change."""
+    connection.execute(
+        update(installations)
+        .where(installations.c.id == installation.id)
+        .values(asked_at=deadlines.asked_at, ends_by=deadlines.ends_by, deadline_at=deadlines.next)
+    )
+
+
+# -- asked again, and taken back -----------------------------------------------------------------
+
+
+def ask_again(
+    connection: Connection,
+    before: Installation,
+    *,
+    attempt: int,
+    not_before: datetime | None,
+    deadline_at: datetime | None,
+    now: datetime,
+) -> str:
+    """A new row for a device that is asked once more: a device never tries one installation twice."""
+    # One microsecond later than any that the same device got in this transaction.
+    row = {
+        "id": new_id("install", now + timedelta(microseconds=attempt)),
+        "rollout_id": before.rollout_id,
+        "wave": before.wave,
+        "device_id": before.device_id,
+        "deployment": before.deployment,
+        "digest": before.digest,
+        "state": InstallationState.PENDING,
+        "attempt": attempt,
+        "not_before": not_before,
+        "deadline_at": deadline_at,
+        "updated_at": now,
+    }
+    connection.execute(installations.insert().values(row))
+    counted: Mapping[str, int] = dict.fromkeys(machine.counted(InstallationState.PENDING, again=attempt > 1), 1)
+    count(connection, before, counted)
+    return str(row["id"])
+
+
+def ended_badly(connection: Connection, rollout_id: str, *, limit: int) -> tuple[Installation, ...]:
+    """Installations that ended badly and were not asked again."""
+    query = select(installations).where(
+        installations.c.rollout_id == rollout_id, installations.c.state.in_(list(machine.BAD))
+    )
+    return installations_in(connection, query.order_by(installations.c.id).limit(limit))
+
+
+def holders(connection: Connection, rollout_id: str, *, limit: int) -> tuple[Installation, ...]:
+    """Installations whose device has the model, or is still wanted to have it."""
+    states = [*machine.HOLDING, InstallationState.REGRESSED]
+    query = select(installations).where(installations.c.rollout_id == rollout_id, installations.c.state.in_(states))
+    return installations_in(connection, query.order_by(installations.c.id).limit(limit))
+
+
+def unheard(connection: Connection, rollout_id: str) -> int:
+    """Devices the model was taken back from and that were not heard to run another one yet."""
+    query = select(func.count()).select_from(installations).where(_unheard(), installations.c.rollout_id == rollout_id)
+    return connection.execute(query).scalar_one()
+
+
+def unheard_on(connection: Connection, device_id: str) -> tuple[Installation, ...]:
+    """What was taken back from one device that has not told yet that it runs another one."""
+    query = select(installations).where(_unheard(), installations.c.device_id == device_id)
+    return installations_in(connection, query.order_by(installations.c.id))
+
+
+def hear_back(connection: Connection, installation: Installation, now: datetime) -> None:
+    """The device runs another model again."""
+    connection.execute(update(installations).where(installations.c.id == installation.id).values(finished_at=now))
+
+
+def _unheard() -> ColumnElement[bool]:
+    return (installations.c.state == InstallationState.ROLLED_BACK) & installations.c.finished_at.is_(None)

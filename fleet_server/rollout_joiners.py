@@ -1,0 +1,43 @@
+"""Devices that join the fleet while a continuous rollout goes on: those that match and may be asked are added to it.
+
+The newest one that means a device gets it. Whom a selector means is decided in `edgeops.rollout.selector`.
+"""
+
+from datetime import datetime
+
+from edgeops.errors import InputError
+from edgeops.rollout.rollout import RolloutState
+from edgeops.rollout.selector import matches, parse_selector, resolve
+from edgeops.rollout.targeting import Offer, place
+from fleet_server.db import groups, models, pins, rollouts
+from fleet_server.db.candidates import candidate_of
+from fleet_server.db.database import Connection
+from fleet_server.db.devices import Device
+from fleet_server.db.rollouts import Rollout
+
+_GOING = (RolloutState.RUNNING, RolloutState.PAUSED, RolloutState.LIVE)
+
+
+def join_live(connection: Connection, device: Device, now: datetime) -> None:
+    """Add a device that told its state to the continuous rollouts that concern it."""
+    going = [one for one in rollouts.in_states(connection, _GOING) if one.continuous]
+    served: set[str] = set()
+    for rollout in reversed(going):
+        if rollout.deployment in served or rollouts.newest_of(connection, device.id, rollout.deployment) >= rollout.id:
+            continue
+        if _concerns(connection, rollout, device, now):
+            served.add(rollout.deployment)
+            last = rollouts.wave_count(connection, rollout.id) - 1
+            rollouts.join(connection, rollout, device.id, wave=last, now=now)
+
+
+def _concerns(connection: Connection, rollout: Rollout, device: Device, now: datetime) -> bool:
+    one = candidate_of(device, pins=pins.of(connection, device.id))
+    try:
+        selector = resolve(parse_selector(rollout.selector), groups.selectors(connection))
+    except InputError:
+        return False  # a group that it names is gone
+    artifact = models.artifact_by_digest(connection, rollout.digest)
+    assert artifact is not None, "a rollout's artifact stays known"
+    offer = Offer(rollout.deployment, rollout.digest, artifact.describe())
+    return matches(selector, one) and place(one, offer, now).is_in

@@ -1,0 +1,115 @@
+"""`edgeops apply` with the sample file of the docs: once it changes, twice it does not."""
+
+import json
+from pathlib import Path
+
+import pytest
+
+from edgeops.api.roles import Role
+from edgeops.cli.app import run
+from edgeops.protocol.messages import DeploymentState, DeviceFacts, Presence, Reported, UpdateState
+from fleet_server.db import devices, models
+from tests.unit.engine_rig import DESCRIPTOR, digest_of, target_of
+from tests.unit.run_rows import add_run
+
+SAMPLE = Path(__file__).resolve().parents[2] / "docs/fleet.yaml"
+
+
+@pytest.fixture(scope="module")
+def fleet(rig):
+    """The fleet of the sample: two named pumps and one in the lab."""
+    facts = DeviceFacts(
+        arch="aarch64", runtime="litert", runtime_version="2.3", python="3.11", memory_bytes=1 << 30, disk_free_bytes=1
+    )
+    for device_id, site in (("pump-1-0a1b", "plant"), ("pump-2-77fe", "plant"), ("pump-3-1234", "lab")):
+        rig.enrol_device(device_id, labels={"site": site})
+        with rig.database.write() as connection:
+            deployments = (DeploymentState(deployment="pump1", state=UpdateState.IDLE),)
+            reported = Reported(desired_epoch=0, desired_revision=0, facts=facts, deployments=deployments)
+            devices.set_reported(connection, device_id, reported, now=rig.now)
+            devices.set_presence(connection, device_id, presence=Presence.ONLINE, session_counter=1, now=rig.now)
+    with rig.database.write() as connection:
+        add_run(connection, "pump-state", rig.now)
+        models.add_version(connection, "pump-state", 1, task="classification", run_id="run-1", now=rig.now)
+        artifact = models.Artifact(
+            digest=digest_of(1), model="pump-state", version=1, variant="int8", size_bytes=1, tflite_bytes=1,
+            target=target_of(1), descriptor=DESCRIPTOR, created_at=rig.now, published_at=None, withdrawn_at=None,
+        )  # fmt: skip
+        models.add_artifact(connection, artifact)
+        models.mark_published(connection, artifact, rig.now, target=artifact.target)
+    return rig
+
+
+@pytest.fixture
+def apply(fleet, capsys, monkeypatch):
+    monkeypatch.setenv("EDGEOPS_URL", fleet.url)
+    monkeypatch.setenv("EDGEOPS_TOKEN", fleet.tokens[Role.OPERATOR])
+
+    def call(file, *options):
+        code = run(["apply", str(file), *options])
+        written = capsys.readouterr()
+        return code, written.out, written.err
+
+    return call
+
+
+def test_the_sample_is_applied_once_and_a_second_time_changes_nothing(fleet, apply):
+    client = fleet.client(Role.OPERATOR)
+    code, out, _ = apply(SAMPLE, "--dry-run")
+    assert code == 0
+    assert [line for line in out.splitlines() if not line.startswith(" ")] == [
+        "+ group canaries", "+ group pair", "+ pin pump-2-77fe/pump1", "~ retraining pump-state",
+        "+ rollout pump1 on not group=pair",
+    ]  # fmt: skip
+    assert list(client.groups.every()) == []
+    assert apply(SAMPLE)[0] == 2  # nobody can be asked
+    code, _, err = apply(SAMPLE, "--yes")
+    assert code == 0
+    assert "group canaries made" in err
+    assert client.groups.get("canaries").members == ("pump-3-1234",)
+    assert client.retraining_policy("pump-state").labels == 40
+    (rollout,) = client.rollouts()
+    assert (rollout.selector, rollout.policy["max_in_flight"]) == ("not group=pair", 20)
+    code, out, err = apply(SAMPLE, "--yes", "--prune")
+    assert (code, out) == (0, "")
+    assert "nothing to change" in err
+    assert json.loads(apply(SAMPLE, "--json")[1]) == {"changes": [], "applied": False}
+    assert len(list(client.rollouts())) == 1
+
+
+def test_what_drifts_is_shown_as_a_diff_and_put_right(fleet, apply, tmp_path):
+    client = fleet.client(Role.OPERATOR)
+    file = tmp_path / "fleet.yaml"
+    file.write_text("groups:\n  lab: site=lab\n")
+    apply(file, "--yes")
+    client.groups.put("lab", selector="all")
+    client.groups.put("other", selector="all")
+    code, out, _ = apply(file, "--yes")
+    assert code == 0
+    assert out.splitlines() == ["~ group lab", "    - selector: all", "    + selector: site=lab"]
+    assert client.groups.get("lab").selector == "site=lab"
+    for rollout in client.rollouts():
+        client.abort_rollout(rollout.id)  # what an open rollout names is not removed
+    document = json.loads(apply(file, "--yes", "--prune", "--json")[1])
+    assert document["applied"]
+    assert ("remove", "group", "other") in [(one["act"], one["noun"], one["name"]) for one in document["changes"]]
+
+
+def test_a_file_that_cannot_be_used_is_refused_with_line_and_pointer_and_changes_nothing(fleet, apply, tmp_path):
+    file = tmp_path / "fleet.yaml"
+    file.write_text("groups:\n  fine: all\n  canaries: hal=3\n")
+    code, _, err = apply(file, "--yes")
+    assert code == 1
+    assert f"{file}:3: #/groups/canaries/selector: not a selector" in err
+    assert "fine" not in [one.name for one in fleet.client(Role.VIEWER).groups.every()]
+    assert "cannot read" in apply(tmp_path / "none.yaml")[2]
+    file.write_bytes(b"\xff\xfe")
+    assert "no UTF-8 text" in apply(file)[2]
+
+
+def test_a_pin_to_an_artifact_that_is_not_there_is_refused(apply, tmp_path):
+    file = tmp_path / "fleet.yaml"
+    file.write_text("pins: [{device: pump-1-0a1b, to: pump-state@1, variant: float32}]\n")
+    code, _, err = apply(file, "--yes")
+    assert code == 1
+    assert "pump-state@1 has no variant 'float32'" in err

@@ -1,0 +1,1 @@
+"""Models that do not behave: see `tests.models.bad`."""

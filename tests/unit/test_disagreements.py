@@ -1,0 +1,229 @@
+"""Where the new and the old model of a wave disagree, people are asked who is right, and what they say counts."""
+
+from datetime import timedelta
+
+import numpy as np
+import pytest
+
+from edgeops.learning.labels import Given, LabelSource
+from edgeops.protocol.messages import Command, decode
+from edgeops.protocol.topics import DownKind
+from edgeops.rollout.health.asking import asked_of, wanted_labels
+from edgeops.rollout.policy import HealthPolicy, Policy
+from edgeops.rollout.verdict import Healthy, Undecided, Unhealthy
+from fleet_server import gathering
+from fleet_server.artifacts import Artifacts
+from fleet_server.blobs import Blobs
+from fleet_server.db import disagreements, jobs, label_queue, nominations, outbox, rollouts, samples
+from fleet_server.disagreements import Disagreements
+from fleet_server.labelling import take_labels
+from fleet_server.rollout_health import health_of, labels_of
+from tests.golden.tiny import LABELS, tiny_rows
+from tests.unit.drift_rig import DEPLOYMENT, digest
+from tests.unit.evidence_rig import NEW, EvidenceRig, pairs
+
+POLICY = Policy(
+    bake=timedelta(seconds=30), health=HealthPolicy(min_rows=100, labels=40), shadow_share=1.0, shadow_cpu=1.0
+)
+
+
+class Rig(EvidenceRig):
+    """A canary that baked long enough on 1,000 pairs of which a tenth differ."""
+
+    def __init__(self, folder):
+        super().__init__(folder)
+        self.id = self.roll_out(policy=POLICY)
+        self.wait(10)
+        self.commit("edge-00")
+        for _ in range(20):
+            self.window("edge-00", NEW, rows=50, paired=pairs(50, differ=5))
+        self.gather()
+        self.asking = Disagreements(self.database, Artifacts(Blobs(self.drift.config)))
+        self.given = 0
+
+    def turn(self, seconds=2):
+        self.wait(seconds)
+        return self.asking.run_once(self.now)
+
+    def commands(self):
+        with self.database.read() as connection:
+            letters = [one for one in outbox.waiting(connection, limit=1_000) if one.kind is DownKind.COMMAND]
+        return [(one.device_id, decode(one.body, Command)) for one in letters]
+
+    def answer(self, *, count=None):
+        """The device answers what it was asked last: green, where the old model says red."""
+        _, command = self.commands()[-1]
+        count = command.request.count if count is None else count
+        rows, _ = tiny_rows(count, seed=self.given + 1)
+        new = [
+            samples.SampleRow(
+                id=f"sample-{self.given + number}", device_id="edge-00", deployment=DEPLOYMENT, digest=digest(NEW),
+                nomination=command.command, input_id=str(self.given + number), answered_at=self.now,
+                received_at=self.now, readings=row.astype("<f4").tobytes(), answer=1.0, confidence=0.6,
+                shadow_answer=0.0, weight=1.0, by_chance=False,
+            )
+            for number, row in enumerate(rows)
+        ]  # fmt: skip
+        self.given += count
+        with self.database.write_telemetry() as connection:
+            samples.add(connection, new)
+        with self.database.write() as connection:
+            nominations.answered(connection, command.command, part=0, last=True, samples=count, detail="", now=self.now)
+
+    def queue(self):
+        with self.database.read() as connection:
+            return label_queue.page(connection, "tiny", limit=1_000)
+
+    def label(self, label, *, count=1_000):
+        given = [Given(one.sample_id, label) for one in self.queue()[:count]]
+        take_labels(self.database, given, source=LabelSource.PERSON, author="ann", now=self.now)
+
+    def health(self):
+        with self.database.read() as connection:
+            return health_of(connection, self.rollout(self.id), rollouts.get_wave(connection, self.id, 0), self.now)
+
+
+@pytest.fixture
+def rig(tmp_path):
+    rig = Rig(tmp_path)
+    yield rig
+    rig.close()
+
+
+def test_a_wave_that_cannot_be_judged_without_labels_asks_its_devices_for_disagreements(rig):
+    assert isinstance(rig.health(), Undecided)
+    rig.turn()
+    [(device, command)] = rig.commands()
+    request = command.request
+    assert (device, request.digest, request.deployment) == ("edge-00", digest(NEW), DEPLOYMENT)
+    assert (request.disagreements, request.random_share, request.count) == (True, 0.0, 40)
+
+
+def test_it_asks_once_while_an_answer_can_still_come(rig):
+    for _ in range(5):
+        rig.turn()
+    assert len(rig.commands()) == 1
+
+
+def test_what_devices_name_is_queued_for_the_rollout_with_what_both_models_said(rig):
+    rig.turn()
+    rig.answer()
+    assert rig.turn() == 40
+    one = rig.queue()[0]
+    assert (one.asker, one.new_answer, one.old_answer, one.by_chance) == (rig.id, "green", "red", False)
+    assert [item.position for item in rig.queue()] == list(range(40))
+
+
+def test_no_more_are_sent_than_the_policy_says_however_often_devices_are_asked(rig):
+    rig.turn()
+    rig.answer(count=30)
+    rig.turn()
+    rig.turn(seconds=15)
+    assert [command.request.count for _, command in rig.commands()] == [40, 10]
+    rig.answer(count=30)
+    for _ in range(3):
+        rig.turn(seconds=15)
+    assert len(rig.queue()) == 40
+    assert len(rig.commands()) == 2
+
+
+def test_an_input_that_two_nominations_name_is_asked_for_once(rig):
+    rig.turn()
+    rig.answer(count=20)
+    rig.turn()
+    rig.given = 0
+    rig.turn(seconds=15)
+    rig.answer(count=20)
+    rig.turn()
+    assert len({(one.device_id, one.input_id) for one in rig.queue()}) == len(rig.queue()) == 20
+
+
+def test_labels_that_say_the_old_model_was_right_stop_the_new_one(rig):
+    rig.turn()
+    rig.answer()
+    rig.turn()
+    rig.label("red")
+    health = rig.health()
+    assert isinstance(health, Unhealthy), health.words
+    assert "of 40 labels there 0 say that the new one is right, 40 the old one" in health.words
+
+
+def test_labels_that_say_the_new_model_was_right_let_it_pass(rig):
+    rig.turn()
+    rig.answer()
+    rig.turn()
+    rig.label("green")
+    assert isinstance(rig.health(), Healthy), rig.health().words
+
+
+def test_each_label_is_counted_for_who_was_right_and_what_waits_is_told(rig):
+    rig.turn()
+    rig.answer()
+    rig.turn()
+    rig.label("green", count=5)
+    rig.label("red", count=7)
+    rig.label("blue", count=2)
+    with rig.database.read() as connection:
+        labels = labels_of(connection, rig.id)
+    assert (labels.new_right, labels.old_right, labels.neither, labels.waiting) == (5, 7, 2, 26)
+
+
+def test_nothing_is_asked_of_a_rollout_without_labels_in_its_policy(tmp_path):
+    rig = Rig(tmp_path / "own")
+    with rig.database.write() as connection:
+        connection.exec_driver_sql("""UPDATE rollouts SET policy = CAST('{"health": {"labels": 0}}' AS BLOB)""")
+    rig.turn()
+    assert rig.commands() == []
+    rig.close()
+
+
+def test_what_a_rollout_still_asks_for_is_dropped_with_its_end(rig):
+    rig.turn()
+    rig.answer()
+    rig.turn()
+    rig.label("green", count=3)
+    with rig.database.write() as connection:
+        connection.exec_driver_sql("UPDATE rollouts SET state = 'aborted'")
+    rig.turn()
+    assert rig.queue() == ()
+    with rig.database.read() as connection:
+        assert disagreements.sent(connection, rig.id) == 3
+
+
+def test_disagreements_may_be_learnt_from_and_never_judge(rig):
+    rig.turn()
+    rig.answer()
+    rig.turn()
+    rig.label("green", count=3)
+    request = jobs.Retrain(retraining="r", model="tiny", digest=digest(NEW), deployment=DEPLOYMENT)
+    bought = gathering.bought(rig.database, request)
+    assert len(bought) == 3
+    assert not any(one.may_judge for one in bought)
+
+
+# -- how many, of whom ------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("policy", "seen", "sent", "wanted"), [(40, 100, 0, 40), (40, 10, 0, 10), (40, 100, 39, 1), (40, 10, 30, 0)]
+)
+def test_as_many_are_wanted_as_were_seen_and_the_policy_pays_for(policy, seen, sent, wanted):
+    assert wanted_labels(policy=policy, seen=seen, sent=sent) == wanted
+
+
+def test_each_disagreement_has_the_same_chance_whichever_device_it_happened_on():
+    random = np.random.default_rng(1)
+    drawn = [asked_of({"a": 90, "b": 10, "c": 0}, 50, random) for _ in range(400)]
+    assert all(sum(one.values()) == 50 and "c" not in one for one in drawn)
+    assert np.mean([one.get("b", 0) for one in drawn]) == pytest.approx(5, abs=0.5)
+
+
+def test_nobody_is_asked_where_nothing_is_wanted_or_nobody_disagreed():
+    random = np.random.default_rng(1)
+    assert asked_of({"a": 5}, 0, random) == {}
+    assert asked_of({"a": 0}, 5, random) == {}
+    assert asked_of({}, 5, random) == {}
+
+
+def test_the_classes_are_those_of_the_tiny_model():
+    assert LABELS == ("red", "green", "blue")

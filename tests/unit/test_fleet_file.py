@@ -1,0 +1,259 @@
+"""A fleet in a file: what it says, and what has to change until it is so."""
+
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
+
+import msgspec
+import pytest
+
+from edgeops import limits
+from edgeops.errors import InputError
+from edgeops.fleet_file.document import Document, Group, Pin, Rollout, read_document, split_reference
+from edgeops.fleet_file.plan import Act, Present, PresentPin, PresentRollout, plan
+from edgeops.fleet_file.source import read_source
+from edgeops.learning.triggers import Mode, RetrainPolicy
+from edgeops.rollout.policy import Policy
+
+DIGEST = "sha256:" + "1" * 64
+
+
+def read(text):
+    return read_document(read_source(text, name="fleet.yaml"))
+
+
+def refused(text):
+    with pytest.raises(InputError) as caught:
+        read(text)
+    return str(caught.value)
+
+
+# -- reading
+
+
+def test_a_file_is_read():
+    document = read(
+        """
+groups:
+  canaries: site=lab
+  pair: [pump-1, pump-2]
+  named: {selector: online}
+pins:
+  - {device: pump-1, to: gas@2, reason: audit, until: 2026-12-01}
+  - {device: pump-2, deployment: gas}
+retraining:
+  gas: {mode: off, cooldown: P2D}
+rollouts:
+  - {model: gas@2, deployment: gas, to: group=canaries, waves: [1, 100%], policy: {retries: 2}}
+""".replace("[1, 100%]", "['1', 100%]")
+    )
+    assert document == Document(
+        groups={
+            "canaries": Group(selector="site=lab"),
+            "pair": Group(devices=("pump-1", "pump-2")),
+            "named": Group(selector="online"),
+        },
+        pins=(
+            Pin(device="pump-1", to="gas@2", reason="audit", until=datetime(2026, 12, 1, tzinfo=UTC)),
+            Pin(device="pump-2", deployment="gas"),
+        ),
+        retraining={"gas": RetrainPolicy(mode=Mode.OFF, cooldown=timedelta(days=2))},
+        rollouts=(Rollout(model="gas@2", deployment="gas", to="group=canaries", policy={"retries": 2}),),
+    )
+
+
+@pytest.mark.parametrize("text", ["", "# nothing\n", "{}"])
+def test_an_empty_file_speaks_of_nothing(text):
+    assert read(text) == Document()
+
+
+def test_a_section_without_entries_is_there_and_one_that_is_left_out_is_not():
+    assert read("groups:\n").groups == {}
+    assert read("pins: []\n").pins == ()
+    assert read("pins: []\n").groups is None
+
+
+def test_a_moment_is_utc_unless_it_says_otherwise():
+    (pin,) = read("pins: [{device: pump-1, until: 2026-12-01T10:00:00}]").pins
+    assert pin.until == datetime(2026, 12, 1, 10, tzinfo=UTC)
+    (pin,) = read("pins: [{device: pump-1, until: 2026-12-01T10:00:00+02:00}]").pins
+    assert pin.until == datetime(2026, 12, 1, 8, tzinfo=UTC)
+
+
+def test_everything_that_is_wrong_is_told_with_its_line_and_pointer():
+    told = refused("""groups:
+  canaries: hal=3
+  both: {selector: all, devices: [pump-1]}
+  none: {}
+  nested: group=canaries
+pin: []
+rollouts:
+  - model: gas
+    deployment: G
+  - model: gas@1
+    deployment: gas
+    waves: ["half"]
+    policy: {retrys: 1, health: {min_rows: 0}}
+    two: 2
+  - deployment: gas
+""").splitlines()
+    assert [line.split(": ")[:2] for line in told] == [
+        ["fleet.yaml:6", "#/pin"],
+        ["fleet.yaml:2", "#/groups/canaries/selector"],
+        ["fleet.yaml:3", "#/groups/both"],
+        ["fleet.yaml:4", "#/groups/none"],
+        ["fleet.yaml:5", "#/groups/nested/selector"],
+        ["fleet.yaml:9", "#/rollouts/0/deployment"],
+        ["fleet.yaml:14", "#/rollouts/1/two"],
+        ["fleet.yaml:15", "#/rollouts/2"],
+    ]
+    assert "did you mean pins?" in told[0]
+    assert told[-1].endswith("model is missing")
+
+
+def test_terms_of_a_rollout_are_judged_with_their_lines():
+    told = refused("""rollouts:
+  - model: gas@x
+    deployment: gas
+    to: hal=3
+    waves:
+      - "1"
+      - half
+    policy:
+      health:
+        min_rows: 0
+""").splitlines()
+    assert [line.split(": ")[:2] for line in told] == [
+        ["fleet.yaml:2", "#/rollouts/0/model"],
+        ["fleet.yaml:4", "#/rollouts/0/to"],
+        ["fleet.yaml:7", "#/rollouts/0/waves/1"],
+        ["fleet.yaml:10", "#/rollouts/0/policy/health/min_rows"],
+    ]
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        ("groups: [", "fleet.yaml:1: not YAML"),
+        ("a: 1\n b: 2\n", "fleet.yaml:2: not YAML"),
+        ("groups:\n  a: all\n  a: online\n", "fleet.yaml:3: 'a' stands here twice"),
+        ("a: &x all\nb: *x\n", "fleet.yaml:2: an alias"),
+        ("--- {}\n--- {}\n", "not YAML"),
+        ("- 1\n", "fleet.yaml:1: #: a fleet file is a table of groups, pins, retraining, rollouts"),
+        ("groups: all\n", "#/groups: is a table"),
+        ("pins: {}\n", "#/pins: is a list"),
+        ("pins: [3]\n", "#/pins/0: is a table of values"),
+        ("pins: [{device: pump-1, to: gas}]\n", "#/pins/0/to: 'gas' is not MODEL@VERSION"),
+        ("retraining: {gas: {mode: never}}\n", "#/retraining/gas: not a retraining policy"),
+        ("retraining: {gas: 3}\n", "#/retraining/gas: not a retraining policy"),
+        ("pins: [{device: pump-1}, {device: pump-1}]\n", "#/pins/1: says again what entry 1 says: pump-1"),
+        ("[1]: 2\n", "a key that is no text"),
+        ("a: \x00\n", "not YAML"),
+    ],
+)
+def test_what_is_no_fleet_file_is_refused(text, words):
+    assert words in refused(text)
+
+
+def test_a_file_has_a_bound(monkeypatch):
+    monkeypatch.setattr(limits, "MAX_FLEET_FILE_BYTES", 10)
+    assert "larger than 10 bytes" in refused("# 345678901")
+    assert read("# 34567890") == Document()
+
+
+@pytest.mark.parametrize("text", ["gas", "gas@", "gas@x", "gas@0", "gas@1234567890", "@"])
+def test_what_is_no_reference_is_refused(text):
+    with pytest.raises(InputError, match="not MODEL@VERSION"):
+        split_reference(text)
+
+
+# -- comparing
+
+DOCUMENT = Document(
+    groups={"canaries": Group(selector="online"), "pair": Group(devices=("pump-1", "pump-2"))},
+    pins=(Pin(device="pump-1", to="gas@2", reason="audit"), Pin(device="pump-2", deployment="gas")),
+    retraining={"gas": RetrainPolicy(labels=40)},
+    rollouts=(Rollout(model="gas@2", deployment="gas", to="group=canaries", policy={"retries": 2}),),
+)
+THERE = Present(
+    groups={"canaries": Group(selector="online"), "pair": Group(devices=("pump-1", "pump-2"))},
+    pins=(
+        PresentPin(device="pump-1", deployment=None, digest=DIGEST, reason="audit", until=None),
+        PresentPin(device="pump-2", deployment="gas", digest=None, reason="", until=None),
+    ),
+    retraining={"gas": RetrainPolicy(labels=40)},
+    rollouts=(
+        PresentRollout(
+            id="rollout-1", state="running", model="gas", version=2, variant="int8", deployment="gas",
+            to="group=canaries", policy=msgspec.to_builtins(Policy(retries=2)),
+        ),
+    ),
+    digests={("gas@2", "int8"): DIGEST},
+)  # fmt: skip
+NOTHING = Present(retraining={"gas": RetrainPolicy()}, digests=THERE.digests)
+
+
+def acts(document=DOCUMENT, present=THERE, *, prune=False):
+    return [(one.act, one.noun, one.name) for one in plan(document, present, prune=prune)]
+
+
+def test_a_fleet_that_is_as_its_file_says_needs_no_change():
+    assert acts() == []
+    assert acts(prune=True) == []
+
+
+def test_a_fresh_fleet_gets_everything_groups_before_the_rollouts_that_name_them():
+    assert acts(present=NOTHING) == [
+        (Act.CREATE, "group", "canaries"), (Act.CREATE, "group", "pair"), (Act.CREATE, "pin", "pump-1"),
+        (Act.CREATE, "pin", "pump-2/gas"), (Act.CHANGE, "retraining", "gas"),
+        (Act.CREATE, "rollout", "gas on group=canaries"),
+    ]  # fmt: skip
+
+
+def test_what_drifted_is_changed_back():
+    pins = (replace(THERE.pins[0], reason="other"), THERE.pins[1])
+    present = replace(
+        THERE, groups=THERE.groups | {"pair": Group(devices=("pump-1",))}, pins=pins,
+        retraining={"gas": RetrainPolicy(labels=41)},
+    )  # fmt: skip
+    changes = plan(DOCUMENT, present, prune=False)
+    assert [(one.act, one.noun, one.name) for one in changes] == [
+        (Act.CHANGE, "group", "pair"), (Act.CHANGE, "pin", "pump-1"), (Act.CHANGE, "retraining", "gas"),
+    ]  # fmt: skip
+    assert changes[0].before["devices"] != changes[0].after["devices"]
+
+
+def test_only_pruning_removes_and_only_in_sections_that_the_file_has():
+    extra = PresentPin(device="pump-9", deployment=None, digest=None, reason="", until=None)
+    present = replace(THERE, groups=THERE.groups | {"old": Group(selector="all")}, pins=(*THERE.pins, extra))
+    assert acts(present=present) == []
+    assert acts(present=present, prune=True) == [(Act.REMOVE, "pin", "pump-9"), (Act.REMOVE, "group", "old")]
+    assert acts(Document(), present, prune=True) == []
+
+
+@pytest.mark.parametrize("changes", [{"version": 1}, {"model": "gas2"}, {"variant": "float32"}, {"to": "all"}])
+def test_a_rollout_of_another_model_is_begun(changes):
+    present = replace(THERE, rollouts=(replace(THERE.rollouts[0], **changes),))
+    assert acts(present=present) == [(Act.CREATE, "rollout", "gas on group=canaries")]
+
+
+def test_a_version_may_be_written_with_zeros():
+    document = replace(DOCUMENT, rollouts=(msgspec.structs.replace(DOCUMENT.rollouts[0], model="gas@002"),))
+    assert acts(document) == []
+
+
+def test_a_rollout_on_other_terms_is_told_and_not_touched():
+    present = replace(THERE, rollouts=(replace(THERE.rollouts[0], policy={}),))
+    (change,) = plan(DOCUMENT, present, prune=True)
+    assert change.act is Act.DIFFERS
+    assert "rollout-1 began on other terms, which stay" in change.remark
+    present = replace(THERE, rollouts=(replace(THERE.rollouts[0], continuous=True),))
+    assert acts(present=present) == [(Act.DIFFERS, "rollout", "gas on group=canaries")]
+
+
+@pytest.mark.parametrize(
+    ("state", "differs"),
+    [("running", False), ("finished", False), ("paused", False), ("failed", True), ("aborted", True), ("denied", True)],
+)
+def test_a_rollout_that_ended_badly_is_told_and_not_begun_again(state, differs):
+    present = replace(THERE, rollouts=(replace(THERE.rollouts[0], state=state),))
+    assert [one.act for one in plan(DOCUMENT, present, prune=False)] == [Act.DIFFERS] * differs
