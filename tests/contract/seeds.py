@@ -66,6 +66,19 @@ class SeededRig(LoopRig):
             ("GET", "/models/{name}/drift"): lambda: {"path": MODEL, "query": {}},
             ("POST", "/rollouts"): lambda: {"headers": {}, "body": self._order()},
             ("POST", "/rollouts/{rollout_id}/abort"): lambda: {"path": {"rollout_id": self._rollout()}, "headers": {}},
+            ("PUT", "/devices/{device_id}/pin"): lambda: {
+                "path": {"device_id": DEVICES[0]},
+                "body": {"reason": "kept"},
+            },
+            ("DELETE", "/devices/{device_id}/pin"): lambda: {"path": {"device_id": self._pinned()}, "query": {}},
+            ("POST", "/devices/{device_id}/labels"): lambda: {
+                "path": {"device_id": DEVICES[0]},
+                "body": {"set": {"site": secrets.token_hex(4)}},
+            },
+            ("PUT", "/groups/{name}"): lambda: {"path": {"name": "pumps"}, "headers": {}, "body": {"selector": "all"}},
+            ("DELETE", "/groups/{name}"): lambda: {"path": {"name": self._group()}, "headers": {}},
+            ("GET", "/groups/{name}"): lambda: {"path": {"name": self._group("pumps")}},
+            ("POST", "/rollouts/preview"): lambda: {"body": self._order()},
             ("POST", "/webhooks"): lambda: {"body": self._receiver()},
             ("DELETE", "/webhooks/{webhook_id}"): lambda: {"path": {"webhook_id": self._webhook()}},
             ("GET", "/samples/{sample_id}"): lambda: {"path": {"sample_id": self.sample[0]}},
@@ -96,6 +109,16 @@ class SeededRig(LoopRig):
             with self.database.write() as connection:
                 devices.quarantine(connection, device_id, reason="two sessions", now=self.now)
         return device_id
+
+    def _pinned(self):
+        device_id = self._device()
+        self.request("PUT", f"/api/v1/devices/{device_id}/pin", role=Role.ADMIN, json={}).raise_for_status()
+        return device_id
+
+    def _group(self, name="spare"):
+        answer = self.request("PUT", f"/api/v1/groups/{name}", role=Role.ADMIN, json={"selector": "all"})
+        answer.raise_for_status()
+        return name
 
     def _webhook(self):
         return self.second.webhooks.add(**self._receiver()).id

@@ -10,10 +10,18 @@ from tests.contract.seeds import SeededRig
 from tests.contract.test_access_matrix import LEAST_ROLE
 
 #: A question that only takes long; and what devices say of themselves through an operator's program.
-NO_DECISION = {("POST", "/api/v1/models/{name}/drift/check"), ("POST", "/api/v1/models/{name}/feedback")}
+NO_DECISION = {
+    ("POST", "/api/v1/rollouts/preview"),
+    ("POST", "/api/v1/models/{name}/drift/check"),
+    ("POST", "/api/v1/models/{name}/feedback"),
+}
 #: A change that is published already changes nothing (test_key_changes_audit), and no CA signs where there is no TLS
 #: (test_key_ca).
-ELSEWHERE = {("POST", "/api/v1/keys/changes"), ("POST", "/api/v1/authorities/switch")}
+ELSEWHERE = {
+    ("POST", "/api/v1/keys/changes"),
+    ("POST", "/api/v1/authorities/switch"),
+    ("POST", "/api/v1/incidents/{incident_id}/close"),
+}
 CHANGES = sorted(key for key in LEAST_ROLE if key[0] != "GET" and key not in NO_DECISION | ELSEWHERE)
 
 
@@ -49,9 +57,9 @@ def test_a_change_is_told_with_who_made_it(rig, method, path):
 
 
 def test_what_only_asks_adds_nothing(rig):
+    reads = [path for (method, path), role in LEAST_ROLE.items() if method == "GET" and role is not None]
+    known = [(path, rig.seed("GET", path).get("path", {})) for path in reads if "stream" not in path]
     before = entries(rig)
-    for (method, path), role in LEAST_ROLE.items():
-        if method == "GET" and role is not None and "stream" not in path:
-            seeds = rig.seed(method, path).get("path", {})
-            rig.request(method, re.sub(r"\{([a-z_]+)\}", lambda one: str(seeds[one[1]]), path), role=Role.ADMIN)  # noqa: B023 - called at once
+    for path, values in known:
+        rig.request("GET", re.sub(r"\{([a-z_]+)\}", lambda one: str(values.get(one[1], 1)), path), role=Role.ADMIN)  # noqa: B023 - called at once
     assert entries(rig) == before
