@@ -91,7 +91,7 @@ def pause_after(attempts: int, *, jitter: float) -> timedelta | None:
     """How long to wait after so many attempts in vain; None = it is dead. `jitter` is between 0 and 1."""
     if attempts >= limits.WEBHOOK_ATTEMPTS:
         return None
-    full = min(limits.WEBHOOK_RETRY_MIN * 3 ** (attempts - 1), limits.WEBHOOK_RETRY_MAX)
+    full: timedelta = min(limits.WEBHOOK_RETRY_MIN * int(3 ** (attempts - 1)), limits.WEBHOOK_RETRY_MAX)
     return full * (0.5 + jitter / 2)
 
 
