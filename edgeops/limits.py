@@ -310,6 +310,17 @@ IDEMPOTENCY_KEYS_PER_TOKEN = 1_000
 REQUEST_TRIES = 3
 REQUEST_RETRY_WITHIN = timedelta(minutes=1)
 
+#: Webhooks: receivers, kinds that one names, how long one may take to answer, attempts and the pauses between them (a
+#: day in all), and how long it is told what came of a message.
+MAX_WEBHOOKS = 32
+MAX_WEBHOOK_KINDS = 32
+WEBHOOK_INTERVAL = timedelta(milliseconds=500)
+WEBHOOK_TIMEOUT = timedelta(seconds=10)
+WEBHOOK_ATTEMPTS = 16
+WEBHOOK_RETRY_MIN = timedelta(seconds=5)
+WEBHOOK_RETRY_MAX = timedelta(hours=3)
+DELIVERY_LIFE = timedelta(days=7)
+
 #: A backup tells how far it is after so many blobs.
 BACKUP_NEWS_EVERY = 100
 #: For so long `edgeops devices list` says that this server came out of a backup.

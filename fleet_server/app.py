@@ -50,6 +50,7 @@ from fleet_server.api import (
     tokens,
     transport,
     tuf,
+    webhooks,
 )
 from fleet_server.api.bodies import FORM_OVERHEAD_BYTES, BodyLimit
 from fleet_server.api.feed import EventFeed
@@ -88,6 +89,7 @@ _NOUNS = (
     retraining,
     samples,
     jobs,
+    webhooks,
     previews,
     rollouts,
     freeze,

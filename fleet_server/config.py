@@ -141,6 +141,16 @@ class ServerConfig:
         return self.keys / f"fleet-{epoch}.pem"
 
     @property
+    def webhook_secret(self) -> Path:
+        """What the keys that sign webhooks are derived from."""
+        return self.keys / "webhooks.secret"
+
+    @property
+    def webhook_hosts(self) -> Path:
+        """The hosts that webhooks may go to; written by the owner of this folder alone."""
+        return self.data / "webhooks.allow"
+
+    @property
     def admin_token(self) -> Path:
         """The token that `init` made for the owner of this folder."""
         return self.keys / "admin.token"

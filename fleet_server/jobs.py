@@ -19,6 +19,7 @@ from fleet_server.artifacts import Artifacts
 from fleet_server.blobs import Blobs
 from fleet_server.certificates import Certificates
 from fleet_server.config import ServerConfig
+from fleet_server.courier import Courier
 from fleet_server.db.database import Database
 from fleet_server.db.news import News, Polling, Watch
 from fleet_server.db.retention import drop_old
@@ -82,6 +83,7 @@ def _serve(config: ServerConfig, database: Database, stop: threading.Event, *, w
         _thread("retraining", Retrainer(database, blobs).run_once, _RETRAINING_INTERVAL, stop, news=database.news),
         _thread("freshness", freshness.keep, _FRESHNESS_INTERVAL, stop),
         _thread("certificates", Certificates(config).keep_fresh, _CERTIFICATE_INTERVAL, stop),
+        _thread("webhooks", Courier(config, database).run_once, limits.WEBHOOK_INTERVAL, stop),
         _thread("listing", Listing(config, database).follow, _LISTING_INTERVAL, stop),
         _thread("retention", lambda now: drop_old(database, now, stop), limits.RETENTION_INTERVAL, stop),
     ]

@@ -18,6 +18,7 @@ import httpx
 from edgeops import limits
 from edgeops.api import shapes
 from edgeops.api.auditing import AuditCalls
+from edgeops.api.hooks import WebhookCalls
 from edgeops.api.roles import Role
 from edgeops.api.targets import Groups, Pins
 from edgeops.api.wire import Wire
@@ -68,6 +69,11 @@ class Client:
     def audit(self) -> AuditCalls:
         """The audit trail."""
         return AuditCalls(self._wire)
+
+    @property
+    def webhooks(self) -> WebhookCalls:
+        """Who else is told what happens."""
+        return WebhookCalls(self._wire)
 
     @property
     def url(self) -> str:

@@ -31,6 +31,7 @@ from edgeops.cli import (
     token,
     train,
     up,
+    webhook,
     why,
 )
 from edgeops.cli.output import printable
@@ -66,6 +67,7 @@ app.add_typer(job.app, name="job")
 app.add_typer(key.app, name="key")
 app.add_typer(token.app, name="token")
 app.add_typer(audit.app, name="audit")
+app.add_typer(webhook.app, name="webhook")
 app.command("backup")(backup.backup)
 app.command("restore")(backup.restore)
 

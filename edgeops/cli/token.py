@@ -20,7 +20,7 @@ def create(
     client: Client,
     name: Annotated[str, typer.Argument(help="Who or what will use it.")],
     *,
-    role: Annotated[Role, typer.Option(help="See docs/security.md, Roles.")] = Role.VIEWER,
+    role: Annotated[Role, typer.Option(help="What each may do: docs/api.md.")] = Role.VIEWER,
     as_json: AsJson = False,
 ) -> None:
     """Make a token; it is shown this once."""

@@ -9,17 +9,18 @@ from fastapi.concurrency import run_in_threadpool
 from starlette.datastructures import FormData, UploadFile
 
 from edgeops import limits
-from edgeops.api.shapes import Dataset, DatasetRequest, FieldProblem, Job, Page, Snapshot, Split, checked, shape_of
+from edgeops.api.shapes import Dataset, DatasetRequest, FieldProblem, Job, Page, Snapshot, Split, checked
 from edgeops.errors import ConflictError, NotFoundError
 from fleet_server.access import Identity
 from fleet_server.api.callers import VIEWER, Scientist
+from fleet_server.api.jobs import queue_job
 from fleet_server.api.once import Act, OnceOf
 from fleet_server.api.pages import PagingOf
 from fleet_server.api.problems import FieldError
 from fleet_server.api.server import Server, ServerOf
 from fleet_server.datasets import snapshot as snapshots
 from fleet_server.datasets import splits
-from fleet_server.db import datasets, jobs
+from fleet_server.db import datasets
 from fleet_server.db.jobs import ImportDataset
 
 router = APIRouter(prefix="/datasets", tags=["data"], route_class=Act)
@@ -136,10 +137,11 @@ def unknown_dataset(name: str) -> NotFoundError:
 
 
 def _queue_import(server: Server, caller: Identity, request: ImportDataset) -> Job:
-    with server.database.write() as connection:
+    # The write lock keeps the file from being cleared away meanwhile.
+    with server.database.together(), server.database.write():
         if not server.blobs.exists(request.upload):
             raise ConflictError("an import of the very same file ended this moment and cleared it away; send it again")
-        return shape_of(Job, jobs.queue(connection, request, created_by=caller.name, now=server.now()))
+        return queue_job(server, caller, request)
 
 
 def _fields(form: FormData) -> DatasetRequest:

@@ -8,11 +8,12 @@ from edgeops.api.shapes import CloseRequest, Incident, Page, shape_of
 from edgeops.errors import ConflictError, NotFoundError
 from fleet_server.api import pages
 from fleet_server.api.callers import VIEWER, Operator
+from fleet_server.api.once import Act
 from fleet_server.api.pages import PagingOf
 from fleet_server.api.server import Server, ServerOf
 from fleet_server.db import audit, incidents
 
-router = APIRouter(prefix="/incidents", tags=["devices"], dependencies=[VIEWER])
+router = APIRouter(prefix="/incidents", tags=["devices"], dependencies=[VIEWER], route_class=Act)
 
 
 @router.get("")

@@ -8,7 +8,7 @@ from fleet_server.access import Identity
 from fleet_server.api.callers import VIEWER
 from fleet_server.api.pages import PagingOf
 from fleet_server.api.server import Server, ServerOf
-from fleet_server.db import jobs
+from fleet_server.db import audit, jobs
 
 router = APIRouter(prefix="/jobs", tags=["jobs"], dependencies=[VIEWER])
 
@@ -33,5 +33,8 @@ def read_job(server: ServerOf, job_id: str) -> Job:
 
 def queue_job(server: Server, caller: Identity, request: jobs.Request) -> Job:
     """Put work into the queue in the caller's name."""
+    now = server.now()
     with server.database.write() as connection:
-        return shape_of(Job, jobs.queue(connection, request, created_by=caller.name, now=server.now()))
+        job = jobs.queue(connection, request, created_by=caller.name, now=now)
+        audit.append(connection, caller.name, "job.queued", job.id, {"kind": job.kind}, now)
+    return shape_of(Job, job)

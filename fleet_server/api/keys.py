@@ -11,7 +11,7 @@ from fleet_server.api.callers import VIEWER, Admin, Operator
 from fleet_server.api.once import Act, OnceOf
 from fleet_server.api.server import Server, ServerOf
 from fleet_server.config import ServerConfig
-from fleet_server.db import settings
+from fleet_server.db import audit, settings
 
 router = APIRouter(prefix="/keys", tags=["trust"], dependencies=[VIEWER], route_class=Act)
 
@@ -39,9 +39,13 @@ def read_today(server: ServerOf) -> SignedToday:
 
 
 @router.post("/next", status_code=201)
-def make_next_key(server: ServerOf, _caller: Admin, wanted: NextKeyRequest) -> NextKey:
+def make_next_key(server: ServerOf, caller: Admin, wanted: NextKeyRequest) -> NextKey:
     """Make a key of this server that a change shall trust; one that was made before and never trusted is forgotten."""
-    public, epoch = key_changes.next_key(server.config, server.database, wanted.role, wanted.model)
+    # In one transaction, which a repetition of the same request waits for.
+    with server.database.together(), server.database.write() as connection:
+        public, epoch = key_changes.next_key(server.config, server.database, wanted.role, wanted.model)
+        data = {"role": wanted.role, "model": wanted.model}
+        audit.append(connection, caller.name, "key.prepared", public.key_id, data, server.now())
     return NextKey(role=wanted.role, public_hex=public.hex, epoch=epoch)
 
 

@@ -29,7 +29,7 @@ from fleet_server.api.pages import Ordinal, PagingOf
 from fleet_server.api.problems import FieldError
 from fleet_server.api.server import Server, ServerOf
 from fleet_server.artifacts import Artifacts
-from fleet_server.db import label_queue, labels, models, samples
+from fleet_server.db import audit, label_queue, labels, models, samples
 from fleet_server.db.label_queue import Item, ItemState
 from fleet_server.db.samples import Sample
 from fleet_server.labelling import Taken, take_feedback, take_labels
@@ -80,7 +80,7 @@ def add_labels(server: ServerOf, caller: Scientist, wanted: LabelsRequest) -> La
     """Say what samples are; the good labels are taken, each other one is named with its reason."""
     given = [Given(one.sample_id, one.label, one.remark) for one in wanted.labels]
     source = LabelSource(wanted.source)
-    return _taken(take_labels(server.database, given, source=source, author=caller.name, now=server.now()))
+    return _taken(_take(server, given, source=source, author=caller.name))
 
 
 @router.post("/labels/csv", response_model=LabelsTaken, openapi_extra=_CSV)
@@ -133,9 +133,21 @@ def _import(server: Server, author: str, content: bytes, model: str | None) -> L
     if len(given) > limits.MAX_LABELS_PER_REQUEST:
         detail = f"{len(given)} labels; at most {limits.MAX_LABELS_PER_REQUEST} at a time"
         raise FieldError(FieldProblem(pointer="#", detail=detail))
-    taken = take_labels(server.database, given, source=LabelSource.CSV, author=author, now=server.now(), model=model)
+    taken = _take(server, given, source=LabelSource.CSV, author=author, model=model)
     taken.refused = [*unreadable, *taken.refused]
     return _taken(taken)
+
+
+def _take(
+    server: Server, given: Sequence[Given], *, source: LabelSource, author: str, model: str | None = None
+) -> Taken:
+    now = server.now()
+    with server.database.together():
+        taken = take_labels(server.database, given, source=source, author=author, now=now, model=model)
+        with server.database.write() as connection:
+            data = {"accepted": taken.accepted, "refused": len(taken.refused), "model": model}
+            audit.append(connection, author, "labels.given", source, data, now)
+    return taken
 
 
 def _taken(taken: Taken) -> LabelsTaken:

@@ -7,12 +7,13 @@ from fastapi import APIRouter
 from edgeops.api.shapes import FieldProblem, Placement, PlannedWave, RolloutPreview, RolloutRequest
 from edgeops.rollout import targeting
 from fleet_server.api.callers import VIEWER
+from fleet_server.api.once import Act
 from fleet_server.api.pages import Ordinal, PagingOf
 from fleet_server.api.server import ServerOf
 from fleet_server.rollout_plans import Order, plan_rollout
 
 #: Not of the class `Act`: nothing is done, so that a repetition needs no memory.
-router = APIRouter(prefix="/rollouts", tags=["rollouts"])
+router = APIRouter(prefix="/rollouts", tags=["rollouts"], route_class=Act)
 
 
 @router.post("/preview", dependencies=[VIEWER])

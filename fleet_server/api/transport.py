@@ -36,9 +36,13 @@ def read_authorities(server: ServerOf) -> Authorities:
 
 
 @router.post("/authorities", status_code=201)
-def make_next_authority(server: ServerOf, _caller: Admin) -> Authority:
+def make_next_authority(server: ServerOf, caller: Admin) -> Authority:
     """Make a CA that a change shall list; one that was made before and never listed is forgotten."""
-    return _shape(certificates.prepare(server.config, server.now()))
+    now = server.now()
+    with server.database.write() as connection:
+        made = certificates.prepare(server.config, now)
+        audit.append(connection, caller.name, "ca.prepared", made.authority.fingerprint, {}, now)
+    return _shape(made)
 
 
 @router.post("/authorities/switch")

@@ -15,7 +15,7 @@ from typing import Any
 from sqlalchemy import Column, Connection, Table, delete, func, select, tuple_, union
 
 from edgeops import limits
-from fleet_server.db import samples, settings
+from fleet_server.db import idempotency, samples, settings
 from fleet_server.db.database import Database
 from fleet_server.db.tables import events, label_queue, labels, predictions, rollups, spools, windows
 
@@ -39,6 +39,7 @@ def drop_old(database: Database, now: datetime, stop: threading.Event | None = N
     """Drop everything that is beyond its bound, until `stop` is set; how many rows went."""
     stop = stop or threading.Event()
     dropped = _exhaust(drop_events, database.write, stop)
+    dropped += _exhaust(partial(idempotency.drop_expired, now=now), database.write, stop)
     for series in _SERIES:
         for device_id, deployment in _places(database, series.table):
             drop = partial(

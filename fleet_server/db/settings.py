@@ -15,6 +15,9 @@ LINK_SESSIONS = "link.sessions"
 #: Up to where the engine has taken in `events`.
 ENGINE_CURSOR = "engine.cursor"
 
+#: Up to where webhooks have taken over `events`.
+WEBHOOKS_CURSOR = "webhooks.cursor"
+
 _FIRST_EPOCH = 1
 
 

@@ -3,6 +3,8 @@
 import secrets
 from pathlib import Path
 
+import msgspec
+
 from edgeops.api.roles import Role
 from edgeops.protocol.keys import SigningKey
 from edgeops.protocol.messages import Intent
@@ -35,6 +37,8 @@ class SeededRig(LoopRig):
         self.retraining = self.operator.retrain("tiny", labels=3).id
         self.job = self.operator.train("tiny-rows", "tiny").id
         self.change = self._change()
+        self.config.webhook_hosts.write_text("hooks.example\n")
+        self.webhook = self._webhook()
 
     def seed(self, method, path):
         """Parameters and body of a good call, or None where any call that fits the document is one."""
@@ -43,6 +47,7 @@ class SeededRig(LoopRig):
             ("DELETE", "/devices/{device_id}"): lambda: {"path": {"device_id": self._device()}},
             ("POST", "/devices/{device_id}/release"): lambda: {"path": {"device_id": self._device(quarantined=True)}},
             ("DELETE", "/tokens/{token_id}"): lambda: {"path": {"token_id": self._token()}},
+            ("POST", "/tokens"): lambda: {"body": {"name": "spare", "role": "viewer"}},
             ("POST", "/keys/changes"): lambda: {"body": self.change},
             ("POST", "/keys/next"): lambda: {"body": {"role": "fleet"}},
             ("POST", "/datasets"): lambda: {"body": {"name": "pumps", "label": "y", "file": b"x,y\n1,a\n"}},
@@ -61,6 +66,21 @@ class SeededRig(LoopRig):
             ("GET", "/models/{name}/drift"): lambda: {"path": MODEL, "query": {}},
             ("POST", "/rollouts"): lambda: {"headers": {}, "body": self._order()},
             ("POST", "/rollouts/{rollout_id}/abort"): lambda: {"path": {"rollout_id": self._rollout()}, "headers": {}},
+            ("PUT", "/devices/{device_id}/pin"): lambda: {
+                "path": {"device_id": DEVICES[0]},
+                "body": {"reason": "kept"},
+            },
+            ("DELETE", "/devices/{device_id}/pin"): lambda: {"path": {"device_id": self._pinned()}, "query": {}},
+            ("POST", "/devices/{device_id}/labels"): lambda: {
+                "path": {"device_id": DEVICES[0]},
+                "body": {"set": {"site": secrets.token_hex(4)}},
+            },
+            ("PUT", "/groups/{name}"): lambda: {"path": {"name": "pumps"}, "headers": {}, "body": {"selector": "all"}},
+            ("DELETE", "/groups/{name}"): lambda: {"path": {"name": self._group()}, "headers": {}},
+            ("GET", "/groups/{name}"): lambda: {"path": {"name": self._group("pumps")}},
+            ("POST", "/rollouts/preview"): lambda: {"body": self._order()},
+            ("POST", "/webhooks"): lambda: {"body": self._receiver()},
+            ("DELETE", "/webhooks/{webhook_id}"): lambda: {"path": {"webhook_id": self._webhook()}},
             ("GET", "/samples/{sample_id}"): lambda: {"path": {"sample_id": self.sample[0]}},
             ("GET", "/jobs/{job_id}"): lambda: {"path": {"job_id": self.job}},
             ("GET", "/runs/{run_id}"): lambda: {"path": {"run_id": "run-1"}},
@@ -76,6 +96,7 @@ class SeededRig(LoopRig):
             "version": 1,
             "variant": "int8",
             "device_id": DEVICES[0],
+            "webhook_id": self.webhook,
             "rollout_id": "" if "{rollout_id}" not in path else self._rollout(),
         }
         return {"path": {name: value for name, value in known.items() if f"{{{name}}}" in path}, "query": {}}
@@ -88,6 +109,24 @@ class SeededRig(LoopRig):
             with self.database.write() as connection:
                 devices.quarantine(connection, device_id, reason="two sessions", now=self.now)
         return device_id
+
+    def _pinned(self):
+        device_id = self._device()
+        self.request("PUT", f"/api/v1/devices/{device_id}/pin", role=Role.ADMIN, json={}).raise_for_status()
+        return device_id
+
+    def _group(self, name="spare"):
+        answer = self.request("PUT", f"/api/v1/groups/{name}", role=Role.ADMIN, json={"selector": "all"})
+        answer.raise_for_status()
+        return name
+
+    def _webhook(self):
+        return self.second.webhooks.add(**self._receiver()).id
+
+    def _receiver(self):
+        for one in list(self.second.webhooks.list())[8:]:
+            self.second.webhooks.remove(one.id)
+        return {"url": "https://hooks.example/edgeops", "kinds": ["rollout."]}
 
     def _token(self):
         return self.second.create_token("spare", Role.VIEWER).id
@@ -119,6 +158,10 @@ class SeededRig(LoopRig):
         """For a device that runs nothing yet, so that it is left to ask."""
         device_id = f"fresh-{secrets.token_hex(6)}"
         self.fleet.enrol(device_id, version=2)
+        with self.database.write() as connection:
+            told = devices.get(connection, device_id).reported
+            facts = msgspec.structs.replace(told.facts, memory_bytes=1 << 30, disk_free_bytes=1 << 30)
+            devices.set_reported(connection, device_id, msgspec.structs.replace(told, facts=facts), now=self.now)
         return {"model": "tiny", "version": 1, "deployment": DEPLOYMENT, "to": f"id={device_id}"}
 
     def _rollout(self):

@@ -112,6 +112,12 @@ LEAST_ROLE = {
     ("POST", "/api/v1/tokens"): Role.ADMIN,
     ("DELETE", "/api/v1/tokens/{token_id}"): Role.ADMIN,
     ("POST", "/api/v1/authorities"): Role.ADMIN,
+    ("GET", "/api/v1/webhooks"): Role.ADMIN,
+    ("POST", "/api/v1/webhooks"): Role.ADMIN,
+    ("GET", "/api/v1/webhooks/{webhook_id}"): Role.ADMIN,
+    ("DELETE", "/api/v1/webhooks/{webhook_id}"): Role.ADMIN,
+    ("POST", "/api/v1/webhooks/{webhook_id}/test"): Role.ADMIN,
+    ("GET", "/api/v1/webhooks/{webhook_id}/deliveries"): Role.ADMIN,
     ("POST", "/api/v1/authorities/switch"): Role.ADMIN,
 }
 GUARDED = [(method, path, role) for (method, path), role in LEAST_ROLE.items() if role is not None]

@@ -22,6 +22,8 @@ LEAST_CALLS = 5_000
 LEAST_GOOD = 0.3
 CALLS = int(os.environ.get("EDGEOPS_SCHEMA_CALLS", "84"))
 #: Without end, and with a pass of a device instead of a token: they have tests of their own.
+#: Has an answer only where there is TLS.
+SELDOM_GOOD = {("POST", "/api/v1/authorities/switch")}
 LEFT_OUT = {("GET", "/api/v1/events/stream"), ("GET", "/blobs/{name}")}
 #: A value of the right shape may still be one that cannot be used, too much, or no longer the present one.
 CONFIG = {
@@ -57,7 +59,8 @@ class Caller:
         try:
             case.validate_response(answer, checks=self._checks, headers=self._headers)
         except (Exception, BaseExceptionGroup) as error:  # noqa: BLE001 - each is told in the end
-            self.failures[key] += [str(one)[:900] for one in getattr(error, "exceptions", [error])]
+            said = case.as_curl_command()
+            self.failures[key] += [f"{said}: {str(one)[:900]}" for one in getattr(error, "exceptions", [error])]
 
     def play(self, key, cases, *, count, grown):
         """So many calls that a strategy makes."""
@@ -100,6 +103,8 @@ def test_no_call_that_the_document_allows_or_forbids_breaks_it(rig):
     print(
         caller.calls.total(), "calls, least good:", sorted((round(share, 2), *key) for key, share in shares.items())[:9]
     )
-    assert not caller.failures, {key: (len(each), each[:2]) for key, each in caller.failures.items()}
-    assert {key: share for key, share in shares.items() if share < LEAST_GOOD} == {}
+    for key, each in caller.failures.items():
+        print(*key, len(each), each[0])
+    assert not caller.failures, sorted(caller.failures)
+    assert {key: share for key, share in shares.items() if share < LEAST_GOOD and key not in SELDOM_GOOD} == {}
     assert caller.calls.total() >= LEAST_CALLS

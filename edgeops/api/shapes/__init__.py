@@ -107,6 +107,7 @@ from edgeops.api.shapes.telemetry import (
     TelemetryWindow,
 )
 from edgeops.api.shapes.tokens import NewToken, Token, TokenRequest
+from edgeops.api.shapes.webhooks import Delivery, Webhook, WebhookRequest
 
 __all__ = [
     "ATTEMPTS",
@@ -125,6 +126,7 @@ __all__ = [
     "CloseRequest",
     "Dataset",
     "DatasetRequest",
+    "Delivery",
     "DeploymentReport",
     "DeploymentWhy",
     "DesiredDeployment",
@@ -213,6 +215,8 @@ __all__ = [
     "Version",
     "Wave",
     "WaveEvidence",
+    "Webhook",
+    "WebhookRequest",
     "Why",
     "WithdrawRequest",
     "checked",

@@ -7,6 +7,7 @@ is announced in `events` in the same transaction.
 from fleet_server.db.tables.incidents import incidents
 from fleet_server.db.tables.loop import findings, label_queue, labels, nominations, retrain_policies, retrainings
 from fleet_server.db.tables.models import aliases, artifacts, datasets, jobs, models, runs, snapshots, versions
+from fleet_server.db.tables.receivers import deliveries, webhooks
 from fleet_server.db.tables.records import marks, predictions, quarantine, rollups, samples, spools, windows
 from fleet_server.db.tables.rollouts import installations, rollouts, waves
 from fleet_server.db.tables.schema import control, telemetry
@@ -22,6 +23,7 @@ __all__ = [
     "broker_accounts",
     "control",
     "datasets",
+    "deliveries",
     "desired",
     "device_groups",
     "device_keys",
@@ -55,5 +57,6 @@ __all__ = [
     "telemetry",
     "versions",
     "waves",
+    "webhooks",
     "windows",
 ]

@@ -1,0 +1,124 @@
+"""Receivers of webhooks: who gets what, under which key.
+
+Which hosts there may be is a file of this machine's owner, and no token changes it: whoever stole one cannot make the
+server speak to a place of theirs. Messages are sent by `fleet_server.courier`.
+"""
+
+import secrets
+from datetime import datetime
+
+import msgspec
+
+from edgeops import limits
+from edgeops.digest import write_atomically
+from edgeops.errors import ConflictError, NotFoundError
+from edgeops.webhooks import check_url, key_of, parse_allowed, public_text
+from fleet_server.config import ServerConfig
+from fleet_server.db import audit, webhooks
+from fleet_server.db.database import Connection, Database
+from fleet_server.db.identifiers import new_id
+from fleet_server.db.webhooks import Delivery, DeliveryState, Webhook
+
+#: What a test is called; no event of the fleet is.
+TEST = "webhook.test"
+_SECRET_BYTES = 32
+
+
+def allowed_hosts(config: ServerConfig) -> tuple[str, ...]:
+    """What the owner's file lists; none without it."""
+    try:
+        return parse_allowed(config.webhook_hosts.read_text())
+    except FileNotFoundError:
+        return ()
+
+
+def signing_secret(config: ServerConfig, _lock: Connection) -> bytes:
+    """What every receiver's key is derived from, made when it is missing; the write lock keeps it from being two."""
+    try:
+        return config.webhook_secret.read_bytes()
+    except FileNotFoundError:
+        secret = secrets.token_bytes(_SECRET_BYTES)
+        write_atomically(config.webhook_secret, secret, mode=0o600)
+        return secret
+
+
+def public_key(config: ServerConfig, database: Database, webhook_id: str) -> str:
+    """What a receiver checks signatures with."""
+    with database.write() as connection:
+        return public_text(key_of(signing_secret(config, connection), webhook_id))
+
+
+def add(
+    config: ServerConfig, database: Database, url: str, kinds: list[str], *, added_by: str, now: datetime
+) -> Webhook:
+    """A new receiver, which gets what happens from now on.
+
+    Raises:
+        InputError: no receiver, or a host that is not listed.
+        ConflictError: there are as many as there may be.
+    """
+    check_url(url, allowed_hosts(config))
+    webhook = Webhook(id=new_id("webhook", now), url=url, kinds=kinds, created_by=added_by, created_at=now)
+    with database.write() as connection:
+        if len(webhooks.every(connection)) >= limits.MAX_WEBHOOKS:
+            raise ConflictError(f"there are {limits.MAX_WEBHOOKS} webhooks, which is the most; remove one first")
+        webhooks.add(connection, webhook)
+        audit.append(connection, added_by, "webhook.added", webhook.id, {"url": url, "kinds": kinds}, now)
+    return webhook
+
+
+def known(connection: Connection, webhook_id: str) -> Webhook:
+    """A receiver.
+
+    Raises:
+        NotFoundError: there is none of this id.
+    """
+    webhook = webhooks.get(connection, webhook_id)
+    if webhook is None:
+        raise NotFoundError(f"no webhook {webhook_id[:80]!r}; list them with: edgeops webhook list")
+    return webhook
+
+
+def remove(database: Database, webhook_id: str, *, removed_by: str, now: datetime) -> None:
+    """Tell a receiver nothing more, also not what was on its way.
+
+    Raises:
+        NotFoundError: there is none of this id.
+    """
+    with database.write() as connection:
+        url = known(connection, webhook_id).url
+        webhooks.remove(connection, webhook_id)
+        audit.append(connection, removed_by, "webhook.removed", webhook_id, {"url": url}, now)
+
+
+def test(database: Database, webhook_id: str, *, asked_by: str, now: datetime) -> Delivery:
+    """Put a message on its way that says nothing.
+
+    Raises:
+        NotFoundError: there is none of this id.
+    """
+    with database.write() as connection:
+        known(connection, webhook_id)
+        delivery = message(webhook_id, new_id("msg", now), TEST, {"asked_by": asked_by}, now, now)
+        webhooks.queue(connection, [delivery])
+        audit.append(connection, asked_by, "webhook.tested", webhook_id, {"delivery": delivery.id}, now)
+    return delivery
+
+
+def message(  # noqa: PLR0917 - in the order of a sentence: to whom, under which name, what, and when
+    webhook_id: str, delivery_id: str, kind: str, data: dict[str, object], at: datetime, now: datetime
+) -> Delivery:
+    """A message that waits; `at` is when it happened."""
+    body = msgspec.json.encode({"type": kind, "timestamp": at, "webhook": webhook_id, "data": data})
+    return Delivery(
+        id=delivery_id,
+        webhook_id=webhook_id,
+        kind=kind,
+        body=body,
+        state=DeliveryState.WAITING,
+        attempts=0,
+        next_at=now,
+        detail="",
+        created_at=now,
+        ended_at=None,
+    )

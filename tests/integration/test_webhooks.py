@@ -1,0 +1,205 @@
+"""Webhooks against a real receiver on loopback: signed, in order, retried, and nowhere that is not listed."""
+
+import base64
+import json
+import threading
+from datetime import timedelta
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+
+import pytest
+from cryptography.exceptions import InvalidSignature
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
+
+from edgeops import limits
+from edgeops.api.roles import Role
+from edgeops.errors import InputError
+from fleet_server.courier import Courier
+from fleet_server.db import events
+from fleet_server.db.events import EventKind
+from tests.contract.rig import ApiRig
+
+
+class Receiver:
+    """Keeps what it gets, and answers what `answers` says, 204 when that is used up."""
+
+    def __init__(self):
+        self.got, self.answers = [], []
+        outer = self
+
+        class Handler(BaseHTTPRequestHandler):
+            def do_POST(self):
+                body = self.rfile.read(int(self.headers["Content-Length"]))
+                outer.got.append((dict(self.headers), body))
+                status, headers = outer.answers.pop(0) if outer.answers else (204, {})
+                self.send_response(status)
+                for name, value in headers.items():
+                    self.send_header(name, value)
+                self.end_headers()
+
+            def log_message(self, *_):
+                pass
+
+        self._server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+        self.url = f"http://127.0.0.1:{self._server.server_port}/hook"
+        self._thread = threading.Thread(target=self._server.serve_forever, kwargs={"poll_interval": 0.02})
+        self._thread.start()
+
+    def close(self):
+        self._server.shutdown()
+        self._thread.join()
+        self._server.server_close()
+
+
+@pytest.fixture
+def rig(tmp_path):
+    rig = ApiRig(tmp_path)
+    rig.config.webhook_hosts.write_text("127.0.0.1  # a test\n")
+    yield rig
+    rig.close()
+
+
+@pytest.fixture
+def receiver():
+    receiver = Receiver()
+    yield receiver
+    receiver.close()
+
+
+@pytest.fixture
+def courier(rig):
+    courier = Courier(rig.config, rig.database)
+    courier.run_once(rig.now)
+    return courier
+
+
+def happen(rig, kind=EventKind.DEVICE_RELEASED, subject="pump-0001"):
+    with rig.database.write() as connection:
+        events.append(connection, kind, subject, {"why": "a test"}, rig.now)
+
+
+def states(rig, webhook):
+    return [(one.state, one.attempts) for one in rig.client().webhooks.deliveries(webhook.id)]
+
+
+def verify(public, headers, body):
+    """As a receiver does, with what `webhook add` printed."""
+    key = Ed25519PublicKey.from_public_bytes(base64.b64decode(public.removeprefix("whpk_")))
+    signed = f"{headers['webhook-id']}.{headers['webhook-timestamp']}.".encode() + body
+    key.verify(base64.b64decode(headers["webhook-signature"].removeprefix("v1a,")), signed)
+
+
+def test_a_receiver_gets_what_it_asked_for_signed_with_its_own_key(rig, receiver, courier):
+    webhook = rig.client().webhooks.add(receiver.url, ["device."])
+    other = rig.client().webhooks.add(receiver.url.replace("/hook", "/other"), ["rollout.changed"])
+    happen(rig)
+    happen(rig, EventKind.JOB_CHANGED, "job-1")
+    courier.run_once(rig.now)
+    ((headers, body),) = receiver.got
+    verify(webhook.public_key, headers, body)
+    with pytest.raises(InvalidSignature):
+        verify(other.public_key, headers, body)
+    told = json.loads(body)
+    assert (told["type"], told["webhook"], told["data"]["subject"]) == ("device.released", webhook.id, "pump-0001")
+    assert headers["webhook-timestamp"] == str(int(rig.now.timestamp()))
+    assert states(rig, webhook) == [("delivered", 1)]
+
+
+def test_what_happened_before_is_for_nobody_and_a_test_says_nothing(rig, receiver, courier):
+    happen(rig)
+    courier.run_once(rig.now)
+    rig.pass_time()
+    webhook = rig.client().webhooks.add(receiver.url)
+    rig.client().webhooks.test(webhook.id)
+    courier.run_once(rig.now)
+    assert [json.loads(body)["type"] for _, body in receiver.got] == ["webhook.test"]
+
+
+def test_a_failure_is_retried_under_the_same_id_and_holds_back_what_came_later(rig, receiver, courier):
+    webhook = rig.client().webhooks.add(receiver.url, ["device."])
+    receiver.answers = [(503, {}), (500, {})]
+    happen(rig, subject="first")
+    happen(rig, subject="second")
+    courier.run_once(rig.now)
+    courier.run_once(rig.now)
+    assert len(receiver.got) == 1, "it is not asked again at once"
+    for _ in range(4):
+        rig.pass_time(limits.WEBHOOK_RETRY_MIN * 4)
+        courier.run_once(rig.now)
+    subjects = [json.loads(body)["data"]["subject"] for _, body in receiver.got]
+    assert subjects == ["first", "first", "first", "second"]
+    assert len({headers["webhook-id"] for headers, _ in receiver.got}) == 2
+    assert states(rig, webhook) == [("delivered", 1), ("delivered", 3)]
+
+
+def test_what_nobody_takes_for_a_day_is_dead_and_lets_the_next_one_pass(rig, receiver, courier):
+    webhook = rig.client().webhooks.add(receiver.url, ["device."])
+    receiver.answers = [(500, {})] * limits.WEBHOOK_ATTEMPTS
+    happen(rig)
+    for _ in range(limits.WEBHOOK_ATTEMPTS):
+        courier.run_once(rig.now)
+        rig.pass_time(limits.WEBHOOK_RETRY_MAX)
+    assert states(rig, webhook) == [("dead", limits.WEBHOOK_ATTEMPTS)]
+    happen(rig)
+    courier.run_once(rig.now)
+    assert states(rig, webhook)[0] == ("delivered", 1)
+
+
+def test_a_redirect_is_a_failure_and_is_not_followed(rig, receiver, courier):
+    webhook = rig.client().webhooks.add(receiver.url)
+    receiver.answers = [(307, {"Location": receiver.url})]
+    rig.client().webhooks.test(webhook.id)
+    courier.run_once(rig.now)
+    assert len(receiver.got) == 1
+    assert states(rig, webhook) == [("waiting", 1)]
+
+
+def test_a_host_that_the_owner_took_off_the_list_gets_nothing_more(rig, receiver, courier):
+    webhook = rig.client().webhooks.add(receiver.url)
+    rig.config.webhook_hosts.write_text("")
+    rig.client().webhooks.test(webhook.id)
+    courier.run_once(rig.now)
+    assert receiver.got == []
+    (delivery,) = rig.client().webhooks.deliveries(webhook.id)
+    assert "not on the list" in delivery.detail
+
+
+def test_a_listed_name_that_leads_inside_gets_nothing(rig, receiver, courier):
+    """DNS rebinding: the name is listed, and resolves to this machine."""
+    rig.config.webhook_hosts.write_text("localhost\n")
+    webhook = rig.client().webhooks.add(receiver.url.replace("127.0.0.1", "localhost"))
+    rig.client().webhooks.test(webhook.id)
+    courier.run_once(rig.now)
+    assert receiver.got == []
+    (delivery,) = rig.client().webhooks.deliveries(webhook.id)
+    assert "not a public address" in delivery.detail
+
+
+def test_a_receiver_that_is_not_listed_is_refused_with_the_field(rig, receiver):
+    rig.config.webhook_hosts.unlink()
+    with pytest.raises(InputError, match="is not on the list"):
+        rig.client().webhooks.add(receiver.url)
+    answer = rig.request("POST", "/api/v1/webhooks", role=Role.ADMIN, json={"url": "ftp://hooks.example/"})
+    assert [one["pointer"] for one in answer.json()["errors"]] == ["#/url"]
+
+
+def test_a_removed_receiver_gets_nothing_that_was_on_its_way(rig, receiver, courier):
+    webhook = rig.client().webhooks.add(receiver.url)
+    rig.client().webhooks.test(webhook.id)
+    rig.client().webhooks.remove(webhook.id)
+    courier.run_once(rig.now)
+    assert receiver.got == []
+
+
+def test_the_secret_that_keys_are_made_of_is_for_its_owner_alone(rig, receiver):
+    rig.client().webhooks.add(receiver.url)
+    assert rig.config.webhook_secret.stat().st_mode & 0o777 == 0o600
+
+
+def test_what_became_of_a_message_is_kept_for_a_week(rig, receiver, courier):
+    webhook = rig.client().webhooks.add(receiver.url)
+    rig.client().webhooks.test(webhook.id)
+    courier.run_once(rig.now)
+    rig.pass_time(limits.DELIVERY_LIFE + timedelta(seconds=1))
+    rig.client().webhooks.test(webhook.id)
+    courier.run_once(rig.now)
+    assert states(rig, webhook) == [("delivered", 1)]
