@@ -187,7 +187,7 @@ def _first(looks: list[WaveHealth], policy: HealthPolicy) -> tuple[str, int]:
 
 
 def _share(endings: list[Ending], verdict: str) -> float:
-    return float(np.mean([one.verdict == verdict for one in endings]))
+    return sum(one.verdict == verdict for one in endings) / max(len(endings), 1)
 
 
 def _told(endings: list[Ending]) -> str:

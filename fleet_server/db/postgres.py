@@ -2,8 +2,8 @@
 
 SQLite has one writer at a time, and the stores rely on it. Here a write takes a lock of its chain first
 (`pg_advisory_xact_lock`), at READ COMMITTED: every statement after it sees all that was committed before the lock was
-had, and nobody else writes until it is given back with the commit (docs/adr/0022-one-writer-at-a-time-on-postgresql.md). A
-read is REPEATABLE READ, which is one moment for all its statements.
+had, and nobody else writes until it is given back with the commit
+(docs/adr/0022-one-writer-at-a-time-on-postgresql.md). A read is REPEATABLE READ, one moment for all its statements.
 
 The driver is loaded here and nowhere else. Passwords come from where libpq finds them (PGPASSWORD, PGPASSFILE), never
 from the URL, and are in no message of ours.
