@@ -70,7 +70,26 @@ def test_a_window_fits_its_budget(report):
 def test_a_watched_rollout_ends_with_its_proof(site, report, capsys):
     demo.replay(site, Digits(), deployment="second")
     folder = ["--data", str(site.data)]
-    assert run(["rollout", "create", "digits@1", "--deployment", "second", "--watch", "--timeout", "60s", *folder]) == 0
+    assert (
+        run(
+            [
+                "rollout",
+                "create",
+                "digits@1",
+                "--deployment",
+                "second",
+                "--bake",
+                "1s",
+                "--min-rows",
+                "20",
+                "--watch",
+                "--timeout",
+                "60s",
+                *folder,
+            ]
+        )
+        == 0
+    )
     lines = capsys.readouterr().out.splitlines()
     assert lines[0].startswith("rollout rollout-")
     assert "wave 1 of 2: 1 of 1 committed" in lines
@@ -101,7 +120,9 @@ def test_an_agent_killed_in_mid_rollout_loses_and_repeats_nothing(site, report, 
     site.stop_agent(victim)
     site.start_agent(victim, environment={"EDGEOPS_FAIL_POINT": point})
     replayed = demo.replay(site, Digits(), deployment=f"crash-{point}")
-    rollout = client.create_rollout("digits", 1, variant="int8", deployment=replayed.deployment, waves=("1", "100%"))
+    rollout = client.create_rollout(
+        "digits", 1, variant="int8", deployment=replayed.deployment, waves=("1", "100%"), policy=demo.QUICK
+    )
     assert victim.child.process.wait(60) == -signal.SIGKILL
     site.start_agent(victim)
 
