@@ -17,7 +17,6 @@ from edgeops.learning.retraining import Happened, RetrainingCommand, RetrainingE
 from edgeops.learning.triggers import Mode
 from edgeops.protocol.messages import Command, Intent, Nominate, Presence, encode
 from edgeops.protocol.topics import DownKind
-from edgeops.rollout.policy import Policy
 from fleet_server.db import devices, jobs, label_queue, models, nominations, outbox, retrainings
 from fleet_server.db.database import Connection
 from fleet_server.db.devices import Device
@@ -220,7 +219,7 @@ def _start_rollout(connection: Connection, retraining: Retraining, now: datetime
         waves=retraining.policy.waves,
         intent=Intent.HEAL,
         created_by=retraining.created_by,
-        policy=Policy() if retraining.policy.bake is None else Policy(bake=retraining.policy.bake),
+        policy=retraining.policy.rollout_policy,
     )
     try:
         with connection.begin_nested():

@@ -4,7 +4,7 @@ Every firing is written down, also one that comes to nothing; one that stands an
 again is not news. It decides and keeps nothing: the rows are the server's.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from enum import StrEnum
@@ -16,7 +16,9 @@ from edgeops import limits
 from edgeops.errors import InputError
 from edgeops.learning.retraining import OPEN, RetrainingState
 from edgeops.protocol.messages import Id
+from edgeops.rollout.policy import Policy
 from edgeops.rollout.selector import parse_selector
+from edgeops.rollout.terms import read_terms
 from edgeops.rollout.waves import DEFAULT_WAVES, WaveSpec, parse_waves
 
 #: Over which budgets count.
@@ -61,8 +63,8 @@ class RetrainPolicy(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fi
     waves: tuple[str, ...] = DEFAULT_WAVES
     selector: str = "all"
     deployment: Id | None = None
-    #: How long each of its waves shows itself; None = as long as any rollout's.
-    bake: timedelta | None = None
+    #: What the rollout demands of its devices.
+    rollout_policy: Policy = Policy()
     seed: Annotated[int, msgspec.Meta(ge=0, le=2**31 - 1)] = 0
 
 
@@ -72,17 +74,30 @@ def read_policy(values: object) -> RetrainPolicy:
     Raises:
         InputError: a value is out of its bounds, or contradicts another.
     """
+    of_rollout: object = {}
+    if isinstance(values, Mapping):
+        of_rollout = values.get("rollout_policy", {})
+        values = {name: value for name, value in values.items() if name != "rollout_policy"}
     try:
         policy = msgspec.convert(values, RetrainPolicy, strict=False)
     except msgspec.ValidationError as error:
         raise InputError(f"not a retraining policy: {error}") from error
+    policy = msgspec.structs.replace(policy, rollout_policy=_terms(of_rollout))
     _require_all_devices(policy.waves)
     parse_selector(policy.selector)
     if policy.label_timeout <= timedelta(0) or policy.cooldown < timedelta(0):
         raise InputError("label_timeout must be longer than nothing, and cooldown not negative")
-    if policy.bake is not None and policy.bake < timedelta(0):
-        raise InputError("bake must not be negative")
     return policy
+
+
+def _terms(values: object) -> Policy:
+    if not isinstance(values, Mapping):
+        raise InputError(f"not a retraining policy: rollout_policy is a table of values, not {values!r:.60}")
+    terms, objections = read_terms(values)
+    if objections:
+        wrong = "; ".join(f"{one.pointer.replace('#/policy', 'rollout_policy')}: {one.detail}" for one in objections)
+        raise InputError(f"not a retraining policy: {wrong}")
+    return terms
 
 
 def _require_all_devices(waves: Sequence[str]) -> None:

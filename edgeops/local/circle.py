@@ -21,7 +21,7 @@ from edgeops.api.client import Client
 from edgeops.api.shapes import DriftFinding, Retraining
 from edgeops.errors import ServerError, WaitTimeoutError
 from edgeops.local import processes
-from edgeops.local.demo import committed_by, score
+from edgeops.local.demo import committed_by, healthy_in, score
 from edgeops.local.playing import Replay, play, stop, wait, wait_for_answers, wait_for_windows, write_rows
 from edgeops.local.scenarios.scenario import Rows, Scenario, Stage
 from edgeops.local.score import total
@@ -31,6 +31,15 @@ _HEAL_TIMEOUT_S = 180.0
 _BATCH_TIMEOUT_S = 60.0
 #: What the sensors send while a healed model is tried on the devices.
 _TRIAL_RATE_HZ = 25.0
+
+#: Waves of a demo bake for seconds, and are judged on the rows that a demo has. That the healed model is the better one
+#: the promotion gate has shown, on labels that the stage has bought; of disagreements no more are bought.
+_HEALING = {
+    "bake": 1,
+    "shadow_share": 1.0,
+    "shadow_cpu": 0.5,
+    "health": {"min_rows": 60, "labels": 0, "max_error_rise": 0.1},
+}
 
 _DRIFT = "drift"
 _STABLE = "stable"
@@ -129,7 +138,7 @@ class Circle:
             "labels": self.labels,
             "random_share": self.random_share,
             "cooldown": 0,
-            "bake": 1,
+            "rollout_policy": _HEALING,
             "seed": self.seed,
             "retrainings_per_week": 100,
             "labels_per_month": 100_000,
@@ -231,8 +240,8 @@ class Circle:
                 play(self.site, rows, deployment=name, loop=True, rate_hz=_TRIAL_RATE_HZ, predictions="latest")
                 sending = {agent.device_id for agent in self.site.agents}
             if sending and retraining.rollout_id is not None:
-                # The same rows again and again are no evidence: a device that has committed gets no more of them.
-                done = sending & committed_by(client, retraining.rollout_id).keys()
+                # The same rows again and again are no evidence of drift: a device whose wave passed gets no more.
+                done = sending & healthy_in(client, retraining.rollout_id)
                 stop(self.site, name, [agent for agent in self.site.agents if agent.device_id in done])
                 sending -= done
             return retraining.state not in _UNDER_WAY

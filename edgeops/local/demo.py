@@ -233,6 +233,11 @@ def committed_by(client: Client, rollout_id: str) -> dict[str, str]:
     return {one.device_id: one.digest for one in client.installations(rollout_id) if one.state in _HOLDING}
 
 
+def healthy_in(client: Client, rollout_id: str) -> set[str]:
+    """The devices whose wave passed."""
+    return {one.device_id for one in client.installations(rollout_id) if one.state == "healthy"}
+
+
 def finish(site: Site, job: Job) -> Job:
     """Wait for a job.
 

@@ -19,6 +19,7 @@ from tests.golden.tiny import tiny_artifact
 from tests.integration.backup_rig import (
     DEPLOYMENT,
     MODEL,
+    QUICK,
     VARIANT,
     Agent,
     Forward,
@@ -90,7 +91,7 @@ def agent(tmp_path, site, api, endings):
 
 def offer(site, agent, version):
     return site.client.create_rollout(
-        MODEL, version, variant=VARIANT, deployment=DEPLOYMENT, to=f"id={agent.id}", waves=("100%",)
+        MODEL, version, variant=VARIANT, deployment=DEPLOYMENT, to=f"id={agent.id}", waves=("100%",), policy=QUICK
     ).id
 
 

@@ -70,11 +70,30 @@ def test_a_window_fits_its_budget(report):
 def test_a_watched_rollout_ends_with_its_proof(site, report, capsys):
     demo.replay(site, Digits(), deployment="second")
     folder = ["--data", str(site.data)]
-    assert run(["rollout", "create", "digits@1", "--deployment", "second", "--watch", "--timeout", "60s", *folder]) == 0
+    assert (
+        run(
+            [
+                "rollout",
+                "create",
+                "digits@1",
+                "--deployment",
+                "second",
+                "--bake",
+                "1s",
+                "--min-rows",
+                "20",
+                "--watch",
+                "--timeout",
+                "60s",
+                *folder,
+            ]
+        )
+        == 0
+    )
     lines = capsys.readouterr().out.splitlines()
     assert lines[0].startswith("rollout rollout-")
     assert "wave 1 of 2: 1 of 1 committed" in lines
-    assert lines[-1] == "finished: proof: installed and running on 3 of 3 devices"
+    assert lines[-1].startswith("finished: proof: installed and healthy: 2 of 2 devices committed")
 
 
 def test_waiting_has_an_end_and_an_aborted_rollout_a_bad_one(site, report, capsys):
@@ -101,7 +120,9 @@ def test_an_agent_killed_in_mid_rollout_loses_and_repeats_nothing(site, report, 
     site.stop_agent(victim)
     site.start_agent(victim, environment={"EDGEOPS_FAIL_POINT": point})
     replayed = demo.replay(site, Digits(), deployment=f"crash-{point}")
-    rollout = client.create_rollout("digits", 1, variant="int8", deployment=replayed.deployment, waves=("1", "100%"))
+    rollout = client.create_rollout(
+        "digits", 1, variant="int8", deployment=replayed.deployment, waves=("1", "100%"), policy=demo.QUICK
+    )
     assert victim.child.process.wait(60) == -signal.SIGKILL
     site.start_agent(victim)
 
@@ -146,7 +167,7 @@ def test_another_seed_gives_other_figures_and_a_stopped_agent_leaves_its_rows_mi
     version = demo.train(site, Digits(), seed=8)
     demo.publish(site, version)
     # A deployment of its own: the first one's model would answer these rows before the update came.
-    replayed = demo.replay(site, Digits(), deployment="meter", rate_hz=40)
+    replayed = demo.replay(site, Digits(), deployment="meter", rate_hz=10)
     rollout = demo.roll_out(site, version, replayed.deployment)
     stopped.child.process.kill()
     processes.stop([stopped.child])

@@ -115,7 +115,7 @@ class Loop(Fleet):
     # -- people
 
     def allow(self, **values: object) -> RetrainPolicy:
-        policy = read_policy({"bake": 0, **values})
+        policy = read_policy({"rollout_policy": {"bake": 0}, **values})
         with self.database.write() as connection:
             policies.put(connection, "gas", policy, updated_by="me", now=self.now)
         return policy

@@ -2,6 +2,7 @@
 
 from datetime import UTC, datetime, timedelta
 
+import msgspec
 import pytest
 
 from edgeops.errors import InputError
@@ -19,6 +20,7 @@ from edgeops.learning.triggers import (
     is_news,
     read_policy,
 )
+from edgeops.rollout.policy import HealthPolicy, Policy
 
 NOW = datetime(2026, 11, 23, 12, tzinfo=UTC)
 DAY = timedelta(days=1)
@@ -161,6 +163,15 @@ def test_what_runs_is_always_news():
 def test_a_policy_is_read_with_its_defaults():
     assert read_policy({}) == RetrainPolicy()
     assert read_policy({"cooldown": "PT2H"}).cooldown == read_policy({"cooldown": 7200}).cooldown == timedelta(hours=2)
+    healing = {"bake": 3, "health": {"labels": 0}}
+    assert read_policy({"rollout_policy": healing}).rollout_policy == Policy(
+        bake=timedelta(seconds=3), health=HealthPolicy(labels=0)
+    )
+
+
+def test_a_policy_that_was_written_down_is_read_as_it_was():
+    policy = read_policy({"mode": "auto", "rollout_policy": {"maintenance": ["sat 22:00-05:00 UTC"], "retries": 0}})
+    assert read_policy(msgspec.to_builtins(policy)) == policy
 
 
 @pytest.mark.parametrize(
@@ -172,6 +183,11 @@ def test_a_policy_is_read_with_its_defaults():
         ({"random_share": 1.5}, r"\$\.random_share"),
         ({"label_weight": 0}, r"\$\.label_weight"),
         ({"surprise": 1}, "surprise"),
+        (
+            {"rollout_policy": {"bake": -1, "health": {"alpha": 7}}},
+            "rollout_policy/bake: .*; rollout_policy/health/alpha: 7",
+        ),
+        ({"rollout_policy": 3}, "rollout_policy is a table of values, not 3"),
         ({"waves": []}, "a rollout needs a wave"),
         ({"waves": ["half"]}, "not a wave"),
         ({"waves": ["1"]}, "end at 1, not at 100%"),

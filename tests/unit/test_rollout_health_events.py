@@ -101,8 +101,21 @@ def test_without_a_past_and_without_control_the_limit_itself_counts():
     first = errors(wave(lone(before=Period(), since=period()), **ALONE))
     assert first.sign is Sign.GOOD
     assert first.against is None
-    assert first.words == "0 % of 2,000 inputs had no answer; limit 1 point more"
+    assert first.words == (
+        "0 % of 2,000 inputs had no answer, and nothing is known of the time before; limit 1 point more"
+    )
     assert errors(wave(lone(before=Period(), since=period(rows=1_992, errors=8)), **ALONE)).sign is not Sign.BAD
+
+
+def test_where_nothing_is_known_of_the_time_before_few_inputs_will_do_up_to_the_limit():
+    just, beyond = (
+        errors(wave(lone(before=Period(), since=period(rows=rows, errors=1)), **ALONE)) for rows in (99, 98)
+    )
+    assert just.sign is Sign.GOOD
+    assert beyond.sign is Sign.OPEN
+    assert beyond.words.endswith("limit 1 point more; too few inputs to be certain")
+    known = errors(wave(lone(before=period(rows=100), since=period(rows=99, errors=1)), **ALONE))
+    assert known.sign is Sign.OPEN
 
 
 def test_a_short_past_does_not_make_a_usual_error_an_alarm():

@@ -90,6 +90,22 @@ def test_without_an_old_model_beside_it_the_evidence_is_weak():
     assert verdict.words.startswith("weak evidence: no old model answered the same inputs: 2,000 inputs on 1 device; 4")
 
 
+def test_a_first_model_passes_on_the_inputs_that_were_asked_for():
+    first = device(shadowed=False, before=Period(), since=period(rows=40, windows=1))
+    policy = HealthPolicy(min_rows=40)
+    verdict = judged(wave(first, **ALONE), policy=policy)
+    assert isinstance(verdict, Healthy)
+    assert verdict.words.startswith(
+        "weak evidence: a first model, with nothing to compare it with: 40 inputs on 1 device; 0 % of 40 inputs had no "
+        "answer, and nothing is known of the time before; limit 1 point more"
+    )
+    assert isinstance(judged(wave(first, **ALONE), policy=HealthPolicy(min_rows=41)), Undecided)
+    with_past = device(shadowed=False, since=period(rows=40, windows=1))
+    assert isinstance(judged(wave(with_past, **ALONE), policy=policy), Undecided)
+    with_control = wave(first, control=shown(DeviceHealth(since=period())))
+    assert not judged(with_control, policy=policy).words.startswith("weak evidence: a first")
+
+
 # -- what is owed ----------------------------------------------------------------------------------
 
 

@@ -33,8 +33,8 @@ class RetrainingPolicy(Answer):
     waves: tuple[str, ...]
     selector: str
     deployment: str | None = None
-    #: How long each wave shows itself; null = as any rollout.
-    bake: timedelta | None = None
+    #: What the rollout demands of its devices, as in a rollout.
+    rollout_policy: dict[str, Any]
     seed: int
 
 
@@ -56,7 +56,7 @@ class RetrainingPolicyRequest(Request):
     ] = None
     selector: Annotated[str, StringConstraints(min_length=1, max_length=2000)] | None = None
     deployment: Id | None = None
-    bake: timedelta | None = None
+    rollout_policy: Annotated[dict[str, Any] | None, Field(max_length=100)] = None
     seed: int | None = None
 
 

@@ -39,6 +39,11 @@ def judge_errors(health: WaveHealth, policy: HealthPolicy, *, alpha: float) -> H
     raised = Zone(surely, max(usual + zone.limit, surely), usual + zone.high)
     side = side_of(seen, raised, alpha=alpha, alpha_below=policy.alpha / 2)
     words = f"{percent(seen.mean)} of {_inputs(since):,} inputs had no answer{_elsewhere(health)}"
+    if not known:
+        words += ", and nothing is known of the time before"
+        if side is Side.UNKNOWN and _inputs(since) and seen.mean <= zone.limit:
+            # There is no rise to prove. How many inputs must be seen is in the policy.
+            side = Side.BELOW
     return _found(side, words, value=seen.mean, against=usual if known else None, limit=zone.limit)
 
 

@@ -83,6 +83,8 @@ def judge_telemetry(health: WaveHealth, policy: HealthPolicy) -> HealthFinding:
 
 def _weakness(health: WaveHealth) -> str:
     """Why the evidence is weak; empty if it is not."""
+    if not (health.canary.shadowed or health.canary.before.windows or health.control.since.windows):
+        return "weak evidence: a first model, with nothing to compare it with"
     devices = health.canary.devices + health.control.heard
     if devices < _FEW_DEVICES:
         return (
