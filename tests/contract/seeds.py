@@ -105,6 +105,7 @@ class SeededRig(LoopRig):
             ("DELETE", "/groups/{name}"): lambda: {"path": {"name": self._group()}, "headers": {}},
             ("GET", "/groups/{name}"): lambda: {"path": {"name": self._group("pumps")}},
             ("POST", "/rollouts/preview"): lambda: {"body": self._order()},
+            ("GET", "/tuf/metadata/{name}"): lambda: {"path": {"name": "timestamp.json"}},
             ("POST", "/webhooks"): lambda: {"body": self._receiver()},
             ("DELETE", "/webhooks/{webhook_id}"): lambda: {"path": {"webhook_id": self._webhook()}},
             ("GET", "/samples/{sample_id}"): lambda: {"path": {"sample_id": self.sample[0]}},
