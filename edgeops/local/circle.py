@@ -30,7 +30,7 @@ from edgeops.local.up import Site
 _HEAL_TIMEOUT_S = 180.0
 _BATCH_TIMEOUT_S = 60.0
 #: What the sensors send while a healed model is tried on the devices.
-_TRIAL_RATE_HZ = 25.0
+_TRIAL_RATE_HZ = 15.0
 
 #: Waves of a demo bake for seconds, and are judged on the rows that a demo has. That the healed model is the better one
 #: the promotion gate has shown, on labels that the stage has bought; of disagreements no more are bought.
@@ -38,7 +38,7 @@ _HEALING = {
     "bake": 1,
     "shadow_share": 1.0,
     "shadow_cpu": 0.5,
-    "health": {"min_rows": 60, "labels": 0, "max_error_rise": 0.1},
+    "health": {"min_rows": 40, "labels": 0, "max_error_rise": 0.2},
 }
 
 _DRIFT = "drift"

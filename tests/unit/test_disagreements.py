@@ -4,6 +4,8 @@ from datetime import timedelta
 
 import numpy as np
 import pytest
+from msgspec.structs import replace
+from sqlalchemy import update
 
 from edgeops.learning.labels import Given, LabelSource
 from edgeops.protocol.messages import Command, decode
@@ -14,7 +16,7 @@ from edgeops.rollout.verdict import Healthy, Undecided, Unhealthy
 from fleet_server import gathering
 from fleet_server.artifacts import Artifacts
 from fleet_server.blobs import Blobs
-from fleet_server.db import disagreements, jobs, label_queue, nominations, outbox, rollouts, samples
+from fleet_server.db import disagreements, jobs, label_queue, nominations, outbox, rollouts, samples, tables
 from fleet_server.disagreements import Disagreements
 from fleet_server.labelling import take_labels
 from fleet_server.rollout_health import health_of, labels_of
@@ -170,8 +172,9 @@ def test_each_label_is_counted_for_who_was_right_and_what_waits_is_told(rig):
 
 def test_nothing_is_asked_of_a_rollout_without_labels_in_its_policy(tmp_path):
     rig = Rig(tmp_path / "own")
+    unlabelled = replace(POLICY, health=replace(POLICY.health, labels=0))
     with rig.database.write() as connection:
-        connection.exec_driver_sql("""UPDATE rollouts SET policy = CAST('{"health": {"labels": 0}}' AS BLOB)""")
+        connection.execute(update(tables.rollouts).values(policy=unlabelled))
     rig.turn()
     assert rig.commands() == []
     rig.close()

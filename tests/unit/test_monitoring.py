@@ -4,6 +4,7 @@ from datetime import timedelta
 
 import numpy as np
 import pytest
+from sqlalchemy.exc import OperationalError
 
 from edgeops import limits
 from edgeops.drift.finding import Kind, Verdict
@@ -234,16 +235,35 @@ def test_a_backlog_falls_where_it_belongs(rig):
     assert rig.fleet().judgement.rows == 9 * 200 + 600
 
 
-def test_a_database_that_fails_while_a_finding_is_written_loses_none(rig):
-    from sqlalchemy import text
+def full(connection):
+    """No finding can be written: on SQLite for want of the table, on PostgreSQL as if the disk were full."""
+    if connection.dialect.name == "sqlite":
+        connection.exec_driver_sql("ALTER TABLE findings RENAME TO away")
+        return
+    connection.exec_driver_sql(
+        "CREATE FUNCTION full_disk() RETURNS trigger LANGUAGE plpgsql AS"
+        " $$ BEGIN RAISE EXCEPTION 'the disk is full' USING ERRCODE = '53100'; END $$"
+    )
+    connection.exec_driver_sql(
+        "CREATE TRIGGER full_disk BEFORE INSERT OR UPDATE ON findings FOR EACH ROW EXECUTE FUNCTION full_disk()"
+    )
 
+
+def room_again(connection):
+    if connection.dialect.name == "sqlite":
+        connection.exec_driver_sql("ALTER TABLE away RENAME TO findings")
+    else:
+        connection.exec_driver_sql("DROP FUNCTION full_disk CASCADE")
+
+
+def test_a_database_that_fails_while_a_finding_is_written_loses_none(rig):
     rig.round()
     with rig.database.write() as connection:
-        connection.execute(text("ALTER TABLE findings RENAME TO away"))
-    with pytest.raises(Exception, match="no such table"):
+        full(connection)
+    with pytest.raises(OperationalError, match=r"no such table|is full"):
         rig.round(shift=2.0)
     with rig.database.write() as connection:
-        connection.execute(text("ALTER TABLE away RENAME TO findings"))
+        room_again(connection)
     rig.monitoring.run_once(rig.now)
     assert rig.fleet().judgement.verdict is Verdict.DRIFT
 
