@@ -54,9 +54,7 @@ def actions(fleet):
 
 def rows(fleet, rollout_id, device_id):
     """Every attempt at one device, the first one first."""
-    with fleet.database.read() as connection:
-        found = rollouts.installations_of(connection, rollout_id, limit=100)
-    return [one for one in found if one.device_id == device_id]
+    return [one for one in fleet.attempts(rollout_id) if one.device_id == device_id]
 
 
 # -- approve, deny, four eyes
@@ -233,6 +231,7 @@ def test_a_retry_asks_the_failed_again_and_nobody_else(fleet):
     fleet.commit("dev-1")
     fail(fleet, "dev-2")
     assert fleet.rollout(rollout_id).state is R.PAUSED
+    fleet.now += timedelta(milliseconds=1)
     assert orders.retry_rollout(fleet.database, rollout_id, by(fleet)) == rollout_id
     fleet.wait(timedelta(seconds=2), step=timedelta(seconds=1))
     assert [one.state for one in rows(fleet, rollout_id, "dev-2")] == [S.RETRIED, S.OFFERED]
