@@ -11,6 +11,7 @@ from hypothesis import HealthCheck, Phase, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, precondition, rule, run_state_machine_as_test
 
+from edgeops import limits
 from edgeops.errors import ConflictError
 from edgeops.rollout.policy import Policy
 from fleet_server.rollout_orders import abort_rollout
@@ -19,8 +20,8 @@ from tests.unit.engine_rig import Fleet
 #: Of the machine that runs.
 DEVICES = st.runner().flatmap(lambda machine: st.sampled_from(machine.fleet.ids))
 WAVES = st.sampled_from([("1", "100%"), ("100%",), ("1", "50%", "100%"), ("50%", "2", "100%")])
-_SOON = {"offer_timeout": timedelta(minutes=5), "wave_timeout": timedelta(minutes=10)}
-_BAKED = {"bake": timedelta(minutes=1), "evidence_timeout": timedelta(minutes=5)}
+_SOON = {"offer_timeout": timedelta(minutes=2), "wave_timeout": timedelta(minutes=4)}
+_BAKED = {"bake": timedelta(minutes=1), "evidence_timeout": timedelta(minutes=2)}
 POLICIES = st.sampled_from(
     [
         Policy(bake=timedelta(0), retries=0, **_SOON),
@@ -31,8 +32,8 @@ POLICIES = st.sampled_from(
         Policy(retries=2, rate_per_minute=1, bake=timedelta(0), retry_after=timedelta(0), **_SOON),
     ]
 )
-#: A look at the fleet while time passes.
-GLANCE = timedelta(seconds=55)
+#: A look at the fleet while time passes; later ones would be an outage.
+GLANCE = limits.HEARTBEAT_MISSED - timedelta(seconds=1)
 
 
 class RolloutRules(RuleBasedStateMachine):
@@ -72,7 +73,7 @@ class RolloutRules(RuleBasedStateMachine):
     def come(self, device) -> None:
         self.fleet.come(device)
 
-    @rule(minutes=st.sampled_from([1, 6, 16]))
+    @rule(minutes=st.sampled_from([1, 3, 6]))
     def wait(self, minutes) -> None:
         self.fleet.wait(timedelta(minutes=minutes), step=GLANCE)
 
