@@ -12,8 +12,9 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, precondition, rule, run_state_machine_as_test
 
 from edgeops import limits
-from edgeops.errors import ConflictError
+from edgeops.errors import ConflictError, InputError
 from edgeops.rollout.policy import Policy
+from edgeops.rollout.rollout import RolloutState
 from fleet_server.rollout_orders import abort_rollout
 from tests.unit.engine_rig import Fleet
 
@@ -32,6 +33,8 @@ POLICIES = st.sampled_from(
         Policy(retries=2, rate_per_minute=1, bake=timedelta(0), retry_after=timedelta(0), **_SOON),
     ]
 )
+#: Goes on without anybody.
+BY_ITSELF = {RolloutState.SCHEDULED, RolloutState.RUNNING, RolloutState.ROLLING_BACK}
 #: A look at the fleet while time passes; later ones would be an outage.
 GLANCE = limits.HEARTBEAT_MISSED - timedelta(seconds=1)
 
@@ -55,7 +58,7 @@ class RolloutRules(RuleBasedStateMachine):
     def roll_out(self, version, waves, policy, some, continuous) -> None:
         self.fleet.now += timedelta(milliseconds=1)
         chosen = {"selector": "id=dev-1", "waves": ("1",)} if some else {"waves": waves}
-        with contextlib.suppress(ConflictError):  # all of them run it, or are pinned
+        with contextlib.suppress(InputError):  # all of them run it, or are pinned
             self.rollouts.append(self.fleet.roll_out(version, policy=policy, continuous=continuous, **chosen))
 
     @precondition(lambda self: len(self.rollouts) > 1)
