@@ -20,7 +20,7 @@ from tests.unit.engine_rig import Fleet
 
 #: Of the machine that runs.
 DEVICES = st.runner().flatmap(lambda machine: st.sampled_from(machine.fleet.ids))
-WAVES = st.sampled_from([("1", "100%"), ("100%",), ("1", "50%", "100%"), ("50%", "2", "100%")])
+WAVES = st.sampled_from([("1", "100%"), ("100%",), ("1", "50%", "100%"), ("1", "2", "100%")])
 _SOON = {"offer_timeout": timedelta(minutes=2), "wave_timeout": timedelta(minutes=4)}
 _BAKED = {"bake": timedelta(minutes=1), "evidence_timeout": timedelta(minutes=2)}
 POLICIES = st.sampled_from(

@@ -309,4 +309,4 @@ class ManyDevices(Commands):
 
 @pytest.mark.long
 def test_whatever_happens_to_two_hundred_devices_no_promise_is_broken():
-    run(ManyDevices, examples=3, steps=15)
+    run(ManyDevices, examples=2, steps=12)
