@@ -27,6 +27,7 @@ from fleet_server.api import (
     events,
     evidence,
     fleet,
+    four_eyes,
     freeze,
     groups,
     health,
@@ -92,6 +93,7 @@ _NOUNS = (
     webhooks,
     previews,
     rollouts,
+    four_eyes,
     freeze,
     evidence,
 )

@@ -16,6 +16,7 @@ from fleet_server.db import audit, offers, rollouts
 from fleet_server.db.database import Connection, Database
 from fleet_server.db.rollouts import Rollout
 from fleet_server.engine import begin_if_due, begin_rollout, submit
+from fleet_server.four_eyes import require_four_eyes
 from fleet_server.rollout_plans import Order
 from fleet_server.rollout_steps import advance, ask_again
 
@@ -58,11 +59,12 @@ def approve_rollout(database: Database, rollout_id: str, by: By) -> None:
 
     Raises:
         NotFoundError: no such rollout.
-        ConflictError: it awaits no approval.
+        ConflictError: it awaits no approval, or four eyes are demanded and these are the two that began it.
     """
     with database.write() as connection:
         rollout = _known(connection, rollout_id)
         _require(rollout, RolloutEvent.APPROVE, "approve")
+        require_four_eyes(connection, rollout.created_by, by.name)
         approved = advance(connection, rollout, RolloutEvent.APPROVE, approved_by=by.name, now=by.now)
         begin_if_due(connection, approved, by.now)
         _note(connection, "rollout.approved", rollout, by)
@@ -112,7 +114,7 @@ def advance_rollout(database: Database, rollout_id: str, by: By) -> None:
     Raises:
         InputError: no remark.
         NotFoundError: no such rollout.
-        ConflictError: no wave of it waits.
+        ConflictError: no wave of it waits, or four eyes are demanded and these are the two that began it.
     """
     if not by.remark.strip():
         raise InputError("an override needs a remark: say why this wave may pass without proof")
@@ -121,6 +123,7 @@ def advance_rollout(database: Database, rollout_id: str, by: By) -> None:
         waves = rollouts.wave_count(connection, rollout.id)
         event = rolling.overriding(rolling.Rollout(rollout.state, rollout.wave, waves))
         _require(rollout, event, "advance")
+        require_four_eyes(connection, rollout.created_by, by.name)
         wave = rollouts.get_wave(connection, rollout.id, rollout.wave)
         if wave.has_passed:
             raise ConflictError(f"rollout {rollout.id} is {rollout.state} and its last wave has passed; resume it")

@@ -677,6 +677,18 @@ class Client:
         """Ask devices again."""
         return self._wire.ask("DELETE", "/freeze", shapes.Freezing)
 
+    def four_eyes(self) -> shapes.FourEyes:
+        """Whether somebody else than who began a rollout has to approve it."""
+        return self._wire.get("/four-eyes", shapes.FourEyes)
+
+    def demand_four_eyes(self, *, remark: str = "") -> shapes.FourEyes:
+        """Have nobody approve or override what they began."""
+        return self._wire.ask("PUT", "/four-eyes", shapes.FourEyes, json={"remark": remark})
+
+    def waive_four_eyes(self) -> shapes.FourEyes:
+        """Let one person begin and approve."""
+        return self._wire.ask("DELETE", "/four-eyes", shapes.FourEyes)
+
     def evidence(self, rollout_id: str) -> shapes.Evidence:
         """What the waves of a rollout have shown."""
         return self._wire.get(f"/rollouts/{_segment(rollout_id)}/evidence", shapes.Evidence)

@@ -2,6 +2,7 @@
 
 import json
 from datetime import datetime, timedelta
+from enum import StrEnum
 from itertools import islice
 from typing import Annotated, Any
 
@@ -24,6 +25,13 @@ app = typer.Typer(help="Models on their way to devices.", no_args_is_help=True)
 
 RolloutId = Annotated[str, typer.Argument(metavar="ROLLOUT")]
 Watch = Annotated[bool, typer.Option("--watch", help="Follow it to its end; exit 7 when that is a bad one.")]
+
+
+class Switch(StrEnum):
+    """What a setting is to be."""
+
+    ON = "on"
+    OFF = "off"
 
 
 @app.command()
@@ -278,6 +286,30 @@ def thaw(client: Client, *, as_json: AsJson = False) -> None:
     """Ask devices again."""
     found = client.thaw()
     print_json(found) if as_json else print("devices are asked again")
+
+
+@app.command(name="four-eyes")
+@connected
+def four_eyes(
+    client: Client,
+    wanted: Annotated[Switch | None, typer.Argument(help="Demand them or not; else say whether they are.")] = None,
+    *,
+    remark: Remark = "",
+    as_json: AsJson = False,
+) -> None:
+    """Have nobody approve a rollout that they began, or override a gate of it."""
+    match wanted:
+        case Switch.ON:
+            found = client.demand_four_eyes(remark=remark)
+        case Switch.OFF:
+            found = client.waive_four_eyes()
+        case None:
+            found = client.four_eyes()
+    if as_json:
+        print_json(found)
+    else:
+        told = "not demanded" if found.demand is None else f"demanded by {found.demand.by}"
+        print(f"four eyes are {told}")
 
 
 def _tell(rollout: Rollout, *, as_json: bool) -> None:

@@ -134,7 +134,9 @@ TABLE: dict[tuple[InstallationState, InstallationEvent], tuple[InstallationState
         (state, event): (state, _C.NONE) for state in (_S.SUPERSEDED, _S.RETRIED) for event in (*_OUTCOMES, _E.PROGRESS)
     },
     **{(state, event): (state, _C.NONE) for state in (_S.HEALTHY, _S.REGRESSED) for event in (_E.COMMIT, _E.PROGRESS)},
-    **{(state, _E.RETRY): (_S.RETRIED, _C.NONE) for state in BAD},
+    **{(state, _E.RETRY): (_S.RETRIED, _C.NONE) for state in BAD - {_S.TIMED_OUT}},
+    # Its offer still stands, and would outlive a rollout that ends before the device is asked again.
+    (_S.TIMED_OUT, _E.RETRY): (_S.RETRIED, _C.RESTORE),
     (_S.COMMITTED, _E.PASS): (_S.HEALTHY, _C.NONE),
     **{(state, _E.RECALL): (_S.ROLLED_BACK, _C.RESTORE) for state in (*HOLDING, _S.REGRESSED)},
     **{(state, _E.REGRESS): (_S.REGRESSED, _C.NONE) for state in (*HOLDING, _S.REGRESSED)},

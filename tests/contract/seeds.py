@@ -1,14 +1,17 @@
 """Ids that exist, for calls that a machine makes up: what an OpenAPI link would give, for every operation."""
 
 import secrets
+from functools import partial
 from pathlib import Path
 
 import msgspec
+from sqlalchemy import update
 
 from edgeops.api.roles import Role
 from edgeops.protocol.keys import SigningKey
 from edgeops.protocol.messages import Intent
 from edgeops.rollout.candidate import Candidate
+from edgeops.rollout.installation import InstallationState
 from edgeops.rollout.policy import Policy
 from edgeops.rollout.rollout import RolloutState
 from edgeops.rollout.waves import Wave
@@ -18,6 +21,7 @@ from edgeops.trust.repository import Repository
 from edgeops.trust.signers import by_id
 from fleet_server.db import devices, rollouts
 from fleet_server.db.identifiers import new_id
+from fleet_server.db.tables import installations
 from tests.contract.loop_rig import DEVICES, LoopRig
 from tests.contract.trained import DATASET, add_dataset
 from tests.unit.drift_rig import DEPLOYMENT, digest
@@ -65,7 +69,29 @@ class SeededRig(LoopRig):
             ("POST", "/models/{name}/drift/check"): lambda: {"path": MODEL, "query": {}},
             ("GET", "/models/{name}/drift"): lambda: {"path": MODEL, "query": {}},
             ("POST", "/rollouts"): lambda: {"headers": {}, "body": self._order()},
-            ("POST", "/rollouts/{rollout_id}/abort"): lambda: {"path": {"rollout_id": self._rollout()}, "headers": {}},
+            **{
+                ("POST", f"/rollouts/{{rollout_id}}/{verb}"): partial(self._verb, state)
+                for verb, state in (
+                    ("abort", RolloutState.RUNNING),
+                    ("approve", RolloutState.AWAITING_APPROVAL),
+                    ("deny", RolloutState.AWAITING_APPROVAL),
+                    ("resume", RolloutState.PAUSED),
+                    ("submit", RolloutState.DRAFT),
+                )
+            },
+            ("POST", "/rollouts/{rollout_id}/advance"): lambda: {
+                **self._verb(RolloutState.RUNNING, device_ids=DEVICES[:2]),
+                "body": {"remark": "seen by hand"},
+            },
+            ("POST", "/rollouts/{rollout_id}/retry"): lambda: self._verb(RolloutState.PAUSED, failed=True),
+            ("POST", "/rollouts/{rollout_id}/undo"): lambda: {
+                **self._verb(RolloutState.FINISHED, device_ids=[self._fresh()]),
+                "body": {"to": self._rollout(RolloutState.FINISHED)},
+            },
+            ("PUT", "/freeze"): lambda: self._switch("/freeze", on=False),
+            ("DELETE", "/freeze"): lambda: self._switch("/freeze", on=True),
+            ("PUT", "/four-eyes"): lambda: self._switch("/four-eyes", on=False),
+            ("DELETE", "/four-eyes"): lambda: self._switch("/four-eyes", on=True),
             ("PUT", "/devices/{device_id}/pin"): lambda: {
                 "path": {"device_id": DEVICES[0]},
                 "body": {"reason": "kept"},
@@ -79,6 +105,7 @@ class SeededRig(LoopRig):
             ("DELETE", "/groups/{name}"): lambda: {"path": {"name": self._group()}, "headers": {}},
             ("GET", "/groups/{name}"): lambda: {"path": {"name": self._group("pumps")}},
             ("POST", "/rollouts/preview"): lambda: {"body": self._order()},
+            ("GET", "/tuf/metadata/{name}"): lambda: {"path": {"name": "timestamp.json"}},
             ("POST", "/webhooks"): lambda: {"body": self._receiver()},
             ("DELETE", "/webhooks/{webhook_id}"): lambda: {"path": {"webhook_id": self._webhook()}},
             ("GET", "/samples/{sample_id}"): lambda: {"path": {"sample_id": self.sample[0]}},
@@ -155,23 +182,38 @@ class SeededRig(LoopRig):
         return {"device_id": DEVICES[0], "deployment": DEPLOYMENT, "input_id": "0", "label": "red"}
 
     def _order(self):
-        """For a device that runs nothing yet, so that it is left to ask."""
+        return {"model": "tiny", "version": 1, "deployment": DEPLOYMENT, "to": f"id={self._fresh()}"}
+
+    def _fresh(self):
+        """A device that runs nothing yet, so that it is left to ask."""
         device_id = f"fresh-{secrets.token_hex(6)}"
         self.fleet.enrol(device_id, version=2)
         with self.database.write() as connection:
             told = devices.get(connection, device_id).reported
             facts = msgspec.structs.replace(told.facts, memory_bytes=1 << 30, disk_free_bytes=1 << 30)
             devices.set_reported(connection, device_id, msgspec.structs.replace(told, facts=facts), now=self.now)
-        return {"model": "tiny", "version": 1, "deployment": DEPLOYMENT, "to": f"id={device_id}"}
+        return device_id
 
-    def _rollout(self):
+    def _switch(self, path, *, on):
+        """What a call to set or to end is about."""
+        self.request("PUT" if on else "DELETE", f"/api/v1{path}", role=Role.ADMIN)
+        return {}
+
+    def _verb(self, state, **changes):
+        return {"path": {"rollout_id": self._rollout(state, **changes)}, "headers": {}}
+
+    def _rollout(self, state=RolloutState.RUNNING, *, device_ids=DEVICES[:1], failed=False):
+        """One device a wave."""
         with self.database.write() as connection:
             one = rollouts.Rollout(
                 id=new_id("rollout", self.now), model="tiny", version=1, variant="int8", digest=digest(),
                 target="models/tiny/1-int8.json", deployment=DEPLOYMENT, selector="all", intent=Intent.IMPROVE,
-                policy=Policy(), state=RolloutState.RUNNING, created_by="ann", created_at=self.now,
+                policy=Policy(), state=state, created_by="ann", created_at=self.now,
             )  # fmt: skip
-            rollouts.add(connection, one, [Wave((Candidate(id=DEVICES[0], name=DEVICES[0], online=True),))])
+            rollouts.add(connection, one, [Wave((Candidate(id=each, name=each, online=True),)) for each in device_ids])
+            if failed:
+                of_rollout = installations.c.rollout_id == one.id
+                connection.execute(update(installations).where(of_rollout).values(state=InstallationState.FAILED))
         return one.id
 
     def _change(self):

@@ -27,9 +27,11 @@ SELDOM_GOOD = {("POST", "/api/v1/authorities/switch")}
 LEFT_OUT = {("GET", "/api/v1/events/stream"), ("GET", "/blobs/{name}")}
 #: A value of the right shape may still be one that cannot be used, too much, or no longer the present one.
 CONFIG = {
+    # The API ignores parameters that it does not know.
+    "generation": {"allow-extra-parameters": False},
     "checks": {
         "positive_data_acceptance": {"expected-statuses": ["2xx", "401", "403", "404", "409", "412", "413", "422"]}
-    }
+    },
 }
 
 
@@ -47,6 +49,7 @@ class Caller:
         self._rig = rig
         self._headers = {"Authorization": f"Bearer {rig.tokens[Role.ADMIN]}"}
         self._checks = CHECKS.get_all()
+        self._rejections = [one for one in self._checks if one.__name__ == "negative_data_rejection"]
         self.calls, self.good, self.failures = Counter(), Counter(), defaultdict(list)
 
     def call(self, key, case, *, grown):
@@ -56,8 +59,10 @@ class Caller:
         answer = case.call(headers=self._headers)
         self.calls[key] += 1
         self.good[key] += answer.status_code < 300
+        # What was drawn to be wrong and then replaced by a seed is right.
+        left_out = self._rejections if grown else []
         try:
-            case.validate_response(answer, checks=self._checks, headers=self._headers)
+            case.validate_response(answer, checks=self._checks, excluded_checks=left_out, headers=self._headers)
         except (Exception, BaseExceptionGroup) as error:  # noqa: BLE001 - each is told in the end
             said = case.as_curl_command()
             self.failures[key] += [f"{said}: {str(one)[:900]}" for one in getattr(error, "exceptions", [error])]

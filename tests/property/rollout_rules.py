@@ -12,11 +12,25 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, precondition, rule, run_state_machine_as_test
 
 from edgeops.errors import ConflictError
+from edgeops.rollout.policy import Policy
+from fleet_server.rollout_orders import abort_rollout
 from tests.unit.engine_rig import Fleet
 
 #: Of the machine that runs.
 DEVICES = st.runner().flatmap(lambda machine: st.sampled_from(machine.fleet.ids))
 WAVES = st.sampled_from([("1", "100%"), ("100%",), ("1", "50%", "100%"), ("50%", "2", "100%")])
+_SOON = {"offer_timeout": timedelta(minutes=5), "wave_timeout": timedelta(minutes=10)}
+_BAKED = {"bake": timedelta(minutes=1), "evidence_timeout": timedelta(minutes=5)}
+POLICIES = st.sampled_from(
+    [
+        Policy(bake=timedelta(0), retries=0, **_SOON),
+        Policy(retries=1, max_in_flight=1, **_SOON, **_BAKED),
+        Policy(
+            retries=1, max_in_flight=2, min_success=0.5, max_failure=0.5, roll_back_on_failure=False, **_SOON, **_BAKED
+        ),
+        Policy(retries=2, rate_per_minute=1, bake=timedelta(0), retry_after=timedelta(0), **_SOON),
+    ]
+)
 #: A look at the fleet while time passes.
 GLANCE = timedelta(seconds=55)
 
@@ -31,22 +45,24 @@ class RolloutRules(RuleBasedStateMachine):
         super().__init__()
         self.rollouts: list[str] = []
 
-    @initialize(waves=WAVES)
-    def begin(self, waves) -> None:
-        self.rollouts.append(self.fleet.roll_out(1, waves=waves))
+    @initialize(waves=WAVES, policy=POLICIES)
+    def begin(self, waves, policy) -> None:
+        self.rollouts.append(self.fleet.roll_out(1, waves=waves, policy=policy))
 
     @precondition(lambda self: len(self.rollouts) < self.most_rollouts)
-    @rule(version=st.sampled_from([1, 2]), waves=WAVES, some=st.booleans())
-    def roll_out(self, version, waves, some) -> None:
+    @rule(version=st.sampled_from([1, 2]), waves=WAVES, policy=POLICIES, some=st.booleans(), continuous=st.booleans())
+    def roll_out(self, version, waves, policy, some, continuous) -> None:
         self.fleet.now += timedelta(milliseconds=1)
         chosen = {"selector": "id=dev-1", "waves": ("1",)} if some else {"waves": waves}
-        self.rollouts.append(self.fleet.roll_out(version, **chosen))
+        with contextlib.suppress(ConflictError):  # all of them run it, or are pinned
+            self.rollouts.append(self.fleet.roll_out(version, policy=policy, continuous=continuous, **chosen))
 
     @precondition(lambda self: len(self.rollouts) > 1)
-    @rule(data=st.data())
-    def abort(self, data) -> None:
+    @rule(data=st.data(), roll_back=st.booleans())
+    def abort(self, data, roll_back) -> None:
         with contextlib.suppress(ConflictError):
-            self.fleet.abort(data.draw(st.sampled_from(self.rollouts)))
+            rollout_id = data.draw(st.sampled_from(self.rollouts))
+            abort_rollout(self.fleet.database, rollout_id, self.fleet.me(), roll_back=roll_back)
 
     @rule(device=DEVICES)
     def go(self, device) -> None:
@@ -56,7 +72,7 @@ class RolloutRules(RuleBasedStateMachine):
     def come(self, device) -> None:
         self.fleet.come(device)
 
-    @rule(minutes=st.sampled_from([1, 16, 31]))
+    @rule(minutes=st.sampled_from([1, 6, 16]))
     def wait(self, minutes) -> None:
         self.fleet.wait(timedelta(minutes=minutes), step=GLANCE)
 

@@ -4,23 +4,30 @@ Stated on the commands, that is on every change of what a device shall run: the 
 right while a device was asked twice or too early.
 """
 
+import contextlib
 import tempfile
-from collections import Counter
+from collections import Counter, defaultdict
 from datetime import timedelta
 from pathlib import Path
 
+import msgspec
+import pytest
 from hypothesis import strategies as st
-from hypothesis.stateful import invariant, rule
+from hypothesis.stateful import invariant, precondition, rule
 
+from edgeops.errors import ConflictError
 from edgeops.protocol.messages import Reason, UpdateState
+from edgeops.rollout.installation import IN_FLIGHT, InstallationState
 from edgeops.rollout.installation import OPEN as OPEN_OFFERS
-from edgeops.rollout.installation import InstallationState
-from edgeops.rollout.rollout import OPEN, RolloutState
+from edgeops.rollout.pins import Pin
+from edgeops.rollout.rollout import OPEN, RolloutState, waits_for
+from fleet_server import rollout_freeze, targets
+from fleet_server import rollout_orders as orders
 from fleet_server.db import rollouts
 from fleet_server.db.events import EventKind
 from fleet_server.engine import Engine
 from tests.property.rollout_rules import DEVICES, GLANCE, RolloutRules, run
-from tests.unit.engine_rig import ENOUGH, Fleet
+from tests.unit.engine_rig import ENOUGH, FACTS, Fleet
 
 S = InstallationState
 ENDS = st.sampled_from(
@@ -33,36 +40,59 @@ ENDS = st.sampled_from(
         (UpdateState.FETCHING, Reason.NONE),
     ]
 )
+#: What a person orders of a rollout, by name and with a remark.
+VERBS = [orders.pause_rollout, orders.resume_rollout, orders.advance_rollout, orders.retry_rollout, orders.undo_rollout]
+#: Goes on without anybody.
+BY_ITSELF = {RolloutState.SCHEDULED, RolloutState.RUNNING, RolloutState.ROLLING_BACK}
+#: Needs no reason: it is what it was ordered to be.
+SILENT = {RolloutState.RUNNING, RolloutState.SCHEDULED}
+#: Nothing is asked of anybody any more.
+TAKEN_BACK = {RolloutState.FAILED, RolloutState.ABORTED, RolloutState.ROLLING_BACK, RolloutState.ROLLED_BACK}
 
 
 class Commands(RolloutRules):
     """A small fleet with everything that can happen to it, in any order and more than once."""
 
     most_rollouts = 3
+    size = 4
 
     def __init__(self) -> None:
         super().__init__()
         self.folder = tempfile.TemporaryDirectory()
-        self.fleet = Fleet(Path(self.folder.name), size=4)
+        self.fleet = Fleet(Path(self.folder.name), size=self.size)
+        self.fleet.enrol("too-small", facts=msgspec.structs.replace(FACTS, memory_bytes=1))
         self.passed: set[tuple[str, int]] = set()
+        self.pinned: set[str] = set()
+        self.seen = 0
 
     def teardown(self) -> None:
         """In the end nobody acts any more: every rollout has ended, or waits for a person and says why."""
-        self.fleet.wait(timedelta(minutes=35), step=GLANCE)
-        for rollout_id in self.rollouts:
-            rollout = self.fleet.rollout(rollout_id)
-            assert rollout.state is not RolloutState.RUNNING
-            assert rollout.reason
-        self.fleet.close()
-        self.folder.cleanup()
+        try:
+            self._thaw()
+            for _ in range(20):
+                if not any(self.fleet.rollout(one).state in BY_ITSELF for one in self.rollouts):
+                    break
+                self.fleet.wait(timedelta(minutes=6), step=GLANCE)
+            self.the_promises_hold()
+            for rollout_id in self.rollouts:
+                rollout = self.fleet.rollout(rollout_id)
+                waiting = waits_for(rollout.state)
+                assert waiting is None or waiting.people, rollout
+                assert rollout.reason
+            self._never_more_at_it_than_the_policy_says()
+        finally:
+            self.fleet.close()
+            self.folder.cleanup()
 
     # -- what happens
 
     @rule()
     def everybody_commits(self) -> None:
+        self.fleet.show_all(self.rollouts)
         for installation in self._known():
             if installation.state in OPEN_OFFERS:
-                self.fleet.commit(installation.device_id, installation=installation)
+                self.fleet.commit(installation.device_id, shown=False, installation=installation, run=False)
+        self.fleet.run()
 
     @rule(data=st.data(), times=st.integers(1, 2))
     def commit(self, data, times) -> None:
@@ -91,6 +121,49 @@ class Commands(RolloutRules):
             state, reason = data.draw(ENDS)
             self.fleet.say(device, state, reason=reason, installation=installation)
 
+    @rule(data=st.data(), verb=st.sampled_from(VERBS))
+    def order(self, data, verb) -> None:
+        self.fleet.now += timedelta(milliseconds=1)
+        by = self.fleet.me("seen by hand")
+        with contextlib.suppress(ConflictError):
+            begun = verb(self.fleet.database, data.draw(st.sampled_from(self.rollouts)), by)
+            if begun is not None and begun not in self.rollouts:
+                self.rollouts.append(begun)
+        self.fleet.run()
+
+    @rule(device=DEVICES)
+    def pin(self, device) -> None:
+        pin = Pin(
+            device_id=device,
+            deployment=None,
+            digest=None,
+            reason="",
+            pinned_by="me",
+            pinned_at=self.fleet.now,
+            until=None,
+        )
+        targets.set_pin(self.fleet.database, pin)
+        self.pinned.add(device)
+        self.fleet.run()
+
+    @precondition(lambda self: self.pinned)
+    @rule(data=st.data())
+    def unpin(self, data) -> None:
+        device = data.draw(st.sampled_from(sorted(self.pinned)))
+        targets.remove_pin(self.fleet.database, device, None, removed_by="me", now=self.fleet.now)
+        self.pinned.discard(device)
+        self.fleet.run()
+
+    @rule()
+    def freeze(self) -> None:
+        with contextlib.suppress(ConflictError):
+            rollout_freeze.freeze(self.fleet.database, by="me", remark="", now=self.fleet.now)
+
+    @rule()
+    def thaw(self) -> None:
+        self._thaw()
+        self.fleet.run()
+
     @rule()
     def nobody_is_left(self) -> None:
         for device_id in self.fleet.ids:
@@ -106,8 +179,9 @@ class Commands(RolloutRules):
 
     @invariant()
     def the_promises_hold(self) -> None:
-        members = {rollout_id: self.fleet.installations(rollout_id) for rollout_id in self.rollouts}
-        by_id = {one.id: one for installations in members.values() for one in installations.values()}
+        members = {rollout_id: self.fleet.attempts(rollout_id) for rollout_id in self.rollouts}
+        by_id = {one.id: one for installations in members.values() for one in installations}
+        self._no_offer_where_none_may_be(by_id)
         self._nobody_is_asked_twice()
         self._nothing_is_wanted_but_open_offers_and_proven_models(by_id)
         self._one_offer_at_a_time(by_id)
@@ -132,7 +206,7 @@ class Commands(RolloutRules):
             if wanted is not None and wanted.digest is not None:
                 behind = by_id[wanted.installation]
                 assert behind.digest == wanted.digest
-                fine = {S.COMMITTED, *OPEN_OFFERS}
+                fine = {S.COMMITTED, S.HEALTHY, S.REGRESSED, *OPEN_OFFERS}
                 assert behind.state in fine or self._turned_away_by_itself(behind.id), behind.state
 
     def _one_offer_at_a_time(self, by_id) -> None:
@@ -140,7 +214,7 @@ class Commands(RolloutRules):
         assert all(count == 1 for count in offers.values())
 
     def _a_wave_is_asked_after_the_one_before_passed(self, waves, installations) -> None:
-        for one in installations.values():
+        for one in installations:
             if one.offered_at is not None:
                 assert all(_has_passed(wave) for wave in waves[: one.wave])
 
@@ -151,30 +225,58 @@ class Commands(RolloutRules):
             if not _has_passed(wave) or (seen and last):
                 continue  # after the last wave, late devices may join it and fail
             self.passed.add((wave.rollout_id, wave.position))
-            asked = [one for one in installations.values() if one.wave == wave.position and one.offered_at]
-            proven = [one for one in asked if one.state is S.COMMITTED]
+            if wave.override is not None:
+                assert wave.override["remark"]
+                continue
+            policy = self.fleet.rollout(wave.rollout_id).policy
+            asked = [one for one in installations if one.wave == wave.position and one.offered_at]
+            counted = [one for one in asked if one.state not in {S.SUPERSEDED, S.RETRIED}]
+            proven = [one for one in counted if one.evidence.is_enough(policy)]
             assert proven
-            assert all(one.state in {S.COMMITTED, S.SUPERSEDED} for one in asked)
-            assert all(one.evidence.inferences >= 20 and not one.evidence.errors for one in proven)
+            assert wave.bakes_since is not None
+            assert len(proven) >= policy.min_success * len(counted)
 
     def _counters_are_what_they_count(self, waves, installations) -> None:
         for wave in waves:
-            states = Counter(one.state for one in installations.values() if one.wave == wave.position)
+            mine = [one for one in installations if one.wave == wave.position and one.state is not S.RETRIED]
+            states = Counter(one.state for one in mine)
+            again = sum(one.state is S.PENDING and one.attempt > 1 for one in mine)
             assert wave.size == states.total()
-            assert wave.offered == states.total() - states[S.PENDING] - states[S.SUPERSEDED]
-            assert wave.committed == states[S.COMMITTED]
-            assert wave.failed == states[S.FAILED] + states[S.REJECTED] + states[S.ROLLED_BACK]
-            assert wave.inconclusive == states[S.INCONCLUSIVE] + states[S.TIMED_OUT]
+            assert wave.offered == states.total() - states[S.PENDING] - states[S.SUPERSEDED] + again
+            assert wave.committed == states[S.COMMITTED] + states[S.HEALTHY]
+            assert wave.failed == sum(states[one] for one in (S.FAILED, S.REJECTED, S.ROLLED_BACK, S.TIMED_OUT))
+            assert wave.inconclusive == states[S.INCONCLUSIVE]
+            assert wave.regressed == states[S.REGRESSED]
 
     def _who_stands_still_says_why(self, rollout, installations) -> None:
-        assert (rollout.reason == "") == (rollout.state is RolloutState.RUNNING)
+        assert (rollout.reason == "") == (rollout.state in SILENT), rollout
         assert (rollout.finished_at is None) == (rollout.state in OPEN)
-        if rollout.state in {RolloutState.FAILED, RolloutState.ABORTED}:
-            assert not [one for one in installations.values() if one.state in OPEN_OFFERS], (
-                "an offer outlived its rollout"
-            )
+        if rollout.state in TAKEN_BACK:
+            assert not [one for one in installations if one.state in OPEN_OFFERS], "an offer outlived its rollout"
+
+    def _no_offer_where_none_may_be(self, by_id) -> None:
+        """Neither to a pinned device, since it is, nor to one that the model does not fit."""
+        news = [one for one in self.fleet.events(EventKind.INSTALLATION_CHANGED) if one.id > self.seen]
+        for one in news:
+            self.seen = one.id
+            assert one.data["state"] != S.OFFERED or one.data["device"] not in self.pinned, one
+        assert "too-small" not in {one.device_id for one in by_id.values()}
+
+    def _never_more_at_it_than_the_policy_says(self) -> None:
+        """At no moment of the whole course."""
+        at_it: dict[str, set[str]] = defaultdict(set)
+        most = {one: self.fleet.rollout(one).policy.max_in_flight for one in self.rollouts}
+        for one in self.fleet.events(EventKind.INSTALLATION_CHANGED):
+            mine = at_it[one.data["rollout"]]
+            (mine.add if one.data["state"] in IN_FLIGHT else mine.discard)(one.subject)
+            limit = most[one.data["rollout"]]
+            assert limit is None or len(mine) <= limit, mine
 
     # -- looking
+
+    def _thaw(self) -> None:
+        with contextlib.suppress(ConflictError):
+            rollout_freeze.thaw(self.fleet.database, by="me", remark="", now=self.fleet.now)
 
     def _an_offer(self, data) -> rollouts.Installation:
         """An installation that a device was asked for, an open one if there is any."""
@@ -182,7 +284,7 @@ class Commands(RolloutRules):
         return data.draw(st.sampled_from([one for one in known if one.state in OPEN_OFFERS] or known))
 
     def _known(self) -> list[rollouts.Installation]:
-        return [one for rollout_id in self.rollouts for one in self.fleet.installations(rollout_id).values()]
+        return [one for rollout_id in self.rollouts for one in self.fleet.attempts(rollout_id)]
 
     def _turned_away_by_itself(self, installation_id: str) -> bool:
         """Whether the device said on its own that it turned to something newer."""
@@ -193,8 +295,20 @@ class Commands(RolloutRules):
 
 
 def _has_passed(wave: rollouts.Wave) -> bool:
-    return wave.verdict is not None and wave.verdict["verdict"] == "pass"
+    """By proof, or by the word of a person that is written down."""
+    return wave.override is not None or (wave.verdict is not None and wave.verdict["verdict"] == "pass")
 
 
 def test_whatever_happens_the_commands_keep_their_promises_and_every_rollout_ends_or_waits_for_a_person():
     run(Commands, examples=30, steps=20)
+
+
+class ManyDevices(Commands):
+    """The same with two hundred devices, of which some are held back as control."""
+
+    size = 200
+
+
+@pytest.mark.long
+def test_whatever_happens_to_two_hundred_devices_no_promise_is_broken():
+    run(ManyDevices, examples=3, steps=15)

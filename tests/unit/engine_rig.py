@@ -1,6 +1,7 @@
 """A server's database with devices and models, without processes: what engine tests stand on."""
 
 import logging
+from collections.abc import Iterable
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
@@ -84,7 +85,7 @@ class Fleet:
         self.database.close()
         assert not self.bugs.told, self.bugs.told
 
-    def enrol(self, device_id: str, *, deployments: tuple[str, ...] = ("gas",)) -> None:
+    def enrol(self, device_id: str, *, deployments: tuple[str, ...] = ("gas",), facts: DeviceFacts = FACTS) -> None:
         with self.database.write() as connection:
             devices.enrol(
                 connection,
@@ -96,7 +97,7 @@ class Fleet:
             )
             devices.set_presence(connection, device_id, presence=Presence.ONLINE, session_counter=1, now=self.now)
             states = tuple(DeploymentState(deployment=name, state=UpdateState.IDLE) for name in deployments)
-            reported = Reported(desired_epoch=0, desired_revision=0, facts=FACTS, deployments=states)
+            reported = Reported(desired_epoch=0, desired_revision=0, facts=facts, deployments=states)
             devices.set_reported(connection, device_id, reported, now=self.now)
 
     def train(self, version: int, *, published: bool) -> None:
@@ -194,6 +195,17 @@ class Fleet:
             of_rollout = tables.waves.c.rollout_id == about.rollout_id
             connection.execute(update(tables.waves).where(of_rollout).values(health=wave))
 
+    def show_all(self, rollout_ids: Iterable[str]) -> None:
+        """All devices of these rollouts and all their waves show that all is well."""
+        for rollout_id in rollout_ids:
+            some = [*self.installations(rollout_id).values()][:1]
+            for one in some:
+                self.show(one)
+            with self.database.write() as connection:
+                of_rollout = tables.installations.c.rollout_id == rollout_id
+                health = Shows(health=DeviceHealth(since=Period(rows=10_000)))
+                connection.execute(update(tables.installations).where(of_rollout).values(health=health))
+
     def report(self, device_id: str, *states: DeploymentState) -> None:
         """The retained `reported` of a device."""
         with self.database.write() as connection:
@@ -254,6 +266,11 @@ class Fleet:
     def installations(self, rollout_id: str) -> dict[str, rollouts.Installation]:
         with self.database.read() as connection:
             return {one.device_id: one for one in rollouts.installations_of(connection, rollout_id, limit=10_000)}
+
+    def attempts(self, rollout_id: str) -> tuple[rollouts.Installation, ...]:
+        """Every row of a rollout, also those of devices that were asked again since."""
+        with self.database.read() as connection:
+            return rollouts.installations_of(connection, rollout_id, limit=10_000)
 
     def states(self, rollout_id: str) -> dict[str, InstallationState]:
         return {device_id: one.state for device_id, one in self.installations(rollout_id).items()}

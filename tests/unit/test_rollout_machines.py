@@ -265,9 +265,13 @@ def test_a_device_that_was_never_online_since_it_was_asked_is_asked_anew():
     assert isinstance(installation.step(S.INSTALLING, E.MISS), Illegal)
 
 
-@pytest.mark.parametrize("state", sorted(installation.BAD))
+@pytest.mark.parametrize("state", sorted(installation.BAD - {S.TIMED_OUT}))
 def test_whatever_ended_badly_can_be_asked_again(state):
     assert installation.step(state, E.RETRY) == (S.RETRIED, InstallationCommand.NONE)
+
+
+def test_the_offer_of_a_device_that_timed_out_is_taken_back_before_it_is_asked_again():
+    assert installation.step(S.TIMED_OUT, E.RETRY) == (S.RETRIED, InstallationCommand.RESTORE)
 
 
 @pytest.mark.parametrize("event", [E.COMMIT, E.FAIL, E.REJECT, E.ROLL_BACK, E.DOUBT, E.PROGRESS])

@@ -52,6 +52,8 @@ from edgeops.api.shapes.retraining import (
     RetrainingRequest,
 )
 from edgeops.api.shapes.rollouts import (
+    EyesDemand,
+    FourEyes,
     Freeze,
     Freezing,
     Installation,
@@ -144,9 +146,11 @@ __all__ = [
     "Event",
     "Evidence",
     "EvidenceFinding",
+    "EyesDemand",
     "FeedbackRequest",
     "FieldProblem",
     "FleetHour",
+    "FourEyes",
     "Freeze",
     "Freezing",
     "Group",

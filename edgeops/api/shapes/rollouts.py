@@ -71,6 +71,20 @@ class Freezing(Answer):
     freeze: Freeze | None = None
 
 
+class EyesDemand(Answer):
+    """Nobody approves a rollout that they began, or overrides a gate of it."""
+
+    by: str
+    at: AwareDatetime
+    remark: str = ""
+
+
+class FourEyes(Answer):
+    """Whether four eyes are demanded; null = one person may begin and approve."""
+
+    demand: EyesDemand | None = None
+
+
 class Wave(Answer):
     """One step of a rollout, with counters by outcome."""
 

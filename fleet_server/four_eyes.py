@@ -1,0 +1,71 @@
+"""Four eyes, fleet-wide: while they are demanded, nobody approves a rollout that they began, or overrides a gate of it.
+
+A setting of the server, with who set it, when and why. Who may say yes is decided in `edgeops.rollout.approval`.
+Whether a rollout awaits an approval at all is said by its order.
+"""
+
+from datetime import datetime
+
+import msgspec
+
+from edgeops.errors import ConflictError
+from edgeops.limits import MAX_DETAIL_LENGTH
+from edgeops.rollout.approval import judge_approval
+from fleet_server.db import audit, settings
+from fleet_server.db.database import Connection, Database
+
+_KEY = "rollouts.four-eyes"
+
+
+class FourEyes(msgspec.Struct, frozen=True, kw_only=True):
+    """Who demands them, since when and why."""
+
+    by: str
+    at: datetime
+    remark: str = ""
+
+
+def four_eyes(connection: Connection) -> FourEyes | None:
+    """The demand that holds; None = one person may begin and approve."""
+    text = settings.read(connection, _KEY)
+    return msgspec.json.decode(text, type=FourEyes) if text else None
+
+
+def demand_four_eyes(database: Database, *, by: str, remark: str, now: datetime) -> FourEyes:
+    """Have nobody approve what they began, from now on; rollouts that exist included.
+
+    Raises:
+        ConflictError: they are demanded already.
+    """
+    with database.write() as connection:
+        present = four_eyes(connection)
+        if present is not None:
+            raise ConflictError(f"four eyes are demanded already, by {present.by}; nothing is left to do")
+        wanted = FourEyes(by=by, at=now, remark=remark[:MAX_DETAIL_LENGTH])
+        settings.write(connection, _KEY, msgspec.json.encode(wanted).decode())
+        audit.append(connection, by, "fleet.four-eyes-demanded", "fleet", {}, now, remark=wanted.remark)
+    return wanted
+
+
+def waive_four_eyes(database: Database, *, by: str, now: datetime) -> None:
+    """Let one person begin and approve.
+
+    Raises:
+        ConflictError: they are not demanded.
+    """
+    with database.write() as connection:
+        if four_eyes(connection) is None:
+            raise ConflictError("four eyes are not demanded; demand them with: edgeops rollout four-eyes on")
+        settings.write(connection, _KEY, "")
+        audit.append(connection, by, "fleet.four-eyes-waived", "fleet", {}, now)
+
+
+def require_four_eyes(connection: Connection, created_by: str, approved_by: str) -> None:
+    """Refuse a yes of who began it, where four eyes are demanded.
+
+    Raises:
+        ConflictError: it is theirs.
+    """
+    refusal = judge_approval(created_by, approved_by, four_eyes=four_eyes(connection) is not None)
+    if refusal is not None:
+        raise ConflictError(refusal.reason)
