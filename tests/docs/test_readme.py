@@ -54,4 +54,4 @@ def test_the_commands_of_the_readme_bring_a_model_from_a_csv_to_a_device(shell):
     for command in told:
         ended = shell.run(command.line)
         assert ended.returncode == 0, f"{command.line}\n{ended.stdout}{ended.stderr}"
-    assert "proof: installed and running" in ended.stdout
+    assert "proof: installed and healthy" in ended.stdout

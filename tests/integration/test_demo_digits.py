@@ -93,7 +93,7 @@ def test_a_watched_rollout_ends_with_its_proof(site, report, capsys):
     lines = capsys.readouterr().out.splitlines()
     assert lines[0].startswith("rollout rollout-")
     assert "wave 1 of 2: 1 of 1 committed" in lines
-    assert lines[-1].startswith("finished: proof: installed and healthy: 2 of 2 devices committed")
+    assert lines[-1] == "finished: proof: installed and healthy on 3 of 3 devices"
 
 
 def test_waiting_has_an_end_and_an_aborted_rollout_a_bad_one(site, report, capsys):
