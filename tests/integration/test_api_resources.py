@@ -39,7 +39,7 @@ pytestmark = pytest.mark.slow
 DEVICE = "camera-0001"
 DEPLOYMENT = "meter"
 FACTS = DeviceFacts(
-    arch="x86_64", runtime="litert", runtime_version="2.3", python="3.11", memory_bytes=10, disk_free_bytes=20
+    arch="x86_64", runtime="litert", runtime_version="2.3", python="3.11", memory_bytes=1 << 30, disk_free_bytes=20
 )
 
 
@@ -112,20 +112,24 @@ def add_run(rig, connection):
     return "run-1"
 
 
-def add_reports(rig):
-    """Two windows of 100 rows and three answers."""
-    reported = Reported(
+def running(digest):
+    """What a device reports that runs this."""
+    return Reported(
         desired_epoch=1,
         desired_revision=1,
         facts=FACTS,
-        deployments=(DeploymentState(deployment=DEPLOYMENT, state=UpdateState.COMMITTED, active=rig.digest),),
+        deployments=(DeploymentState(deployment=DEPLOYMENT, state=UpdateState.COMMITTED, active=digest),),
         counters={"spool.dropped": 2},
     )
+
+
+def add_reports(rig):
+    """Two windows of 100 rows and three answers."""
     with rig.database.write() as connection:
         devices.set_presence(
             connection, DEVICE, presence=Presence.ONLINE, session_counter=1, agent_version="0.1", now=START
         )
-        devices.set_reported(connection, DEVICE, reported, now=START)
+        devices.set_reported(connection, DEVICE, running(rig.digest), now=START)
     with rig.database.write_telemetry() as connection:
         unknown = {"digest": "sha256:" + "f" * 64}
         paired = {"paired": encode(PAIRED)}
@@ -460,6 +464,8 @@ def test_waiting_has_an_end(client):
 
 
 def test_a_rollout_is_created_read_and_aborted(client, rig):
+    with rig.database.write() as connection:
+        devices.set_reported(connection, DEVICE, running(None), now=START)
     rollout = client.create_rollout("tiny", 1, deployment=DEPLOYMENT, to="label.hall=3", waves=("100%",))
     assert (rollout.state, rollout.digest, rollout.variant) == ("running", rig.digest, "int8")
     assert [wave.size for wave in rollout.waves] == [1]
@@ -475,7 +481,9 @@ def test_a_rollout_is_created_read_and_aborted(client, rig):
     assert rollout.id in [one.id for one in client.rollouts()]
 
 
-def test_a_rollout_that_cannot_be_says_why(client):
+def test_a_rollout_that_cannot_be_says_why(client, rig):
+    with rig.database.write() as connection:
+        devices.set_reported(connection, DEVICE, running(None), now=START)
     with pytest.raises(ConflictError, match="not published"):
         client.create_rollout("tiny", 1, deployment=DEPLOYMENT, variant="float32")
     with pytest.raises(NotFoundError, match="no model"):
