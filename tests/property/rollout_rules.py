@@ -36,7 +36,7 @@ POLICIES = st.sampled_from(
 #: Goes on without anybody.
 BY_ITSELF = {RolloutState.SCHEDULED, RolloutState.RUNNING, RolloutState.ROLLING_BACK}
 #: A look at the fleet while time passes; later ones would be an outage.
-GLANCE = limits.HEARTBEAT_MISSED - timedelta(seconds=1)
+GLANCE = limits.HEARTBEAT_MISSED - limits.CLOCK_KEPT_EVERY
 
 
 class RolloutRules(RuleBasedStateMachine):

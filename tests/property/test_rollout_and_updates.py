@@ -228,7 +228,7 @@ class Together(RolloutRules):
 
 
 def test_whatever_the_wire_the_power_and_the_server_do_both_machines_keep_their_promises():
-    run(Together, examples=12, steps=30)
+    run(Together, examples=5, steps=30)
 
 
 @pytest.mark.long
