@@ -553,8 +553,10 @@ def count(connection: Connection, installation: Installation, changes: Mapping[s
 
 
 def let_go(connection: Connection, rollout_id: str, *, detail: str, now: datetime) -> None:
-    """Ask those devices no more that were not asked yet; no counter of a wave counts them."""
+    """Ask those devices no more that were not asked yet, or were to be asked again: these alone a wave counts."""
     never_asked = (installations.c.rollout_id == rollout_id) & (installations.c.state == InstallationState.PENDING)
+    for one in installations_in(connection, select(installations).where(never_asked, installations.c.attempt > 1)):
+        count(connection, one, machine.counters(one.state, InstallationState.SUPERSEDED, again=True))
     values = {"state": InstallationState.SUPERSEDED, "detail": detail, "updated_at": now, "finished_at": now}
     connection.execute(update(installations).where(never_asked).values(values))
 

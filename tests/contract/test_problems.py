@@ -25,7 +25,7 @@ JSON_BODIES = sorted(
     for method, path in LEAST_ROLE
     if method == "POST"
     and path not in {"/api/v1/datasets", "/api/v1/labels/csv", "/api/v1/keys/changes"}
-    and not path.endswith(("/abort", "/cancel", "/release", "/drift/check", "/authorities", "/switch"))
+    and not path.endswith(("/abort", "/cancel", "/release", "/drift/check", "/authorities", "/switch", "/test"))
 )
 #: What is looked at before the thing that it is about.
 NEEDED_BODIES = {
@@ -34,6 +34,8 @@ NEEDED_BODIES = {
     "/api/v1/devices/{device_id}/pin": {},
     "/api/v1/devices/{device_id}/labels": {},
     "/api/v1/models/{name}/aliases/{alias}": {"version": 7},
+    "/api/v1/incidents/{incident_id}/close": {},
+    "/api/v1/rollouts/{rollout_id}/advance": {"remark": "looked at it"},
 }
 
 

@@ -411,6 +411,7 @@ class PlayedSite:
                     device.hear_ack(self.ledger[device.id])
                 device.work()
                 self._write_reported(device)
+            self.fleet.show_all()
             self.fleet.run()
             unsaid = any(device.unsaid() for device in self.devices.values())
             if not unsaid and before == [device.disk for device in self.devices.values()]:

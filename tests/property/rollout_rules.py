@@ -11,16 +11,18 @@ from hypothesis import HealthCheck, Phase, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, precondition, rule, run_state_machine_as_test
 
-from edgeops.errors import ConflictError
+from edgeops import limits
+from edgeops.errors import ConflictError, InputError
 from edgeops.rollout.policy import Policy
+from edgeops.rollout.rollout import RolloutState
 from fleet_server.rollout_orders import abort_rollout
 from tests.unit.engine_rig import Fleet
 
 #: Of the machine that runs.
 DEVICES = st.runner().flatmap(lambda machine: st.sampled_from(machine.fleet.ids))
-WAVES = st.sampled_from([("1", "100%"), ("100%",), ("1", "50%", "100%"), ("50%", "2", "100%")])
-_SOON = {"offer_timeout": timedelta(minutes=5), "wave_timeout": timedelta(minutes=10)}
-_BAKED = {"bake": timedelta(minutes=1), "evidence_timeout": timedelta(minutes=5)}
+WAVES = st.sampled_from([("1", "100%"), ("100%",), ("1", "50%", "100%"), ("1", "2", "100%")])
+_SOON = {"offer_timeout": timedelta(minutes=2), "wave_timeout": timedelta(minutes=4)}
+_BAKED = {"bake": timedelta(minutes=1), "evidence_timeout": timedelta(minutes=2)}
 POLICIES = st.sampled_from(
     [
         Policy(bake=timedelta(0), retries=0, **_SOON),
@@ -31,8 +33,10 @@ POLICIES = st.sampled_from(
         Policy(retries=2, rate_per_minute=1, bake=timedelta(0), retry_after=timedelta(0), **_SOON),
     ]
 )
-#: A look at the fleet while time passes.
-GLANCE = timedelta(seconds=55)
+#: Goes on without anybody.
+BY_ITSELF = {RolloutState.SCHEDULED, RolloutState.RUNNING, RolloutState.ROLLING_BACK}
+#: A look at the fleet while time passes; later ones would be an outage.
+GLANCE = limits.HEARTBEAT_MISSED - timedelta(seconds=1)
 
 
 class RolloutRules(RuleBasedStateMachine):
@@ -54,7 +58,7 @@ class RolloutRules(RuleBasedStateMachine):
     def roll_out(self, version, waves, policy, some, continuous) -> None:
         self.fleet.now += timedelta(milliseconds=1)
         chosen = {"selector": "id=dev-1", "waves": ("1",)} if some else {"waves": waves}
-        with contextlib.suppress(ConflictError):  # all of them run it, or are pinned
+        with contextlib.suppress(InputError):  # all of them run it, or are pinned
             self.rollouts.append(self.fleet.roll_out(version, policy=policy, continuous=continuous, **chosen))
 
     @precondition(lambda self: len(self.rollouts) > 1)
@@ -72,7 +76,7 @@ class RolloutRules(RuleBasedStateMachine):
     def come(self, device) -> None:
         self.fleet.come(device)
 
-    @rule(minutes=st.sampled_from([1, 6, 16]))
+    @rule(minutes=st.sampled_from([1, 3, 6]))
     def wait(self, minutes) -> None:
         self.fleet.wait(timedelta(minutes=minutes), step=GLANCE)
 

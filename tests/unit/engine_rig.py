@@ -1,7 +1,6 @@
 """A server's database with devices and models, without processes: what engine tests stand on."""
 
 import logging
-from collections.abc import Iterable
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
@@ -195,16 +194,13 @@ class Fleet:
             of_rollout = tables.waves.c.rollout_id == about.rollout_id
             connection.execute(update(tables.waves).where(of_rollout).values(health=wave))
 
-    def show_all(self, rollout_ids: Iterable[str]) -> None:
-        """All devices of these rollouts and all their waves show that all is well."""
-        for rollout_id in rollout_ids:
-            some = [*self.installations(rollout_id).values()][:1]
-            for one in some:
-                self.show(one)
-            with self.database.write() as connection:
-                of_rollout = tables.installations.c.rollout_id == rollout_id
-                health = Shows(health=DeviceHealth(since=Period(rows=10_000)))
-                connection.execute(update(tables.installations).where(of_rollout).values(health=health))
+    def show_all(self) -> None:
+        """All devices and all waves show that all is well."""
+        health = Shows(health=DeviceHealth(since=Period(rows=10_000)))
+        wave = WaveShows(canary=Shown(devices=1_000, heard=1_000, since=Period(rows=1_000_000)))
+        with self.database.write() as connection:
+            connection.execute(update(tables.installations).values(health=health))
+            connection.execute(update(tables.waves).values(health=wave))
 
     def report(self, device_id: str, *states: DeploymentState) -> None:
         """The retained `reported` of a device."""

@@ -273,6 +273,7 @@ def test_an_abort_while_a_device_waits_to_be_asked_again_leaves_no_offer_behind(
     fleet.wait(timedelta(minutes=10, seconds=20), step=timedelta(seconds=10))
     fleet.abort(rollout_id)
     assert fleet.desired_digest("dev-0") is None
+    assert fleet.waves(rollout_id)[0].offered == 0
 
 
 def test_a_device_is_not_asked_more_often_than_the_policy_says(fleet):

@@ -107,10 +107,19 @@ def test_what_a_model_showed_before_it_was_committed_is_told_again_where_it_is_a
     assert machine.step(update_in(S.IDLE, reported=True), events.AlreadyActive(same))[0].evidence is None
 
 
-@pytest.mark.parametrize("event", [events.Started(NEXT), events.AlreadyActive(NEXT), events.Lost()])
+@pytest.mark.parametrize(
+    "event",
+    [events.Started(NEXT), events.AlreadyActive(msgspec.structs.replace(NEXT, digest=DIGEST)), events.Lost()],
+)
 def test_what_the_model_committed_last_showed_outlives_what_comes_after(event):
     shown = Shown(digest=DIGEST, evidence=EVIDENCE)
     assert machine.step(update_in(S.COMMITTED, reported=True, shown=shown), event)[0].shown == shown
+
+
+def test_what_a_model_showed_is_forgotten_where_another_one_is_active_already():
+    shown = Shown(digest=DIGEST, evidence=EVIDENCE)
+    update = update_in(S.COMMITTED, reported=True, shown=shown)
+    assert machine.step(update, events.AlreadyActive(NEXT))[0].shown is None
 
 
 def test_what_shall_run_no_more_is_forgotten_as_committed():
