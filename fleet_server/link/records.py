@@ -85,10 +85,10 @@ def check_sketch(row: WindowRow, sketch: Sketch | None, expected: Expected | Non
         raise MessageError(f"a sketch of {channels} channels; its model watches {expected.channels}")
 
 
-def check_paired(window: Window, cells: int | None) -> None:
+def check_paired(window: Window, cells: int) -> None:
     """Pass when what a shadow answered can have happened beside this window's own answers.
 
-    `cells` is in how many cells the answers of these two artifacts are counted; None = one of them is not known here.
+    `cells` is in how many cells the answers of these two artifacts are counted.
 
     Raises:
         MessageError: it cannot.
@@ -96,11 +96,8 @@ def check_paired(window: Window, cells: int | None) -> None:
     paired = window.paired
     if paired is None:
         return
-    shadow = digest_from_raw(paired.shadow)
     if paired.shadow == window.digest:
-        raise MessageError(f"a model that is its own shadow, {shadow}")
-    if cells is None:
-        raise MessageError(f"a shadow {shadow} beside {digest_from_raw(window.digest)}; this server does not have both")
+        raise MessageError(f"a model that is its own shadow, {digest_from_raw(paired.shadow)}")
     if paired.rows + paired.shadow_errors > window.rows or paired.errors > window.errors:
         raise MessageError(
             f"{paired.rows} pairs, {paired.errors} and {paired.shadow_errors} errors of one model alone, in a window "

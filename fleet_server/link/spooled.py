@@ -6,6 +6,8 @@ Pure: reads where devices stand and what they refer to, changes nothing. What a 
 
 import logging
 
+from msgspec.structs import replace
+
 from edgeops.digest import digest_from_raw
 from edgeops.errors import MessageError
 from edgeops.protocol.messages import Predictions, Record, Records, Report, Samples, Window, decode
@@ -99,7 +101,12 @@ class Spooled:
                 window = decode(record.data, Window)
                 if window.paired is not None:
                     charge, shadow = map(digest_from_raw, (window.digest, window.paired.shadow))
-                    check_paired(window, self._catalog.cells(shadow, charge))
+                    cells = self._catalog.cells(shadow, charge)
+                    if cells is None:
+                        # A server that came out of a backup may lack a model. The window itself counts all the same.
+                        window = replace(window, paired=None)
+                    else:
+                        check_paired(window, cells)
                 row = window_row(place, record, window, received_at)
                 self._windows.append((message, place, record, row))
             case UpKind.PREDICTIONS:

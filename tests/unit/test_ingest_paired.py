@@ -110,7 +110,7 @@ def test_two_models_whose_answers_cannot_be_compared_are_counted_in_no_cell(cell
 
 
 def test_a_window_without_a_shadow_is_none_of_its_business():
-    check_paired(beside(paired=None), None)
+    check_paired(beside(paired=None), 9)
 
 
 def test_pairs_are_stored_with_their_window(database):
@@ -123,8 +123,7 @@ def test_pairs_are_stored_with_their_window(database):
 @pytest.mark.parametrize(
     "body",
     [
-        beside(paired=paired(shadow=digest_raw(UNKNOWN))),
-        beside(digest=digest_raw(UNKNOWN)),
+        beside(paired=paired(shadow=digest_raw(CHARGE))),
         beside(paired=paired(rows=9)),
         beside(paired=paired(cells=(2, 1, 4))),
     ],
@@ -134,6 +133,16 @@ def test_a_made_up_shadow_is_put_aside_with_its_window_alone(database, body):
     assert [entry.place.seq for entry in of(reading, WindowStored)] == [0, 2]
     assert len(details(reading)) == 1
     assert details(reading)[0].startswith("record 1: ")
+
+
+@pytest.mark.parametrize(
+    "window", [beside(paired=paired(shadow=digest_raw(UNKNOWN))), beside(digest=digest_raw(UNKNOWN))]
+)
+def test_of_a_window_beside_a_model_that_the_server_lost_only_the_pairs_are_dropped(database, window):
+    reading = read(database, opened(window, kind=UpKind.TELEMETRY))
+    assert details(reading) == []
+    (entry,) = of(reading, WindowStored)
+    assert (entry.row["rows"], entry.row["paired"]) == (window.rows, b"")
 
 
 def test_a_window_with_pairs_and_an_impossible_sketch_is_put_aside_once(database):
