@@ -36,7 +36,9 @@ def claim(connection: Connection, key_id: str, *, token_id: str, asked: str, now
     beyond = connection.execute(newest_first.offset(limits.IDEMPOTENCY_KEYS_PER_TOKEN - 1).limit(1)).scalar()
     connection.execute(delete(keys).where(own, keys.c.created_at <= max(_expired(now), beyond or _expired(now))))
     row = {"id": key_id, "token_id": token_id, "asked": asked, "answer": b"", "created_at": now}
-    return connection.execute(insert(connection, keys).values(row).on_conflict_do_nothing()).rowcount == 1
+    # Not by the row count, which PostgreSQL's driver does not tell of an INSERT any more when it is asked for.
+    taken = insert(connection, keys).values(row).on_conflict_do_nothing().returning(keys.c.id)
+    return connection.execute(taken).first() is not None
 
 
 def keep(connection: Connection, key_id: str, answer: bytes) -> None:

@@ -27,7 +27,7 @@ from tests.integration.ports import free_port
 from tests.integration.waiting import answers_change_twice, ask_until
 from tests.stores import STORES
 
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.slow, pytest.mark.long]
 
 
 class Shared:
