@@ -17,6 +17,7 @@ from edgeops.rollout import installation as installing
 from edgeops.rollout import rollout as rolling
 from edgeops.rollout.installation import Deadlines, InstallationEvent, InstallationState
 from edgeops.rollout.rollout import RolloutEvent, RolloutState
+from edgeops.update.update import WAITS
 from fleet_server.db import devices, offers, rollouts
 from fleet_server.db.database import Connection
 from fleet_server.db.devices import Device
@@ -56,8 +57,6 @@ _UNDER_WAY = frozenset(
     }
 )
 
-#: Not carried out, and no fault: a window that is closed, or an owner who holds the device.
-_WAITS = frozenset({Reason.WINDOW, Reason.HELD})
 #: A wave that passed is still looked at.
 _WATCHED = frozenset({RolloutState.RUNNING, RolloutState.PAUSED, RolloutState.LIVE})
 #: Ended by a newer rollout that has all their devices, though none of them waits.
@@ -287,7 +286,7 @@ def _take_reported(connection: Connection, device_id: str, now: datetime) -> Non
     if device is None or device.reported is None or device.removed_at is not None:
         return
     for told in device.reported.deployments:
-        if told.installation is not None and (told.state in _UNDER_WAY or told.reason in _WAITS):
+        if told.installation is not None and (told.state in _UNDER_WAY or told.reason in WAITS):
             _hear(connection, device_id, told, now)
     _hear_truth(connection, device, now)
     join_live(connection, device, now)
@@ -304,7 +303,7 @@ def _hear(connection: Connection, device_id: str, told: DeploymentState, now: da
         assert rollout is not None
         clock = service_time(connection, now)
         before = Deadlines(installation.asked_at, installation.ends_by, clock)
-        after = installing.heard(before, rollout.policy, clock, waits=told.reason in _WAITS)
+        after = installing.heard(before, rollout.policy, clock, waits=told.reason in WAITS)
         offers.put_off(connection, installation, after)
 
 
