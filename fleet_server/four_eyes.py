@@ -6,32 +6,21 @@ Whether a rollout awaits an approval at all is said by its order.
 
 from datetime import datetime
 
-import msgspec
-
 from edgeops.errors import ConflictError
-from edgeops.limits import MAX_DETAIL_LENGTH
 from edgeops.rollout.approval import judge_approval
-from fleet_server.db import audit, settings
+from fleet_server.db import audit
 from fleet_server.db.database import Connection, Database
+from fleet_server.standing_order import StandingOrder, give, standing, take_back
 
 _KEY = "rollouts.four-eyes"
 
 
-class FourEyes(msgspec.Struct, frozen=True, kw_only=True):
-    """Who demands them, since when and why."""
-
-    by: str
-    at: datetime
-    remark: str = ""
-
-
-def four_eyes(connection: Connection) -> FourEyes | None:
+def four_eyes(connection: Connection) -> StandingOrder | None:
     """The demand that holds; None = one person may begin and approve."""
-    text = settings.read(connection, _KEY)
-    return msgspec.json.decode(text, type=FourEyes) if text else None
+    return standing(connection, _KEY)
 
 
-def demand_four_eyes(database: Database, *, by: str, remark: str, now: datetime) -> FourEyes:
+def demand_four_eyes(database: Database, *, by: str, remark: str, now: datetime) -> StandingOrder:
     """Have nobody approve what they began, from now on; rollouts that exist included.
 
     Raises:
@@ -41,8 +30,7 @@ def demand_four_eyes(database: Database, *, by: str, remark: str, now: datetime)
         present = four_eyes(connection)
         if present is not None:
             raise ConflictError(f"four eyes are demanded already, by {present.by}; nothing is left to do")
-        wanted = FourEyes(by=by, at=now, remark=remark[:MAX_DETAIL_LENGTH])
-        settings.write(connection, _KEY, msgspec.json.encode(wanted).decode())
+        wanted = give(connection, _KEY, by=by, remark=remark, now=now)
         audit.append(connection, by, "fleet.four-eyes-demanded", "fleet", {}, now, remark=wanted.remark)
     return wanted
 
@@ -56,7 +44,7 @@ def waive_four_eyes(database: Database, *, by: str, now: datetime) -> None:
     with database.write() as connection:
         if four_eyes(connection) is None:
             raise ConflictError("four eyes are not demanded; demand them with: edgeops rollout four-eyes on")
-        settings.write(connection, _KEY, "")
+        take_back(connection, _KEY)
         audit.append(connection, by, "fleet.four-eyes-waived", "fleet", {}, now)
 
 

@@ -5,31 +5,21 @@ A setting of the server, with who set it, when and why.
 
 from datetime import datetime
 
-import msgspec
-
 from edgeops.errors import ConflictError
 from edgeops.limits import MAX_DETAIL_LENGTH
-from fleet_server.db import audit, settings
+from fleet_server.db import audit
 from fleet_server.db.database import Connection, Database
+from fleet_server.standing_order import StandingOrder, give, standing, take_back
 
 _KEY = "rollouts.frozen"
 
 
-class Freeze(msgspec.Struct, frozen=True, kw_only=True):
-    """Who wants no device asked, since when and why."""
-
-    by: str
-    at: datetime
-    remark: str = ""
-
-
-def frozen(connection: Connection) -> Freeze | None:
+def frozen(connection: Connection) -> StandingOrder | None:
     """The freeze that lasts; None = devices are asked."""
-    text = settings.read(connection, _KEY)
-    return msgspec.json.decode(text, type=Freeze) if text else None
+    return standing(connection, _KEY)
 
 
-def freeze(database: Database, *, by: str, remark: str, now: datetime) -> Freeze:
+def freeze(database: Database, *, by: str, remark: str, now: datetime) -> StandingOrder:
     """Ask no device from now on.
 
     Raises:
@@ -39,8 +29,7 @@ def freeze(database: Database, *, by: str, remark: str, now: datetime) -> Freeze
         present = frozen(connection)
         if present is not None:
             raise ConflictError(f"the fleet is frozen already, by {present.by}; end that with: edgeops rollout thaw")
-        wanted = Freeze(by=by, at=now, remark=remark[:MAX_DETAIL_LENGTH])
-        settings.write(connection, _KEY, msgspec.json.encode(wanted).decode())
+        wanted = give(connection, _KEY, by=by, remark=remark, now=now)
         audit.append(connection, by, "fleet.frozen", "fleet", {}, now, remark=wanted.remark)
     return wanted
 
@@ -54,5 +43,5 @@ def thaw(database: Database, *, by: str, remark: str, now: datetime) -> None:
     with database.write() as connection:
         if frozen(connection) is None:
             raise ConflictError("the fleet is not frozen; devices are asked")
-        settings.write(connection, _KEY, "")
+        take_back(connection, _KEY)
         audit.append(connection, by, "fleet.thawed", "fleet", {}, now, remark=remark[:MAX_DETAIL_LENGTH])
