@@ -1,6 +1,7 @@
 """Rollouts: asked for by people, run by the engine."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from functools import partial
 from typing import Annotated
 
 import msgspec
@@ -29,7 +30,7 @@ from fleet_server.api.pages import PagingOf
 from fleet_server.api.previews import order_of
 from fleet_server.api.server import Server, ServerOf
 from fleet_server.db import rollouts
-from fleet_server.db.database import Connection
+from fleet_server.db.database import Connection, Database
 
 router = APIRouter(prefix="/rollouts", tags=["rollouts"], route_class=Act)
 
@@ -75,9 +76,7 @@ def submit_rollout(
     server: ServerOf, caller: Operator, editions: EditionsOf, rollout_id: str, said: Said = None
 ) -> Rollout:
     """Begin a draft, or have it approved first."""
-    with editions.unchanged(server.database, lambda connection: _revision(connection, rollout_id)):
-        orders.submit_rollout(server.database, rollout_id, _by(server, caller, said))
-        return _read(server, editions, rollout_id)
+    return _direct(server, caller, editions, rollout_id, said, orders.submit_rollout)
 
 
 @router.post("/{rollout_id}/approve")
@@ -85,9 +84,7 @@ def approve_rollout(
     server: ServerOf, caller: Approver, editions: EditionsOf, rollout_id: str, said: Said = None
 ) -> Rollout:
     """Let a rollout begin that awaits approval."""
-    with editions.unchanged(server.database, lambda connection: _revision(connection, rollout_id)):
-        orders.approve_rollout(server.database, rollout_id, _by(server, caller, said))
-        return _read(server, editions, rollout_id)
+    return _direct(server, caller, editions, rollout_id, said, orders.approve_rollout)
 
 
 @router.post("/{rollout_id}/deny")
@@ -95,9 +92,7 @@ def deny_rollout(
     server: ServerOf, caller: Approver, editions: EditionsOf, rollout_id: str, said: Said = None
 ) -> Rollout:
     """End a rollout that awaits approval."""
-    with editions.unchanged(server.database, lambda connection: _revision(connection, rollout_id)):
-        orders.deny_rollout(server.database, rollout_id, _by(server, caller, said))
-        return _read(server, editions, rollout_id)
+    return _direct(server, caller, editions, rollout_id, said, orders.deny_rollout)
 
 
 @router.post("/{rollout_id}/pause")
@@ -105,9 +100,7 @@ def pause_rollout(
     server: ServerOf, caller: Operator, editions: EditionsOf, rollout_id: str, said: Said = None
 ) -> Rollout:
     """Ask no further device; those that are at it go on."""
-    with editions.unchanged(server.database, lambda connection: _revision(connection, rollout_id)):
-        orders.pause_rollout(server.database, rollout_id, _by(server, caller, said))
-        return _read(server, editions, rollout_id)
+    return _direct(server, caller, editions, rollout_id, said, orders.pause_rollout)
 
 
 @router.post("/{rollout_id}/resume")
@@ -115,9 +108,7 @@ def resume_rollout(
     server: ServerOf, caller: Operator, editions: EditionsOf, rollout_id: str, said: Said = None
 ) -> Rollout:
     """Ask devices again."""
-    with editions.unchanged(server.database, lambda connection: _revision(connection, rollout_id)):
-        orders.resume_rollout(server.database, rollout_id, _by(server, caller, said))
-        return _read(server, editions, rollout_id)
+    return _direct(server, caller, editions, rollout_id, said, orders.resume_rollout)
 
 
 @router.post("/{rollout_id}/advance")
@@ -125,9 +116,7 @@ def advance_rollout(
     server: ServerOf, caller: Approver, editions: EditionsOf, rollout_id: str, said: RolloutDecision
 ) -> Rollout:
     """Let the present wave pass without proof: an override, which needs a remark."""
-    with editions.unchanged(server.database, lambda connection: _revision(connection, rollout_id)):
-        orders.advance_rollout(server.database, rollout_id, _by(server, caller, said))
-        return _read(server, editions, rollout_id)
+    return _direct(server, caller, editions, rollout_id, said, orders.advance_rollout)
 
 
 @router.post("/{rollout_id}/abort")
@@ -139,10 +128,8 @@ def abort_rollout(
     said: Annotated[RolloutAbort | None, Body()] = None,
 ) -> Rollout:
     """End a rollout: what was only offered is taken back; what committed stays, unless it is to `roll_back`."""
-    with editions.unchanged(server.database, lambda connection: _revision(connection, rollout_id)):
-        roll_back = said is not None and said.roll_back
-        orders.abort_rollout(server.database, rollout_id, _by(server, caller, said), roll_back=roll_back)
-        return _read(server, editions, rollout_id)
+    abort = partial(orders.abort_rollout, roll_back=said is not None and said.roll_back)
+    return _direct(server, caller, editions, rollout_id, said, abort)
 
 
 @router.post("/{rollout_id}/undo", status_code=201)
@@ -154,11 +141,9 @@ def undo_rollout(
     said: Annotated[RolloutUndo | None, Body()] = None,
 ) -> Rollout:
     """Bring what an earlier rollout brought to the same devices, as a new rollout, which is the answer."""
-    with editions.unchanged(server.database, lambda connection: _revision(connection, rollout_id)):
-        wanted = said or RolloutUndo()
-        by = _by(server, caller, wanted)
-        begun = orders.undo_rollout(server.database, rollout_id, by, to=wanted.to, waves=wanted.waves)
-        return _read(server, editions, begun)
+    wanted = said or RolloutUndo()
+    undo = partial(orders.undo_rollout, to=wanted.to, waves=wanted.waves)
+    return _direct(server, caller, editions, rollout_id, wanted, undo)
 
 
 @router.post("/{rollout_id}/retry")
@@ -166,13 +151,22 @@ def retry_rollout(
     server: ServerOf, caller: Operator, editions: EditionsOf, rollout_id: str, said: Said = None
 ) -> Rollout:
     """Ask those again that ended badly; of a rollout that has ended as a new one, which then is the answer."""
+    return _direct(server, caller, editions, rollout_id, said, orders.retry_rollout)
+
+
+def _direct(  # noqa: PLR0917 - what every verb has, and which one it is
+    server: Server,
+    caller: Identity,
+    editions: Editions,
+    rollout_id: str,
+    said: RolloutDecision | None,
+    order: Callable[[Database, str, orders.By], str | None],
+) -> Rollout:
+    """Carry out an order if the rollout is as the caller saw it; the answer is it, or the one that began."""
+    by = orders.By(name=caller.name, now=server.now(), remark="" if said is None else said.remark)
     with editions.unchanged(server.database, lambda connection: _revision(connection, rollout_id)):
-        asking = orders.retry_rollout(server.database, rollout_id, _by(server, caller, said))
-        return _read(server, editions, asking)
-
-
-def _by(server: Server, caller: Identity, said: RolloutDecision | None) -> orders.By:
-    return orders.By(name=caller.name, now=server.now(), remark="" if said is None else said.remark)
+        begun = order(server.database, rollout_id, by)
+        return _read(server, editions, begun or rollout_id)
 
 
 def _revision(connection: Connection, rollout_id: str) -> int | None:
