@@ -15,6 +15,8 @@ LINK_SESSIONS = "link.sessions"
 #: Up to where the engine has taken in `events`.
 ENGINE_CURSOR = "engine.cursor"
 
+#: Which fleet the tables belong to (`fleet_server.db.belonging`).
+FLEET = "fleet"
 #: Up to where `events` were dropped.
 EVENTS_DROPPED = "events.dropped"
 
