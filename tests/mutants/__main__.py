@@ -83,7 +83,7 @@ def _judge_room(room: str, *, jobs: int, match: str) -> Score:
         names = [str(file.relative_to(ROOT)) for file in files]
         traced = _traced(_FOLDER / f"{room}-tests.json", today, names, sources)
         print(f"{room}: {len(traced.tests)} tests of {sum(one.seconds for one in traced.tests):.0f} s", flush=True)
-        for mutant, verdict in judge(left, traced, files=names, jobs=jobs):
+        for mutant, verdict in judge(left, traced, noticed=memory.killers(), files=names, jobs=jobs):
             memory.remember(mutant.id, verdict, module=digests[mutant.module], room=today)
             verdicts[mutant.id] = verdict
             if verdict.killer is None:

@@ -59,6 +59,11 @@ class Test:
     #: Module -> lines of it that ran.
     lines: dict[str, frozenset[int]]
 
+    @property
+    def file(self) -> str:
+        """The file that it is in."""
+        return self.name.partition("::")[0]
+
 
 @dataclass(frozen=True)
 class Traced:
@@ -130,9 +135,11 @@ def trace(files: Sequence[str], modules: dict[str, str]) -> dict[str, Any]:
 
 
 def judge(
-    mutants: Sequence[Mutant], traced: Traced, *, files: Sequence[str], jobs: int
+    mutants: Sequence[Mutant], traced: Traced, *, noticed: Mapping[str, str], files: Sequence[str], jobs: int
 ) -> Iterator[tuple[Mutant, Verdict]]:
-    """Let the tests that can notice try each, the quickest first; so many mutants at a time.
+    """Let the tests that can notice try each, so many mutants at a time.
+
+    First that which noticed it in an earlier run, then the quickest.
 
     A fault in a function is first put into a fork of a process that has collected the tests, which takes a tenth of the
     time. What acts at import is tried where everything of ours is imported anew; so is what was not noticed and lies in
@@ -140,26 +147,57 @@ def judge(
     """
     left = [mutant for mutant in mutants if mutant.lines is None]
     swapped = [mutant for mutant in mutants if mutant.lines is not None]
-    for mutant, verdict in _in_collected(swapped, traced.tests, files=files, jobs=jobs):
+    choice = _Choice(traced.tests, noticed)
+    for mutant, verdict in _in_collected(swapped, choice, files=files, jobs=jobs):
         if verdict is None or (verdict.killer is None and _ran(traced.before, mutant)):
             left.append(mutant)
         else:
             yield mutant, verdict
-    yield from _scheduled(left, traced.tests, _imported_anew, jobs=jobs)
+    yield from _scheduled(left, choice, _imported_anew, jobs=jobs)
+
+
+@dataclass(frozen=True)
+class _Choice:
+    """Which tests try a mutant, in which order."""
+
+    tests: Sequence[Test]
+    #: Mutant -> the test that noticed it in an earlier run.
+    noticed: Mapping[str, str]
+
+    def of(self, mutant: Mutant) -> list[Test]:
+        """The quickest first; of what acts at import, first those in the file that runs most of the module."""
+        known, file = self.noticed.get(mutant.id), self._file_of(mutant) if mutant.lines is None else ""
+        ordered = sorted(
+            (test for test in self.tests if _can_notice(test, mutant)),
+            key=lambda test: (
+                test.name != known,
+                test.file != file,
+                mutant.module not in test.lines,
+                test.seconds,
+            ),
+        )
+        spent = list(accumulate(test.seconds for test in ordered))
+        return [test for test, seconds in zip(ordered, spent, strict=True) if seconds <= _MOST_S] or ordered[:1]
+
+    def _file_of(self, mutant: Mutant) -> str:
+        lines: dict[str, set[int]] = {}
+        for test in self.tests:
+            lines.setdefault(test.file, set()).update(test.lines.get(mutant.module, ()))
+        return max(lines, key=lambda file: len(lines[file]))
 
 
 _Work = Callable[[Mutant, Sequence[Test]], Callable[[], Any]]
 
 
 def _scheduled(
-    mutants: Sequence[Mutant], tests: Sequence[Test], work: _Work, *, jobs: int
+    mutants: Sequence[Mutant], choice: _Choice, work: _Work, *, jobs: int
 ) -> Iterator[tuple[Mutant, Verdict]]:
     waiting = list(reversed(mutants))
     running: dict[_Child, Mutant] = {}
     while waiting or running:
         while waiting and len(running) < jobs:
             mutant = waiting.pop()
-            chosen = _chosen(mutant, tests)
+            chosen = choice.of(mutant)
             if chosen:
                 most_s = _SETTLE_S + _TIMES_LONGER * sum(test.seconds for test in chosen)
                 running[_Child(work(mutant, chosen), cpu_s=most_s)] = mutant
@@ -171,7 +209,7 @@ def _scheduled(
 
 
 def _in_collected(
-    mutants: Sequence[Mutant], tests: Sequence[Test], *, files: Sequence[str], jobs: int
+    mutants: Sequence[Mutant], choice: _Choice, *, files: Sequence[str], jobs: int
 ) -> Iterator[tuple[Mutant, Verdict | None]]:
     """Verdicts from forks of a process that collected `files`; None = it has to be tried elsewhere."""
     source, sink = os.pipe()
@@ -180,7 +218,7 @@ def _in_collected(
         os.close(source)
         _be_quiet()
         with os.fdopen(sink, "w") as said:
-            _pytest(files, _Collected(mutants, tests, jobs, said))
+            _pytest(files, _Collected(mutants, choice, jobs, said))
         os._exit(0)
     os.close(sink)
     told = 0
@@ -197,9 +235,9 @@ def _in_collected(
 class _Collected:
     """Instead of running the collected tests, forks for each mutant."""
 
-    def __init__(self, mutants: Sequence[Mutant], tests: Sequence[Test], jobs: int, sink: TextIO) -> None:
+    def __init__(self, mutants: Sequence[Mutant], choice: _Choice, jobs: int, sink: TextIO) -> None:
         self._mutants = mutants
-        self._tests = tests
+        self._choice = choice
         self._jobs = jobs
         self._sink = sink
         self._items: dict[str, pytest.Item] = {}
@@ -207,8 +245,10 @@ class _Collected:
 
     def pytest_runtestloop(self, session: pytest.Session) -> bool:
         self._items = {item.nodeid: item for item in session.items}
+        gc.collect()
+        gc.freeze()  # so that no fork copies what it only looks through
         places = {mutant.id: place for place, mutant in enumerate(self._mutants)}
-        for mutant, verdict in _scheduled(self._mutants, self._tests, self._swapped, jobs=self._jobs):
+        for mutant, verdict in _scheduled(self._mutants, self._choice, self._swapped, jobs=self._jobs):
             self._sink.write(json.dumps([places[mutant.id], verdict.killer, verdict.seconds]) + "\n")
             self._sink.flush()
         return True
@@ -251,23 +291,10 @@ def _plain(found: Any) -> Any:
     return found.fget if isinstance(found, property) else found
 
 
-def _chosen(mutant: Mutant, tests: Sequence[Test]) -> list[Test]:
-    """The quickest first; of what acts at import, first those that run something of the module."""
-    ordered = sorted(
-        (test for test in tests if _can_notice(test, mutant)),
-        key=lambda test: (mutant.module not in test.lines, test.seconds),
-    )
-    spent = list(accumulate(test.seconds for test in ordered))
-    return [test for test, seconds in zip(ordered, spent, strict=True) if seconds <= _MOST_S] or ordered[:1]
-
-
 def _imported_anew(mutant: Mutant, chosen: Sequence[Test]) -> Callable[[], Any]:
-    """First the one file that runs most of the module, because it takes long to collect them all."""
-    by_file: dict[str, list[Test]] = {}
-    for test in chosen:
-        by_file.setdefault(test.name.partition("::")[0], []).append(test)
-    first = max(by_file, key=lambda file: len(_lines_of(mutant.module, by_file[file])))
-    others = [file for file in sorted(by_file) if file != first]
+    """First the file of the first test alone, because it takes long to collect them all."""
+    first = chosen[0].file
+    others = sorted({test.file for test in chosen} - {first})
 
     def run() -> Any:
         sys.meta_path.insert(0, _Mutated(mutant))
@@ -279,10 +306,6 @@ def _imported_anew(mutant: Mutant, chosen: Sequence[Test]) -> Callable[[], Any]:
         return {"code": code, "failed": failing.failed}
 
     return run
-
-
-def _lines_of(module: str, tests: Sequence[Test]) -> set[int]:
-    return {line for test in tests for line in test.lines.get(module, ())}
 
 
 def _verdict(child: "_Child") -> Verdict:
