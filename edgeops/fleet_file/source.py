@@ -64,7 +64,7 @@ def _check_events(text: str, name: str) -> None:
             raise InputError(f"{name}:{line}: an alias (*{event.anchor}); write the value out")
         depth += isinstance(event, yaml.CollectionStartEvent) - isinstance(event, yaml.CollectionEndEvent)
         if depth > limits.MAX_FLEET_FILE_DEPTH:
-            raise InputError(f"{name}:{line}: more than {limits.MAX_FLEET_FILE_DEPTH} tables or lists inside each other")
+            raise InputError(f"{name}:{line}: more than {limits.MAX_FLEET_FILE_DEPTH} tables or lists in each other")
 
 
 class _Reader:
