@@ -160,6 +160,10 @@ def test_a_file_has_a_bound(monkeypatch):
     assert read("# 34567890") == Document()
 
 
+def test_a_file_is_not_read_deeper_than_a_fleet_can_be():
+    assert "more than 32 tables or lists" in refused("[" * 70_000)
+
+
 @pytest.mark.parametrize("text", ["gas", "gas@", "gas@x", "gas@0", "gas@1234567890", "@"])
 def test_what_is_no_reference_is_refused(text):
     with pytest.raises(InputError, match="not MODEL@VERSION"):
