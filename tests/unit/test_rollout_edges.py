@@ -1,11 +1,13 @@
 """The rules of rollouts where a small fault would show: exact borders, exact words, and what nothing is said of."""
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 
+import msgspec
 import pytest
 
 from edgeops import limits
+from edgeops.artifact.compatibility import incompatibilities
 from edgeops.artifact.manifest import Output, Task
 from edgeops.errors import InputError
 from edgeops.protocol.messages import DeploymentState, DesiredDeployment, Report, UpdateState
@@ -13,14 +15,17 @@ from edgeops.rollout.agreement import agreement_of
 from edgeops.rollout.clock import ServiceClock, looked
 from edgeops.rollout.deviation import agrees
 from edgeops.rollout.evidence import Proof, Wait, WaveEvidence, installed_verdict, wave_verdict
-from edgeops.rollout.hindrance import Cause, Hindrance, Situation, hindrances
-from edgeops.rollout.installation import with_report
+from edgeops.rollout.hindrance import Cause, Hindrance, Part, Situation, hindrances
+from edgeops.rollout.installation import InstallationState, with_report
 from edgeops.rollout.maintenance import parse_window
 from edgeops.rollout.order import Wanted, plan
-from edgeops.rollout.policy import Policy
+from edgeops.rollout.policy import HealthPolicy, Policy
 from edgeops.rollout.rollout import Rollout, RolloutCommand, RolloutEvent, RolloutState, step
 from edgeops.rollout.selector import Everything, InGroup, named, parse_selector, resolve
+from edgeops.rollout.targeting import place
+from edgeops.rollout.terms import read_terms
 from edgeops.rollout.verdict import Healthy, Undecided
+from edgeops.rollout.waves import WaveSpec, line_up, parse_waves
 from tests.unit.target_values import NOW as TARGETED_AT
 from tests.unit.target_values import OFFER, device, other_facts
 
@@ -202,3 +207,99 @@ def test_groups_are_told_up_to_a_number_and_without_any_how_to_make_one():
     assert str(caught.value).endswith(f"group-{limits.NAMED_IN_ERRORS - 1:02}")
     with pytest.raises(InputError, match=r"known are none yet: edgeops group set NAME SELECTOR$"):
         resolve(InGroup("zzz"), {})
+
+
+def test_a_long_selector_is_shown_in_part():
+    whole = "all " + "o" * 116
+    assert refused(whole).startswith("5, ")
+    with pytest.raises(InputError) as caught:
+        parse_selector(whole + "o")
+    assert str(caught.value).startswith(f"not a selector: {whole + '...'!r}: at character 5, ")
+
+
+# -- who is asked, and terms -------------------------------------------------------------------
+
+
+def placed(one):
+    return place(one, OFFER, TARGETED_AT)
+
+
+def test_who_is_left_out_is_told_why_in_these_words():
+    two = replace(device(), quarantined=True)
+    assert placed(two).reason == "two devices spoke in its name; edgeops devices release"
+    assert placed(device(active=OFFER.digest)).reason == "it runs this model already"
+    misfits = placed(device(facts=other_facts(arch="riscv64", memory_bytes=1))).reason.split("; ")
+    assert misfits == list(
+        incompatibilities(OFFER.descriptor, other_facts(arch="riscv64", memory_bytes=1), deployment="gas")
+    )
+    assert len(misfits) > 1
+
+
+def test_an_unknown_term_is_told_with_all_that_are_known_and_pointed_to_in_part():
+    _, (objection,) = read_terms({"health": {"z" * 81: 1}})
+    assert objection.pointer == f"#/policy/health/{'z' * 80}"
+    known = ", ".join(one.name for one in msgspec.structs.fields(HealthPolicy))
+    assert objection.detail == f"no such value; known are {known}"
+
+
+# -- waves ---------------------------------------------------------------------------------------
+
+
+def fleet(count, online):
+    return [device(f"dev-{number:03}", online=number < online) for number in range(count)]
+
+
+def test_a_share_of_many_is_exact():
+    assert WaveSpec(50, percent=True).reach(10_000) == 5_000
+
+
+def test_waves_that_end_too_early_hold_nobody_back():
+    waves, (objection,) = line_up(("10",), fleet(100, 100), control_share=0.05, seed="s", groups={})
+    assert objection.detail == "the waves end at 10 of 100 devices; add a last wave of 100%"
+    assert [wave.control for wave in waves] == [False]
+
+
+def test_where_one_wave_asks_all_nobody_is_left_for_control():
+    waves, _ = line_up(("100%",), fleet(20, 20), control_share=0.2, seed="s", groups={})
+    assert [len(wave.devices) for wave in waves] == [20]
+
+
+def test_of_those_held_back_the_ones_online_come_first():
+    waves, _ = line_up(("1", "100%"), fleet(20, 4), control_share=0.5, seed="s", groups={})
+    told = [one.online for one in waves[-1].devices]
+    assert waves[-1].control
+    assert told == [True] * 3 + [False] * 7
+
+
+def test_what_is_no_wave_is_told_in_these_words():
+    forms = "give a number of devices, a percentage or a selector, as in group=canaries,50%,100%"
+    with pytest.raises(InputError) as caught:
+        parse_waves(["?"])
+    assert str(caught.value) == f"not a wave: '?'; {forms}"
+
+
+# -- why nothing happens -------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("state", "words"),
+    [
+        (RolloutState.DRAFT, "is a draft; submit it"),
+        (RolloutState.AWAITING_APPROVAL, "waits for an approver, who approves or denies it"),
+        (RolloutState.SCHEDULED, "begins later"),
+        (RolloutState.PAUSED, "is paused; a person resumes, advances, retries or aborts it"),
+        (RolloutState.ROLLING_BACK, "takes its model back and asks nobody"),
+        (RolloutState.ABORTED, "is aborted and asks nobody"),
+    ],
+)
+def test_a_rollout_that_asks_nobody_is_told_in_these_words(state, words):
+    part = Part(rollout_id="r-1", rollout_state=state, state=InstallationState.PENDING, digest="sha256:a")
+    assert hindrances(Situation(deployment="gas", part=part), NOW)[0].words == f"rollout r-1 {words}"
+
+
+def test_a_part_of_which_no_more_is_known_is_in_the_only_wave_and_nobody_is_at_it():
+    part = Part(
+        rollout_id="r-1", rollout_state=RolloutState.RUNNING, state=InstallationState.PENDING, digest="sha256:a"
+    )
+    assert (part.wave, part.waves, part.in_flight, part.asked_lately) == (0, 1, 0, 0)
+    assert wave().problem == ""

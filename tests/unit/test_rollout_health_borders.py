@@ -57,6 +57,12 @@ def test_such_distances_are_impossible_for_equals_at_a_quarter_of_alpha(far, lim
     assert answers(tuple(cells), task=Task.REGRESSION, policy=HealthPolicy(max_loss=limit)).sign is sign
 
 
+def test_answers_that_are_alike_may_be_no_distance_apart():
+    cells = [0] * 24
+    cells[0], cells[16] = 300, 700
+    assert answers(tuple(cells), task=Task.REGRESSION).sign is Sign.OPEN
+
+
 def test_the_only_disagreement_may_have_the_only_label():
     told = answers((10, 1, 0, 9), labels=Labels(old_right=1))
     assert told.value == pytest.approx(1 / 20)
