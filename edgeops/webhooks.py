@@ -21,6 +21,8 @@ from edgeops.errors import InputError
 
 _Address = ipaddress.IPv4Address | ipaddress.IPv6Address
 _PORTS = {"http": 80, "https": 443}
+#: RFC 3879: nobody shall use it, and Python takes it for public.
+_SITE_LOCAL = ipaddress.ip_network("fec0::/10")
 _NAT64 = ipaddress.ip_network("64:ff9b::/96")
 
 
@@ -65,7 +67,7 @@ def objection(scheme: str, address: str, allowed: Collection[str]) -> str | None
     found = _plain(ipaddress.ip_address(address))
     if any(found in network for network in _networks(allowed)):
         return None
-    if not found.is_global or found.is_multicast or found.is_reserved:
+    if not found.is_global or found.is_multicast or found.is_reserved or found in _SITE_LOCAL:
         return f"{found} is not a public address, and not on the list as an address or network"
     if scheme != "https":
         return f"{found} is reached over https only, unless the list names it as an address or network"
