@@ -267,8 +267,10 @@ TELEMETRY_LIFE = timedelta(days=90)
 #: Hourly sums of windows are kept this long, and how many the link holds in memory.
 ROLLUP_LIFE = timedelta(days=400)
 ROLLUPS_CACHED = 2_000
-#: Events kept (the newest); those that the engine has not taken in stay in any case.
+#: Events kept (the newest); those that the engine has not taken in stay in any case, and those that a receiver of
+#: webhooks was not told up to the second number: what it then misses it is told.
 EVENTS_KEPT = 100_000
+EVENTS_KEPT_UNTOLD = 500_000
 #: Ledgers kept per device: its latest spools.
 SPOOLS_KEPT = 32
 #: How often the server looks for what is beyond that, and rows that go in one transaction.
@@ -320,6 +322,9 @@ WEBHOOK_ATTEMPTS = 16
 WEBHOOK_RETRY_MIN = timedelta(seconds=5)
 WEBHOOK_RETRY_MAX = timedelta(hours=3)
 DELIVERY_LIFE = timedelta(days=7)
+#: Messages to one receiver that wait: more are made of events when these are gone. So many go in a row.
+DELIVERIES_WAITING = 200
+DELIVERIES_IN_A_ROW = 50
 
 #: A backup tells how far it is after so many blobs.
 BACKUP_NEWS_EVERY = 100

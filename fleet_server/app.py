@@ -60,7 +60,7 @@ from fleet_server.api.server import Server
 from fleet_server.artifacts import Artifacts
 from fleet_server.blobs import Blobs
 from fleet_server.config import ServerConfig
-from fleet_server.db.database import Database
+from fleet_server.db.database import Database, is_outage
 
 PREFIX = "/api/v1"
 
@@ -161,7 +161,7 @@ def serve(config: ServerConfig) -> None:
     """Answer requests until SIGTERM or SIGINT.
 
     Raises:
-        ConfigError: somebody else listens there.
+        ConfigError: somebody else listens there; the database belongs to another data folder.
     """
     learn_all()
     family = socket.AF_INET6 if ":" in config.api_host else socket.AF_INET
@@ -173,8 +173,10 @@ def serve(config: ServerConfig) -> None:
             "choose another --api-port"
         ) from error
     with listener:
+        app = create_app(config)
+        _look_at(app.state.server.database)
         options = uvicorn.Config(
-            create_app(config),
+            app,
             log_config=None,
             access_log=False,
             server_header=False,
@@ -184,6 +186,18 @@ def serve(config: ServerConfig) -> None:
         if config.tls:
             options.ssl = _context(config.certificate)
         _Uvicorn(options, certificate=config.certificate).run(sockets=[listener])
+
+
+def _look_at(database: Database) -> None:
+    """Another fleet's tables are told here, and not to whoever asks something; those that are away come back."""
+    try:
+        with database.read():
+            pass
+    except Exception as error:
+        # The border to the database.
+        if not is_outage(error):
+            raise
+        _log.warning("api.database-away error=%s", error)
 
 
 def _context(certificate: Path) -> ssl.SSLContext:

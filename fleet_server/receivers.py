@@ -14,13 +14,15 @@ from edgeops.digest import write_atomically
 from edgeops.errors import ConflictError, NotFoundError
 from edgeops.webhooks import check_url, key_of, parse_allowed, public_text
 from fleet_server.config import ServerConfig
-from fleet_server.db import audit, webhooks
+from fleet_server.db import audit, events, webhooks
 from fleet_server.db.database import Connection, Database
 from fleet_server.db.identifiers import new_id
 from fleet_server.db.webhooks import Delivery, DeliveryState, Webhook
 
 #: What a test is called; no event of the fleet is.
 TEST = "webhook.test"
+#: That events were dropped before their turn came.
+MISSED = "webhook.missed"
 _SECRET_BYTES = 32
 
 
@@ -58,10 +60,13 @@ def add(
         ConflictError: there are as many as there may be.
     """
     check_url(url, allowed_hosts(config))
-    webhook = Webhook(id=new_id("webhook", now), url=url, kinds=kinds, created_by=added_by, created_at=now)
     with database.write() as connection:
         if len(webhooks.every(connection)) >= limits.MAX_WEBHOOKS:
             raise ConflictError(f"there are {limits.MAX_WEBHOOKS} webhooks, which is the most; remove one first")
+        cursor = events.last_id(connection)
+        webhook = Webhook(
+            id=new_id("webhook", now), url=url, kinds=kinds, created_by=added_by, created_at=now, cursor=cursor
+        )
         webhooks.add(connection, webhook)
         audit.append(connection, added_by, "webhook.added", webhook.id, {"url": url, "kinds": kinds}, now)
     return webhook

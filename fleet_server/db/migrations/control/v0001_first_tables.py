@@ -579,5 +579,6 @@ def _j_to_z() -> None:
         sa.Column("kinds", sa.LargeBinary(), nullable=False),
         sa.Column("created_by", sa.Text(), nullable=False),
         sa.Column("created_at", sa.BigInteger(), nullable=False),
+        sa.Column("cursor", sa.BigInteger(), nullable=False),
         sa.PrimaryKeyConstraint("id"),
     )
