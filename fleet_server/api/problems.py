@@ -22,15 +22,9 @@ from edgeops.errors import (
     PeerError,
     PlatformError,
 )
+from fleet_server.api.promises import MEDIA_TYPE, promise
 from fleet_server.db.database import DataError
 
-MEDIA_TYPE = "application/problem+json"
-
-#: What OpenAPI says of failures.
-RESPONSES: dict[int | str, dict[str, Any]] = {
-    status: {"description": text, "content": {MEDIA_TYPE: {"schema": {"$ref": "#/components/schemas/Problem"}}}}
-    for status, text in (("422", "A value cannot be used."), ("default", "The request cannot be answered."))
-}
 #: As RFC 9110 has them now, whatever the Python version calls them.
 _TITLES = {413: "Content Too Large", 422: "Unprocessable Content"}
 
@@ -82,6 +76,7 @@ def install(app: FastAPI) -> None:
             schema = shape.model_json_schema(ref_template="#/components/schemas/{model}")
             schema.pop("$defs", None)
             schemas.setdefault(shape.__name__, schema)
+        promise(document)
         return document
 
     app.openapi = openapi  # type: ignore[method-assign]  # FastAPI's documented way
