@@ -69,7 +69,8 @@ def test_an_unknown_path_is_a_404(rig, path):
 def test_a_method_that_a_path_does_not_take_is_a_405(rig, path):
     answer = rig.request("PATCH", path, role=Role.ADMIN)
     assert_problem(answer, 405)
-    assert answer.headers["allow"]
+    there = {method for method, each in LEAST_ROLE if example(each) == path}
+    assert there <= set(answer.headers["allow"].split(", "))
 
 
 @pytest.mark.parametrize("path", PAGES)
@@ -104,7 +105,7 @@ def test_who_misspells_a_parameter_of_an_order_changes_nothing(rig, device):
 
 
 @pytest.mark.parametrize("path", JSON_BODIES)
-@pytest.mark.parametrize("body", [b"{", b'"text"', b"[]", b"\xff\xfe", b'{"surprise": 1}'])
+@pytest.mark.parametrize("body", [b"{", b'"text"', b"[]", b"\xff\xfe", b"p\xd7\x05", b'{"surprise": 1}'])
 def test_a_body_that_cannot_be_used_is_a_422_with_pointers(rig, path, body):
     answer = rig.request(
         "POST", example(path), role=Role.ADMIN, content=body, headers={"Content-Type": "application/json"}
