@@ -1,5 +1,4 @@
-"""Lets go of what is beyond its bound: old windows, their hourly sums, predictions, samples, events, ledgers and what
-came of webhooks.
+"""Lets go of what is beyond its bound: windows, their hourly sums, predictions, samples, events, deliveries, ledgers.
 
 Each transaction drops about RETENTION_BATCH rows, so that nobody waits long for the write lock. Only what a
 bound in `edgeops.limits` names is dropped; decisions, runs, models and labelled samples stay.
