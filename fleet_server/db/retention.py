@@ -1,7 +1,8 @@
-"""Lets go of what is beyond its bound: windows, their hourly sums, predictions, samples, events, deliveries, ledgers.
+"""Lets go of what is beyond its bound.
 
-Each transaction drops about RETENTION_BATCH rows, so that nobody waits long for the write lock. Only what a
-bound in `edgeops.limits` names is dropped; decisions, runs, models and labelled samples stay.
+That is of old windows, their hourly sums, predictions, samples, events, ledgers and what came of webhooks. Each
+transaction drops about RETENTION_BATCH rows, so that nobody waits long for the write lock. Only what a bound in
+`edgeops.limits` names is dropped; decisions, runs, models and labelled samples stay.
 """
 
 import threading

@@ -90,7 +90,8 @@ def move(connection: Connection, webhook_id: str, *, cursor: int) -> None:
 
 def least_told(connection: Connection) -> int | None:
     """The last event that was taken over for every receiver; None = there is no receiver."""
-    return connection.execute(select(func.min(webhooks.c.cursor))).scalar_one()
+    least: int | None = connection.execute(select(func.min(webhooks.c.cursor))).scalar_one()
+    return least
 
 
 def waiting(connection: Connection) -> dict[str, int]:
