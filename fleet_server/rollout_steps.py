@@ -220,8 +220,8 @@ def _act(
     reason = "" if event is RolloutEvent.WAVE_PASSED else verdict.reason
     advance(connection, rollout, event, reason=reason, now=now)
     if event is RolloutEvent.WAVE_PASSED:
-        words = "no device is left to ask: the others were removed or taken over"
-        end_deserted(connection, [rollout.id], reason=words, now=now)
+        deserted = "no device is left to ask: the others were removed or taken over"
+        end_deserted(connection, [rollout.id], reason=deserted, now=now)
 
 
 def judge_lost(connection: Connection, rollout: Rollout, position: int, now: datetime) -> None:
