@@ -406,6 +406,8 @@ HEALTH_CRASHES = 100
 BAKE_WINDOWS = 20
 SHORT_WINDOW = timedelta(seconds=1)
 LONGEST_BAKE_WINDOW = timedelta(minutes=1)
+#: A device that hears nothing more goes on showing itself for so long at least.
+SHORTEST_SHADOWING = timedelta(minutes=10)
 #: Memory of a model that rises by less is not looked at.
 HEALTH_MEMORY_RISE_BYTES = 4 * 1024 * 1024
 #: What a shadow answers of the inputs, and of one core may take.
