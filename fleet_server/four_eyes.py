@@ -1,7 +1,7 @@
-"""Four eyes, fleet-wide: while they are demanded, nobody approves a rollout that they began, or overrides a gate of it.
+"""Four eyes, fleet-wide: while they are demanded, every rollout awaits the approval of somebody who did not begin it.
 
-A setting of the server, with who set it, when and why. Who may say yes is decided in `edgeops.rollout.approval`.
-Whether a rollout awaits an approval at all is said by its order.
+Nor does anybody override a gate of what they began. A setting of the server, with who set it, when and why. Who may say
+yes is decided in `edgeops.rollout.approval`.
 """
 
 from datetime import datetime
@@ -21,7 +21,7 @@ def four_eyes(connection: Connection) -> StandingOrder | None:
 
 
 def demand_four_eyes(database: Database, *, by: str, remark: str, now: datetime) -> StandingOrder:
-    """Have nobody approve what they began, from now on; rollouts that exist included.
+    """Have nobody approve what they began, from now on; rollouts that exist but have not begun included.
 
     Raises:
         ConflictError: they are demanded already.

@@ -36,7 +36,7 @@ from edgeops.rollout.installation import (
 from edgeops.rollout.policy import Policy
 from edgeops.rollout.rollout import RolloutCommand, RolloutEvent, RolloutState
 from fleet_server import shadowing
-from fleet_server.db import aliases, backups, devices, models, offers, rollouts
+from fleet_server.db import aliases, backups, devices, models, offers, rollouts, withdrawals
 from fleet_server.db.aliases import Alias
 from fleet_server.db.database import Connection
 from fleet_server.db.rollouts import Installation, Rollout, Wave
@@ -86,9 +86,9 @@ def advance(
             rollouts.start_wave(connection, rollout, now)
             offer_some(connection, rollout, now)
         case RolloutCommand.WITHDRAW_OFFERS:
-            _withdraw(connection, rollout, reason, now)
+            _let_go(connection, rollout, reason, now)
         case RolloutCommand.TAKE_BACK:
-            _withdraw(connection, rollout, reason, now)
+            _let_go(connection, rollout, reason, now)
             take_back_some(connection, rollout, now)
         case _:
             assert_never(command)
@@ -120,10 +120,21 @@ def _follow_up(connection: Connection, rollout: Rollout, now: datetime) -> Rollo
     return rollout if event is None else advance(connection, rollout, event, reason=rollout.reason, now=now)
 
 
-def _withdraw(connection: Connection, rollout: Rollout, reason: str, now: datetime) -> None:
-    for installation in rollouts.open_offers(connection, rollout.id):
-        take(connection, installation, InstallationEvent.WITHDRAW, now=now, detail=reason)
-    rollouts.let_go(connection, rollout.id, detail=reason, now=now)
+def _let_go(connection: Connection, rollout: Rollout, reason: str, now: datetime) -> None:
+    withdrawals.let_go(connection, rollout.id, reason=reason, now=now)
+    withdraw_some(connection, now)
+
+
+def withdraw_some(connection: Connection, now: datetime) -> None:
+    """Take some of the offers back that are marked for it; the engine goes on until none is left."""
+    for installation in withdrawals.marked(connection, limit=OFFER_BATCH):
+        withdraw(connection, installation, now)
+
+
+def withdraw(connection: Connection, installation: Installation, now: datetime) -> None:
+    """Take one offer back that is marked for it."""
+    assert installation.withdrawal is not None
+    take(connection, installation, InstallationEvent.WITHDRAW, detail=installation.withdrawal, now=now)
 
 
 def take_back_some(connection: Connection, rollout: Rollout, now: datetime) -> None:
@@ -145,8 +156,8 @@ def end_deserted(connection: Connection, rollout_ids: Iterable[str], *, reason: 
         rollout = rollouts.get(connection, rollout_id)
         if rollout and rollout.state in ending and not rollouts.has_unfinished(connection, rollout_id):
             wave = rollouts.get_wave(connection, rollout_id, rollout.wave)
-            if wave.committed and wave.bakes_since is not None:
-                continue  # its devices have the model and bake; the verdict on them is still to come
+            if wave.committed:
+                continue  # its devices have the model; the verdict on them is still to come
             advance(connection, rollout, RolloutEvent.SUPERSEDED, reason=reason, now=now)
 
 
@@ -155,7 +166,7 @@ def judge(connection: Connection, rollout: Rollout, now: datetime) -> None:
     if rollout.state not in _JUDGED:
         return
     wave = rollouts.get_wave(connection, rollout.id, rollout.wave)
-    if wave.started_at is None:
+    if wave.started_at is None or wave.has_passed:
         return
     clock = service_time(connection, now)
     evidence = _evidence(connection, rollout, wave, clock)
@@ -200,16 +211,23 @@ def _act(
         event = rolling.failing(rollout.state, roll_back=rollout.policy.roll_back_on_failure, holders=holders)
     if event is None or not rolling.allows(rollout.state, event):
         return
-    words = {"verdict": type(verdict).__name__.lower(), "reason": verdict.reason, "evidence": dict(numbers)}
-    rollouts.judge_wave(connection, rollout, verdict=words, now=now)
+    if rollout.state is not RolloutState.LIVE:
+        # What a live one loses takes nothing from the proof by which its waves passed.
+        words = {"verdict": type(verdict).__name__.lower(), "reason": verdict.reason, "evidence": dict(numbers)}
+        rollouts.judge_wave(connection, rollout, verdict=words, now=now)
     if isinstance(verdict, Pass):
         rollouts.pass_wave(connection, rollout, now)
     reason = "" if event is RolloutEvent.WAVE_PASSED else verdict.reason
     advance(connection, rollout, event, reason=reason, now=now)
+    if event is RolloutEvent.WAVE_PASSED:
+        words = "no device is left to ask: the others were removed or taken over"
+        end_deserted(connection, [rollout.id], reason=words, now=now)
 
 
 def judge_lost(connection: Connection, rollout: Rollout, position: int, now: datetime) -> None:
     """A wave that passed, or a live rollout, has lost devices since: too many of them fail it."""
+    if rollout.state is RolloutState.PAUSED and rollouts.get_wave(connection, rollout.id, rollout.wave).has_passed:
+        return  # it was live, and a person decides already
     wave = rollouts.get_wave(connection, rollout.id, position)
     verdict = installed_verdict(_evidence(connection, rollout, wave, now), rollout.policy)
     if isinstance(verdict, Fail):
@@ -257,8 +275,8 @@ def _evidence(connection: Connection, rollout: Rollout, wave: Wave, clock: datet
     )
 
 
-def offer_some(connection: Connection, rollout: Rollout, now: datetime, *, device_id: str | None = None) -> None:
-    """Ask as many devices as the policy lets, or the one that came; nobody while a wave bakes or a freeze lasts."""
+def offer_some(connection: Connection, rollout: Rollout, now: datetime, *, only: str | None = None) -> None:
+    """Ask as many devices as the policy lets, or `only` one; nobody while a wave bakes or a freeze lasts."""
     if frozen(connection) is not None:
         return
     if rollout.state is RolloutState.RUNNING:
@@ -268,7 +286,7 @@ def offer_some(connection: Connection, rollout: Rollout, now: datetime, *, devic
     room = _room(connection, rollout, now)
     if room:
         clock = service_time(connection, now)
-        for one in offers.next_devices(connection, rollout, clock=clock, now=now, limit=room, device_id=device_id):
+        for one in offers.next_devices(connection, rollout, clock=clock, now=now, limit=room, only=only):
             offer(connection, rollout, one, now)
 
 
@@ -278,15 +296,21 @@ def _room(connection: Connection, rollout: Rollout, now: datetime) -> int:
     if policy.max_in_flight is not None:
         room = min(room, policy.max_in_flight - offers.in_flight(connection, rollout.id))
     if policy.rate_per_minute is not None:
-        lately = offers.offered_since(connection, rollout.id, now - timedelta(minutes=1))
+        lately = offers.offered_since(connection, rollout.id, now - timedelta(minutes=1), until=now)
         room = min(room, policy.rate_per_minute - lately)
     return max(0, room)
 
 
 def offer(connection: Connection, rollout: Rollout, installation: Installation, now: datetime) -> None:
-    """Ask one device; who missed its own wave takes part in the present one."""
+    """Ask one device; who missed its own wave takes part in the present one.
+
+    It is asked one thing at a time: what another rollout asked before and has yet to take back is taken back now.
+    """
     assert rollout.state in rolling.ASKING, f"a {rollout.state} rollout asks nobody"
     assert installation.wave <= rollout.wave, "a wave is asked only after the one before passed"
+    for before in rollouts.open_on(connection, installation.device_id, installation.deployment):
+        words = before.withdrawal or f"superseded by rollout {rollout.id}"
+        take(connection, before, InstallationEvent.WITHDRAW, detail=words, now=now)
     joined = rollouts.join_wave(connection, installation, rollout.wave)
     deadlines = installing.asked(rollout.policy, service_time(connection, now))
     take(connection, joined, InstallationEvent.OFFER, deadlines=deadlines, now=now)

@@ -1,8 +1,9 @@
 """Options that several commands share, so that they are named and explained once."""
 
+import json
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
@@ -52,6 +53,21 @@ def parse_span(text: str) -> timedelta:
     if span <= timedelta(0):
         raise typer.BadParameter(f"{text!r} is no duration; expected for example 90s, 15m, 2h or 7d")
     return span
+
+
+def parse_object(text: str) -> dict[str, Any]:
+    """Read a JSON object.
+
+    Raises:
+        typer.BadParameter: it is none.
+    """
+    try:
+        values = json.loads(text)
+    except ValueError as error:
+        raise typer.BadParameter(f"no JSON: {error}") from None
+    if not isinstance(values, dict):
+        raise typer.BadParameter('no JSON object, as in {"offer_timeout": 600}')
+    return values
 
 
 Timeout = Annotated[

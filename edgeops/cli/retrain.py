@@ -4,7 +4,7 @@ import time
 from collections.abc import Iterator
 from datetime import timedelta
 from itertools import islice
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
@@ -12,12 +12,13 @@ from edgeops.api.client import Client
 from edgeops.api.shapes import Retraining, RetrainingPolicy
 from edgeops.cli.connection import connected
 from edgeops.cli.live import say
-from edgeops.cli.options import AsJson, Limit, Timeout, parse_span
+from edgeops.cli.options import AsJson, Limit, Timeout, parse_object, parse_span
 from edgeops.cli.output import print_facts, print_json, print_json_line, print_table, printable
 from edgeops.errors import ServerError, WaitTimeoutError
 from edgeops.exits import GateRefusedError
 from edgeops.learning.retraining import WAITS_FOR, RetrainingState
 from edgeops.learning.triggers import Mode
+from edgeops.rollout.waves import split_waves
 
 app = typer.Typer(help="Models that are healed with a few labels.", no_args_is_help=True)
 
@@ -101,6 +102,10 @@ def policy(
     ] = None,
     waves: Annotated[str | None, typer.Option(help="Of the rollout: numbers or percentages.")] = None,
     to: Annotated[str | None, typer.Option(help="Of the rollout: which devices.")] = None,
+    rollout_policy: Annotated[
+        dict[str, Any] | None,
+        typer.Option(metavar="JSON", parser=parse_object, help='Of the rollout: its policy, as in {"bake": 3600}.'),
+    ] = None,
     seed: Annotated[int | None, typer.Option(min=0, help="Of chance and training.")] = None,
     as_json: AsJson = False,
 ) -> None:
@@ -116,8 +121,9 @@ def policy(
         "labels_per_month": labels_per_month,
         "new_labels": new_labels,
         "label_weight": label_weight,
-        "waves": None if waves is None else [wave.strip() for wave in waves.split(",")],
+        "waves": None if waves is None else split_waves(waves),
         "selector": to,
+        "rollout_policy": rollout_policy,
         "seed": seed,
     }
     changes = {name: value for name, value in asked.items() if value is not None}

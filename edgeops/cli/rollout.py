@@ -1,6 +1,5 @@
 """`edgeops rollout`: bring a published version to devices, wave by wave, and watch it arrive."""
 
-import json
 from datetime import datetime, timedelta
 from enum import StrEnum
 from itertools import islice
@@ -14,7 +13,7 @@ from edgeops.artifact.manifest import Variant
 from edgeops.cli.connection import connected
 from edgeops.cli.evidence import print_findings, print_words
 from edgeops.cli.live import say
-from edgeops.cli.options import AsJson, Limit, Reference, Timeout, parse_moment, parse_span
+from edgeops.cli.options import AsJson, Limit, Reference, Timeout, parse_moment, parse_object, parse_span
 from edgeops.cli.output import print_facts, print_json, print_json_line, print_table
 from edgeops.cli.preview import show_preview
 from edgeops.cli.watch import FINISHED, PROOF, follow_rollout, headline, require_good_end
@@ -53,8 +52,16 @@ def create(
     retries: Annotated[int | None, typer.Option(min=0, help="Times a device is asked again that may succeed.")] = None,
     max_failure: Annotated[float | None, typer.Option(min=0, max=1, help="Share of devices that may fail.")] = None,
     min_rows: Annotated[int | None, typer.Option(min=1, help="Inputs before the health gate judges a wave.")] = None,
+    window: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="WINDOW",
+            help="When devices may turn to it, as in `sat,sun 22:00-05:00 Europe/Berlin`; repeatable.",
+        ),
+    ] = None,
     policy: Annotated[
-        str | None, typer.Option(metavar="JSON", help='The rest of the policy, as in {"offer_timeout": 600}.')
+        dict[str, Any] | None,
+        typer.Option(metavar="JSON", parser=parse_object, help='The rest of the policy, as in {"offer_timeout": 600}.'),
     ] = None,
     start: Annotated[
         datetime | None, typer.Option(metavar="MOMENT", parser=parse_moment, help="Not before this.")
@@ -82,7 +89,8 @@ def create(
         "waves": split_waves(waves),
         "intent": intent,
         "policy": _policy(
-            policy,
+            policy or {},
+            maintenance=window or None,
             bake=None if bake is None else _seconds(bake),
             max_in_flight=max_in_flight,
             rate_per_minute=rate,
@@ -324,21 +332,12 @@ def _seconds(text: str) -> float:
     return 0.0 if text.rstrip("smhd") == "0" else parse_span(text).total_seconds()
 
 
-def _policy(text: str | None, *, min_rows: int | None, **named: float | None) -> dict[str, Any]:
-    """The policy of the order: the JSON document, and over it what options name.
-
-    Raises:
-        typer.BadParameter: no JSON object.
-    """
-    try:
-        policy = json.loads(text or "{}")
-    except ValueError as error:
-        raise typer.BadParameter(f"--policy is no JSON: {error}") from None
-    if not isinstance(policy, dict):
-        raise typer.BadParameter('--policy is no JSON object, as in {"offer_timeout": 600}')
-    policy |= {key: value for key, value in named.items() if value is not None}
-    if min_rows is not None:
-        policy["health"] = {**policy.get("health", {}), "min_rows": min_rows}
+def _policy(policy: dict[str, Any], *, min_rows: int | None, **named: object) -> dict[str, Any]:
+    """The policy of the order: the document, and over it what options name."""
+    policy = {**policy, **{key: value for key, value in named.items() if value is not None}}
+    health = policy.get("health", {})
+    if min_rows is not None and isinstance(health, dict):  # the server objects to what is none
+        policy["health"] = {**health, "min_rows": min_rows}
     return policy
 
 

@@ -2,6 +2,7 @@
 
 import signal
 import sys
+from collections.abc import Callable
 from pathlib import Path
 from types import FrameType
 from typing import Annotated
@@ -36,23 +37,24 @@ def up(
     ] = True,
 ) -> None:
     """Start server, broker and agents on this machine; Ctrl-C ends them all."""
-    end_on_signals()
+    shall_end = end_on_signals()
     listening = Listening(address=listen, hosts=tuple(host or ()), forced_tls=tls)
     try:
         with Site(data or default_data(), agents=agents, starter=starter, listening=listening, say=say) as site:
             _print(site)
             if starter:
                 _begin(site)
-            site.watch()
+            site.watch(shall_end)
     except KeyboardInterrupt:
-        say("ended")
+        pass
+    say("ended")
 
 
 def _print(site: Site) -> None:
     print(f"EdgeOps is up: {site.endpoints.url}  (data in {site.data}; Ctrl-C ends everything)")
     for agent in site.agents:
         print(f"  {agent.name}  {agent.device_id}  pid {agent.child.pid}  {agent.state}")
-    print("a token:       edgeops token create NAME --role viewer|operator|admin")
+    print("a token:       edgeops token create NAME --role ROLE  (viewer, data-scientist, operator, approver, admin)")
     if custody.lie_together(keys_folder(site.data)):
         print(
             f"all keys, root and targets among them, lie in {keys_folder(site.data)}: who reads it can sign models; "
@@ -69,13 +71,24 @@ def _begin(site: Site) -> None:
         print("the agents begin with the starter model; watch them: edgeops telemetry tail", flush=True)
 
 
-def end_on_signals() -> None:
+def end_on_signals() -> Callable[[], bool]:
     """Let Ctrl-C and `kill` end a command with its children in order; after `kill -9` the kernel ends them.
 
     SIGINT is set too: a shell without job control starts background commands with it ignored (POSIX 2.11).
+
+    Returns:
+        Whether a signal has come. What it raises is lost when it falls into a destructor or a native module's first
+        import; who stays for long asks this.
     """
+    came: list[int] = []  # no event: its lock may be held by what the signal interrupts
+
+    def interrupt(number: int, _frame: FrameType | None) -> None:
+        came.append(number)
+        raise _Interrupted
+
     for number in (signal.SIGINT, signal.SIGTERM):
-        signal.signal(number, _interrupt)
+        signal.signal(number, interrupt)
+    return lambda: bool(came)
 
 
 class _Interrupted(KeyboardInterrupt):
@@ -84,7 +97,3 @@ class _Interrupted(KeyboardInterrupt):
     One of Python's own class that passes through `exec`, which importing a dataclass runs, makes the interpreter end by
     SIGINT although it was caught (CPython, `run_eval_code_obj`).
     """
-
-
-def _interrupt(_signal: int, _frame: FrameType | None) -> None:
-    raise _Interrupted

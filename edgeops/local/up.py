@@ -119,15 +119,15 @@ class Site:
         """The folder with one log per process."""
         return self.data / "run/logs"
 
-    def watch(self) -> None:
-        """Stay, and start again what ends; each end is told in one line.
+    def watch(self, shall_end: Callable[[], bool] = lambda: False) -> None:
+        """Stay until it shall end, and start again what ends; each end is told in one line.
 
         Called in the main thread, which the children are bound to.
 
         Raises:
             PlatformError: a process ended again and again.
         """
-        while True:
+        while not shall_end():
             self.mend()
             time.sleep(_WATCH_S)
 

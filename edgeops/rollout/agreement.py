@@ -77,15 +77,6 @@ def disagrees(task: Task, cell: int, cells: int) -> bool:
     return old != new
 
 
-def cell_of(task: Task, shadow: float, charge: float, cells: int) -> int:
-    """Which of so many cells a pair of class indexes, or of alarms (0, 1), is counted in.
-
-    A regression's distance cannot be had from the answers alone; its cell is `distance_cell`'s.
-    """
-    assert task is not Task.REGRESSION, "a distance is measured in old errors"
-    return int(shadow != charge) if cells == _COARSE else int(shadow) * isqrt(cells) + int(charge)
-
-
 def distance_cell(shadow: float, charge: float, error: float) -> int:
     """The cell of two values whose old model usually errs by `error`."""
     return bisect_right(EDGES, abs(charge - shadow) / error)

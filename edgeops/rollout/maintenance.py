@@ -11,7 +11,6 @@ from collections.abc import Iterator, Sequence
 from datetime import UTC, date, datetime, time, timedelta
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
-from edgeops import limits
 from edgeops.errors import InputError
 from edgeops.protocol.messages import Maintenance
 
@@ -22,17 +21,6 @@ _MINUTE = timedelta(minutes=1)
 _DAY = timedelta(days=1)
 #: A window that falls into an hour that does not exist comes again a week later; no zone leaves out two weeks in a row.
 _LOOK_AHEAD_DAYS = 22
-
-
-def parse_windows(texts: Sequence[str]) -> tuple[Maintenance, ...]:
-    """Read several windows.
-
-    Raises:
-        InputError: one cannot be read, or there are too many.
-    """
-    if len(texts) > limits.MAX_MAINTENANCE_WINDOWS:
-        raise InputError(f"{len(texts)} maintenance windows; a device takes {limits.MAX_MAINTENANCE_WINDOWS} at most")
-    return tuple(parse_window(text) for text in texts)
 
 
 def parse_window(text: str) -> Maintenance:

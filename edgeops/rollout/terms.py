@@ -13,7 +13,7 @@ import msgspec
 from edgeops import limits
 from edgeops.errors import InputError
 from edgeops.protocol.messages import Maintenance
-from edgeops.rollout.maintenance import parse_window
+from edgeops.rollout.maintenance import parse_window, words
 from edgeops.rollout.objection import Objection
 from edgeops.rollout.policy import HealthPolicy, Policy
 
@@ -69,14 +69,18 @@ def read_terms(values: Mapping[str, object]) -> tuple[Policy, tuple[Objection, .
     return Policy(**read), tuple(objections)
 
 
+def write_terms(policy: Policy) -> dict[str, Any]:
+    """Plain values as `read_terms` reads them, windows as people write them."""
+    return {**msgspec.to_builtins(policy), "maintenance": [words(window) for window in policy.maintenance]}
+
+
 def _windows(values: object) -> tuple[tuple[Maintenance, ...], list[Objection]]:
     """Maintenance windows; all of them, or none when one cannot be used."""
     place = "#/policy/maintenance"
     if not isinstance(values, list | tuple):
         return (), [Objection(place, f"is a list of windows, not {values!r:.60}")]
     if len(values) > limits.MAX_MAINTENANCE_WINDOWS:
-        words = f"{len(values)} windows; a device takes {limits.MAX_MAINTENANCE_WINDOWS}"
-        return (), [Objection(place, words)]
+        return (), [Objection(place, f"{len(values)} windows; a device takes {limits.MAX_MAINTENANCE_WINDOWS}")]
     windows: list[Maintenance] = []
     objections: list[Objection] = []
     for number, value in enumerate(values):

@@ -16,6 +16,7 @@ from edgeops.api.shapes import (
 )
 from edgeops.errors import NotFoundError
 from edgeops.learning.triggers import RetrainPolicy, read_policy
+from edgeops.rollout.terms import write_terms
 from fleet_server.api.callers import VIEWER, Operator
 from fleet_server.api.editions import EditionsOf, ShownEdition, edition_of
 from fleet_server.api.once import Act
@@ -146,7 +147,8 @@ def _retraining(row: retrainings.Retraining, queue: Mapping[label_queue.ItemStat
 
 
 def _policy(policy: RetrainPolicy) -> RetrainingPolicy:
-    return RetrainingPolicy.model_validate(msgspec.to_builtins(policy))
+    values = {**msgspec.to_builtins(policy), "rollout_policy": write_terms(policy.rollout_policy)}
+    return RetrainingPolicy.model_validate(values)
 
 
 def _require_model(connection: Connection, name: str) -> None:

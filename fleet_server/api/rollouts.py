@@ -20,6 +20,7 @@ from edgeops.api.shapes import (
 )
 from edgeops.errors import NotFoundError
 from edgeops.rollout.rollout import waits_for
+from edgeops.rollout.terms import write_terms
 from fleet_server import engine
 from fleet_server import rollout_orders as orders
 from fleet_server.access import Identity
@@ -199,7 +200,7 @@ def _rollout(rollout: rollouts.Rollout, waves: Sequence[rollouts.Wave]) -> Rollo
         deployment=rollout.deployment,
         selector=rollout.selector,
         intent=rollout.intent,
-        policy=msgspec.to_builtins(rollout.policy),
+        policy=write_terms(rollout.policy),
         continuous=rollout.continuous,
         state=rollout.state,
         reason=rollout.reason,

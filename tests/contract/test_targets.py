@@ -190,6 +190,22 @@ def test_a_dry_run_of_what_could_not_begin_tells_why_and_fails(command):
     assert "pump-0001" in out
 
 
+def test_a_policy_is_named_by_options_over_a_document(command, client):
+    order = ("rollout", "create", "gas@1", "--deployment", "gas", "--draft", "--json")
+    windows = ("--window", "sat 22:00-05:00 Europe/Berlin", "--window", "daily 02:00-04:00 UTC")
+    document = ("--policy", '{"retries": 3, "health": {"labels": 5}}', "--retries", "2", "--min-rows", "7")
+    made = client.rollout(json.loads(command(*order, *windows, *document)[1])["id"])
+    client.abort_rollout(made.id)
+    assert made.policy["maintenance"] == ["sat 22:00-05:00 Europe/Berlin", "daily 02:00-04:00 UTC"]
+    assert (made.policy["retries"], made.policy["health"]["labels"], made.policy["health"]["min_rows"]) == (2, 5, 7)
+    code, _, wrong = command(*order, "--window", "someday")
+    assert code == 1
+    assert "policy/maintenance/0: not a maintenance window: 'someday'" in " ".join(wrong.split())
+    for document, word in (("[1]", "no JSON object"), ("{", "no JSON")):
+        code, _, wrong = command(*order, "--policy", document)
+        assert (code, word in wrong) == (2, True)
+
+
 def test_commands_for_groups_pins_and_labels(command):
     assert command("group", "set", "halls", "label.hall=3")[:2] == (0, "halls: label.hall=3\n")
     assert command("group", "set", "halls")[0] == 2

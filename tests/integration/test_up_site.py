@@ -310,7 +310,10 @@ def test_ctrl_c_ends_every_child_and_a_new_start_keeps_ports_and_devices(tmp_pat
     children = descendants(first.pid)
     assert len(children) >= 5
     first.send_signal(signal.SIGINT)
-    _, error = first.communicate(timeout=START_TIMEOUT_S)
+    try:
+        _, error = first.communicate(timeout=START_TIMEOUT_S)
+    finally:
+        first.kill()
     assert (first.returncode, "Traceback" in error) == (0, False)
     assert not any_runs(children)
 

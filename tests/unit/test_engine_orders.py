@@ -103,9 +103,17 @@ def test_with_four_eyes_who_began_it_does_not_approve_it(fleet):
     assert "rollout.approved" not in {action for action, _, _ in actions(fleet)}
 
 
+def test_with_four_eyes_a_rollout_that_asks_for_no_approval_awaits_one(fleet):
+    draft_id = fleet.roll_out(draft=True, created_by="ann")
+    demand_four_eyes(fleet.database, by="admin", remark="", now=fleet.now)
+    orders.submit_rollout(fleet.database, draft_id, by(fleet, "ann"))
+    assert fleet.rollout(draft_id).state is R.AWAITING_APPROVAL
+    assert set(fleet.states(draft_id).values()) == {S.PENDING}
+
+
 def test_with_four_eyes_somebody_else_approves_it(fleet):
     demand_four_eyes(fleet.database, by="admin", remark="", now=fleet.now)
-    rollout_id = fleet.roll_out(needs_approval=True, created_by="ann")
+    rollout_id = fleet.roll_out(created_by="ann")
     orders.approve_rollout(fleet.database, rollout_id, by(fleet, "bob"))
     assert fleet.rollout(rollout_id).state is R.RUNNING
 
@@ -118,8 +126,8 @@ def test_with_four_eyes_who_began_it_may_still_deny_it(fleet):
 
 
 def test_with_four_eyes_who_began_it_does_not_override_its_gate(fleet):
-    demand_four_eyes(fleet.database, by="admin", remark="", now=fleet.now)
     rollout_id = fleet.roll_out(created_by="ann")
+    demand_four_eyes(fleet.database, by="admin", remark="", now=fleet.now)
     with pytest.raises(ConflictError, match="four eyes"):
         orders.advance_rollout(fleet.database, rollout_id, by(fleet, "ann", "it is fine"))
     assert fleet.rollout(rollout_id).wave == 0

@@ -7,7 +7,7 @@ import pytest
 from edgeops import limits
 from edgeops.protocol.messages import Maintenance
 from edgeops.rollout.policy import HealthPolicy, Policy
-from edgeops.rollout.terms import read_terms
+from edgeops.rollout.terms import read_terms, write_terms
 
 
 def objected(**values):
@@ -36,6 +36,13 @@ def test_values_are_read():
         ),
         health=HealthPolicy(min_rows=50, max_loss=0.04),
     )  # fmt: skip
+
+
+def test_a_policy_is_written_as_people_write_it_and_read_back():
+    policy, _ = read_terms({"bake": 90, "maintenance": ["sat,sun 22:30-05:59 Europe/Berlin"], "health": {"labels": 3}})
+    written = write_terms(policy)
+    assert (written["bake"], written["maintenance"]) == ("PT90S", ["sat,sun 22:30-05:59 Europe/Berlin"])
+    assert read_terms(written) == (policy, ())
 
 
 def test_every_value_that_cannot_be_used_is_named_and_the_others_are_taken():

@@ -7,7 +7,7 @@ import pytest
 
 from edgeops import limits
 from edgeops.protocol.messages import Evidence, Maintenance, Reason, UpdateState
-from edgeops.rollout.maintenance import parse_windows
+from edgeops.rollout.maintenance import parse_window
 from edgeops.update import events, machine
 from edgeops.update.leave import Hold, obstacle
 from edgeops.update.machine import Command
@@ -17,7 +17,7 @@ _S = UpdateState
 DIGEST, OTHER = f"sha256:{'a' * 64}", f"sha256:{'b' * 64}"
 SATURDAY = datetime(2026, 11, 28, 21, 30, tzinfo=UTC)
 FRIDAY = SATURDAY - timedelta(days=1)
-WINDOWS = parse_windows(["sat 22:00-23:00 Europe/Berlin"])
+WINDOWS = (parse_window("sat 22:00-23:00 Europe/Berlin"),)
 
 
 def update(state, *, windows=WINDOWS, digest=DIGEST, **more):
