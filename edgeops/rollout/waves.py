@@ -103,7 +103,7 @@ def line_up(
         return (), tuple(objections)
     counted = _control_size(len(devices), control_share)
     waves, objections = _deal(specs, devices, held_back=frozenset())
-    if objections or not counted or len(waves) == 0:
+    if objections or not counted:
         return waves, tuple(objections)
     first = {one.id for one in waves[0].devices}
     control = _draw([one for one in devices if one.id not in first], counted, seed)
