@@ -4,6 +4,7 @@ Every firing is written down, also one that comes to nothing; one that stands an
 again is not news. It decides and keeps nothing: the rows are the server's.
 """
 
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
@@ -68,6 +69,10 @@ class RetrainPolicy(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fi
     seed: Annotated[int, msgspec.Meta(ge=0, le=2**31 - 1)] = 0
 
 
+#: Where msgspec says that a value is wrong.
+_FIELD = re.compile(r"`\$\.([a-z_]+)")
+
+
 def read_policy(values: object) -> RetrainPolicy:
     """A policy from plain values (durations in ISO 8601 or seconds); what is not named is the default.
 
@@ -81,22 +86,37 @@ def read_policy(values: object) -> RetrainPolicy:
     try:
         policy = msgspec.convert(values, RetrainPolicy, strict=False)
     except msgspec.ValidationError as error:
-        raise InputError(f"not a retraining policy: {error}") from error
+        field = _FIELD.search(str(error))
+        raise _refusal("" if field is None else field[1], f"not a retraining policy: {error}") from error
     policy = msgspec.structs.replace(policy, rollout_policy=_terms(of_rollout))
-    _require_all_devices(policy.waves)
-    parse_selector(policy.selector)
-    if policy.label_timeout <= timedelta(0) or policy.cooldown < timedelta(0):
-        raise InputError("label_timeout must be longer than nothing, and cooldown not negative")
+    for field, check in (("waves", _require_all_devices), ("selector", parse_selector)):
+        try:
+            check(getattr(policy, field))
+        except InputError as error:
+            raise _refusal(field, str(error)) from error
+    if policy.label_timeout <= timedelta(0):
+        raise _refusal("label_timeout", "label_timeout must be longer than nothing")
+    if policy.cooldown < timedelta(0):
+        raise _refusal("cooldown", "cooldown must not be negative")
     return policy
+
+
+def _refusal(field: str, words: str) -> InputError:
+    """The error for one field of a policy; empty = for all of it."""
+    return InputError(words, fields=[(f"#/{field}".removesuffix("/"), words)])
 
 
 def _terms(values: object) -> Policy:
     if not isinstance(values, Mapping):
-        raise InputError(f"not a retraining policy: rollout_policy is a table of values, not {values!r:.60}")
+        words = f"not a retraining policy: rollout_policy is a table of values, not {values!r:.60}"
+        raise _refusal("rollout_policy", words)
     terms, objections = read_terms(values)
     if objections:
-        wrong = "; ".join(f"{one.pointer.replace('#/policy', 'rollout_policy')}: {one.detail}" for one in objections)
-        raise InputError(f"not a retraining policy: {wrong}")
+        wrong = [(one.pointer.replace("#/policy", "rollout_policy"), one.detail) for one in objections]
+        raise InputError(
+            f"not a retraining policy: {'; '.join(f'{place}: {detail}' for place, detail in wrong)}",
+            fields=[(f"#/{place}", detail) for place, detail in wrong],
+        )
     return terms
 
 

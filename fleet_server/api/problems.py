@@ -146,8 +146,9 @@ def _status(error: EdgeOpsError) -> int:
 
 def _methods(request: Request) -> list[str]:
     """What the path takes (RFC 9110, 10.2.1): Starlette tells the methods of one route of it alone."""
-    paths = request.app.openapi()["paths"].items()
-    found = (operations for path, operations in paths if compile_path(path)[0].match(request.url.path))
+    paths = request.app.openapi()["paths"]
+    here = [request.url.path] if request.url.path in paths else paths
+    found = (paths[path] for path in here if compile_path(path)[0].match(request.url.path))
     return sorted({method.upper() for operations in found for method in operations})
 
 

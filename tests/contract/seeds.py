@@ -50,6 +50,7 @@ class SeededRig(LoopRig):
         self.blob, _ = stock(self, 1000, seed=71)
         self.change = self._change()
         self.config.webhook_hosts.write_text("hooks.example\n")
+        self.webhook = ""
         self.webhook = self._webhook()
         self.incident = self._incident()
         self.reader = self._speaker()
@@ -81,10 +82,10 @@ class SeededRig(LoopRig):
             ("POST", "/tokens"): lambda: {"body": {"name": "spare", "role": "viewer"}},
             ("POST", "/keys/changes"): lambda: {"body": self.change},
             ("POST", "/keys/next"): lambda: {"body": {"role": "fleet"}},
-            ("POST", "/datasets"): lambda: {"body": {"name": "pumps", "label": "y", "file": b"x,y\n1,a\n"}},
+            ("POST", "/datasets"): lambda: {"body": {"name": "pumps", "label": "y", "file": "x,y\n1,a\n"}},
             ("POST", "/runs"): lambda: {"body": {"dataset": DATASET, "model": "tiny"}},
             ("POST", "/labels"): lambda: {"body": {"labels": [{"sample_id": self.sample[0], "label": "red"}]}},
-            ("POST", "/labels/csv"): lambda: {"query": {}, "body": f"sample_id,label\n{self.sample[1]},red\n".encode()},
+            ("POST", "/labels/csv"): lambda: {"query": {}, "body": f"sample_id,label\n{self.sample[1]},red\n"},
             ("POST", "/models/{name}/feedback"): lambda: {"path": MODEL, "body": self._feedback()},
             ("POST", "/models/{name}/retrainings"): lambda: {"path": MODEL, "body": self._next_retraining()},
             ("POST", "/retrainings/{retraining_id}/cancel"): lambda: {"path": {"retraining_id": self._retraining()}},
@@ -216,7 +217,8 @@ class SeededRig(LoopRig):
 
     def _receiver(self):
         for one in list(self.second.webhooks.list())[8:]:
-            self.second.webhooks.remove(one.id)
+            if one.id != self.webhook:
+                self.second.webhooks.remove(one.id)
         return {"url": "https://hooks.example/edgeops", "kinds": ["rollout."]}
 
     def _token(self):

@@ -5,7 +5,7 @@ from typing import Annotated, Any, Literal
 from pydantic import AwareDatetime, Field, StringConstraints
 
 from edgeops import limits
-from edgeops.api.shapes.shape import Answer, Id, Remark, Request
+from edgeops.api.shapes.shape import Answer, Id, Moment, Remark, Request
 
 #: Cumulative sizes, numbers of devices or percentages; or selectors.
 Waves = Annotated[
@@ -34,7 +34,7 @@ class RolloutRequest(Request):
     #: Begins when somebody approved it.
     needs_approval: bool = False
     #: Not before this.
-    starts_at: AwareDatetime | None = None
+    starts_at: Moment | None = None
 
 
 class RolloutDecision(Request):

@@ -11,8 +11,17 @@ from pydantic import AwareDatetime, BaseModel, BeforeValidator, ConfigDict, Stri
 
 from edgeops.errors import MessageError
 
+
+def _no_number(value: object) -> object:
+    """A number is no moment: it would be seconds or milliseconds since 1970, whichever is nearer."""
+    text = value if isinstance(value, str) else ""
+    if isinstance(value, int | float) or text.strip().lstrip("+-").replace(".", "", 1).isdigit():
+        raise ValueError("a moment is written as in 2026-11-23T12:00:00Z (RFC 3339)")
+    return value
+
+
 #: An aware moment (RFC 3339).
-Moment = AwareDatetime
+Moment = Annotated[AwareDatetime, BeforeValidator(_no_number)]
 Id = Annotated[str, StringConstraints(pattern=r"^[a-z0-9][a-z0-9-]{2,62}$")]
 Digest = Annotated[str, StringConstraints(pattern=r"^sha256:[0-9a-f]{64}$")]
 #: A number; null on the wire where there is none (JSON knows no NaN, RFC 8259 6).

@@ -5,7 +5,7 @@ from typing import Annotated
 from pydantic import AwareDatetime, Field, StringConstraints, model_validator
 
 from edgeops import limits
-from edgeops.api.shapes.shape import Answer, Digest, FieldProblem, Id, Remark, Request
+from edgeops.api.shapes.shape import Answer, Digest, FieldProblem, Id, Moment, Remark, Request
 
 _Label = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9_.-]{1,63}$")]
 _LabelValue = Annotated[str, StringConstraints(max_length=limits.MAX_LABEL_LENGTH)]
@@ -48,7 +48,7 @@ class PinRequest(Request):
     digest: Digest | None = None
     reason: Remark = ""
     #: The pin ends by itself then.
-    until: AwareDatetime | None = None
+    until: Moment | None = None
 
 
 class Pin(Answer):
