@@ -18,7 +18,7 @@ up: ## server, broker and three agents, until Ctrl-C
 test: ## everything but what needs ../shared/data or takes minutes
 	@.ci/setup check
 	@python -m compileall -q edgeops device_agent fleet_server
-	@python -m pytest -q -n 2 --dist loadfile -m "not data and not long"
+	@python -m pytest -q -n 2 --dist loadfile --no-loadscope-reorder -m "not data and not long"
 
 test-data: ## what needs the public research data (EDGEOPS_TEST_DATA or ../shared/data)
 	@.ci/setup check

@@ -267,8 +267,10 @@ TELEMETRY_LIFE = timedelta(days=90)
 #: Hourly sums of windows are kept this long, and how many the link holds in memory.
 ROLLUP_LIFE = timedelta(days=400)
 ROLLUPS_CACHED = 2_000
-#: Events kept (the newest); those that the engine has not taken in stay in any case.
+#: Events kept (the newest); those that the engine has not taken in stay in any case, and those that a receiver of
+#: webhooks was not told up to the second number: what it then misses it is told.
 EVENTS_KEPT = 100_000
+EVENTS_KEPT_UNTOLD = 500_000
 #: Ledgers kept per device: its latest spools.
 SPOOLS_KEPT = 32
 #: How often the server looks for what is beyond that, and rows that go in one transaction.
@@ -320,6 +322,9 @@ WEBHOOK_ATTEMPTS = 16
 WEBHOOK_RETRY_MIN = timedelta(seconds=5)
 WEBHOOK_RETRY_MAX = timedelta(hours=3)
 DELIVERY_LIFE = timedelta(days=7)
+#: Messages to one receiver that wait: more are made of events when these are gone. So many go in a row.
+DELIVERIES_WAITING = 200
+DELIVERIES_IN_A_ROW = 50
 
 #: A backup tells how far it is after so many blobs.
 BACKUP_NEWS_EVERY = 100
@@ -368,8 +373,9 @@ MAX_GROUP_DEVICES = 10_000
 MAX_GROUPS = 1_000
 #: A rollout over fewer devices holds none back as control.
 CONTROL_FROM_DEVICES = 10
-#: A fleet in a file (`edgeops apply`).
+#: A fleet in a file (`edgeops apply`), and how deep tables and lists go in it.
 MAX_FLEET_FILE_BYTES = 1024 * 1024
+MAX_FLEET_FILE_DEPTH = 32
 #: What the policy of a rollout may ask: spans, inferences of a trial, devices in a wave, retries of one device.
 MAX_POLICY_SPAN = timedelta(days=90)
 MAX_TRIAL_INFERENCES = 1_000_000

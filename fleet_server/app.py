@@ -56,11 +56,13 @@ from fleet_server.api import (
 from fleet_server.api.bodies import FORM_OVERHEAD_BYTES, BodyLimit
 from fleet_server.api.feed import EventFeed
 from fleet_server.api.pace import Pace
+from fleet_server.api.parameters import KNOWN_ALONE
+from fleet_server.api.promises import EVERYWHERE
 from fleet_server.api.server import Server
 from fleet_server.artifacts import Artifacts
 from fleet_server.blobs import Blobs
 from fleet_server.config import ServerConfig
-from fleet_server.db.database import Database
+from fleet_server.db.database import Database, is_outage
 
 PREFIX = "/api/v1"
 
@@ -143,9 +145,9 @@ def create_app(config: ServerConfig, *, now: Callable[[], datetime] = _utc_now) 
         Pace(config.range_rate, config.device_rate),
     )
     for noun in _NOUNS:
-        app.include_router(noun.router, prefix=PREFIX, responses=problems.RESPONSES)
-    app.include_router(tuf.router, responses=problems.RESPONSES)
-    app.include_router(ranges.router, responses=problems.RESPONSES)
+        app.include_router(noun.router, prefix=PREFIX, dependencies=[KNOWN_ALONE], responses=EVERYWHERE)
+    for noun in (tuf, ranges):
+        app.include_router(noun.router, dependencies=[KNOWN_ALONE], responses=EVERYWHERE)
     app.add_middleware(
         BodyLimit,
         larger={
@@ -161,7 +163,7 @@ def serve(config: ServerConfig) -> None:
     """Answer requests until SIGTERM or SIGINT.
 
     Raises:
-        ConfigError: somebody else listens there.
+        ConfigError: somebody else listens there; the database belongs to another data folder.
     """
     learn_all()
     family = socket.AF_INET6 if ":" in config.api_host else socket.AF_INET
@@ -173,8 +175,10 @@ def serve(config: ServerConfig) -> None:
             "choose another --api-port"
         ) from error
     with listener:
+        app = create_app(config)
+        _look_at(app.state.server.database)
         options = uvicorn.Config(
-            create_app(config),
+            app,
             log_config=None,
             access_log=False,
             server_header=False,
@@ -184,6 +188,18 @@ def serve(config: ServerConfig) -> None:
         if config.tls:
             options.ssl = _context(config.certificate)
         _Uvicorn(options, certificate=config.certificate).run(sockets=[listener])
+
+
+def _look_at(database: Database) -> None:
+    """Another fleet's tables are told here, and not to whoever asks something; those that are away come back."""
+    try:
+        with database.read():
+            pass
+    except Exception as error:
+        # The border to the database.
+        if not is_outage(error):
+            raise
+        _log.warning("api.database-away error=%s", error)
 
 
 def _context(certificate: Path) -> ssl.SSLContext:

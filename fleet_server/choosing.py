@@ -21,9 +21,13 @@ def choose_samples(
 ) -> list[Sample]:
     """At most `count` of the samples, in the order in which their labels help; the same for the same seed.
 
+    Neither how samples are called nor in which order they come decides anything: an id follows from the random name of
+    the spool that the sample came through.
+
     Left out is what the model refuses: readings of another shape, or missing ones that it does not take.
     """
-    seen = [(sample, prediction) for sample in samples if (prediction := _answer(model, sample)) is not None]
+    ordered = sorted(samples, key=lambda sample: (sample.device_id, sample.readings, sample.id))
+    seen = [(sample, prediction) for sample in ordered if (prediction := _answer(model, sample)) is not None]
     if not seen:
         return []
     embeddings = [prediction.embedding for _, prediction in seen if prediction.embedding is not None]

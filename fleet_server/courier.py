@@ -1,6 +1,7 @@
-"""Brings webhooks to their receivers: events behind a cursor of its own, in order, until each said that it has them.
+"""Brings webhooks to their receivers: events behind a cursor, in order, until each said that it has them.
 
-Killed anywhere it repeats at most what was under way; a receiver knows a repetition by `webhook-id`. The address that
+Killed anywhere it repeats at most what was under way; a receiver knows a repetition by `webhook-id`. Each receiver has
+a cursor of its own and a short queue, so that one that is away makes nobody wait and no table grow. The address that
 is connected to is the one that was checked, whatever the name resolves to a moment later, and no redirect is followed.
 """
 
@@ -9,23 +10,28 @@ import logging
 import random
 import socket
 import ssl
+import threading
+import time
+from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from dataclasses import replace
 from datetime import datetime
+from itertools import chain
 from urllib.parse import urlsplit
 
 from edgeops import limits
 from edgeops.errors import InputError
 from edgeops.webhooks import check_url, key_of, objection, pause_after, signed_headers
 from fleet_server.config import ServerConfig
-from fleet_server.db import events, settings, webhooks
-from fleet_server.db.database import Database
+from fleet_server.db import events, webhooks
+from fleet_server.db.database import Connection, Database
 from fleet_server.db.webhooks import Delivery, DeliveryState, Webhook
-from fleet_server.receivers import allowed_hosts, message, signing_secret
+from fleet_server.receivers import MISSED, allowed_hosts, message, signing_secret
 
 _log = logging.getLogger(__name__)
 
-#: Events taken over in one transaction, and receivers that are spoken to at once.
+#: Events taken over at once for a receiver, and receivers that are spoken to at once.
 _BATCH = 100
 _AT_ONCE = 4
 _READ_BYTES = 4096
@@ -40,54 +46,78 @@ class Courier:
 
     def run_once(self, now: datetime) -> None:
         """Queue what happened, and try what is due."""
-        while self._take_over(now) == _BATCH:
+        while self._take_over(now):
             pass
         with self._database.read() as connection:
-            due = webhooks.due(connection, now)
-            receivers = {one.id: one for one in webhooks.every(connection)} if due else {}
+            due = [
+                (one, messages)
+                for one in webhooks.every(connection)
+                if (messages := webhooks.due(connection, one.id, now=now, limit=limits.DELIVERIES_IN_A_ROW))
+            ]
         if not due:
             return
         with self._database.write() as connection:
             secret = signing_secret(self._config, connection)
-            webhooks.drop_ended(connection, before=now - limits.DELIVERY_LIFE)
         allowed = allowed_hosts(self._config)
-        wanted = [(receivers[one.webhook_id], one) for one in due if one.webhook_id in receivers]
         with ThreadPoolExecutor(_AT_ONCE) as pool:
-            ended = list(pool.map(lambda pair: _try(*pair, secret=secret, allowed=allowed, now=now), wanted))
+            tried = list(pool.map(lambda pair: _try_in_a_row(*pair, secret=secret, allowed=allowed, now=now), due))
         with self._database.write() as connection:
-            for delivery in ended:
+            for delivery in chain(*tried):
                 webhooks.tried(connection, delivery)
 
-    def _take_over(self, now: datetime) -> int:
+    def _take_over(self, now: datetime) -> bool:
+        """Make messages of the next events for receivers that have few; whether there may be more."""
         with self._database.read() as connection:
-            cursor = settings.read(connection, settings.WEBHOOKS_CURSOR)
-            news = events.after(connection, int(cursor or 0), limit=_BATCH) if cursor is not None else ()
-            if cursor is not None and not news:
-                return 0
+            newest = events.last_id(connection)
+            waiting = webhooks.waiting(connection)
+            behind = [
+                one
+                for one in webhooks.every(connection)
+                if one.cursor < newest and waiting.get(one.id, 0) < limits.DELIVERIES_WAITING
+            ]
+        if not behind:
+            return False
         with self._database.write() as connection:
-            receivers = webhooks.every(connection)
-            if cursor is None or not receivers:
-                # Nobody listens: what happened until now is for nobody.
-                settings.write(connection, settings.WEBHOOKS_CURSOR, str(events.last_id(connection)))
-                return 0
-            webhooks.queue(
-                connection,
-                (
-                    message(
-                        one.id,
-                        f"msg-{event.id:012}-{one.id}",
-                        event.kind,
-                        {"id": event.id, "subject": event.subject, "detail": event.data},
-                        event.at,
-                        now,
-                    )
-                    for event in news
-                    for one in receivers
-                    if one.wants(event.kind) and event.at >= one.created_at
-                ),
-            )
-            settings.write(connection, settings.WEBHOOKS_CURSOR, str(news[-1].id))
-        return len(news)
+            for one in behind:
+                _queue_next(connection, one, now)
+        return True
+
+
+def _queue_next(connection: Connection, webhook: Webhook, now: datetime) -> None:
+    """What happened next; what was dropped meanwhile comes as one message that says so."""
+    news = events.after(connection, webhook.cursor, limit=_BATCH)
+    dropped = events.last_dropped(connection)
+    rows = [
+        message(
+            webhook.id,
+            f"msg-{event.id:012}-{webhook.id}",
+            event.kind,
+            {"id": event.id, "subject": event.subject, "detail": event.data},
+            event.at,
+            now,
+        )
+        for event in news
+        if webhook.wants(event.kind)
+    ]
+    if webhook.cursor < dropped:
+        _log.warning("webhook.missed webhook=%s after=%d through=%d", webhook.id, webhook.cursor, dropped)
+        data: dict[str, object] = {"after": webhook.cursor, "through": dropped}
+        rows.insert(0, message(webhook.id, f"msg-{dropped:012}-{webhook.id}", MISSED, data, now, now))
+    webhooks.queue(connection, rows)
+    webhooks.move(connection, webhook.id, cursor=news[-1].id)
+
+
+def _try_in_a_row(
+    webhook: Webhook, messages: Sequence[Delivery], *, secret: bytes, allowed: tuple[str, ...], now: datetime
+) -> list[Delivery]:
+    """Try the first message, and the next one as long as each is taken and it has not been long."""
+    ends_at = time.monotonic() + limits.WEBHOOK_TIMEOUT.total_seconds()
+    tried: list[Delivery] = []
+    for delivery in messages:
+        tried.append(_try(webhook, delivery, secret=secret, allowed=allowed, now=now))
+        if tried[-1].state is not DeliveryState.DELIVERED or time.monotonic() >= ends_at:
+            break
+    return tried
 
 
 def _try(webhook: Webhook, delivery: Delivery, *, secret: bytes, allowed: tuple[str, ...], now: datetime) -> Delivery:
@@ -124,6 +154,10 @@ def post(url: str, body: bytes, headers: dict[str, str], *, allowed: tuple[str, 
     scheme, host, port = check_url(url, allowed)
     parts = urlsplit(url)
     connection = _Connection(scheme, host, port, allowed)
+    # A socket's timeout begins anew with each byte that drips.
+    deadline = threading.Timer(limits.WEBHOOK_TIMEOUT.total_seconds(), connection.cut)
+    deadline.daemon = True
+    deadline.start()
     try:
         path = (parts.path or "/") + (f"?{parts.query}" if parts.query else "")
         connection.request("POST", path, body, {"Content-Type": "application/json", **headers})
@@ -131,6 +165,7 @@ def post(url: str, body: bytes, headers: dict[str, str], *, allowed: tuple[str, 
         answer.read(_READ_BYTES)
         return answer.status
     finally:
+        deadline.cancel()
         connection.close()
 
 
@@ -141,6 +176,8 @@ class _Connection(http.client.HTTPConnection):
         super().__init__(host, port, timeout=limits.WEBHOOK_TIMEOUT.total_seconds())
         self._scheme = scheme
         self._allowed = allowed
+        #: A second name of the TCP connection: the first one is TLS's own from the handshake on.
+        self._line: socket.socket | None = None
 
     def connect(self) -> None:
         """Resolve, check and connect in one go.
@@ -153,5 +190,20 @@ class _Connection(http.client.HTTPConnection):
         if reason is not None:
             raise InputError(f"{self.host}: {reason}")
         self.sock = socket.create_connection((str(address), self.port), self.timeout)
+        self._line = self.sock.dup()
         if self._scheme == "https":
             self.sock = ssl.create_default_context().wrap_socket(self.sock, server_hostname=self.host)
+
+    def cut(self) -> None:
+        """End what another thread waits for; closing is its own affair."""
+        line = self._line
+        if line is not None:
+            with suppress(OSError):
+                line.shutdown(socket.SHUT_RDWR)
+
+    def close(self) -> None:
+        """Both names."""
+        super().close()
+        line, self._line = self._line, None
+        if line is not None:
+            line.close()

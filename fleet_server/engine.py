@@ -11,14 +11,14 @@ from contextlib import contextmanager
 from datetime import datetime, timedelta
 
 from edgeops.rollout.rollout import UNBEGUN, RolloutState, is_due, submitting
-from fleet_server.db import audit, events, offers, rollouts, settings
+from fleet_server.db import audit, events, offers, rollouts, settings, withdrawals
 from fleet_server.db.database import Connection, Database, is_outage
 from fleet_server.db.identifiers import new_id
 from fleet_server.db.rollouts import Rollout
 from fleet_server.four_eyes import four_eyes
 from fleet_server.rollout_news import KINDS, keep_deadlines, keep_installation, start, take_in
 from fleet_server.rollout_plans import Order, plan_rollout
-from fleet_server.rollout_steps import advance, deadline_of
+from fleet_server.rollout_steps import OFFER_BATCH, advance, deadline_of, recall, withdraw
 from fleet_server.service_clock import keep, service_time
 
 #: Events in one transaction, and installations of which something is due.
@@ -109,8 +109,8 @@ class Engine:
         self._next_tick: datetime | None = None
 
     def run_once(self, now: datetime) -> int:
-        """Take in the next events and keep deadlines; how many events there were."""
-        count = self._take_events(now)
+        """Take in the next events, take back what is to be taken back, keep deadlines; how much was done of both."""
+        count = self._take_events(now) + self._take_back(now)
         # The machine's clock may have been put back.
         if self._next_tick is None or not self._next_tick - _TICK <= now < self._next_tick:
             self._next_tick = now + _TICK
@@ -129,6 +129,23 @@ class Engine:
             if news:
                 settings.write(connection, settings.ENGINE_CURSOR, str(news[-1].id))
         return len(news)
+
+    def _take_back(self, now: datetime) -> int:
+        """Some of the offers that are marked for it, and of the models of rollouts that go back; how many."""
+        with self._database.read() as connection:
+            if not withdrawals.marked(connection, limit=1) and not offers.going_back(connection, limit=1):
+                return 0
+        count = 0
+        with self._database.write() as connection:
+            for one in withdrawals.marked(connection, limit=OFFER_BATCH):
+                with _undone_if_it_fails(connection, f"withdrawal of {one.id}"):
+                    withdraw(connection, one, now)
+                    count += 1
+            for one, reason in offers.going_back(connection, limit=OFFER_BATCH):
+                with _undone_if_it_fails(connection, f"way back of {one.id}"):
+                    recall(connection, one, detail=reason, now=now)
+                    count += 1
+        return count
 
     def _keep_time(self, now: datetime) -> None:
         keep(self._database, now)

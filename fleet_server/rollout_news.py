@@ -5,7 +5,6 @@ a step does is carried out in `fleet_server.rollout_steps`.
 """
 
 import logging
-from collections.abc import Sequence
 from datetime import datetime
 
 import msgspec
@@ -18,7 +17,7 @@ from edgeops.rollout import rollout as rolling
 from edgeops.rollout.installation import Deadlines, InstallationEvent, InstallationState
 from edgeops.rollout.rollout import RolloutEvent, RolloutState
 from edgeops.update.update import WAITS
-from fleet_server.db import devices, offers, rollouts
+from fleet_server.db import devices, offers, rollouts, withdrawals
 from fleet_server.db.database import Connection
 from fleet_server.db.devices import Device
 from fleet_server.db.events import Event, EventKind
@@ -35,7 +34,8 @@ from fleet_server.rollout_steps import (
     judge_lost,
     offer_some,
     take,
-    take_back_some,
+    withdraw,
+    withdraw_some,
 )
 from fleet_server.service_clock import service_time
 
@@ -110,25 +110,21 @@ def keep_deadlines(connection: Connection, rollout_id: str, now: datetime) -> No
 
 def start(connection: Connection, rollout: Rollout, now: datetime) -> Rollout:
     """Begin a rollout whose time has come: newest wins, so older ones let go of its devices."""
-    members = rollouts.devices_of(connection, rollout.id)
-    take_over(connection, rollout, members, now)
+    take_over(connection, rollout, now)
     return advance(connection, rollout, RolloutEvent.START, now=now)
 
 
-def take_over(connection: Connection, newer: Rollout, device_ids: Sequence[str], now: datetime) -> None:
-    """Older rollouts of the deployment let go of these devices, and end when no device is left to them."""
+def take_over(connection: Connection, newer: Rollout, now: datetime) -> None:
+    """Older rollouts of the deployment let go of its devices, and end when no device is left to them."""
     reason = f"superseded by rollout {newer.id}"
-    touched: set[str] = set()
-    for installation in rollouts.unfinished_on(connection, device_ids, deployment=newer.deployment, besides=newer.id):
-        take(connection, installation, InstallationEvent.WITHDRAW, detail=reason, now=now)
-        touched.add(installation.rollout_id)
+    touched = withdrawals.let_go_for(connection, newer, reason=reason, now=now)
+    withdraw_some(connection, now)
     end_deserted(connection, touched, reason=reason, now=now)
-    members = frozenset(device_ids)
     for older in rollouts.in_states(connection, _YIELDING):
         if (
             older.id != newer.id
             and older.deployment == newer.deployment
-            and members.issuperset(rollouts.still_enrolled(connection, rollouts.devices_of(connection, older.id)))
+            and rollouts.is_within(connection, older.id, newer.id)
         ):
             advance(connection, older, RolloutEvent.SUPERSEDED, reason=reason, now=now)
 
@@ -145,7 +141,9 @@ def keep_installation(connection: Connection, installation: Installation, now: d
         until = clock + rollout.policy.offer_timeout
         offers.put_off(connection, installation, Deadlines(clock, until, until))
         return
-    if _was_missed(connection, installation):
+    if installation.withdrawal is not None:
+        withdraw(connection, installation, now)
+    elif _was_missed(connection, installation):
         words = "it was not online since it was asked; it is asked when it comes"
         take(connection, installation, InstallationEvent.MISS, detail=words, now=now)
         offers.ask_again(
@@ -154,7 +152,7 @@ def keep_installation(connection: Connection, installation: Installation, now: d
     else:
         words = _overdue_words(installation, rollout)
         take(connection, installation, InstallationEvent.TIME_OUT, detail=words, now=now)
-    _settle(connection, rollout, installation.id, now)
+    _settle(connection, rollout, installation, now)
 
 
 def _is_kept_waiting(connection: Connection, rollout: Rollout, installation: Installation, now: datetime) -> bool:
@@ -162,9 +160,7 @@ def _is_kept_waiting(connection: Connection, rollout: Rollout, installation: Ins
     if rollout.state not in rolling.ASKING or frozen(connection):
         return True
     clock = service_time(connection, now)
-    return bool(
-        offers.next_devices(connection, rollout, clock=clock, now=now, limit=1, device_id=installation.device_id)
-    )
+    return bool(offers.next_devices(connection, rollout, clock=clock, now=now, limit=1, only=installation.id))
 
 
 def _was_missed(connection: Connection, installation: Installation) -> bool:
@@ -188,11 +184,12 @@ def _overdue_words(installation: Installation, rollout: Rollout) -> str:
     return f"not heard to go on within {int(policy.progress_timeout.total_seconds())} s"
 
 
-def _settle(connection: Connection, rollout: Rollout, installation_id: str, now: datetime) -> None:
+def _settle(connection: Connection, rollout: Rollout, before: Installation, now: datetime) -> None:
     """After an installation took a step: ask it again if that may help, give it a gate of its own, judge its wave."""
-    installation = rollouts.get_installation(connection, installation_id)
+    installation = rollouts.get_installation(connection, before.id)
     assert installation is not None
-    again = rollout.state in rolling.ASKING and installing.is_asked_again(
+    may_be_asked = rollout.state in rolling.ASKING and before.withdrawal is None
+    again = may_be_asked and installing.is_asked_again(
         installation.state, _reason(installation), attempt=installation.attempt, policy=rollout.policy
     )
     if again:
@@ -212,13 +209,12 @@ def _reason(installation: Installation) -> Reason:
 
 
 def _go_back(connection: Connection, rollout: Rollout, now: datetime) -> None:
-    take_back_some(connection, rollout, now)
-    if offers.holders(connection, rollout.id, limit=1):
-        return
-    left = offers.unheard(connection, rollout.id)
-    if left == 0:
+    if rollouts.has_open(connection, rollout.id) or offers.holders(connection, rollout.id, limit=1):
+        return  # the engine goes on taking back
+    if not offers.is_unheard(connection, rollout.id):
         advance(connection, rollout, RolloutEvent.TAKEN_BACK, reason=rollout.reason, now=now)
     elif _is_over(connection, rollout, now):
+        left = offers.unheard(connection, rollout.id)
         devices_left = "1 device was" if left == 1 else f"{left} devices were"
         words = f"{rollout.reason}; {devices_left} not heard to have gone back yet"
         advance(connection, rollout, RolloutEvent.EXPIRE, reason=words, now=now)
@@ -294,7 +290,7 @@ def _take_report(connection: Connection, device_id: str, told: _Told, now: datet
         now=now,
     )
     if changed:
-        _settle(connection, rollout, installation.id, now)
+        _settle(connection, rollout, installation, now)
 
 
 def _take_reported(connection: Connection, device_id: str, now: datetime) -> None:
@@ -356,7 +352,7 @@ def _device_came(connection: Connection, device_id: str, now: datetime) -> None:
         rollout = rollouts.get(connection, installation.rollout_id)
         assert rollout is not None
         if rollout.state in rolling.ASKING:
-            offer_some(connection, rollout, now, device_id=device_id)
+            offer_some(connection, rollout, now, only=installation.id)
 
 
 def _model_withdrawn(connection: Connection, now: datetime) -> None:

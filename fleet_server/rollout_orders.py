@@ -118,7 +118,8 @@ def advance_rollout(database: Database, rollout_id: str, by: By) -> None:
         ConflictError: no wave of it waits, or four eyes are demanded and these are the two that began it.
     """
     if not by.remark.strip():
-        raise InputError("an override needs a remark: say why this wave may pass without proof")
+        detail = "an override needs a remark: say why this wave may pass without proof"
+        raise InputError(detail, fields=[("#/remark", detail)])
     with database.write() as connection:
         rollout = _known(connection, rollout_id)
         waves = rollouts.wave_count(connection, rollout.id)

@@ -36,7 +36,7 @@ from edgeops.rollout.installation import (
 from edgeops.rollout.policy import Policy
 from edgeops.rollout.rollout import RolloutCommand, RolloutEvent, RolloutState
 from fleet_server import shadowing
-from fleet_server.db import aliases, backups, devices, evidence, models, offers, rollouts
+from fleet_server.db import aliases, backups, devices, evidence, models, offers, rollouts, withdrawals
 from fleet_server.db.aliases import Alias
 from fleet_server.db.database import Connection
 from fleet_server.db.rollouts import Installation, Rollout, Wave
@@ -86,9 +86,9 @@ def advance(
             rollouts.start_wave(connection, rollout, now)
             offer_some(connection, rollout, now)
         case RolloutCommand.WITHDRAW_OFFERS:
-            _withdraw(connection, rollout, reason, now)
+            _let_go(connection, rollout, reason, now)
         case RolloutCommand.TAKE_BACK:
-            _withdraw(connection, rollout, reason, now)
+            _let_go(connection, rollout, reason, now)
             take_back_some(connection, rollout, now)
         case _:
             assert_never(command)
@@ -120,10 +120,21 @@ def _follow_up(connection: Connection, rollout: Rollout, now: datetime) -> Rollo
     return rollout if event is None else advance(connection, rollout, event, reason=rollout.reason, now=now)
 
 
-def _withdraw(connection: Connection, rollout: Rollout, reason: str, now: datetime) -> None:
-    for installation in rollouts.open_offers(connection, rollout.id):
-        take(connection, installation, InstallationEvent.WITHDRAW, now=now, detail=reason)
-    rollouts.let_go(connection, rollout.id, detail=reason, now=now)
+def _let_go(connection: Connection, rollout: Rollout, reason: str, now: datetime) -> None:
+    withdrawals.let_go(connection, rollout.id, reason=reason, now=now)
+    withdraw_some(connection, now)
+
+
+def withdraw_some(connection: Connection, now: datetime) -> None:
+    """Take some of the offers back that are marked for it; the engine goes on until none is left."""
+    for installation in withdrawals.marked(connection, limit=OFFER_BATCH):
+        withdraw(connection, installation, now)
+
+
+def withdraw(connection: Connection, installation: Installation, now: datetime) -> None:
+    """Take one offer back that is marked for it."""
+    assert installation.withdrawal is not None
+    take(connection, installation, InstallationEvent.WITHDRAW, detail=installation.withdrawal, now=now)
 
 
 def take_back_some(connection: Connection, rollout: Rollout, now: datetime) -> None:
@@ -209,8 +220,8 @@ def _act(
     reason = "" if event is RolloutEvent.WAVE_PASSED else verdict.reason
     advance(connection, rollout, event, reason=reason, now=now)
     if event is RolloutEvent.WAVE_PASSED:
-        words = "no device is left to ask: the others were removed or taken over"
-        end_deserted(connection, [rollout.id], reason=words, now=now)
+        nobody = "no device is left to ask: the others were removed or taken over"
+        end_deserted(connection, [rollout.id], reason=nobody, now=now)
 
 
 def judge_lost(connection: Connection, rollout: Rollout, position: int, now: datetime) -> None:
@@ -264,8 +275,8 @@ def _evidence(connection: Connection, rollout: Rollout, wave: Wave, clock: datet
     )
 
 
-def offer_some(connection: Connection, rollout: Rollout, now: datetime, *, device_id: str | None = None) -> None:
-    """Ask as many devices as the policy lets, or the one that came; nobody while a wave bakes or a freeze lasts."""
+def offer_some(connection: Connection, rollout: Rollout, now: datetime, *, only: str | None = None) -> None:
+    """Ask as many devices as the policy lets, or `only` one; nobody while a wave bakes or a freeze lasts."""
     if frozen(connection) is not None:
         return
     if rollout.state is RolloutState.RUNNING:
@@ -275,7 +286,7 @@ def offer_some(connection: Connection, rollout: Rollout, now: datetime, *, devic
     room = _room(connection, rollout, now)
     if room:
         clock = service_time(connection, now)
-        for one in offers.next_devices(connection, rollout, clock=clock, now=now, limit=room, device_id=device_id):
+        for one in offers.next_devices(connection, rollout, clock=clock, now=now, limit=room, only=only):
             offer(connection, rollout, one, now)
 
 
@@ -291,9 +302,15 @@ def _room(connection: Connection, rollout: Rollout, now: datetime) -> int:
 
 
 def offer(connection: Connection, rollout: Rollout, installation: Installation, now: datetime) -> None:
-    """Ask one device; who missed its own wave takes part in the present one."""
+    """Ask one device; who missed its own wave takes part in the present one.
+
+    It is asked one thing at a time: what another rollout asked before and has yet to take back is taken back now.
+    """
     assert rollout.state in rolling.ASKING, f"a {rollout.state} rollout asks nobody"
     assert installation.wave <= rollout.wave, "a wave is asked only after the one before passed"
+    for before in rollouts.open_on(connection, installation.device_id, installation.deployment):
+        words = before.withdrawal or f"superseded by rollout {rollout.id}"
+        take(connection, before, InstallationEvent.WITHDRAW, detail=words, now=now)
     joined = rollouts.join_wave(connection, installation, rollout.wave)
     deadlines = installing.asked(rollout.policy, service_time(connection, now))
     take(connection, joined, InstallationEvent.OFFER, deadlines=deadlines, now=now)

@@ -19,7 +19,7 @@ from fleet_server.access import OWNER, Access
 from fleet_server.accounts import publish_accounts
 from fleet_server.certificates import Certificates
 from fleet_server.config import ServerConfig
-from fleet_server.db import devices, settings
+from fleet_server.db import belonging, devices, settings
 from fleet_server.db.database import Database
 from fleet_server.db.migrate import upgrade
 from fleet_server.starter import install
@@ -28,7 +28,11 @@ _ADMIN_NAME = "admin"
 
 
 def init(config: ServerConfig, *, now: datetime, starter: bool = False) -> None:
-    """Make the data folder of `config` complete; `starter` adds the model that comes with the package."""
+    """Make the data folder of `config` complete; `starter` adds the model that comes with the package.
+
+    Raises:
+        ConfigError: the database belongs to another data folder.
+    """
     _make_folders(config)
     database = Database.of(config)
     try:
@@ -54,6 +58,9 @@ def _make_folders(config: ServerConfig) -> None:
 
 def _make_trust(config: ServerConfig, database: Database, now: datetime) -> None:
     repository = _repository(config, now)
+    if database.is_shared:
+        with database.write() as connection:
+            belonging.claim(connection, config)
     with database.read() as connection:
         epoch = settings.fleet_epoch(connection)
     path = config.fleet_key(epoch)

@@ -49,7 +49,7 @@ def kind_of_database(request):
 def _databases(request):
     """What a test made in its own folder is dropped with it."""
     yield
-    folder = request.node.funcargs.get("tmp_path")
+    folder = (request.node.funcargs or {}).get("tmp_path")  # None = Ctrl-C
     if folder is not None:
         STORES.forget(folder)
 

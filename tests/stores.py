@@ -18,6 +18,8 @@ SQLITE, POSTGRESQL = "sqlite", "postgresql"
 
 #: Each test of the module on either kind of database.
 ON_BOTH = pytest.mark.usefixtures("kind_of_database")
+#: Each test of the module on PostgreSQL alone.
+ON_POSTGRESQL = [ON_BOTH, pytest.mark.parametrize("kind_of_database", [POSTGRESQL], indirect=True)]
 
 
 class Stores:

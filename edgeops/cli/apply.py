@@ -20,6 +20,9 @@ from edgeops.fleet_file.source import read_source
 
 _SIGNS = {Act.CREATE: "+", Act.CHANGE: "~", Act.REMOVE: "-", Act.DIFFERS: "!"}
 
+#: What a thing says that says nothing.
+_NOTHING = frozenset({"", "null", "[]"})
+
 
 @connected
 def apply(
@@ -68,9 +71,9 @@ def _lines(change: Change) -> Iterator[str]:
     for field in sorted({*before, *after}):
         if before.get(field) == after.get(field):
             continue
-        if field in before and change.before is not None and before[field] not in {"", "null"}:
+        if field in before and change.before is not None and before[field] not in _NOTHING:
             yield f"    - {field}: {printable(before[field])}"
-        if field in after and after[field] not in {"", "null"}:
+        if field in after and after[field] not in _NOTHING:
             yield f"    + {field}: {printable(after[field])}"
     if change.remark:
         yield f"    {change.remark}"

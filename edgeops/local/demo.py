@@ -161,6 +161,11 @@ def import_rows(site: Site, scenario: Scenario, *, seed: int) -> Snapshot:
 def train(site: Site, scenario: Scenario, *, seed: int) -> Version:
     """Train, quantize and judge both variants in the server's worker."""
     job = site.client.train(scenario.name, scenario.name, recipe=scenario.recipe, seed=seed)
+    return trained(site, scenario, job)
+
+
+def trained(site: Site, scenario: Scenario, job: Job) -> Version:
+    """What came of a training, once it has."""
     result = finish(site, job).result or {}
     return site.client.version(scenario.name, int(result["version"]))
 

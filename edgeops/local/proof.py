@@ -1,9 +1,9 @@
 """A bad model meets the fleet: it passes every check before its rollout, and must not get past the canary.
 
-The first model runs on all devices, which see images all the time. Then somebody mixes up two labels, trains, signs and
-rolls out what comes of it. What stops it is the server's doing: the canary answers with both models, and they differ
-more than two models can that are as good as they state. All of it goes over REST and the agents' own command line, as a
-person would go.
+The first model gets on all devices, which see images all the time. Meanwhile somebody mixes up two labels, trains,
+signs and rolls out what comes of it. What stops it is the server's doing: the canary answers with both models, and they
+differ more than two models can that are as good as they state. All of it goes over REST and the agents' own command
+line, as a person would go.
 """
 
 from collections.abc import Mapping
@@ -98,8 +98,13 @@ def run(site: Site, scenario: Scenario, *, seed: int, watch: Stopwatch) -> Stopp
     with watch.phase("train") as note:
         good = demo.train(site, scenario, seed=seed)
         note(f"{good.model}@{good.version}, {stated(good):.1%} of rows that it never saw")
-    with watch.phase("roll out") as note:
         demo.publish(site, good)
+    with watch.phase("mix up") as note:
+        demo.import_rows(site, MixedUp(), seed=seed)
+        # It is learnt from while the first model spreads.
+        training = client.train(MixedUp.name, scenario.name, recipe=scenario.recipe, seed=seed + 1)
+        note(f"{SWAPPED[0]} and {SWAPPED[1]} are labelled as each other, and somebody trains on that")
+    with watch.phase("roll out") as note:
         play(
             site, scenario.control(seed).rows, deployment=scenario.name, loop=True, rate_hz=_RATE_HZ, predictions="off"
         )
@@ -107,11 +112,8 @@ def run(site: Site, scenario: Scenario, *, seed: int, watch: Stopwatch) -> Stopp
         if first.state != "finished":
             raise ServerError(f"rollout {first.id} {first.state}: {first.reason or 'no reason given'}")
         note(f"{good.model}@{good.version} runs on {len(site.agents)} devices")
-    with watch.phase("mix up") as note:
-        demo.import_rows(site, MixedUp(), seed=seed)
-        note(f"{SWAPPED[0]} and {SWAPPED[1]} are labelled as each other")
     with watch.phase("train again") as note:
-        bad = _train_on(site, MixedUp.name, scenario, seed=seed + 1)
+        bad = demo.trained(site, scenario, training)
         demo.publish(site, bad)
         note(f"{bad.model}@{bad.version}, {stated(bad):.1%} of rows that it never saw: signed")
     with watch.phase("roll out again") as note:
@@ -142,12 +144,6 @@ def stated(version: Version) -> float:
 
 def _digest(version: Version) -> str:
     return next(one.digest for one in version.artifacts if one.variant == demo.VARIANT)
-
-
-def _train_on(site: Site, dataset: str, scenario: Scenario, *, seed: int) -> Version:
-    job = site.client.train(dataset, scenario.name, recipe=scenario.recipe, seed=seed)
-    result = demo.finish(site, job).result or {}
-    return site.client.version(scenario.name, int(result["version"]))
 
 
 def _follow(site: Site, version: Version, deployment: str, policy: Mapping[str, Any]) -> Rollout:

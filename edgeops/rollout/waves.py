@@ -59,11 +59,6 @@ class Wave:
     #: Held back until the bake before it is over.
     control: bool = False
 
-    @property
-    def device_ids(self) -> tuple[str, ...]:
-        """Their ids, in the order in which they are asked."""
-        return tuple(device.id for device in self.devices)
-
 
 def split_waves(text: str) -> tuple[str, ...]:
     """Waves out of one line: `1,50%,100%`, `group=canaries,100%`; `;` parts two selectors.

@@ -11,10 +11,11 @@ from typing import Any
 
 import msgspec
 from tuf.api.exceptions import RepositoryError
-from tuf.api.metadata import Metadata, Root, Timestamp  # type: ignore[attr-defined]  # python-tuf fills __all__ at run time
+from tuf.api.metadata import Root, Timestamp  # type: ignore[attr-defined]  # python-tuf fills __all__ at run time
 from tuf.api.serialization import DeserializationError
 
 from edgeops.errors import InputError, TrustError
+from edgeops.trust.storage import parsed
 from edgeops.trust.trail import Anchor
 
 FIELD = "x-edgeops-audit"
@@ -41,8 +42,8 @@ def read_anchor(folder: Path) -> tuple[Anchor, int]:
         TrustError: the root's timestamp keys did not sign it.
     """
     try:
-        root = Metadata[Root].from_bytes((folder / "root.json").read_bytes())
-        timestamp = Metadata[Timestamp].from_bytes((folder / "timestamp.json").read_bytes())
+        root = parsed((folder / "root.json").read_bytes(), Root)
+        timestamp = parsed((folder / "timestamp.json").read_bytes(), Timestamp)
         root.verify_delegate(Root.type, root)
         root.verify_delegate(Timestamp.type, timestamp)
         anchor = anchor_in(timestamp.signed)
@@ -50,7 +51,7 @@ def read_anchor(folder: Path) -> tuple[Anchor, int]:
         raise InputError(f"cannot read root.json and timestamp.json in {folder}: {error}") from error
     except msgspec.ValidationError as error:
         raise InputError(f"what {folder}/timestamp.json says of the audit trail is unreadable: {error}") from error
-    except (RepositoryError, ValueError) as error:
+    except (RepositoryError, ValueError, TypeError) as error:
         raise TrustError(f"{folder}/timestamp.json is not signed by the keys of its root.json: {error}") from error
     if anchor is None:
         raise InputError(f"{folder}/timestamp.json says nothing of the audit trail; it is from before it was anchored")

@@ -134,7 +134,7 @@ class Storage:
             TrustError: a file is missing or damaged.
         """
         try:
-            root = _parsed(self.trusted_root(), Root)
+            root = parsed(self.trusted_root(), Root)
             timestamp = _read(self._metadata / "timestamp.json", Timestamp)
             snapshot = _read(self._metadata / f"{timestamp.signed.snapshot_meta.version}.snapshot.json", Snapshot)
             targets = self._listing(snapshot, Targets.type)
@@ -195,10 +195,10 @@ class Storage:
 
 
 def _read(path: Path, kind: type[_T]) -> Metadata[_T]:
-    return _parsed(path.read_bytes(), kind)
+    return parsed(path.read_bytes(), kind)
 
 
-def _parsed(data: bytes, kind: type[_T]) -> Metadata[_T]:
+def parsed(data: bytes, kind: type[_T]) -> Metadata[_T]:
     """Metadata of this role; python-tuf takes the role from the bytes."""
     metadata: Metadata[_T] = Metadata.from_bytes(data)
     if not isinstance(metadata.signed, kind):

@@ -72,5 +72,4 @@ def _outside(windows: Sequence[Maintenance], now: datetime | None) -> Deferred |
     if is_open(windows, now):
         return None
     opens = opens_next(windows, now)
-    zone = getattr(opens.tzinfo, "key", "")
-    return Deferred(Reason.WINDOW, f"its maintenance window opens {opens:%a %Y-%m-%d %H:%M} {zone}")
+    return Deferred(Reason.WINDOW, f"its maintenance window opens {opens:%a %Y-%m-%d %H:%M} {opens.tzinfo}")

@@ -6,7 +6,7 @@ Which labels count is decided elsewhere; here a device that is left out is left 
 from it.
 """
 
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 import msgspec
@@ -69,7 +69,11 @@ def extend(
     """
     without = tuple(sorted({*parent.schema.without, *without}))
     known = _readings(parent)
-    counting = sorted((one for one in bought if one.device not in without), key=lambda one: one.sample)
+    counting = sorted(
+        (one for one in bought if one.device not in without),
+        # By what is in it: its id follows from the random name of a spool, and the order decides what is learnt.
+        key=lambda one: (one.device, _content(one, known), one.sample),
+    )
     old = [one for one in counting if one.sample in known]
     new = [one for one in counting if one.sample not in known]
     told = [one for one in new if not one.may_judge]
@@ -82,6 +86,10 @@ def _readings(parent: SnapshotFile) -> dict[str, NDArray[np.float32]]:
     """Of each bought row, by sample."""
     rows = parent.rows.only(parent.rows.origins != IMPORTED)
     return {parent.purchases[-1 - one].sample: values for one, values in zip(rows.ids, rows.values, strict=True)}
+
+
+def _content(one: Bought, known: Mapping[str, NDArray[np.float32]]) -> bytes:
+    return known[one.sample].astype("<f4").tobytes() if one.sample in known else one.values
 
 
 def _row(one: Bought, parent: SnapshotFile, known: NDArray[np.float32] | None) -> _Row:

@@ -11,7 +11,7 @@ import msgspec
 from sqlalchemy import Connection, case, delete, func, select, update
 
 from edgeops.protocol.messages import Presence
-from fleet_server.db import settings
+from fleet_server.db import reach, settings
 from fleet_server.db.tables import artifacts, desired, devices, enrolment_tokens, outbox, snapshots
 
 _RESTORED = "backup.restored"
@@ -50,6 +50,7 @@ def forget_what_was_wanted(connection: Connection, *, epoch: int, revision: int)
     later = case((devices.c.desired_epoch < epoch, epoch), else_=devices.c.desired_epoch)
     values = {"desired_epoch": later, "desired_revision": higher, "presence": Presence.OFFLINE}
     connection.execute(update(devices).values(values))
+    reach.follow_all(connection)
 
 
 def end_enrolment_tokens(connection: Connection, *, now: datetime) -> None:

@@ -25,6 +25,12 @@ from fleet_server.db.together import CURRENT, Together
 __all__ = ["Connection", "DataError", "Database", "is_outage"]
 
 _BUSY_TIMEOUT_MS = 30_000
+#: Pages that a connection keeps at most. SQLite's own 2 MiB hold a small fleet; of 10,000 devices each statement would
+#: read anew what the one before had.
+_CACHE_KIB = 16 * 1024
+
+#: Raises when a database is not for us; it is given what reads one of its settings.
+Guard = Callable[[Callable[[str], str | None]], None]
 
 
 class Database:
@@ -53,10 +59,16 @@ class Database:
     def of(cls, config: ServerConfig) -> Self:
         """Where this server keeps its tables: at its URL, else in its data folder.
 
+        A transaction raises ConfigError when what is at the URL belongs to another data folder.
+
         Raises:
             PlatformError: there is a URL, and no driver for it.
         """
-        return cls.in_folder(config.db) if config.database is None else cls.at(config.database)
+        if config.database is None:
+            return cls.in_folder(config.db)
+        from fleet_server.db.belonging import guard  # noqa: PLC0415 - stores import this module
+
+        return cls.at(config.database, guard=guard(config))
 
     @classmethod
     def in_folder(cls, folder: Path) -> Self:
@@ -65,8 +77,8 @@ class Database:
         return cls(_sqlite(folder / "control.db"), _sqlite(folder / "telemetry.db"))
 
     @classmethod
-    def at(cls, url: str) -> Self:
-        """PostgreSQL, as libpq reads the URL; nothing is asked of it yet.
+    def at(cls, url: str, *, guard: Guard | None = None) -> Self:
+        """PostgreSQL, as libpq reads the URL; nothing is asked of it yet. `guard` looks at each new connection.
 
         Raises:
             PlatformError: its driver is not installed.
@@ -75,8 +87,8 @@ class Database:
         from fleet_server.db import postgres  # noqa: PLC0415
 
         return cls(
-            postgres.engine(url),
-            postgres.engine(url),
+            postgres.engine(url, guard),
+            postgres.engine(url, guard),
             is_shared=True,
             reading=postgres.READING,
             news=partial(postgres.Listening, url),
@@ -199,6 +211,7 @@ def _sqlite(path: Path) -> Engine:
         cursor.execute("PRAGMA synchronous = FULL")
         cursor.execute("PRAGMA foreign_keys = ON")
         cursor.execute(f"PRAGMA busy_timeout = {_BUSY_TIMEOUT_MS}")
+        cursor.execute(f"PRAGMA cache_size = -{_CACHE_KIB}")
         cursor.close()
 
     @event.listens_for(engine, "begin")

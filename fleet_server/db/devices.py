@@ -26,7 +26,7 @@ from edgeops.protocol.messages import (
     Shadowing,
 )
 from edgeops.protocol.topics import DownKind
-from fleet_server.db import events, outbox, settings
+from fleet_server.db import events, outbox, reach, settings
 from fleet_server.db.events import EventKind
 from fleet_server.db.tables import broker_accounts, desired, device_keys, devices
 from fleet_server.db.upsert import insert
@@ -122,6 +122,7 @@ def remove(connection: Connection, device_id: str, *, now: datetime) -> bool:
     connection.execute(update(device_keys).where(keys_left).values(revoked_at=now))
     connection.execute(delete(broker_accounts).where(broker_accounts.c.username == device_id))
     connection.execute(delete(desired).where(desired.c.device_id == device_id))
+    reach.follow(connection, [device_id])
     # With nothing wanted, the link takes back what the broker retains.
     outbox.post(connection, device_id, DownKind.DESIRED, now=now)
     events.append(connection, EventKind.DEVICE_REMOVED, device_id, {}, now)
@@ -231,6 +232,7 @@ def set_presence(
         values["agent_version"] = agent_version
     if connection.execute(update(devices).where(changed).values(values)).rowcount == 0:
         return False
+    reach.follow(connection, [device_id])
     data = {"presence": presence, "session": session_counter}
     events.append(connection, EventKind.DEVICE_STATUS, device_id, data, now)
     return True
@@ -284,6 +286,7 @@ def quarantine(connection: Connection, device_id: str, *, reason: str, now: date
     free = (devices.c.id == device_id) & devices.c.quarantined.is_(False)
     if connection.execute(update(devices).where(free).values(quarantined=True)).rowcount == 0:
         return False
+    reach.follow(connection, [device_id])
     events.append(connection, EventKind.DEVICE_QUARANTINED, device_id, {"reason": reason}, now)
     return True
 
@@ -293,6 +296,7 @@ def release(connection: Connection, device_id: str, *, now: datetime) -> bool:
     held = (devices.c.id == device_id) & devices.c.quarantined.is_(True)
     if connection.execute(update(devices).where(held).values(quarantined=False)).rowcount == 0:
         return False
+    reach.follow(connection, [device_id])
     events.append(connection, EventKind.DEVICE_RELEASED, device_id, {}, now)
     return True
 

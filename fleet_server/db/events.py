@@ -10,8 +10,9 @@ from datetime import datetime
 from enum import StrEnum
 from typing import Any
 
-from sqlalchemy import Connection, func, or_, select
+from sqlalchemy import Connection, delete, func, or_, select
 
+from fleet_server.db import settings
 from fleet_server.db.tables import events
 
 
@@ -118,6 +119,21 @@ def page(
     if subject is not None:
         query = query.where(events.c.subject == subject)
     return tuple(Event(row.id, row.at, row.kind, row.subject, row.data) for row in connection.execute(query))
+
+
+def drop_through(connection: Connection, end: int, *, limit: int) -> int:
+    """Drop the oldest events up to that one, at most `limit`; how many."""
+    oldest = select(events.c.id).where(events.c.id <= end).order_by(events.c.id).limit(limit)
+    ids = connection.execute(oldest).scalars().all()
+    if ids:
+        connection.execute(delete(events).where(events.c.id <= ids[-1]))
+        settings.write(connection, settings.EVENTS_DROPPED, str(ids[-1]))
+    return len(ids)
+
+
+def last_dropped(connection: Connection) -> int:
+    """The id of the newest event that was dropped; 0 when none was."""
+    return int(settings.read(connection, settings.EVENTS_DROPPED) or 0)
 
 
 def last_id(connection: Connection) -> int:

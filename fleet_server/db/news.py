@@ -51,6 +51,8 @@ class Watch:
         self._news = news
         self._stop = stop
         self._woken = threading.Event()
+        # Before this nobody told it anything, so it looks once whatever it is told.
+        self._woken.set()
         self._end = news.subscribe(self.wake)
 
     def wake(self) -> None:

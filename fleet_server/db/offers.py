@@ -9,14 +9,14 @@ from datetime import datetime, timedelta
 
 from sqlalchemy import ColumnElement, Connection, func, or_, select, update
 
-from edgeops.protocol.messages import Presence
 from edgeops.rollout import installation as machine
 from edgeops.rollout.installation import Deadlines, InstallationState
-from edgeops.rollout.rollout import ASKING
-from fleet_server.db import pins
+from edgeops.rollout.rollout import ASKING, RolloutState
+from fleet_server.db import pins, reach
 from fleet_server.db.identifiers import new_id
+from fleet_server.db.reach import Reach
 from fleet_server.db.rollouts import Installation, Rollout, count, installations_in
-from fleet_server.db.tables import devices, installations, rollouts
+from fleet_server.db.tables import installations, rollouts
 
 _ALONE = (InstallationState.PENDING, *machine.IN_FLIGHT, InstallationState.COMMITTED)
 
@@ -28,30 +28,27 @@ def next_devices(
     clock: datetime,
     now: datetime,
     limit: int,
-    device_id: str | None = None,
+    only: str | None = None,
 ) -> tuple[Installation, ...]:
-    """Installations that may be offered now, of this wave or an earlier one, their device online; or of one device.
+    """Installations that may be offered now, of this wave or an earlier one, their device online; or one of them.
 
     No pin is in the way. This is the one place that says who may be asked. `clock` is the service clock.
     """
     query = (
         select(installations)
-        .join(devices, devices.c.id == installations.c.device_id)
         .where(
             installations.c.rollout_id == rollout.id,
-            installations.c.wave <= rollout.wave,
             installations.c.state == InstallationState.PENDING,
+            installations.c.reach == Reach.READY,
+            installations.c.wave <= rollout.wave,
             or_(installations.c.not_before.is_(None), installations.c.not_before <= clock),
-            devices.c.presence == Presence.ONLINE,
-            devices.c.removed_at.is_(None),
-            devices.c.quarantined.is_(False),
             ~pins.forbid(now),
         )
         .order_by(installations.c.wave, installations.c.id)
         .limit(limit)
     )
-    if device_id is not None:
-        query = query.where(installations.c.device_id == device_id)
+    if only is not None:
+        query = query.where(installations.c.id == only)
     return installations_in(connection, query)
 
 
@@ -67,19 +64,13 @@ def pending_on(connection: Connection, device_id: str, *, now: datetime) -> tupl
 
 def awaited(connection: Connection, *, limit: int) -> tuple[str, ...]:
     """Rollouts that wait for no wave any more and have a device that is online and was not asked, for some reason."""
-    query = (
-        select(installations.c.rollout_id)
-        .join(devices, devices.c.id == installations.c.device_id)
-        .join(rollouts, rollouts.c.id == installations.c.rollout_id)
-        .where(
-            installations.c.state == InstallationState.PENDING,
-            devices.c.presence == Presence.ONLINE,
-            rollouts.c.state.in_(list(ASKING)),
-        )
-        .distinct()
-        .limit(limit)
+    ready = select(installations.c.id).where(
+        installations.c.rollout_id == rollouts.c.id,
+        installations.c.state == InstallationState.PENDING,
+        installations.c.reach == Reach.READY,
     )
-    return tuple(connection.execute(query).scalars())
+    query = select(rollouts.c.id).where(rollouts.c.state.in_(list(ASKING)), ready.exists())
+    return tuple(connection.execute(query.limit(limit)).scalars())
 
 
 def in_flight(connection: Connection, rollout_id: str) -> int:
@@ -152,8 +143,9 @@ def ask_again(
         "updated_at": now,
     }
     connection.execute(installations.insert().values(row))
+    reach.follow(connection, [before.device_id])
     counted: Mapping[str, int] = dict.fromkeys(machine.counted(InstallationState.PENDING, again=attempt > 1), 1)
-    count(connection, before, counted)
+    count(connection, before.rollout_id, before.wave, counted)
     return str(row["id"])
 
 
@@ -166,10 +158,25 @@ def ended_badly(connection: Connection, rollout_id: str, *, limit: int) -> tuple
 
 
 def holders(connection: Connection, rollout_id: str, *, limit: int) -> tuple[Installation, ...]:
-    """Installations whose device has the model, or is still wanted to have it."""
+    """Installations whose device has the model, or is still wanted to have it; in any order, which costs nothing."""
     states = [*machine.HOLDING, InstallationState.REGRESSED]
     query = select(installations).where(installations.c.rollout_id == rollout_id, installations.c.state.in_(states))
-    return installations_in(connection, query.order_by(installations.c.id).limit(limit))
+    return installations_in(connection, query.limit(limit))
+
+
+def going_back(connection: Connection, *, limit: int) -> tuple[tuple[Installation, str], ...]:
+    """The holders of rollouts that take their model back, and why each does."""
+    query = select(rollouts.c.id, rollouts.c.reason).where(rollouts.c.state == RolloutState.ROLLING_BACK)
+    found: list[tuple[Installation, str]] = []
+    for rollout_id, reason in connection.execute(query).all():
+        found += [(one, reason) for one in holders(connection, rollout_id, limit=limit - len(found))]
+    return tuple(found)
+
+
+def is_unheard(connection: Connection, rollout_id: str) -> bool:
+    """Whether the model was taken back from a device that was not heard to run another one yet."""
+    query = select(installations.c.id).where(_unheard(), installations.c.rollout_id == rollout_id)
+    return connection.execute(query.limit(1)).first() is not None
 
 
 def unheard(connection: Connection, rollout_id: str) -> int:

@@ -58,7 +58,7 @@ _SESSION = (
 _OUTAGES = frozenset({"08", "25", "40", "53", "55", "57", "58"})
 
 
-def engine(url: str) -> Engine:
+def engine(url: str, guard: Callable[[Callable[[str], str | None]], None] | None = None) -> Engine:
     """One that connects when it is first used; each chain has one, so that neither takes the other's connections."""
     made = create_engine(
         "postgresql+psycopg://",
@@ -75,6 +75,12 @@ def engine(url: str) -> Engine:
     def configure(connection: Any, _record: object) -> None:
         settings = ", ".join(f"set_config('{name}', '{value}', false)" for name, value in _SESSION)
         connection.execute(f"SELECT {settings}")
+        if guard is not None:
+            try:
+                guard(lambda key: _setting(connection, key))
+            except BaseException:
+                connection.close()
+                raise
         connection.commit()
 
     @event.listens_for(made, "begin")
@@ -89,6 +95,14 @@ def engine(url: str) -> Engine:
             connection.exec_driver_sql(f"NOTIFY {_CHANNEL}")
 
     return made
+
+
+def _setting(connection: Any, key: str) -> str | None:
+    """A row of our table of settings, if there is that table."""
+    if connection.execute("SELECT to_regclass('settings')").fetchone()[0] is None:
+        return None
+    row = connection.execute("SELECT value FROM settings WHERE key = %s", (key,)).fetchone()
+    return None if row is None else str(row[0])
 
 
 def is_outage(error: DBAPIError) -> bool:

@@ -1,7 +1,8 @@
-"""Lets go of what is beyond its bound: old windows, their hourly sums, predictions, samples, events and ledgers.
+"""Lets go of what is beyond its bound.
 
-Each transaction drops about RETENTION_BATCH rows, so that nobody waits long for the write lock. Only what a
-bound in `edgeops.limits` names is dropped; decisions, runs, models and labelled samples stay.
+That is of old windows, their hourly sums, predictions, samples, events, ledgers and what came of webhooks. Each
+transaction drops about RETENTION_BATCH rows, so that nobody waits long for the write lock. Only what a bound in
+`edgeops.limits` names is dropped; decisions, runs, models and labelled samples stay.
 """
 
 import threading
@@ -15,9 +16,9 @@ from typing import Any
 from sqlalchemy import Column, Connection, Table, delete, func, select, tuple_, union
 
 from edgeops import limits
-from fleet_server.db import idempotency, samples, settings
+from fleet_server.db import events, idempotency, samples, settings, webhooks
 from fleet_server.db.database import Database
-from fleet_server.db.tables import events, label_queue, labels, predictions, rollups, spools, windows
+from fleet_server.db.tables import label_queue, labels, predictions, rollups, spools, windows
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,6 +41,7 @@ def drop_old(database: Database, now: datetime, stop: threading.Event | None = N
     stop = stop or threading.Event()
     dropped = _exhaust(drop_events, database.write, stop)
     dropped += _exhaust(partial(idempotency.drop_expired, now=now), database.write, stop)
+    dropped += _exhaust(partial(webhooks.drop_ended, before=now - limits.DELIVERY_LIFE), database.write, stop)
     for series in _SERIES:
         for device_id, deployment in _places(database, series.table):
             drop = partial(
@@ -56,12 +58,17 @@ def drop_old(database: Database, now: datetime, stop: threading.Event | None = N
 
 
 def drop_events(connection: Connection) -> int:
-    """Drop the oldest events beyond EVENTS_KEPT that the engine has taken in."""
-    newest = connection.execute(select(func.max(events.c.id))).scalar() or 0
+    """Drop the oldest events beyond EVENTS_KEPT that the engine has taken in.
+
+    Those that a receiver of webhooks was not told yet stay longer, up to EVENTS_KEPT_UNTOLD in all.
+    """
+    newest = events.last_id(connection)
     taken_in = int(settings.read(connection, settings.ENGINE_CURSOR) or 0)
-    beyond = select(events.c.id).where(events.c.id <= min(taken_in, newest - limits.EVENTS_KEPT))
-    oldest = beyond.order_by(events.c.id).limit(limits.RETENTION_BATCH)
-    return connection.execute(delete(events).where(events.c.id.in_(oldest.scalar_subquery()))).rowcount
+    end = min(taken_in, newest - limits.EVENTS_KEPT)
+    told = webhooks.least_told(connection)
+    if told is not None:
+        end = min(end, max(told, newest - limits.EVENTS_KEPT_UNTOLD))
+    return events.drop_through(connection, end, limit=limits.RETENTION_BATCH)
 
 
 def drop_from_series(

@@ -11,20 +11,21 @@ from datetime import datetime, timedelta
 from typing import Any
 
 import msgspec
-from sqlalchemy import Connection, Row, func, select, update
+from sqlalchemy import ColumnElement, Connection, Row, func, select, union_all, update
 
 from edgeops.artifact.manifest import Variant
-from edgeops.protocol.messages import Intent, Presence
+from edgeops.protocol.messages import Intent
 from edgeops.rollout import installation as machine
 from edgeops.rollout.evidence import Proof
 from edgeops.rollout.installation import Deadlines, InstallationState
 from edgeops.rollout.policy import Policy
-from edgeops.rollout.rollout import OPEN, UNBEGUN, RolloutState
+from edgeops.rollout.rollout import OPEN, RolloutState
 from edgeops.rollout.waves import Wave as PlannedWave
-from fleet_server.db import events
+from fleet_server.db import events, reach
 from fleet_server.db.events import EventKind
 from fleet_server.db.identifiers import new_id
 from fleet_server.db.many import portions
+from fleet_server.db.reach import Reach
 from fleet_server.db.tables import artifacts, devices, installations, rollouts, waves
 
 #: Rows in one INSERT; SQLite allows 32,766 values.
@@ -41,6 +42,7 @@ _CHANGING = (
     "offered_at",
     "updated_at",
     "finished_at",
+    "withdrawal",
 )
 
 
@@ -140,6 +142,8 @@ class Installation:
     updated_at: datetime
     #: None with a state that is an end: the model was taken back, and the device was not heard to run another yet.
     finished_at: datetime | None
+    #: Why it is to be taken back from the device, which was not done yet.
+    withdrawal: str | None
 
 
 # -- making and reading --------------------------------------------------------------
@@ -173,12 +177,14 @@ def add(connection: Connection, rollout: Rollout, planned: Sequence[PlannedWave]
     ]
     for start in range(0, len(rows), _INSERT_ROWS):
         connection.execute(installations.insert(), rows[start : start + _INSERT_ROWS])
+    reach.follow_rollout(connection, rollout.id)
     events.append(connection, EventKind.ROLLOUT_CREATED, rollout.id, {"deployment": rollout.deployment}, now)
 
 
 def join(connection: Connection, rollout: Rollout, device_id: str, *, wave: int, now: datetime) -> None:
     """Add a device that came to a continuous rollout."""
     connection.execute(installations.insert().values(_row(rollout, device_id, wave, now, now)))
+    reach.follow(connection, [device_id])
     of_wave = (waves.c.rollout_id == rollout.id) & (waves.c.position == wave)
     connection.execute(update(waves).where(of_wave).values(size=waves.c.size + 1))
 
@@ -286,43 +292,46 @@ def get_installation(connection: Connection, installation_id: str) -> Installati
 # -- what the engine asks ---------------------------------------------------------------
 
 
-def open_offers(connection: Connection, rollout_id: str) -> tuple[Installation, ...]:
-    """Installations that were offered and have not ended."""
-    query = select(installations).where(
-        installations.c.rollout_id == rollout_id, installations.c.state.in_(list(machine.OPEN))
-    )
-    return installations_in(connection, query.order_by(installations.c.id))
-
-
 def has_unfinished(connection: Connection, rollout_id: str) -> bool:
-    """Whether a device of this rollout was not asked yet, or was and has not ended."""
+    """Whether a device of this rollout was not asked yet, or was, has not ended and is not to be taken back."""
+    waiting = installations.c.withdrawal.is_(None)
+    return _is_any(connection, rollout_id, [InstallationState.PENDING, *machine.OPEN], waiting)
+
+
+def has_open(connection: Connection, rollout_id: str) -> bool:
+    """Whether a device of this rollout was asked and has not ended."""
+    return _is_any(connection, rollout_id, machine.OPEN)
+
+
+def _is_any(
+    connection: Connection, rollout_id: str, states: Iterable[InstallationState], *more: ColumnElement[bool]
+) -> bool:
     query = select(installations.c.id).where(
-        installations.c.rollout_id == rollout_id,
-        installations.c.state.in_([InstallationState.PENDING, *machine.OPEN]),
+        installations.c.rollout_id == rollout_id, installations.c.state.in_(list(states)), *more
     )
     return connection.execute(query.limit(1)).first() is not None
 
 
-def unfinished_on(
-    connection: Connection, device_ids: Sequence[str], *, deployment: str | None = None, besides: str | None = None
-) -> tuple[Installation, ...]:
-    """Installations on these devices that were not asked yet, or have not ended.
-
-    With `besides`, a rollout, only those of others, and of these only of such that have begun.
-    """
+def unfinished_on(connection: Connection, device_ids: Sequence[str]) -> tuple[Installation, ...]:
+    """Installations on these devices that were not asked yet, or have not ended."""
     found: list[Installation] = []
     for ids in portions(device_ids):
         query = select(installations).where(
             installations.c.device_id.in_(ids),
             installations.c.state.in_([InstallationState.PENDING, *machine.OPEN]),
         )
-        if deployment is not None:
-            query = query.where(installations.c.deployment == deployment)
-        if besides is not None:
-            unbegun = select(rollouts.c.id).where(rollouts.c.state.in_(list(UNBEGUN)))
-            query = query.where(installations.c.rollout_id != besides, installations.c.rollout_id.not_in(unbegun))
         found += installations_in(connection, query.order_by(installations.c.id))
     return tuple(found)
+
+
+def open_on(connection: Connection, device_id: str, deployment: str) -> tuple[Installation, ...]:
+    """What one deployment of a device was asked and has not ended."""
+    query = select(installations).where(
+        installations.c.device_id == device_id,
+        installations.c.deployment == deployment,
+        installations.c.state.in_(list(machine.OPEN)),
+    )
+    return installations_in(connection, query.order_by(installations.c.id))
 
 
 def last_committed(
@@ -364,6 +373,22 @@ def devices_of(connection: Connection, rollout_id: str) -> tuple[str, ...]:
     return tuple(dict.fromkeys(found))
 
 
+def is_within(connection: Connection, rollout_id: str, other_id: str) -> bool:
+    """Whether every device of a rollout that is still in the fleet is one of another, too."""
+    mine, others = installations.alias(), installations.alias()
+    enrolled = select(mine.c.id).join(devices, devices.c.id == mine.c.device_id).where(devices.c.removed_at.is_(None))
+    beyond = enrolled.where(
+        mine.c.rollout_id == rollout_id,
+        mine.c.state != InstallationState.RETRIED,
+        mine.c.device_id.not_in(
+            select(others.c.device_id).where(
+                others.c.rollout_id == other_id, others.c.state != InstallationState.RETRIED
+            )
+        ),
+    )
+    return connection.execute(beyond.limit(1)).first() is None
+
+
 def newest_of(connection: Connection, device_id: str, deployment: str) -> str:
     """The id of the newest rollout that has a part for a device; empty = none has. Ids sort by age."""
     query = select(func.max(installations.c.rollout_id)).where(
@@ -398,13 +423,11 @@ def silent_in(connection: Connection, rollout_id: str, wave: int) -> int:
     query = (
         select(func.count())
         .select_from(installations)
-        .join(devices, devices.c.id == installations.c.device_id)
         .where(
             installations.c.rollout_id == rollout_id,
-            installations.c.wave == wave,
             installations.c.state == InstallationState.COMMITTED,
-            devices.c.presence != Presence.ONLINE,
-            devices.c.removed_at.is_(None),
+            installations.c.reach == Reach.AWAY,
+            installations.c.wave == wave,
         )
     )
     return connection.execute(query).scalar_one()
@@ -414,10 +437,22 @@ def first_problem(connection: Connection, rollout_id: str, wave: int) -> Install
     """The installation of a wave that failed or regressed first, else the one that was inconclusive first."""
     lost = [state for state in InstallationState if machine.counted(state) & {"failed", "regressed"}]
     for states in (lost, [InstallationState.INCONCLUSIVE]):
-        query = select(installations).where(
-            installations.c.rollout_id == rollout_id, installations.c.wave == wave, installations.c.state.in_(states)
-        )
-        row = connection.execute(query.order_by(installations.c.updated_at).limit(1)).one_or_none()
+        # One look into the index for each state: all of them together would be sorted.
+        firsts = [
+            select(installations.c.id, installations.c.updated_at)
+            .where(
+                installations.c.rollout_id == rollout_id,
+                installations.c.wave == wave,
+                installations.c.state == state,
+            )
+            .order_by(installations.c.updated_at)
+            .limit(1)
+            .subquery()
+            for state in states
+        ]
+        either = union_all(*(select(first) for first in firsts)).subquery()
+        first = select(either.c.id).order_by(either.c.updated_at).limit(1).scalar_subquery()
+        row = connection.execute(select(installations).where(installations.c.id == first)).one_or_none()
         if row is not None:
             return _installation(row)
     return None
@@ -530,35 +565,28 @@ def move(
         asked_at=deadlines.asked_at if deadlines else before.asked_at,
         ends_by=deadlines.ends_by if deadlines else before.ends_by,
         deadline_at=deadlines.next if deadlines else (before.deadline_at if working else None),
+        withdrawal=before.withdrawal if state in machine.OPEN else None,
     )
     connection.execute(
         update(installations)
         .where(installations.c.id == after.id)
         .values({field: getattr(after, field) for field in _CHANGING})
     )
-    count(connection, after, machine.counters(before.state, state, again=before.attempt > 1))
+    changes = machine.counters(before.state, state, again=before.attempt > 1)
+    count(connection, after.rollout_id, after.wave, changes)
     data = {"rollout": after.rollout_id, "device": after.device_id, "state": state, "reason": after.reason}
     events.append(connection, EventKind.INSTALLATION_CHANGED, after.id, data, now)
     return after
 
 
-def count(connection: Connection, installation: Installation, changes: Mapping[str, int]) -> None:
-    """Change the counters of an installation's wave."""
+def count(connection: Connection, rollout_id: str, wave: int, changes: Mapping[str, int]) -> None:
+    """Change the counters of a wave."""
     if changes:
         connection.execute(
             update(waves)
-            .where(waves.c.rollout_id == installation.rollout_id, waves.c.position == installation.wave)
+            .where(waves.c.rollout_id == rollout_id, waves.c.position == wave)
             .values({name: waves.c[name] + change for name, change in changes.items()})
         )
-
-
-def let_go(connection: Connection, rollout_id: str, *, detail: str, now: datetime) -> None:
-    """Ask those devices no more that were not asked yet, or were to be asked again: these alone a wave counts."""
-    never_asked = (installations.c.rollout_id == rollout_id) & (installations.c.state == InstallationState.PENDING)
-    for one in installations_in(connection, select(installations).where(never_asked, installations.c.attempt > 1)):
-        count(connection, one, machine.counters(one.state, InstallationState.SUPERSEDED, again=True))
-    values = {"state": InstallationState.SUPERSEDED, "detail": detail, "updated_at": now, "finished_at": now}
-    connection.execute(update(installations).where(never_asked).values(values))
 
 
 def _present(rollout: Rollout) -> tuple[Any, Any]:
@@ -581,6 +609,7 @@ def _rollout(row: Row[Any]) -> Rollout:
 
 def _installation(row: Row[Any]) -> Installation:
     values = dict(row._mapping)  # noqa: SLF001 - SQLAlchemy's public name
+    del values["reach"]
     values["state"] = InstallationState(row.state)
     values["evidence"] = Proof() if row.evidence is None else msgspec.convert(row.evidence, Proof)
     return Installation(**values)

@@ -15,8 +15,10 @@ LINK_SESSIONS = "link.sessions"
 #: Up to where the engine has taken in `events`.
 ENGINE_CURSOR = "engine.cursor"
 
-#: Up to where webhooks have taken over `events`.
-WEBHOOKS_CURSOR = "webhooks.cursor"
+#: Which fleet the tables belong to (`fleet_server.db.belonging`).
+FLEET = "fleet"
+#: Up to where `events` were dropped.
+EVENTS_DROPPED = "events.dropped"
 
 _FIRST_EPOCH = 1
 

@@ -7,6 +7,7 @@ from enum import StrEnum
 
 from sqlalchemy import Connection, delete, func, select, update
 
+from edgeops import limits
 from fleet_server.db.tables import deliveries, webhooks
 
 
@@ -31,6 +32,8 @@ class Webhook:
     kinds: list[str]
     created_by: str
     created_at: datetime
+    #: The last event that was taken over for it.
+    cursor: int
 
     def wants(self, kind: str) -> bool:
         """Whether events of this kind go there."""
@@ -80,18 +83,35 @@ def every(connection: Connection) -> tuple[Webhook, ...]:
     return tuple(Webhook(**row._mapping) for row in rows)  # noqa: SLF001 - SQLAlchemy's public name
 
 
+def move(connection: Connection, webhook_id: str, *, cursor: int) -> None:
+    """Say up to which event messages were taken over for a receiver."""
+    connection.execute(update(webhooks).where(webhooks.c.id == webhook_id).values(cursor=cursor))
+
+
+def least_told(connection: Connection) -> int | None:
+    """The last event that was taken over for every receiver; None = there is no receiver."""
+    least: int | None = connection.execute(select(func.min(webhooks.c.cursor))).scalar_one()
+    return least
+
+
+def waiting(connection: Connection) -> dict[str, int]:
+    """How many messages wait, by receiver; who waits for none is not in it."""
+    query = select(deliveries.c.webhook_id, func.count()).where(deliveries.c.state == DeliveryState.WAITING)
+    return {row[0]: row[1] for row in connection.execute(query.group_by(deliveries.c.webhook_id))}
+
+
 def queue(connection: Connection, rows: Iterable[Delivery]) -> None:
-    """Put messages on their way; one that is there already stays as it is."""
+    """Put messages on their way."""
     for one in rows:
         connection.execute(deliveries.insert().values({name: getattr(one, name) for name in one.__slots__}))
 
 
-def due(connection: Connection, now: datetime) -> tuple[Delivery, ...]:
-    """Of each receiver the oldest message that may be tried now: one that waits holds back those behind it."""
-    waiting = deliveries.c.state == DeliveryState.WAITING
-    first = select(func.min(deliveries.c.id)).where(waiting).group_by(deliveries.c.webhook_id)
-    query = select(deliveries).where(deliveries.c.id.in_(first), deliveries.c.next_at <= now)
-    return tuple(_delivery(row._mapping) for row in connection.execute(query))  # noqa: SLF001 - SQLAlchemy's public name
+def due(connection: Connection, webhook_id: str, *, now: datetime, limit: int) -> tuple[Delivery, ...]:
+    """The oldest messages to a receiver, if the first of them may be tried now: one that waits holds back the rest."""
+    own = (deliveries.c.webhook_id == webhook_id) & (deliveries.c.state == DeliveryState.WAITING)
+    query = select(deliveries).where(own).order_by(deliveries.c.id).limit(limit)
+    rows = tuple(_delivery(row._mapping) for row in connection.execute(query))  # noqa: SLF001 - SQLAlchemy's public name
+    return rows if rows and rows[0].next_at <= now else ()
 
 
 def page(connection: Connection, webhook_id: str, *, after: str | None, limit: int) -> tuple[Delivery, ...]:
@@ -109,8 +129,9 @@ def tried(connection: Connection, delivery: Delivery) -> None:
 
 
 def drop_ended(connection: Connection, *, before: datetime) -> int:
-    """Forget messages that ended before that moment."""
-    return connection.execute(delete(deliveries).where(deliveries.c.ended_at < before)).rowcount
+    """Forget some messages that ended before that moment; how many."""
+    ended = select(deliveries.c.id).where(deliveries.c.ended_at < before).limit(limits.RETENTION_BATCH)
+    return connection.execute(delete(deliveries).where(deliveries.c.id.in_(ended.scalar_subquery()))).rowcount
 
 
 def _delivery(row: object) -> Delivery:

@@ -21,12 +21,11 @@ from edgeops.protocol.keys import SigningKey, write_private_key
 from edgeops.protocol.topics import RETAINED, DownKind, Up, UpKind, client_id
 from fleet_server import broker as accounts
 from fleet_server.accounts import publish_accounts
-from fleet_server.config import ServerConfig
 from fleet_server.db import devices
-from fleet_server.db.database import Database
 from fleet_server.db.migrate import upgrade
 from tests.integration.ports import free_port, is_free
 from tests.integration.waiting import ask_until, mosquitto
+from tests.stores import config_for, database_in
 
 DEADLINE_S = 30.0
 LINK = """
@@ -59,8 +58,8 @@ class Rig:
     def __init__(self, folder, *, embedded=False):
         self.embedded = embedded
         self.protocol = paho.MQTTv311 if embedded else paho.MQTTv5
-        self.config = ServerConfig(folder / "data", broker_port=free_port())
-        self.database = Database.in_folder(self.config.db)
+        self.config = config_for(folder / "data", broker_port=free_port())
+        self.database = database_in(self.config.db)
         upgrade(self.database)
         self.config.keys.mkdir(parents=True)
         self.fleet_key = SigningKey.generate()
@@ -92,7 +91,7 @@ class Rig:
             LINK,
             str(self.config.data),
             str(self.config.broker_port),
-            json.dumps(self.rates),
+            json.dumps(self.rates | {"database": self.config.database}),
         ]
         self.link = subprocess.Popen(command, stdout=self.log, stderr=self.log)
 

@@ -160,6 +160,7 @@ def test_each_process_killed_comes_back_and_the_site_works_on(site, report):
     demo.publish(site, version)
 
 
+@pytest.mark.long
 def test_another_seed_gives_other_figures_and_a_stopped_agent_leaves_its_rows_missing(site, report):
     """One more pass, slowly replayed, whose last agent ends right after it committed."""
     client, stopped = site.client, site.agents[-1]

@@ -120,6 +120,31 @@ def test_an_api_that_is_killed_in_mid_request_leaves_nothing_half_and_holds_up_n
     assert other.get("/events").is_success
 
 
+def test_a_request_that_comes_to_both_at_once_with_one_key_acts_once_and_has_one_answer(shared):
+    clients = [shared.start_api(name)[1] for name in ("api-1", "api-2")]
+    pairs = 25
+    begin = threading.Barrier(2)
+    answers = [[], []]
+
+    def ask(one, into):
+        for number in range(pairs):
+            begin.wait(60)
+            said = {"name": f"twice-{number}", "role": "viewer"}
+            into.append(one.post("/tokens", json=said, headers={"Idempotency-Key": f"of-both-{number}"}))
+
+    threads = [threading.Thread(target=ask, args=pair) for pair in zip(clients, answers, strict=True)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert [one.status_code for one in answers[0] + answers[1]] == [201] * 2 * pairs
+    assert [one.json() for one in answers[0]] == [one.json() for one in answers[1]], "the same secret, too"
+    with shared.database.read() as connection:
+        names = [one.name for one in tokens.api_token_page(connection, after=None, limit=1_000)]
+        assert isinstance(audit.verify(connection), audit.Intact)
+    assert sorted(name for name in names if name.startswith("twice")) == sorted(f"twice-{n}" for n in range(pairs))
+
+
 def test_when_the_jobs_process_is_killed_the_one_that_waits_takes_its_place_and_its_work(shared, tmp_path):
     first = shared.start("jobs-1", "jobs")
     ask_until(lambda: "jobs.took-lease" in shared.log("jobs-1"), what="the first one works", seconds=60)

@@ -2,7 +2,10 @@
 
 import base64
 import json
+import select
+import socket
 import threading
+from contextlib import suppress
 from datetime import timedelta
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
@@ -14,8 +17,9 @@ from edgeops import limits
 from edgeops.api.roles import Role
 from edgeops.errors import InputError
 from fleet_server.courier import Courier
-from fleet_server.db import events
+from fleet_server.db import events, settings
 from fleet_server.db.events import EventKind
+from fleet_server.db.retention import drop_old
 from tests.contract.rig import ApiRig
 
 
@@ -122,7 +126,7 @@ def test_a_failure_is_retried_under_the_same_id_and_holds_back_what_came_later(r
     courier.run_once(rig.now)
     courier.run_once(rig.now)
     assert len(receiver.got) == 1, "it is not asked again at once"
-    for _ in range(4):
+    for _ in range(3):
         rig.pass_time(limits.WEBHOOK_RETRY_MIN * 4)
         courier.run_once(rig.now)
     subjects = [json.loads(body)["data"]["subject"] for _, body in receiver.got]
@@ -190,6 +194,38 @@ def test_a_removed_receiver_gets_nothing_that_was_on_its_way(rig, receiver, cour
     assert receiver.got == []
 
 
+def test_the_audit_trail_names_a_receiver_without_what_its_address_keeps_secret(rig, receiver):
+    webhook = rig.client().webhooks.add(f"{receiver.url}?token=hush")
+    rig.client().webhooks.remove(webhook.id)
+    trail = b"".join(rig.client(Role.VIEWER).audit.export())
+    assert b"hush" not in trail
+    assert receiver.url.removesuffix("/hook").encode() in trail
+
+
+def test_an_answer_that_drips_ends_at_the_deadline(rig, courier):
+    """One byte a second renews every timeout of the socket."""
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        url = f"http://127.0.0.1:{listener.getsockname()[1]}/"
+        webhook = rig.client().webhooks.add(url)
+        rig.client().webhooks.test(webhook.id)
+        dripping = threading.Thread(target=drip, args=(listener,))
+        dripping.start()
+        courier.run_once(rig.now)
+        dripping.join()
+    assert states(rig, webhook) == [("waiting", 1)]
+
+
+def drip(listener):
+    """Until the other side has gone, or for twice the time that there is."""
+    connection, _ = listener.accept()
+    with connection, suppress(OSError):
+        for byte in b"HTTP/1.1 200 OK\r\nX: " + b"x" * int(2 * limits.WEBHOOK_TIMEOUT.total_seconds()):
+            connection.send(bytes([byte]))
+            if select.select([connection], [], [], 1)[0] and not connection.recv(65536):
+                return
+        connection.send(b"\r\n\r\n")
+
+
 def test_the_secret_that_keys_are_made_of_is_for_its_owner_alone(rig, receiver):
     rig.client().webhooks.add(receiver.url)
     assert rig.config.webhook_secret.stat().st_mode & 0o777 == 0o600
@@ -199,7 +235,77 @@ def test_what_became_of_a_message_is_kept_for_a_week(rig, receiver, courier):
     webhook = rig.client().webhooks.add(receiver.url)
     rig.client().webhooks.test(webhook.id)
     courier.run_once(rig.now)
-    rig.pass_time(limits.DELIVERY_LIFE + timedelta(seconds=1))
-    rig.client().webhooks.test(webhook.id)
-    courier.run_once(rig.now)
+    drop_old(rig.database, rig.now + limits.DELIVERY_LIFE)
     assert states(rig, webhook) == [("delivered", 1)]
+    drop_old(rig.database, rig.now + limits.DELIVERY_LIFE + timedelta(seconds=1))
+    assert states(rig, webhook) == []
+
+
+# -- a receiver that is away for long
+
+
+def subjects(receiver):
+    return [json.loads(body)["data"].get("subject", json.loads(body)["type"]) for _, body in receiver.got]
+
+
+def test_what_happens_while_a_receiver_is_away_waits_in_the_events_and_comes_in_order(
+    rig, receiver, courier, monkeypatch
+):
+    monkeypatch.setattr(limits, "DELIVERIES_WAITING", 3)
+    monkeypatch.setattr(limits, "EVENTS_KEPT", 1)
+    webhook = rig.client().webhooks.add(receiver.url, ["device."])
+    other = rig.client().webhooks.add(receiver.url.replace("/hook", "/other"), ["job."])
+    receiver.answers = [(503, {})]
+    for number in range(150):
+        happen(rig, subject=f"pump-{number}")
+    happen(rig, EventKind.JOB_CHANGED, "job-1")
+    taken_in(rig)
+    courier.run_once(rig.now)
+    assert len(states(rig, webhook)) < 150, "its table does not grow by all that happens"
+    assert states(rig, other) == [("delivered", 1)], "nobody else waits for it"
+    drop_old(rig.database, rig.now)
+    for _ in range(60):
+        rig.pass_time(limits.WEBHOOK_RETRY_MIN)
+        courier.run_once(rig.now)
+    told = [one for one in subjects(receiver) if one.startswith("pump")]
+    assert told == ["pump-0", *(f"pump-{number}" for number in range(150))]
+
+
+def taken_in(rig):
+    """The engine has seen all that happened."""
+    with rig.database.write() as connection:
+        settings.write(connection, settings.ENGINE_CURSOR, str(events.last_id(connection)))
+
+
+def test_a_receiver_that_was_away_too_long_is_told_what_it_missed(rig, receiver, courier, monkeypatch):
+    monkeypatch.setattr(limits, "DELIVERIES_WAITING", 1)
+    monkeypatch.setattr(limits, "EVENTS_KEPT", 2)
+    monkeypatch.setattr(limits, "EVENTS_KEPT_UNTOLD", 5)
+    webhook = rig.client().webhooks.add(receiver.url, ["device."])
+    receiver.answers = [(503, {})]
+    happen(rig, subject="first")
+    courier.run_once(rig.now)
+    with rig.database.read() as connection:
+        seen = events.last_id(connection)
+    for number in range(8):
+        happen(rig, subject=f"pump-{number}")
+    taken_in(rig)
+    drop_old(rig.database, rig.now)
+    for _ in range(12):
+        rig.pass_time(limits.WEBHOOK_RETRY_MIN)
+        courier.run_once(rig.now)
+    assert subjects(receiver) == ["first", "first", "webhook.missed", "pump-3", "pump-4", "pump-5", "pump-6", "pump-7"]
+    assert json.loads(receiver.got[2][1])["data"] == {"after": seen, "through": seen + 3}
+    assert {state for state, _ in states(rig, webhook)} == {"delivered"}
+
+
+def test_messages_that_are_taken_come_in_a_row(rig, receiver, courier, monkeypatch):
+    monkeypatch.setattr(limits, "DELIVERIES_IN_A_ROW", 3)
+    rig.client().webhooks.add(receiver.url, ["device."])
+    receiver.answers = [(204, {}), (204, {}), (503, {})]
+    for number in range(5):
+        happen(rig, subject=f"pump-{number}")
+    courier.run_once(rig.now)
+    assert subjects(receiver) == ["pump-0", "pump-1", "pump-2"]
+    courier.run_once(rig.now)
+    assert len(receiver.got) == 3, "the one that failed holds back the rest"

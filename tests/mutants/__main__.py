@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from tests.mutants.mutation import mutants_of
-from tests.mutants.running import ROOT, Test, import_all_but_ours, judge, tests_of
+from tests.mutants.running import ROOT, Traced, import_all_but_ours, judge, trace
 from tests.mutants.verdicts import SURVIVORS, Memory, digest_of, reasons
 
 #: Room -> patterns of its own tests.
@@ -22,7 +22,7 @@ ROOMS = {
     "trust": ("unit/test_trust_*.py",),
     "sketch": ("unit/test_sketch_*.py", "property/test_sketch_*.py"),
     "drift": ("unit/test_drift_*.py", "property/test_drift_*.py"),
-    "rollout": ("unit/test_rollout_*.py", "property/test_rollout_pure_*.py"),
+    "rollout": ("unit/test_rollout_*.py",),
 }
 BAR = 0.9
 _FOLDER = ROOT / ".mutants"
@@ -81,9 +81,9 @@ def _judge_room(room: str, *, jobs: int, match: str) -> Score:
     print(f"{room}: {len(mutants)} mutants, {len(mutants) - len(left)} known from earlier runs", flush=True)
     if left:
         names = [str(file.relative_to(ROOT)) for file in files]
-        tests = _traced(_FOLDER / f"{room}-tests.json", today, names, sources)
-        print(f"{room}: {len(tests)} tests of {sum(test.seconds for test in tests):.0f} s", flush=True)
-        for mutant, verdict in judge(left, tests, files=names, jobs=jobs):
+        traced = _traced(_FOLDER / f"{room}-tests.json", today, names, sources)
+        print(f"{room}: {len(traced.tests)} tests of {sum(one.seconds for one in traced.tests):.0f} s", flush=True)
+        for mutant, verdict in judge(left, traced, noticed=memory.killers(), files=names, jobs=jobs):
             memory.remember(mutant.id, verdict, module=digests[mutant.module], room=today)
             verdicts[mutant.id] = verdict
             if verdict.killer is None:
@@ -92,20 +92,16 @@ def _judge_room(room: str, *, jobs: int, match: str) -> Score:
     return Score(room, len(mutants) - len(survivors), survivors, time.monotonic() - started)
 
 
-def _traced(path: Path, today: str, files: Sequence[str], sources: Mapping[Path, str]) -> list[Test]:
+def _traced(path: Path, today: str, files: Sequence[str], sources: Mapping[Path, str]) -> Traced:
     """Which lines each test runs: traced once for as long as no test and no module changes."""
     if path.exists():
         known = json.loads(path.read_text(encoding="utf-8"))
         if known["of"] == today:
-            return [
-                Test(name, seconds, {m: frozenset(ls) for m, ls in lines.items()})
-                for name, seconds, lines in known["tests"]
-            ]
-    tests = tests_of(files, {str(file): module for file, module in sources.items()})
-    stored = [(one.name, one.seconds, {module: sorted(lines) for module, lines in one.lines.items()}) for one in tests]
+            return Traced.of(known)
+    found = trace(files, {str(file): module for file, module in sources.items()})
     path.parent.mkdir(exist_ok=True)
-    path.write_text(json.dumps({"of": today, "tests": stored}), encoding="utf-8")
-    return tests
+    path.write_text(json.dumps({"of": today, **found}), encoding="utf-8")
+    return Traced.of(found)
 
 
 def _verdict(scores: Sequence[Score]) -> int:

@@ -2,7 +2,7 @@
 
 The child finds the mutated source in place of the file, and stops at the first test that fails. Which tests can notice
 is known from one run that traces the lines of a room test by test; what acts at import is put before all tests of
-the room. hypothesis repeats itself and does not shrink.
+the room, those of the file that runs most of its module first. hypothesis repeats itself and does not shrink.
 """
 
 import contextlib
@@ -20,12 +20,12 @@ import signal
 import sys
 import threading
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import accumulate
 from pathlib import Path
 from types import CodeType, FrameType, FunctionType
-from typing import Any, TextIO
+from typing import Any, Self, TextIO
 
 import pytest
 
@@ -45,7 +45,7 @@ _SETTLE_S = 5.0
 _TIMES_LONGER = 3.0
 _WAITS = 8.0
 #: What is not noticed by the quickest tests of so many traced seconds together survives.
-_MOST_S = 10.0
+_MOST_S = 20.0
 _TURN_S = 0.5
 
 
@@ -58,6 +58,26 @@ class Test:
     seconds: float
     #: Module -> lines of it that ran.
     lines: dict[str, frozenset[int]]
+
+    @property
+    def file(self) -> str:
+        """The file that it is in."""
+        return self.name.partition("::")[0]
+
+
+@dataclass(frozen=True)
+class Traced:
+    """What ran when nothing was wrong."""
+
+    tests: list[Test]
+    #: Module -> lines of it that ran before the first test: when it was imported, and when tests were collected.
+    before: dict[str, frozenset[int]]
+
+    @classmethod
+    def of(cls, plain: Mapping[str, Any]) -> Self:
+        """From what a file or a pipe holds of it."""
+        tests = [Test(name, seconds, _by_module(lines)) for name, seconds, lines in plain["tests"]]
+        return cls(tests, _by_module(plain["before"]))
 
 
 @dataclass(frozen=True)
@@ -93,8 +113,8 @@ def import_all_but_ours() -> None:
     gc.freeze()
 
 
-def tests_of(files: Sequence[str], modules: dict[str, str]) -> list[Test]:
-    """Run the tests of a room, traced; `modules` are its modules by file.
+def trace(files: Sequence[str], modules: dict[str, str]) -> dict[str, Any]:
+    """Run the tests of a room, traced; `modules` are its modules by file. Returns what `Traced.of` takes.
 
     Raises:
         RuntimeError: a test fails without any mutant.
@@ -103,7 +123,7 @@ def tests_of(files: Sequence[str], modules: dict[str, str]) -> list[Test]:
     def run() -> Any:
         tracing = _Tracing(modules)
         code = _pytest([*files], tracing)
-        return {"code": code, "failed": tracing.failed, "tests": tracing.tests}
+        return {"code": code, "failed": tracing.failed, "tests": tracing.tests, "before": tracing.before}
 
     child = _Child(run, cpu_s=_BASELINE_S)
     while not child.ended():
@@ -111,41 +131,73 @@ def tests_of(files: Sequence[str], modules: dict[str, str]) -> list[Test]:
     answer = child.answer
     if answer is None or answer["code"] != 0:
         raise RuntimeError(f"the tests fail without a mutant: {answer and answer['failed']}")
-    return [
-        Test(name, seconds, {module: frozenset(lines) for module, lines in covered.items()})
-        for name, seconds, covered in answer["tests"]
-    ]
+    return {"tests": answer["tests"], "before": answer["before"]}
 
 
 def judge(
-    mutants: Sequence[Mutant], tests: Sequence[Test], *, files: Sequence[str], jobs: int
+    mutants: Sequence[Mutant], traced: Traced, *, noticed: Mapping[str, str], files: Sequence[str], jobs: int
 ) -> Iterator[tuple[Mutant, Verdict]]:
-    """Let the tests that can notice try each, the quickest first; so many mutants at a time.
+    """Let the tests that can notice try each, so many mutants at a time.
+
+    First that which noticed it in an earlier run, then the quickest.
 
     A fault in a function is first put into a fork of a process that has collected the tests, which takes a tenth of the
-    time. What acts at import, and what was not noticed, is tried where everything of ours is imported anew.
+    time. What acts at import is tried where everything of ours is imported anew; so is what was not noticed and lies in
+    lines that had run before the first test, whose fruits the fork still has.
     """
     left = [mutant for mutant in mutants if mutant.lines is None]
-    for mutant, verdict in _in_collected([m for m in mutants if m.lines is not None], tests, files=files, jobs=jobs):
-        if verdict is None:
+    swapped = [mutant for mutant in mutants if mutant.lines is not None]
+    choice = _Choice(traced.tests, noticed)
+    for mutant, verdict in _in_collected(swapped, choice, files=files, jobs=jobs):
+        if verdict is None or (verdict.killer is None and _ran(traced.before, mutant)):
             left.append(mutant)
         else:
             yield mutant, verdict
-    yield from _scheduled(left, tests, _imported_anew, jobs=jobs)
+    yield from _scheduled(left, choice, _imported_anew, jobs=jobs)
+
+
+@dataclass(frozen=True)
+class _Choice:
+    """Which tests try a mutant, in which order."""
+
+    tests: Sequence[Test]
+    #: Mutant -> the test that noticed it in an earlier run.
+    noticed: Mapping[str, str]
+
+    def of(self, mutant: Mutant) -> list[Test]:
+        """The quickest first; of what acts at import, first those in the file that runs most of the module."""
+        known, file = self.noticed.get(mutant.id), self._file_of(mutant) if mutant.lines is None else ""
+        ordered = sorted(
+            (test for test in self.tests if _can_notice(test, mutant)),
+            key=lambda test: (
+                test.name != known,
+                test.file != file,
+                mutant.module not in test.lines,
+                test.seconds,
+            ),
+        )
+        spent = list(accumulate(test.seconds for test in ordered))
+        return [test for test, seconds in zip(ordered, spent, strict=True) if seconds <= _MOST_S] or ordered[:1]
+
+    def _file_of(self, mutant: Mutant) -> str:
+        lines: dict[str, set[int]] = {}
+        for test in self.tests:
+            lines.setdefault(test.file, set()).update(test.lines.get(mutant.module, ()))
+        return max(lines, key=lambda file: len(lines[file]))
 
 
 _Work = Callable[[Mutant, Sequence[Test]], Callable[[], Any]]
 
 
 def _scheduled(
-    mutants: Sequence[Mutant], tests: Sequence[Test], work: _Work, *, jobs: int
+    mutants: Sequence[Mutant], choice: _Choice, work: _Work, *, jobs: int
 ) -> Iterator[tuple[Mutant, Verdict]]:
     waiting = list(reversed(mutants))
     running: dict[_Child, Mutant] = {}
     while waiting or running:
         while waiting and len(running) < jobs:
             mutant = waiting.pop()
-            chosen = _chosen(mutant, tests)
+            chosen = choice.of(mutant)
             if chosen:
                 most_s = _SETTLE_S + _TIMES_LONGER * sum(test.seconds for test in chosen)
                 running[_Child(work(mutant, chosen), cpu_s=most_s)] = mutant
@@ -157,7 +209,7 @@ def _scheduled(
 
 
 def _in_collected(
-    mutants: Sequence[Mutant], tests: Sequence[Test], *, files: Sequence[str], jobs: int
+    mutants: Sequence[Mutant], choice: _Choice, *, files: Sequence[str], jobs: int
 ) -> Iterator[tuple[Mutant, Verdict | None]]:
     """Verdicts from forks of a process that collected `files`; None = it has to be tried elsewhere."""
     source, sink = os.pipe()
@@ -166,7 +218,7 @@ def _in_collected(
         os.close(source)
         _be_quiet()
         with os.fdopen(sink, "w") as said:
-            _pytest(files, _Collected(mutants, tests, jobs, said))
+            _pytest(files, _Collected(mutants, choice, jobs, said))
         os._exit(0)
     os.close(sink)
     told = 0
@@ -174,7 +226,7 @@ def _in_collected(
         for line in said:
             place, killer, seconds = json.loads(line)
             told += 1
-            yield mutants[place], None if killer is None else Verdict(killer, seconds)
+            yield mutants[place], None if killer == "import" else Verdict(killer, seconds)
     os.waitpid(child, 0)
     if told < len(mutants):
         raise RuntimeError(f"the process that collected the tests died after {told} of {len(mutants)} mutants")
@@ -183,9 +235,9 @@ def _in_collected(
 class _Collected:
     """Instead of running the collected tests, forks for each mutant."""
 
-    def __init__(self, mutants: Sequence[Mutant], tests: Sequence[Test], jobs: int, sink: TextIO) -> None:
+    def __init__(self, mutants: Sequence[Mutant], choice: _Choice, jobs: int, sink: TextIO) -> None:
         self._mutants = mutants
-        self._tests = tests
+        self._choice = choice
         self._jobs = jobs
         self._sink = sink
         self._items: dict[str, pytest.Item] = {}
@@ -193,10 +245,11 @@ class _Collected:
 
     def pytest_runtestloop(self, session: pytest.Session) -> bool:
         self._items = {item.nodeid: item for item in session.items}
+        gc.collect()
+        gc.freeze()  # so that no fork copies what it only looks through
         places = {mutant.id: place for place, mutant in enumerate(self._mutants)}
-        for mutant, verdict in _scheduled(self._mutants, self._tests, self._swapped, jobs=self._jobs):
-            killer = None if verdict.killer == "import" else verdict.killer
-            self._sink.write(json.dumps([places[mutant.id], killer, verdict.seconds]) + "\n")
+        for mutant, verdict in _scheduled(self._mutants, self._choice, self._swapped, jobs=self._jobs):
+            self._sink.write(json.dumps([places[mutant.id], verdict.killer, verdict.seconds]) + "\n")
             self._sink.flush()
         return True
 
@@ -238,21 +291,18 @@ def _plain(found: Any) -> Any:
     return found.fget if isinstance(found, property) else found
 
 
-def _chosen(mutant: Mutant, tests: Sequence[Test]) -> list[Test]:
-    """The quickest first; of what acts at import, first those that run something of the module."""
-    ordered = sorted(
-        (test for test in tests if _can_notice(test, mutant)),
-        key=lambda test: (mutant.module not in test.lines, test.seconds),
-    )
-    spent = list(accumulate(test.seconds for test in ordered))
-    return [test for test, seconds in zip(ordered, spent, strict=True) if seconds <= _MOST_S] or ordered[:1]
-
-
 def _imported_anew(mutant: Mutant, chosen: Sequence[Test]) -> Callable[[], Any]:
+    """First the file of the first test alone, because it takes long to collect them all."""
+    first = chosen[0].file
+    others = sorted({test.file for test in chosen} - {first})
+
     def run() -> Any:
         sys.meta_path.insert(0, _Mutated(mutant))
-        failing = _Failing([test.name for test in chosen])
-        code = _pytest(sorted({test.name.partition("::")[0] for test in chosen}), failing)
+        for files in filter(None, ([first], others)):
+            failing = _Failing([test.name for test in chosen])
+            code = _pytest(files, failing)
+            if code:
+                break
         return {"code": code, "failed": failing.failed}
 
     return run
@@ -267,9 +317,15 @@ def _verdict(child: "_Child") -> Verdict:
 
 
 def _can_notice(test: Test, mutant: Mutant) -> bool:
-    if mutant.lines is None:
-        return True
-    return not test.lines.get(mutant.module, frozenset()).isdisjoint(mutant.lines)
+    return mutant.lines is None or _ran(test.lines, mutant)
+
+
+def _ran(lines: Mapping[str, frozenset[int]], mutant: Mutant) -> bool:
+    return mutant.lines is not None and not lines.get(mutant.module, frozenset()).isdisjoint(mutant.lines)
+
+
+def _by_module(lines: Mapping[str, Sequence[int]]) -> dict[str, frozenset[int]]:
+    return {module: frozenset(numbers) for module, numbers in lines.items()}
 
 
 # -- in the child -----------------------------------------------------------------------
@@ -313,25 +369,39 @@ class _Failing:
 
 
 class _Tracing:
-    """Notes which lines of a room each test runs, and how long it takes."""
+    """Notes which lines of a room each test runs, and how long it takes; and what runs before the first."""
 
     def __init__(self, modules: dict[str, str]) -> None:
         self._modules = modules
         self._now: dict[str, set[int]] = {}
         self.tests: list[tuple[str, float, dict[str, list[int]]]] = []
+        self.before: dict[str, list[int]] = {}
         self.failed = ""
 
     @pytest.hookimpl(hookwrapper=True)
+    def pytest_collection(self) -> Any:
+        with self._traced():
+            yield
+        self.before = self._covered()
+
+    @pytest.hookimpl(hookwrapper=True)
     def pytest_runtest_protocol(self, item: pytest.Item) -> Any:
-        self._now = {}
         started = time.process_time()
+        with self._traced():
+            yield
+        self.tests.append((item.nodeid, time.process_time() - started, self._covered()))
+
+    @contextlib.contextmanager
+    def _traced(self) -> Iterator[None]:
+        self._now = {}
         threading.settrace(self._called)
         sys.settrace(self._called)
         yield
         sys.settrace(None)
         threading.settrace(None)  # type: ignore[arg-type]  # as the docs say
-        covered = {self._modules[file]: sorted(lines) for file, lines in self._now.items()}
-        self.tests.append((item.nodeid, time.process_time() - started, covered))
+
+    def _covered(self) -> dict[str, list[int]]:
+        return {self._modules[file]: sorted(lines) for file, lines in self._now.items()}
 
     def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
         if report.failed and not self.failed:

@@ -46,6 +46,10 @@ class Memory:
             return None
         return Verdict(known.killer, known.seconds)
 
+    def killers(self) -> dict[str, str]:
+        """Mutant -> the test that noticed it when it was tried last, whatever has changed since."""
+        return {mutant: known.killer for mutant, known in self._known.items() if known.killer}
+
     def remember(self, mutant: str, verdict: Verdict, *, module: str, room: str) -> None:
         """Write it down at once, so that a run may be broken off."""
         known = Known(verdict.killer, verdict.seconds, module, _resting_on(verdict.killer, room))

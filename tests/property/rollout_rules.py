@@ -67,6 +67,7 @@ class RolloutRules(RuleBasedStateMachine):
         with contextlib.suppress(ConflictError):
             rollout_id = data.draw(st.sampled_from(self.rollouts))
             abort_rollout(self.fleet.database, rollout_id, self.fleet.me(), roll_back=roll_back)
+        self.fleet.run()  # which takes back what did not fit into one transaction
 
     @rule(device=DEVICES)
     def go(self, device) -> None:

@@ -14,17 +14,19 @@ import msgspec
 import pytest
 from hypothesis import strategies as st
 from hypothesis.stateful import invariant, precondition, rule
+from sqlalchemy import select
 
 from edgeops.errors import ConflictError, InputError
-from edgeops.protocol.messages import Reason, UpdateState
+from edgeops.protocol.messages import Presence, Reason, UpdateState
 from edgeops.rollout.installation import IN_FLIGHT, InstallationState
 from edgeops.rollout.installation import OPEN as OPEN_OFFERS
 from edgeops.rollout.pins import Pin
 from edgeops.rollout.rollout import OPEN, RolloutState, waits_for
 from fleet_server import rollout_freeze, targets
 from fleet_server import rollout_orders as orders
-from fleet_server.db import rollouts
+from fleet_server.db import devices, rollouts, tables, withdrawals
 from fleet_server.db.events import EventKind
+from fleet_server.db.reach import FOLLOWED, Reach
 from fleet_server.engine import Engine
 from tests.property.rollout_rules import BY_ITSELF, DEVICES, GLANCE, RolloutRules, run
 from tests.unit.engine_rig import ENOUGH, FACTS, Fleet
@@ -189,6 +191,7 @@ class Commands(RolloutRules):
             self._a_passed_wave_has_proof(waves, installations)
             self._counters_are_what_they_count(waves, installations)
             self._who_stands_still_says_why(self.fleet.rollout(rollout_id), installations)
+        self._what_is_kept_of_devices_is_true()
 
     def _nobody_is_asked_twice(self) -> None:
         news = self.fleet.events(EventKind.INSTALLATION_CHANGED)
@@ -259,6 +262,17 @@ class Commands(RolloutRules):
             self.seen = one.id
             assert one.data["state"] != S.OFFERED or one.data["device"] not in self.pinned, one
         assert "too-small" not in {one.device_id for one in by_id.values()}
+
+    def _what_is_kept_of_devices_is_true(self) -> None:
+        """Who can be asked is kept with the installations; and what is to be taken back was."""
+        with self.fleet.database.read() as connection:
+            assert not withdrawals.marked(connection, limit=1)
+            rows = connection.execute(select(tables.installations.c["device_id", "state", "reach"])).all()
+            known = {one.id: one for one in devices.some(connection, [*self.fleet.ids, "too-small"])}
+        for device_id, state, reach in rows:
+            device = known[device_id]
+            online = device.presence is Presence.ONLINE
+            assert state not in FOLLOWED or reach == (Reach.READY if online else Reach.AWAY), device
 
     def _never_more_at_it_than_the_policy_says(self) -> None:
         """At no moment of the whole course."""

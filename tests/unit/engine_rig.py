@@ -127,6 +127,12 @@ class Fleet:
     # -- what people do
 
     def roll_out(self, version: int = 1, **changes: object) -> str:
+        rollout_id = self.order(version, **changes)
+        self.run()
+        return rollout_id
+
+    def order(self, version: int = 1, **changes: object) -> str:
+        """The same, and the engine has not looked."""
         wanted = {
             "model": "gas",
             "version": version,
@@ -139,9 +145,7 @@ class Fleet:
             "policy": QUICK,
             **changes,
         }
-        rollout_id = create_rollout(self.database, Order(**wanted), self.now)
-        self.run()
-        return rollout_id
+        return create_rollout(self.database, Order(**wanted), self.now)
 
     def abort(self, rollout_id: str) -> None:
         abort_rollout(self.database, rollout_id, self.me())
@@ -218,19 +222,20 @@ class Fleet:
     def come(self, device_id: str) -> None:
         self._presence(device_id, Presence.ONLINE)
 
-    def go(self, device_id: str) -> None:
-        self._presence(device_id, Presence.OFFLINE)
+    def go(self, device_id: str, *, run: bool = True) -> None:
+        self._presence(device_id, Presence.OFFLINE, run=run)
 
     def remove(self, device_id: str) -> None:
         config = ServerConfig(self._folder)
         roster.remove(config, self.database, device_id, removed_by="me", now=self.now)
         self.run()
 
-    def _presence(self, device_id: str, presence: Presence) -> None:
+    def _presence(self, device_id: str, presence: Presence, *, run: bool = True) -> None:
         with self.database.write() as connection:
             counter = devices.get(connection, device_id).session_counter + (presence is Presence.ONLINE)
             devices.set_presence(connection, device_id, presence=presence, session_counter=counter, now=self.now)
-        self.run()
+        if run:
+            self.run()
 
     # -- time
 

@@ -53,6 +53,14 @@ def test_the_choice_is_small_spread_and_the_same_for_the_same_seed(model):
     assert chosen == choose_samples(model, samples, 6, random_share=0.0, seed=1)
 
 
+def test_neither_the_order_of_samples_nor_their_names_decide(model):
+    rows, _ = tiny_rows(60, seed=7)
+    samples = [sample(number, row, by_chance=number % 4 == 0) for number, row in enumerate(rows)]
+    renamed = [replace(one, id=f"s-{999 - number:03}") for number, one in enumerate(reversed(samples))]
+    choices = [choose_samples(model, one, 10, random_share=0.5, seed=1) for one in (samples, renamed)]
+    assert [one.input_id for one in choices[0]] == [one.input_id for one in choices[1]]
+
+
 def test_what_a_device_says_of_its_samples_decides_nothing(model):
     rows, _ = tiny_rows(60, seed=7)
     honest = [sample(number, row) for number, row in enumerate(rows)]

@@ -73,6 +73,15 @@ def test_the_order_of_labels_changes_no_byte(parent: SnapshotFile) -> None:
     assert one == other
 
 
+def test_what_samples_are_called_does_not_change_the_order_in_which_they_are_learnt(parent: SnapshotFile) -> None:
+    named, renamed = (
+        [bought(f"s-{name(number):02}", f"edge-{number % 3}", value=number) for number in range(20)]
+        for name in (lambda number: number, lambda number: 7 * number % 20)
+    )
+    one, other = (extend(parent, some, parent_digest=PARENT).only(Split.TRAIN) for some in (named, renamed))
+    assert np.array_equal(one.values, other.values)
+
+
 def test_a_snapshot_with_bought_rows_reads_back_as_it_was_written(parent: SnapshotFile, tmp_path: Path) -> None:
     child = extend(parent, [bought("s-1"), bought("s-2", "edge-2")], parent_digest=PARENT)
     path = tmp_path / "blob"

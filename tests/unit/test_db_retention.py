@@ -6,7 +6,7 @@ from datetime import UTC, datetime, timedelta
 import pytest
 
 from edgeops import limits
-from fleet_server.db import events, ingest, retention, rollups, samples, settings, telemetry
+from fleet_server.db import events, ingest, retention, rollups, samples, settings, telemetry, webhooks
 from fleet_server.db.migrate import upgrade
 from fleet_server.db.retention import drop_old
 from tests.stores import ON_BOTH, database_in
@@ -73,6 +73,40 @@ def test_events_beyond_their_number_go_unless_the_engine_has_not_taken_them_in(d
     assert drop_old(database, NOW) == 3
     with database.read() as connection:
         assert [event.subject for event in events.after(connection, 0)] == ["6", "7", "8", "9"]
+
+
+def test_events_that_a_receiver_was_not_told_stay_up_to_a_bound(database, monkeypatch):
+    monkeypatch.setattr(limits, "EVENTS_KEPT", 2)
+    monkeypatch.setattr(limits, "EVENTS_KEPT_UNTOLD", 6)
+
+    def kept():
+        drop_old(database, NOW)
+        with database.read() as connection:
+            return [event.id for event in events.after(connection, 0)]
+
+    def happen(count):
+        with database.write() as connection:
+            for number in range(count):
+                events.append(connection, "device.status", str(number), {}, NOW)
+            settings.write(connection, settings.ENGINE_CURSOR, str(events.last_id(connection)))
+
+    with database.write() as connection:
+        for name, cursor in (("a", 1), ("b", 3)):
+            receiver = webhooks.Webhook(id=name, url="u", kinds=[], created_by="me", created_at=NOW, cursor=cursor)
+            webhooks.add(connection, receiver)
+    happen(5)
+    assert kept() == [2, 3, 4, 5]
+    with database.write() as connection:
+        webhooks.move(connection, "a", cursor=4)
+    assert kept() == [4, 5]
+    happen(5)
+    assert kept() == [5, 6, 7, 8, 9, 10]
+    with database.read() as connection:
+        assert events.last_dropped(connection) == 4
+    with database.write() as connection:
+        for name in ("a", "b"):
+            webhooks.remove(connection, name)
+    assert kept() == [9, 10]
 
 
 def test_only_the_ledgers_of_the_latest_spools_are_kept(database, monkeypatch):

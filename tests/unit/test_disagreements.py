@@ -2,7 +2,6 @@
 
 from datetime import timedelta
 
-import numpy as np
 import pytest
 from msgspec.structs import replace
 from sqlalchemy import update
@@ -10,7 +9,6 @@ from sqlalchemy import update
 from edgeops.learning.labels import Given, LabelSource
 from edgeops.protocol.messages import Command, decode
 from edgeops.protocol.topics import DownKind
-from edgeops.rollout.health.asking import asked_of, wanted_labels
 from edgeops.rollout.policy import HealthPolicy, Policy
 from edgeops.rollout.verdict import Healthy, Undecided, Unhealthy
 from fleet_server import gathering
@@ -202,30 +200,6 @@ def test_disagreements_may_be_learnt_from_and_never_judge(rig):
     bought = gathering.bought(rig.database, request)
     assert len(bought) == 3
     assert not any(one.may_judge for one in bought)
-
-
-# -- how many, of whom ------------------------------------------------------------------
-
-
-@pytest.mark.parametrize(
-    ("policy", "seen", "sent", "wanted"), [(40, 100, 0, 40), (40, 10, 0, 10), (40, 100, 39, 1), (40, 10, 30, 0)]
-)
-def test_as_many_are_wanted_as_were_seen_and_the_policy_pays_for(policy, seen, sent, wanted):
-    assert wanted_labels(policy=policy, seen=seen, sent=sent) == wanted
-
-
-def test_each_disagreement_has_the_same_chance_whichever_device_it_happened_on():
-    random = np.random.default_rng(1)
-    drawn = [asked_of({"a": 90, "b": 10, "c": 0}, 50, random) for _ in range(400)]
-    assert all(sum(one.values()) == 50 and "c" not in one for one in drawn)
-    assert np.mean([one.get("b", 0) for one in drawn]) == pytest.approx(5, abs=0.5)
-
-
-def test_nobody_is_asked_where_nothing_is_wanted_or_nobody_disagreed():
-    random = np.random.default_rng(1)
-    assert asked_of({"a": 5}, 0, random) == {}
-    assert asked_of({"a": 0}, 5, random) == {}
-    assert asked_of({}, 5, random) == {}
 
 
 def test_the_classes_are_those_of_the_tiny_model():

@@ -7,7 +7,7 @@ import msgspec
 import pytest
 from tuf.api.metadata import Metadata
 
-from edgeops.errors import InputError, TrustError
+from edgeops.errors import ConfigError, InputError, TrustError
 from edgeops.trust.anchor import read_anchor
 from edgeops.trust.repository import Repository
 from edgeops.trust.trail import GENESIS, Anchor, Broken, Contradicted, Entry, Intact, check_trail, hash_of
@@ -83,6 +83,12 @@ def test_a_trail_written_anew_contradicts_the_anchor_and_says_so():
     assert "entry 5 is not the one that was signed" in found.reason
 
 
+def test_a_trail_of_the_same_length_that_is_another_was_written_anew():
+    found = check_trail(trail(5, word="did not"), anchor_of(trail(5)))
+    assert isinstance(found, Contradicted)
+    assert "entry 5 is not the one that was signed" in found.reason
+
+
 def test_a_trail_that_went_on_holds_what_was_anchored():
     assert isinstance(check_trail(trail(9), anchor_of(trail(5))), Intact)
     assert isinstance(check_trail(trail(5), anchor_of(trail(5))), Intact)
@@ -91,6 +97,16 @@ def test_a_trail_that_went_on_holds_what_was_anchored():
 def test_the_anchor_of_an_empty_trail_says_nothing():
     assert isinstance(check_trail(trail(0), Anchor(entries=0, head=GENESIS)), Intact)
     assert isinstance(check_trail(trail(2), Anchor(entries=0, head=GENESIS)), Intact)
+
+
+@pytest.mark.parametrize("anchor", [Anchor(entries=3, head=GENESIS), Anchor(entries=0, head=trail(1)[0].hash)])
+def test_an_anchor_that_names_no_entry_of_the_trail_contradicts_it(anchor):
+    assert isinstance(check_trail(trail(2), anchor), Contradicted)
+
+
+def test_hashes_are_computed_as_those_of_every_trail_there_is():
+    assert GENESIS == "sha256:0000000000000000000000000000000000000000000000000000000000000000"
+    assert trail(1)[0].hash == "sha256:6e9426a0a4eb986daaea623e2be9ca6960dd79d59639d1a836ec3d08a9d84b90"
 
 
 def test_an_export_says_the_same_after_its_way_through_a_file():
@@ -103,7 +119,7 @@ def test_the_timestamp_names_the_head_and_is_signed_with_it(kept):
 
 
 def test_the_same_head_is_not_signed_again(repository, kept):
-    assert not repository.anchor(anchor_of(trail(5)), NOW)
+    assert repository.anchor(anchor_of(trail(5)), NOW) is False
     assert repository.anchor(anchor_of(trail(6)), NOW)
     assert repository.anchored() == anchor_of(trail(6))
 
@@ -123,6 +139,36 @@ def test_a_head_that_somebody_else_wrote_is_not_believed(kept):
     timestamp.to_file(str(kept / "timestamp.json"))
     with pytest.raises(TrustError, match="not signed by the keys"):
         read_anchor(kept)
+
+
+def test_a_root_that_its_own_keys_did_not_sign_is_no_witness(kept):
+    root = Metadata.from_file(str(kept / "root.json"))
+    root.signed.version += 1
+    root.to_file(str(kept / "root.json"))
+    with pytest.raises(TrustError, match="not signed by the keys"):
+        read_anchor(kept)
+
+
+@pytest.mark.parametrize("name", ["root.json", "timestamp.json"])
+def test_another_role_in_place_of_a_witness_is_no_witness(kept, name, tmp_path):
+    shutil.copy(tmp_path / "repository/metadata/1.snapshot.json", kept / name)
+    with pytest.raises(TrustError, match="snapshot metadata where"):
+        read_anchor(kept)
+
+
+def test_a_head_that_is_signed_and_unreadable_is_told(repository, kept, tmp_path):
+    repository.anchor(Anchor(entries="six", head=GENESIS), NOW)
+    shutil.copy(tmp_path / "repository/metadata/timestamp.json", kept / "timestamp.json")
+    with pytest.raises(InputError, match="says of the audit trail is unreadable"):
+        read_anchor(kept)
+
+
+def test_a_head_is_signed_only_where_the_timestamp_key_is(tmp_path, repository):
+    (tmp_path / "keys/timestamp.pem").unlink()
+    without = Repository.open(tmp_path / "repository", tmp_path / "keys")
+    with pytest.raises(ConfigError, match="the timestamp key is not on this machine"):
+        without.anchor(anchor_of(trail(1)), NOW)
+    assert without.anchored() is None
 
 
 @pytest.mark.parametrize("name", ["root.json", "timestamp.json"])

@@ -66,6 +66,7 @@ def test_a_device_that_does_not_know_the_time_waits_and_says_so():
     assert found is not None
     assert found.reason is Reason.WINDOW
     assert "does not know what time it is" in found.detail
+    assert found.detail.endswith("has not said the time since the agent started")
     assert obstacle(update(_S.STAGED, windows=()), hold=None, now=None) is None
 
 
@@ -94,12 +95,24 @@ def test_what_an_owner_writes_is_cut_to_what_may_travel():
     assert Hold().words == "held by its owner"
 
 
+def test_a_hold_with_an_unknown_field_is_no_hold():
+    with pytest.raises(msgspec.ValidationError, match="resaon"):
+        msgspec.convert({"resaon": "a customer visits"}, Hold)
+
+
 @pytest.mark.parametrize("state", [_S.FETCHING, _S.STAGED, _S.PROBING])
 def test_a_deferred_update_stays_where_it_is_and_comes_back(state):
     after, command = machine.step(update(state), events.Deferred(Reason.WINDOW, "later"))
     assert (after.state, after.reason, after.detail, command) == (state, Reason.WINDOW, "later", Command.WAIT)
     assert machine.is_deferred(after)
     assert machine.resume(after) is machine.RESUME[state]
+
+
+@pytest.mark.parametrize("reason", [Reason.WINDOW, Reason.HELD])
+def test_what_waits_for_a_window_or_its_owner_is_deferred_and_says_no_more_than_may_travel(reason):
+    after, _ = machine.step(update(_S.STAGED), events.Deferred(reason, "x" * 1000))
+    assert machine.is_deferred(after)
+    assert after.detail == "x" * limits.MAX_DETAIL_LENGTH
 
 
 @pytest.mark.parametrize("state", [_S.IDLE, _S.VERIFYING, _S.TRIAL, *sorted(RESTING)])
@@ -113,7 +126,9 @@ def test_an_update_that_goes_on_says_no_more_why_it_waited():
         after, _ = machine.step(waiting, event)
         assert after.reason is not Reason.WINDOW
         assert "later" not in after.detail
-    assert not machine.is_deferred(machine.step(waiting, events.Staged())[0])
+    begun, _ = machine.step(waiting, events.Staged())
+    assert not machine.is_deferred(begun)
+    assert (begun.reason, begun.detail) == (Reason.NONE, "")
 
 
 def test_a_newer_revision_may_change_the_window_of_the_same_installation():
@@ -126,6 +141,7 @@ def test_a_newer_revision_may_change_the_window_of_the_same_installation():
     assert command is Command.NONE
     assert after.wanted is not None
     assert (after.wanted.maintenance, after.wanted.revision, after.mark) == ((), 1, (1, 2))
+    assert (after.reason, after.detail) == (Reason.WINDOW, "later")
     assert obstacle(after, hold=None, now=None) is None
 
 

@@ -1,6 +1,6 @@
 """Who is told from here: receivers of webhooks, and messages on their way to them."""
 
-from sqlalchemy import Column, Index, Integer, LargeBinary, Table, Text
+from sqlalchemy import BigInteger, Column, Index, Integer, LargeBinary, Table, Text
 
 from fleet_server.db.columns import Instant, Json
 from fleet_server.db.tables.schema import control
@@ -31,4 +31,6 @@ webhooks = Table(
     Column("kinds", Json, nullable=False),
     Column("created_by", Text, nullable=False),
     Column("created_at", Instant, nullable=False),
+    #: Up to which event its messages are on their way or ended.
+    Column("cursor", BigInteger, nullable=False),
 )

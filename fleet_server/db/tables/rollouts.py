@@ -1,6 +1,6 @@
 """Rollouts, their waves and installations."""
 
-from sqlalchemy import BigInteger, Boolean, Column, ForeignKey, Index, Integer, Table, Text
+from sqlalchemy import BigInteger, Boolean, Column, ForeignKey, Index, Integer, Table, Text, text
 
 from fleet_server.db.columns import Instant, Json
 from fleet_server.db.tables.schema import control
@@ -97,8 +97,26 @@ installations = Table(
     Column("offered_at", Instant),
     Column("updated_at", Instant, nullable=False),
     Column("finished_at", Instant),
-    Index("ix_installations_wave", "rollout_id", "wave", "state"),
+    #: Whether the device can be asked: `fleet_server.db.reach`.
+    Column("reach", Text, nullable=False, default="out"),
+    #: Why it is to be taken back from the device, which the engine has not done yet: `fleet_server.db.withdrawals`.
+    Column("withdrawal", Text),
+    Index("ix_installations_reach", "rollout_id", "state", "reach", "wave", "id"),
+    Index("ix_installations_wave", "rollout_id", "wave", "state", "updated_at"),
     Index("ix_installations_device", "device_id", "deployment", "updated_at"),
     Index("ix_installations_deadline", "deadline_at"),
     Index("ix_installations_offered", "rollout_id", "offered_at"),
+    Index(
+        "ix_installations_unfinished",
+        "rollout_id",
+        "state",
+        sqlite_where=text("finished_at IS NULL"),
+        postgresql_where=text("finished_at IS NULL"),
+    ),
+    Index(
+        "ix_installations_withdrawal",
+        "id",
+        sqlite_where=text("withdrawal IS NOT NULL"),
+        postgresql_where=text("withdrawal IS NOT NULL"),
+    ),
 )

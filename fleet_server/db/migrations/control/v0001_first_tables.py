@@ -473,6 +473,8 @@ def _j_to_z() -> None:
         sa.Column("offered_at", sa.BigInteger(), nullable=True),
         sa.Column("updated_at", sa.BigInteger(), nullable=False),
         sa.Column("finished_at", sa.BigInteger(), nullable=True),
+        sa.Column("reach", sa.Text(), nullable=False),
+        sa.Column("withdrawal", sa.Text(), nullable=True),
         sa.ForeignKeyConstraint(
             ["device_id"],
             ["devices.id"],
@@ -486,7 +488,28 @@ def _j_to_z() -> None:
     op.create_index("ix_installations_deadline", "installations", ["deadline_at"], unique=False)
     op.create_index("ix_installations_device", "installations", ["device_id", "deployment", "updated_at"], unique=False)
     op.create_index("ix_installations_offered", "installations", ["rollout_id", "offered_at"], unique=False)
-    op.create_index("ix_installations_wave", "installations", ["rollout_id", "wave", "state"], unique=False)
+    op.create_index(
+        "ix_installations_reach", "installations", ["rollout_id", "state", "reach", "wave", "id"], unique=False
+    )
+    op.create_index(
+        "ix_installations_unfinished",
+        "installations",
+        ["rollout_id", "state"],
+        unique=False,
+        sqlite_where=sa.text("finished_at IS NULL"),
+        postgresql_where=sa.text("finished_at IS NULL"),
+    )
+    op.create_index(
+        "ix_installations_wave", "installations", ["rollout_id", "wave", "state", "updated_at"], unique=False
+    )
+    op.create_index(
+        "ix_installations_withdrawal",
+        "installations",
+        ["id"],
+        unique=False,
+        sqlite_where=sa.text("withdrawal IS NOT NULL"),
+        postgresql_where=sa.text("withdrawal IS NOT NULL"),
+    )
     op.create_table(
         "runs",
         sa.Column("id", sa.Text(), nullable=False),
@@ -556,5 +579,6 @@ def _j_to_z() -> None:
         sa.Column("kinds", sa.LargeBinary(), nullable=False),
         sa.Column("created_by", sa.Text(), nullable=False),
         sa.Column("created_at", sa.BigInteger(), nullable=False),
+        sa.Column("cursor", sa.BigInteger(), nullable=False),
         sa.PrimaryKeyConstraint("id"),
     )
