@@ -38,7 +38,8 @@ def apply(
 ) -> None:
     """Make groups, pins, policies and rollouts as a file says; a second time there is nothing to change."""
     document = read_document(read_source(_read(file), name=str(file)))
-    changes = plan(document, present_of(client, document), prune=prune)
+    present = present_of(client, document)
+    changes = plan(document, present, prune=prune)
     deeds = [change for change in changes if change.act is not Act.DIFFERS]
     if not as_json:
         for change in changes:
@@ -48,7 +49,7 @@ def apply(
         if not yes:
             confirm(f"make {len(deeds)} changes?")
         for change in deeds:
-            say(carry_out(client, change))
+            say(carry_out(client, change, present.editions))
     if as_json:
         print_json({"changes": [msgspec.to_builtins(change) for change in changes], "applied": applied})
     elif not deeds:

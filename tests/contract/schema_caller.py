@@ -29,8 +29,9 @@ from edgeops.api.roles import Role
 
 #: Good calls of an operation: at least so many, and so many for each other call.
 GOOD, GOOD_PER_OTHER = 20, 0.5
-#: A hundred slow hashes are some calls' worth.
-_PATIENCE_S = 120
+#: A hundred slow hashes are some calls' worth; a stream without news is left.
+_PATIENCE_S, _SILENCE_S = 120, 5
+_STREAM = ("GET", "/api/v1/events/stream")
 #: Calls that a strategy draws, beside those at the borders of each value.
 FREE, WRONG = 4, 4
 #: What a `free` call may end in; of a `good` one the caller sees to it.
@@ -77,7 +78,10 @@ class Caller:
         headers = {} if _brings_its_own(case) else self._headers
         for name, value in headers.items():
             case.headers[name] = value
-        answer = Response.from_any(case.call(session=self._session, headers=headers, timeout=_PATIENCE_S))
+        if key == _STREAM and kind != "wrong":
+            headers = {**headers, "Last-Event-ID": "0"}
+        options = {"session": self._session, "timeout": _SILENCE_S if key == _STREAM else _PATIENCE_S}
+        answer = Response.from_any(case.call(headers=headers, **options))
         is_good = 200 <= answer.status_code < 300
         self.calls[key] += 1
         self.good[key] += is_good
@@ -90,7 +94,7 @@ class Caller:
         try:
             case.validate_response(
                 answer, excluded_checks=left_out, headers=headers, recorder=recorder,
-                transport_kwargs={"session": self._session, "timeout": _PATIENCE_S},
+                transport_kwargs=options,
             )  # fmt: skip
         except (Exception, BaseExceptionGroup) as error:  # noqa: BLE001 - each is told in the end
             said = [str(one) for one in getattr(error, "exceptions", [error])]
@@ -109,7 +113,7 @@ class Caller:
         for mode, kind in ((GenerationMode.NEGATIVE, "wrong"), (GenerationMode.POSITIVE, "free")):
             for case in _at_borders(operation, mode):
                 # What is refused uses nothing up.
-                seeds = mended if kind == "wrong" else {"path": self._rig.seed(*key).get("path", {})}
+                seeds = mended if kind == "wrong" else self._kept(key)
                 self._sow(case, seeds, places=_right_places(case))
                 self.call(key, case, kind=kind)
                 others += 1
@@ -119,6 +123,11 @@ class Caller:
         others += self._draw(key, operation, GenerationMode.POSITIVE, count=FREE, kind="free")
         count = max(GOOD, math.ceil(GOOD_PER_OTHER * others))
         self._draw(key, operation, GenerationMode.POSITIVE, count=count, kind="good")
+
+    def _kept(self, key):
+        """What `free` calls have of the seeds: the thing that they are about; of the stream, that it has news."""
+        seeds = self._rig.seed(*key)
+        return seeds if key == _STREAM else {"path": seeds.get("path", {})}
 
     def _draw(self, key, operation, mode, *, count, kind, seeds=None):
         before = self.calls[key]
@@ -134,6 +143,8 @@ class Caller:
                 self._cultivate(case, self._rig.seed(*key))
             elif kind == "wrong":
                 self._sow(case, seeds, places=_right_places(case))
+            elif key == _STREAM:
+                self._sow(case, self._kept(key), places=PLACES)
             self.call(key, case, kind=kind)
 
         calls()

@@ -63,6 +63,7 @@ class SeededRig(LoopRig):
             "digest": digest,
             "Idempotency-Key": lambda: secrets.token_hex(8),
             "If-Match": lambda: "*",
+            "Last-Event-ID": lambda: None,
             "Range": lambda: None,
             "Authorization": lambda: None,
         }
@@ -158,7 +159,7 @@ class SeededRig(LoopRig):
                 "path": {"name": self.blob.digest[7:]},
                 "headers": {"Authorization": write_pass(self.reader, self.blob.digest, seq=1), "Range": "bytes=0-99"},
             },
-            ("GET", "/events/stream"): lambda: {"query": {}, "headers": {"Last-Event-ID": "0"}},
+            ("GET", "/events/stream"): lambda: {"query": {}},
         }.get((method, path.removeprefix("/api/v1")))
         return made() if made else self._by_names(path)
 
