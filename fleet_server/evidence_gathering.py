@@ -27,7 +27,7 @@ from edgeops.rollout.health.belonging import Belonging, Seen, of_asked, of_contr
 from edgeops.rollout.health.device import DeviceHealth, with_baseline, with_crash, with_memory, with_window
 from edgeops.rollout.health.sums import plus
 from edgeops.rollout.health.wave import replaced, with_device
-from edgeops.rollout.installation import InstallationState
+from edgeops.rollout.installation import InstallationState, is_over
 from edgeops.rollout.waves import control_positions
 from fleet_server.artifacts import Artifacts
 from fleet_server.db import events, evidence, rollouts, telemetry
@@ -205,7 +205,7 @@ class _Batch:
             return self._add_control(window, part)
         wave = self._waves[part.rollout_id][part.wave]
         shows_wave = part.is_showing and part.wave == part.present and not wave.has_passed
-        if part.offered_at is None or not (part.state in _AT_WORK or shows_wave):
+        if part.offered_at is None or is_over(part.state) or not (part.state in _AT_WORK or shows_wave):
             return False
         old = self._shows.get(part.id) or part.shows
         if old is None:

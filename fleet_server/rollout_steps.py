@@ -36,7 +36,7 @@ from edgeops.rollout.installation import (
 from edgeops.rollout.policy import Policy
 from edgeops.rollout.rollout import RolloutCommand, RolloutEvent, RolloutState
 from fleet_server import shadowing
-from fleet_server.db import aliases, backups, devices, models, offers, rollouts, withdrawals
+from fleet_server.db import aliases, backups, devices, evidence, models, offers, rollouts, withdrawals
 from fleet_server.db.aliases import Alias
 from fleet_server.db.database import Connection
 from fleet_server.db.rollouts import Installation, Rollout, Wave
@@ -347,6 +347,8 @@ def take(
         heard=heard,
         now=now,
     )
+    if installing.is_over(state) and not installing.is_over(installation.state):
+        evidence.leave(connection, installation)
     match command:
         case InstallationCommand.NONE:
             pass

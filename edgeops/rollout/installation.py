@@ -233,6 +233,11 @@ def is_lost(state: InstallationState) -> bool:
     return bool(_COUNTERS[state] & {"failed", "regressed"})
 
 
+def is_over(state: InstallationState) -> bool:
+    """Whether it has ended without the model, so that nothing more counts of what the device shows."""
+    return is_final(state) and state not in HOLDING
+
+
 def is_final(state: InstallationState) -> bool:
     """Whether nothing more is expected of the device."""
     return state not in OPEN and state is not InstallationState.PENDING

@@ -51,7 +51,7 @@ def read_anchor(folder: Path) -> tuple[Anchor, int]:
         raise InputError(f"cannot read root.json and timestamp.json in {folder}: {error}") from error
     except msgspec.ValidationError as error:
         raise InputError(f"what {folder}/timestamp.json says of the audit trail is unreadable: {error}") from error
-    except (RepositoryError, ValueError, TypeError) as error:  # TypeError: the one file is no root
+    except RepositoryError as error:
         raise TrustError(f"{folder}/timestamp.json is not signed by the keys of its root.json: {error}") from error
     if anchor is None:
         raise InputError(f"{folder}/timestamp.json says nothing of the audit trail; it is from before it was anchored")

@@ -28,6 +28,7 @@ def test_a_model_that_installs_well_and_is_wrong_is_stopped_by_the_canary_withou
     scene.require_contained(rollout, wrong, states=["rolled-back"])
 
 
+@pytest.mark.long
 def test_a_model_that_answers_slowly_is_stopped_by_the_canary(scene):
     slow = scene.add_bad(Bad.SLOW)
     rollout = scene.ended(scene.roll_out(slow), "rolled-back")

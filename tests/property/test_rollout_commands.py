@@ -13,14 +13,16 @@ from pathlib import Path
 import msgspec
 import pytest
 from hypothesis import strategies as st
-from hypothesis.stateful import invariant, precondition, rule
+from hypothesis.stateful import initialize, invariant, precondition, rule
 from sqlalchemy import select
 
 from edgeops.errors import ConflictError, InputError
 from edgeops.protocol.messages import Presence, Reason, UpdateState
+from edgeops.rollout.evidence import Proof
 from edgeops.rollout.installation import IN_FLIGHT, InstallationState
 from edgeops.rollout.installation import OPEN as OPEN_OFFERS
 from edgeops.rollout.pins import Pin
+from edgeops.rollout.policy import Policy
 from edgeops.rollout.rollout import OPEN, RolloutState, waits_for
 from fleet_server import rollout_freeze, targets
 from fleet_server import rollout_orders as orders
@@ -94,11 +96,18 @@ class Commands(RolloutRules):
                 self.fleet.commit(installation.device_id, shown=False, installation=installation, run=False)
         self.fleet.run()
 
-    @rule(data=st.data(), times=st.integers(1, 2))
-    def commit(self, data, times) -> None:
+    @initialize(device=st.none() | DEVICES)
+    def somebody_is_pinned(self, device) -> None:
+        self.the_promises_hold()  # until now
+        if device is not None:
+            self.pin(device)
+
+    @rule(data=st.data(), times=st.integers(1, 2), shown=st.booleans())
+    def commit(self, data, times, shown) -> None:
+        """With a trial that went well; its windows come, or do not."""
         installation = self._an_offer(data)
         for _ in range(times):
-            self.fleet.commit(installation.device_id, installation=installation)
+            self.fleet.commit(installation.device_id, installation=installation, shown=shown)
 
     @rule(data=st.data(), end=ENDS)
     def end_otherwise(self, data, end) -> None:
@@ -232,10 +241,12 @@ class Commands(RolloutRules):
             policy = self.fleet.rollout(wave.rollout_id).policy
             asked = [one for one in installations if one.wave == wave.position and one.offered_at]
             counted = [one for one in asked if one.state not in {S.SUPERSEDED, S.RETRIED}]
-            proven = [one for one in counted if one.evidence.is_enough(policy)]
+            proven = [one for one in counted if _went_well(one.evidence, policy)]
             assert proven
             assert wave.bakes_since is not None
             assert len(proven) >= policy.min_success * len(counted)
+            shown = wave.verdict["evidence"]["sums"]["canary"]
+            assert shown["since"]["rows"] >= policy.health.min_rows, "installed, and not seen to be healthy"
 
     def _counters_are_what_they_count(self, waves, installations) -> None:
         for wave in waves:
@@ -304,6 +315,10 @@ class Commands(RolloutRules):
             one.data["installation"] == installation_id and one.data["state"] == UpdateState.SUPERSEDED
             for one in self.fleet.events(EventKind.REPORT_RECEIVED)
         )
+
+
+def _went_well(trial: Proof, policy: Policy) -> bool:
+    return trial.committed and trial.errors == 0 and trial.inferences >= policy.trial_inferences
 
 
 def _has_passed(wave: rollouts.Wave) -> bool:

@@ -222,20 +222,19 @@ class Fleet:
     def come(self, device_id: str) -> None:
         self._presence(device_id, Presence.ONLINE)
 
-    def go(self, device_id: str, *, run: bool = True) -> None:
-        self._presence(device_id, Presence.OFFLINE, run=run)
+    def go(self, device_id: str) -> None:
+        self._presence(device_id, Presence.OFFLINE)
 
     def remove(self, device_id: str) -> None:
         config = ServerConfig(self._folder)
         roster.remove(config, self.database, device_id, removed_by="me", now=self.now)
         self.run()
 
-    def _presence(self, device_id: str, presence: Presence, *, run: bool = True) -> None:
+    def _presence(self, device_id: str, presence: Presence) -> None:
         with self.database.write() as connection:
             counter = devices.get(connection, device_id).session_counter + (presence is Presence.ONLINE)
             devices.set_presence(connection, device_id, presence=presence, session_counter=counter, now=self.now)
-        if run:
-            self.run()
+        self.run()
 
     # -- time
 

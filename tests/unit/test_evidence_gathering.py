@@ -4,10 +4,12 @@ import pytest
 from sqlalchemy import event
 
 from edgeops.protocol.messages import Presence
+from edgeops.rollout.installation import InstallationEvent
 from fleet_server.db import devices
 from fleet_server.db.database import Database
+from fleet_server.rollout_steps import take
 from tests.unit.drift_rig import digest
-from tests.unit.evidence_rig import NEW, OLD, EvidenceRig, pairs
+from tests.unit.evidence_rig import NEW, OLD, EvidenceRig, newest, pairs
 
 
 @pytest.fixture
@@ -248,3 +250,20 @@ class _counted:  # noqa: N801 - reads as a function
     def __exit__(self, *_):
         for engine in self._engines:
             event.remove(engine, "before_cursor_execute", self._note)
+
+
+def test_who_showed_itself_and_ended_without_the_model_does_not_stand_for_one_that_was_not_heard(rig):
+    rollout = rig.roll_out(waves=("100%",))
+    rig.wait(10)
+    for device_id in rig.ids[:2]:
+        rig.window(device_id, NEW, 200, paired=pairs(200))
+    rig.gather()
+    with rig.database.write() as connection:
+        one = newest(connection, rig.ids[0])
+        take(connection, one, InstallationEvent.DOUBT, now=rig.now)
+    rig.window(rig.ids[0], NEW, 200, paired=pairs(200))
+    rig.gather()
+    for device_id in rig.ids[1:]:
+        rig.commit(device_id)
+    canary = rig.wave(rollout).canary
+    assert (canary.devices, canary.heard, canary.since.rows) == (1, 1, 400)
