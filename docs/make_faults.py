@@ -7,7 +7,7 @@ from pathlib import Path
 PROJECT = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(PROJECT))
 
-from edgeops.protocol.messages import Reason, UpdateState  # noqa: E402 - run as a script, the tests are beside us
+from edgeops.protocol.messages import Reason  # noqa: E402 - run as a script, the tests are beside us
 from tests.faults.table import CELLS, SLICE, Cell, End, Mishap, Story  # noqa: E402
 
 PAGE = Path(__file__).with_name("faults.md")
@@ -18,7 +18,8 @@ Each state of the update machine is struck by each mishap, before and after each
 `saved-<state>` is right after the state was persisted, `did-<command>` right after a command was carried out and before
 anything says so. The real agent is struck, in a process of its own, with a real broker and an incumbent that answers
 {rate} rows a second; a process that died is started again, until everything has settled. The borders come from the
-machine's transition table, so that no state can be forgotten. This page is made from the table of the tests by
+machine's transition table, so that no state can be forgotten; of an update that waits for its maintenance window or its
+owner they are what is persisted then. This page is made from the table of the tests by
 `make docs`.
 
 Asserted in each of the {cells} cells: the model that answers in the end, the final report of each installation at the
@@ -61,6 +62,9 @@ _STORIES = {
     Story.UNSERVED: "a model that reads a column which the source does not have is desired",
     Story.OVERTAKEN: "a good model is desired, and another one before its blocks are here",
     Story.NOTHING: "nothing is desired any more",
+    Story.HELD: "a good model is desired of a device that its owner holds, and releases once it is seen to wait",
+    Story.EARLY: "a good model is desired before its maintenance window, and at any time once it is seen to wait",
+    Story.CAUGHT: "a good model is desired; the agent dies while it probes and is held before it starts; then released",
 }
 
 
@@ -81,18 +85,16 @@ def page() -> str:
 def _stories() -> Iterator[str]:
     for story in Story:
         cells = [cell for cell in CELLS if cell.story is story]
-        states = ", ".join(dict.fromkeys(f"`{cell.state}`" for cell in cells))
+        states = ", ".join(dict.fromkeys(f"`{cell.place}`" for cell in cells))
         plain = next(cell.end for cell in cells if cell.mishap is Mishap.KILL)
         yield f"| {_STORIES[story]} | {states} | {_words(plain)} |"
 
 
 def _rows() -> Iterator[str]:
-    by_place = {(cell.state, cell.point, cell.mishap): cell for cell in CELLS}
-    for state in UpdateState:
-        points = dict.fromkeys(cell.point for cell in CELLS if cell.state is state)
-        for point in points:
-            ends = [_end(by_place.get((state, point, mishap))) for mishap in Mishap]
-            yield f"| `{state}` | `{point}` | {' | '.join(ends)} |"
+    by_place = {(cell.place, cell.border, cell.mishap): cell for cell in CELLS}
+    for place, border in dict.fromkeys((cell.place, cell.border) for cell in CELLS):
+        ends = [_end(by_place.get((place, border, mishap))) for mishap in Mishap]
+        yield f"| `{place}` | `{border}` | {' | '.join(ends)} |"
 
 
 def _end(cell: Cell | None) -> str:

@@ -373,8 +373,9 @@ MAX_GROUP_DEVICES = 10_000
 MAX_GROUPS = 1_000
 #: A rollout over fewer devices holds none back as control.
 CONTROL_FROM_DEVICES = 10
-#: A fleet in a file (`edgeops apply`).
+#: A fleet in a file (`edgeops apply`), and how deep tables and lists go in it.
 MAX_FLEET_FILE_BYTES = 1024 * 1024
+MAX_FLEET_FILE_DEPTH = 32
 #: What the policy of a rollout may ask: spans, inferences of a trial, devices in a wave, retries of one device.
 MAX_POLICY_SPAN = timedelta(days=90)
 MAX_TRIAL_INFERENCES = 1_000_000
@@ -405,6 +406,8 @@ HEALTH_CRASHES = 100
 BAKE_WINDOWS = 20
 SHORT_WINDOW = timedelta(seconds=1)
 LONGEST_BAKE_WINDOW = timedelta(minutes=1)
+#: A device that hears nothing more goes on showing itself for so long at least.
+SHORTEST_SHADOWING = timedelta(minutes=10)
 #: Memory of a model that rises by less is not looked at.
 HEALTH_MEMORY_RISE_BYTES = 4 * 1024 * 1024
 #: What a shadow answers of the inputs, and of one core may take.

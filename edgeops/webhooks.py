@@ -21,6 +21,9 @@ from edgeops.errors import InputError
 
 _Address = ipaddress.IPv4Address | ipaddress.IPv6Address
 _PORTS = {"http": 80, "https": 443}
+#: RFC 3879: nobody shall use it, and Python takes it for public.
+_SITE_LOCAL = ipaddress.ip_network("fec0::/10")
+_NAT64 = ipaddress.ip_network("64:ff9b::/96")
 
 
 def parse_allowed(text: str) -> tuple[str, ...]:
@@ -50,6 +53,12 @@ def check_url(url: str, allowed: Collection[str]) -> tuple[str, str, int]:
     return parts.scheme, host, port or _PORTS[parts.scheme]
 
 
+def place_of(url: str) -> str:
+    """Scheme, host and port of a receiver, for everybody to read: the rest may be a secret of its own."""
+    parts = urlsplit(url)
+    return f"{parts.scheme}://{parts.netloc}"
+
+
 def objection(scheme: str, address: str, allowed: Collection[str]) -> str | None:
     """Why a listed host must not be reached at this address, which it resolved to just now; None = it may.
 
@@ -58,7 +67,7 @@ def objection(scheme: str, address: str, allowed: Collection[str]) -> str | None
     found = _plain(ipaddress.ip_address(address))
     if any(found in network for network in _networks(allowed)):
         return None
-    if not found.is_global or found.is_multicast:
+    if not found.is_global or found.is_multicast or found.is_reserved or found in _SITE_LOCAL:
         return f"{found} is not a public address, and not on the list as an address or network"
     if scheme != "https":
         return f"{found} is reached over https only, unless the list names it as an address or network"
@@ -116,6 +125,9 @@ def _networks(allowed: Collection[str]) -> list[ipaddress.IPv4Network | ipaddres
 
 
 def _plain(address: _Address) -> _Address:
-    """IPv4 in the clothes of IPv6 is IPv4."""
-    mapped = address.ipv4_mapped if isinstance(address, ipaddress.IPv6Address) else None
-    return mapped or address
+    """IPv4 in the clothes of IPv6 is IPv4: mapped, 6to4 (RFC 3056), NAT64 (RFC 6052)."""
+    if not isinstance(address, ipaddress.IPv6Address):
+        return address
+    if address in _NAT64:
+        return ipaddress.IPv4Address(int(address) & 0xFFFF_FFFF)
+    return address.ipv4_mapped or address.sixtofour or address

@@ -56,6 +56,8 @@ from fleet_server.api import (
 from fleet_server.api.bodies import FORM_OVERHEAD_BYTES, BodyLimit
 from fleet_server.api.feed import EventFeed
 from fleet_server.api.pace import Pace
+from fleet_server.api.parameters import KNOWN_ALONE
+from fleet_server.api.promises import EVERYWHERE
 from fleet_server.api.server import Server
 from fleet_server.artifacts import Artifacts
 from fleet_server.blobs import Blobs
@@ -143,9 +145,9 @@ def create_app(config: ServerConfig, *, now: Callable[[], datetime] = _utc_now) 
         Pace(config.range_rate, config.device_rate),
     )
     for noun in _NOUNS:
-        app.include_router(noun.router, prefix=PREFIX, responses=problems.RESPONSES)
-    app.include_router(tuf.router, responses=problems.RESPONSES)
-    app.include_router(ranges.router, responses=problems.RESPONSES)
+        app.include_router(noun.router, prefix=PREFIX, dependencies=[KNOWN_ALONE], responses=EVERYWHERE)
+    for noun in (tuf, ranges):
+        app.include_router(noun.router, dependencies=[KNOWN_ALONE], responses=EVERYWHERE)
     app.add_middleware(
         BodyLimit,
         larger={

@@ -10,9 +10,11 @@ import logging
 import random
 import socket
 import ssl
+import threading
 import time
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from dataclasses import replace
 from datetime import datetime
 from itertools import chain
@@ -152,6 +154,10 @@ def post(url: str, body: bytes, headers: dict[str, str], *, allowed: tuple[str, 
     scheme, host, port = check_url(url, allowed)
     parts = urlsplit(url)
     connection = _Connection(scheme, host, port, allowed)
+    # A socket's timeout begins anew with each byte that drips.
+    deadline = threading.Timer(limits.WEBHOOK_TIMEOUT.total_seconds(), connection.cut)
+    deadline.daemon = True
+    deadline.start()
     try:
         path = (parts.path or "/") + (f"?{parts.query}" if parts.query else "")
         connection.request("POST", path, body, {"Content-Type": "application/json", **headers})
@@ -159,6 +165,7 @@ def post(url: str, body: bytes, headers: dict[str, str], *, allowed: tuple[str, 
         answer.read(_READ_BYTES)
         return answer.status
     finally:
+        deadline.cancel()
         connection.close()
 
 
@@ -169,6 +176,8 @@ class _Connection(http.client.HTTPConnection):
         super().__init__(host, port, timeout=limits.WEBHOOK_TIMEOUT.total_seconds())
         self._scheme = scheme
         self._allowed = allowed
+        #: A second name of the TCP connection: the first one is TLS's own from the handshake on.
+        self._line: socket.socket | None = None
 
     def connect(self) -> None:
         """Resolve, check and connect in one go.
@@ -181,5 +190,20 @@ class _Connection(http.client.HTTPConnection):
         if reason is not None:
             raise InputError(f"{self.host}: {reason}")
         self.sock = socket.create_connection((str(address), self.port), self.timeout)
+        self._line = self.sock.dup()
         if self._scheme == "https":
             self.sock = ssl.create_default_context().wrap_socket(self.sock, server_hostname=self.host)
+
+    def cut(self) -> None:
+        """End what another thread waits for; closing is its own affair."""
+        line = self._line
+        if line is not None:
+            with suppress(OSError):
+                line.shutdown(socket.SHUT_RDWR)
+
+    def close(self) -> None:
+        """Both names."""
+        super().close()
+        line, self._line = self._line, None
+        if line is not None:
+            line.close()

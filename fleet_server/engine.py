@@ -111,7 +111,8 @@ class Engine:
     def run_once(self, now: datetime) -> int:
         """Take in the next events, take back what is to be taken back, keep deadlines; how much was done of both."""
         count = self._take_events(now) + self._take_back(now)
-        if self._next_tick is None or now >= self._next_tick:
+        # The machine's clock may have been put back.
+        if self._next_tick is None or not self._next_tick - _TICK <= now < self._next_tick:
             self._next_tick = now + _TICK
             self._keep_time(now)
         return count

@@ -4,12 +4,16 @@ It reads the windows of all devices in the order of arrival, behind a cursor tha
 changes with them in one transaction: so each window counts exactly once, whatever dies. A batch of windows takes a
 number of statements that does not depend on the size of the fleet. Which window belongs where and what is added up is
 decided in `edgeops.rollout.health`; nothing is judged here.
+
+Starts of agents that nobody asked for are noted with windows, and without one too: an agent that its model takes down
+at once closes none.
 """
 
 import logging
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from datetime import UTC, datetime, timedelta
+from itertools import chain
 
 import msgspec
 
@@ -23,11 +27,12 @@ from edgeops.rollout.health.belonging import Belonging, Seen, of_asked, of_contr
 from edgeops.rollout.health.device import DeviceHealth, with_baseline, with_crash, with_memory, with_window
 from edgeops.rollout.health.sums import plus
 from edgeops.rollout.health.wave import replaced, with_device
-from edgeops.rollout.installation import InstallationState
+from edgeops.rollout.installation import InstallationState, is_over
 from edgeops.rollout.waves import control_positions
 from fleet_server.artifacts import Artifacts
-from fleet_server.db import evidence, rollouts, telemetry
+from fleet_server.db import events, evidence, rollouts, telemetry
 from fleet_server.db.database import Connection, Database
+from fleet_server.db.events import EventKind
 from fleet_server.db.evidence import ArrivalKey, Part, Shows, WaveShows
 from fleet_server.db.rollouts import Wave
 from fleet_server.db.telemetry import Window
@@ -50,6 +55,8 @@ class EvidenceGatherer:
         self._database = database
         self._artifacts = artifacts
         self._agreements: dict[tuple[str, str], int | None] = {}
+        #: The last event that was looked at for starts. A difference of numbers is noted, so looking again is harmless.
+        self._heard = 0
 
     def run_once(self, now: datetime) -> int:
         """Count every window that arrived; how many there were."""
@@ -59,7 +66,23 @@ class EvidenceGatherer:
             windows += taken
             if taken < _BATCH:
                 break
+        while self._take_starts():
+            pass
         return windows
+
+    def _take_starts(self) -> bool:
+        """Note starts of agents that no window told of; whether there may be more."""
+        with self._database.read() as connection:
+            news = events.after(connection, self._heard, (EventKind.DEVICE_STATUS,), limit=_BATCH)
+            if not news:
+                return False
+            devices = {one.subject for one in news}
+            is_new = any(_has_started(part) for part in evidence.parts_on(connection, devices))
+        if is_new:
+            with self._database.write() as connection, self._database.read_telemetry() as past:
+                _Batch(connection, past, (), _BEFORE_ALL, self, devices=devices).count_starts()
+        self._heard = news[-1].id
+        return len(news) == _BATCH
 
     def _take_batch(self) -> int:
         with self._database.read() as connection:
@@ -131,14 +154,18 @@ class _Batch:
         windows: Sequence[Window],
         after: ArrivalKey,
         gatherer: EvidenceGatherer,
+        *,
+        devices: Collection[str] | None = None,
     ) -> None:
+        """`devices`: whose parts; None = those that the windows are of."""
         self._connection = connection
         self._past = past
         self._windows = windows
         self._after = after
         self._gatherer = gatherer
         self._parts: dict[tuple[str, str], dict[str, list[Part]]] = defaultdict(lambda: defaultdict(list))
-        parts = evidence.parts_on(connection, {window.device_id for window in windows})
+        of = {window.device_id for window in windows} if devices is None else devices
+        parts = evidence.parts_on(connection, of)
         for part in reversed(parts):
             # Of several attempts the newest is looked at first.
             self._parts[part.device_id, part.deployment][part.rollout_id].append(part)
@@ -153,6 +180,22 @@ class _Batch:
         for window in self._windows:
             for attempts in self._parts[window.device_id, window.deployment].values():
                 any(self._add(window, part) for part in attempts)
+        self._keep()
+
+    def count_starts(self) -> None:
+        """Add the starts of agents that run the new model, and store the sums."""
+        for rollouts_on in self._parts.values():
+            for part in chain.from_iterable(rollouts_on.values()):
+                if part.shows is not None and _has_started(part):
+                    health = _with_device_news(part.shows.health, part, part.shows)
+                    new = msgspec.structs.replace(part.shows, health=health, session=part.session)
+                    shows_wave = part.is_showing and part.wave == part.present
+                    if shows_wave and not self._waves[part.rollout_id][part.wave].has_passed:
+                        new = self._in_wave(part, part.shows, new)
+                    self._shows[part.id] = new
+        self._keep()
+
+    def _keep(self) -> None:
         evidence.keep(self._connection, self._shows)
         evidence.keep_waves(self._connection, [(*place, what) for place, what in self._wave_shows.items()])
 
@@ -162,7 +205,7 @@ class _Batch:
             return self._add_control(window, part)
         wave = self._waves[part.rollout_id][part.wave]
         shows_wave = part.is_showing and part.wave == part.present and not wave.has_passed
-        if part.offered_at is None or not (part.state in _AT_WORK or shows_wave):
+        if part.offered_at is None or is_over(part.state) or not (part.state in _AT_WORK or shows_wave):
             return False
         old = self._shows.get(part.id) or part.shows
         if old is None:
@@ -257,6 +300,12 @@ class _Batch:
     def _of_wave(self, place: tuple[str, int]) -> WaveShows:
         rollout_id, position = place
         return self._wave_shows.get(place) or evidence.wave_shows_of(self._waves[rollout_id][position].health)
+
+
+def _has_started(part: Part) -> bool:
+    """Whether its agent started again since it took the model; in the trial the device itself counts that."""
+    committed = part.state is InstallationState.COMMITTED
+    return committed and part.shows is not None and 0 < part.shows.session < part.session
 
 
 def _with_device_news(health: DeviceHealth, part: Part, shows: Shows) -> DeviceHealth:

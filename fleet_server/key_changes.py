@@ -39,7 +39,11 @@ def next_key(
         return repository.prepare_key(role), None
     if role is KeyRole.AUTO and model is not None:
         return repository.prepare_key(role_of(model)), None
-    raise InputError(f"the server makes no {role} key; people do: edgeops key make {role} DIR")
+    if role is KeyRole.AUTO:
+        lacks = "a key for a delegation is one model's; name it"
+        raise InputError(lacks, fields=[("#/model", lacks)])
+    detail = f"the server makes no {role} key; people do: edgeops key make {role} DIR"
+    raise InputError(detail, fields=[("#/role", detail)])
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,8 +73,8 @@ def submit(config: ServerConfig, database: Database, data: bytes, *, submitted_b
         said = describe(replace(change, base=repository.base()))
         listed = set(repository.listed())
         published = repository.submit(change, now)
-    except TrustError as error:
-        raise InputError(str(error)) from error
+    except (InputError, TrustError) as error:
+        raise InputError(str(error), fields=[("#", str(error))]) from error
     if published:
         subject = f"root {change.root.signed.version}" if change.root is not None else "targets"
         with database.write() as connection:

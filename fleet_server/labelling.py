@@ -90,7 +90,7 @@ def take_feedback(
             )
         reason = check(label, of.classes)
         if reason is not None:
-            raise InputError(reason)
+            raise InputError(reason, fields=[("#/label", reason)])
         one = Given(sample.id, label)
         labels.add(connection, [_new(sample, model, one, LabelSource.FEEDBACK, device_id)], now)
         return labels.page(connection, model, limit=1)[0]

@@ -12,7 +12,7 @@ import msgspec
 from edgeops import limits
 from edgeops.digest import write_atomically
 from edgeops.errors import ConflictError, NotFoundError
-from edgeops.webhooks import check_url, key_of, parse_allowed, public_text
+from edgeops.webhooks import check_url, key_of, parse_allowed, place_of, public_text
 from fleet_server.config import ServerConfig
 from fleet_server.db import audit, events, webhooks
 from fleet_server.db.database import Connection, Database
@@ -68,7 +68,7 @@ def add(
             id=new_id("webhook", now), url=url, kinds=kinds, created_by=added_by, created_at=now, cursor=cursor
         )
         webhooks.add(connection, webhook)
-        audit.append(connection, added_by, "webhook.added", webhook.id, {"url": url, "kinds": kinds}, now)
+        audit.append(connection, added_by, "webhook.added", webhook.id, {"to": place_of(url), "kinds": kinds}, now)
     return webhook
 
 
@@ -93,7 +93,7 @@ def remove(database: Database, webhook_id: str, *, removed_by: str, now: datetim
     with database.write() as connection:
         url = known(connection, webhook_id).url
         webhooks.remove(connection, webhook_id)
-        audit.append(connection, removed_by, "webhook.removed", webhook_id, {"url": url}, now)
+        audit.append(connection, removed_by, "webhook.removed", webhook_id, {"to": place_of(url)}, now)
 
 
 def test(database: Database, webhook_id: str, *, asked_by: str, now: datetime) -> Delivery:

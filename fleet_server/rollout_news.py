@@ -23,6 +23,7 @@ from fleet_server.db.devices import Device
 from fleet_server.db.events import Event, EventKind
 from fleet_server.db.rollouts import Installation, Rollout
 from fleet_server.reconciliation import reconcile
+from fleet_server.rollout_freeze import frozen
 from fleet_server.rollout_joiners import join_live
 from fleet_server.rollout_steps import (
     advance,
@@ -60,7 +61,7 @@ _UNDER_WAY = frozenset(
 #: A wave that passed is still looked at.
 _WATCHED = frozenset({RolloutState.RUNNING, RolloutState.PAUSED, RolloutState.LIVE})
 #: Ended by a newer rollout that has all their devices, though none of them waits.
-_YIELDING = frozenset({RolloutState.LIVE})
+_YIELDING = frozenset({RolloutState.RUNNING, RolloutState.PAUSED, RolloutState.LIVE})
 
 _log = logging.getLogger(__name__)
 
@@ -137,6 +138,11 @@ def keep_installation(connection: Connection, installation: Installation, now: d
         return
     if installation.withdrawal is not None:
         withdraw(connection, installation, now)
+    elif installation.state is InstallationState.PENDING and _is_kept_waiting(connection, rollout, installation, now):
+        clock = service_time(connection, now)
+        until = clock + rollout.policy.offer_timeout
+        offers.put_off(connection, installation, Deadlines(clock, until, until))
+        return
     elif _was_missed(connection, installation):
         words = "it was not online since it was asked; it is asked when it comes"
         take(connection, installation, InstallationEvent.MISS, detail=words, now=now)
@@ -147,6 +153,14 @@ def keep_installation(connection: Connection, installation: Installation, now: d
         words = _overdue_words(installation, rollout)
         take(connection, installation, InstallationEvent.TIME_OUT, detail=words, now=now)
     _settle(connection, rollout, installation, now)
+
+
+def _is_kept_waiting(connection: Connection, rollout: Rollout, installation: Installation, now: datetime) -> bool:
+    """Whether a device that is to be asked again waits for the server and not the server for it."""
+    if rollout.state not in rolling.ASKING or frozen(connection):
+        return True
+    clock = service_time(connection, now)
+    return bool(offers.next_devices(connection, rollout, clock=clock, now=now, limit=1, only=installation.id))
 
 
 def _was_missed(connection: Connection, installation: Installation) -> bool:
@@ -175,16 +189,17 @@ def _settle(connection: Connection, rollout: Rollout, before: Installation, now:
     installation = rollouts.get_installation(connection, before.id)
     assert installation is not None
     may_be_asked = rollout.state in rolling.ASKING and before.withdrawal is None
-    if may_be_asked and installing.is_asked_again(
+    again = may_be_asked and installing.is_asked_again(
         installation.state, _reason(installation), attempt=installation.attempt, policy=rollout.policy
-    ):
+    )
+    if again:
         ask_again(connection, rollout, installation, now)
     late = rollout.state in rolling.PASSED or installation.wave < rollout.wave
     if installation.state is InstallationState.COMMITTED and late and installation.deadline_at is None:
         clock = service_time(connection, now)
         given_up_at = clock + rollout.policy.bake + rollout.policy.evidence_timeout
         offers.put_off(connection, installation, Deadlines(clock, given_up_at, clock + rollout.policy.bake))
-    if rollout.state is RolloutState.LIVE:
+    if rollout.state is RolloutState.LIVE and not again and installing.is_lost(installation.state):
         judge_lost(connection, rollout, installation.wave, now)
     judge(connection, rollout, now)
 
@@ -342,6 +357,8 @@ def _device_came(connection: Connection, device_id: str, now: datetime) -> None:
 
 def _model_withdrawn(connection: Connection, now: datetime) -> None:
     for rollout in rollouts.without_model(connection):
+        if not rolling.allows(rollout.state, RolloutEvent.MODEL_WITHDRAWN):
+            continue  # it is being taken back already
         reason = f"{rollout.model}@{rollout.version} {rollout.variant} was withdrawn"
         advance(connection, rollout, RolloutEvent.MODEL_WITHDRAWN, reason=reason, now=now)
 

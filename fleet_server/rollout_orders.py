@@ -10,8 +10,9 @@ from datetime import datetime
 
 from edgeops.errors import ConflictError, InputError, NotFoundError
 from edgeops.limits import MAX_DETAIL_LENGTH
+from edgeops.protocol.messages import Intent
 from edgeops.rollout import rollout as rolling
-from edgeops.rollout.rollout import RolloutEvent
+from edgeops.rollout.rollout import RolloutEvent, RolloutState
 from fleet_server.db import audit, offers, rollouts
 from fleet_server.db.database import Connection, Database
 from fleet_server.db.rollouts import Rollout
@@ -117,7 +118,8 @@ def advance_rollout(database: Database, rollout_id: str, by: By) -> None:
         ConflictError: no wave of it waits, or four eyes are demanded and these are the two that began it.
     """
     if not by.remark.strip():
-        raise InputError("an override needs a remark: say why this wave may pass without proof")
+        detail = "an override needs a remark: say why this wave may pass without proof"
+        raise InputError(detail, fields=[("#/remark", detail)])
     with database.write() as connection:
         rollout = _known(connection, rollout_id)
         waves = rollouts.wave_count(connection, rollout.id)
@@ -152,11 +154,13 @@ def undo_rollout(
 ) -> str:
     """Bring what an earlier rollout brought to the devices of this one, as a new rollout, and return its id.
 
-    `to` names the earlier one; None = the last that finished before.
+    `to` names the earlier one; None = the last that finished before. What is undone is known to be wrong, so the model
+    that replaces it is expected to answer differently (intent `heal`).
 
     Raises:
         NotFoundError: no such rollout.
-        ConflictError: there is none to go back to, it is of another deployment, or its model may not run any more.
+        ConflictError: there is none to go back to, it is of another deployment, it was not proven, or its model may not
+            run any more.
     """
     with database.write() as connection:
         rollout = _known(connection, rollout_id)
@@ -166,7 +170,13 @@ def undo_rollout(
                 f"rollout {target.id} brought {target.model}@{target.version} to deployment {target.deployment}; name"
                 f" an earlier one: edgeops rollout history {rollout.deployment}"
             )
-        order = _order_of(target, by, of=rollout, waves=waves, devices=_left(connection, rollout), undoes=rollout.id)
+        if not _was_proven(connection, target):
+            raise ConflictError(
+                f"rollout {target.id} is {target.state}: {target.reason or 'its waves have not passed'}; what was not"
+                " proven is nothing to go back to, begin it anew: edgeops rollout create"
+            )
+        devices = _left(connection, rollout)
+        order = _order_of(target, by, of=rollout, waves=waves, devices=devices, undoes=rollout.id, intent=Intent.HEAL)
         begun = begin_rollout(connection, order, by.now)
         _note(connection, "rollout.undone", rollout, by, to=target.id, rollout=begun)
         return begun
@@ -184,9 +194,14 @@ def retry_rollout(database: Database, rollout_id: str, by: By) -> str:
         bad = offers.ended_badly(connection, rollout.id, limit=_RETRIED_AT_ONCE)
         if rolling.allows(rollout.state, RolloutEvent.RETRY):
             _require_some(bad, rollout)
+            passed = rollouts.get_wave(connection, rollout.id, rollout.wave).has_passed
+            if passed and rollout.state is RolloutState.PAUSED:
+                # No wave of it waits; as a running one it would be judged by all that it ever lost.
+                rollout = advance(connection, rollout, RolloutEvent.RESUME_LIVE, now=by.now)
             for one in bad:
                 ask_again(connection, rollout, one, by.now)
-            rollouts.bake_anew(connection, rollout)
+            if not passed:
+                rollouts.bake_anew(connection, rollout)
             advance(connection, rollout, RolloutEvent.RETRY, now=by.now)
             _note(connection, "rollout.retried", rollout, by, devices=len(bad))
             return rollout.id
@@ -242,12 +257,20 @@ def _earlier(connection: Connection, rollout: Rollout) -> Rollout:
     last = rollout.id
     while some := rollouts.page(connection, after=last, deployment=rollout.deployment, limit=50):
         last = some[-1].id
-        found = next((one for one in some if one.state in rolling.PASSED and one.digest != rollout.digest), None)
+        found = next((one for one in some if one.digest != rollout.digest and _was_proven(connection, one)), None)
         if found is not None:
             return found
     raise ConflictError(
         f"no rollout before {rollout.id} finished on deployment {rollout.deployment}; there is nothing to go back to"
     )
+
+
+def _was_proven(connection: Connection, rollout: Rollout) -> bool:
+    """All its waves passed; one that was live and then paused, or ended for a newer one, is no worse for that."""
+    if rollout.state not in {RolloutState.PAUSED, RolloutState.ABORTED}:
+        return rollout.state in rolling.PASSED
+    last = rollouts.wave_count(connection, rollout.id) - 1
+    return rollouts.get_wave(connection, rollout.id, last).has_passed
 
 
 def _left(connection: Connection, rollout: Rollout) -> tuple[str, ...]:
@@ -266,6 +289,7 @@ def _order_of(
     waves: Sequence[str],
     devices: Sequence[str],
     undoes: str | None = None,
+    intent: Intent | None = None,
 ) -> Order:
     """The same artifact to devices of `of`, under the same policy."""
     return Order(
@@ -275,7 +299,7 @@ def _order_of(
         deployment=artifact_of.deployment,
         selector=of.selector,
         waves=waves,
-        intent=artifact_of.intent,
+        intent=intent or artifact_of.intent,
         created_by=by.name,
         policy=of.policy,
         only=frozenset(devices),

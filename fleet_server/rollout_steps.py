@@ -36,7 +36,7 @@ from edgeops.rollout.installation import (
 from edgeops.rollout.policy import Policy
 from edgeops.rollout.rollout import RolloutCommand, RolloutEvent, RolloutState
 from fleet_server import shadowing
-from fleet_server.db import aliases, backups, devices, models, offers, rollouts, withdrawals
+from fleet_server.db import aliases, backups, devices, evidence, models, offers, rollouts, withdrawals
 from fleet_server.db.aliases import Alias
 from fleet_server.db.database import Connection
 from fleet_server.db.rollouts import Installation, Rollout, Wave
@@ -156,8 +156,8 @@ def end_deserted(connection: Connection, rollout_ids: Iterable[str], *, reason: 
         rollout = rollouts.get(connection, rollout_id)
         if rollout and rollout.state in ending and not rollouts.has_unfinished(connection, rollout_id):
             wave = rollouts.get_wave(connection, rollout_id, rollout.wave)
-            if wave.committed and wave.bakes_since is not None:
-                continue  # its devices have the model and bake; the verdict on them is still to come
+            if wave.committed:
+                continue  # its devices have the model; the verdict on them is still to come
             advance(connection, rollout, RolloutEvent.SUPERSEDED, reason=reason, now=now)
 
 
@@ -166,7 +166,7 @@ def judge(connection: Connection, rollout: Rollout, now: datetime) -> None:
     if rollout.state not in _JUDGED:
         return
     wave = rollouts.get_wave(connection, rollout.id, rollout.wave)
-    if wave.started_at is None:
+    if wave.started_at is None or wave.has_passed:
         return
     clock = service_time(connection, now)
     evidence = _evidence(connection, rollout, wave, clock)
@@ -211,16 +211,23 @@ def _act(
         event = rolling.failing(rollout.state, roll_back=rollout.policy.roll_back_on_failure, holders=holders)
     if event is None or not rolling.allows(rollout.state, event):
         return
-    words = {"verdict": type(verdict).__name__.lower(), "reason": verdict.reason, "evidence": dict(numbers)}
-    rollouts.judge_wave(connection, rollout, verdict=words, now=now)
+    if rollout.state is not RolloutState.LIVE:
+        # What a live one loses takes nothing from the proof by which its waves passed.
+        words = {"verdict": type(verdict).__name__.lower(), "reason": verdict.reason, "evidence": dict(numbers)}
+        rollouts.judge_wave(connection, rollout, verdict=words, now=now)
     if isinstance(verdict, Pass):
         rollouts.pass_wave(connection, rollout, now)
     reason = "" if event is RolloutEvent.WAVE_PASSED else verdict.reason
     advance(connection, rollout, event, reason=reason, now=now)
+    if event is RolloutEvent.WAVE_PASSED:
+        deserted = "no device is left to ask: the others were removed or taken over"
+        end_deserted(connection, [rollout.id], reason=deserted, now=now)
 
 
 def judge_lost(connection: Connection, rollout: Rollout, position: int, now: datetime) -> None:
     """A wave that passed, or a live rollout, has lost devices since: too many of them fail it."""
+    if rollout.state is RolloutState.PAUSED and rollouts.get_wave(connection, rollout.id, rollout.wave).has_passed:
+        return  # it was live, and a person decides already
     wave = rollouts.get_wave(connection, rollout.id, position)
     verdict = installed_verdict(_evidence(connection, rollout, wave, now), rollout.policy)
     if isinstance(verdict, Fail):
@@ -289,7 +296,7 @@ def _room(connection: Connection, rollout: Rollout, now: datetime) -> int:
     if policy.max_in_flight is not None:
         room = min(room, policy.max_in_flight - offers.in_flight(connection, rollout.id))
     if policy.rate_per_minute is not None:
-        lately = offers.offered_since(connection, rollout.id, now - timedelta(minutes=1))
+        lately = offers.offered_since(connection, rollout.id, now - timedelta(minutes=1), until=now)
         room = min(room, policy.rate_per_minute - lately)
     return max(0, room)
 
@@ -340,6 +347,8 @@ def take(
         heard=heard,
         now=now,
     )
+    if installing.is_over(state) and not installing.is_over(installation.state):
+        evidence.leave(connection, installation)
     match command:
         case InstallationCommand.NONE:
             pass

@@ -58,7 +58,8 @@ def set_group(
         ConflictError: there are too many groups.
     """
     if not is_id(name):
-        raise InputError(f"not a group name: {name[:80]!r}; use 3 to 63 of a-z, 0-9 and -")
+        detail = f"not a group name: {name[:80]!r}; use 3 to 63 of a-z, 0-9 and -"
+        raise InputError(detail, fields=[("name", detail)])
     _require_usable(connection, selector, device_ids)
     before = groups.get(connection, name)
     if before is None and groups.count(connection) >= limits.MAX_GROUPS:

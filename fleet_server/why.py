@@ -102,7 +102,7 @@ def _part(connection: Connection, installation: Installation, now: datetime) -> 
         not_before=installation.not_before,
         in_flight=offers.in_flight(connection, rollout.id),
         max_in_flight=rollout.policy.max_in_flight,
-        asked_lately=offers.offered_since(connection, rollout.id, now - _MINUTE),
+        asked_lately=offers.offered_since(connection, rollout.id, now - _MINUTE, until=now),
         rate_per_minute=rollout.policy.rate_per_minute,
     )
 

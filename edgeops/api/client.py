@@ -520,10 +520,12 @@ class Client:
         """How a model is retrained."""
         return self._wire.get(f"/models/{_segment(model)}/retraining/policy", shapes.RetrainingPolicy)
 
-    def set_retraining_policy(self, model: str, values: Mapping[str, Any]) -> shapes.RetrainingPolicy:
-        """Make this the policy of a model; what is not named is the default."""
+    def set_retraining_policy(
+        self, model: str, values: Mapping[str, Any], *, edition: int | str | None = None
+    ) -> shapes.RetrainingPolicy:
+        """Make this the policy of a model, if it still is that `edition`; what is not named is the default."""
         path = f"/models/{_segment(model)}/retraining/policy"
-        return self._wire.ask("PUT", path, shapes.RetrainingPolicy, json=dict(values))
+        return self._wire.ask("PUT", path, shapes.RetrainingPolicy, edition=edition, json=dict(values))
 
     def retrain(
         self,
@@ -653,13 +655,16 @@ class Client:
         query = {"cursor": cursor, "limit": limit}
         return self._wire.ask("POST", "/rollouts/preview", shapes.RolloutPreview, query=query, json=dict(order))
 
-    def direct_rollout(self, rollout_id: str, verb: str, **said: Any) -> shapes.Rollout:
+    def direct_rollout(
+        self, rollout_id: str, verb: str, *, edition: int | str | None = None, **said: Any
+    ) -> shapes.Rollout:
         """Order something of a rollout: submit, approve, deny, pause, resume, advance, abort, undo or retry.
 
         `said` goes with it: a `remark`; `roll_back` to abort; `to` and `waves` to undo. The answer to undo and retry is
-        the rollout that asks devices.
+        the rollout that asks devices. `edition` = only if it is still at this revision.
         """
-        return self._wire.post(f"/rollouts/{_segment(rollout_id)}/{verb}", shapes.Rollout, _given(said))
+        path = f"/rollouts/{_segment(rollout_id)}/{verb}"
+        return self._wire.ask("POST", path, shapes.Rollout, edition=edition, json=_given(said))
 
     def abort_rollout(self, rollout_id: str) -> shapes.Rollout:
         """Offer to no further device."""

@@ -21,14 +21,24 @@ class Groups:
         """One group, with the devices that are in it now."""
         return self._wire.get(f"/groups/{segment(name)}", shapes.Group)
 
-    def put(self, name: str, *, selector: str | None = None, device_ids: Sequence[str] = ()) -> shapes.Group:
-        """Make a group of those that a selector means or, without one, of a list."""
-        body = {"device_ids": list(device_ids)} if selector is None else {"selector": selector}
-        return self._wire.ask("PUT", f"/groups/{segment(name)}", shapes.Group, json=body)
+    def put(
+        self,
+        name: str,
+        *,
+        selector: str | None = None,
+        device_ids: Sequence[str] = (),
+        edition: int | str | None = None,
+    ) -> shapes.Group:
+        """Make a group of those that a selector means or, without one, of a list.
 
-    def remove(self, name: str) -> None:
-        """Take a group away."""
-        self._wire.send("DELETE", f"/groups/{segment(name)}")
+        `edition` = only if there is none, or one that is still at this revision.
+        """
+        body = {"device_ids": list(device_ids)} if selector is None else {"selector": selector}
+        return self._wire.ask("PUT", f"/groups/{segment(name)}", shapes.Group, edition=edition, json=body)
+
+    def remove(self, name: str, *, edition: int | str | None = None) -> None:
+        """Take a group away; `edition` as for `put`."""
+        self._wire.send("DELETE", f"/groups/{segment(name)}", edition=edition)
 
 
 class Pins:

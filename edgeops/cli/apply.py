@@ -20,6 +20,9 @@ from edgeops.fleet_file.source import read_source
 
 _SIGNS = {Act.CREATE: "+", Act.CHANGE: "~", Act.REMOVE: "-", Act.DIFFERS: "!"}
 
+#: What a thing says that says nothing.
+_NOTHING = frozenset({"", "null", "[]"})
+
 
 @connected
 def apply(
@@ -35,7 +38,8 @@ def apply(
 ) -> None:
     """Make groups, pins, policies and rollouts as a file says; a second time there is nothing to change."""
     document = read_document(read_source(_read(file), name=str(file)))
-    changes = plan(document, present_of(client, document), prune=prune)
+    present = present_of(client, document)
+    changes = plan(document, present, prune=prune)
     deeds = [change for change in changes if change.act is not Act.DIFFERS]
     if not as_json:
         for change in changes:
@@ -45,7 +49,7 @@ def apply(
         if not yes:
             confirm(f"make {len(deeds)} changes?")
         for change in deeds:
-            say(carry_out(client, change))
+            say(carry_out(client, change, present.editions))
     if as_json:
         print_json({"changes": [msgspec.to_builtins(change) for change in changes], "applied": applied})
     elif not deeds:
@@ -68,9 +72,9 @@ def _lines(change: Change) -> Iterator[str]:
     for field in sorted({*before, *after}):
         if before.get(field) == after.get(field):
             continue
-        if field in before and change.before is not None and before[field] not in {"", "null"}:
+        if field in before and change.before is not None and before[field] not in _NOTHING:
             yield f"    - {field}: {printable(before[field])}"
-        if field in after and after[field] not in {"", "null"}:
+        if field in after and after[field] not in _NOTHING:
             yield f"    + {field}: {printable(after[field])}"
     if change.remark:
         yield f"    {change.remark}"

@@ -111,6 +111,6 @@ def _read(file: Path) -> list[Entry]:
     for number, line in enumerate(lines, start=1):
         try:
             entries.append(msgspec.json.decode(line, type=Entry))
-        except (msgspec.DecodeError, UnicodeDecodeError) as error:
+        except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
             raise InputError(f"{file}, line {number} is no entry of an audit trail: {error}") from error
     return entries

@@ -129,9 +129,10 @@ def policy(
     changes = {name: value for name, value in asked.items() if value is not None}
     found = client.retraining_policy(model)
     if changes:
-        values = {**found.model_dump(mode="json"), **changes}
+        values = {**found.model_dump(mode="json", exclude={"edition"}), **changes}
         values["new_labels"] = values["new_labels"] or None
-        found = client.set_retraining_policy(model, values)
+        # What somebody else changed since it was read is not put back.
+        found = client.set_retraining_policy(model, values, edition=found.edition)
     if as_json:
         print_json(found)
     else:

@@ -14,7 +14,7 @@ from edgeops.cli.connection import connected
 from edgeops.cli.evidence import print_findings, print_words
 from edgeops.cli.live import say
 from edgeops.cli.options import AsJson, Limit, Reference, Timeout, parse_moment, parse_object, parse_span
-from edgeops.cli.output import print_facts, print_json, print_json_line, print_table
+from edgeops.cli.output import print_facts, print_json, print_json_line, print_table, printable
 from edgeops.cli.preview import show_preview
 from edgeops.cli.watch import FINISHED, PROOF, follow_rollout, headline, require_good_end
 from edgeops.protocol.messages import Intent
@@ -178,41 +178,54 @@ def evidence(client: Client, rollout: RolloutId, as_json: AsJson = False) -> Non
 
 
 Remark = Annotated[str, typer.Option("--remark", metavar="TEXT", help="Why; it is kept in the audit trail.")]
+Seen = Annotated[
+    int | None, typer.Option("--revision", metavar="N", help="Only if it is still as `status` showed it, at this one.")
+]
 
 
 @app.command()
 @connected
-def submit(client: Client, rollout: RolloutId, *, remark: Remark = "", as_json: AsJson = False) -> None:
+def submit(
+    client: Client, rollout: RolloutId, *, remark: Remark = "", revision: Seen = None, as_json: AsJson = False
+) -> None:
     """Begin a draft, or have it approved first."""
-    _tell(client.direct_rollout(rollout, "submit", remark=remark), as_json=as_json)
+    _tell(client.direct_rollout(rollout, "submit", edition=revision, remark=remark), as_json=as_json)
 
 
 @app.command()
 @connected
-def approve(client: Client, rollout: RolloutId, *, remark: Remark = "", as_json: AsJson = False) -> None:
+def approve(
+    client: Client, rollout: RolloutId, *, remark: Remark = "", revision: Seen = None, as_json: AsJson = False
+) -> None:
     """Let a rollout begin that awaits approval."""
-    _tell(client.direct_rollout(rollout, "approve", remark=remark), as_json=as_json)
+    _tell(client.direct_rollout(rollout, "approve", edition=revision, remark=remark), as_json=as_json)
 
 
 @app.command()
 @connected
-def deny(client: Client, rollout: RolloutId, *, remark: Remark = "", as_json: AsJson = False) -> None:
+def deny(
+    client: Client, rollout: RolloutId, *, remark: Remark = "", revision: Seen = None, as_json: AsJson = False
+) -> None:
     """End a rollout that awaits approval."""
-    _tell(client.direct_rollout(rollout, "deny", remark=remark), as_json=as_json)
+    _tell(client.direct_rollout(rollout, "deny", edition=revision, remark=remark), as_json=as_json)
 
 
 @app.command()
 @connected
-def pause(client: Client, rollout: RolloutId, *, remark: Remark = "", as_json: AsJson = False) -> None:
+def pause(
+    client: Client, rollout: RolloutId, *, remark: Remark = "", revision: Seen = None, as_json: AsJson = False
+) -> None:
     """Ask no further device; those that are at it go on."""
-    _tell(client.direct_rollout(rollout, "pause", remark=remark), as_json=as_json)
+    _tell(client.direct_rollout(rollout, "pause", edition=revision, remark=remark), as_json=as_json)
 
 
 @app.command()
 @connected
-def resume(client: Client, rollout: RolloutId, *, remark: Remark = "", as_json: AsJson = False) -> None:
+def resume(
+    client: Client, rollout: RolloutId, *, remark: Remark = "", revision: Seen = None, as_json: AsJson = False
+) -> None:
     """Ask devices again; a wave gets its time for evidence once more."""
-    _tell(client.direct_rollout(rollout, "resume", remark=remark), as_json=as_json)
+    _tell(client.direct_rollout(rollout, "resume", edition=revision, remark=remark), as_json=as_json)
 
 
 @app.command()
@@ -222,10 +235,11 @@ def advance(
     rollout: RolloutId,
     *,
     remark: Annotated[str, typer.Option("--remark", metavar="TEXT", help="Why this wave may pass without proof.")],
+    revision: Seen = None,
     as_json: AsJson = False,
 ) -> None:
     """Let the present wave pass without proof: an override, kept with your name and remark."""
-    _tell(client.direct_rollout(rollout, "advance", remark=remark), as_json=as_json)
+    _tell(client.direct_rollout(rollout, "advance", edition=revision, remark=remark), as_json=as_json)
 
 
 @app.command()
@@ -236,10 +250,13 @@ def abort(
     *,
     roll_back: Annotated[bool, typer.Option("--roll-back", help="Take it back from devices that have it.")] = False,
     remark: Remark = "",
+    revision: Seen = None,
     as_json: AsJson = False,
 ) -> None:
     """Offer the version to no further device; those that have it keep it, unless it is taken back."""
-    _tell(client.direct_rollout(rollout, "abort", remark=remark, roll_back=roll_back), as_json=as_json)
+    _tell(
+        client.direct_rollout(rollout, "abort", edition=revision, remark=remark, roll_back=roll_back), as_json=as_json
+    )
 
 
 @app.command()
@@ -253,18 +270,21 @@ def undo(
     ] = None,
     waves: Annotated[str, typer.Option(help="As of create.")] = "100%",
     remark: Remark = "",
+    revision: Seen = None,
     as_json: AsJson = False,
 ) -> None:
     """Bring what an earlier rollout brought to the same devices, as a new rollout."""
-    begun = client.direct_rollout(rollout, "undo", to=to, waves=split_waves(waves), remark=remark)
+    begun = client.direct_rollout(rollout, "undo", edition=revision, to=to, waves=split_waves(waves), remark=remark)
     _tell(begun, as_json=as_json)
 
 
 @app.command()
 @connected
-def retry(client: Client, rollout: RolloutId, *, remark: Remark = "", as_json: AsJson = False) -> None:
+def retry(
+    client: Client, rollout: RolloutId, *, remark: Remark = "", revision: Seen = None, as_json: AsJson = False
+) -> None:
     """Ask those again that ended badly, and nobody else; of a rollout that has ended, as a new one."""
-    _tell(client.direct_rollout(rollout, "retry", remark=remark), as_json=as_json)
+    _tell(client.direct_rollout(rollout, "retry", edition=revision, remark=remark), as_json=as_json)
 
 
 @app.command()
@@ -286,6 +306,20 @@ def freeze(client: Client, *, remark: Remark = "", as_json: AsJson = False) -> N
     """Ask no device of the fleet for anything new; what is taken back is taken back."""
     found = client.freeze(remark=remark)
     print_json(found) if as_json else print("the fleet is frozen")
+
+
+@app.command()
+@connected
+def frozen(client: Client, *, as_json: AsJson = False) -> None:
+    """Say whether the fleet is frozen, and by whom."""
+    found = client.freezing()
+    if as_json:
+        print_json(found)
+    elif found.freeze is None:
+        print("devices are asked")
+    else:
+        told = {"frozen by": found.freeze.by, "since": found.freeze.at, "remark": printable(found.freeze.remark)}
+        print_facts({name: value for name, value in told.items() if value})
 
 
 @app.command()
@@ -365,6 +399,7 @@ def _print(rollout: Rollout, installations: list[Installation]) -> None:
             "created": rollout.created_at,
             "by": rollout.created_by,
             "finished": rollout.finished_at,
+            "revision": rollout.revision,
         }
     )
     print_table(

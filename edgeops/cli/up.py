@@ -54,7 +54,7 @@ def _print(site: Site) -> None:
     print(f"EdgeOps is up: {site.endpoints.url}  (data in {site.data}; Ctrl-C ends everything)")
     for agent in site.agents:
         print(f"  {agent.name}  {agent.device_id}  pid {agent.child.pid}  {agent.state}")
-    print("a token:       edgeops token create NAME --role viewer|operator|admin")
+    print("a token:       edgeops token create NAME --role ROLE  (viewer, data-scientist, operator, approver, admin)")
     if custody.lie_together(keys_folder(site.data)):
         print(
             f"all keys, root and targets among them, lie in {keys_folder(site.data)}: who reads it can sign models; "

@@ -3,7 +3,7 @@
 It decides nothing. Each change is a request of its own: what broke off half-way is finished by applying again.
 """
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from typing import assert_never
 
 import msgspec
@@ -12,7 +12,7 @@ from edgeops.api.client import Client
 from edgeops.errors import InputError
 from edgeops.fleet_file.document import Document, Group, Rollout, split_reference
 from edgeops.fleet_file.plan import Act, Change, Present, PresentPin, PresentRollout
-from edgeops.learning.triggers import RetrainPolicy, read_policy
+from edgeops.learning.triggers import read_policy
 
 
 def present_of(client: Client, document: Document) -> Present:
@@ -22,29 +22,42 @@ def present_of(client: Client, document: Document) -> Present:
         InputError: the file names an artifact that is not there.
         ServerError: the server could not tell.
     """
+    groups = () if document.groups is None else tuple(client.groups.every())
+    policies = {model: client.retraining_policy(model) for model in document.retraining or ()}
     return Present(
-        groups={} if document.groups is None else dict(_groups(client)),
+        groups={one.name: Group(selector=one.selector, devices=one.device_ids) for one in groups},
         pins=() if document.pins is None else tuple(_pins(client)),
-        retraining={model: _policy(client, model) for model in document.retraining or ()},
+        retraining={
+            model: read_policy(one.model_dump(mode="json", exclude={"edition"})) for model, one in policies.items()
+        },
         rollouts=tuple(_newest_rollouts(client)) if document.rollouts else (),
         digests={
             (pin.to, pin.variant): _digest(client, pin.to, pin.variant)
             for pin in document.pins or ()
             if pin.to is not None and not pin.to.startswith("sha256:")
         },
+        editions={
+            **{("group", one.name): one.revision for one in groups},
+            **{("retraining", model): one.edition for model, one in policies.items()},
+        },
     )
 
 
-def carry_out(client: Client, change: Change) -> str:
-    """Make one thing as the file says, and say what was done."""
+def carry_out(client: Client, change: Change, editions: Mapping[tuple[str, str], int | str]) -> str:
+    """Make one thing as the file says, and say what was done; `editions` are those of what the plan began with.
+
+    Raises:
+        ConflictError: a group or policy is another by now.
+    """
+    edition = editions.get((change.noun, change.name))
     match change.noun:
         case "group":
-            _set_group(client, change)
+            _set_group(client, change, edition)
         case "pin":
             _set_pin(client, change)
         case "retraining":
             assert change.after is not None, "a policy is never removed"
-            client.set_retraining_policy(change.name, change.after)
+            client.set_retraining_policy(change.name, change.after, edition=edition)
         case _:
             if change.act is Act.CREATE:
                 return f"rollout {_begin(client, change)}"
@@ -66,12 +79,12 @@ def _done(change: Change) -> str:
             assert_never(change.act)
 
 
-def _set_group(client: Client, change: Change) -> None:
+def _set_group(client: Client, change: Change, edition: int | str | None) -> None:
     if change.after is None:
-        client.groups.remove(change.name)
+        client.groups.remove(change.name, edition=edition)
         return
     group = msgspec.convert(change.after, Group)
-    client.groups.put(change.name, selector=group.selector, device_ids=group.devices)
+    client.groups.put(change.name, selector=group.selector, device_ids=group.devices, edition=edition)
 
 
 def _set_pin(client: Client, change: Change) -> None:
@@ -102,20 +115,11 @@ def _begin(client: Client, change: Change) -> str:
 # -- the fleet as it is ------------------------------------------------------------------
 
 
-def _groups(client: Client) -> Iterator[tuple[str, Group]]:
-    for one in client.groups.every():
-        yield one.name, Group(selector=one.selector, devices=one.device_ids)
-
-
 def _pins(client: Client) -> Iterator[PresentPin]:
     for one in client.pins.every():
         yield PresentPin(
             device=one.device_id, deployment=one.deployment, digest=one.digest, reason=one.reason, until=one.until
         )
-
-
-def _policy(client: Client, model: str) -> RetrainPolicy:
-    return read_policy(client.retraining_policy(model).model_dump(mode="json"))
 
 
 def _newest_rollouts(client: Client) -> Iterable[PresentRollout]:

@@ -12,6 +12,7 @@ from edgeops.errors import InputError
 from edgeops.fleet_file.source import Source
 from edgeops.learning.triggers import RetrainPolicy, read_policy
 from edgeops.protocol.messages import Id
+from edgeops.protocol.topics import is_id
 from edgeops.rollout.objection import Objection
 from edgeops.rollout.selector import groups_of, parse_selector
 from edgeops.rollout.terms import read_terms
@@ -84,6 +85,7 @@ def read_document(source: Source) -> Document:
         retraining=_table(values, "retraining", _policy, objections),
         rollouts=_list(values, "rollouts", _rollout, objections) or (),
     )
+    objections += _misnamed(document)
     objections += _twice(document)
     if objections:
         raise source.refusal(objections)
@@ -170,7 +172,7 @@ def _group(pointer: str, value: Any, objections: list[Objection]) -> Group | Non
         if named:
             words = f"a group names no other group, and this names {', '.join(sorted(named))}"
             objections.append(Objection(f"{pointer}/selector", words))
-    return group
+    return msgspec.structs.replace(group, devices=tuple(dict.fromkeys(group.devices)))
 
 
 def _pin(pointer: str, value: Any, objections: list[Objection]) -> Pin | None:
@@ -214,6 +216,14 @@ def _wrong(pointer: str, read: Any) -> Iterator[Objection]:
         read()
     except InputError as error:
         yield Objection(pointer, str(error))
+
+
+def _misnamed(document: Document) -> Iterator[Objection]:
+    """Groups that no server takes, told before anything is changed."""
+    for name in document.groups or {}:
+        if not is_id(name):
+            place = name.replace("~", "~0").replace("/", "~1")
+            yield Objection(f"#/groups/{place}", f"not a group name: {name[:80]!r}; use 3 to 63 of a-z, 0-9 and -")
 
 
 def _twice(document: Document) -> Iterator[Objection]:

@@ -77,6 +77,8 @@ class Present:
     rollouts: tuple[PresentRollout, ...] = ()
     #: (model@version, variant) -> digest, of those that pins name.
     digests: Mapping[tuple[str, str], str] = field(default_factory=dict)
+    #: (noun, name) -> the edition that was read, of groups and policies: what is another by now is not overwritten.
+    editions: Mapping[tuple[str, str], int | str] = field(default_factory=dict)
 
 
 def plan(document: Document, present: Present, *, prune: bool) -> tuple[Change, ...]:

@@ -36,15 +36,12 @@ def read_source(text: str, *, name: str) -> Source:
     """Read one YAML document.
 
     Raises:
-        InputError: it is too large, no YAML, more than one document, has a key twice or an alias.
+        InputError: it is too large or too deep, no YAML, more than one document, has a key twice or an alias.
     """
     if len(text.encode()) > limits.MAX_FLEET_FILE_BYTES:
         raise InputError(f"{name} is larger than {limits.MAX_FLEET_FILE_BYTES} bytes")
     try:
-        for event in yaml.parse(text, Loader=yaml.SafeLoader):
-            if isinstance(event, yaml.AliasEvent):
-                line = event.start_mark.line + 1
-                raise InputError(f"{name}:{line}: an alias (*{event.anchor}); write the value out")
+        _check_events(text, name)
         loader = yaml.SafeLoader(text)
         node = loader.get_single_node()
         reader = _Reader(name, loader)
@@ -56,6 +53,18 @@ def read_source(text: str, *, name: str) -> Source:
     except (yaml.YAMLError, ValueError, RecursionError) as error:
         raise InputError(f"{name}: not YAML: {error}") from error
     return Source(name, values, reader.lines)
+
+
+def _check_events(text: str, name: str) -> None:
+    """Before anything is put together: what a few bytes can make large, or long to read."""
+    depth = 0
+    for event in yaml.parse(text, Loader=yaml.SafeLoader):
+        line = event.start_mark.line + 1
+        if isinstance(event, yaml.AliasEvent):
+            raise InputError(f"{name}:{line}: an alias (*{event.anchor}); write the value out")
+        depth += isinstance(event, yaml.CollectionStartEvent) - isinstance(event, yaml.CollectionEndEvent)
+        if depth > limits.MAX_FLEET_FILE_DEPTH:
+            raise InputError(f"{name}:{line}: more than {limits.MAX_FLEET_FILE_DEPTH} tables or lists in each other")
 
 
 class _Reader:

@@ -228,6 +228,16 @@ def counters(before: InstallationState, after: InstallationState, *, again: bool
     return {**dict.fromkeys(was - becomes, -1), **dict.fromkeys(becomes - was, 1)}
 
 
+def is_lost(state: InstallationState) -> bool:
+    """Whether the device did not keep the model."""
+    return bool(_COUNTERS[state] & {"failed", "regressed"})
+
+
+def is_over(state: InstallationState) -> bool:
+    """Whether it has ended without the model, so that nothing more counts of what the device shows."""
+    return is_final(state) and state not in HOLDING
+
+
 def is_final(state: InstallationState) -> bool:
     """Whether nothing more is expected of the device."""
     return state not in OPEN and state is not InstallationState.PENDING

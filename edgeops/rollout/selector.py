@@ -319,9 +319,8 @@ class _Reader:
         return self._tokens[self._next]
 
     def _take(self) -> _Token:
-        token = self._here
-        self._next = min(self._next + 1, len(self._tokens) - 1)
-        return token
+        self._next += 1
+        return self._tokens[self._next - 1]
 
     def _require_known(self, key: _Token) -> None:
         if key.text in KEYS or key.text == GROUP:

@@ -34,7 +34,8 @@ def is_to_be_renewed(shadowing: Shadowing, told_at: datetime, now: datetime) -> 
 
 
 def _lasts(policy: Policy) -> timedelta:
-    return policy.bake + policy.evidence_timeout
+    """A rollout that pauses goes on needing it: what ends at once would be told again each time somebody looks."""
+    return max(policy.bake + policy.evidence_timeout, limits.SHORTEST_SHADOWING)
 
 
 def _window(policy: Policy) -> timedelta:

@@ -59,11 +59,6 @@ class Wave:
     #: Held back until the bake before it is over.
     control: bool = False
 
-    @property
-    def device_ids(self) -> tuple[str, ...]:
-        """Their ids, in the order in which they are asked."""
-        return tuple(device.id for device in self.devices)
-
 
 def split_waves(text: str) -> tuple[str, ...]:
     """Waves out of one line: `1,50%,100%`, `group=canaries,100%`; `;` parts two selectors.
@@ -108,7 +103,7 @@ def line_up(
         return (), tuple(objections)
     counted = _control_size(len(devices), control_share)
     waves, objections = _deal(specs, devices, held_back=frozenset())
-    if objections or not counted or len(waves) == 0:
+    if objections or not counted:
         return waves, tuple(objections)
     first = {one.id for one in waves[0].devices}
     control = _draw([one for one in devices if one.id not in first], counted, seed)

@@ -13,6 +13,7 @@ from edgeops.api.shapes import (
 from edgeops.protocol.keys import PublicKey
 from fleet_server.api.callers import Operator
 from fleet_server.api.once import Act
+from fleet_server.api.promises import may_fail
 from fleet_server.api.server import ServerOf
 from fleet_server.certificates import pinned
 from fleet_server.enrolment import Newcomer, enrol
@@ -35,7 +36,7 @@ def create_enrolment_tokens(
     )
 
 
-@router.post("/enrol", status_code=201)
+@router.post("/enrol", status_code=201, responses=may_fail(403))
 def enrol_device(server: ServerOf, request: Request, wanted: EnrolRequest) -> Enrolment:
     """A device introduces itself; the one-time token inside is its right to do so."""
     newcomer = Newcomer(wanted.name, wanted.hardware, PublicKey.from_hex(wanted.public_key), wanted.agent_version)

@@ -30,8 +30,22 @@ Subject = Annotated[str | None, Query(max_length=200, description="Only what hap
 _LastEventId = Annotated[
     int | None, Header(alias="Last-Event-ID", ge=0, le=2**53, description="Begin behind this event; 0 = all kept.")
 ]
+#: Of one message of the stream; comments in between carry an id to begin again behind, and no data.
+_MESSAGE = {
+    "type": "object",
+    "required": ["id", "event", "data"],
+    "properties": {
+        "id": {"type": "string", "description": "For Last-Event-ID."},
+        "event": {"type": "string", "description": "The kind."},
+        "data": {
+            "type": "string",
+            "contentMediaType": "application/json",
+            "contentSchema": {"$ref": "#/components/schemas/Event"},
+        },
+    },
+}
 _STREAM: dict[int | str, dict[str, Any]] = {
-    200: {"content": {"text/event-stream": {"schema": {"type": "string"}}}, "description": "Events."}
+    200: {"content": {"text/event-stream": {"schema": _MESSAGE}}, "description": "Events, one after the other."}
 }
 
 

@@ -23,6 +23,7 @@ from fleet_server.api.callers import VIEWER, Operator
 from fleet_server.api.jobs import queue_job
 from fleet_server.api.once import Act
 from fleet_server.api.pages import PagingOf
+from fleet_server.api.promises import may_fail
 from fleet_server.api.server import Server, ServerOf
 from fleet_server.db import aliases, models, runs
 from fleet_server.db.jobs import Publish, Withdraw
@@ -99,7 +100,12 @@ def withdraw_version(
     return queue_job(server, caller, Withdraw(model=name, version=version, variant=variant))
 
 
-@router.get("/{name}/versions/{version}/artifacts/{variant}", dependencies=[VIEWER], response_class=FileResponse)
+@router.get(
+    "/{name}/versions/{version}/artifacts/{variant}",
+    dependencies=[VIEWER],
+    response_class=FileResponse,
+    responses=may_fail(409),
+)
 def read_artifact(server: ServerOf, name: str, version: VersionNumber, variant: str) -> FileResponse:
     """The file of one variant, as devices get it."""
     artifact = _known_artifact(server, name, version, variant)

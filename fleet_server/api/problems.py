@@ -11,6 +11,7 @@ from typing import Any
 from fastapi import FastAPI, Request, Response
 from fastapi.exceptions import RequestValidationError
 from starlette.exceptions import HTTPException
+from starlette.routing import compile_path
 
 from edgeops.api.shapes import FieldProblem, Problem
 from edgeops.errors import (
@@ -22,15 +23,9 @@ from edgeops.errors import (
     PeerError,
     PlatformError,
 )
+from fleet_server.api.promises import MEDIA_TYPE, promise
 from fleet_server.db.database import DataError
 
-MEDIA_TYPE = "application/problem+json"
-
-#: What OpenAPI says of failures.
-RESPONSES: dict[int | str, dict[str, Any]] = {
-    status: {"description": text, "content": {MEDIA_TYPE: {"schema": {"$ref": "#/components/schemas/Problem"}}}}
-    for status, text in (("422", "A value cannot be used."), ("default", "The request cannot be answered."))
-}
 #: As RFC 9110 has them now, whatever the Python version calls them.
 _TITLES = {413: "Content Too Large", 422: "Unprocessable Content"}
 
@@ -82,6 +77,7 @@ def install(app: FastAPI) -> None:
             schema = shape.model_json_schema(ref_template="#/components/schemas/{model}")
             schema.pop("$defs", None)
             schemas.setdefault(shape.__name__, schema)
+        promise(document)
         return document
 
     app.openapi = openapi  # type: ignore[method-assign]  # FastAPI's documented way
@@ -101,9 +97,15 @@ def _answer_validation(request: Request, error: Exception) -> Response:
 def _answer_http(request: Request, error: Exception) -> Response:
     assert isinstance(error, HTTPException)
     detail = str(error.detail)
+    if error.status_code == 400:
+        # A body that FastAPI or Starlette cannot take apart is a value that cannot be used, as any other.
+        return _answer_error(request, FieldError(FieldProblem(pointer="#", detail=detail)))
+    headers = dict(error.headers or {})
+    if error.status_code == 405:
+        headers["Allow"] = ", ".join(_methods(request))
     if detail == HTTPStatus(error.status_code).phrase:
         detail = _unsaid(request, error.status_code)
-    return problem_response(error.status_code, detail, instance=request.url.path, headers=error.headers)
+    return problem_response(error.status_code, detail, instance=request.url.path, headers=headers)
 
 
 def _answer_error(request: Request, error: Exception) -> Response:
@@ -140,6 +142,13 @@ def _status(error: EdgeOpsError) -> int:
             return 503
         case _:
             return 500
+
+
+def _methods(request: Request) -> list[str]:
+    """What the path takes (RFC 9110, 10.2.1): Starlette tells the methods of one route of it alone."""
+    paths = request.app.openapi()["paths"].items()
+    found = (operations for path, operations in paths if compile_path(path)[0].match(request.url.path))
+    return sorted({method.upper() for operations in found for method in operations})
 
 
 def _unsaid(request: Request, status: int) -> str:

@@ -22,6 +22,7 @@ from edgeops.errors import EnvelopeError, MessageError, NotFoundError
 from edgeops.protocol.envelope import Freshness, Mark, freshness
 from edgeops.protocol.passes import SCHEME, open_pass, read_pass
 from fleet_server.api.pace import Pace
+from fleet_server.api.promises import may_fail
 from fleet_server.api.server import Server, ServerOf
 from fleet_server.db import devices, ingest, models
 
@@ -36,7 +37,7 @@ _MAX_RANGE_BYTES = limits.RANGE_BLOCKS * limits.BLOCK_BYTES
 _READ_BYTES = 8 * limits.BLOCK_BYTES
 
 
-@router.get("/{name}", status_code=206, response_class=Response)
+@router.get("/{name}", status_code=206, response_class=Response, responses=may_fail(401, 403, 416))
 def read_blob(
     server: ServerOf,
     name: str,

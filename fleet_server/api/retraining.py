@@ -35,8 +35,9 @@ def read_retraining_policy(server: ServerOf, editions: ShownEdition, name: str) 
     with server.database.read() as connection:
         _require_model(connection, name)
         policy = policies.get(connection, name)
-    editions.show(edition_of(policy))
-    return _policy(policy)
+    edition = edition_of(policy)
+    editions.show(edition)
+    return _policy(policy).model_copy(update={"edition": edition})
 
 
 @router.put("/models/{name}/retraining/policy")
@@ -51,8 +52,9 @@ def write_retraining_policy(
         _require_model(connection, name)
         policy = read_policy(wanted.model_dump(mode="json", exclude_none=True))
         policies.put(connection, name, policy, updated_by=caller.name, now=server.now())
-    editions.show(edition_of(policy))
-    return _policy(policy)
+    edition = edition_of(policy)
+    editions.show(edition)
+    return _policy(policy).model_copy(update={"edition": edition})
 
 
 @router.post("/models/{name}/retrainings", status_code=201)

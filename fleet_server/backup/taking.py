@@ -63,8 +63,9 @@ def take(config: ServerConfig, place: Path, *, with_online_keys: bool, now: date
     """
     if config.database is not None:
         raise ConfigError(
-            "the tables of this server are in PostgreSQL, and a backup takes in files: `pg_dump --format=custom` the "
-            "database, then copy the data folder (docs/operations.md, A larger database)"
+            "the tables of this server are in PostgreSQL, and a backup takes in files. Run: "
+            'pg_dump --format=custom --file=edgeops.dump "$EDGEOPS_DATABASE"; '
+            f"and after it copy {config.data} (docs/operations.md, A larger database)"
         )
     if place.resolve().is_relative_to(config.data.resolve()):
         raise ConfigError(f"{place} is inside the data folder {config.data}, and would be lost with it; name another")

@@ -15,11 +15,12 @@ from sqlalchemy import Connection, Row, and_, bindparam, or_, select, update
 from edgeops.protocol.messages import DeploymentState, Reported
 from edgeops.rollout.evidence import Proof
 from edgeops.rollout.health.device import DeviceHealth
-from edgeops.rollout.health.wave import Shown
+from edgeops.rollout.health.wave import Shown, left
 from edgeops.rollout.installation import InstallationState
 from edgeops.rollout.rollout import PASSED, RolloutState
 from fleet_server.db import settings
 from fleet_server.db.many import portions
+from fleet_server.db.rollouts import Installation
 from fleet_server.db.tables import devices, installations, rollouts, waves
 
 #: Up to which window, in the order of arrival, everything was counted.
@@ -156,6 +157,18 @@ def keep_waves(connection: Connection, shown: Iterable[tuple[str, int, WaveShows
     rows = [{"of": rollout, "at": position, "shows": what} for rollout, position, what in shown]
     if rows:
         connection.execute(update(waves).where(place).values(health=bindparam("shows")), rows)
+
+
+def leave(connection: Connection, installation: Installation) -> None:
+    """An installation ended without the model: its wave waits for nothing of it, and must not take it for another."""
+    shows = shows_of(installation.health)
+    if shows.wave != installation.wave:
+        return
+    of_wave = (waves.c.rollout_id == installation.rollout_id) & (waves.c.position == installation.wave)
+    wave = wave_shows_of(connection.execute(select(waves.c.health).where(of_wave)).scalar_one())
+    wave = msgspec.structs.replace(wave, canary=left(wave.canary, shows.health))
+    keep_waves(connection, [(installation.rollout_id, installation.wave, wave)])
+    keep(connection, {installation.id: msgspec.structs.replace(shows, wave=-1)})
 
 
 def _part(row: Row[Any]) -> Part:

@@ -83,12 +83,16 @@ def in_flight(connection: Connection, rollout_id: str) -> int:
     return connection.execute(query).scalar_one()
 
 
-def offered_since(connection: Connection, rollout_id: str, since: datetime) -> int:
-    """How many devices were asked after `since`, by the clock of this machine."""
+def offered_since(connection: Connection, rollout_id: str, since: datetime, *, until: datetime) -> int:
+    """How many devices were asked in that time, by the clock of this machine, which may have been put back since."""
     query = (
         select(func.count())
         .select_from(installations)
-        .where(installations.c.rollout_id == rollout_id, installations.c.offered_at > since)
+        .where(
+            installations.c.rollout_id == rollout_id,
+            installations.c.offered_at > since,
+            installations.c.offered_at <= until,
+        )
     )
     return connection.execute(query).scalar_one()
 

@@ -374,11 +374,14 @@ def devices_of(connection: Connection, rollout_id: str) -> tuple[str, ...]:
 
 
 def is_within(connection: Connection, rollout_id: str, other_id: str) -> bool:
-    """Whether every device of a rollout is one of another, too."""
+    """Whether every device of a rollout that is enrolled and believed is one of another, too."""
     mine, others = installations.alias(), installations.alias()
     beyond = select(mine.c.id).where(
         mine.c.rollout_id == rollout_id,
         mine.c.state != InstallationState.RETRIED,
+        mine.c.device_id.in_(
+            select(devices.c.id).where(devices.c.removed_at.is_(None), devices.c.quarantined.is_(False))
+        ),
         mine.c.device_id.not_in(
             select(others.c.device_id).where(
                 others.c.rollout_id == other_id, others.c.state != InstallationState.RETRIED

@@ -9,9 +9,9 @@ from pathlib import Path
 
 from edgeops.local import processes
 from edgeops.local.up import Site
-from edgeops.protocol.messages import UpdateState
 from tests.chaos.fleet import GOOD, MODEL, VARIANT, Fleet, say
 from tests.chaos.killing import Killer, Toll
+from tests.chaos.place import PLACES
 from tests.chaos.plot import Plot
 
 _SETTLE_S = 300.0
@@ -34,8 +34,8 @@ def main() -> int:
         fleet.prepare()
         killer = Killer(fleet, seed=options.seed, kills=options.kills, hits=options.hits)
         killer.run()
-        for version in GOOD:
-            _converge(fleet, version)
+        for _ in GOOD:
+            _converge(fleet, fleet.newcomer())
         rows = _count_rows(fleet)
         for device in fleet.devices:
             killer.note(device)
@@ -83,8 +83,8 @@ def _lost(fleet: Fleet, toll: Toll) -> list[tuple[str, str, str]]:
 
 def _tell(toll: Toll, rows: dict[str, tuple[int, int]], lost: list[tuple[str, str, str]], *, seconds: float) -> int:
     """The table and the figures."""
-    for state in UpdateState:
-        sys.stdout.write(f"{state:12} {toll.hits[state]:4}\n")
+    for place in PLACES:
+        sys.stdout.write(f"{place!s:16} {toll.hits[place]:4}\n")
     played, counted = sum(one for one, _ in rows.values()), sum(one for _, one in rows.values())
     for what, found in (("without a model", toll.modelless), ("unverified", toll.unverified), ("lost", lost)):
         for one in found[:10]:

@@ -14,9 +14,10 @@ from device_agent.feed import Checkpoint
 from device_agent.store.slots import Slots
 from device_agent.store.spool import Spool
 from edgeops.api.shapes import Installation
-from edgeops.errors import EdgeOpsError
+from edgeops.errors import EdgeOpsError, UnreachableError
 from edgeops.local import processes
 from edgeops.local.up import Agent, Site
+from edgeops.protocol.messages import Presence
 from edgeops.update.update import Update
 from tests.golden.tiny import COLUMNS, LABELS, tiny_rows
 
@@ -100,6 +101,17 @@ class Fleet:
             self._agent_command(device, "replay", file, "--deployment", SPARE, "--once")
             self.stop_source(device, SPARE)
 
+    def newcomer(self) -> int:
+        """The good version that the fewest devices run: a rollout asks only those that do not run it."""
+        active = [device.slots().pointer.active for device in self.devices]
+        return min(GOOD, key=lambda version: active.count(self.digests[version]))
+
+    def hold(self, device: Device, deployment: str) -> None:
+        self._agent_command(device, "hold", deployment, "--reason", "chaos")
+
+    def release(self, device: Device, deployment: str) -> None:
+        self._agent_command(device, "release", deployment)
+
     def forge_target(self, version: int) -> None:
         """Change a signed descriptor where the server keeps it."""
         for file in (self.site.data / "repository/targets/models" / MODEL).glob(f"*.{version}-{VARIANT}.json"):
@@ -129,6 +141,14 @@ class Fleet:
         """Records that wait on a device for the server's ack, as its agent says."""
         said: int = ask(device.agent.state / "agent.sock", {"do": "status"})["pending_records"]
         return said
+
+    def is_in_contact(self, device: Device) -> bool:
+        """Whether its agent says so, and the server."""
+        try:
+            says = ask(device.agent.state / "agent.sock", {"do": "status"})["connected"]
+        except UnreachableError:
+            return False
+        return bool(says) and self.client.device(device.id).presence == Presence.ONLINE
 
     def stop_source(self, device: Device, deployment: str = DEPLOYMENT) -> None:
         self._agent_command(device, "stop", "--deployment", deployment)

@@ -17,10 +17,12 @@ from edgeops.protocol.messages import UpdateState
 from edgeops.update.faults import VARIABLE, Fault, saved
 from edgeops.update.update import RESTING, Update
 from tests.chaos.fleet import DEPLOYMENT, SPARE, Device, Fleet, say
+from tests.chaos.place import PLACES, Place
 from tests.chaos.plot import Plot, plots
 from tests.chaos.system import is_stopped, kill
 
 _LOOK_S = 0.02
+_AWAY_S = 0.1
 #: Every so many kills of agents in a state: one of anything at any moment.
 _ANY_EVERY = 4
 #: A final report was made, whatever it says.
@@ -35,8 +37,8 @@ class Toll:
 
     #: Kills by what was killed.
     kills: Counter[str] = field(default_factory=Counter)
-    #: Kills of agents by the state that their disk said.
-    hits: Counter[UpdateState] = field(default_factory=Counter)
+    #: Kills of agents by where their disk said that they stand.
+    hits: Counter[Place] = field(default_factory=Counter)
     #: Final states that were on a device's disk, reported: (device, installation, state).
     ended: set[tuple[str, str, str]] = field(default_factory=set)
     modelless: list[str] = field(default_factory=list)
@@ -50,10 +52,10 @@ class Killer:
         self.toll = Toll()
         self._fleet, self._kills, self._hits = fleet, kills, hits
         self._random = random.Random(seed)
-        self._plots: Iterator[Plot] = plots()
+        self._plots: Iterator[Plot] = plots(fleet)
         self._had_model: set[str] = set()
         #: By device.
-        self._armed: dict[str, UpdateState | None] = {}
+        self._armed: dict[str, Place | None] = {}
         self._signed = set(fleet.digests.values())
 
     def run(self) -> None:
@@ -63,7 +65,7 @@ class Killer:
             self._play(plot)
             total = self.toll.kills.total()
             say(
-                f"{total:4} kills; {plot.name}: {', '.join(f'{state} {n}' for state, n in sorted(self.toll.hits.items()))}"
+                f"{total:4} kills; {plot.name}: {', '.join(f'{place} {n}' for place, n in sorted(self.toll.hits.items()))}"
             )
             plot = next(self._plots)
         for device in self._fleet.devices:
@@ -86,18 +88,22 @@ class Killer:
                 self.toll.ended.add((device.id, update.wanted.installation, update.state))
 
     def _is_enough(self) -> bool:
-        return self.toll.kills.total() >= self._kills and all(self.toll.hits[one] >= self._hits for one in UpdateState)
+        return self.toll.kills.total() >= self._kills and all(self.toll.hits[one] >= self._hits for one in PLACES)
 
     def _play(self, plot: Plot) -> None:
         for device in self._fleet.devices:
             if self._armed.get(device.id) not in plot.entries:
                 self._kill_agent(device, device.update())
                 self._start(device, self._rarest(plot.entries))
+        self._await_contact()
         plot.begin(self._fleet)
         until_s, looked_s = time.monotonic() + _PLOT_S, 0.0
+        needed = len(self._fleet.devices) if plot.together else 1
         while True:
-            for device in self._fleet.devices:
-                if is_stopped(device.pid):
+            standing = [device for device in self._fleet.devices if is_stopped(device.pid)]
+            if len(standing) >= needed:
+                needed = 1
+                for device in standing:
                     self._strike(device, plot)
             now_s = time.monotonic()
             assert now_s < until_s, f"{plot.name} hangs: {self._standing(plot)}"
@@ -113,15 +119,27 @@ class Killer:
             time.sleep(_LOOK_S)
         plot.end(self._fleet)
 
+    def _await_contact(self) -> None:
+        """Whoever is away is asked later: all of them shall stand still before the first is struck."""
+        until_s = time.monotonic() + _PLOT_S
+        while away := [one for one in self._fleet.devices if not self._fleet.is_in_contact(one)]:
+            assert time.monotonic() < until_s, f"{', '.join(one.agent.name for one in away)}: no contact"
+            for device in filter(lambda one: is_stopped(one.pid), away):
+                # What the last plot took back from it came late.
+                self._kill_agent(device, device.update())
+                self._start(device, self._armed.get(device.id))
+            time.sleep(_AWAY_S)
+
     def _strike(self, device: Device, plot: Plot) -> None:
         update = device.update(plot.deployment) or device.update()
         assert update is not None, "it stands still behind a state that was persisted"
-        scene = plot.scenes.get(update.state)
+        place = Place.of(update)
+        scene = plot.scenes.get(place)
         self._kill_agent(device, update)
         if scene is not None:
             scene(plot, self._fleet, device)
         scenes = list(plot.scenes)
-        ahead = scenes[scenes.index(update.state) + 1 :] if update.state in scenes else []
+        ahead = scenes[scenes.index(place) + 1 :] if place in scenes else []
         self._start(device, self._rarest(ahead) if ahead else None)
         if self.toll.kills.total() % _ANY_EVERY == 0:
             self._strike_anywhere()
@@ -140,22 +158,22 @@ class Killer:
         victim.child = victim.start()
 
     def _kill_agent(self, device: Device, update: Update | None) -> None:
-        """Kill it in the state of `update`, as its disk says."""
+        """Kill it where `update` says that it stands, as its disk does."""
         kill(device.pid, of=str(device.agent.state))
         device.agent.child.process.wait()
         self.toll.kills["agent"] += 1
         if update is not None:
-            self.toll.hits[update.state] += 1
+            self.toll.hits[Place.of(update)] += 1
         self.note(device)
 
-    def _start(self, device: Device, armed: UpdateState | None) -> None:
-        """Start its agent; it stands still once this state is persisted."""
+    def _start(self, device: Device, armed: Place | None) -> None:
+        """Start its agent; it stands still once the state of this place is persisted."""
         self._armed[device.id] = armed
-        environment = {} if armed is None else {VARIABLE: f"{saved(armed)}:{Fault.STOP}"}
+        environment = {} if armed is None else {VARIABLE: f"{saved(armed.state)}:{Fault.STOP}"}
         self._fleet.site.start_agent(device.agent, environment=environment)
 
-    def _rarest(self, states: Sequence[UpdateState]) -> UpdateState:
-        return min(states, key=lambda one: (self.toll.hits[one], self._random.random()))
+    def _rarest(self, places: Sequence[Place]) -> Place:
+        return min(places, key=lambda one: (self.toll.hits[one], self._random.random()))
 
     def _part(self, name: str) -> Part:
         return next(part for part in self._fleet.site.server if part.child.name == name)

@@ -21,8 +21,8 @@ DEVICES = ("edge-1", "edge-2", "edge-3")
 class LoopRig(ApiRig):
     """`client` may do what an operator may; `edgeops` is the command line."""
 
-    def __init__(self, folder):
-        super().__init__(folder)
+    def __init__(self, folder, **options):
+        super().__init__(folder, **options)
         self.now = START
         self.fleet = DriftRig(folder, config=self.config, database=self.database)
         with self.database.write() as connection:

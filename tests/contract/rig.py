@@ -23,10 +23,13 @@ START = datetime(2026, 1, 1, tzinfo=UTC)
 
 
 class ApiRig:
-    """`url`, one token per role, the database behind it; `close` stops everything."""
+    """`url`, one token per role, the database behind it; `close` stops everything.
 
-    def __init__(self, folder, *, tls=False, now=START):
-        self.config = config_for(folder / "data", tls=tls)
+    `proxied` = the data folder is that of a server that speaks TLS, and what is in front of this one speaks it.
+    """
+
+    def __init__(self, folder, *, tls=False, proxied=False, now=START):
+        self.config = config_for(folder / "data", tls=tls or proxied)
         self.now = now
         init(self.config, now=self.now)
         self.database = Database.of(self.config)

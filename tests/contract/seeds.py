@@ -8,23 +8,30 @@ import msgspec
 from sqlalchemy import update
 
 from edgeops.api.roles import Role
+from edgeops.artifact.manifest import encode_value, target_path
+from edgeops.protocol.envelope import Session, Speaker
 from edgeops.protocol.keys import SigningKey
 from edgeops.protocol.messages import Intent
+from edgeops.protocol.passes import write_pass
 from edgeops.rollout.candidate import Candidate
+from edgeops.rollout.deviation import Cause, Deviation
 from edgeops.rollout.installation import InstallationState
 from edgeops.rollout.policy import Policy
 from edgeops.rollout.rollout import RolloutState
 from edgeops.rollout.waves import Wave
 from edgeops.trust.change import encode_change, sign
 from edgeops.trust.draft import Draft
+from edgeops.trust.moment import NONCE_BYTES
 from edgeops.trust.repository import Repository
 from edgeops.trust.signers import by_id
-from fleet_server.db import devices, rollouts
+from fleet_server.db import devices, incidents, rollouts
 from fleet_server.db.identifiers import new_id
 from fleet_server.db.tables import installations
 from tests.contract.loop_rig import DEVICES, LoopRig
 from tests.contract.trained import DATASET, add_dataset
-from tests.unit.drift_rig import DEPLOYMENT, digest
+from tests.golden.tiny import tiny_descriptor
+from tests.integration.fetch_rig import stock
+from tests.unit.drift_rig import DEPLOYMENT, artifact, digest
 
 MODEL = {"name": "tiny"}
 VERSION = {"name": "tiny", "version": 1}
@@ -34,15 +41,34 @@ class SeededRig(LoopRig):
     """An API over a fleet, data and decisions; `seed` says what makes a call to an operation succeed."""
 
     def __init__(self, folder: Path):
-        super().__init__(folder)
+        super().__init__(folder, proxied=True)
         add_dataset(self.config, self.database, self.now)
         self.fleet.round()
         self.sample = self.add_samples(count=6)
         self.retraining = self.operator.retrain("tiny", labels=3).id
         self.job = self.operator.train("tiny-rows", "tiny").id
+        self.blob, _ = stock(self, 1000, seed=71)
         self.change = self._change()
         self.config.webhook_hosts.write_text("hooks.example\n")
         self.webhook = self._webhook()
+        self.incident = self._incident()
+        self.reader = self._speaker()
+        #: Of drawn parameters, those that name something or demand something: what a good call says; None = nothing.
+        self.named = {
+            "cursor": lambda: None,
+            "model": lambda: "tiny",
+            "version": lambda: 1,
+            "deployment": lambda: DEPLOYMENT,
+            "device": lambda: DEVICES[0],
+            "digest": digest,
+            "Idempotency-Key": lambda: secrets.token_hex(8),
+            "If-Match": lambda: "*",
+            "Last-Event-ID": lambda: None,
+            "Range": lambda: None,
+            "Authorization": lambda: None,
+        }
+        #: Of drawn bodies, fields that mean nothing to the server.
+        self.harmless = ("remark", "reason", "agent_version")
 
     def seed(self, method, path):
         """Parameters and body of a good call, or None where any call that fits the document is one."""
@@ -51,6 +77,7 @@ class SeededRig(LoopRig):
             ("DELETE", "/devices/{device_id}"): lambda: {"path": {"device_id": self._device()}},
             ("POST", "/devices/{device_id}/release"): lambda: {"path": {"device_id": self._device(quarantined=True)}},
             ("DELETE", "/tokens/{token_id}"): lambda: {"path": {"token_id": self._token()}},
+            ("POST", "/enrolment-tokens"): lambda: {"body": {"count": 1}},
             ("POST", "/tokens"): lambda: {"body": {"name": "spare", "role": "viewer"}},
             ("POST", "/keys/changes"): lambda: {"body": self.change},
             ("POST", "/keys/next"): lambda: {"body": {"role": "fleet"}},
@@ -114,6 +141,25 @@ class SeededRig(LoopRig):
             ("GET", "/datasets/{name}/rows"): lambda: {"path": {"name": DATASET}, "query": {}},
             ("GET", "/datasets/{name}"): lambda: {"path": {"name": DATASET}},
             ("GET", "/retrainings/{retraining_id}"): lambda: {"path": {"retraining_id": self.retraining}},
+            ("GET", "/incidents/{incident_id}"): lambda: {"path": {"incident_id": self.incident}},
+            ("POST", "/incidents/{incident_id}/close"): lambda: {
+                "path": {"incident_id": self._incident()},
+                "body": {"remark": "seen"},
+            },
+            **{
+                ("POST", f"/models/{{name}}/versions/{{version}}/{verb}"): lambda: {
+                    "path": VERSION,
+                    "body": {"variant": "int8"},
+                }
+                for verb in ("publish", "withdraw")
+            },
+            ("GET", "/time"): lambda: {"query": {"nonce": secrets.token_hex(NONCE_BYTES)}},
+            ("GET", "/tuf/targets/{path}"): lambda: {"path": {"path": self._target()}},
+            ("GET", "/blobs/{name}"): lambda: {
+                "path": {"name": self.blob.digest[7:]},
+                "headers": {"Authorization": write_pass(self.reader, self.blob.digest, seq=1), "Range": "bytes=0-99"},
+            },
+            ("GET", "/events/stream"): lambda: {"query": {}},
         }.get((method, path.removeprefix("/api/v1")))
         return made() if made else self._by_names(path)
 
@@ -129,6 +175,24 @@ class SeededRig(LoopRig):
         return {"path": {name: value for name, value in known.items() if f"{{{name}}}" in path}, "query": {}}
 
     # -- things that a call uses up
+
+    def _incident(self):
+        found = Deviation(cause=Cause.NO_MODEL, should=digest(), runs=None, heals_by_asking=True)
+        with self.database.write() as connection:
+            deployment = f"spare-{secrets.token_hex(6)}"
+            return incidents.begin(connection, DEVICES[0], deployment, found, installation_id=None, now=self.now).id
+
+    def _target(self):
+        targets = self.config.targets
+        return next(str(one.relative_to(targets)) for one in sorted(targets.rglob("*")) if one.is_file())
+
+    def _speaker(self):
+        key = SigningKey.generate()
+        with self.database.write() as connection:
+            devices.enrol(
+                connection, "reader-0001", name="reader", hardware="board", public_key=key.public, now=self.now
+            )
+        return Speaker("reader-0001", key, 0, Session(1, bytes(8)))
 
     def _device(self, *, quarantined=False):
         device_id = self.enrol_device(f"spare-{secrets.token_hex(6)}")
@@ -160,7 +224,7 @@ class SeededRig(LoopRig):
 
     def _newcomer(self):
         return {
-            "token": self.second.enrolment_tokens()[0].token,
+            "token": self.app.state.server.access.create_enrolment_tokens(1, created_by="ann", now=self.now)[0].text,
             "name": "pump",
             "hardware": "board",
             "public_key": SigningKey.generate().public.hex,
@@ -220,7 +284,42 @@ class SeededRig(LoopRig):
         """Signed by all who must, and published: to send it again is harmless."""
         repository = Repository.open(self.config.repository, self.config.keys)
         draft = Draft(repository.base(), self.now)
-        draft.list({"models/other/1-int8.json": b"{}"})
+        listed = (tiny_descriptor(artifact()), self.blob)
+        draft.list({target_path(one.manifest): encode_value(one) for one in listed})
         change = draft.finish()
         sign(change, by_id(self.config.keys))
         return encode_change(change)
+
+
+# -- what is made, read, taken away and looked for again: each call, and the answer that it got
+
+
+def _group(_rig):
+    path = {"path": {"name": "passing"}}
+    yield ("PUT", "/api/v1/groups/{name}"), {**path, "body": {"selector": "all"}}
+    for method in ("GET", "DELETE", "GET"):
+        yield (method, "/api/v1/groups/{name}"), path
+
+
+def _webhook(_rig):
+    made = yield ("POST", "/api/v1/webhooks"), {"body": {"url": "https://hooks.example/passing"}}
+    path = {"path": {"webhook_id": made.json()["id"]}}
+    for method, noun in (("GET", ""), ("GET", "/deliveries"), ("DELETE", ""), ("GET", ""), ("GET", "/deliveries")):
+        yield (method, f"/api/v1/webhooks/{{webhook_id}}{noun}"), path
+
+
+def _rollout(rig):
+    made = yield ("POST", "/api/v1/rollouts"), rig.seed("POST", "/api/v1/rollouts")
+    for noun in ("", "/installations", "/evidence"):
+        yield ("GET", f"/api/v1/rollouts/{{rollout_id}}{noun}"), {"path": {"rollout_id": made.json()["id"]}}
+
+
+def _device(rig):
+    path = rig.seed("DELETE", "/api/v1/devices/{device_id}")
+    for method, noun in (("GET", ""), ("GET", "/why"), ("DELETE", "")):
+        yield (method, f"/api/v1/devices/{{device_id}}{noun}"), path
+    for noun in ("", "/telemetry", "/predictions", "/predictions/latest", "/why"):
+        yield ("GET", f"/api/v1/devices/{{device_id}}{noun}"), path
+
+
+CHAINS = (_group, _webhook, _rollout, _device)

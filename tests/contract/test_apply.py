@@ -7,6 +7,11 @@ import pytest
 
 from edgeops.api.roles import Role
 from edgeops.cli.app import run
+from edgeops.errors import ConflictError
+from edgeops.fleet_file.applying import carry_out, present_of
+from edgeops.fleet_file.document import read_document
+from edgeops.fleet_file.plan import plan
+from edgeops.fleet_file.source import read_source
 from edgeops.protocol.messages import DeploymentState, DeviceFacts, Presence, Reported, UpdateState
 from fleet_server.db import devices, models
 from tests.unit.engine_rig import DESCRIPTOR, digest_of, target_of
@@ -113,3 +118,19 @@ def test_a_pin_to_an_artifact_that_is_not_there_is_refused(apply, tmp_path):
     code, _, err = apply(file, "--yes")
     assert code == 1
     assert "pump-state@1 has no variant 'float32'" in err
+
+
+def test_what_somebody_changed_since_the_plan_was_shown_is_not_overwritten(fleet):
+    client = fleet.client(Role.OPERATOR)
+    client.groups.put("contested", selector="all")
+    document = read_document(
+        read_source("groups:\n  contested: site=lab\nretraining:\n  pump-state: {labels: 41}\n", name="fleet.yaml")
+    )
+    present = present_of(client, document)
+    client.groups.put("contested", selector="not site=lab")
+    client.set_retraining_policy("pump-state", {"labels": 43})
+    for change in plan(document, present, prune=False):
+        with pytest.raises(ConflictError, match="read it again and decide anew"):
+            carry_out(client, change, present.editions)
+    assert client.groups.get("contested").selector == "not site=lab"
+    assert client.retraining_policy("pump-state").labels == 43

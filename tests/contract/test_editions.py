@@ -5,6 +5,7 @@ from concurrent.futures import ThreadPoolExecutor
 import pytest
 
 from edgeops.api.roles import Role
+from edgeops.errors import ConflictError
 from edgeops.protocol.messages import Intent
 from edgeops.rollout.candidate import Candidate
 from edgeops.rollout.policy import Policy
@@ -112,3 +113,28 @@ def test_the_etag_of_a_policy_is_that_of_its_values(rig):
     again = rig.request("PUT", POLICY, role=Role.OPERATOR, json={"labels": 7}).headers["etag"]
     assert first == again != second
     assert rig.request("GET", POLICY, role=Role.VIEWER).headers["etag"] == again
+
+
+def test_the_command_line_changes_a_rollout_only_as_it_was_shown(rig, rollout, capsys):
+    rollout_id, seen = rollout.json()["id"], rollout.json()["revision"]
+    assert rig.edgeops("rollout", "pause", rollout_id, "--revision", str(seen)) == 0
+    assert rig.edgeops("rollout", "resume", rollout_id, "--revision", str(seen)) == 6
+    assert "read it again and decide anew" in capsys.readouterr().err
+    assert read(rig, rollout_id).json()["state"] == "paused"
+
+
+def test_a_policy_is_changed_only_as_it_was_read(rig):
+    seen = rig.operator.retraining_policy("tiny")
+    rig.operator.set_retraining_policy("tiny", {"labels": 51})
+    with pytest.raises(ConflictError, match="read it again and decide anew"):
+        rig.operator.set_retraining_policy("tiny", {"labels": 52}, edition=seen.edition)
+    assert rig.edgeops("retrain", "policy", "tiny", "--seed", "3") == 0
+    assert rig.operator.retraining_policy("tiny").labels == 51
+
+
+def test_a_frozen_fleet_says_by_whom(rig, capsys):
+    assert rig.edgeops("rollout", "frozen") == 0
+    assert rig.edgeops("rollout", "freeze", "--remark", "harvest") == 0
+    assert rig.edgeops("rollout", "frozen") == 0
+    assert "harvest" in capsys.readouterr().out
+    assert rig.edgeops("rollout", "thaw") == 0

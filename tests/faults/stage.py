@@ -5,9 +5,12 @@ import json
 import os
 import shutil
 import signal
+import subprocess
+import sys
 import tempfile
 import time
 from collections.abc import Collection
+from datetime import UTC, datetime
 from pathlib import Path
 
 import msgspec
@@ -19,8 +22,9 @@ from device_agent.store.spool import Spool
 from edgeops.artifact.package import open_artifact, package, tflite_part
 from edgeops.digest import digest_bytes
 from edgeops.model.golden import _Golden
-from edgeops.protocol.messages import Presence, Reason, UpdateState, Window, decode
+from edgeops.protocol.messages import Maintenance, Presence, Reason, UpdateState, Window, decode
 from edgeops.protocol.topics import UpKind
+from edgeops.update.faults import FailPoint, Fault
 from edgeops.update.update import RESTING
 from tests.chaos.system import is_stopped
 from tests.faults.card import Card
@@ -38,6 +42,8 @@ FIRST_S = 5.0
 #: How long the world stays as the mishap made it, once it was noticed.
 _HOLD_S = 1.0
 _BEGUN_ROWS = 30
+#: Of a first process, that another one follows.
+_PROBING_ENDS = f"{FailPoint.SAVED_PROBING}:{Fault.KILL}"
 
 
 class Stage:
@@ -102,19 +108,31 @@ class Stage:
 
     def play(self, cell: Cell) -> "Outcome":
         """From an incumbent at work, through the mishap, until everything has settled."""
-        rig = self.rig
-        watch = self._start_incumbent(cell, fail_point=cell.fail_point)
-        watches = [watch]
+        is_caught = cell.story is Story.CAUGHT
+        watches = [self._start_incumbent(cell, fail_point=_PROBING_ENDS if is_caught else cell.fail_point)]
+        if cell.story is Story.HELD:
+            self._owner_says("hold", cell)
         self._begin(cell.story)
+        if is_caught:
+            self._die(cell, watches[-1])
+            self._owner_says("hold", cell)
+            watches.append(self._start(fail_point=cell.fail_point))
+        if cell.wait is not None and cell.border == cell.wait.ended:
+            self._end_wait(cell)
         if cell.mishap in DEADLY:
-            eventually(rig.died, what=f"{cell}: it is killed")
-            assert rig.agent.returncode == -signal.SIGKILL
-            watch.stop()
-            self._look_at_disk(cell)
+            self._die(cell, watches[-1])
             watches.append(self._start_again(cell))
         elif cell.mishap in {Mishap.FULL, Mishap.READ_ONLY, Mishap.LOST_ACK}:
-            self._strike(cell, watch)
+            self._strike(cell, watches[-1])
+        if cell.wait is not None and cell.border != cell.wait.ended:
+            self._end_wait(cell)
         return self._end(cell, cell.end, watches)
+
+    def _die(self, cell: Cell, watch: Stopwatch) -> None:
+        eventually(self.rig.died, what=f"{cell}: it is killed")
+        assert self.rig.agent.returncode == -signal.SIGKILL
+        watch.stop()
+        self._look_at_disk(cell)
 
     def update(self, artifact: bytes, end: End, **settings: str) -> "Outcome":
         """From an incumbent at work, through an update in an agent with such an environment, until it has settled."""
@@ -157,7 +175,7 @@ class Stage:
             Story.NOTHING: (None, None),
         }.get(story, self.models[Model.CANDIDATE])
         server.sends_blocks = story is not Story.OVERTAKEN
-        server.desire(2, (DEPLOYMENT, *candidate))
+        server.desire(2, (DEPLOYMENT, *candidate), maintenance=(_later(),) if story is Story.EARLY else ())
         if story is Story.OVERTAKEN:
             eventually(lambda: server.state().state is UpdateState.FETCHING, what="the candidate is fetched")
             server.desire(3, (DEPLOYMENT, *self.models[Model.NEXT]))
@@ -183,11 +201,52 @@ class Stage:
         if cell.mishap is Mishap.LOST_ACK:
             self._lose_ack(cell)
             return
-        eventually(lambda: server.state().reason is Reason.DISK, what=f"{cell}: the server hears of the disk")
+        if cell.wait is None:
+            eventually(lambda: server.state().reason is Reason.DISK, what=f"{cell}: the server hears of the disk")
+        else:
+            self._waits_on_full_card(cell)
         assert rig.agent.poll() is None
         time.sleep(_HOLD_S)
         self.card.release()
         self.card.empty(under=pid)
+
+    # -- an update that waits ------------------------------------------------------------------
+
+    def _end_wait(self, cell: Cell) -> None:
+        """It is seen to wait, and what it waits for comes."""
+        eventually(lambda: self._waits(cell), what=f"{cell}: it waits; {self.rig.status()}")
+        if cell.wait.reason is Reason.HELD:
+            self._owner_says("release", cell)
+        else:
+            self.rig.server.desire(3, (DEPLOYMENT, *self.models[Model.CANDIDATE]), installation="inst-2")
+
+    def _waits(self, cell: Cell) -> bool:
+        """Whether the agent says so; the incumbent answers meanwhile."""
+        status = self.rig.status()
+        [one] = [one for one in (status or {}).get("deployments", []) if one["deployment"] == DEPLOYMENT] or [{}]
+        waits = (one.get("state"), one.get("reason")) == (cell.state, cell.wait.reason)
+        return waits and one["active"] == self.digest(Model.INCUMBENT)
+
+    def _waits_on_full_card(self, cell: Cell) -> None:
+        """It has nothing to write, and goes on waiting; an owner whose word cannot be kept hears so."""
+        time.sleep(_HOLD_S)
+        assert self._waits(cell), f"{cell}: {self.rig.status()}"
+        if cell.wait.reason is Reason.HELD and self.card.is_real:
+            said = self._owner_command("release")
+            assert said.returncode, f"{cell}: the hold is gone on a card that takes nothing"
+            assert "make room" in said.stderr
+            assert self._waits(cell), f"{cell}: {self.rig.status()}"
+
+    def _owner_says(self, word: str, cell: Cell) -> None:
+        said = self._owner_command(word)
+        assert said.returncode == 0, f"{cell}: {said.stderr}"
+
+    def _owner_command(self, word: str) -> "subprocess.CompletedProcess[str]":
+        """`edgeops-agent hold` or `release`, in a process of its own."""
+        command = [sys.executable, "-m", "device_agent.cli", "--state", str(self.rig.state.path), word, DEPLOYMENT]
+        return subprocess.run(command, capture_output=True, text=True, check=False)
+
+    # -- the card and the acks -------------------------------------------------------------------
 
     def _lose_ack(self, cell: Cell) -> None:
         """The server has it, the device does not hear so."""
@@ -330,6 +389,12 @@ class Outcome:
         server = stage.rig.server
         counted = server.rows() + stage._waiting_rows(state, told=server.records) - stage._untold
         return counted, stage._position(state) - stage._began_at
+
+
+def _later() -> Maintenance:
+    """A window of an hour, every day, that is closed for some hours to come."""
+    opens = (datetime.now(UTC).hour + 11) % 24 * 60
+    return Maintenance(zone="UTC", days=tuple(range(7)), opens=opens, closes=opens + 59)
 
 
 def _wrong(artifact: bytes) -> bytes:

@@ -8,6 +8,7 @@ from functools import partial
 import pytest
 
 from edgeops.protocol.messages import Reason, UpdateState
+from edgeops.update.update import WAITS
 from tests.faults.stage import FIRST_S, Stage
 from tests.faults.table import CELLS, DEADLY, SLICE, End, Mishap, Model
 from tests.golden.tiny import hungry_artifact, tiny_artifact
@@ -49,6 +50,7 @@ def _cleared(stage):
 def test_the_slice_that_every_run_plays_has_each_state_and_each_mishap():
     assert {cell.state for cell in SLICE} == set(UpdateState)
     assert {cell.mishap for cell in SLICE} == set(Mishap)
+    assert {cell.wait.reason for cell in SLICE if cell.wait} == WAITS
     assert set(SLICE) <= set(CELLS)
 
 

@@ -11,7 +11,6 @@ from edgeops.cli.options import parse_moment, parse_span
 from edgeops.cli.reference import parse_model_version
 from edgeops.digest import digest_hex
 from edgeops.errors import InputError, MessageError
-from edgeops.rollout.selector import parse_selector
 from edgeops.rollout.waves import parse_waves
 from edgeops.update.faults import parse as parse_fail_point
 from fleet_server.api.pages import Moment, Ordinal, Paging
@@ -69,6 +68,13 @@ _REQUESTS = {
     shapes.FeedbackRequest: b'{"device_id":"camera-1","deployment":"digits","input_id":"1","label":"red"}',
     shapes.RetrainingPolicyRequest: b'{"mode":"auto","labels":30,"cooldown":"P1D"}',
     shapes.RetrainingRequest: b'{"labels":30,"random_share":0.2,"without_devices":["camera-1"]}',
+    shapes.GroupRequest: b'{"selector":"label.site=north"}',
+    shapes.PinRequest: b'{"deployment":"digits","digest":"sha256:%s","until":"2027-01-01T00:00:00Z"}' % (b"5a" * 32),
+    shapes.DeviceLabelsRequest: b'{"set":{"site":"north"},"remove":["spare"]}',
+    shapes.WebhookRequest: b'{"url":"https://hooks.example/edgeops","kinds":["rollout."]}',
+    shapes.CloseRequest: b'{"remark":"seen"}',
+    shapes.RolloutAbort: b'{"remark":"too slow","roll_back":true}',
+    shapes.RolloutUndo: b'{"remark":"","to":"rollout-1","waves":["100%"]}',
     shapes.RolloutRequest: b'{"model":"digits","version":1,"deployment":"digits","to":"all","waves":["1","100%"]}',
 }
 
@@ -85,7 +91,6 @@ PARSERS = (
     _argument("argument-address", _address, "127.0.0.1:8470", "[::1]:80", "h:" + "9" * 5000, "h:\u0663"),
     _argument("argument-columns", _names, "a,b", '"a,b"', "a\nb", "a\rb"),
     _argument("argument-rate", _rate, "100", "max", "nan", "inf"),
-    _argument("selector", parse_selector, "all", "id=cam-1,cam-2", "label.site=north", errors=(InputError,)),
     _argument("waves", lambda text: parse_waves(text.split(",")), "1,50%,100%", "\u0661", errors=(InputError,)),
     _argument("filters", lambda text: parse_conditions(tuple(text.split())), "batch=1,2", "=", errors=(InputError,)),
     _argument(

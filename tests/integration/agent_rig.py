@@ -155,7 +155,7 @@ class Server:
         self._speaker = Speaker(DEVICE, self.key, len(self._keys), session)
         self._seq = 0
 
-    def desire(self, revision, *wanted, installation=None, shadowing=None):
+    def desire(self, revision, *wanted, installation=None, shadowing=None, maintenance=()):
         deployments = tuple(
             messages.DesiredDeployment(
                 deployment=name,
@@ -164,6 +164,7 @@ class Server:
                 installation=installation or f"inst-{revision}",
                 trial_inferences=5,
                 shadowing=shadowing,
+                maintenance=maintenance,
             )
             for name, digest, target in wanted
         )

@@ -2,7 +2,10 @@
 
 import base64
 import json
+import select
+import socket
 import threading
+from contextlib import suppress
 from datetime import timedelta
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
@@ -189,6 +192,38 @@ def test_a_removed_receiver_gets_nothing_that_was_on_its_way(rig, receiver, cour
     rig.client().webhooks.remove(webhook.id)
     courier.run_once(rig.now)
     assert receiver.got == []
+
+
+def test_the_audit_trail_names_a_receiver_without_what_its_address_keeps_secret(rig, receiver):
+    webhook = rig.client().webhooks.add(f"{receiver.url}?token=hush")
+    rig.client().webhooks.remove(webhook.id)
+    trail = b"".join(rig.client(Role.VIEWER).audit.export())
+    assert b"hush" not in trail
+    assert receiver.url.removesuffix("/hook").encode() in trail
+
+
+def test_an_answer_that_drips_ends_at_the_deadline(rig, courier):
+    """One byte a second renews every timeout of the socket."""
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        url = f"http://127.0.0.1:{listener.getsockname()[1]}/"
+        webhook = rig.client().webhooks.add(url)
+        rig.client().webhooks.test(webhook.id)
+        dripping = threading.Thread(target=drip, args=(listener,))
+        dripping.start()
+        courier.run_once(rig.now)
+        dripping.join()
+    assert states(rig, webhook) == [("waiting", 1)]
+
+
+def drip(listener):
+    """Until the other side has gone, or for twice the time that there is."""
+    connection, _ = listener.accept()
+    with connection, suppress(OSError):
+        for byte in b"HTTP/1.1 200 OK\r\nX: " + b"x" * int(2 * limits.WEBHOOK_TIMEOUT.total_seconds()):
+            connection.send(bytes([byte]))
+            if select.select([connection], [], [], 1)[0] and not connection.recv(65536):
+                return
+        connection.send(b"\r\n\r\n")
 
 
 def test_the_secret_that_keys_are_made_of_is_for_its_owner_alone(rig, receiver):

@@ -3,9 +3,13 @@
 import pytest
 from sqlalchemy import event
 
+from edgeops.protocol.messages import Presence
+from edgeops.rollout.installation import InstallationEvent
+from fleet_server.db import devices
 from fleet_server.db.database import Database
+from fleet_server.rollout_steps import take
 from tests.unit.drift_rig import digest
-from tests.unit.evidence_rig import NEW, OLD, EvidenceRig, pairs
+from tests.unit.evidence_rig import NEW, OLD, EvidenceRig, newest, pairs
 
 
 @pytest.fixture
@@ -113,6 +117,35 @@ def test_what_a_trial_took_of_memory_and_each_new_start_of_the_agent_are_noted(r
     assert (shown.memory_bytes, shown.since.crashes) == (4_000_000, 2)
 
 
+def started_again(rig, device_id, session):
+    with rig.database.write() as connection:
+        assert devices.set_presence(
+            connection, device_id, presence=Presence.ONLINE, session_counter=session, now=rig.now
+        )
+
+
+def test_starts_of_an_agent_that_its_model_takes_down_at_once_count_without_a_window(rig, rollout):
+    rig.window("edge-00", NEW)
+    rig.commit("edge-00")
+    rig.gather()
+    for session in (2, 3, 4):
+        started_again(rig, "edge-00", session)
+    rig.gather()
+    assert rig.wave(rollout).canary.since.crashes == 3
+    rig.restart()
+    rig.gather()
+    rig.window("edge-00", NEW)
+    rig.gather()
+    assert rig.wave(rollout).canary.since.crashes == 3, "counted twice"
+    assert rig.shows("edge-00").health.since.crashes == 3
+
+
+def test_starts_in_the_trial_are_the_devices_own_affair(rig, rollout):
+    started_again(rig, "edge-00", 2)
+    rig.gather()
+    assert rig.wave(rollout).canary.since.crashes == 0
+
+
 def test_missing_readings_and_the_mix_of_answers_come_from_the_sketch(rig, rollout):
     rig.window("edge-00", NEW, rows=50, sketch=rig.sketch(50))
     rig.gather()
@@ -169,7 +202,7 @@ def test_a_batch_costs_as_many_statements_whatever_the_size_of_the_fleet(tmp_pat
                 rig.gather()
         counts.append(len(statements))
         rig.close()
-    assert counts[0] == counts[1] <= 12
+    assert counts[0] == counts[1] <= 14
 
 
 class _PowerCutError(Exception):
@@ -217,3 +250,20 @@ class _counted:  # noqa: N801 - reads as a function
     def __exit__(self, *_):
         for engine in self._engines:
             event.remove(engine, "before_cursor_execute", self._note)
+
+
+def test_who_showed_itself_and_ended_without_the_model_does_not_stand_for_one_that_was_not_heard(rig):
+    rollout = rig.roll_out(waves=("100%",))
+    rig.wait(10)
+    for device_id in rig.ids[:2]:
+        rig.window(device_id, NEW, 200, paired=pairs(200))
+    rig.gather()
+    with rig.database.write() as connection:
+        one = newest(connection, rig.ids[0])
+        take(connection, one, InstallationEvent.DOUBT, now=rig.now)
+    rig.window(rig.ids[0], NEW, 200, paired=pairs(200))
+    rig.gather()
+    for device_id in rig.ids[1:]:
+        rig.commit(device_id)
+    canary = rig.wave(rollout).canary
+    assert (canary.devices, canary.heard, canary.since.rows) == (1, 1, 400)

@@ -110,6 +110,18 @@ rollouts:
     assert told[-1].endswith("model is missing")
 
 
+def test_a_group_that_no_server_would_take_is_told_before_anything_is_changed():
+    told = refused("groups:\n  fine: all\n  x/y: all\n")
+    assert "fleet.yaml:3: #/groups/x~1y: not a group name: 'x/y'" in told
+    assert "fine" not in told
+
+
+def test_a_device_that_is_listed_twice_is_in_the_group_once():
+    """The server keeps it once: otherwise the file would change the group for ever."""
+    document = read("groups:\n  pair: [pump-2, pump-1, pump-2]\n")
+    assert document.groups == {"pair": Group(devices=("pump-2", "pump-1"))}
+
+
 def test_terms_of_a_rollout_are_judged_with_their_lines():
     told = refused("""rollouts:
   - model: gas@x
@@ -158,6 +170,10 @@ def test_a_file_has_a_bound(monkeypatch):
     monkeypatch.setattr(limits, "MAX_FLEET_FILE_BYTES", 10)
     assert "larger than 10 bytes" in refused("# 345678901")
     assert read("# 34567890") == Document()
+
+
+def test_a_file_is_not_read_deeper_than_a_fleet_can_be():
+    assert "more than 32 tables or lists" in refused("[" * 70_000)
 
 
 @pytest.mark.parametrize("text", ["gas", "gas@", "gas@x", "gas@0", "gas@1234567890", "@"])

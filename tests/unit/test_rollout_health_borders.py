@@ -1,13 +1,19 @@
 """Where the verdict of the health gate turns: on one side of a border it is one, on the other another."""
 
+from math import exp
+
 import pytest
 
 from edgeops.artifact.manifest import Task
+from edgeops.protocol.messages import Intent
 from edgeops.rollout.health.errors import judge_crashes, judge_errors
 from edgeops.rollout.health.finding import Kind, Sign
+from edgeops.rollout.health.inputs import judge_mix
+from edgeops.rollout.health.latency import judge_latency, judge_memory
+from edgeops.rollout.health.spread import STEPS, step_of
 from edgeops.rollout.health.wave import Labels, Shown, Stated, WaveHealth
 from edgeops.rollout.policy import HealthPolicy
-from tests.unit.health_values import CONTROL, POLICY, DeviceHealth, device, found, pairs, period, shown, wave
+from tests.unit.health_values import CONTROL, POLICY, DeviceHealth, device, found, judged, pairs, period, shown, wave
 
 ALPHA = 0.05 / 8
 DIFFERING = (500, 70, 60, 370)
@@ -49,6 +55,12 @@ def test_such_distances_are_impossible_for_equals_at_a_quarter_of_alpha(far, lim
     cells = [0] * 24
     cells[3], cells[16] = 1_000 - far, far
     assert answers(tuple(cells), task=Task.REGRESSION, policy=HealthPolicy(max_loss=limit)).sign is sign
+
+
+def test_answers_that_are_alike_may_be_no_distance_apart():
+    cells = [0] * 24
+    cells[0], cells[16] = 300, 700
+    assert answers(tuple(cells), task=Task.REGRESSION).sign is Sign.OPEN
 
 
 def test_the_only_disagreement_may_have_the_only_label():
@@ -120,3 +132,49 @@ def test_one_crash_may_be_chance_however_long_there_was_none_and_two_are_not(cra
     told = judge_crashes(unpaired(period(windows=40_000), period(windows=1, crashes=crashes)), alpha=ALPHA)
     assert told is not None
     assert told.sign is sign
+
+
+# -- time and memory ---------------------------------------------------------------------------------
+
+
+def latency(health, policy=POLICY):
+    return judge_latency(health, policy, alpha=ALPHA)
+
+
+@pytest.mark.parametrize(("windows", "sign"), [(8, Sign.OPEN), (9, Sign.GOOD)])
+def test_so_many_windows_prove_that_answers_take_no_longer_at_half_of_alpha(windows, sign):
+    assert latency(wave(device(pairs=pairs(windows=windows)))).sign is sign
+
+
+def test_times_are_told_in_milliseconds_and_compared_with_what_was_before():
+    told = latency(wave(device(shadowed=False, since=period(p95_ms=41.0)), control=Shown()))
+    typical = {ms: exp(step_of(1_000 * ms) / STEPS) / 1_000 for ms in (12.0, 41.0)}
+    assert told.value == pytest.approx(typical[41.0], rel=1e-9)
+    assert told.against == pytest.approx(typical[12.0], rel=1e-9)
+
+
+def test_a_rise_by_a_thousandth_more_than_is_looked_at_is_looked_at():
+    rise_us = exp(step_of(18_000) / STEPS) - exp(step_of(12_000) / STEPS)
+    slow = wave(device(pairs=pairs(new_ms=18.0)))
+    assert latency(slow, HealthPolicy(min_latency_rise_ms=rise_us / 1_000.5)).sign is Sign.BAD
+    assert latency(slow, HealthPolicy(min_latency_rise_ms=rise_us / 999.5)).sign is Sign.GOOD
+
+
+@pytest.mark.parametrize("known", ["memory_bytes", "memory_before_bytes"])
+def test_memory_of_one_model_alone_is_not_judged(known):
+    assert judge_memory(WaveHealth(canary=Shown(devices=1, **{known: 2**20})), POLICY) is None
+
+
+# -- the mix, and words ------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(("before", "since"), [((80, 0), (50, 50)), ((50, 50), (80, 0))])
+def test_a_class_that_is_never_answered_is_part_of_the_mix(before, since):
+    one = device(shadowed=False, before=period(mix=before), since=period(mix=since))
+    told = judge_mix(wave(one, control=Shown()), task=Task.CLASSIFICATION, intent=Intent.IMPROVE)
+    assert told is not None
+    assert told.value == pytest.approx(0.5)
+
+
+def test_harm_that_is_no_weak_evidence_is_told_without_an_addition():
+    assert judged(wave(device(pairs=pairs(new_ms=18.0)))).words.endswith("exceeded in 40 of 40 windows")

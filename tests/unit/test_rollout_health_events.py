@@ -297,6 +297,10 @@ def test_a_small_rise_of_memory_is_not_looked_at():
 
 def test_memory_is_told_per_device():
     assert memory(31, 20, devices=2).words == "31.0 MiB against 20.0 of the old model; limit 1.5 x"
+    assert memory(3, 1, devices=3).sign is Sign.GOOD
+    unknown = device(memory_bytes=0, memory_before_bytes=0)
+    one = device(memory_bytes=31 * 2**20, memory_before_bytes=20 * 2**20)
+    assert found(Kind.MEMORY, wave(one, unknown)).words == "31.0 MiB against 20.0 of the old model; limit 1.5 x"
 
 
 def test_unknown_memory_is_not_judged():

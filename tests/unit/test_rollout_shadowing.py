@@ -37,6 +37,13 @@ def test_a_bake_has_twenty_windows_of_a_second_to_a_minute(bake, window_ms):
     assert of_control(Policy(bake=bake)).window_ms == window_ms
 
 
+def test_where_nothing_is_waited_for_devices_are_not_told_again_and_again():
+    policy = Policy(bake=timedelta(0), evidence_timeout=timedelta(0))
+    for told in (of_asked(policy), of_control(policy)):
+        assert told.for_ms == 10 * 60_000
+        assert not is_to_be_renewed(told, NOW, NOW + timedelta(minutes=7))
+
+
 def test_it_is_told_again_when_three_quarters_of_its_time_are_over():
     told = of_asked(POLICY)
     assert not is_to_be_renewed(told, NOW, NOW + timedelta(minutes=30) - timedelta(milliseconds=1))

@@ -56,8 +56,12 @@ def test_nothing_is_allowed_without_a_list():
 
 
 @pytest.mark.parametrize(
-    "address", ["127.0.0.1", "10.2.0.1", "192.168.1.1", "169.254.169.254", "::", "fe80::1", "224.0.0.1"]
-)
+    "address",
+    [
+        "127.0.0.1", "10.2.0.1", "192.168.1.1", "169.254.169.254", "::", "fe80::1", "224.0.0.1", "::7f00:1",
+        "64:ff9b::7f00:1", "2002:a9fe:a9fe::", "fec0::1",
+    ],
+)  # fmt: skip
 def test_a_name_that_leads_inside_is_refused(address):
     assert "not a public address" in objection("https", address, ALLOWED)
 

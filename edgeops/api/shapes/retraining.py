@@ -36,6 +36,8 @@ class RetrainingPolicy(Answer):
     #: What the rollout demands of its devices, as in a rollout.
     rollout_policy: dict[str, Any]
     seed: int
+    #: Of If-Match: another one when any of the values above is; empty in a retraining, whose policy nobody changes.
+    edition: str = ""
 
 
 class RetrainingPolicyRequest(Request):

@@ -51,18 +51,16 @@ def judge_latency(health: WaveHealth, policy: HealthPolicy, *, alpha: float) -> 
 
 def judge_memory(health: WaveHealth, policy: HealthPolicy) -> HealthFinding | None:
     """Whether the model takes more memory; None = it is not known."""
-    new, old = health.canary.memory_bytes, health.canary.memory_before_bytes
-    if not new or not old:
+    known = health.canary.memory_devices
+    if not known:
         return None
+    new, old = health.canary.memory_bytes / known, health.canary.memory_before_bytes / known
     ratio = new / old
     is_bad = ratio > policy.max_memory_ratio and new - old >= limits.HEALTH_MEMORY_RISE_BYTES
     return HealthFinding(
         kind=Kind.MEMORY,
         sign=Sign.BAD if is_bad else Sign.GOOD,
-        words=(
-            f"{_mib(new / health.canary.devices)} MiB against {_mib(old / health.canary.devices)} of the old model; "
-            f"limit {policy.max_memory_ratio:g} x"
-        ),
+        words=(f"{_mib(new)} MiB against {_mib(old)} of the old model; limit {policy.max_memory_ratio:g} x"),
         value=ratio,
         limit=policy.max_memory_ratio,
     )

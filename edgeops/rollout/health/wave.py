@@ -25,7 +25,8 @@ class Shown(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     pairs: Pairs = Pairs()
     #: Each device against its own past: the 95th percentile of its windows since by its median before.
     own_p95: Spread = Spread()
-    #: New and old, over devices of which both are known.
+    #: New and old, over devices of which both are known, and how many these are.
+    memory_devices: int = 0
     memory_bytes: int = 0
     memory_before_bytes: int = 0
 
@@ -86,6 +87,7 @@ def shown_by(device: DeviceHealth) -> Shown:
         since=device.since,
         pairs=device.pairs,
         own_p95=_against(device.since.latency_p95, device.before.latency_p95),
+        memory_devices=int(has_memory),
         memory_bytes=device.memory_bytes if has_memory else 0,
         memory_before_bytes=device.memory_before_bytes if has_memory else 0,
     )
@@ -99,6 +101,12 @@ def with_device(shown: Shown, device: DeviceHealth) -> Shown:
 def without_device(shown: Shown, device: DeviceHealth) -> Shown:
     """Without one that is in it."""
     return minus(shown, shown_by(device))
+
+
+def left(shown: Shown, device: DeviceHealth) -> Shown:
+    """A device that is in it ended without the model: it owes nothing more, and what it showed stays."""
+    owed = shown_by(device)
+    return minus(shown, Shown(devices=1, heard=owed.heard, shadowed=owed.shadowed, paired=owed.paired))
 
 
 def replaced(shown: Shown, old: DeviceHealth, new: DeviceHealth) -> Shown:
