@@ -44,6 +44,8 @@ class Scene:
         self._sources = 0
         self.good = self.add(tiny_artifact(MODEL, 1, VARIANT))
         self.play(good_rows(2_000))
+        # A rollout is of the devices that report the deployment when it is ordered.
+        eventually(lambda: all(map(self.has_deployment, self.site.agents)), what="every device reports the deployment")
         self.ended(self.roll_out(self.good, waves=("100%",), policy=_FIRST), "finished")
 
     # -- what people do
@@ -143,6 +145,10 @@ class Scene:
         """What a device reported last."""
         found = self.client.device(agent.device_id).deployments
         return next(one for one in found if one.deployment == DEPLOYMENT)
+
+    def has_deployment(self, agent: Agent) -> bool:
+        """Whether the server knows that a device has it."""
+        return any(one.deployment == DEPLOYMENT for one in self.client.device(agent.device_id).deployments)
 
     def runs(self, agent: Agent) -> str | None:
         """The digest of what a device runs, by its own word."""

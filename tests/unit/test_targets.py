@@ -168,7 +168,7 @@ def test_a_group_is_made_changed_and_removed(fleet):
 @pytest.mark.parametrize(
     ("name", "changes", "words", "pointer"),
     [
-        ("C", {}, "not a group name: 'C'", None),
+        ("C", {}, "not a group name: 'C'", "name"),
         ("canaries", {"selector": "sit=1"}, "unknown key 'sit'", "#/selector"),
         ("canaries", {"selector": "online, group=others"}, "names no other group, and this names others", "#/selector"),
         ("canaries", {"device_ids": ["dev-0", "gone"]}, "no enrolled device with id gone", "#/device_ids"),
