@@ -86,14 +86,16 @@ def read_policy(values: object) -> RetrainPolicy:
     try:
         policy = msgspec.convert(values, RetrainPolicy, strict=False)
     except msgspec.ValidationError as error:
-        field = _FIELD.search(str(error))
-        raise _refusal("" if field is None else field[1], f"not a retraining policy: {error}") from error
+        found = _FIELD.search(str(error))
+        raise _refusal("" if found is None else found[1], f"not a retraining policy: {error}") from error
     policy = msgspec.structs.replace(policy, rollout_policy=_terms(of_rollout))
-    for field, check in (("waves", _require_all_devices), ("selector", parse_selector)):
-        try:
-            check(getattr(policy, field))
-        except InputError as error:
-            raise _refusal(field, str(error)) from error
+    try:
+        field = "waves"
+        _require_all_devices(policy.waves)
+        field = "selector"
+        parse_selector(policy.selector)
+    except InputError as error:
+        raise _refusal(field, str(error)) from error
     if policy.label_timeout <= timedelta(0):
         raise _refusal("label_timeout", "label_timeout must be longer than nothing")
     if policy.cooldown < timedelta(0):
