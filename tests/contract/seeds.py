@@ -226,7 +226,9 @@ class SeededRig(LoopRig):
 
     def _newcomer(self):
         return {
-            "token": self.app.state.server.access.create_enrolment_tokens(1, created_by="ann", now=self.now)[0].text,
+            "token": self.app.state.server.access.create_enrolment_tokens(1, created_by="a admin", now=self.now)[
+                0
+            ].text,
             "name": "pump",
             "hardware": "board",
             "public_key": SigningKey.generate().public.hex,
