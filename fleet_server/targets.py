@@ -8,11 +8,10 @@ from datetime import datetime
 
 from edgeops import limits
 from edgeops.errors import ConflictError, InputError, NotFoundError
-from edgeops.protocol.topics import is_id
 from edgeops.rollout import installation as installing
 from edgeops.rollout.installation import InstallationEvent
 from edgeops.rollout.pins import Pin
-from edgeops.rollout.selector import groups_of, matches, parse_selector
+from edgeops.rollout.selector import groups_of, matches, misnamed, parse_selector
 from fleet_server import roster
 from fleet_server.db import audit, candidates, devices, events, groups, models, pins, rollouts
 from fleet_server.db.database import Connection, Database
@@ -57,9 +56,9 @@ def set_group(
         InputError: a name, selector or device that cannot be used.
         ConflictError: there are too many groups.
     """
-    if not is_id(name):
-        detail = f"not a group name: {name[:80]!r}; use 3 to 63 of a-z, 0-9 and -"
-        raise InputError(detail, fields=[("name", detail)])
+    wrong = misnamed(name)
+    if wrong is not None:
+        raise InputError(wrong, fields=[("name", wrong)])
     _require_usable(connection, selector, device_ids)
     before = groups.get(connection, name)
     if before is None and groups.count(connection) >= limits.MAX_GROUPS:

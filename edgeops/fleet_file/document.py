@@ -12,9 +12,8 @@ from edgeops.errors import InputError
 from edgeops.fleet_file.source import Source
 from edgeops.learning.triggers import RetrainPolicy, read_policy
 from edgeops.protocol.messages import Id
-from edgeops.protocol.topics import is_id
-from edgeops.rollout.objection import Objection
-from edgeops.rollout.selector import groups_of, parse_selector
+from edgeops.rollout.objection import Objection, segment
+from edgeops.rollout.selector import groups_of, misnamed, parse_selector
 from edgeops.rollout.terms import read_terms
 from edgeops.rollout.waves import DEFAULT_WAVES, parse_waves
 
@@ -221,9 +220,9 @@ def _wrong(pointer: str, read: Any) -> Iterator[Objection]:
 def _misnamed(document: Document) -> Iterator[Objection]:
     """Groups that no server takes, told before anything is changed."""
     for name in document.groups or {}:
-        if not is_id(name):
-            place = name.replace("~", "~0").replace("/", "~1")
-            yield Objection(f"#/groups/{place}", f"not a group name: {name[:80]!r}; use 3 to 63 of a-z, 0-9 and -")
+        wrong = misnamed(name)
+        if wrong is not None:
+            yield Objection(f"#/groups/{segment(name)}", wrong)
 
 
 def _twice(document: Document) -> Iterator[Objection]:

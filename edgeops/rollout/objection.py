@@ -24,3 +24,8 @@ class Objection:
     #: What is wrong, with the value, and what to do.
     detail: str
     fault: Fault = Fault.VALUE
+
+
+def segment(name: str) -> str:
+    """A name as one part of a JSON pointer (RFC 6901, 3)."""
+    return name.replace("~", "~0").replace("/", "~1")

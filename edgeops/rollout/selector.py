@@ -20,6 +20,7 @@ from difflib import get_close_matches
 
 from edgeops import limits
 from edgeops.errors import InputError
+from edgeops.protocol.topics import is_id
 from edgeops.rollout.candidate import Candidate
 from edgeops.rollout.conditions import GROUP, KEYS, LABEL, Condition, Kind, Operator, misuse
 
@@ -134,6 +135,11 @@ def resolve(selector: Selector, groups: Mapping[str, Selector]) -> Selector:
 def named(selector: Selector, key: str) -> tuple[str, ...]:
     """The values, without wildcards, that the selector says of a key with `=`: each is expected to exist."""
     return tuple(dict.fromkeys(_named(selector, key)))
+
+
+def misnamed(group: str) -> str | None:
+    """What is wrong with the name of a group, for people; None = nothing."""
+    return None if is_id(group) else f"not a group name: {group[:80]!r}; use 3 to 63 of a-z, 0-9 and -"
 
 
 def groups_of(selector: Selector) -> frozenset[str]:

@@ -14,7 +14,7 @@ from edgeops import limits
 from edgeops.errors import InputError
 from edgeops.protocol.messages import Maintenance
 from edgeops.rollout.maintenance import parse_window, words
-from edgeops.rollout.objection import Objection
+from edgeops.rollout.objection import Objection, segment
 from edgeops.rollout.policy import HealthPolicy, Policy
 
 _LONG = limits.MAX_POLICY_SPAN
@@ -107,7 +107,7 @@ def _read(
     read: dict[str, Any] = {}
     objections: list[Objection] = []
     for name, value in values.items():
-        pointer = f"{place}/{_escaped(name)}"
+        pointer = f"{place}/{segment(name[:80])}"
         if name not in known:
             objections.append(Objection(pointer, _unknown(name, list(known))))
             continue
@@ -142,7 +142,3 @@ def _unknown(name: str, known: Sequence[str]) -> str:
     near = get_close_matches(name, known, n=1, cutoff=0.6)
     guess = f", did you mean {near[0]}?" if near else ""
     return f"no such value{guess}; known are {', '.join(known)}"
-
-
-def _escaped(name: str) -> str:
-    return name[:80].replace("~", "~0").replace("/", "~1")

@@ -23,6 +23,7 @@ from edgeops.errors import (
     PeerError,
     PlatformError,
 )
+from edgeops.rollout.objection import segment
 from fleet_server.api.promises import MEDIA_TYPE, promise
 from fleet_server.db.database import DataError
 
@@ -167,4 +168,4 @@ def _pointer(location: Sequence[str | int]) -> str:
     place, *rest = location
     if place != "body":
         return ".".join(str(part) for part in rest)
-    return "#" + "".join("/" + str(part).replace("~", "~0").replace("/", "~1") for part in rest)
+    return "#" + "".join("/" + segment(str(part)) for part in rest)
