@@ -34,8 +34,8 @@ from tests.golden.tiny import COLUMNS, tiny_artifact, tiny_rows
 from tests.integration.agent_rig import DEPLOYMENT, Rig, eventually
 
 RATE_HZ = 50.0
-#: More than any cell plays.
-ROWS = 20_000
+#: More than any cell plays (160 s); an agent that finds its card again reads the file once more, in mid course.
+ROWS = 8_000
 #: Two periods of the input, and what is granted beyond.
 GAP_S = 2 / RATE_HZ + 0.25
 FIRST_S = 5.0
