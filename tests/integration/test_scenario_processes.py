@@ -94,7 +94,8 @@ def test_a_model_that_takes_the_agent_down_in_the_bake_again_and_again_is_stoppe
     make_hasty(scene, canary, loop_s=5, probe_s=60)
     started = roll_out(scene, digest, canary, bake=60)
     eventually(lambda: scene.installation(started, canary).state == "committed", what="the canary has it")
-    scene.play(striking_rows(600, every=100), canary)
+    # Each start lives long enough to be heard.
+    scene.play(striking_rows(600, every=600, first=250), canary)
 
     def supervise():
         if not canary.child.running:
