@@ -36,7 +36,7 @@ def test_a_sensor_that_falls_silent_in_the_bake_pauses_the_rollout_however_well_
     scene.client.direct_rollout(rollout.id, "abort", roll_back=True)
     # What it ran before proves itself like any model, on inputs.
     eventually(lambda: scene.deployment(canary).state == "trial", what="the canary tries what it ran before")
-    assert scene.why(canary).hindrances[0].cause == "rolling-back"
+    assert scene.why(canary).hindrances[0].cause == "ended-badly"
     scene.play(good_rows(2_000), canary)
     scene.require_contained(scene.ended(rollout, "rolled-back"), good, states=["rolled-back"])
 
