@@ -103,8 +103,8 @@ class Deployments:
             falls = self._starts.falls(self._standings())
             if falls is not None:
                 self._deployed[falls].updates.fall()
-        for _, deployed in self:
-            deployed.updates.resume()
+        for name, _ in self:
+            self._succeeds(self._resume, name)
         if self._around.has_disk:
             self._starts.count(self._standings())
         for _, deployed in self:
@@ -279,6 +279,9 @@ class Deployments:
             deployed.updates.resume()
             deployed.feed.start()
         return deployed
+
+    def _resume(self, name: str) -> None:
+        self._deployed[name].updates.resume()
 
     def _make(self, name: str) -> Deployed:
         if len(self._deployed) >= limits.MAX_DEPLOYMENTS and not self._make_room():

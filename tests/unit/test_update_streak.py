@@ -44,6 +44,11 @@ def test_a_deployment_stands_with_what_answers_and_with_who_asked_for_it():
     assert standing(Update(), active=None) == Standing(active=None, tries=False, asked=(0, 0))
 
 
+def test_a_model_of_which_nobody_knows_who_asked_for_it_is_the_oldest():
+    untold = Shown(digest=A, evidence=Evidence(inferences=5, errors=0))
+    assert standing(Update(shown=untold), active=A).asked == (0, 0)
+
+
 @pytest.mark.parametrize("state", list(UpdateState))
 def test_only_in_trial_a_candidate_may_be_what_ends_the_agent(state):
     assert standing(Update(state=state), active=A).tries is (state is UpdateState.TRIAL)
