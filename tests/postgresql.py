@@ -59,6 +59,11 @@ def unusable():
     return ""
 
 
+def name_of(url):
+    """The database that a URL of a private server names."""
+    return url.split("/")[3].split("?")[0]
+
+
 class PrivateServer:
     """One server; `stop` it, or it ends with this process."""
 
@@ -127,8 +132,7 @@ class PrivateServer:
 
     def drop(self, url):
         """Remove a database, whoever is connected."""
-        name = url.split("/")[3].split("?")[0]
-        self.execute(f"DROP DATABASE IF EXISTS {name} WITH (FORCE)")
+        self.execute(f"DROP DATABASE IF EXISTS {name_of(url)} WITH (FORCE)")
 
     def kill(self):
         """End it at once, as a crash does."""
