@@ -1,7 +1,8 @@
 """Databases for tests: one of the two kinds, so that what holds on one is shown to hold on the other.
 
 A test asks `database_in(folder)` and gets SQLite, unless its module says `pytestmark = stores.ON_BOTH`: then it runs on
-SQLite and on PostgreSQL. `EDGEOPS_TEST_DATABASE=postgresql` lets every test that asks have PostgreSQL.
+SQLite and on PostgreSQL. With `EDGEOPS_TEST_DATABASE=postgresql` every test that asks has PostgreSQL, and only those run
+that may ask (`tests.standing`) and do not run on both anyway.
 """
 
 import os
