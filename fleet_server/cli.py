@@ -158,14 +158,13 @@ def _backup(config: ServerConfig, options: argparse.Namespace) -> None:
 def _restore(config: ServerConfig, options: argparse.Namespace) -> None:
     from fleet_server.backup.restoring import Order, restore
 
-    if config.database is not None:
-        raise ConfigError("a restore makes a data folder with its tables in it; leave out --database, EDGEOPS_DATABASE")
     order = Order(
         place=options.place,
         target=config.data,
         backup_id=options.backup,
         offline_keys=tuple(options.keys),
         root_version=options.root_version,
+        database=config.database,
     )
     restored = restore(order, datetime.now(UTC), say=_say)
     taken_at = f"{restored.manifest.taken_at:%Y-%m-%d %H:%M:%S} UTC"

@@ -30,6 +30,4 @@ def begin(site: Site) -> Rollout | None:
         ids = tuple(str(one) for one in file["id"])
         rows = Rows(values=file["X"], ids=ids, labels=("",) * len(ids))
     play(site, rows, deployment=NAME, loop=True, rate_hz=_RATE_HZ, predictions="latest")
-    return client.create_rollout(
-        NAME, 1, variant=_VARIANT, deployment=NAME, to="all", waves=("100%",), policy=QUICK
-    )
+    return client.create_rollout(NAME, 1, variant=_VARIANT, deployment=NAME, to="all", waves=("100%",), policy=QUICK)

@@ -11,9 +11,10 @@ from datetime import datetime
 from edgeops.rollout.installation import InstallationEvent
 from edgeops.rollout.rollout import OPEN, RolloutEvent, RolloutState
 from fleet_server.access import OWNER
-from fleet_server.db import audit, backups, devices, rollouts, settings
+from fleet_server.db import audit, backups, devices, events, rollouts, settings
 from fleet_server.db.backups import Restoration
 from fleet_server.db.database import Connection
+from fleet_server.db.events import Event, EventKind
 from fleet_server.rollout_steps import advance, take
 
 _PAGE = 500
@@ -33,7 +34,11 @@ def settle(connection: Connection, restoration: Restoration, *, epoch: int, sign
     backups.remember(connection, restoration)
     settings.write(connection, settings.FLEET_EPOCH, str(epoch))
     data = {"taken_at": restoration.taken_at.isoformat(), **signed}
-    audit.append(connection, OWNER, "server.restored", restoration.backup, data, now)
+    audit.append(connection, OWNER, EventKind.SERVER_RESTORED, restoration.backup, data, now)
+    # Far above what the lost server told: whoever keeps the id of the last event he heard, and receivers of webhooks,
+    # which know a message by its event's id, would take news for what they have.
+    number = int(now.timestamp() * 1000)
+    events.append_above(connection, Event(number, now, EventKind.SERVER_RESTORED, restoration.backup, dict(data)))
 
 
 def _end_rollouts(connection: Connection, reason: str, now: datetime) -> None:
