@@ -72,7 +72,7 @@ def test_a_committed_model_that_ends_the_agent_at_each_start_gives_way_to_the_on
     eventually(lambda: rig.server.reported[-1].desired_revision == 3, what="it heard that")
     assert (rig.server.state().state, rig.server.state().active) == (UpdateState.ROLLED_BACK, first[0])
     rig.server.desire(4, (DEPLOYMENT, *second), installation="inst-4")
-    eventually(lambda: rig.committed(second[0]), what="somebody wanted it all the same")
+    eventually(lambda: rig.server.state().candidate == second[0], what="somebody wants it all the same")
     assert rig.stop_agent() == 0
 
 
