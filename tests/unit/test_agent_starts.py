@@ -9,7 +9,7 @@ from device_agent.store.slots import Pointer, Slots
 from device_agent.store.state import DeploymentStore
 from edgeops import limits
 from edgeops.digest import digest_bytes
-from edgeops.protocol.messages import Desired, DesiredDeployment, Evidence, Reason, UpdateState
+from edgeops.protocol.messages import Ack, Desired, DesiredDeployment, Evidence, Reason, UpdateState
 from edgeops.update.streak import Standing, Streak
 from edgeops.update.update import Shown, Update, Wanted
 from tests.golden.tiny import tiny_artifact
@@ -212,7 +212,7 @@ def test_an_agent_that_hears_its_server_is_given_more_starts(device):
     device.commit("gas", revision=2)
     for _ in range(2 * limits.ACTIVE_STARTS):
         device.boot()
-        device.agent._deployments.heard()
+        device.agent._act_on(Ack(spools=()))
     assert device.told().active == NEW
 
 
