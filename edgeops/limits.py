@@ -407,6 +407,8 @@ HEALTH_BASELINE_WINDOWS = 48
 HEALTH_LABELS = 120
 #: Starts of an agent that count at once, however many there were since its last window.
 HEALTH_CRASHES = 100
+#: Starts of a device's agent that the server remembers the times of: the newest.
+STARTS_KEPT = 64
 #: Windows that a device closes in one bake, and how long they last at least and at most.
 BAKE_WINDOWS = 20
 SHORT_WINDOW = timedelta(seconds=1)
