@@ -11,7 +11,7 @@ from edgeops.protocol.messages import Reason, UpdateState
 from edgeops.protocol.topics import UpKind
 from tests.integration.agent_rig import DEPLOYMENT, Rig, eventually
 
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.slow, pytest.mark.long]
 
 #: Runs first in every process of the agent: where `DEADLY` is active, whoever loads it to answer reads address 0.
 _CRASH = """
