@@ -24,6 +24,7 @@ test-data: ## what needs the public research data (EDGEOPS_TEST_DATA or ../share
 	@.ci/setup check
 	@python -m pytest -q -m data
 
+# The second run takes by itself those that stand on a database and do not run on both kinds anyway (tests/standing.py).
 test-all: ## all tests, and once more on PostgreSQL what stands on a database
 	@.ci/setup check
 	@python -m pytest -q

@@ -156,14 +156,13 @@ def _backup(config: ServerConfig, options: argparse.Namespace) -> None:
 def _restore(config: ServerConfig, options: argparse.Namespace) -> None:
     from fleet_server.backup.restoring import Order, restore
 
-    if config.database is not None:
-        raise ConfigError("a restore makes a data folder with its tables in it; leave out --database, EDGEOPS_DATABASE")
     order = Order(
         place=options.place,
         target=config.data,
         backup_id=options.backup,
         offline_keys=tuple(options.keys),
         root_version=options.root_version,
+        database=config.database,
     )
     restored = restore(order, utc_now(), say=_say)
     taken_at = f"{restored.manifest.taken_at:%Y-%m-%d %H:%M:%S} UTC"
@@ -183,6 +182,14 @@ def _restore(config: ServerConfig, options: argparse.Namespace) -> None:
     _say(f"what was withdrawn or revoked since {taken_at} is back: models, devices, tokens; look at each of them")
     _say("devices that were enrolled since are unknown here and have to enrol again")
     _say("no model changes on any device until you roll one out")
+
+
+def _accept_trail(config: ServerConfig, options: argparse.Namespace) -> None:
+    from fleet_server import trail
+    from fleet_server.db.database import Database
+
+    print(trail.accept(config, Database.of(config), remark=options.remark, now=datetime.now(UTC)))
+    _say("accepted, and signed as it is now; a timestamp that was kept from before still says otherwise")
 
 
 def _begin(config: ServerConfig, options: argparse.Namespace) -> None:
@@ -292,7 +299,15 @@ def _parser() -> argparse.ArgumentParser:
         help="with --keys, if the root changed since the backup: its version by `edgeops-agent status`",
     )
     restore.add_argument("--json", action="store_true", help="one JSON document")
+    trail = command("accept-trail", _accept_trail, "sign an audit trail that lost what was signed of it")
+    trail.add_argument("--remark", type=_remark, required=True, help="why; it becomes an entry of the trail")
     return parser
+
+
+def _remark(text: str) -> str:
+    if not 0 < len(text.strip()) <= limits.MAX_DETAIL_LENGTH:
+        raise argparse.ArgumentTypeError(f"a remark has 1 to {limits.MAX_DETAIL_LENGTH} characters")
+    return text.strip()
 
 
 def _version(text: str) -> int:

@@ -90,7 +90,7 @@ def _queue_next(connection: Connection, webhook: Webhook, now: datetime) -> None
     rows = [
         message(
             webhook.id,
-            f"msg-{event.id:012}-{webhook.id}",
+            f"msg-{event.id:015}-{webhook.id}",
             event.kind,
             {"id": event.id, "subject": event.subject, "detail": event.data},
             event.at,
@@ -102,7 +102,7 @@ def _queue_next(connection: Connection, webhook: Webhook, now: datetime) -> None
     if webhook.cursor < dropped:
         _log.warning("webhook.missed webhook=%s after=%d through=%d", webhook.id, webhook.cursor, dropped)
         data: dict[str, object] = {"after": webhook.cursor, "through": dropped}
-        rows.insert(0, message(webhook.id, f"msg-{dropped:012}-{webhook.id}", MISSED, data, now, now))
+        rows.insert(0, message(webhook.id, f"msg-{dropped:015}-{webhook.id}", MISSED, data, now, now))
     webhooks.queue(connection, rows)
     webhooks.move(connection, webhook.id, cursor=news[-1].id)
 

@@ -13,6 +13,7 @@ from edgeops.errors import ConflictError, InputError, NotFoundError
 from edgeops.rollout.objection import Fault, Objection
 from edgeops.rollout.order import Plan, Wanted, plan
 from edgeops.rollout.policy import Policy
+from edgeops.rollout.selector import Selector
 from edgeops.rollout.targeting import Offer
 from fleet_server.db import candidates, groups, models
 from fleet_server.db.database import Connection
@@ -69,8 +70,13 @@ class Planned:
         raise ConflictError(text, fields=told)
 
 
-def plan_rollout(connection: Connection, order: Order, now: datetime) -> Planned:
-    """What the order becomes as the fleet is now, with everything that is wrong with it."""
+def plan_rollout(
+    connection: Connection, order: Order, now: datetime, *, to_be: Mapping[str, Selector] | None = None
+) -> Planned:
+    """What the order becomes as the fleet is now, with everything that is wrong with it.
+
+    `to_be` are groups that are to mean something else by then.
+    """
     artifact, wrong = _artifact(connection, order)
     offer = None if artifact is None else Offer(order.deployment, artifact.digest, artifact.describe())
     wanted = Wanted(
@@ -88,7 +94,7 @@ def plan_rollout(connection: Connection, order: Order, now: datetime) -> Planned
             for one in candidates.of_fleet(connection, order.deployment)
             if order.only is None or one.id in order.only
         ],
-        groups=groups.selectors(connection),
+        groups={**groups.selectors(connection), **(to_be or {})},
         now=now,
     )
     return Planned(artifact, found, (*wrong, *found.objections))

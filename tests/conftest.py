@@ -5,6 +5,7 @@ import socket
 
 import pytest
 
+from tests.standing import stands_on_a_database
 from tests.stores import POSTGRESQL, SQLITE, STORES
 
 _LOOPBACK = ("127.", "::1", "localhost")
@@ -12,6 +13,16 @@ _LOOPBACK = ("127.", "::1", "localhost")
 
 class NotLoopbackError(AssertionError):
     """A test tried to talk to another machine."""
+
+
+def pytest_collection_modifyitems(config, items):
+    """With EDGEOPS_TEST_DATABASE=postgresql only those run that it makes another test of."""
+    if STORES.by_default == SQLITE:
+        return
+    others = [one for one in items if "kind_of_database" in one.fixturenames or not stands_on_a_database(one)]
+    config.hook.pytest_deselected(items=others)
+    gone = set(others)
+    items[:] = [one for one in items if one not in gone]
 
 
 @pytest.fixture(autouse=True, scope="session")

@@ -53,10 +53,15 @@ def unusable():
         return "no PostgreSQL here; `make test` unpacks one where apt-get is"
     if os.geteuid() == 0:
         command = [folder / "postgres", "--version"]
-        probe = subprocess.run(command, check=False, capture_output=True, env=_environment(folder), **_as_nobody())
+        probe = subprocess.run(command, check=False, capture_output=True, env=environment(folder), **_as_nobody())
         if probe.returncode:
             return f"user {_NOBODY} cannot run {folder}/postgres, and root must not"
     return ""
+
+
+def name_of(url):
+    """The database that a URL of a private server names."""
+    return url.split("/")[3].split("?")[0]
 
 
 class PrivateServer:
@@ -66,7 +71,7 @@ class PrivateServer:
         """`port` = listen there on 127.0.0.1, too, for whoever knows the `password` of user edgeops."""
         self._binaries = binaries()
         self.folder = Path(tempfile.mkdtemp(prefix="edgeops-pg-"))
-        self._how = {"env": _environment(self._binaries)} | (_as_nobody() if os.geteuid() == 0 else {})
+        self._how = {"env": environment(self._binaries)} | (_as_nobody() if os.geteuid() == 0 else {})
         self._port = port
         if os.geteuid() == 0:
             shutil.chown(self.folder, _NOBODY, self._how["group"])
@@ -127,8 +132,7 @@ class PrivateServer:
 
     def drop(self, url):
         """Remove a database, whoever is connected."""
-        name = url.split("/")[3].split("?")[0]
-        self.execute(f"DROP DATABASE IF EXISTS {name} WITH (FORCE)")
+        self.execute(f"DROP DATABASE IF EXISTS {name_of(url)} WITH (FORCE)")
 
     def kill(self):
         """End it at once, as a crash does."""
@@ -152,7 +156,7 @@ class PrivateServer:
         assert done.returncode == 0, done.stdout + done.stderr
 
 
-def _environment(folder):
+def environment(folder):
     """An unpacked server uses the libraries that came with it."""
     root = next((parent.parent for parent in folder.parents if parent.name == "usr"), None)
     if root is None or root == Path("/"):

@@ -1,7 +1,8 @@
 """Databases for tests: one of the two kinds, so that what holds on one is shown to hold on the other.
 
 A test asks `database_in(folder)` and gets SQLite, unless its module says `pytestmark = stores.ON_BOTH`: then it runs on
-SQLite and on PostgreSQL. `EDGEOPS_TEST_DATABASE=postgresql` lets every test that asks have PostgreSQL.
+SQLite and on PostgreSQL. With `EDGEOPS_TEST_DATABASE=postgresql` every test that asks has PostgreSQL, and only those run
+that may ask (`tests.standing`) and do not run on both anyway.
 """
 
 import os
@@ -51,9 +52,14 @@ class Stores:
             self._urls[folder] = self.server.create(template=template)
         return self._urls[folder]
 
+    def copy(self, source, folder):
+        """Have a folder stand for a copy of what another one stands for; nobody may be connected to either."""
+        self.forget(folder)
+        self._urls[Path(folder).absolute()] = self.server.create(template=postgresql.name_of(self.url(source)))
+
     def forget(self, below):
         """Drop the databases that stand for folders below that of a test that ended."""
-        for folder in [folder for folder in self._urls if folder.is_relative_to(below)]:
+        for folder in [folder for folder in self._urls if folder.is_relative_to(Path(below).absolute())]:
             url = self._urls.pop(folder)
             for database in self._opened.pop(url, ()):
                 database.close()
@@ -81,7 +87,7 @@ class Stores:
             database = Database.at(url)
             upgrade(database)
             database.close()
-            self._template = url.split("/")[3].split("?")[0]
+            self._template = postgresql.name_of(url)
         return self._template
 
 

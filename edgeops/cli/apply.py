@@ -1,6 +1,6 @@
 """`edgeops apply`: make a fleet as its file says, after showing what would change."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -12,10 +12,11 @@ from edgeops.cli.connection import connected
 from edgeops.cli.live import confirm, say
 from edgeops.cli.options import AsJson
 from edgeops.cli.output import print_json, printable
-from edgeops.errors import InputError
+from edgeops.errors import EdgeOpsError, InputError
 from edgeops.fleet_file.applying import carry_out, present_of
 from edgeops.fleet_file.document import read_document
-from edgeops.fleet_file.plan import Act, Change, plan
+from edgeops.fleet_file.plan import Act, Change, Present, plan
+from edgeops.fleet_file.rehearsal import objections_to
 from edgeops.fleet_file.source import read_source
 
 _SIGNS = {Act.CREATE: "+", Act.CHANGE: "~", Act.REMOVE: "-", Act.DIFFERS: "!"}
@@ -37,23 +38,39 @@ def apply(
     as_json: AsJson = False,
 ) -> None:
     """Make groups, pins, policies and rollouts as a file says; a second time there is nothing to change."""
-    document = read_document(read_source(_read(file), name=str(file)))
+    source = read_source(_read(file), name=str(file))
+    document = read_document(source)
     present = present_of(client, document)
     changes = plan(document, present, prune=prune)
     deeds = [change for change in changes if change.act is not Act.DIFFERS]
     if not as_json:
         for change in changes:
             print("\n".join(_lines(change)))
+    objections = objections_to(client, document, deeds)
+    if objections:
+        raise source.refusal(objections)
     applied = bool(deeds) and not dry_run
     if applied:
         if not yes:
             confirm(f"make {len(deeds)} changes?")
-        for change in deeds:
-            say(carry_out(client, change, present.editions))
+        _carry_out_all(client, deeds, present)
     if as_json:
         print_json({"changes": [msgspec.to_builtins(change) for change in changes], "applied": applied})
     elif not deeds:
         say("nothing to change: the fleet is as the file says")
+
+
+def _carry_out_all(client: Client, deeds: Sequence[Change], present: Present) -> None:
+    """One after the other; where one is refused after all, say first what was made before it and what was not."""
+    for number, change in enumerate(deeds):
+        try:
+            said = carry_out(client, change, present.editions)
+        except EdgeOpsError:
+            rest = ", ".join(f"{one.noun} {printable(one.name)}" for one in deeds[number:])
+            say(f"{number} of {len(deeds)} changes are made and stay; not made: {rest}")
+            say("applying the file again is safe, and makes what is missing")
+            raise
+        say(said)
 
 
 def _read(file: Path) -> str:

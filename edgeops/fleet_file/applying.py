@@ -4,7 +4,7 @@ It decides nothing. Each change is a request of its own: what broke off half-way
 """
 
 from collections.abc import Iterable, Iterator, Mapping
-from typing import assert_never
+from typing import Any, assert_never
 
 import msgspec
 
@@ -97,19 +97,17 @@ def _set_pin(client: Client, change: Change) -> None:
 
 def _begin(client: Client, change: Change) -> str:
     rollout = msgspec.convert(change.after, Rollout)
-    model, version = split_reference(rollout.model)
-    made = client.create_rollout(
-        model,
-        version,
-        deployment=rollout.deployment,
-        to=rollout.to,
-        variant=rollout.variant,
-        waves=rollout.waves,
-        intent=rollout.intent,
-        policy=rollout.policy,
-        continuous=rollout.continuous,
-    )
+    made = client.order_rollout(order_of(rollout))
     return f"{made.id} begun: {rollout.model} for {change.name}"
+
+
+def order_of(rollout: Rollout) -> dict[str, Any]:
+    """The request that begins it."""
+    model, version = split_reference(rollout.model)
+    values = {
+        name: getattr(rollout, name) for name in ("deployment", "to", "variant", "intent", "policy", "continuous")
+    }
+    return {"model": model, "version": version, "waves": list(rollout.waves), **values}
 
 
 # -- the fleet as it is ------------------------------------------------------------------

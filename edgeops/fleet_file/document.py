@@ -50,6 +50,11 @@ class Rollout(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=T
     policy: dict[str, Any] = {}
     continuous: bool = False
 
+    @property
+    def name(self) -> str:
+        """What it is known by."""
+        return f"{self.deployment} on {self.to}"
+
 
 @dataclass(frozen=True, slots=True)
 class Document:

@@ -129,7 +129,7 @@ def _retraining(document: Document, present: Present) -> Iterator[Change]:
 def _rollouts(document: Document, present: Present) -> Iterator[Change]:
     there = {(one.deployment, one.to): one for one in present.rollouts}
     for rollout in document.rollouts:
-        name = f"{rollout.deployment} on {rollout.to}"
+        name = rollout.name
         found = there.get((rollout.deployment, rollout.to))
         brings = None if found is None else (f"{found.model}@{found.version}", found.variant)
         if found is None or brings != (_normal(rollout.model), rollout.variant):

@@ -4,12 +4,23 @@ from collections.abc import Collection, Mapping
 
 from fastapi import APIRouter
 
-from edgeops.api.shapes import FieldProblem, Placement, PlannedWave, RolloutPreview, RolloutRequest
+from edgeops.api.shapes import (
+    FieldProblem,
+    Placement,
+    PlannedWave,
+    RolloutPreview,
+    RolloutPreviewRequest,
+    RolloutRequest,
+)
+from edgeops.errors import InputError
 from edgeops.rollout import targeting
+from edgeops.rollout.objection import segment
+from edgeops.rollout.selector import Selector
 from fleet_server.api.callers import VIEWER
 from fleet_server.api.once import Act
 from fleet_server.api.pages import Ordinal, PagingOf
 from fleet_server.api.server import ServerOf
+from fleet_server.db import groups
 from fleet_server.rollout_plans import Order, plan_rollout
 
 #: Not of the class `Act`: nothing is done, so that a repetition needs no memory.
@@ -17,13 +28,14 @@ router = APIRouter(prefix="/rollouts", tags=["rollouts"], route_class=Act)
 
 
 @router.post("/preview", dependencies=[VIEWER])
-def preview_rollout(server: ServerOf, paging: PagingOf, wanted: RolloutRequest) -> RolloutPreview:
+def preview_rollout(server: ServerOf, paging: PagingOf, wanted: RolloutPreviewRequest) -> RolloutPreview:
     """What a rollout would do if it were created now: every device that it means, its wave, and why it is left out.
 
     Nothing is kept; each part is computed anew.
     """
     with server.database.read() as connection:
-        planned = plan_rollout(connection, order_of(wanted, created_by=""), server.now())
+        order = order_of(wanted, created_by="")
+        planned = plan_rollout(connection, order, server.now(), to_be=_groups_to_be(wanted))
     plan = planned.plan
     waves = plan.wave_of()
     held_back = {one.id for wave in plan.waves if wave.control for one in wave.devices}
@@ -65,6 +77,17 @@ def order_of(wanted: RolloutRequest, *, created_by: str) -> Order:
         needs_approval=wanted.needs_approval,
         starts_at=wanted.starts_at,
     )
+
+
+def _groups_to_be(wanted: RolloutPreviewRequest) -> dict[str, Selector]:
+    means = {}
+    for name, group in wanted.groups.items():
+        try:
+            means[name] = groups.meant(group.selector or "", group.device_ids or ())
+        except InputError as error:
+            pointer = f"#/groups/{segment(name)}/selector"
+            raise InputError(str(error), fields=[(pointer, str(error))]) from error
+    return means
 
 
 def _placement(one: targeting.Placement, waves: Mapping[str, int], held_back: Collection[str]) -> Placement:

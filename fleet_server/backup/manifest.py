@@ -21,6 +21,8 @@ _ID_DIGITS = 12
 
 #: Where the private keys lie that were asked for.
 KEYS_FOLDER = "online-keys"
+#: The tables of a server that keeps them in PostgreSQL.
+DUMP_FILE = "db/postgresql.dump"
 #: A path below one of the folders of a backup, without tricks.
 _Path = Annotated[
     str,
@@ -53,6 +55,11 @@ class Manifest(msgspec.Struct, frozen=True, kw_only=True):
     online_keys: bool
     #: By path inside the backup; blobs are `blobs/<2 hex>/<62 hex>`.
     files: dict[_Path, Entry]
+
+    @property
+    def is_of_postgresql(self) -> bool:
+        """Whether the tables are those of a PostgreSQL database, and not two files of SQLite."""
+        return DUMP_FILE in self.files
 
     @property
     def size_bytes(self) -> int:

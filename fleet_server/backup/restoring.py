@@ -2,11 +2,13 @@
 
 A server that begins again must be believed by devices that have seen newer metadata, newer revisions and newer
 sessions than the backup holds: `edgeops.trust.reissue` sees to the metadata, `fleet_server.backup.settling` to the
-revisions, and sessions count the time. It starts nothing.
+revisions, and sessions count the time. It starts nothing. Tables that were in PostgreSQL go into an empty database
+there, last of all: it is the one thing that does not vanish with a restore that fails.
 """
 
 import shutil
 from collections.abc import Callable, Iterable
+from contextlib import closing
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
@@ -19,14 +21,16 @@ from edgeops.trust.issuing import key_file, new_issuer, write_issuer
 from edgeops.trust.keyring import FLEET_KEYS_TARGET, decode_fleet_keys, encode_fleet_keys, fleet_keys_of
 from edgeops.trust.reissue import Reissue
 from edgeops.trust.repository import Repository
+from fleet_server import trail
 from fleet_server.backup import places, private_keys
-from fleet_server.backup.manifest import KEYS_FOLDER, Manifest, id_of, read_manifest
+from fleet_server.backup.manifest import DUMP_FILE, KEYS_FOLDER, Manifest, id_of, read_manifest
 from fleet_server.backup.places import Made
 from fleet_server.backup.settling import settle
 from fleet_server.config import ServerConfig
 from fleet_server.db.backups import Restoration
 from fleet_server.db.copying import known_schemas
 from fleet_server.db.database import Database
+from fleet_server.db.dumping import load, require_empty
 from fleet_server.db.migrate import upgrade
 
 Say = Callable[[str], None]
@@ -58,6 +62,8 @@ class Order:
     offline_keys: tuple[Path, ...] = ()
     #: The highest version of the root that a device has; 0 = none above the backup's.
     root_version: int = 0
+    #: An empty PostgreSQL database, for the backup of a server whose tables were in one.
+    database: str | None = None
 
 
 def restore(order: Order, now: datetime, *, say: Say) -> Restored:
@@ -66,8 +72,8 @@ def restore(order: Order, now: datetime, *, say: Say) -> Restored:
     Raises:
         NotFoundError: no such backup.
         InputError: it is half, changed, or of a newer version.
-        ConflictError: the target holds something, or is being restored already.
-        ConfigError: the server would have no keys to speak with.
+        ConflictError: the target or the database holds something, or is being restored already.
+        ConfigError: the server would have no keys to speak with; a database is missing, or one too many.
         PlatformError: the disk cannot hold it.
     """
     target = order.target.absolute()
@@ -81,7 +87,7 @@ def restore(order: Order, now: datetime, *, say: Say) -> Restored:
         with places.alone(under_way, "restore"):
             _empty(under_way)
             try:
-                restored = _build(order, ServerConfig(under_way), now, say)
+                restored = _build(order, ServerConfig(under_way, database=order.database), now, say)
                 under_way.rename(target)
             finally:
                 shutil.rmtree(under_way, ignore_errors=True)
@@ -96,6 +102,7 @@ def _build(order: Order, config: ServerConfig, now: datetime, say: Say) -> Resto
         manifest = read_manifest(made.manifest, expected=made.id, known=known_schemas())
         found = id_of(manifest.taken_at, made.manifest)
         _require_room(manifest, config.data)
+        _require_place_for_tables(manifest, config)
         if not manifest.online_keys and not order.offline_keys:
             raise ConfigError(
                 f"backup {found} is without online keys, so the server would have none to speak with; name the folder "
@@ -106,13 +113,18 @@ def _build(order: Order, config: ServerConfig, now: datetime, say: Say) -> Resto
     epoch, new_keys = _sign_again(config, order, now)
     # With new keys comes a new CA, where there is one.
     new_authority = new_keys and bool(private_keys.authorities(config.repository))
+    if config.database is not None:
+        say("loading the tables into PostgreSQL")
+        load(config.database, config.data / DUMP_FILE)
+        (config.data / DUMP_FILE).unlink()
     say("settling what was under way")
-    database = Database.in_folder(config.db)
+    database = Database.of(config)
     try:
         upgrade(database)
         with database.write() as connection:
             restoration = Restoration(backup=found, taken_at=manifest.taken_at, restored_at=now)
-            settle(connection, restoration, epoch=epoch)
+            settle(connection, restoration, epoch=epoch, signed=trail.last_signed(config))
+        trail.sign_anew(Repository.open(config.repository, config.keys), database, now)
     finally:
         database.close()
     places.sync_tree(config.data)
@@ -191,6 +203,22 @@ def _require_room(manifest: Manifest, folder: Path) -> None:
     free = shutil.disk_usage(folder).free
     if free < manifest.size_bytes:
         raise ConfigError(f"{folder} has {free} bytes left, the backup has {manifest.size_bytes}; make room")
+
+
+def _require_place_for_tables(manifest: Manifest, config: ServerConfig) -> None:
+    if manifest.is_of_postgresql and config.database is None:
+        raise ConfigError(
+            "the tables of this backup were in PostgreSQL; name an empty database for them: --database URL or "
+            "EDGEOPS_DATABASE"
+        )
+    if config.database is None:
+        return
+    if not manifest.is_of_postgresql:
+        raise ConfigError(
+            "the tables of this backup are files, which stay files; leave out --database and EDGEOPS_DATABASE"
+        )
+    with closing(Database.at(config.database)) as database:
+        require_empty(database.control)
 
 
 def _empty(folder: Path) -> None:

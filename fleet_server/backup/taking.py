@@ -4,7 +4,7 @@ The order is what makes the parts fit without stopping anybody:
 
 1. blobs, for the first time: most of the bytes, and what a job deletes a moment later;
 2. telemetry before control: ingestion commits control first, so nothing counts as received in the copy whose effect
-   is not in it, as after a crash between the two commits;
+   is not in it, as after a crash between the two commits; of PostgreSQL one dump, which is of one moment;
 3. the repository after control: what the tables call published is listed;
 4. blobs again: they are written before the row that names them, so every blob that a row names is there now.
 
@@ -23,6 +23,7 @@ from edgeops.errors import ConfigError, PlatformError
 from edgeops.trust.storage import Storage
 from fleet_server.backup import places, private_keys
 from fleet_server.backup.manifest import (
+    DUMP_FILE,
     FORMAT,
     KEYS_FOLDER,
     Entry,
@@ -35,8 +36,9 @@ from fleet_server.backup.manifest import (
 from fleet_server.backup.places import Making
 from fleet_server.config import ServerConfig
 from fleet_server.db import backups
-from fleet_server.db.copying import CHAINS, copy_online, known_schemas, schema_of
+from fleet_server.db.copying import CHAINS, copy_online, known_schemas, schemas_of
 from fleet_server.db.database import Database
+from fleet_server.db.dumping import dump
 
 Say = Callable[[str], None]
 
@@ -57,16 +59,10 @@ def take(config: ServerConfig, place: Path, *, with_online_keys: bool, now: date
     """Put a backup of `config.data` at `place`: a folder of backups, or a `.tar` file.
 
     Raises:
-        ConfigError: `place` is inside the data folder, or too small; the tables are in PostgreSQL.
+        ConfigError: `place` is inside the data folder, or too small.
         ConflictError: another backup is under way there, or the file is there already.
         PlatformError: something of the server is missing or damaged; nothing is kept.
     """
-    if config.database is not None:
-        raise ConfigError(
-            "the tables of this server are in PostgreSQL, and a backup takes in files. Run: "
-            'pg_dump --format=custom --file=edgeops.dump "$EDGEOPS_DATABASE"; '
-            f"and after it copy {config.data} (docs/operations.md, A larger database)"
-        )
     if place.resolve().is_relative_to(config.data.resolve()):
         raise ConfigError(f"{place} is inside the data folder {config.data}, and would be lost with it; name another")
     try:
@@ -126,11 +122,7 @@ class _Files:
 
 def _copy(config: ServerConfig, files: _Files, scratch: Path, *, with_online_keys: bool, say: Say) -> _Rows:
     _copy_blobs(config, files, say=say)
-    for chain in reversed(CHAINS):
-        say(f"copying {chain}.db")
-        copy_online(config.db / f"{chain}.db", scratch / f"{chain}.db")
-    for chain in CHAINS:
-        files.put(f"db/{chain}.db", scratch / f"{chain}.db")
+    rows = _copy_tables(config, files, scratch, say=say)
     storage = Storage(config.repository)
     with storage.alone():
         if storage.remembered() is not None:
@@ -145,7 +137,6 @@ def _copy(config: ServerConfig, files: _Files, scratch: Path, *, with_online_key
         for file in private_keys.online_keys(config.repository, config.keys):
             files.put(f"{KEYS_FOLDER}/{file.name}", file)
     _copy_blobs(config, files, say=say)
-    rows = _rows(scratch)
     lost = sorted(digest for digest in rows.needed if blob_file(digest) not in files.entries)
     if lost:
         raise PlatformError(
@@ -153,6 +144,21 @@ def _copy(config: ServerConfig, files: _Files, scratch: Path, *, with_online_key
             f"first is {lost[0]}; nothing is kept of this backup"
         )
     return rows
+
+
+def _copy_tables(config: ServerConfig, files: _Files, scratch: Path, *, say: Say) -> _Rows:
+    if config.database is not None:
+        say("dumping the tables")
+        dump(config.database, scratch / "dump")
+        files.put(DUMP_FILE, scratch / "dump")
+        # Later than the dump, so what it names is among them.
+        return _rows(Database.of(config))
+    for chain in reversed(CHAINS):
+        say(f"copying {chain}.db")
+        copy_online(config.db / f"{chain}.db", scratch / f"{chain}.db")
+    for chain in CHAINS:
+        files.put(f"db/{chain}.db", scratch / f"{chain}.db")
+    return _rows(Database.in_folder(scratch))
 
 
 def _copy_blobs(config: ServerConfig, files: _Files, *, say: Say) -> None:
@@ -177,12 +183,11 @@ def _blobs(config: ServerConfig) -> Iterator[tuple[str, Path]]:
             yield f"sha256:{name}", file
 
 
-def _rows(folder: Path) -> _Rows:
-    schema = {chain: schema_of(folder / f"{chain}.db", chain) for chain in CHAINS}
-    database = Database.in_folder(folder)
+def _rows(database: Database) -> _Rows:
     try:
+        schemas = schemas_of(database)
         with database.read() as connection:
-            return _Rows(schema, backups.device_count(connection), backups.needed_blobs(connection))
+            return _Rows(schemas, backups.device_count(connection), backups.needed_blobs(connection))
     finally:
         database.close()
 

@@ -12,6 +12,7 @@ from alembic.config import Config
 from alembic.script import ScriptDirectory
 
 from edgeops.errors import PlatformError
+from fleet_server.db.database import Connection, Database
 from fleet_server.db.migrate import configuration, version_table
 
 CHAINS = ("control", "telemetry")
@@ -36,16 +37,20 @@ def copy_online(source: Path, target: Path) -> None:
         raise PlatformError(f"the copy of {source} is not sound: {said}; the database itself is damaged")
 
 
-def schema_of(file: Path, chain: str) -> str:
-    """How far the migrations of one chain have come in a database file."""
-    with closing(sqlite3.connect(file)) as connection:
-        (revision,) = connection.execute(f"SELECT version_num FROM {version_table(chain)}").fetchone()  # noqa: S608 - our own name
-    return str(revision)
+def schemas_of(database: Database) -> dict[str, str]:
+    """How far the migrations have come in a database, by chain."""
+    with database.read() as control, database.read_telemetry() as telemetry:
+        return {chain: _revision(one, chain) for chain, one in zip(CHAINS, (control, telemetry), strict=True)}
 
 
 def known_schemas() -> dict[str, frozenset[str]]:
     """Every revision that this version knows, by chain."""
     return {chain: frozenset(_revisions(configuration(chain))) for chain in CHAINS}
+
+
+def _revision(connection: Connection, chain: str) -> str:
+    query = f"SELECT version_num FROM {version_table(chain)}"  # noqa: S608 - our own name
+    return str(connection.exec_driver_sql(query).scalar_one())
 
 
 def _revisions(config: Config) -> list[str]:

@@ -67,6 +67,8 @@ class EventKind(StrEnum):
     MODEL_AWAITS_SIGNATURE = "model.awaits-signature"
     #: What a role signed is about to end; the subject is the role.
     KEY_EXPIRES = "key.expires"
+    #: The audit trail does not hold what was signed of it: a tail was cut off, or it was written anew.
+    AUDIT_CONTRADICTED = "audit.contradicted"
     #: This machine's clock was set by much, while the link ran; devices are told the time anew.
     CLOCK_STEPPED = "clock.stepped"
     #: A version became champion or challenger.
@@ -81,6 +83,8 @@ class EventKind(StrEnum):
     LABEL_RECEIVED = "label.received"
     #: A trigger fired, or its retraining took a step.
     RETRAINING_CHANGED = "retraining.changed"
+    #: The server came out of a backup; the subject is that. What happened after it was taken is not in this list.
+    SERVER_RESTORED = "server.restored"
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,6 +101,16 @@ class Event:
 def append(connection: Connection, kind: str, subject: str, data: dict[str, Any], now: datetime) -> None:
     """Say that `kind` happened to `subject`; `data` is JSON."""
     connection.execute(events.insert(), {"at": now, "kind": kind, "subject": subject, "data": data})
+
+
+def append_above(connection: Connection, event: Event) -> None:
+    """Say it under an id of its own, or the next one if there is a higher one; ids go on from there."""
+    number = max(event.id, last_id(connection) + 1)
+    values = {"id": number, "at": event.at, "kind": event.kind, "subject": event.subject, "data": event.data}
+    connection.execute(events.insert(), values)
+    if connection.dialect.name == "postgresql":  # SQLite counts from the highest id by itself
+        sequence = func.pg_get_serial_sequence(events.name, events.c.id.name)
+        connection.execute(select(func.setval(sequence, number)))
 
 
 def after(
@@ -134,6 +148,12 @@ def drop_through(connection: Connection, end: int, *, limit: int) -> int:
 def last_dropped(connection: Connection) -> int:
     """The id of the newest event that was dropped; 0 when none was."""
     return int(settings.read(connection, settings.EVENTS_DROPPED) or 0)
+
+
+def id_of_newest(connection: Connection, count: int) -> int:
+    """The id behind which there are `count` events, the newest; 0 when there are not more. Ids have gaps."""
+    newest = select(events.c.id).order_by(events.c.id.desc())
+    return connection.execute(newest.offset(count).limit(1)).scalar() or 0
 
 
 def last_id(connection: Connection) -> int:

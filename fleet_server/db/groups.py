@@ -26,9 +26,16 @@ class Group:
 
     def means(self) -> Selector:
         """Who is in it."""
-        if self.selector:
-            return parse_selector(self.selector)
-        return Condition("id", Operator.EQUAL, self.device_ids)
+        return meant(self.selector, self.device_ids)
+
+
+def meant(selector: str, device_ids: tuple[str, ...]) -> Selector:
+    """Who is in a group of these.
+
+    Raises:
+        InputError: it is not a selector.
+    """
+    return parse_selector(selector) if selector else Condition("id", Operator.EQUAL, device_ids)
 
 
 def get(connection: Connection, name: str) -> Group | None:

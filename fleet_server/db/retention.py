@@ -62,12 +62,11 @@ def drop_events(connection: Connection) -> int:
 
     Those that a receiver of webhooks was not told yet stay longer, up to EVENTS_KEPT_UNTOLD in all.
     """
-    newest = events.last_id(connection)
     taken_in = int(settings.read(connection, settings.ENGINE_CURSOR) or 0)
-    end = min(taken_in, newest - limits.EVENTS_KEPT)
+    end = min(taken_in, events.id_of_newest(connection, limits.EVENTS_KEPT))
     told = webhooks.least_told(connection)
     if told is not None:
-        end = min(end, max(told, newest - limits.EVENTS_KEPT_UNTOLD))
+        end = min(end, max(told, events.id_of_newest(connection, limits.EVENTS_KEPT_UNTOLD)))
     return events.drop_through(connection, end, limit=limits.RETENTION_BATCH)
 
 

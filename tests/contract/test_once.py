@@ -7,10 +7,11 @@ from concurrent.futures import ThreadPoolExecutor
 from datetime import timedelta
 
 import pytest
+from sqlalchemy import select
 
 from edgeops import limits
 from edgeops.api.roles import Role
-from fleet_server.db import audit, idempotency, tokens
+from fleet_server.db import audit, idempotency, tables, tokens
 from tests.contract.rig import assert_problem
 
 KEY = {"Idempotency-Key": "0123456789abcdef"}
@@ -89,13 +90,14 @@ def test_of_one_token_the_newest_keys_are_remembered(rig):
         before = max(connection.exec_driver_sql(count).scalars(), default=0)
     assert before <= kept
     first = post(rig, "/api/v1/enrolment-tokens", key="the-first-of-many", json={"count": 1}, role=role)
+    table = tables.idempotency_keys
     with rig.database.write() as connection:
-        connection.exec_driver_sql(
-            "WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < ?) "
-            "INSERT INTO idempotency_keys SELECT 'filler-' || i, k.token_id, '', x'', k.created_at + i "
-            "FROM n, (SELECT token_id, max(created_at) AS created_at FROM idempotency_keys) AS k",
-            (kept,),
-        )
+        newest = connection.execute(select(table).order_by(table.c.created_at.desc()).limit(1)).one()
+        filler = [
+            {**newest._mapping, "id": f"filler-{one}", "created_at": newest.created_at + timedelta(milliseconds=one)}
+            for one in range(1, kept + 1)
+        ]
+        connection.execute(table.insert(), filler)
     rig.pass_time(timedelta(hours=1))
     post(rig, "/api/v1/enrolment-tokens", key="the-last-of-many", json={"count": 1}, role=role)
     again = post(rig, "/api/v1/enrolment-tokens", key="the-first-of-many", json={"count": 1}, role=role)
@@ -116,14 +118,17 @@ import os, pathlib, signal, sys
 from datetime import UTC, datetime
 from fleet_server.access import Access
 from fleet_server.db import idempotency
+from fleet_server.config import ServerConfig
 from fleet_server.db.database import Database
-database, now = Database.in_folder(pathlib.Path(sys.argv[1])), datetime.now(UTC)
+config = ServerConfig(pathlib.Path(sys.argv[1]), database=sys.argv[2] or None)
+database, now = Database.of(config), datetime.now(UTC)
 claim = lambda connection: idempotency.claim(connection, "killed", token_id="t", asked="", now=now)
 with database.together(claim):
     Access(database).create_token("killed", "viewer", created_by="test", now=now)
     os.kill(os.getpid(), signal.SIGKILL)
 """
-    ended = subprocess.run([sys.executable, "-c", program, str(rig.config.db)], check=False, timeout=60)
+    where = (str(rig.config.data), rig.config.database or "")
+    ended = subprocess.run([sys.executable, "-c", program, *where], check=False, timeout=60)
     assert ended.returncode == -signal.SIGKILL
     assert "killed" not in names(rig)
     with rig.database.read() as connection:

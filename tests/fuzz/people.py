@@ -75,6 +75,8 @@ _REQUESTS = {
     shapes.CloseRequest: b'{"remark":"seen"}',
     shapes.RolloutAbort: b'{"remark":"too slow","roll_back":true}',
     shapes.RolloutUndo: b'{"remark":"","to":"rollout-1","waves":["100%"]}',
+    shapes.RolloutPreviewRequest: b'{"model":"digits","version":1,"deployment":"digits","to":"group=a",'
+    b'"groups":{"a":{"selector":"all"},"b":{"device_ids":["camera-1"]}}}',
     shapes.RolloutRequest: b'{"model":"digits","version":1,"deployment":"digits","to":"all","waves":["1","100%"]}',
 }
 

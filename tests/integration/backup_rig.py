@@ -1,6 +1,7 @@
 """A site whose server is lost, its devices, and the address at which they look for it."""
 
 import contextlib
+import os
 import socket
 import subprocess
 import sys
@@ -39,14 +40,14 @@ def edgeops(*words, **options):
 
 
 def add_version(data: Path, version: int, artifact: bytes | None = None) -> str:
-    """A version of a tiny model that nobody had to train; its digest."""
-    config = ServerConfig(data)
+    """A version of a tiny model that nobody had to train; its digest. The tables are where the site's processes look."""
+    config = ServerConfig(data, database=os.environ.get("EDGEOPS_DATABASE"))
     artifact = artifact or tiny_artifact(MODEL, version)
     described = tiny_descriptor(artifact)
     now, run = datetime.now(UTC), f"run-of-{version}"
     snapshot = starter.descriptor().manifest.lineage.snapshot
     Blobs(config).put(artifact)
-    database = Database.in_folder(config.db)
+    database = Database.of(config)
     with database.write() as connection:
         runs.start(
             connection, run, job_id=run, model=MODEL, snapshot=snapshot, recipe="tiny", seed=7, parameters={}, now=now

@@ -4,7 +4,6 @@ Nothing of ours is imitated but the effects: what a device does about a command 
 shown by then, and checked at once. A device dies between any two borders and knows then what was on its disk.
 """
 
-import shutil
 import sqlite3
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
@@ -23,10 +22,10 @@ from fleet_server.backup.settling import settle
 from fleet_server.db import devices
 from fleet_server.db import events as news
 from fleet_server.db.backups import Restoration
-from fleet_server.db.database import Database
 from fleet_server.db.events import EventKind
 from fleet_server.engine import Engine
 from fleet_server.link.records import report_data
+from tests.stores import STORES, database_in, hasty, on_postgresql
 from tests.unit.engine_rig import FACTS, Fleet
 
 DEPLOYMENT = "gas"
@@ -308,6 +307,7 @@ class PlayedSite:
 
     def close(self) -> None:
         self.fleet.close()
+        STORES.forget(self._folder)
 
     def compose(self) -> None:
         """The link sends what changed."""
@@ -362,10 +362,7 @@ class PlayedSite:
     # -- a server that is lost
 
     def back_up(self) -> None:
-        target = self._folder / "backup.db"
-        target.unlink(missing_ok=True)
-        with closing(sqlite3.connect(self._folder / "db/control.db")) as connection:
-            connection.execute("VACUUM INTO ?", (str(target),))
+        self._copy_tables("db", "backup")
         self._backup = {device_id: set(keys) for device_id, keys in self.ledger.items()}
         self._taken_at = self.fleet.now
 
@@ -374,21 +371,29 @@ class PlayedSite:
         if self._backup is None:
             return False
         fleet = self.fleet
-        fleet.database.close()
-        shutil.rmtree(self._folder / "db")
-        (self._folder / "db").mkdir()
-        shutil.copy(self._folder / "backup.db", self._folder / "db/control.db")
-        fleet.database = Database.in_folder(self._folder / "db")
+        self._copy_tables("backup", "db")
+        fleet.database = hasty(database_in(self._folder / "db"))
         fleet.now += timedelta(hours=1)
         restoration = Restoration(backup="b", taken_at=self._taken_at, restored_at=fleet.now)
         with fleet.database.write() as connection:
-            settle(connection, restoration, epoch=1)
+            settle(connection, restoration, epoch=1, signed={})
         fleet.engine = Engine(fleet.database)
         self.ledger = {device_id: set(keys) for device_id, keys in self._backup.items()}
         self.outcomes = {}
         for device in self.devices.values():
             fleet.come(device.id)
         return True
+
+    def _copy_tables(self, source: str, target: str) -> None:
+        self.fleet.database.close()  # it connects again when it is asked
+        if on_postgresql():
+            STORES.copy(self._folder / source, self._folder / target)
+            return
+        (self._folder / target).mkdir(exist_ok=True)
+        for file in (self._folder / target).iterdir():
+            file.unlink()
+        with closing(sqlite3.connect(self._folder / source / "control.db")) as connection:
+            connection.execute("VACUUM INTO ?", (str(self._folder / target / "control.db"),))
 
     # -- in the end
 

@@ -31,6 +31,7 @@ from fleet_server.db.events import EventKind
 from fleet_server.db.reach import FOLLOWED, Reach
 from fleet_server.engine import Engine
 from tests.property.rollout_rules import BY_ITSELF, DEVICES, GLANCE, RolloutRules, run
+from tests.stores import STORES
 from tests.unit.engine_rig import ENOUGH, FACTS, Fleet
 
 S = InstallationState
@@ -84,6 +85,7 @@ class Commands(RolloutRules):
             self._never_more_at_it_than_the_policy_says()
         finally:
             self.fleet.close()
+            STORES.forget(self.folder.name)
             self.folder.cleanup()
 
     # -- what happens

@@ -75,6 +75,18 @@ def test_events_beyond_their_number_go_unless_the_engine_has_not_taken_them_in(d
         assert [event.subject for event in events.after(connection, 0)] == ["6", "7", "8", "9"]
 
 
+def test_events_are_counted_and_not_their_ids_which_jump_after_a_restore(database, monkeypatch):
+    monkeypatch.setattr(limits, "EVENTS_KEPT", 3)
+    with database.write() as connection:
+        events.append(connection, "device.status", "before", {}, NOW)
+        events.append_above(connection, events.Event(10**12, NOW, events.EventKind.SERVER_RESTORED, "b-1", {}))
+        events.append(connection, "device.status", "after", {}, NOW)
+        settings.write(connection, settings.ENGINE_CURSOR, str(events.last_id(connection)))
+    assert drop_old(database, NOW) == 0
+    with database.read() as connection:
+        assert [event.id for event in events.after(connection, 1)] == [10**12, 10**12 + 1]
+
+
 def test_events_that_a_receiver_was_not_told_stay_up_to_a_bound(database, monkeypatch):
     monkeypatch.setattr(limits, "EVENTS_KEPT", 2)
     monkeypatch.setattr(limits, "EVENTS_KEPT_UNTOLD", 6)

@@ -9,8 +9,9 @@ from edgeops.protocol.messages import DeploymentState, Reason, UpdateState
 from edgeops.rollout.installation import InstallationState as S
 from edgeops.rollout.rollout import RolloutState
 from fleet_server.backup.settling import settle
-from fleet_server.db import devices
+from fleet_server.db import devices, events
 from fleet_server.db.backups import Restoration
+from fleet_server.db.events import EventKind
 from tests.stores import ON_BOTH
 from tests.unit.engine_rig import Fleet, digest_of
 
@@ -30,7 +31,7 @@ def restored(fleet):
     taken_at, fleet.now = fleet.now, fleet.now + timedelta(days=1)
     restoration = Restoration(backup="b-1", taken_at=taken_at, restored_at=fleet.now)
     with fleet.database.write() as connection:
-        settle(connection, restoration, epoch=1)
+        settle(connection, restoration, epoch=1, signed={})
     fleet.run()
 
 
@@ -119,3 +120,28 @@ def test_what_was_proven_since_counts_as_ever(fleet):
     fleet.roll_out(2, selector="id=dev-0", waves=("100%",))
     fleet.say("dev-0", UpdateState.FAILED, reason=Reason.GOLDEN)
     assert fleet.desired_digest("dev-0") == digest_of(1)
+
+
+def test_news_after_a_restore_have_ids_that_the_lost_server_never_told(fleet):
+    """Receivers of webhooks, and whoever follows events, know what they have by its id."""
+    with fleet.database.read() as connection:
+        told = events.last_id(connection) + 100 * 86_400  # a hundred a second, until it was lost
+    restored(fleet)
+    fleet.come("dev-0")
+    fleet.roll_out(1)
+    with fleet.database.read() as connection:
+        news = events.after(connection, told)
+        assert not events.after(connection, news[-1].id)
+    assert news[0].kind == EventKind.SERVER_RESTORED
+    assert news[0].subject == "b-1"
+    assert EventKind.ROLLOUT_CREATED in [one.kind for one in news[1:]]
+
+
+def test_ids_grow_whatever_the_clock_says_when_a_server_is_restored_again(fleet):
+    restored(fleet)
+    with fleet.database.read() as connection:
+        told = events.last_id(connection)
+    fleet.now -= timedelta(days=30)
+    restored(fleet)
+    with fleet.database.read() as connection:
+        assert [one.kind for one in events.after(connection, told)][:1] == [EventKind.SERVER_RESTORED]

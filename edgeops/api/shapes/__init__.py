@@ -97,6 +97,7 @@ from edgeops.api.shapes.targets import (
     Placement,
     PlannedWave,
     RolloutPreview,
+    RolloutPreviewRequest,
     Why,
 )
 from edgeops.api.shapes.telemetry import (
@@ -201,6 +202,7 @@ __all__ = [
     "RolloutAbort",
     "RolloutDecision",
     "RolloutPreview",
+    "RolloutPreviewRequest",
     "RolloutRequest",
     "RolloutUndo",
     "Run",

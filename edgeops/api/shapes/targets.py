@@ -5,6 +5,7 @@ from typing import Annotated
 from pydantic import AwareDatetime, Field, StringConstraints, model_validator
 
 from edgeops import limits
+from edgeops.api.shapes.rollouts import RolloutRequest
 from edgeops.api.shapes.shape import Answer, Digest, FieldProblem, Id, Moment, Remark, Request
 
 _Label = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9_.-]{1,63}$")]
@@ -121,6 +122,15 @@ class PlannedWave(Answer):
     size: int
     selector: str = ""
     control: bool = False
+
+
+class RolloutPreviewRequest(RolloutRequest):
+    """The same as to create it, and groups as they are to be by then; others are as they are."""
+
+    groups: Annotated[
+        dict[Annotated[str, StringConstraints(max_length=limits.MAX_SELECTOR_LENGTH)], GroupRequest],
+        Field(max_length=limits.MAX_GROUPS),
+    ] = {}
 
 
 class RolloutPreview(Answer):
