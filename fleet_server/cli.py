@@ -188,7 +188,7 @@ def _accept_trail(config: ServerConfig, options: argparse.Namespace) -> None:
     from fleet_server import trail
     from fleet_server.db.database import Database
 
-    print(trail.accept(config, Database.of(config), remark=options.remark, now=datetime.now(UTC)))
+    print(trail.accept(config, Database.of(config), remark=options.remark, now=utc_now()))
     _say("accepted, and signed as it is now; a timestamp that was kept from before still says otherwise")
 
 
