@@ -97,6 +97,8 @@ def keep_deadlines(connection: Connection, rollout_id: str, now: datetime) -> No
         case RolloutState.RUNNING:
             advance(connection, rollout, RolloutEvent.DEVICES_READY, now=now)
             judge(connection, rollout, now)
+        case RolloutState.PAUSED:
+            judge(connection, rollout, now)  # harm that is proven meanwhile ends it; nothing passes
         case RolloutState.LIVE | RolloutState.FINISHED | RolloutState.FINISHED_WITH_REGRESSIONS:
             advance(connection, rollout, RolloutEvent.DEVICES_READY, now=now)
         case RolloutState.ROLLING_BACK:

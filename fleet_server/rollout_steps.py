@@ -184,7 +184,8 @@ def judge(connection: Connection, rollout: Rollout, now: datetime) -> None:
     event = rolling.event_of(verdict, rolling.Rollout(rollout.state, rollout.wave, count), clock)
     if event is RolloutEvent.EVIDENCE_MISSING and evidence.offered == 0 and frozen(connection):
         return
-    _act(connection, rollout, event, verdict, numbers=health.evidence if health else {}, now=now)
+    numbers = health.evidence if health else {}
+    _act(connection, rollout, event, verdict, numbers=numbers, is_of_present=True, now=now)
 
 
 def gate_words(connection: Connection, rollout: Rollout, now: datetime) -> str:
@@ -204,6 +205,7 @@ def _act(
     verdict: Verdict,
     *,
     numbers: Mapping[str, Any],
+    is_of_present: bool,
     now: datetime,
 ) -> None:
     if event is RolloutEvent.WAVE_FAILED:
@@ -211,8 +213,8 @@ def _act(
         event = rolling.failing(rollout.state, roll_back=rollout.policy.roll_back_on_failure, holders=holders)
     if event is None or not rolling.allows(rollout.state, event):
         return
-    if rollout.state is not RolloutState.LIVE:
-        # What a live one loses takes nothing from the proof by which its waves passed.
+    if is_of_present and rollout.state is not RolloutState.LIVE:
+        # What is lost later takes nothing from the proof by which a wave passed, and says nothing of another wave.
         words = {"verdict": type(verdict).__name__.lower(), "reason": verdict.reason, "evidence": dict(numbers)}
         rollouts.judge_wave(connection, rollout, verdict=words, now=now)
     if isinstance(verdict, Pass):
@@ -231,7 +233,9 @@ def judge_lost(connection: Connection, rollout: Rollout, position: int, now: dat
     wave = rollouts.get_wave(connection, rollout.id, position)
     verdict = installed_verdict(_evidence(connection, rollout, wave, now), rollout.policy)
     if isinstance(verdict, Fail):
-        _act(connection, rollout, RolloutEvent.WAVE_FAILED, verdict, numbers={}, now=now)
+        is_of_present = position == rollout.wave
+        event = RolloutEvent.WAVE_FAILED
+        _act(connection, rollout, event, verdict, numbers={}, is_of_present=is_of_present, now=now)
 
 
 def judge_alone(connection: Connection, rollout: Rollout, installation: Installation, now: datetime) -> None:
