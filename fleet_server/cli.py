@@ -13,7 +13,6 @@ import logging
 import os
 import sys
 from collections.abc import Callable, Sequence
-from datetime import UTC, datetime
 from pathlib import Path
 
 import edgeops
@@ -23,6 +22,7 @@ from edgeops.errors import ConfigError, ConflictError, EdgeOpsError, InputError,
 from edgeops.threads import multiply_in_one_thread
 from edgeops.trust.transport import is_loopback
 from fleet_server.config import DEFAULT_API_PORT, DEFAULT_BROKER_PORT, ServerConfig
+from fleet_server.wall_clock import utc_now
 
 _FAILED = 1
 _CODES: tuple[tuple[type[EdgeOpsError], int], ...] = ((InputError, 2), (NotFoundError, 3), (ConflictError, 6))
@@ -72,7 +72,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 def _init(config: ServerConfig, options: argparse.Namespace) -> None:
     from fleet_server.setup import init
 
-    init(config, now=datetime.now(UTC), starter=options.starter)
+    init(config, now=utc_now(), starter=options.starter)
     print(f"{config.data} is ready; all keys lie in {config.keys}, the admin's token is {config.admin_token}")
 
 
@@ -113,7 +113,7 @@ def _token(config: ServerConfig, options: argparse.Namespace) -> None:
     from fleet_server.db.database import Database
 
     access = Access(Database.of(config))
-    made = access.create_token(options.name, Role(options.role), created_by=OWNER, now=datetime.now(UTC))
+    made = access.create_token(options.name, Role(options.role), created_by=OWNER, now=utc_now())
     print(made.text)
 
 
@@ -123,7 +123,7 @@ def _enrolment_token(config: ServerConfig, options: argparse.Namespace) -> None:
     from fleet_server.db.database import Database
 
     access = Access(Database.of(config))
-    for made in access.create_enrolment_tokens(options.count, created_by=OWNER, now=datetime.now(UTC)):
+    for made in access.create_enrolment_tokens(options.count, created_by=OWNER, now=utc_now()):
         print(pinned(config, made.text))
 
 
@@ -132,9 +132,7 @@ def _backup(config: ServerConfig, options: argparse.Namespace) -> None:
 
     if options.keep and options.place.suffix == places.TAR:
         raise InputError(f"{options.place} holds one backup, so there is nothing to --keep; name a folder")
-    taken = taking.take(
-        config, options.place, with_online_keys=options.with_online_keys, now=datetime.now(UTC), say=_say
-    )
+    taken = taking.take(config, options.place, with_online_keys=options.with_online_keys, now=utc_now(), say=_say)
     gone = taking.prune(options.place, keep=options.keep) if options.keep else []
     manifest = taken.manifest
     if options.json:
@@ -166,7 +164,7 @@ def _restore(config: ServerConfig, options: argparse.Namespace) -> None:
         root_version=options.root_version,
         database=config.database,
     )
-    restored = restore(order, datetime.now(UTC), say=_say)
+    restored = restore(order, utc_now(), say=_say)
     taken_at = f"{restored.manifest.taken_at:%Y-%m-%d %H:%M:%S} UTC"
     if options.json:
         facts = {"id": restored.backup_id, "data": str(config.data), "taken_at": taken_at}
@@ -190,7 +188,7 @@ def _accept_trail(config: ServerConfig, options: argparse.Namespace) -> None:
     from fleet_server import trail
     from fleet_server.db.database import Database
 
-    print(trail.accept(config, Database.of(config), remark=options.remark, now=datetime.now(UTC)))
+    print(trail.accept(config, Database.of(config), remark=options.remark, now=utc_now()))
     _say("accepted, and signed as it is now; a timestamp that was kept from before still says otherwise")
 
 

@@ -13,6 +13,7 @@ from edgeops.protocol.messages import Reason, UpdateState
 from edgeops.rollout.installation import BAD, IN_FLIGHT, InstallationState
 from edgeops.rollout.pins import Pin
 from edgeops.rollout.rollout import ASKING, PASSED, RolloutState
+from edgeops.update.update import RESTING
 
 
 class Cause(StrEnum):
@@ -281,8 +282,13 @@ def _settled(situation: Situation) -> Iterator[Hindrance]:
     yield from _waits(situation)
     yield from _silent(situation)
     runs = "no model" if situation.active is None else _short(situation.active)
-    detail = f"; it is {situation.told}: {situation.detail}" if situation.detail else ""
-    yield Hindrance(Cause.DIFFERS, f"it runs {runs} and should run {_short(situation.desired)}{detail}")
+    yield Hindrance(Cause.DIFFERS, f"it runs {runs} and should run {_short(situation.desired)}{_at(situation)}")
+
+
+def _at(situation: Situation) -> str:
+    """What the device says of it, if it is at it or gave a reason."""
+    detail = f": {situation.detail}" if situation.detail else ""
+    return f"; it is {situation.told}{detail}" if detail or situation.told not in RESTING else ""
 
 
 # -- the device --------------------------------------------------------------------------

@@ -11,7 +11,6 @@ import signal
 import sys
 from asyncio import StreamReader, StreamWriter
 from collections.abc import Iterator, Sequence
-from datetime import UTC, datetime
 from pathlib import Path
 
 from amqtt.broker import Broker
@@ -20,6 +19,7 @@ from amqtt.contexts import BrokerConfig, ListenerConfig, ListenerType
 from edgeops import limits
 from edgeops.digest import write_atomically
 from fleet_server.embedded.guard import Guard
+from fleet_server.wall_clock import utc_now
 
 _LISTENER = "default"
 _PLUGINS = "fleet_server.embedded.rules"
@@ -98,7 +98,7 @@ def _accounts(configuration: Path) -> dict[str, str]:
 
 
 def _say(line: str) -> None:
-    print(f"{datetime.now(UTC):%Y-%m-%dT%H:%M:%S+0000}: {line}", file=sys.stderr, flush=True)  # noqa: T201 - its log
+    print(f"{utc_now():%Y-%m-%dT%H:%M:%S+0000}: {line}", file=sys.stderr, flush=True)  # noqa: T201 - its log
 
 
 if __name__ == "__main__":

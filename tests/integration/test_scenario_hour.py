@@ -5,6 +5,7 @@ devices had to say waits with them. Deadlines that ran before go on afterwards: 
 moment when the server went away has what was left of its time, and no more.
 """
 
+import sys
 import time
 from datetime import UTC, datetime, timedelta
 from functools import partial
@@ -16,6 +17,7 @@ from edgeops import limits
 from edgeops.errors import UnreachableError
 from edgeops.local import processes
 from edgeops.local.up import Site
+from tests.integration import moved_clock
 from tests.integration.moved_clock import MovedClock
 from tests.integration.scene_rig import DEPLOYMENT, POLICY, Scene, eventually, good_rows
 
@@ -36,6 +38,10 @@ PATIENT = POLICY | {
     "bake": 60,
     "trial_inferences": 60,
     "progress_timeout": int(PROGRESS_TIMEOUT.total_seconds()),
+    "offer_timeout": 240,
+    # One of three may be lost; whether one is counted as lost is what is looked at.
+    "max_failure": 0.4,
+    "min_success": 0.6,
     "retry_after": 5,
     "health": {"min_rows": 60, "max_error_rise": 0.2},
 }
@@ -50,7 +56,7 @@ class World:
         self._flowed_s = time.monotonic()
         for agent in scene.site.agents:
             arguments = ("--state", agent.state, "run", *self._places())
-            self._moves(agent, agent.name, "agent", str(limits.SPOOL_BYTES), *arguments)
+            self._moves(agent, agent.name, "agent", limits.SPOOL_BYTES, *arguments)
         self.server = [part for part in scene.site.server if part.child.name in ("api", "link", "jobs")]
         for part in self.server:
             verb = part.child.name
@@ -62,7 +68,8 @@ class World:
 
     def _moves(self, part, name, *arguments):
         """It starts with clocks that are moved from now on."""
-        command = processes.python("tests.integration.moved_clock", self.clock.path, str(GLANCE_S), *arguments)
+        program = [sys.executable, moved_clock.__file__, self.clock.path, GLANCE_S]
+        command = [str(one) for one in (*program, *arguments)]
         part.start = partial(processes.start, name, command, logs=self.scene.site.logs)
 
     def now(self) -> datetime:
@@ -71,6 +78,7 @@ class World:
     def start_anew(self, agent) -> None:
         self.scene.stop(agent)
         self.scene.site.start_agent(agent)
+        eventually(lambda: self.scene.runs(agent), what=f"{agent.name} is there again")
 
     def take_server_away(self) -> None:
         for part in self.server:
@@ -179,8 +187,4 @@ def test_an_hour_without_the_server_in_mid_wave_is_held_against_nobody(world):
     shown = scene.client.telemetry(proven.device_id, since=gone_at, until=back_at)
     assert sum(one.rows for one in shown if one.digest == good) > 0.5 * HOUR.total_seconds() * SLOW_HZ
 
-    site.start_agent(dying)
-    eventually(
-        lambda: world.flow() or scene.installation(rollout, dying).state == "healthy", what="the dead one is late"
-    )
-    scene.require_all_run(good)
+    assert {scene.runs(one) for one in (proven, trying, waiting)} == {good}

@@ -36,7 +36,9 @@ def test_a_sensor_that_falls_silent_in_the_bake_pauses_the_rollout_however_well_
     scene.client.direct_rollout(rollout.id, "abort", roll_back=True)
     # What it ran before proves itself like any model, on inputs.
     eventually(lambda: scene.deployment(canary).state == "trial", what="the canary tries what it ran before")
-    assert scene.why(canary).hindrances[0].cause == "rolling-back"
+    ended, differs = scene.why(canary).hindrances
+    assert ended.words.startswith(f"in rollout {rollout.id} it ended rolled-back")
+    assert differs.words.endswith("; it is trial")
     scene.play(good_rows(2_000), canary)
     scene.require_contained(scene.ended(rollout, "rolled-back"), good, states=["rolled-back"])
 

@@ -250,6 +250,7 @@ def test_a_device_that_runs_something_else_is_told_what_and_why():
     )
     assert words(active=None) == "it runs no model and should run sha256:222222222222"
     assert words(active=None, told=UpdateState.FAILED, detail="no disk").endswith("; it is failed: no disk")
+    assert words(active=DIGEST, told=UpdateState.TRIAL).endswith(" and should run sha256:222222222222; it is trial")
     assert causes(active=None, online=False, quarantined=True, reason=Reason.HELD) == [
         Cause.QUARANTINE, Cause.HELD, Cause.SILENCE, Cause.DIFFERS,
     ]  # fmt: skip
