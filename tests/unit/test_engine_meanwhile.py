@@ -15,7 +15,7 @@ from fleet_server import rollout_orders as orders
 from fleet_server.db import events, offers, tables
 from fleet_server.db.events import EventKind
 from fleet_server.db.evidence import WaveShows
-from tests.unit.engine_rig import QUICK, Fleet
+from tests.unit.engine_rig import QUICK, Fleet, digest_of
 
 S, R = InstallationState, RolloutState
 #: Half of a wave may be lost; it bakes for ten minutes.
@@ -146,6 +146,51 @@ def test_a_device_that_timed_out_and_commits_while_its_wave_bakes_has_to_show_it
     show(fleet, rollout_id, WELL, devices=3)
     fleet.wait(timedelta(minutes=1))
     assert fleet.rollout(rollout_id).state is R.FINISHED
+
+
+def taken_over_in_the_bake(fleet):
+    """The older rollout bakes on all; the newer one brings another model to one of them."""
+    older = fleet.roll_out(waves=("100%",), policy=BAKES)
+    for one in fleet.ids:
+        fleet.commit(one, shown=False)
+    show(fleet, older, WELL, devices=3)
+    fleet.wait(timedelta(minutes=1))
+    newer = fleet.roll_out(2, waves=("100%",), selector="id=dev-2")
+    fleet.commit("dev-2", shown=False)
+    show(fleet, newer, WELL)
+    fleet.wait(timedelta(seconds=30))
+    assert fleet.rollout(newer).state is R.FINISHED
+    assert fleet.rollout(older).state is R.RUNNING
+    return older
+
+
+def test_what_a_device_showed_before_a_newer_rollout_took_it_stays_in_the_proof_of_the_older_one(fleet):
+    older = taken_over_in_the_bake(fleet)
+    fleet.wait(timedelta(minutes=10))
+    assert fleet.rollout(older).state is R.FINISHED
+    assert fleet.desired_digest("dev-2") == digest_of(2)
+
+
+def test_an_older_rollout_that_goes_back_leaves_a_device_that_a_newer_one_took_alone(fleet):
+    older = taken_over_in_the_bake(fleet)
+    show(fleet, older, BROKEN, devices=3)
+    fleet.wait(timedelta(seconds=30))
+    assert fleet.rollout(older).state is R.ROLLING_BACK
+    assert [fleet.desired_digest(one) for one in fleet.ids] == [None, None, digest_of(2)]
+    fleet.report("dev-2", DeploymentState(deployment="gas", state=UpdateState.COMMITTED, active=digest_of(2)))
+    for one in ("dev-0", "dev-1"):
+        fleet.report(one, DeploymentState(deployment="gas", state=UpdateState.IDLE))
+    fleet.wait(timedelta(seconds=30))
+    assert fleet.rollout(older).state is R.ROLLED_BACK
+    assert fleet.desired_digest("dev-2") == digest_of(2)
+
+
+def test_a_device_that_was_taken_before_it_was_heard_leaves_the_older_rollout_to_a_person(fleet):
+    older = taken_over_in_the_bake(fleet)
+    show(fleet, older, WELL, devices=2)
+    fleet.wait(timedelta(hours=2))
+    assert fleet.rollout(older).state is R.PAUSED
+    assert "2 of 3 devices have been heard" in fleet.rollout(older).reason
 
 
 # -- afterwards
