@@ -96,7 +96,7 @@ class Agent:
         self._state = state
         self._device = device
         self._counters: Counter[str] = Counter()
-        sweep(state.path, (file.name for file in (state.boot, state.marks, state.clock)))
+        sweep(state.path, (file.name for file in (state.boot, state.starts, state.marks, state.clock)))
         self._clock = Clock(state.clock)
         self._queue: SimpleQueue[_Event] = SimpleQueue()
         self._nudged = False
@@ -378,6 +378,7 @@ class Agent:
         self._deployments.contact()
 
     def _act_on(self, heard: Heard) -> None:
+        self._deployments.heard()
         match heard:
             case Desired():
                 self._unfinished = heard

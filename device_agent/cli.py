@@ -227,7 +227,8 @@ def _status(options: argparse.Namespace) -> int:
             if line:
                 print(f"    {line}")
         if deployment["instead_of"]:
-            print(f"    {deployment['instead_of'][:19]} was committed, and is damaged or gone from this disk")
+            why = "fell: the agent died at its starts" if deployment["fallen"] else "is damaged or gone from this disk"
+            print(f"    {deployment['instead_of'][:19]} was committed, and {why}")
     return 0
 
 

@@ -57,6 +57,11 @@ class StateFolder:
         return self.path / "boot"
 
     @property
+    def starts(self) -> Path:
+        """Starts in a row that ended within moments."""
+        return self.path / "starts.json"
+
+    @property
     def marks(self) -> Path:
         """The last desired state and the last fleet session taken in."""
         return self.path / "marks.json"

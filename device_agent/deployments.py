@@ -27,7 +27,9 @@ from device_agent.sources.cells import positions
 from device_agent.sources.replay import ReplaySource
 from device_agent.sources.source import Source
 from device_agent.sources.stream import StreamSource
+from device_agent.starts import Starts
 from device_agent.store.aside import set_aside, was_set_aside
+from device_agent.store.spoolfile import boot_id
 from device_agent.store.tray import Tray
 from device_agent.updates import Surroundings, Updates
 from device_agent.watchdog import Watchdog
@@ -36,6 +38,7 @@ from edgeops import limits
 from edgeops.errors import ConfigError, EdgeOpsError, MessageError
 from edgeops.protocol.messages import DeploymentState, Desired, DesiredDeployment, Nominate, Response
 from edgeops.protocol.topics import UpKind
+from edgeops.update.streak import Standing
 
 _log = logging.getLogger(__name__)
 
@@ -87,17 +90,29 @@ class Deployments:
         self._wiring = Wiring(source=_open_source, sinks=self._sinks, configuration=self._configuration)
         #: What was read last, for the time in which it cannot be.
         self._configurations: dict[str, Deployment] = {}
+        self._starts = Starts(state.starts, power_on=boot_id(), now_s=time.monotonic())
 
     def __iter__(self) -> Iterator[tuple[str, Deployed]]:
         """By name, in order; safe in any thread."""
         return iter(sorted(self._deployed.items(), key=lambda item: item[0]))
 
     def start(self) -> None:
-        """Set up what has a folder here."""
-        self._set_up(self._state.configured())
+        """Set up what has a folder here; this start is on disk before a model answers."""
+        self._unusable = tuple(name for name in self._state.configured() if not self._succeeds(self._make, name))
+        if self._around.has_disk:
+            falls = self._starts.falls(self._standings())
+            if falls is not None:
+                self._deployed[falls].updates.fall()
+        for name, _ in self:
+            self._succeeds(self._resume, name)
+        if self._around.has_disk:
+            self._starts.count(self._standings())
+        for _, deployed in self:
+            deployed.feed.start()
 
     def stop(self) -> None:
         """End all threads; what is under way goes on with the next start."""
+        self._starts.prove()
         for _, deployed in self:
             deployed.updates.close()
         for _, deployed in self:
@@ -118,7 +133,8 @@ class Deployments:
     @property
     def counters(self) -> Counter[str]:
         """Mishaps by stable name."""
-        return self._counters + self._nominations.counters
+        damaged = Counter({"starts.damaged": self._starts.damaged})
+        return self._counters + self._nominations.counters + damaged
 
     def feed(self, name: str, source: StreamSource, *, run: str) -> bool:
         """Let a deployment take its rows from a live source, named `run`; whether a model is there to answer them.
@@ -165,6 +181,10 @@ class Deployments:
         self.hindrance = "; ".join(hindrances)[: limits.MAX_DETAIL_LENGTH]
         return not hindrances
 
+    def heard(self) -> None:
+        """The server said something, whatever it is: what it wants run came before, or may come."""
+        self._starts.heard()
+
     def acknowledged(self) -> None:
         """Records were acknowledged."""
         for _, deployed in self:
@@ -180,7 +200,9 @@ class Deployments:
         """Time passed; `now_s` on a monotonic clock."""
         if self._unusable and now_s >= self._again_s:
             self._again_s = now_s + limits.RETRY_MAX.total_seconds()
-            self._set_up(self._unusable)
+            self._unusable = tuple(name for name in self._unusable if not self._succeeds(self._get, name))
+        turns = self._watchdog.turns
+        self._starts.tick(now_s, {f"feed-{name}": turns.get(f"feed-{name}", 0) for name, _ in self})
         for _, deployed in self:
             deployed.updates.tick()
 
@@ -224,12 +246,12 @@ class Deployments:
             return
         self._on_change()
 
-    def _set_up(self, names: Sequence[str]) -> None:
-        self._unusable = tuple(name for name in names if not self._is_set_up(name))
+    def _standings(self) -> dict[str, Standing]:
+        return {name: deployed.updates.standing for name, deployed in self}
 
-    def _is_set_up(self, name: str) -> bool:
+    def _succeeds(self, set_up: Callable[[str], object], name: str) -> bool:
         try:
-            self._get(name)
+            set_up(name)
         except (EdgeOpsError, OSError) as error:
             self._failed("deployment.unusable", name, error)
             return False
@@ -250,10 +272,18 @@ class Deployments:
         return ""
 
     def _get(self, name: str) -> Deployed:
-        """The deployment; a new one is set up first."""
+        """The deployment; a new one is set up and begins first."""
         deployed = self._deployed.get(name)
-        if deployed is not None:
-            return deployed
+        if deployed is None:
+            deployed = self._make(name)
+            deployed.updates.resume()
+            deployed.feed.start()
+        return deployed
+
+    def _resume(self, name: str) -> None:
+        self._deployed[name].updates.resume()
+
+    def _make(self, name: str) -> Deployed:
         if len(self._deployed) >= limits.MAX_DEPLOYMENTS and not self._make_room():
             raise MessageError(
                 f"{name!r} would be deployment {len(self._deployed) + 1}; {limits.MAX_DEPLOYMENTS} is the limit, and "
@@ -277,8 +307,6 @@ class Deployments:
         pulse = self._watchdog.pulse(f"feed-{name}")
         feed = Feed(name, updates=updates, tray=self._tray, wiring=self._wiring, pulse=pulse)
         deployed = self._deployed[name] = Deployed(updates, feed, worker)
-        updates.resume()
-        feed.start()
         return deployed
 
     def _make_room(self) -> bool:

@@ -42,6 +42,7 @@ def deployment_status(name: str, deployed: Deployed) -> dict[str, Any]:
         "detail": state.detail or totals.detail,
         "hold": state.hold,
         "instead_of": state.instead_of,
+        "fallen": state.fallen,
         "source": feed.source_state,
         "source_rows": feed.core.source_rows,
         "errors": totals.errors,

@@ -47,6 +47,7 @@ from edgeops.update.events import (
 from edgeops.update.faults import FailPoint, did, saved
 from edgeops.update.leave import Hold, obstacle
 from edgeops.update.machine import Command
+from edgeops.update.streak import Standing, standing
 from edgeops.update.update import RESTING, Update, Wanted, committed, evidence_report, final_report, report_key
 
 __all__ = ["Running", "Surroundings", "Updates"]
@@ -133,7 +134,7 @@ class Updates:
     def resume(self) -> None:
         """Go on where the last process ended; a start in mid TRIAL is counted before the candidate answers."""
         with self._changing():
-            active = self._slots.start(committed=committed(self._update))
+            active = self._slots.start(committed=committed(self._update), fallen=self._update.fallen)
             if not self._around.has_disk:
                 # A report would go into a spool that ends with this process, and count as given.
                 self._hindrance = "the disk took nothing when the agent started"
@@ -147,6 +148,19 @@ class Updates:
                 self._decide(Lost())
             else:
                 self._act(machine.resume(update))
+
+    def fall(self) -> None:
+        """Before `resume`: the active model is taken for what ends the agent at its starts, and answers no more."""
+        with self._changing():
+            event = machine.fall(self._update, active=self._slots.pointer.active)
+            if event is None:
+                return
+            try:
+                self._apply(event)
+            except DiskError as error:
+                _log.warning("update.fall-unwritten deployment=%s error=%s", self._deployment, error)
+                return
+            _log.error("update.fallen deployment=%s digest=%s", self._deployment, event.digest)
 
     def desire(self, desired: DesiredDeployment, *, epoch: int, revision: int) -> None:
         """Take in what a verified desired state says of this deployment; repeated and older ones do nothing.
@@ -234,6 +248,12 @@ class Updates:
         return self._update.mark
 
     @property
+    def standing(self) -> Standing:
+        """What a start of the agent says something of."""
+        with self._lock:
+            return standing(self._update, active=self._slots.pointer.active)
+
+    @property
     def is_empty(self) -> bool:
         """Whether it runs nothing, does nothing and owes no report."""
         with self._lock:
@@ -254,7 +274,7 @@ class Updates:
         """For the reported state."""
         with self._lock:
             update, pointer = self._update, self._slots.pointer
-            wanted = update.wanted
+            wanted, missing = update.wanted, self._missing()
             under_way = update.state not in RESTING and wanted is not None
             return DeploymentState(
                 deployment=self._deployment,
@@ -266,11 +286,12 @@ class Updates:
                 reason=Reason.DISK if self._hindrance else update.reason,
                 detail=self._hindrance or update.detail,
                 hold="" if self._hold is None else self._hold.words,
-                instead_of=self._missing(),
+                instead_of=missing,
+                fallen=missing is not None and missing in update.fallen,
             )
 
     def _missing(self) -> str | None:
-        """What was committed here and does not answer: damaged or gone from this disk."""
+        """What was committed here and does not answer: damaged, gone from this disk, or fallen."""
         update = self._update
         if update.state is UpdateState.COMMITTED and not update.reported:
             return None  # the pointer is about to follow

@@ -165,6 +165,11 @@ POOL_DISAGREEMENTS = 0.25
 TRIAL_INFERENCES = 20
 #: Starts of the agent that a TRIAL may see before it is rolled back (breaks reboot loops).
 TRIAL_BOOTS = 3
+#: Starts of the agent in a row that neither lasted (BAKE_NOTED_AFTER) nor ended in order, after which an active model
+#: answers no more: of those in which the server was not heard (one more than a shadow may take down, which goes first),
+#: and of all, power cuts included.
+ACTIVE_STARTS = SHADOW_STARTS + 1
+ACTIVE_STARTS_HEARD = 20
 #: Fetch attempts before FAILED.
 FETCH_ATTEMPTS = 5
 FETCH_TIMEOUT = timedelta(minutes=5)
@@ -402,6 +407,8 @@ HEALTH_BASELINE_WINDOWS = 48
 HEALTH_LABELS = 120
 #: Starts of an agent that count at once, however many there were since its last window.
 HEALTH_CRASHES = 100
+#: Starts of a device's agent that the server remembers the times of: the newest.
+STARTS_KEPT = 64
 #: Windows that a device closes in one bake, and how long they last at least and at most.
 BAKE_WINDOWS = 20
 SHORT_WINDOW = timedelta(seconds=1)

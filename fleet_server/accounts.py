@@ -4,12 +4,11 @@ Writes the broker's files and has it read them again. Who gets an account is dec
 cut off in `fleet_server.link.floods`.
 """
 
-from datetime import UTC, datetime
-
 from fleet_server import broker
 from fleet_server.config import ServerConfig
 from fleet_server.db import devices
 from fleet_server.db.database import Database
+from fleet_server.wall_clock import utc_now
 
 
 def publish_accounts(config: ServerConfig, database: Database) -> None:
@@ -20,6 +19,6 @@ def publish_accounts(config: ServerConfig, database: Database) -> None:
 def _write(config: ServerConfig, database: Database) -> None:
     with broker.exclusive_accounts(config):
         with database.read() as connection:
-            accounts = devices.broker_account_hashes(connection, now=datetime.now(UTC))
+            accounts = devices.broker_account_hashes(connection, now=utc_now())
         broker.write_accounts(config, accounts)
         broker.reload(config)

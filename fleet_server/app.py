@@ -6,7 +6,7 @@ import socket
 import ssl
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
-from datetime import UTC, datetime
+from datetime import datetime
 from pathlib import Path
 
 import uvicorn
@@ -63,6 +63,7 @@ from fleet_server.artifacts import Artifacts
 from fleet_server.blobs import Blobs
 from fleet_server.config import ServerConfig
 from fleet_server.db.database import Database, is_outage
+from fleet_server.wall_clock import utc_now
 
 PREFIX = "/api/v1"
 
@@ -109,11 +110,7 @@ _STOP_S = 5
 _BACKLOG = 2048
 
 
-def _utc_now() -> datetime:
-    return datetime.now(UTC)
-
-
-def create_app(config: ServerConfig, *, now: Callable[[], datetime] = _utc_now) -> FastAPI:
+def create_app(config: ServerConfig, *, now: Callable[[], datetime] = utc_now) -> FastAPI:
     """The API over the data folder of `config`, which `fleet_server.setup` has prepared."""
     database = Database.of(config)
 

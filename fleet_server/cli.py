@@ -186,6 +186,14 @@ def _restore(config: ServerConfig, options: argparse.Namespace) -> None:
     _say("no model changes on any device until you roll one out")
 
 
+def _accept_trail(config: ServerConfig, options: argparse.Namespace) -> None:
+    from fleet_server import trail
+    from fleet_server.db.database import Database
+
+    print(trail.accept(config, Database.of(config), remark=options.remark, now=datetime.now(UTC)))
+    _say("accepted, and signed as it is now; a timestamp that was kept from before still says otherwise")
+
+
 def _begin(config: ServerConfig, options: argparse.Namespace) -> None:
     """All is loaded; whoever holds this process makes the folder complete meanwhile."""
     if options.held:
@@ -293,7 +301,15 @@ def _parser() -> argparse.ArgumentParser:
         help="with --keys, if the root changed since the backup: its version by `edgeops-agent status`",
     )
     restore.add_argument("--json", action="store_true", help="one JSON document")
+    trail = command("accept-trail", _accept_trail, "sign an audit trail that lost what was signed of it")
+    trail.add_argument("--remark", type=_remark, required=True, help="why; it becomes an entry of the trail")
     return parser
+
+
+def _remark(text: str) -> str:
+    if not 0 < len(text.strip()) <= limits.MAX_DETAIL_LENGTH:
+        raise argparse.ArgumentTypeError(f"a remark has 1 to {limits.MAX_DETAIL_LENGTH} characters")
+    return text.strip()
 
 
 def _version(text: str) -> int:

@@ -3,7 +3,8 @@
 from fleet_server.db import datasets, jobs
 from fleet_server.db.jobs import ImportDataset, Job
 from fleet_server.ml import frames
-from fleet_server.workshop import Workshop, now
+from fleet_server.wall_clock import utc_now
+from fleet_server.workshop import Workshop
 
 
 def import_dataset(shop: Workshop, job: Job, request: ImportDataset) -> None:
@@ -37,7 +38,7 @@ def import_dataset(shop: Workshop, job: Job, request: ImportDataset) -> None:
             size_bytes=size_bytes,
             schema=ending.schema,
             created_by=job.created_by,
-            now=now(),
+            now=utc_now(),
         )
         schema = snapshot.schema
         result = {
@@ -50,4 +51,4 @@ def import_dataset(shop: Workshop, job: Job, request: ImportDataset) -> None:
             "validation_rows": schema.split_rows[1],
             "evaluation_rows": schema.split_rows[2],
         }
-        jobs.succeed(connection, job.id, result=result, now=now())
+        jobs.succeed(connection, job.id, result=result, now=utc_now())

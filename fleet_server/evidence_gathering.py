@@ -24,7 +24,15 @@ from edgeops.protocol.messages import Paired, decode
 from edgeops.protocol.messages import Window as Told
 from edgeops.rollout.agreement import agreement_of
 from edgeops.rollout.health.belonging import Belonging, Seen, of_asked, of_control
-from edgeops.rollout.health.device import DeviceHealth, with_baseline, with_crash, with_memory, with_window
+from edgeops.rollout.health.device import (
+    DeviceHealth,
+    with_baseline,
+    with_crash,
+    with_crashes_before,
+    with_memory,
+    with_window,
+)
+from edgeops.rollout.health.starts import starts_between
 from edgeops.rollout.health.sums import plus
 from edgeops.rollout.health.wave import replaced, with_device
 from edgeops.rollout.installation import InstallationState, is_over
@@ -133,11 +141,14 @@ class EvidenceGatherer:
             paired=paired,
         )
 
-    def with_past(self, health: DeviceHealth, window: Window) -> DeviceHealth:
+    def with_past(self, shows: Shows, window: Window) -> Shows:
         """And a window of the incumbent from before, unless there are enough of them."""
-        if health.before.windows >= limits.HEALTH_BASELINE_WINDOWS:
-            return health
-        return with_baseline(health, self.told(window, None), inputs_of(window, self._artifacts))
+        if shows.health.before.windows >= limits.HEALTH_BASELINE_WINDOWS:
+            return shows
+        opened_at = _seen(window).opened_at
+        past_from = opened_at if shows.past_from is None else min(shows.past_from, opened_at)
+        health = with_baseline(shows.health, self.told(window, None), inputs_of(window, self._artifacts))
+        return msgspec.structs.replace(shows, health=health, past_from=past_from)
 
     def with_since(self, health: DeviceHealth, window: Window, incumbent: str | None) -> DeviceHealth:
         """And a window since."""
@@ -215,12 +226,15 @@ class _Batch:
             return False
         new = self._with_past(old, part, before=part.offered_at)
         if belongs is Belonging.PAST:
-            health = self._gatherer.with_past(new.health, window)
+            new = self._gatherer.with_past(new, window)
         else:
             health = self._gatherer.with_since(new.health, window, new.incumbent)
             health = _with_device_news(health, part, new)
-            new = msgspec.structs.replace(new, session=max(new.session, part.session))
-        new = msgspec.structs.replace(new, health=self._owing(health, part, new))
+            new = msgspec.structs.replace(new, health=health, session=max(new.session, part.session))
+        if new.past_from is not None and new.past_from != old.past_from:
+            usual = starts_between(part.starts, new.past_from, part.offered_at)
+            new = msgspec.structs.replace(new, health=with_crashes_before(new.health, usual))
+        new = msgspec.structs.replace(new, health=self._owing(new.health, part, new))
         if shows_wave:
             new = self._in_wave(part, old, new)
         self._shows[part.id] = new
@@ -244,7 +258,7 @@ class _Batch:
             # What it showed beside the wave before is its past now.
             new = msgspec.structs.replace(new, health=_as_past(new.health))
         if belongs is Belonging.PAST:
-            health = self._gatherer.with_past(new.health, window)
+            health = self._gatherer.with_past(new, window).health
         else:
             health = _with_device_news(self._gatherer.with_since(new.health, window, None), part, new)
         shown = self._of_wave(place)
@@ -277,7 +291,6 @@ class _Batch:
         """The windows of its past that came before this batch, taken once."""
         if shows.has_past:
             return shows
-        health = shows.health
         if shows.incumbent is not None:
             for window in telemetry.past_windows(
                 self._past,
@@ -288,8 +301,8 @@ class _Batch:
                 arrived_until=self._after,
                 limit=limits.HEALTH_BASELINE_WINDOWS,
             ):
-                health = self._gatherer.with_past(health, window)
-        return msgspec.structs.replace(shows, has_past=True, health=health)
+                shows = self._gatherer.with_past(shows, window)
+        return msgspec.structs.replace(shows, has_past=True)
 
     def _owing(self, health: DeviceHealth, part: Part, shows: Shows) -> DeviceHealth:
         """Pairs are owed only where the answers of both models can be compared."""

@@ -21,7 +21,8 @@ from fleet_server.ml.supervisor import StoppedError, Worker
 from fleet_server.publish import publish, withdraw
 from fleet_server.retrain_job import retrain
 from fleet_server.train_job import train
-from fleet_server.workshop import FOLDER_PREFIX, Workshop, now
+from fleet_server.wall_clock import utc_now
+from fleet_server.workshop import FOLDER_PREFIX, Workshop
 
 _log = logging.getLogger(__name__)
 
@@ -49,7 +50,7 @@ class JobDesk:
             *self._config.run.glob(f"{Worker.FOLDER_PREFIX}*"),
         ):
             shutil.rmtree(left_behind, ignore_errors=True)
-        at = now()
+        at = utc_now()
         with self._database.write() as connection:
             for job in jobs.running(connection):
                 what = f"the server ended while the job was at {job.step!r}"
@@ -69,7 +70,7 @@ class JobDesk:
             if not jobs.has_queued(connection):
                 return False
         with self._database.write() as connection:
-            job = jobs.claim(connection, now())
+            job = jobs.claim(connection, utc_now())
         if job is not None:
             self._see_through(job)
         return job is not None
@@ -84,8 +85,8 @@ class JobDesk:
             self._do(job)
         except StoppedError:
             with self._database.write() as connection:
-                runs.fail_unfinished(connection, job.id, error="the server was stopped", now=now())
-                jobs.requeue(connection, job.id, interruption=job.error, now=now())
+                runs.fail_unfinished(connection, job.id, error="the server was stopped", now=utc_now())
+                jobs.requeue(connection, job.id, interruption=job.error, now=utc_now())
         except EdgeOpsError as error:
             self._fail(job, str(error))
         except Exception as error:  # noqa: BLE001 - a job's bug must not end the process that serves all others
@@ -98,8 +99,8 @@ class JobDesk:
 
     def _fail(self, job: Job, error: str) -> None:
         with self._database.write() as connection:
-            runs.fail_unfinished(connection, job.id, error=error, now=now())
-            jobs.fail(connection, job.id, error=error, now=now())
+            runs.fail_unfinished(connection, job.id, error=error, now=utc_now())
+            jobs.fail(connection, job.id, error=error, now=utc_now())
         _log.warning("job.failed id=%s kind=%s error=%s", job.id, job.kind, error)
 
     def _drop_uploads(self, uploads: set[str]) -> None:
@@ -131,7 +132,7 @@ class JobDesk:
                     version,
                     variant=variant,
                     published_by=job.created_by,
-                    now=now(),
+                    now=utc_now(),
                 )
                 warnings = [warning for one in listed if (warning := _warning(one))]
                 self._shop.succeed(job, {**_listing(model, version, listed), "warnings": warnings})
@@ -143,7 +144,7 @@ class JobDesk:
                     version,
                     variant=variant,
                     withdrawn_by=job.created_by,
-                    now=now(),
+                    now=utc_now(),
                 )
                 self._shop.succeed(job, _listing(model, version, listed))
             case _:

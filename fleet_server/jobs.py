@@ -10,7 +10,7 @@ import signal
 import threading
 from collections.abc import Callable
 from contextlib import closing
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 
 from edgeops import limits
 from edgeops.structs import learn_all
@@ -32,6 +32,7 @@ from fleet_server.monitoring import Monitoring
 from fleet_server.publish import Listing
 from fleet_server.retraining import Retrainer
 from fleet_server.shadowing import ShadowKeeper
+from fleet_server.wall_clock import utc_now
 
 _log = logging.getLogger(__name__)
 
@@ -68,7 +69,7 @@ def run_jobs(config: ServerConfig, *, warm: bool = False) -> None:
 def _serve(config: ServerConfig, database: Database, stop: threading.Event, *, warm: bool) -> None:
     learn_all()
     freshness = Freshness(config, database)
-    freshness.keep(_now())
+    freshness.keep(utc_now())
     engine = Engine(database)
     blobs = Blobs(config)
     artifacts = Artifacts(blobs)
@@ -116,7 +117,7 @@ def _thread(
         with closing(Watch(news, stop)) as watch:
             while not stop.is_set():
                 try:
-                    turn(_now())
+                    turn(utc_now())
                 except Exception:  # noqa: BLE001 - a thread's border: whatever it was, the next turn finds the same state
                     _log.exception("%s.crashed", name)
                     stop.wait(max(interval, _REST).total_seconds())
@@ -126,7 +127,3 @@ def _thread(
     thread = threading.Thread(target=run, name=name)
     thread.start()
     return thread
-
-
-def _now() -> datetime:
-    return datetime.now(UTC)

@@ -22,7 +22,8 @@ from fleet_server.ml import frames
 from fleet_server.ml.recipes.names import RecipeName
 from fleet_server.publish import publish_auto
 from fleet_server.train_job import Course, result_of, train_on, write_down
-from fleet_server.workshop import Workshop, now, promotion
+from fleet_server.wall_clock import utc_now
+from fleet_server.workshop import Workshop, promotion
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -68,7 +69,7 @@ def _heal(shop: Workshop, job: Job, request: Retrain, champion: _Champion) -> No
         Stream(request.model, champion.artifact.version, request.digest, request.deployment),
         since=champion.artifact.created_at,
         channels=len(known.manifest.channels),
-        now=now(),
+        now=utc_now(),
     )
     with shop.workplace() as folder:
         nominated = folder / "nominated"
@@ -89,7 +90,7 @@ def _heal(shop: Workshop, job: Job, request: Retrain, champion: _Champion) -> No
                 request.model,
                 Alias.CHALLENGER,
                 trained.version,
-                now(),
+                utc_now(),
                 actor=job.id,
                 reason="passed its promotion gate",
             )
@@ -125,7 +126,7 @@ def _extend(shop: Workshop, job: Job, request: Retrain, champion: _Champion, bou
             parent=parent.digest,
             size_bytes=size_bytes,
             schema=ending.schema,
-            now=now(),
+            now=utc_now(),
         )
 
 
@@ -157,12 +158,12 @@ def _sign(shop: Workshop, job: Job, request: Retrain, champion: _Champion) -> No
             judged.version,
             variant=judged.variant,
             published_by=job.created_by,
-            now=now(),
+            now=utc_now(),
         )
         signed = all(one.is_published for one in listed)
     elif gate["passed"] and judged.standing is models.Standing.NOT_PUBLISHED:
         with shop.database.write() as connection:
-            models.mark_awaiting_signature(connection, judged, now())
+            models.mark_awaiting_signature(connection, judged, utc_now())
     bought = {"snapshot": snapshot.digest, "bought": snapshot.schema.bought_rows, "fresh": snapshot.schema.fresh_rows}
     shop.succeed(job, {**result, **bought, "promotion": gate, "signed": signed})
 

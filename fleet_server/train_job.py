@@ -16,7 +16,8 @@ from fleet_server.db.identifiers import new_id
 from fleet_server.db.jobs import Job, Train
 from fleet_server.ml import frames
 from fleet_server.ml.recipes.names import RecipeName
-from fleet_server.workshop import Workshop, figures, now
+from fleet_server.wall_clock import utc_now
+from fleet_server.workshop import Workshop, figures
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -67,7 +68,7 @@ def train(shop: Workshop, job: Job, request: Train) -> None:
     with shop.database.write() as connection:
         write_down(connection, trained)
         # With the version in one transaction: after a crash it would be trained once more, as another one.
-        jobs.succeed(connection, job.id, result=result_of(connection, trained.run), now=now())
+        jobs.succeed(connection, job.id, result=result_of(connection, trained.run), now=utc_now())
 
 
 def train_on(shop: Workshop, job: Job, course: Course, *, healing: frames.Healing | None = None) -> Trained:
@@ -78,7 +79,7 @@ def train_on(shop: Workshop, job: Job, course: Course, *, healing: frames.Healin
     """
     with shop.database.write() as connection:
         version = models.next_version(connection, course.model)
-        run = new_id("run", now())
+        run = new_id("run", utc_now())
         runs.start(
             connection,
             run,
@@ -88,7 +89,7 @@ def train_on(shop: Workshop, job: Job, course: Course, *, healing: frames.Healin
             recipe=course.recipe,
             seed=course.seed,
             parameters={"epochs": course.epochs, **course.options},
-            now=now(),
+            now=utc_now(),
         )
     commit, host = _commit(), platform.node()
     with shop.workplace() as folder:
@@ -103,7 +104,7 @@ def train_on(shop: Workshop, job: Job, course: Course, *, healing: frames.Healin
             epochs=course.epochs,
             options=course.options,
             commit=commit,
-            built_at=now().isoformat(timespec="seconds"),
+            built_at=utc_now().isoformat(timespec="seconds"),
             host=host,
             destination=str(folder),
             healing=healing,
@@ -129,9 +130,9 @@ def train_on(shop: Workshop, job: Job, course: Course, *, healing: frames.Healin
 def write_down(connection: Connection, trained: Trained) -> None:
     """End the run, add the version with its artifacts."""
     metrics = {built.variant.value: built.metrics for built in trained.built.variants}
-    runs.succeed(connection, trained.run, metrics=metrics, environment=trained.environment, now=now())
+    runs.succeed(connection, trained.run, metrics=metrics, environment=trained.environment, now=utc_now())
     task = trained.artifacts[0].describe().manifest.task
-    models.add_version(connection, trained.model, trained.version, task=task, run_id=trained.run, now=now())
+    models.add_version(connection, trained.model, trained.version, task=task, run_id=trained.run, now=utc_now())
     for artifact in trained.artifacts:
         models.add_artifact(connection, artifact)
 

@@ -9,7 +9,6 @@ import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, assert_never
 
@@ -23,6 +22,7 @@ from fleet_server.db.database import Database
 from fleet_server.db.jobs import Job
 from fleet_server.ml import frames
 from fleet_server.ml.supervisor import Worker
+from fleet_server.wall_clock import utc_now
 
 #: Progress within a step is written at most this often.
 _PROGRESS_S = 0.5
@@ -71,12 +71,12 @@ class Workshop:
     def note(self, job: Job, step: str, share: float) -> None:
         """Tell how far a job is."""
         with self.database.write() as connection:
-            jobs.progress(connection, job.id, step=step, share=share, now=now(), worker_pid=self.worker.pid)
+            jobs.progress(connection, job.id, step=step, share=share, now=utc_now(), worker_pid=self.worker.pid)
 
     def succeed(self, job: Job, result: dict[str, Any]) -> None:
         """End a job well that has no other row to write."""
         with self.database.write() as connection:
-            jobs.succeed(connection, job.id, result=result, now=now())
+            jobs.succeed(connection, job.id, result=result, now=utc_now())
 
     def keep_snapshot(self, file: Path) -> tuple[str, int]:
         """Put a snapshot among the blobs: digest and size; the row that names it comes after."""
@@ -97,7 +97,7 @@ class Workshop:
             tflite_bytes=built.tflite_bytes,
             target=target_path(descriptor.manifest),
             descriptor=built.descriptor,
-            created_at=now(),
+            created_at=utc_now(),
             published_at=None,
             withdrawn_at=None,
         )
@@ -107,11 +107,6 @@ class Workshop:
         """A folder for files on their way, beside where they go."""
         with tempfile.TemporaryDirectory(prefix=FOLDER_PREFIX, dir=self.config.run) as folder:
             yield Path(folder)
-
-
-def now() -> datetime:
-    """The time that jobs are dated with."""
-    return datetime.now(UTC)
 
 
 def figures(artifact: models.Artifact) -> dict[str, Any]:

@@ -8,6 +8,7 @@ It does not know why a model is staged or committed; see `edgeops.update.machine
 """
 
 import shutil
+from collections.abc import Collection
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -102,17 +103,19 @@ class Slots:
         sync_folder(self._folder)
         return slot
 
-    def start(self, *, committed: str | None = None) -> Slot | None:
+    def start(self, *, committed: str | None = None, fallen: Collection[str] = ()) -> Slot | None:
         """What answers after a start: the active model, else the previous one, else None (NO_MODEL).
 
         `committed` is what this device committed last, if it shall run: the active one where the pointer is damaged.
+        What has `fallen` is passed over, as what is damaged is.
         That the disk does not take the new pointer is no reason to run nothing: the next start comes to the same.
         """
-        if committed is not None and was_set_aside(self._pointer_file) and self.holds(committed):
-            self._stand_in(Pointer(active=committed))
-            return self.slot(committed)
+        stands_in = None if committed in fallen else committed
+        if stands_in is not None and was_set_aside(self._pointer_file) and self.holds(stands_in):
+            self._stand_in(Pointer(active=stands_in))
+            return self.slot(stands_in)
         for digest in (self._pointer.active, self._pointer.previous):
-            if digest is None:
+            if digest is None or digest in fallen:
                 continue
             if self.holds(digest):
                 if digest != self._pointer.active:

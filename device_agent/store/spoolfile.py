@@ -33,7 +33,7 @@ CREATE TABLE counters (name TEXT PRIMARY KEY, value INTEGER NOT NULL);
 """
 
 
-def _boot_id() -> str:
+def boot_id() -> str:
     """Names this start of the kernel; random where the system has no name for it."""
     with suppress(OSError):
         return Path("/proc/sys/kernel/random/boot_id").read_text(encoding="ascii").strip()
@@ -51,7 +51,7 @@ class Clock:
     @classmethod
     def of_system(cls) -> Self:
         """The real ones."""
-        return cls(boot=_boot_id())
+        return cls(boot=boot_id())
 
 
 def connect(path: Path) -> sqlite3.Connection:

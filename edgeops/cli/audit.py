@@ -97,7 +97,7 @@ def _checked(file: Path, metadata: Path | None) -> dict[str, object]:
             detail = f"{count} entries, the chain holds"
             return {"sound": True, "entries": count, "head": head, "detail": detail} | signed
         case Broken(entry):
-            return {"sound": False, "broken_at": entry, "detail": f"the chain breaks at entry {entry}"} | signed
+            return {"sound": False, "broken_at": entry, "detail": found.reason} | signed
         case Contradicted():
             return {"sound": False, "entries": found.entries, "detail": found.reason} | signed
 

@@ -11,10 +11,10 @@ from edgeops.local.up import Site
 
 #: What the server calls the model; the agents call the deployment so, too.
 NAME = "starter"
-#: A fresh site shows something soon: its first model has no predecessor to be held against.
+#: A fresh site shows something soon: its first model has no predecessor to be held against, so no canary goes ahead.
 QUICK = {"bake": 0, "health": {"min_rows": 1}}
 _VARIANT = "int8"
-#: A trial of 20 inferences is to be a matter of a second: two waves of them come before all devices answer.
+#: A trial of 20 inferences is to be a matter of a second.
 _RATE_HZ = 20.0
 
 
@@ -30,6 +30,4 @@ def begin(site: Site) -> Rollout | None:
         ids = tuple(str(one) for one in file["id"])
         rows = Rows(values=file["X"], ids=ids, labels=("",) * len(ids))
     play(site, rows, deployment=NAME, loop=True, rate_hz=_RATE_HZ, predictions="latest")
-    return client.create_rollout(
-        NAME, 1, variant=_VARIANT, deployment=NAME, to="all", waves=("1", "100%"), policy=QUICK
-    )
+    return client.create_rollout(NAME, 1, variant=_VARIANT, deployment=NAME, to="all", waves=("100%",), policy=QUICK)

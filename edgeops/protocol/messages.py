@@ -112,6 +112,8 @@ class Reason(StrEnum):
     INCONCLUSIVE = "inconclusive"
     #: Too many starts of the agent while in TRIAL.
     TRIAL_BOOTS = "trial-boots"
+    #: Too many starts of the agent in a row, after the commit, that ended within moments.
+    CRASHES = "crashes"
     #: A newer desired state.
     NEWER = "newer"
     #: Not an end: it waits for its maintenance window.
@@ -155,8 +157,11 @@ class DeploymentState(Body, frozen=True, kw_only=True):
     detail: Detail = ""
     #: The owner of the device lets no update of it begin, in words; empty = updates may begin.
     hold: Detail = ""
-    #: What this device had committed and lost since (damaged, or gone from its disk); `active` answers in its place.
+    #: What this device had committed and does not run (damaged, gone from its disk, or fallen); `active` answers in its
+    #: place.
     instead_of: Digest | None = None
+    #: That is so because the agent died at each of its starts: it comes back only when it is desired anew.
+    fallen: bool = False
 
 
 class Reported(Body, frozen=True, kw_only=True):

@@ -18,6 +18,8 @@ class Cause(StrEnum):
     NO_MODEL = "no-model"
     #: What was committed is damaged or gone on the device; the model before it answers.
     FELL_BACK = "fell-back"
+    #: The agent died at each of its starts with what was committed; the model before it answers.
+    CRASHED = "crashed"
     #: Another model answers than the one that was committed last, and the device does not say why.
     OTHER_MODEL = "other-model"
 
@@ -32,6 +34,8 @@ class Deviation:
     runs: str | None
     #: Whether saying once more what it shall run can heal it: it rests, and believes to be done.
     heals_by_asking: bool
+    #: The device gave up what it should run.
+    fallen: bool = False
 
 
 def deviation(
@@ -48,11 +52,13 @@ def deviation(
     """
     if told is not None and told.instead_of is not None:
         rests = told.state in RESTING and not behind
+        fell = Cause.CRASHED if told.fallen else Cause.FELL_BACK
         return Deviation(
-            cause=Cause.NO_MODEL if told.active is None else Cause.FELL_BACK,
+            cause=Cause.NO_MODEL if told.active is None else fell,
             should=told.instead_of,
             runs=told.active,
-            heals_by_asking=rests and wanted is not None and wanted.digest == told.instead_of,
+            heals_by_asking=rests and not told.fallen and wanted is not None and wanted.digest == told.instead_of,
+            fallen=told.fallen,
         )
     if wanted is None or behind or not proven or not _is_at_rest(told):
         return None
@@ -74,9 +80,12 @@ def agrees(told: DeploymentState | None, wanted: DesiredDeployment | None) -> bo
 def words(found: Deviation) -> str:
     """For people."""
     should = "nothing" if found.should is None else found.should
+    fell = f"{should} fell: the agent died again and again within moments of its start"
     match found.cause:
         case Cause.NO_MODEL:
-            return f"no model answers; {should} should"
+            return f"no model answers; {fell}" if found.fallen else f"no model answers; {should} should"
+        case Cause.CRASHED:
+            return f"{found.runs} answers; {fell}"
         case Cause.FELL_BACK:
             return f"{found.runs} answers; {should} was committed, and is damaged or gone from the device's disk"
         case Cause.OTHER_MODEL:

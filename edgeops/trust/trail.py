@@ -58,6 +58,11 @@ class Broken(msgspec.Struct, frozen=True):
 
     entry: int
 
+    @property
+    def reason(self) -> str:
+        """In words."""
+        return f"the chain breaks at entry {self.entry}"
+
 
 class Contradicted(msgspec.Struct, frozen=True):
     """The chain holds, but it is not the one that was anchored."""
@@ -68,9 +73,10 @@ class Contradicted(msgspec.Struct, frozen=True):
     @property
     def reason(self) -> str:
         """In words."""
+        signed = f"the last one that was signed has the hash {self.anchor.head}"
         if self.entries < self.anchor.entries:
-            return f"{self.entries} entries, and {self.anchor.entries} were signed: the tail was cut off"
-        return f"entry {self.anchor.entries} is not the one that was signed: the trail was written anew"
+            return f"{self.entries} entries, and {self.anchor.entries} were signed: the tail was cut off; {signed}"
+        return f"entry {self.anchor.entries} is not the one that was signed: the trail was written anew; {signed}"
 
 
 def hash_of(*fields: Any) -> str:
@@ -78,12 +84,19 @@ def hash_of(*fields: Any) -> str:
     return "sha256:" + hashlib.sha256(msgspec.json.encode(fields, order="sorted")).hexdigest()
 
 
-def check_trail(entries: Iterable[Entry], anchor: Anchor | None = None) -> Intact | Broken | Contradicted:
-    """Compute the whole chain anew, the first entry first, and hold it against an anchor."""
-    previous, count = GENESIS, 0
+def check_trail(
+    entries: Iterable[Entry], anchor: Anchor | None = None, *, before: int = 0
+) -> Intact | Broken | Contradicted:
+    """Compute the chain anew, the first entry first, and hold it against an anchor.
+
+    `before` entries are left out, so that the end of a long trail can be looked at often: what the first one that is
+    given leads back to is then not asked.
+    """
+    previous, count = GENESIS, before
     anchored = anchor is None or (anchor.entries == 0 and anchor.head == GENESIS)
     for entry in entries:
-        if entry.previous_hash != previous or not entry.is_sound():
+        leads_back = entry.previous_hash == previous or (count == before and before > 0)
+        if not leads_back or not entry.is_sound():
             return Broken(entry.id)
         previous, count = entry.hash, count + 1
         if anchor is not None and count == anchor.entries:

@@ -162,6 +162,13 @@ class Lost:
     """The committed model is no longer on disk as it was; get it again."""
 
 
+@dataclass(frozen=True, slots=True)
+class Fallen:
+    """The agent died at each of its starts with this model active: it shall answer no more."""
+
+    digest: str
+
+
 Event = (
     Started
     | AlreadyActive
@@ -188,4 +195,5 @@ Event = (
     | Settled
     | Reported
     | Lost
+    | Fallen
 )

@@ -28,6 +28,7 @@ from edgeops.update.events import (
     Event,
     EvidenceSpooled,
     Failed,
+    Fallen,
     Fetched,
     FetchFailed,
     Listed,
@@ -123,6 +124,9 @@ TABLE: dict[tuple[UpdateState, type[Event]], tuple[UpdateState, Command]] = {
     (_S.ROLLED_BACK, Settled): (_S.ROLLED_BACK, Command.REPORT),
     **{(state, Reported): (state, Command.TAKE_NEXT) for state in _ENDS},
     (_S.COMMITTED, Lost): (_S.FETCHING, Command.FETCH),
+    # The installation had its final report; what the deployment runs since then is told with its present state.
+    (_S.COMMITTED, Fallen): (_S.ROLLED_BACK, Command.NONE),
+    **{(state, Fallen): (state, Command.NONE) for state in UpdateState if state not in (_S.TRIAL, _S.COMMITTED)},
 }
 
 
@@ -192,8 +196,11 @@ def desired(update: Update, wanted: Wanted, *, active: str | None) -> Event | No
 
 
 def _is_missing(update: Update, wanted: Wanted, *, active: str | None) -> bool:
-    """Whether a deployment at rest lost what it had committed: being asked for it again, it begins again."""
-    rests = update.state in RESTING and update.reported
+    """Whether a deployment at rest lost what it had committed: being asked for it again, it begins again.
+
+    What fell is not lost: only another installation, somebody's decision, brings it back.
+    """
+    rests = update.state in RESTING and update.reported and wanted.digest not in update.fallen
     return rests and wanted.digest is not None and wanted.digest == committed(update) != active
 
 
@@ -227,6 +234,17 @@ def boot(update: Update) -> Booted | BootedAwaitingAck | TrialFailed:
         detail = f"the agent started {update.boots + 1} times while this model was in trial"
         return TrialFailed(Reason.TRIAL_BOOTS, detail, update.evidence)
     return Booted() if update.evidence is None else BootedAwaitingAck()
+
+
+def fall(update: Update, *, active: str | None) -> Fallen | None:
+    """The active model takes the agent down at its starts; None = what is on disk says to do something else first.
+
+    A commit is finished, and what was lost is asked for, by this start; the next one finds the rest.
+    """
+    if active is None or update.state is UpdateState.TRIAL:
+        return None
+    is_settled = update.reported and update.wanted is not None and update.wanted.digest == active
+    return Fallen(active) if update.state is not UpdateState.COMMITTED or is_settled else None
 
 
 def trial_verdict(
@@ -276,7 +294,10 @@ def _changed(update: Update, event: Event, *, state: UpdateState) -> Update:  # 
     match event:
         case Started(wanted):
             mark = _newer(update, wanted)
-            return Update(state=state, wanted=wanted, mark=mark, reported=False, shown=update.shown)
+            # What fell and is asked for anew is like any other model: hold and windows are waited for.
+            shown = None if wanted.digest in update.fallen else update.shown
+            fallen = _still_fallen(update, wanted)
+            return Update(state=state, wanted=wanted, mark=mark, reported=False, shown=shown, fallen=fallen)
         case Emptied(wanted):
             return Update(state=state, wanted=wanted, mark=_newer(update, wanted))
         case AlreadyActive(wanted):
@@ -290,6 +311,7 @@ def _changed(update: Update, event: Event, *, state: UpdateState) -> Update:  # 
                 detail="already active",
                 evidence=None if shown is None else shown.evidence,
                 shown=shown,
+                fallen=_still_fallen(update, wanted),
             )
         case Superseded(wanted):
             detail = f"superseded by revision {wanted.revision}"
@@ -316,7 +338,7 @@ def _changed(update: Update, event: Event, *, state: UpdateState) -> Update:  # 
         case TrialFailed(reason, detail, evidence):
             return _ended(change(update, evidence=evidence), state, reason, detail)
         case Acknowledged():
-            return _ended(change(update, shown=_shown(update)), state, Reason.NONE, "")
+            return _ended(change(update, shown=_shown(update), fallen=()), state, Reason.NONE, "")
         case Reported():
             return change(update, state=state, reported=True)
         case Lost():
@@ -328,11 +350,26 @@ def _changed(update: Update, event: Event, *, state: UpdateState) -> Update:  # 
                 losses=update.losses + 1,
                 reported=False,
                 shown=update.shown,
+                fallen=update.fallen,
             )
+        case Fallen(digest):
+            return _fallen(change(update, fallen=(*update.fallen, digest)), state)
         case Fetched() | NoContact() | Verified() | Staged() | Listed() | Settled():
             return change(update, state=state)
         case _:
             assert_never(event)
+
+
+def _fallen(update: Update, state: UpdateState) -> Update:
+    """What is under way, or ended otherwise, keeps its reason."""
+    if state is update.state:
+        return update
+    detail = "the agent died again and again within moments of its start while this model was active"
+    return msgspec.structs.replace(update, state=state, reason=Reason.CRASHES, detail=detail)
+
+
+def _still_fallen(update: Update, wanted: Wanted) -> tuple[str, ...]:
+    return tuple(digest for digest in update.fallen if digest != wanted.digest)
 
 
 def _renewed(update: Update, wanted: Wanted) -> Update:
@@ -353,7 +390,8 @@ def _shown(update: Update) -> Shown:
     assert update.wanted is not None
     assert update.wanted.digest is not None
     assert update.evidence is not None
-    return Shown(digest=update.wanted.digest, evidence=update.evidence)
+    asked = (update.wanted.epoch, update.wanted.revision)
+    return Shown(digest=update.wanted.digest, evidence=update.evidence, asked=asked)
 
 
 def _newer(update: Update, wanted: Wanted) -> tuple[int, int]:

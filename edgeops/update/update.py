@@ -73,6 +73,8 @@ class Shown(msgspec.Struct, frozen=True, kw_only=True):
 
     digest: str
     evidence: Evidence
+    #: The (epoch, revision) that asked for it.
+    asked: tuple[int, int] = (0, 0)
 
 
 class Update(msgspec.Struct, frozen=True, kw_only=True):
@@ -99,6 +101,9 @@ class Update(msgspec.Struct, frozen=True, kw_only=True):
     #: restored from a backup may not have heard it.
     #: Nothing where nothing shall run.
     shown: Shown | None = None
+    #: Digests that were active while the agent died at each of its starts: they answer no more, unless one is desired
+    #: anew; forgotten with the next commit.
+    fallen: tuple[str, ...] = ()
     #: The final report lies in the spool.
     reported: bool = True
     reason: Reason = Reason.NONE
@@ -126,7 +131,9 @@ def committed(update: Update) -> str | None:
     """The digest that this device committed last, unless it shall run nothing since."""
     if update.state is UpdateState.COMMITTED:
         return _wanted(update).digest
-    return None if update.shown is None else update.shown.digest
+    if update.shown is not None:
+        return update.shown.digest
+    return update.fallen[0] if update.fallen else None
 
 
 def evidence_report(deployment: str, update: Update) -> Report:

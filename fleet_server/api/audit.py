@@ -50,7 +50,7 @@ def verify_audit(server: ServerOf) -> AuditCheck:
         case Intact(entries, head):
             told = {"sound": True, "entries": entries, "head": head, "detail": f"{entries} entries, the chain holds"}
         case Broken(entry):
-            told = {"sound": False, "broken_at": entry, "detail": f"the chain breaks at entry {entry}"}
+            told = {"sound": False, "broken_at": entry, "detail": found.reason}
         case Contradicted():
             told = {"sound": False, "entries": found.entries, "detail": found.reason}
     return AuditCheck.model_validate(told | signed)

@@ -21,6 +21,7 @@ from edgeops.trust.issuing import key_file, new_issuer, write_issuer
 from edgeops.trust.keyring import FLEET_KEYS_TARGET, decode_fleet_keys, encode_fleet_keys, fleet_keys_of
 from edgeops.trust.reissue import Reissue
 from edgeops.trust.repository import Repository
+from fleet_server import trail
 from fleet_server.backup import places, private_keys
 from fleet_server.backup.manifest import DUMP_FILE, KEYS_FOLDER, Manifest, id_of, read_manifest
 from fleet_server.backup.places import Made
@@ -122,7 +123,8 @@ def _build(order: Order, config: ServerConfig, now: datetime, say: Say) -> Resto
         upgrade(database)
         with database.write() as connection:
             restoration = Restoration(backup=found, taken_at=manifest.taken_at, restored_at=now)
-            settle(connection, restoration, epoch=epoch)
+            settle(connection, restoration, epoch=epoch, signed=trail.last_signed(config))
+        trail.sign_anew(Repository.open(config.repository, config.keys), database, now)
     finally:
         database.close()
     places.sync_tree(config.data)

@@ -5,6 +5,7 @@ asked for before may have ended since without this one having heard of it: the r
 do not keep what was. So every rollout that had not ended ends, and a person rolls out again.
 """
 
+from collections.abc import Mapping
 from datetime import datetime
 
 from edgeops.rollout.installation import InstallationEvent
@@ -19,8 +20,12 @@ from fleet_server.rollout_steps import advance, take
 _PAGE = 500
 
 
-def settle(connection: Connection, restoration: Restoration, *, epoch: int) -> None:
-    """Change the tables of a restored `control`; `epoch` is that of the fleet key that signs from now on."""
+def settle(connection: Connection, restoration: Restoration, *, epoch: int, signed: Mapping[str, int | str]) -> None:
+    """Change the tables of a restored `control`.
+
+    `epoch` is that of the fleet key that signs from now on, `signed` where the audit trail stood by the last timestamp
+    of the backup, which may be ahead of the tables.
+    """
     now = restoration.restored_at
     reason = f"the server was restored from a backup of {restoration.taken_at:%Y-%m-%d %H:%M} UTC; roll out again"
     _end_rollouts(connection, reason, now)
@@ -28,7 +33,7 @@ def settle(connection: Connection, restoration: Restoration, *, epoch: int) -> N
     backups.end_enrolment_tokens(connection, now=now)
     backups.remember(connection, restoration)
     settings.write(connection, settings.FLEET_EPOCH, str(epoch))
-    data = {"taken_at": restoration.taken_at.isoformat()}
+    data = {"taken_at": restoration.taken_at.isoformat(), **signed}
     audit.append(connection, OWNER, EventKind.SERVER_RESTORED, restoration.backup, data, now)
     # Far above what the lost server told: whoever keeps the id of the last event he heard, and receivers of webhooks,
     # which know a message by its event's id, would take news for what they have.

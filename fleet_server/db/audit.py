@@ -61,18 +61,27 @@ def following(connection: Connection, after: int, *, limit: int) -> tuple[Entry,
     return tuple(Entry(**row._mapping) for row in connection.execute(query))  # noqa: SLF001 - SQLAlchemy's public name
 
 
-def oldest_first(connection: Connection) -> Iterator[Entry]:
-    """The whole trail, one entry at a time."""
-    for row in connection.execute(select(audit).order_by(audit.c.id)):
+def oldest_first(connection: Connection, *, skip: int = 0) -> Iterator[Entry]:
+    """The whole trail but the first `skip`, one entry at a time."""
+    for row in connection.execute(select(audit).order_by(audit.c.id).offset(skip)):
         yield Entry(**row._mapping)  # noqa: SLF001 - SQLAlchemy's public name
 
 
 def anchor(connection: Connection) -> Anchor:
     """Where the trail stands now."""
-    entries = connection.execute(select(func.count()).select_from(audit)).scalar() or 0
-    return Anchor(entries=entries, head=head(connection))
+    return Anchor(entries=_count(connection), head=head(connection))
+
+
+def verify_end(connection: Connection, anchored: Anchor | None) -> Intact | Broken | Contradicted:
+    """Whether the entry that was signed is in its place and leads to the head; what is before is not looked at."""
+    before = 0 if anchored is None else max(0, min(anchored.entries - 1, _count(connection)))
+    return check_trail(oldest_first(connection, skip=before), anchored, before=before)
 
 
 def verify(connection: Connection, anchored: Anchor | None = None) -> Intact | Broken | Contradicted:
     """Recompute the whole chain, and hold it against what was signed of it."""
     return check_trail(oldest_first(connection), anchored)
+
+
+def _count(connection: Connection) -> int:
+    return connection.execute(select(func.count()).select_from(audit)).scalar_one()

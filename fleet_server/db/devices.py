@@ -26,6 +26,7 @@ from edgeops.protocol.messages import (
     Shadowing,
 )
 from edgeops.protocol.topics import DownKind
+from edgeops.rollout.health.starts import noted
 from fleet_server.db import events, outbox, reach, settings
 from fleet_server.db.events import EventKind
 from fleet_server.db.tables import broker_accounts, desired, device_keys, devices
@@ -47,6 +48,8 @@ class Device:
     quarantined: bool
     presence: Presence
     session_counter: int
+    #: When its newest starts were heard of that were not the first, in seconds since 1970.
+    starts: tuple[int, ...]
     agent_version: str
     last_seen_at: datetime | None
     reported: Reported | None
@@ -223,15 +226,20 @@ def set_presence(
 
     Not `heard` = concluded from silence, so it is no sign of life.
     """
-    current = (devices.c.id == device_id) & (devices.c.session_counter <= session_counter)
-    changed = current & ((devices.c.presence != presence) | (devices.c.session_counter != session_counter))
+    known = select(devices.c.presence, devices.c.session_counter, devices.c.starts).where(devices.c.id == device_id)
+    last = connection.execute(known).one_or_none()
+    if last is None or last.session_counter > session_counter:
+        return False
+    if (last.presence, last.session_counter) == (presence, session_counter):
+        return False
     values: dict[str, Any] = {"presence": presence, "session_counter": session_counter}
+    if 0 < last.session_counter < session_counter:
+        values["starts"] = noted(last.starts, more=session_counter - last.session_counter, at=now)
     if heard:
         values["last_seen_at"] = now
     if agent_version:
         values["agent_version"] = agent_version
-    if connection.execute(update(devices).where(changed).values(values)).rowcount == 0:
-        return False
+    connection.execute(update(devices).where(devices.c.id == device_id).values(values))
     reach.follow(connection, [device_id])
     data = {"presence": presence, "session": session_counter}
     events.append(connection, EventKind.DEVICE_STATUS, device_id, data, now)
@@ -402,6 +410,7 @@ def _is_silent(now: datetime) -> ColumnElement[bool]:
 def _device(row: Row[Any]) -> Device:
     values = dict(row._mapping)  # noqa: SLF001 - SQLAlchemy's public name
     values["presence"] = Presence(row.presence)
+    values["starts"] = tuple(row.starts)
     reported = None if row.reported is None else msgspec.convert(row.reported, Reported)
     values["reported"] = reported
     if reported is not None:

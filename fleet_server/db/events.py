@@ -67,6 +67,8 @@ class EventKind(StrEnum):
     MODEL_AWAITS_SIGNATURE = "model.awaits-signature"
     #: What a role signed is about to end; the subject is the role.
     KEY_EXPIRES = "key.expires"
+    #: The audit trail does not hold what was signed of it: a tail was cut off, or it was written anew.
+    AUDIT_CONTRADICTED = "audit.contradicted"
     #: This machine's clock was set by much, while the link ran; devices are told the time anew.
     CLOCK_STEPPED = "clock.stepped"
     #: A version became champion or challenger.

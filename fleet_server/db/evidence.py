@@ -42,6 +42,8 @@ class Shows(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     incumbent: str | None = None
     #: The windows of its past are in.
     has_past: bool = False
+    #: When the first of them was opened.
+    past_from: datetime | None = None
     #: Of which wave it is part of the sums; -1 = of none yet.
     wave: int = -1
     #: The newest session of the device that was looked at.
@@ -75,8 +77,9 @@ class Part:
     digest: str
     present: int
     is_showing: bool
-    #: The device's newest session, and what it reported last.
+    #: The device's newest session, when its newest starts were heard of, and what it reported last.
     session: int
+    starts: tuple[int, ...]
     reported: tuple[DeploymentState, ...]
 
 
@@ -104,6 +107,7 @@ def parts_on(connection: Connection, device_ids: Collection[str]) -> tuple[Part,
             rollouts.c.wave.label("present"),
             rollouts.c.state.label("rollout_state"),
             devices.c.session_counter,
+            devices.c.starts,
             devices.c.reported,
         )
         .join(rollouts, rollouts.c.id == installations.c.rollout_id)
@@ -187,5 +191,6 @@ def _part(row: Row[Any]) -> Part:
         present=row.present,
         is_showing=row.rollout_state in _SHOWING,
         session=row.session_counter,
+        starts=tuple(row.starts),
         reported=() if row.reported is None else msgspec.convert(row.reported, Reported).deployments,
     )

@@ -9,13 +9,14 @@ import logging
 import threading
 import time
 from collections.abc import Callable, Iterable
-from datetime import UTC, datetime
+from datetime import datetime
 
 from edgeops import limits
 from fleet_server.db import devices, events
 from fleet_server.db.database import Database, is_outage
 from fleet_server.db.events import EventKind
 from fleet_server.link.allowance import Allowance
+from fleet_server.wall_clock import utc_now
 
 log = logging.getLogger(__name__)
 
@@ -52,7 +53,7 @@ class FloodWatch:
         while not self._stopping.is_set():
             self._allowance.alarm.wait(_INTERVAL_S)
             try:
-                self.look(now=datetime.now(UTC), now_s=time.monotonic())
+                self.look(now=utc_now(), now_s=time.monotonic())
             except Exception as error:
                 # The border between the watch and the world: what could not be told is told later.
                 if not is_outage(error):

@@ -7,12 +7,13 @@ database that ingestion needs.
 import logging
 import threading
 from collections.abc import Callable
-from datetime import UTC, datetime
+from datetime import datetime
 
 from edgeops import limits
 from fleet_server.db.database import Database, is_outage
 from fleet_server.link.mqtt import Broker
 from fleet_server.service_clock import beat
+from fleet_server.wall_clock import utc_now
 
 log = logging.getLogger(__name__)
 
@@ -37,7 +38,7 @@ class Heartbeat:
         """Say it until stopped."""
         pause_s = _FIRST_S
         while not self._stopping.wait(pause_s):
-            if self.say(now=datetime.now(UTC)):
+            if self.say(now=utc_now()):
                 pause_s = _INTERVAL_S
 
     def say(self, *, now: datetime) -> bool:

@@ -16,7 +16,6 @@ from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import dataclass
-from datetime import UTC, datetime
 from queue import Full, Queue
 
 from edgeops import limits
@@ -35,6 +34,7 @@ from fleet_server.link.timekeeping import Timekeeping
 from fleet_server.link.voice import Voice
 from fleet_server.link.waiting import Waiting
 from fleet_server.link.writing import Writer
+from fleet_server.wall_clock import utc_now
 
 log = logging.getLogger(__name__)
 
@@ -202,7 +202,7 @@ class Ingestion:
         return [*self._commit(messages[:middle]), *self._commit(messages[middle:])]
 
     def _commit_read(self, messages: Iterable[Opened | Refused]) -> Reading:
-        now, now_s = datetime.now(UTC), time.monotonic()
+        now, now_s = utc_now(), time.monotonic()
         reading = Reading(self._standing, self._catalog, is_quarantined=self._keyring.is_quarantined)
         for message in messages:
             reading.take(message)
@@ -277,9 +277,7 @@ class Ingestion:
         with self._database.read() as connection:
             known = devices.some(connection, greeted)
         for device in known:
-            credit = self._voice.credit(
-                device.id, limits.CREDIT_RECORDS, datetime.now(UTC), devices=self._keyring.devices
-            )
+            credit = self._voice.credit(device.id, limits.CREDIT_RECORDS, utc_now(), devices=self._keyring.devices)
             if self._broker.publish(str(Down(device.id, DownKind.CREDIT)), credit, qos=1) is not None:
                 self._timekeeping.told(device.id)
             if device.id in born and device.is_behind:

@@ -10,7 +10,7 @@ import ssl
 import threading
 from collections.abc import Callable
 from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 from queue import Empty, SimpleQueue
 from typing import Any
 
@@ -23,6 +23,7 @@ from paho.mqtt.reasoncodes import ReasonCode
 from edgeops import limits
 from edgeops.protocol.topics import client_id
 from fleet_server.link.wire import Client, Publish
+from fleet_server.wall_clock import utc_now
 
 log = logging.getLogger(__name__)
 
@@ -202,7 +203,7 @@ class Broker:
 
     def _on_message(self, message: Publish) -> None:
         topic, payload, retained, packet = message
-        self._deliver(Delivery(topic, payload, retained, datetime.now(UTC), packet, self._connection))
+        self._deliver(Delivery(topic, payload, retained, utc_now(), packet, self._connection))
 
     def _on_publish(
         self, _client: paho.Client, _userdata: Any, packet: int, reason: ReasonCode, _properties: Any

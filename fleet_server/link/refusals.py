@@ -9,7 +9,7 @@ import os
 import threading
 import time
 from collections.abc import Sequence
-from datetime import UTC, datetime
+from datetime import datetime
 from pathlib import Path
 
 from edgeops import limits
@@ -18,6 +18,7 @@ from fleet_server.broker_log import Attempt, Refused, refusals
 from fleet_server.db import devices, events
 from fleet_server.db.database import Database, is_outage
 from fleet_server.db.events import EventKind
+from fleet_server.wall_clock import utc_now
 
 log = logging.getLogger(__name__)
 
@@ -49,7 +50,7 @@ class RefusalWatch:
         self._place = self._end()
         while not self._stopping.wait(_INTERVAL_S):
             try:
-                self.look(now=datetime.now(UTC), now_s=time.monotonic())
+                self.look(now=utc_now(), now_s=time.monotonic())
             except Exception as error:
                 # The border between the watch and the world: what could not be told is told later.
                 if not is_outage(error):

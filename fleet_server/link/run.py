@@ -10,7 +10,6 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager
-from datetime import UTC, datetime
 from functools import partial
 from types import FrameType
 
@@ -38,6 +37,7 @@ from fleet_server.link.refusals import RefusalWatch
 from fleet_server.link.silence import SilenceWatch
 from fleet_server.link.voice import Voice
 from fleet_server.link.wishes import WishServer, is_wish
+from fleet_server.wall_clock import utc_now
 
 log = logging.getLogger(__name__)
 
@@ -66,7 +66,7 @@ def _run(config: ServerConfig, database: Database, allowance: Allowance, stoppin
     learn_all()
     # Who verifies a signature lets go of the interpreter lock, and would then wait for it for 5 ms at every message.
     sys.setswitchinterval(limits.LINK_SWITCH_INTERVAL.total_seconds())
-    voice = Voice.of(config, database, now=datetime.now(UTC))
+    voice = Voice.of(config, database, now=utc_now())
     broker = Broker(
         host=config.local_broker_host,
         port=config.broker_port,

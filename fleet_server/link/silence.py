@@ -9,12 +9,13 @@ everybody may be heard anew before anybody counts as silent.
 import logging
 import threading
 import time
-from datetime import UTC, datetime
+from datetime import datetime
 
 from edgeops import limits
 from fleet_server.db import devices
 from fleet_server.db.database import Database, is_outage
 from fleet_server.link.mqtt import Broker
+from fleet_server.wall_clock import utc_now
 
 log = logging.getLogger(__name__)
 
@@ -40,7 +41,7 @@ class SilenceWatch:
         """Look until stopped."""
         while not self._stopping.wait(_INTERVAL_S):
             try:
-                self.look(now=datetime.now(UTC), now_s=time.monotonic())
+                self.look(now=utc_now(), now_s=time.monotonic())
             except Exception as error:
                 # The border between the watch and the world: what could not be written was not heard either.
                 if not is_outage(error):

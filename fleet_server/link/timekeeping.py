@@ -8,18 +8,15 @@ everybody was told the wrong time before, or is from now on, and an event says s
 import logging
 import time
 from collections.abc import Callable, Iterable
-from datetime import UTC, datetime
+from datetime import datetime
 
 from edgeops import limits
 from fleet_server.db import events
 from fleet_server.db.database import Database
 from fleet_server.db.events import EventKind
+from fleet_server.wall_clock import utc_now
 
 log = logging.getLogger(__name__)
-
-
-def _now() -> datetime:
-    return datetime.now(UTC)
 
 
 def _seconds_passed() -> float:
@@ -31,7 +28,11 @@ class Timekeeping:
     """For one thread."""
 
     def __init__(
-        self, database: Database, *, now: Callable[[], datetime] = _now, passed: Callable[[], float] = _seconds_passed
+        self,
+        database: Database,
+        *,
+        now: Callable[[], datetime] = utc_now,
+        passed: Callable[[], float] = _seconds_passed,
     ) -> None:
         """`now` is this machine's clock, `passed` tells seconds that nobody sets; for tests."""
         self._database = database

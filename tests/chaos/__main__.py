@@ -86,7 +86,8 @@ def _tell(toll: Toll, rows: dict[str, tuple[int, int]], lost: list[tuple[str, st
     for place in PLACES:
         sys.stdout.write(f"{place!s:16} {toll.hits[place]:4}\n")
     played, counted = sum(one for one, _ in rows.values()), sum(one for _, one in rows.values())
-    for what, found in (("without a model", toll.modelless), ("unverified", toll.unverified), ("lost", lost)):
+    ills = {"without a model": toll.modelless, "unverified": toll.unverified, "fallen": toll.fallen, "lost": lost}
+    for what, found in ills.items():
         for one in found[:10]:
             say(f"{what}: {one}")
     for name, (one, other) in rows.items():
@@ -95,12 +96,10 @@ def _tell(toll: Toll, rows: dict[str, tuple[int, int]], lost: list[tuple[str, st
     killed = ", ".join(f"{name} {count}" for name, count in sorted(toll.kills.items()))
     sys.stdout.write(
         f"{toll.kills.total()} kills ({killed}) in {seconds:.0f} s; {len(toll.modelless)} times a device without a "
-        f"working model, {len(toll.unverified)} unverified activations, {len(lost)} of {len(toll.ended)} final "
+        f"working model, {len(toll.unverified)} unverified activations, {len(toll.fallen)} models fallen, {len(lost)} of {len(toll.ended)} final "
         f"statuses lost, {played} rows played and {counted} acknowledged\n"
     )
-    whole = (
-        not toll.modelless and not toll.unverified and not lost and all(one == other for one, other in rows.values())
-    )
+    whole = not any(ills.values()) and all(one == other for one, other in rows.values())
     return 0 if whole and played else 1
 
 

@@ -43,6 +43,8 @@ class Toll:
     ended: set[tuple[str, str, str]] = field(default_factory=set)
     modelless: list[str] = field(default_factory=list)
     unverified: list[str] = field(default_factory=list)
+    #: Models that were taken for the cause of a kill.
+    fallen: list[str] = field(default_factory=list)
 
 
 class Killer:
@@ -84,6 +86,8 @@ class Killer:
                 self.toll.unverified.append(f"{device.agent.name} runs {active}")
         for deployment in (DEPLOYMENT, SPARE):
             update = device.update(deployment)
+            if update and update.fallen:
+                self.toll.fallen.append(f"{device.agent.name}: {', '.join(update.fallen)}")
             if update and update.state in _ENDS and update.reported and update.wanted and update.wanted.installation:
                 self.toll.ended.add((device.id, update.wanted.installation, update.state))
 

@@ -8,6 +8,7 @@ import pytest
 from edgeops.api.roles import Role
 from edgeops.cli.app import run
 from edgeops.exits import Exit
+from fleet_server import trail
 from fleet_server.freshness import Freshness
 from tests.contract.rig import ApiRig, assert_problem
 
@@ -74,11 +75,24 @@ def test_a_cut_tail_is_seen_against_the_signed_head_even_by_the_server_itself(ri
     assert "the tail was cut off" in edgeops("audit", "verify", code=Exit.FAILED)
 
 
+def test_a_server_does_not_sign_over_a_cut_trail_and_names_what_it_signed_last(rig, edgeops):
+    anchor(rig)
+    signed = json.loads(edgeops("audit", "verify", "--json"))
+    tamper(rig, "DELETE FROM audit WHERE id = (SELECT max(id) FROM audit)")
+    anchor(rig)
+    rig.client().create_token("later", Role.VIEWER)
+    rig.client().create_token("even later", Role.VIEWER)
+    anchor(rig)
+    assert signed["head"] in edgeops("audit", "verify", code=Exit.FAILED)
+    told = json.loads(edgeops("audit", "verify", "--json", code=Exit.FAILED))
+    assert (told["signed_entries"], told["signed_head"]) == (signed["entries"], signed["head"])
+
+
 def test_a_kept_timestamp_convicts_a_server_that_cut_its_trail_and_signed_anew(rig, tmp_path, capsys):
     anchor(rig)
     witness = keep(rig, tmp_path / "kept")
-    tamper(rig, "DELETE FROM audit WHERE id = (SELECT max(id) FROM audit)")
-    anchor(rig)
+    tamper(rig, "DELETE FROM audit WHERE id > (SELECT max(id) - 2 FROM audit)")
+    trail.accept(rig.config, rig.database, remark="I say so", now=rig.now)
     assert rig.client(Role.VIEWER).audit.verify().sound, "the server says that all is well"
     file = tmp_path / "trail.ndjson"
     file.write_bytes(b"".join(rig.client(Role.VIEWER).audit.export()))

@@ -19,6 +19,7 @@ from device_agent.config import (
     write_device,
 )
 from device_agent.downlink import Downlink, Marks
+from device_agent.starts import Starts
 from device_agent.store.slots import Pointer, Slots
 from device_agent.store.spool import Spool
 from device_agent.store.state import DeploymentStore
@@ -28,6 +29,7 @@ from edgeops.protocol.envelope import Mark, Session
 from edgeops.protocol.messages import Count, Evidence, Shadowing, UpdateState
 from edgeops.protocol.topics import UpKind
 from edgeops.update.bake import Bake
+from edgeops.update.streak import Standing, Streak
 from edgeops.update.update import Update, Wanted
 from tests.fuzz.parser import Parser, scratch
 
@@ -65,6 +67,16 @@ def _bake(data: bytes) -> object:
     baking.tick(update, now=3600.0)
     assert baking.shadowing(update) is None
     return None if baking.damaged else data
+
+
+def _starts(data: bytes) -> object:
+    """Whatever is there, a start is counted and proven."""
+    standings = {"gas": Standing(active=_DIGEST, tries=False, asked=(0, 0))}
+    starts = Starts(_file("starts/starts.json", data), power_on="p", now_s=0.0)
+    starts.falls(standings)
+    starts.count(standings)
+    starts.prove()
+    return None if starts.damaged else data
 
 
 def _clock(data: bytes) -> object:
@@ -163,6 +175,17 @@ PARSERS = (
             msgspec.json.encode(Bake(epoch=1, revision=2, losses=0, told=(1, 2), passed_ms=1000, starts=1)),
             b'{"epoch":1,"revision":2,"losses":0,"told":[0,0],"passed_ms":9007199254740992,"starts":9007199254740992}',
             b'{"epoch":1,"revision":2,"losses":0,"told":[0,0],"passed_ms":-1}',
+            _DEEP,
+        ],
+        most_bytes=400,
+    ),
+    Parser(
+        name="starts-file",
+        read=_starts,
+        errors=(),
+        seeds=lambda: [
+            msgspec.json.encode(Streak(active={"gas": _DIGEST}, power_on="p", starts=4, deaf=2)),
+            b'{"active":{},"power_on":"p","starts":9007199254740992,"deaf":9007199254740992}',
             _DEEP,
         ],
         most_bytes=400,

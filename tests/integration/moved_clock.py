@@ -1,9 +1,10 @@
-"""An agent whose clocks a test sets ahead while it runs: a day passes in as long as the agent takes to live through it.
+"""Processes whose clocks a test sets ahead while they run: a day passes in as long as they take to live through it.
 
-As a program, `python -m tests.integration.moved_clock FILE SPOOL_BYTES STATE` runs the agent of STATE with a spool of so
-many bytes, and with clocks that show what the system's show plus what `MovedClock` wrote into FILE. The clocks and the
-timed waits of the standard library are replaced before anything of ours is loaded: a wait ends when the clock that is
-shown has come to its end. `sleep`, joins and what the kernel waits for (sockets, children) take real time.
+As a program, `python -m tests.integration.moved_clock FILE GLANCE_S agent SPOOL_BYTES ARGUMENTS...` runs an agent with a
+spool of so many bytes, and `... FILE GLANCE_S server ARGUMENTS...` a process of a server, with clocks that show what the
+system's show plus what `MovedClock` wrote into FILE. The clocks and the timed waits of the standard library are replaced
+before anything of ours is loaded: a wait ends at most GLANCE_S of real time after the clock that is shown has come to
+its end. `sleep`, joins and what the kernel waits for (sockets, children) take real time.
 """
 
 import mmap
@@ -13,13 +14,11 @@ import threading
 import time
 from pathlib import Path
 
-#: How long a wait may take to see that the clock was moved.
-_GLANCE_S = 0.0005
 _SIZE_BYTES = 8
 
 
 class MovedClock:
-    """The test's end: how far ahead the agent's clocks are, in seconds."""
+    """The test's end: how far ahead the clocks of its processes are, in seconds."""
 
     def __init__(self, path: Path) -> None:
         path.write_bytes(bytes(_SIZE_BYTES))
@@ -52,7 +51,7 @@ def _set_clocks(path: Path) -> None:
     threading._time = time.monotonic
 
 
-def _set_waits() -> None:
+def _set_waits(glance_s: float) -> None:
     wait = threading.Condition.wait
 
     def wait_by_the_clock(self, timeout=None):
@@ -60,7 +59,7 @@ def _set_waits() -> None:
             return wait(self)
         ends_s = time.monotonic() + timeout
         while (left_s := ends_s - time.monotonic()) > 0:
-            if wait(self, min(left_s, _GLANCE_S)):
+            if wait(self, min(left_s, glance_s)):
                 return True
         return False
 
@@ -72,7 +71,7 @@ def _set_waits() -> None:
             while True:
                 left_s = ends_s - time.monotonic()
                 try:
-                    return super().get(timeout=max(0.0, min(left_s, _GLANCE_S)))
+                    return super().get(timeout=max(0.0, min(left_s, glance_s)))
                 except queue.Empty:
                     if left_s <= 0:
                         raise
@@ -81,16 +80,21 @@ def _set_waits() -> None:
     queue.SimpleQueue = Queue
 
 
-def _main(clock: str, spool_bytes: str, state: str) -> int:
+def _main(clock: str, glance_s: str, program: str, *arguments: str) -> int:
     _set_clocks(Path(clock))
-    _set_waits()
+    _set_waits(float(glance_s))
 
+    if program == "server":
+        from fleet_server import cli as server
+
+        return server.main(arguments)
     from edgeops import limits
 
+    spool_bytes, *arguments = arguments
     limits.SPOOL_BYTES = int(spool_bytes)
-    from device_agent.cli import main
+    from device_agent import cli as agent
 
-    return main(["--state", state, "run"])
+    return agent.main(arguments)
 
 
 if __name__ == "__main__":

@@ -10,7 +10,7 @@ from functools import partial
 import numpy as np
 
 from device_agent.control import ask
-from edgeops.api.shapes import DeploymentReport, Installation, Rollout, WaveEvidence
+from edgeops.api.shapes import DeploymentReport, DeploymentWhy, Installation, Rollout, WaveEvidence
 from edgeops.errors import UnreachableError
 from edgeops.local import processes
 from edgeops.local.up import Agent, Site
@@ -76,14 +76,14 @@ class Scene:
             **order,
         )
 
-    def play(self, rows: np.ndarray, *agents: Agent) -> None:
+    def play(self, rows: np.ndarray, *agents: Agent, rate_hz: float = RATE_HZ) -> None:
         """These rows are what the sensors of some agents show from now on, or of all, again and again."""
         self._sources += 1
         started = []
         for agent in agents or self.site.agents:
             file = agent.state / f"rows-{self._sources}.npz"
             np.savez(file, X=rows, columns=np.array(COLUMNS))
-            line = ("replay", file, "--deployment", DEPLOYMENT, "--rate", str(RATE_HZ), "--predictions", "off")
+            line = ("replay", file, "--deployment", DEPLOYMENT, "--rate", str(rate_hz), "--predictions", "off")
             command = processes.python("device_agent.cli", "--state", agent.state, *line)
             started.append(processes.start(f"{agent.name}.replay", command, logs=self.site.logs))
         for child in started:
@@ -146,6 +146,11 @@ class Scene:
         found = self.client.device(agent.device_id).deployments
         return next(one for one in found if one.deployment == DEPLOYMENT)
 
+    def why(self, agent: Agent) -> DeploymentWhy:
+        """What holds a device, by the server's word."""
+        found = self.client.why(agent.device_id).deployments
+        return next(one for one in found if one.deployment == DEPLOYMENT)
+
     def has_deployment(self, agent: Agent) -> bool:
         """Whether the server knows that a device has it."""
         return any(one.deployment == DEPLOYMENT for one in self.client.device(agent.device_id).deployments)
@@ -193,8 +198,8 @@ def gappy_rows(count: int, *, every: int) -> np.ndarray:
     return rows
 
 
-def striking_rows(count: int, *, every: int) -> np.ndarray:
-    """Rows of which some strike, the first one first."""
+def striking_rows(count: int, *, every: int, first: int = 0) -> np.ndarray:
+    """Rows of which some strike, and which one first."""
     rows = good_rows(count)
-    rows[::every] = striking_row()
+    rows[first::every] = striking_row()
     return rows

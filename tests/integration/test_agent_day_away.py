@@ -22,6 +22,8 @@ from tests.integration.test_agent_stdin import Feeder, csv, installed
 pytestmark = [pytest.mark.slow, pytest.mark.long]
 
 STEP_S = 5
+#: How long a wait may take to see that the clock was moved.
+GLANCE_S = 0.0005
 #: How often the agent feeds its watchdog.
 _WATCHDOG_S = 1
 _SOON_S = 0.005
@@ -98,7 +100,7 @@ def feed(rig):
 
 def start_agent(rig, supervisor):
     command = [sys.executable, "-m", "tests.integration.moved_clock"]
-    arguments = [supervisor.clock.path, SPOOL_BYTES, rig.state.path]
+    arguments = [supervisor.clock.path, GLANCE_S, "agent", SPOOL_BYTES, "--state", rig.state.path, "run"]
     with rig.log.open("ab") as log:
         rig.agent = subprocess.Popen(
             [*command, *map(str, arguments)], env={"NOTIFY_SOCKET": supervisor.address}, stdout=log, stderr=log

@@ -41,6 +41,7 @@ def test_a_model_that_answers_slowly_is_stopped_by_the_canary(scene):
     scene.require_contained(rollout, slow, states=["rolled-back"])
 
 
+@pytest.mark.long
 @pytest.mark.skipif(platform.machine() != "x86_64", reason="other processors do the division that takes it down")
 def test_a_model_that_takes_the_agent_down_in_its_trial_is_taken_back_by_the_device(scene):
     crashing = scene.add_bad(Bad.CRASHING_ON_INPUT)
@@ -54,6 +55,7 @@ def test_a_model_that_takes_the_agent_down_in_its_trial_is_taken_back_by_the_dev
     scene.play(good_rows(2_000))
 
 
+@pytest.mark.long
 def test_a_rollout_that_is_aborted_in_the_trial_has_the_canary_go_back(scene):
     good = scene.add_good()
     # At the rate of the sensors the trial would take for minutes.

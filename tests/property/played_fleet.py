@@ -376,7 +376,7 @@ class PlayedSite:
         fleet.now += timedelta(hours=1)
         restoration = Restoration(backup="b", taken_at=self._taken_at, restored_at=fleet.now)
         with fleet.database.write() as connection:
-            settle(connection, restoration, epoch=1)
+            settle(connection, restoration, epoch=1, signed={})
         fleet.engine = Engine(fleet.database)
         self.ledger = {device_id: set(keys) for device_id, keys in self._backup.items()}
         self.outcomes = {}

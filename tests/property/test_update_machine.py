@@ -214,6 +214,15 @@ class PlayedDevice(RuleBasedStateMachine):
             self.dies_in = -1
             self.feed(events.Lost())
 
+    @rule(dies_in=st.integers(-1, 6))
+    def the_active_model_takes_the_agent_down(self, dies_in) -> None:
+        event = machine.fall(self.update, active=self.active)
+        if event is not None:
+            self.dies_in = dies_in
+            self.try_feed(event)
+            if self.active in self.update.fallen:
+                self.active = None
+
     # -- what always holds ---------------------------------------------------------------------
 
     @invariant()
@@ -223,6 +232,10 @@ class PlayedDevice(RuleBasedStateMachine):
     @invariant()
     def only_verified_models_answer(self) -> None:
         assert self.active is None or self.active in self.verified
+
+    @invariant()
+    def what_fell_does_not_answer(self) -> None:
+        assert self.active not in self.update.fallen
 
     @invariant()
     def every_installation_but_the_last_has_its_final_report(self) -> None:

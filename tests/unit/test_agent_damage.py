@@ -12,6 +12,7 @@ FILES = {
     "boot": "boot.damaged",
     "clock.json": "clock.damaged",
     "marks.json": "marks.damaged",
+    "starts.json": "starts.damaged",
     "spool.db": "spool.corrupt",
     "trust/fleet_keys.json": "fleet-keys.damaged",
     "deployments/gas-one/update.json": "slot.damaged",

@@ -31,7 +31,7 @@ def restored(fleet):
     taken_at, fleet.now = fleet.now, fleet.now + timedelta(days=1)
     restoration = Restoration(backup="b-1", taken_at=taken_at, restored_at=fleet.now)
     with fleet.database.write() as connection:
-        settle(connection, restoration, epoch=1)
+        settle(connection, restoration, epoch=1, signed={})
     fleet.run()
 
 

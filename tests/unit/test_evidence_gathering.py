@@ -140,6 +140,32 @@ def test_starts_of_an_agent_that_its_model_takes_down_at_once_count_without_a_wi
     assert rig.shows("edge-00").health.since.crashes == 3
 
 
+def test_starts_before_the_offer_are_the_measure_of_those_since(rig):
+    started_again(rig, "edge-00", 3)  # before the windows: not in their time
+    rig.wait(60)
+    rig.window("edge-00", OLD)
+    rig.wait(5)
+    started_again(rig, "edge-00", 4)
+    rig.wait(5)
+    started_again(rig, "edge-00", 6)
+    rig.window("edge-00", OLD)
+    rig.gather()
+    rig.wait(10)
+    rollout = rig.roll_out()
+    rig.wait(10)
+    rig.window("edge-00", NEW)
+    rig.commit("edge-00")
+    rig.gather()
+    started_again(rig, "edge-00", 7)
+    rig.gather()
+    canary = rig.wave(rollout).canary
+    assert (canary.before.crashes, canary.since.crashes) == (3, 1)
+    rig.window("edge-00", OLD, lasts_s=60, age_s=30)
+    rig.gather()
+    canary = rig.wave(rollout).canary
+    assert (canary.before.windows, canary.before.crashes) == (3, 5), "a late window of the past brings its time along"
+
+
 def test_starts_in_the_trial_are_the_devices_own_affair(rig, rollout):
     started_again(rig, "edge-00", 2)
     rig.gather()

@@ -128,6 +128,17 @@ def test_a_fallback_that_the_device_tells_is_an_incident_while_it_heals_itself(f
     assert known(fleet, is_open=True) == ()
 
 
+def test_a_model_that_fell_is_an_incident_and_nobody_asks_for_it_again(fleet, committed):
+    before = revision(fleet)
+    told(fleet, digest_of(2), _S.ROLLED_BACK, instead_of=committed.digest, fallen=True)
+    fleet.now += limits.ASKED_AGAIN_AFTER
+    told(fleet, digest_of(2), _S.ROLLED_BACK, instead_of=committed.digest, fallen=True)
+    (incident,) = known(fleet, is_open=True)
+    assert (incident.cause, incident.installation_id, incident.asked) == (Cause.CRASHED, committed.id, 0)
+    assert revision(fleet) == before
+    assert [one.subject for one in fleet.events(EventKind.INSTALLATION_REGRESSED)] == [committed.id]
+
+
 def test_what_is_under_way_ends_no_incident_and_opens_none(fleet, committed):
     told(fleet, digest_of(2), _S.FETCHING)
     assert known(fleet) == ()

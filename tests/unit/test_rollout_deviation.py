@@ -77,6 +77,14 @@ def test_a_device_that_lost_everything_runs_no_model():
     assert found == Deviation(cause=Cause.NO_MODEL, should=A, runs=None, heals_by_asking=True)
 
 
+@pytest.mark.parametrize(("runs", "cause"), [(B, Cause.CRASHED), (None, Cause.NO_MODEL)])
+def test_a_device_that_gave_a_model_up_is_not_asked_for_it_again(runs, cause):
+    found = judged(told(runs, UpdateState.ROLLED_BACK, instead_of=A, fallen=True), wanted(A))
+    assert found == Deviation(cause=cause, should=A, runs=runs, heals_by_asking=False, fallen=True)
+    answers = "no model" if runs is None else runs
+    assert words(found) == f"{answers} answers; {A} fell: the agent died again and again within moments of its start"
+
+
 def test_what_was_lost_is_not_asked_for_where_something_else_is_wanted():
     for wish in (wanted(B), None):
         assert not agrees(told(B, instead_of=A), wish)

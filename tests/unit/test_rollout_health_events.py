@@ -148,6 +148,17 @@ def test_one_crash_is_told_and_decides_nothing():
     assert told.words.startswith("1 start of the agent")
 
 
+def test_a_fleet_that_restarts_daily_anyway_does_so_in_the_bake_too():
+    """Ten canaries, two days of windows before: two starts each; then a day of which every one starts once more."""
+    day = {"windows": 24, "rows": 24_000}
+    daily = device(before=period(crashes=2, windows=48, rows=48_000), since=period(crashes=1, **day))
+    assert crashes(wave(*[daily] * 10, **ALONE)).sign is Sign.TOLD
+    never = device(before=period(crashes=0, windows=48, rows=48_000), since=period(crashes=1, **day))
+    assert crashes(wave(*[never] * 10, **ALONE)).sign is Sign.BAD
+    worse = device(before=period(crashes=2, windows=48, rows=48_000), since=period(crashes=6, **day))
+    assert crashes(wave(*[worse] * 10, **ALONE)).sign is Sign.BAD
+
+
 def test_a_device_that_always_crashed_still_does():
     often = device(before=period(crashes=40), since=period(crashes=10, windows=10))
     assert crashes(wave(often, **ALONE)).sign is Sign.TOLD

@@ -59,7 +59,7 @@ from edgeops.rollout.targeting import Standing
                 "ended-badly differs"
             ),
         ),
-        (deviation.Cause, "no-model fell-back other-model"),
+        (deviation.Cause, "no-model fell-back crashed other-model"),
         (Standing, "ready offline taken current pinned incompatible quarantined no-deployment"),
         (Fault, "value unknown state"),
         (Operator, "= != >= <= > <"),

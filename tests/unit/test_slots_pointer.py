@@ -73,6 +73,23 @@ def test_a_damaged_active_model_gives_way_to_the_previous_and_then_to_none(slots
     assert Slots(tmp_path).pointer.active is None
 
 
+def test_what_fell_gives_way_to_the_previous_and_then_to_none_and_is_no_damage(slots, tmp_path):
+    for number in (0, 1):
+        stage(slots, tmp_path, number)
+        slots.commit(DIGESTS[number])
+    again = Slots(tmp_path)
+    assert again.start(fallen=(DIGESTS[1],)) == again.slot(DIGESTS[0])
+    assert (Slots(tmp_path).pointer.active, Slots(tmp_path).pointer.previous, again.damaged) == (DIGESTS[0], None, 0)
+    assert Slots(tmp_path).start(fallen=DIGESTS[:2]) is None
+    assert Slots(tmp_path).pointer.active is None
+
+
+def test_where_the_pointer_is_damaged_what_fell_does_not_stand_in(slots, tmp_path):
+    stage(slots, tmp_path, 0)
+    (tmp_path / "pointer.json").write_bytes(b"{")
+    assert Slots(tmp_path).start(committed=DIGESTS[0], fallen=(DIGESTS[0],)) is None
+
+
 def test_a_damaged_pointer_file_means_no_model(slots, tmp_path):
     stage(slots, tmp_path, 0)
     slots.commit(DIGESTS[0])

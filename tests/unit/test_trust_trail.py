@@ -75,6 +75,7 @@ def test_a_cut_tail_contradicts_the_anchor_and_says_so():
     found = check_trail(trail(5)[:4], anchor_of(trail(5)))
     assert isinstance(found, Contradicted)
     assert "4 entries, and 5 were signed: the tail was cut off" in found.reason
+    assert trail(5)[4].hash in found.reason, "what was signed is named"
 
 
 def test_a_trail_written_anew_contradicts_the_anchor_and_says_so():
@@ -92,6 +93,29 @@ def test_a_trail_of_the_same_length_that_is_another_was_written_anew():
 def test_a_trail_that_went_on_holds_what_was_anchored():
     assert isinstance(check_trail(trail(9), anchor_of(trail(5))), Intact)
     assert isinstance(check_trail(trail(5), anchor_of(trail(5))), Intact)
+
+
+def test_the_end_of_a_trail_is_checked_without_its_beginning():
+    entries, anchor = trail(9), anchor_of(trail(5))
+    assert check_trail(entries[4:], anchor, before=4) == Intact(9, entries[8].hash)
+    assert check_trail(entries[5:], anchor, before=5) == Contradicted(9, anchor), "the anchored one is not among them"
+    other = trail(9, word="did not")
+    assert check_trail(other[4:], anchor, before=4) == Contradicted(9, anchor)
+    assert check_trail([], anchor, before=3) == Contradicted(3, anchor)
+
+
+@pytest.mark.parametrize("place", [4, 6, 8])
+def test_an_entry_that_was_changed_at_the_end_of_a_trail_is_named(place):
+    entries = trail(9)
+    entries[place] = msgspec.structs.replace(entries[place], actor="bob")
+    assert check_trail(entries[4:], anchor_of(trail(5)), before=4) == Broken(place + 1)
+    del entries[place]
+    if place < 8:
+        assert isinstance(check_trail(entries[3:], anchor_of(trail(4)), before=3), Broken)
+
+
+def test_without_a_beginning_left_out_the_first_entry_leads_back_to_nothing():
+    assert check_trail(trail(3)[1:]) == Broken(2)
 
 
 def test_the_anchor_of_an_empty_trail_says_nothing():

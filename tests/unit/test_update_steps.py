@@ -99,7 +99,7 @@ def test_a_trial_that_failed_is_rolled_back_with_what_it_saw():
 
 def test_what_a_model_showed_before_it_was_committed_is_told_again_where_it_is_active_already():
     committed, _ = machine.step(update_in(S.TRIAL, evidence=EVIDENCE), events.Acknowledged())
-    assert committed.shown == Shown(digest=DIGEST, evidence=EVIDENCE)
+    assert committed.shown == Shown(digest=DIGEST, evidence=EVIDENCE, asked=(1, 7))
     rested = msgspec.structs.replace(committed, reported=True)
     same = msgspec.structs.replace(NEXT, digest=DIGEST)
     assert machine.step(rested, events.AlreadyActive(same))[0].evidence == EVIDENCE

@@ -36,8 +36,10 @@ class DeploymentReport(Answer):
     detail: str = ""
     #: The owner of the device lets no update of it begin, in words.
     hold: str = ""
-    #: What this device had committed and lost since; `active` answers in its place.
+    #: What this device had committed and does not run; `active` answers in its place.
     instead_of: str | None = None
+    #: The agent died at each of its starts with it.
+    fallen: bool = False
 
 
 class DesiredDeployment(Answer):

@@ -11,7 +11,7 @@ class Incident(Answer):
     id: str
     device_id: str
     deployment: str
-    #: `no-model`, `fell-back` or `other-model`.
+    #: `no-model`, `fell-back`, `crashed` or `other-model`.
     cause: str
     #: Digests; null = nothing.
     should: str | None

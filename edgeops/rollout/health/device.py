@@ -95,6 +95,12 @@ def with_crash(health: DeviceHealth) -> DeviceHealth:
     return msgspec.structs.replace(health, since=plus(health.since, Period(crashes=1)))
 
 
+def with_crashes_before(health: DeviceHealth, crashes: int) -> DeviceHealth:
+    """And how many of them there were in the time of the windows from before; what was known stays known."""
+    before = msgspec.structs.replace(health.before, crashes=max(health.before.crashes, crashes))
+    return msgspec.structs.replace(health, before=before)
+
+
 def with_memory(health: DeviceHealth, memory_bytes: int) -> DeviceHealth:
     """And what a report says of the new model's memory; the peak counts."""
     return msgspec.structs.replace(health, memory_bytes=max(health.memory_bytes, memory_bytes))

@@ -43,6 +43,8 @@ devices = Table(
     Column("quarantined", Boolean, nullable=False, default=False),
     Column("presence", Text, nullable=False, default="offline"),
     Column("session_counter", BigInteger, nullable=False, default=0),
+    #: When its newest starts were heard of that were not the first, in seconds since 1970.
+    Column("starts", Json, nullable=False, default=()),
     Column("agent_version", Text, nullable=False, default=""),
     Column("last_seen_at", Instant),
     Column("reported", Json),

@@ -110,6 +110,7 @@ def _a_to_i() -> None:
         sa.Column("quarantined", sa.Boolean(), nullable=False),
         sa.Column("presence", sa.Text(), nullable=False),
         sa.Column("session_counter", sa.BigInteger(), nullable=False),
+        sa.Column("starts", sa.LargeBinary(), nullable=False),
         sa.Column("agent_version", sa.Text(), nullable=False),
         sa.Column("last_seen_at", sa.BigInteger(), nullable=True),
         sa.Column("reported", sa.LargeBinary(), nullable=True),
