@@ -11,7 +11,7 @@ from contextlib import contextmanager
 from datetime import datetime, timedelta
 
 from edgeops.rollout.rollout import UNBEGUN, RolloutState, is_due, submitting
-from fleet_server.db import audit, events, offers, rollouts, settings, withdrawals
+from fleet_server.db import audit, events, installations, offers, rollouts, settings, withdrawals
 from fleet_server.db.database import Connection, Database, is_outage
 from fleet_server.db.identifiers import new_id
 from fleet_server.db.rollouts import Rollout
@@ -163,7 +163,7 @@ class Engine:
                 self._database.write() as connection,
                 _undone_if_it_fails(connection, f"deadline of {one.id}"),
             ):
-                installation = rollouts.get_installation(connection, one.id)
+                installation = installations.get(connection, one.id)
                 if installation is not None and installation.deadline_at == one.deadline_at:
                     keep_installation(connection, installation, now)
         for rollout_id in ids:

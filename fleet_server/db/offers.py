@@ -14,8 +14,9 @@ from edgeops.rollout.installation import Deadlines, InstallationState
 from edgeops.rollout.rollout import ASKING, RolloutState
 from fleet_server.db import pins, reach
 from fleet_server.db.identifiers import new_id
+from fleet_server.db.installations import Installation, count, installations_in
 from fleet_server.db.reach import Reach
-from fleet_server.db.rollouts import Installation, Rollout, count, installations_in
+from fleet_server.db.rollouts import Rollout
 from fleet_server.db.tables import installations, rollouts
 
 _ALONE = (InstallationState.PENDING, *machine.IN_FLIGHT, InstallationState.COMMITTED)
