@@ -24,7 +24,7 @@ from edgeops.rollout.policy import Policy
 from fleet_server.artifacts import Artifacts
 from fleet_server.blobs import Blobs
 from fleet_server.config import ServerConfig
-from fleet_server.db import devices, ingest, rollouts, tables
+from fleet_server.db import devices, ingest, installations, rollouts, tables
 from fleet_server.db.database import Database
 from fleet_server.engine import Engine
 from fleet_server.evidence_gathering import EvidenceGatherer
@@ -156,26 +156,26 @@ class RolloutFleet(Fleet):
         with self.database.write() as connection:
             for one in some:
                 if one.wave == 0:
-                    asked = rollouts.move(connection, one, InstallationState.OFFERED, now=self.now)
-                    rollouts.move(connection, asked, InstallationState.COMMITTED, evidence=PROOF, now=self.now)
+                    asked = installations.move(connection, one, InstallationState.OFFERED, now=self.now)
+                    installations.move(connection, asked, InstallationState.COMMITTED, evidence=PROOF, now=self.now)
 
     # -- where it is
 
-    def open_offers(self) -> list[rollouts.Installation]:
+    def open_offers(self) -> list[installations.Installation]:
         """Of devices that are at it, in the order in which they were asked."""
         return self._in(IN_FLIGHT)
 
-    def committed(self) -> list[rollouts.Installation]:
+    def committed(self) -> list[installations.Installation]:
         """Of devices that run the model."""
         return self._in([InstallationState.COMMITTED])
 
-    def offline(self) -> list[rollouts.Installation]:
+    def offline(self) -> list[installations.Installation]:
         """Of devices that are offline and were not asked."""
         return self._in([InstallationState.PENDING], ~_ONLINE)
 
     def _in(
         self, states: Iterable[InstallationState], *more: ColumnElement[bool], limit: int = 100
-    ) -> list[rollouts.Installation]:
+    ) -> list[installations.Installation]:
         table = tables.installations
         query = (
             select(table)
@@ -183,7 +183,9 @@ class RolloutFleet(Fleet):
             .where(table.c.rollout_id == self.rollout_id, table.c.state.in_(list(states)), *more)
         )
         with self.database.read() as connection:
-            return list(rollouts.installations_in(connection, query.order_by(table.c.wave, table.c.id).limit(limit)))
+            return list(
+                installations.installations_in(connection, query.order_by(table.c.wave, table.c.id).limit(limit))
+            )
 
     def wave(self) -> rollouts.Wave:
         """The first wave."""
@@ -198,15 +200,15 @@ class RolloutFleet(Fleet):
 
     # -- what devices say, written down and not yet taken in
 
-    def says(self, one: rollouts.Installation, state: UpdateState, **more: Any) -> None:
+    def says(self, one: installations.Installation, state: UpdateState, **more: Any) -> None:
         """A report."""
         self.say(one.device_id, state, installation=one, run=False, **more)
 
-    def commits(self, one: rollouts.Installation) -> None:
+    def commits(self, one: installations.Installation) -> None:
         """The report of a commit with its proof."""
         self.says(one, UpdateState.COMMITTED, evidence=ENOUGH)
 
-    def shows_a_window(self, one: rollouts.Installation) -> None:
+    def shows_a_window(self, one: installations.Installation) -> None:
         """A telemetry window of the new model."""
         self._seq += 1
         row = ingest.WindowRow(

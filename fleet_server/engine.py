@@ -11,7 +11,7 @@ from contextlib import contextmanager
 from datetime import datetime, timedelta
 
 from edgeops.rollout.rollout import UNBEGUN, RolloutState, is_due, submitting
-from fleet_server.db import audit, events, offers, rollouts, settings, withdrawals
+from fleet_server.db import audit, events, installations, offers, rollouts, settings, withdrawals
 from fleet_server.db.database import Connection, Database, is_outage
 from fleet_server.db.identifiers import new_id
 from fleet_server.db.rollouts import Rollout
@@ -28,7 +28,7 @@ _AWAITED = 20
 #: How often deadlines are looked at.
 _TICK = timedelta(seconds=1)
 #: Something of these may be due.
-_KEPT = (*UNBEGUN, RolloutState.RUNNING, RolloutState.ROLLING_BACK)
+_KEPT = (*UNBEGUN, RolloutState.RUNNING, RolloutState.PAUSED, RolloutState.ROLLING_BACK)
 
 _log = logging.getLogger(__name__)
 
@@ -107,6 +107,8 @@ class Engine:
     def __init__(self, database: Database) -> None:
         self._database = database
         self._next_tick: datetime | None = None
+        #: The last of the rollouts that were looked at for devices that came late.
+        self._looked_after = ""
 
     def run_once(self, now: datetime) -> int:
         """Take in the next events, take back what is to be taken back, keep deadlines; how much was done of both."""
@@ -152,14 +154,16 @@ class Engine:
         with self._database.read() as connection:
             clock = service_time(connection, now)
             ids = [rollout.id for rollout in rollouts.in_states(connection, _KEPT)]
-            ids += [one for one in offers.awaited(connection, limit=_AWAITED) if one not in ids]
+            awaited = offers.awaited(connection, after=self._looked_after, limit=_AWAITED)
             due = offers.due(connection, clock=clock, limit=_BATCH)
+        self._looked_after = awaited[-1] if awaited else ""
+        ids += [one for one in awaited if one not in ids]
         for one in due:
             with (
                 self._database.write() as connection,
                 _undone_if_it_fails(connection, f"deadline of {one.id}"),
             ):
-                installation = rollouts.get_installation(connection, one.id)
+                installation = installations.get(connection, one.id)
                 if installation is not None and installation.deadline_at == one.deadline_at:
                     keep_installation(connection, installation, now)
         for rollout_id in ids:

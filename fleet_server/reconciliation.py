@@ -12,7 +12,7 @@ from edgeops import limits
 from edgeops.protocol.messages import DeploymentState, DesiredDeployment
 from edgeops.rollout.deviation import Deviation, agrees, deviation
 from edgeops.rollout.installation import HOLDING, InstallationState
-from fleet_server.db import devices, events, incidents, rollouts
+from fleet_server.db import devices, events, incidents, installations
 from fleet_server.db.database import Connection
 from fleet_server.db.devices import Device
 from fleet_server.db.events import EventKind
@@ -78,7 +78,7 @@ def _open(connection: Connection, place: _Place, found: Deviation, now: datetime
     device, deployment = place.device, place.deployment
     proof = None
     if found.should is not None:
-        proof = rollouts.last_committed(connection, device.id, deployment, digest=found.should)
+        proof = installations.last_committed(connection, device.id, deployment, digest=found.should)
     incident = incidents.begin(
         connection, device.id, deployment, found, installation_id=proof.id if proof else None, now=now
     )
@@ -92,5 +92,5 @@ def _is_proven(connection: Connection, wanted: DesiredDeployment) -> bool:
     """Whether the device has run it; what no installation names is what it was found running."""
     if wanted.installation is None:
         return True
-    installation = rollouts.get_installation(connection, wanted.installation)
+    installation = installations.get(connection, wanted.installation)
     return installation is not None and installation.state in _PROVEN

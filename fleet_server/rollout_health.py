@@ -16,10 +16,11 @@ from edgeops.rollout.health.sums import plus
 from edgeops.rollout.health.verdict import health_verdict
 from edgeops.rollout.health.wave import Labels, Shown, Stated, WaveHealth, shown_by
 from edgeops.rollout.verdict import Health, Healthy, Undecided, Unhealthy
-from fleet_server.db import disagreements, evidence, models, rollouts
+from fleet_server.db import disagreements, evidence, installations, models
 from fleet_server.db.database import Connection
 from fleet_server.db.evidence import WaveShows
-from fleet_server.db.rollouts import Installation, Rollout, Wave
+from fleet_server.db.installations import Installation
+from fleet_server.db.rollouts import Rollout, Wave
 
 #: Of an evaluation of a model, in `Manifest.metrics`.
 _ACCURACY = "accuracy"
@@ -29,7 +30,7 @@ def health_of(connection: Connection, rollout: Rollout, wave: Wave, now: datetim
     """Whether the devices of a wave that bakes are as well as before; `now` is the clock of this machine."""
     del now  # everything that is judged was seen at its own time
     shows = _with_unheard(wave, evidence.wave_shows_of(wave.health))
-    silent = rollouts.silent_in(connection, rollout.id, wave.position)
+    silent = installations.silent_in(connection, rollout.id, wave.position)
     # As many may fall silent as may fail: in a large wave somebody always loses power.
     tolerated = int(rollout.policy.max_failure * wave.offered)
     return _judged(connection, rollout, shows, silent=silent if silent > tolerated else 0)

@@ -9,7 +9,7 @@ from edgeops.errors import InputError
 from edgeops.rollout.rollout import RolloutState
 from edgeops.rollout.selector import matches, parse_selector, resolve
 from edgeops.rollout.targeting import Offer, place
-from fleet_server.db import groups, models, pins, rollouts
+from fleet_server.db import groups, installations, models, pins, rollouts
 from fleet_server.db.candidates import candidate_of
 from fleet_server.db.database import Connection
 from fleet_server.db.devices import Device
@@ -23,7 +23,10 @@ def join_live(connection: Connection, device: Device, now: datetime) -> None:
     going = [one for one in rollouts.in_states(connection, _GOING) if one.continuous]
     served: set[str] = set()
     for rollout in reversed(going):
-        if rollout.deployment in served or rollouts.newest_of(connection, device.id, rollout.deployment) >= rollout.id:
+        if (
+            rollout.deployment in served
+            or installations.newest_of(connection, device.id, rollout.deployment) >= rollout.id
+        ):
             continue
         if _concerns(connection, rollout, device, now):
             served.add(rollout.deployment)

@@ -17,11 +17,12 @@ from edgeops.rollout import rollout as rolling
 from edgeops.rollout.installation import Deadlines, InstallationEvent, InstallationState
 from edgeops.rollout.rollout import RolloutEvent, RolloutState
 from edgeops.update.update import WAITS
-from fleet_server.db import devices, offers, rollouts, withdrawals
+from fleet_server.db import devices, installations, offers, rollouts, withdrawals
 from fleet_server.db.database import Connection
 from fleet_server.db.devices import Device
 from fleet_server.db.events import Event, EventKind
-from fleet_server.db.rollouts import Installation, Rollout
+from fleet_server.db.installations import Installation
+from fleet_server.db.rollouts import Rollout
 from fleet_server.reconciliation import reconcile
 from fleet_server.rollout_freeze import frozen
 from fleet_server.rollout_joiners import join_live
@@ -97,6 +98,8 @@ def keep_deadlines(connection: Connection, rollout_id: str, now: datetime) -> No
         case RolloutState.RUNNING:
             advance(connection, rollout, RolloutEvent.DEVICES_READY, now=now)
             judge(connection, rollout, now)
+        case RolloutState.PAUSED:
+            judge(connection, rollout, now)  # harm that is proven meanwhile ends it; nothing passes
         case RolloutState.LIVE | RolloutState.FINISHED | RolloutState.FINISHED_WITH_REGRESSIONS:
             advance(connection, rollout, RolloutEvent.DEVICES_READY, now=now)
         case RolloutState.ROLLING_BACK:
@@ -124,7 +127,7 @@ def take_over(connection: Connection, newer: Rollout, now: datetime) -> None:
         if (
             older.id != newer.id
             and older.deployment == newer.deployment
-            and rollouts.is_within(connection, older.id, newer.id)
+            and installations.is_within(connection, older.id, newer.id)
         ):
             advance(connection, older, RolloutEvent.SUPERSEDED, reason=reason, now=now)
 
@@ -186,7 +189,7 @@ def _overdue_words(installation: Installation, rollout: Rollout) -> str:
 
 def _settle(connection: Connection, rollout: Rollout, before: Installation, now: datetime) -> None:
     """After an installation took a step: ask it again if that may help, give it a gate of its own, judge its wave."""
-    installation = rollouts.get_installation(connection, before.id)
+    installation = installations.get(connection, before.id)
     assert installation is not None
     may_be_asked = rollout.state in rolling.ASKING and before.withdrawal is None
     again = may_be_asked and installing.is_asked_again(
@@ -209,7 +212,7 @@ def _reason(installation: Installation) -> Reason:
 
 
 def _go_back(connection: Connection, rollout: Rollout, now: datetime) -> None:
-    if rollouts.has_open(connection, rollout.id) or offers.holders(connection, rollout.id, limit=1):
+    if installations.has_open(connection, rollout.id) or offers.holders(connection, rollout.id, limit=1):
         return  # the engine goes on taking back
     if not offers.is_unheard(connection, rollout.id):
         advance(connection, rollout, RolloutEvent.TAKEN_BACK, reason=rollout.reason, now=now)
@@ -227,7 +230,7 @@ def _is_over(connection: Connection, rollout: Rollout, now: datetime) -> bool:
 def device_left(connection: Connection, device_id: str, now: datetime) -> None:
     """Have rollouts wait no longer for a device that leaves the fleet; one that waits for no other ends."""
     touched: set[str] = set()
-    for installation in rollouts.unfinished_on(connection, [device_id]):
+    for installation in installations.unfinished_on(connection, [device_id]):
         # Not withdrawn where it was asked: that would have an older model wanted of it.
         asked = installation.state is not InstallationState.PENDING
         event = InstallationEvent.TURN_AWAY if asked else InstallationEvent.WITHDRAW
@@ -265,7 +268,7 @@ class _Told(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def _take_report(connection: Connection, device_id: str, told: _Told, now: datetime) -> None:
-    installation = rollouts.get_installation(connection, told.installation)
+    installation = installations.get(connection, told.installation)
     if installation is None:
         return  # a desired state that no rollout made
     if (installation.device_id, installation.digest) != (device_id, told.digest):
@@ -277,7 +280,7 @@ def _take_report(connection: Connection, device_id: str, told: _Told, now: datet
     proof = installing.with_report(installation.evidence, report)
     if proof.committed and proof.inferences == 0:
         # The model was active already: what it showed when it became so still holds.
-        earlier = rollouts.last_proof(connection, installation)
+        earlier = installations.last_proof(connection, installation)
         proof = earlier.evidence if earlier else proof
     event = installing.event_of(report, proof, rollout.policy)
     changed = take(
@@ -307,7 +310,7 @@ def _take_reported(connection: Connection, device_id: str, now: datetime) -> Non
 
 def _hear(connection: Connection, device_id: str, told: DeploymentState, now: datetime) -> None:
     assert told.installation is not None
-    installation = rollouts.get_installation(connection, told.installation)
+    installation = installations.get(connection, told.installation)
     if installation is None or installation.device_id != device_id:
         return
     take(connection, installation, InstallationEvent.PROGRESS, now=now)
@@ -331,7 +334,7 @@ def _hear_truth(connection: Connection, device: Device, now: datetime) -> None:
 
 def _regress(connection: Connection, installation_id: str, words: str, now: datetime) -> None:
     """A device that had committed runs something else: an incident was opened."""
-    installation = rollouts.get_installation(connection, installation_id)
+    installation = installations.get(connection, installation_id)
     if installation is None or installation.state not in installing.HOLDING:
         return
     take(connection, installation, InstallationEvent.REGRESS, detail=words, now=now)

@@ -13,7 +13,7 @@ from edgeops.limits import MAX_DETAIL_LENGTH
 from edgeops.protocol.messages import Intent
 from edgeops.rollout import rollout as rolling
 from edgeops.rollout.rollout import RolloutEvent, RolloutState
-from fleet_server.db import audit, offers, rollouts
+from fleet_server.db import audit, installations, offers, rollouts
 from fleet_server.db.database import Connection, Database
 from fleet_server.db.rollouts import Rollout
 from fleet_server.engine import begin_if_due, begin_rollout, submit
@@ -207,8 +207,8 @@ def retry_rollout(database: Database, rollout_id: str, by: By) -> str:
             return rollout.id
         if rollout.state in rolling.OPEN:
             raise ConflictError(f"rollout {rollout.id} is {rollout.state}; nobody can be asked again now")
-        asked = (*bad, *rollouts.withdrawn(connection, rollout.id))
-        ids = rollouts.still_enrolled(connection, tuple(dict.fromkeys(one.device_id for one in asked)))
+        asked = (*bad, *installations.withdrawn(connection, rollout.id))
+        ids = installations.still_enrolled(connection, tuple(dict.fromkeys(one.device_id for one in asked)))
         _require_some(ids, rollout)
         order = _order_of(rollout, by, of=rollout, waves=_CAREFUL, devices=ids)
         begun = begin_rollout(connection, order, by.now)
@@ -275,7 +275,7 @@ def _was_proven(connection: Connection, rollout: Rollout) -> bool:
 
 def _left(connection: Connection, rollout: Rollout) -> tuple[str, ...]:
     """Its devices that are still in the fleet."""
-    ids = rollouts.still_enrolled(connection, rollouts.devices_of(connection, rollout.id))
+    ids = installations.still_enrolled(connection, installations.devices_of(connection, rollout.id))
     if not ids:
         raise ConflictError(f"no device of rollout {rollout.id} is left in the fleet")
     return ids

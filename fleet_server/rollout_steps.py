@@ -36,10 +36,11 @@ from edgeops.rollout.installation import (
 from edgeops.rollout.policy import Policy
 from edgeops.rollout.rollout import RolloutCommand, RolloutEvent, RolloutState
 from fleet_server import shadowing
-from fleet_server.db import aliases, backups, devices, evidence, models, offers, rollouts, withdrawals
+from fleet_server.db import aliases, backups, devices, evidence, installations, models, offers, rollouts, withdrawals
 from fleet_server.db.aliases import Alias
 from fleet_server.db.database import Connection
-from fleet_server.db.rollouts import Installation, Rollout, Wave
+from fleet_server.db.installations import Installation
+from fleet_server.db.rollouts import Rollout, Wave
 from fleet_server.rollout_freeze import frozen
 from fleet_server.rollout_health import health_of, health_of_one
 from fleet_server.service_clock import service_time
@@ -154,7 +155,7 @@ def end_deserted(connection: Connection, rollout_ids: Iterable[str], *, reason: 
     ending = {RolloutState.SCHEDULED, RolloutState.RUNNING, RolloutState.PAUSED}
     for rollout_id in sorted(rollout_ids):
         rollout = rollouts.get(connection, rollout_id)
-        if rollout and rollout.state in ending and not rollouts.has_unfinished(connection, rollout_id):
+        if rollout and rollout.state in ending and not installations.has_unfinished(connection, rollout_id):
             wave = rollouts.get_wave(connection, rollout_id, rollout.wave)
             if wave.committed:
                 continue  # its devices have the model; the verdict on them is still to come
@@ -184,7 +185,8 @@ def judge(connection: Connection, rollout: Rollout, now: datetime) -> None:
     event = rolling.event_of(verdict, rolling.Rollout(rollout.state, rollout.wave, count), clock)
     if event is RolloutEvent.EVIDENCE_MISSING and evidence.offered == 0 and frozen(connection):
         return
-    _act(connection, rollout, event, verdict, numbers=health.evidence if health else {}, now=now)
+    numbers = health.evidence if health else {}
+    _act(connection, rollout, event, verdict, numbers=numbers, is_of_present=True, now=now)
 
 
 def gate_words(connection: Connection, rollout: Rollout, now: datetime) -> str:
@@ -204,6 +206,7 @@ def _act(
     verdict: Verdict,
     *,
     numbers: Mapping[str, Any],
+    is_of_present: bool,
     now: datetime,
 ) -> None:
     if event is RolloutEvent.WAVE_FAILED:
@@ -211,12 +214,12 @@ def _act(
         event = rolling.failing(rollout.state, roll_back=rollout.policy.roll_back_on_failure, holders=holders)
     if event is None or not rolling.allows(rollout.state, event):
         return
-    if rollout.state is not RolloutState.LIVE:
-        # What a live one loses takes nothing from the proof by which its waves passed.
+    if is_of_present and rollout.state is not RolloutState.LIVE:
+        # What is lost later takes nothing from the proof by which a wave passed, and says nothing of another wave.
         words = {"verdict": type(verdict).__name__.lower(), "reason": verdict.reason, "evidence": dict(numbers)}
         rollouts.judge_wave(connection, rollout, verdict=words, now=now)
     if isinstance(verdict, Pass):
-        rollouts.pass_wave(connection, rollout, now)
+        installations.pass_wave(connection, rollout, now)
     reason = "" if event is RolloutEvent.WAVE_PASSED else verdict.reason
     advance(connection, rollout, event, reason=reason, now=now)
     if event is RolloutEvent.WAVE_PASSED:
@@ -231,7 +234,9 @@ def judge_lost(connection: Connection, rollout: Rollout, position: int, now: dat
     wave = rollouts.get_wave(connection, rollout.id, position)
     verdict = installed_verdict(_evidence(connection, rollout, wave, now), rollout.policy)
     if isinstance(verdict, Fail):
-        _act(connection, rollout, RolloutEvent.WAVE_FAILED, verdict, numbers={}, now=now)
+        is_of_present = position == rollout.wave
+        event = RolloutEvent.WAVE_FAILED
+        _act(connection, rollout, event, verdict, numbers={}, is_of_present=is_of_present, now=now)
 
 
 def judge_alone(connection: Connection, rollout: Rollout, installation: Installation, now: datetime) -> None:
@@ -308,10 +313,10 @@ def offer(connection: Connection, rollout: Rollout, installation: Installation, 
     """
     assert rollout.state in rolling.ASKING, f"a {rollout.state} rollout asks nobody"
     assert installation.wave <= rollout.wave, "a wave is asked only after the one before passed"
-    for before in rollouts.open_on(connection, installation.device_id, installation.deployment):
+    for before in installations.open_on(connection, installation.device_id, installation.deployment):
         words = before.withdrawal or f"superseded by rollout {rollout.id}"
         take(connection, before, InstallationEvent.WITHDRAW, detail=words, now=now)
-    joined = rollouts.join_wave(connection, installation, rollout.wave)
+    joined = installations.join_wave(connection, installation, rollout.wave)
     deadlines = installing.asked(rollout.policy, service_time(connection, now))
     take(connection, joined, InstallationEvent.OFFER, deadlines=deadlines, now=now)
 
@@ -336,7 +341,7 @@ def take(
         )
         return False
     state, command = outcome
-    after = rollouts.move(
+    after = installations.move(
         connection,
         installation,
         state,
@@ -397,7 +402,7 @@ def _restore(connection: Connection, installation: Installation, now: datetime) 
     present = [one for one in desired.deployments if one.deployment == installation.deployment] if desired else []
     if not present or present[0].installation != installation.id:
         return
-    proven = rollouts.last_committed(
+    proven = installations.last_committed(
         connection, installation.device_id, installation.deployment, besides=installation.id
     )
     if proven is not None and not backups.is_older_than_this_server(connection, proven.finished_at):
@@ -433,7 +438,7 @@ def _want_what_runs(
 
 
 def _problem(connection: Connection, rollout: Rollout, position: int) -> str:
-    first = rollouts.first_problem(connection, rollout.id, position)
+    first = installations.first_problem(connection, rollout.id, position)
     if first is None:
         return ""
     why = ": ".join(part for part in (first.reason, first.detail) if part and part != "none")

@@ -16,10 +16,11 @@ from edgeops.rollout.installation import InstallationState
 from edgeops.rollout.rollout import OPEN
 from edgeops.rollout.shadowing import is_to_be_renewed, of_asked, of_control
 from edgeops.rollout.waves import control_positions
-from fleet_server.db import devices, evidence, rollouts, shadowings
+from fleet_server.db import devices, evidence, installations, rollouts, shadowings
 from fleet_server.db.database import Connection, Database
 from fleet_server.db.evidence import Shows
-from fleet_server.db.rollouts import Installation, Rollout
+from fleet_server.db.installations import Installation
+from fleet_server.db.rollouts import Rollout
 from fleet_server.db.shadowings import Shadowed
 from fleet_server.incumbents import incumbent_of
 
@@ -38,7 +39,7 @@ def begin(connection: Connection, rollout: Rollout, installation: Installation) 
     shadowed = rollout.policy.shadow_share > 0 and incumbent is not None
     proven = None
     if incumbent is not None:
-        proven = rollouts.last_committed(
+        proven = installations.last_committed(
             connection, installation.device_id, installation.deployment, besides=installation.id, digest=incumbent
         )
     health = DeviceHealth(shadowed=shadowed, memory_before_bytes=proven.evidence.memory_bytes if proven else 0)

@@ -13,7 +13,7 @@ from edgeops.rollout.installation import InstallationEvent
 from edgeops.rollout.pins import Pin
 from edgeops.rollout.selector import groups_of, matches, misnamed, parse_selector
 from fleet_server import roster
-from fleet_server.db import audit, candidates, devices, events, groups, models, pins, rollouts
+from fleet_server.db import audit, candidates, devices, events, groups, installations, models, pins, rollouts
 from fleet_server.db.database import Connection, Database
 from fleet_server.db.events import EventKind
 from fleet_server.db.groups import Group
@@ -127,7 +127,7 @@ def set_pin(database: Database, pin: Pin) -> None:
         if pin.digest is not None and models.artifact_by_digest(connection, pin.digest) is None:
             raise NotFoundError(f"no artifact {pin.digest} here; `edgeops model show NAME` lists digests")
         pins.put(connection, pin)
-        for one in rollouts.unfinished_on(connection, [pin.device_id]):
+        for one in installations.unfinished_on(connection, [pin.device_id]):
             if one.state in installing.OPEN and pin.forbids(one.deployment, one.digest, now):
                 take(connection, one, InstallationEvent.WITHDRAW, detail=str(pin), now=now)
         data = {"deployment": pin.deployment, "digest": pin.digest, "until": pin.until}

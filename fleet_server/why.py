@@ -12,7 +12,8 @@ from edgeops.rollout.rollout import PASSED, RolloutState
 from fleet_server.db import devices, models, offers, parts, pins, rollouts
 from fleet_server.db.database import Connection
 from fleet_server.db.devices import Device
-from fleet_server.db.rollouts import Installation, Rollout, Wave
+from fleet_server.db.installations import Installation
+from fleet_server.db.rollouts import Rollout, Wave
 from fleet_server.rollout_freeze import frozen
 from fleet_server.rollout_health import health_of_one
 from fleet_server.rollout_steps import gate_words

@@ -28,8 +28,8 @@ class HealthPolicy(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fie
     min_latency_rise_ms: float = 1.0
     #: Peak memory of the agent's model, new by old.
     max_memory_ratio: float = 1.5
-    #: How often, at most, looking again and again stops a model that is well within its limits, and passes one that is
-    #: well beyond one of them.
+    #: How often, at most, looking again and again stops a model that is well within its limits in one wave, and passes
+    #: one that is well beyond one of them.
     alpha: float = 0.05
 
 

@@ -30,7 +30,7 @@ from fleet_server.api.once import Act
 from fleet_server.api.pages import PagingOf
 from fleet_server.api.previews import order_of
 from fleet_server.api.server import Server, ServerOf
-from fleet_server.db import rollouts
+from fleet_server.db import installations, rollouts
 from fleet_server.db.database import Connection, Database
 
 router = APIRouter(prefix="/rollouts", tags=["rollouts"], route_class=Act)
@@ -68,7 +68,7 @@ def list_installations(server: ServerOf, rollout_id: str, paging: PagingOf) -> P
     with server.database.read() as connection:
         if rollouts.get(connection, rollout_id) is None:
             raise _unknown(rollout_id)
-        rows = rollouts.installations_of(connection, rollout_id, after=paging.after(str), limit=paging.wanted)
+        rows = installations.of_rollout(connection, rollout_id, after=paging.after(str), limit=paging.wanted)
     return paging.page(rows, key=lambda row: row.id, shape=_installation)
 
 
@@ -219,7 +219,7 @@ def _rollout(rollout: rollouts.Rollout, waves: Sequence[rollouts.Wave]) -> Rollo
     )
 
 
-def _installation(installation: rollouts.Installation) -> Installation:
+def _installation(installation: installations.Installation) -> Installation:
     return Installation(
         id=installation.id,
         rollout_id=installation.rollout_id,

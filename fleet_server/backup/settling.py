@@ -11,7 +11,7 @@ from datetime import datetime
 from edgeops.rollout.installation import InstallationEvent
 from edgeops.rollout.rollout import OPEN, RolloutEvent, RolloutState
 from fleet_server.access import OWNER
-from fleet_server.db import audit, backups, devices, events, rollouts, settings
+from fleet_server.db import audit, backups, devices, events, installations, rollouts, settings
 from fleet_server.db.backups import Restoration
 from fleet_server.db.database import Connection
 from fleet_server.db.events import Event, EventKind
@@ -46,7 +46,7 @@ def _end_rollouts(connection: Connection, reason: str, now: datetime) -> None:
     after: str | None = None
     while page := devices.page(connection, after=after, limit=_PAGE):
         after = page[-1].id
-        for installation in rollouts.unfinished_on(connection, [device.id for device in page]):
+        for installation in installations.unfinished_on(connection, [device.id for device in page]):
             take(connection, installation, InstallationEvent.WITHDRAW, detail=reason, now=now)
     last: str | None = None
     while some := rollouts.page(connection, after=last, limit=_PAGE):

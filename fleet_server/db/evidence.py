@@ -19,8 +19,8 @@ from edgeops.rollout.health.wave import Shown, left
 from edgeops.rollout.installation import InstallationState
 from edgeops.rollout.rollout import PASSED, RolloutState
 from fleet_server.db import settings
+from fleet_server.db.installations import Installation
 from fleet_server.db.many import portions
-from fleet_server.db.rollouts import Installation
 from fleet_server.db.tables import devices, installations, rollouts, waves
 
 #: Up to which window, in the order of arrival, everything was counted.

@@ -14,8 +14,9 @@ from edgeops.rollout.installation import Deadlines, InstallationState
 from edgeops.rollout.rollout import ASKING, RolloutState
 from fleet_server.db import pins, reach
 from fleet_server.db.identifiers import new_id
+from fleet_server.db.installations import Installation, count, installations_in
 from fleet_server.db.reach import Reach
-from fleet_server.db.rollouts import Installation, Rollout, count, installations_in
+from fleet_server.db.rollouts import Rollout
 from fleet_server.db.tables import installations, rollouts
 
 _ALONE = (InstallationState.PENDING, *machine.IN_FLIGHT, InstallationState.COMMITTED)
@@ -62,15 +63,19 @@ def pending_on(connection: Connection, device_id: str, *, now: datetime) -> tupl
     return installations_in(connection, query.order_by(installations.c.id))
 
 
-def awaited(connection: Connection, *, limit: int) -> tuple[str, ...]:
-    """Rollouts that wait for no wave any more and have a device that is online and was not asked, for some reason."""
+def awaited(connection: Connection, *, after: str, limit: int) -> tuple[str, ...]:
+    """Rollouts that wait for no wave any more and have a device that is online and was not asked, for some reason.
+
+    The oldest behind `after` first, and then those before it: each has its turn, however many there are.
+    """
     ready = select(installations.c.id).where(
         installations.c.rollout_id == rollouts.c.id,
         installations.c.state == InstallationState.PENDING,
         installations.c.reach == Reach.READY,
     )
     query = select(rollouts.c.id).where(rollouts.c.state.in_(list(ASKING)), ready.exists())
-    return tuple(connection.execute(query.limit(limit)).scalars())
+    in_turn = query.order_by(rollouts.c.id <= after, rollouts.c.id)
+    return tuple(connection.execute(in_turn.limit(limit)).scalars())
 
 
 def in_flight(connection: Connection, rollout_id: str) -> int:

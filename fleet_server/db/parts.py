@@ -2,8 +2,7 @@
 
 from sqlalchemy import Connection, func, select
 
-from fleet_server.db import rollouts
-from fleet_server.db.rollouts import Installation
+from fleet_server.db.installations import Installation, get
 from fleet_server.db.tables import installations
 
 
@@ -14,5 +13,5 @@ def newest_of(connection: Connection, device_id: str) -> dict[str, Installation]
         .where(installations.c.device_id == device_id)
         .group_by(installations.c.deployment)
     )
-    found = [rollouts.get_installation(connection, name) for name in connection.execute(newest).scalars()]
+    found = [get(connection, name) for name in connection.execute(newest).scalars()]
     return {one.deployment: one for one in found if one is not None}

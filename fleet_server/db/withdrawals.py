@@ -12,7 +12,8 @@ from sqlalchemy import ColumnElement, Connection, func, select, update
 from edgeops.rollout import installation as machine
 from edgeops.rollout.installation import InstallationState
 from edgeops.rollout.rollout import UNBEGUN
-from fleet_server.db.rollouts import Installation, Rollout, count, installations_in
+from fleet_server.db.installations import Installation, count, installations_in
+from fleet_server.db.rollouts import Rollout
 from fleet_server.db.tables import installations, rollouts
 
 

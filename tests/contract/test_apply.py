@@ -112,6 +112,82 @@ def test_a_file_that_cannot_be_used_is_refused_with_line_and_pointer_and_changes
     assert "no UTF-8 text" in apply(file)[2]
 
 
+def test_what_only_the_server_knows_is_refused_before_anything_is_made(fleet, apply, tmp_path):
+    """A group's stranger, a pin's, an artifact that nobody can run, and waves that no device is in."""
+    fleet.enrol_device("odd-0001", labels={"site": "museum"})
+    with fleet.database.write() as connection:
+        facts = DeviceFacts(
+            arch="z80", runtime="litert", runtime_version="2.3", python="3.11", memory_bytes=1 << 30, disk_free_bytes=1
+        )
+        deployments = (DeploymentState(deployment="pump1", state=UpdateState.IDLE),)
+        reported = Reported(desired_epoch=0, desired_revision=0, facts=facts, deployments=deployments)
+        devices.set_reported(connection, "odd-0001", reported, now=fleet.now)
+    client = fleet.client(Role.OPERATOR)
+    before = (list(client.groups.every()), list(client.pins.every()), [one.id for one in client.rollouts()])
+    file = tmp_path / "fleet.yaml"
+    file.write_text(
+        """groups:
+  old: site=museum
+  strangers: [pump-1-0a1b, nobody-1]
+pins:
+  - device: nobody-2
+retraining:
+  pump-state: {labels: 47}
+rollouts:
+  - {model: pump-state@1, deployment: pump1, to: group=old}
+  - {model: pump-state@1, deployment: pump1, to: id=pump-1-0a1b, waves: [id=pump-3-1234, 100%]}
+  - {model: pump-state@7, deployment: pump1, to: all}
+"""
+    )
+    for options in (("--yes",), ("--dry-run",)):
+        code, _, err = apply(file, *options)
+        assert code == 1
+        assert f"{file}:3: #/groups/strangers: no enrolled device with id nobody-1" in err
+        assert f"{file}:5: #/pins/0/device: no enrolled device with id nobody-2" in err
+        assert f"{file}:9: #/rollouts/0/variant: " in err
+        assert f"{file}:10: #/rollouts/1/waves/0: " in err
+        assert f"{file}:11: #/rollouts/2/model: model 'pump-state' has no version 7" in err
+        after = (list(client.groups.every()), list(client.pins.every()), [one.id for one in client.rollouts()])
+        assert after == before
+        assert client.retraining_policy("pump-state").labels != 47
+
+
+def test_a_group_means_in_the_preview_what_the_file_will_have_made_of_it(fleet, apply, tmp_path):
+    client = fleet.client(Role.OPERATOR)
+    client.groups.put("moving", selector="site=nowhere")
+    file = tmp_path / "fleet.yaml"
+    wanted = "rollouts:\n  - {model: pump-state@1, deployment: pump1, to: group=moving}\n"
+    file.write_text(wanted)
+    code, _, err = apply(file, "--yes")
+    assert code == 1
+    assert "#/rollouts/0/to: " in err
+    file.write_text("groups:\n  moving: site=plant\n" + wanted)
+    code, _, err = apply(file, "--yes")
+    assert code == 0, err
+    assert client.groups.get("moving").selector == "site=plant"
+
+
+def test_where_a_change_is_refused_after_all_it_is_said_what_was_made_and_applying_again_makes_the_rest(
+    fleet, apply, tmp_path
+):
+    file = tmp_path / "fleet.yaml"
+    said = "groups:\n  halfway: site=lab\npins:\n  - {device: pump-3-1234, until: %s}\nretraining:\n  pump-state: {labels: 44}\n"
+    file.write_text(said % "2020-01-01")
+    code, _, err = apply(file, "--yes")
+    assert code == 1
+    assert "1 of 3 changes are made and stay; not made: pin pump-3-1234, retraining pump-state" in err
+    assert "applying the file again is safe" in err
+    assert "has passed" in err
+    client = fleet.client(Role.OPERATOR)
+    assert client.groups.get("halfway").selector == "site=lab"
+    assert client.retraining_policy("pump-state").labels != 44
+    file.write_text(said % "2030-01-01")
+    code, _, err = apply(file, "--yes")
+    assert code == 0, err
+    assert "halfway" not in err
+    assert client.retraining_policy("pump-state").labels == 44
+
+
 def test_a_pin_to_an_artifact_that_is_not_there_is_refused(apply, tmp_path):
     file = tmp_path / "fleet.yaml"
     file.write_text("pins: [{device: pump-1-0a1b, to: pump-state@1, variant: float32}]\n")

@@ -7,6 +7,7 @@ import subprocess
 import sys
 import threading
 from collections import defaultdict
+from contextlib import contextmanager
 from datetime import UTC, datetime
 from functools import partial
 
@@ -50,6 +51,18 @@ FACTS = messages.DeviceFacts(
 
 
 eventually = partial(ask_until, seconds=DEADLINE_S)
+
+
+@contextmanager
+def linked_rig(folder):
+    """A rig with its broker and its link, until the test ends."""
+    rig = Rig(folder)
+    try:
+        rig.start_broker()
+        rig.start_linked()
+        yield rig
+    finally:
+        rig.close()
 
 
 class Rig:

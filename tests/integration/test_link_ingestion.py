@@ -12,7 +12,7 @@ from edgeops.protocol import messages
 from edgeops.protocol.envelope import Session
 from edgeops.protocol.keys import SigningKey
 from edgeops.protocol.topics import DownKind, UpKind
-from tests.integration.link_rig import Rig, eventually, predictions, record, reported, window
+from tests.integration.link_rig import eventually, linked_rig, predictions, record, reported, window
 from tests.unit.loop_rows import ask
 from tests.unit.sketches import packed
 
@@ -21,13 +21,8 @@ pytestmark = pytest.mark.slow
 
 @pytest.fixture
 def rig(tmp_path):
-    rig = Rig(tmp_path)
-    try:
-        rig.start_broker()
-        rig.start_linked()
+    with linked_rig(tmp_path) as rig:
         yield rig
-    finally:
-        rig.close()
 
 
 def quarantined(rig, reason):

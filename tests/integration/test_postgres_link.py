@@ -8,7 +8,7 @@ import pytest
 from edgeops import limits
 from edgeops.protocol import messages
 from edgeops.protocol.topics import UpKind
-from tests.integration.link_rig import Rig, eventually, window
+from tests.integration.link_rig import eventually, linked_rig, window
 from tests.stores import ON_POSTGRESQL
 
 pytestmark = [pytest.mark.slow, pytest.mark.long, *ON_POSTGRESQL]
@@ -20,13 +20,8 @@ EACH = 5
 
 @pytest.fixture
 def rig(tmp_path):
-    rig = Rig(tmp_path)
-    try:
-        rig.start_broker()
-        rig.start_linked()
+    with linked_rig(tmp_path) as rig:
         yield rig
-    finally:
-        rig.close()
 
 
 @pytest.fixture

@@ -28,6 +28,7 @@ from fleet_server import rollout_freeze, targets
 from fleet_server import rollout_orders as orders
 from fleet_server.db import devices, rollouts, tables, withdrawals
 from fleet_server.db.events import EventKind
+from fleet_server.db.installations import Installation
 from fleet_server.db.reach import FOLLOWED, Reach
 from fleet_server.engine import Engine
 from tests.property.rollout_rules import BY_ITSELF, DEVICES, GLANCE, RolloutRules, run
@@ -193,17 +194,17 @@ class Commands(RolloutRules):
     @invariant()
     def the_promises_hold(self) -> None:
         members = {rollout_id: self.fleet.attempts(rollout_id) for rollout_id in self.rollouts}
-        by_id = {one.id: one for installations in members.values() for one in installations}
+        by_id = {one.id: one for parts in members.values() for one in parts}
         self._no_offer_where_none_may_be(by_id)
         self._nobody_is_asked_twice()
         self._nothing_is_wanted_but_open_offers_and_proven_models(by_id)
         self._one_offer_at_a_time(by_id)
-        for rollout_id, installations in members.items():
+        for rollout_id, parts in members.items():
             waves = self.fleet.waves(rollout_id)
-            self._a_wave_is_asked_after_the_one_before_passed(waves, installations)
-            self._a_passed_wave_has_proof(waves, installations)
-            self._counters_are_what_they_count(waves, installations)
-            self._who_stands_still_says_why(self.fleet.rollout(rollout_id), installations)
+            self._a_wave_is_asked_after_the_one_before_passed(waves, parts)
+            self._a_passed_wave_has_proof(waves, parts)
+            self._counters_are_what_they_count(waves, parts)
+            self._who_stands_still_says_why(self.fleet.rollout(rollout_id), parts)
         self._what_is_kept_of_devices_is_true()
 
     def _nobody_is_asked_twice(self) -> None:
@@ -227,12 +228,12 @@ class Commands(RolloutRules):
         offers = Counter(one.device_id for one in by_id.values() if one.state in OPEN_OFFERS)
         assert all(count == 1 for count in offers.values())
 
-    def _a_wave_is_asked_after_the_one_before_passed(self, waves, installations) -> None:
-        for one in installations:
+    def _a_wave_is_asked_after_the_one_before_passed(self, waves, parts) -> None:
+        for one in parts:
             if one.offered_at is not None:
                 assert all(_has_passed(wave) for wave in waves[: one.wave])
 
-    def _a_passed_wave_has_proof(self, waves, installations) -> None:
+    def _a_passed_wave_has_proof(self, waves, parts) -> None:
         for wave in waves:
             seen = (wave.rollout_id, wave.position) in self.passed
             last = wave.position + 1 == len(waves)
@@ -243,7 +244,7 @@ class Commands(RolloutRules):
                 assert wave.override["remark"]
                 continue
             policy = self.fleet.rollout(wave.rollout_id).policy
-            asked = [one for one in installations if one.wave == wave.position and one.offered_at]
+            asked = [one for one in parts if one.wave == wave.position and one.offered_at]
             counted = [one for one in asked if one.state not in {S.SUPERSEDED, S.RETRIED}]
             proven = [one for one in counted if _went_well(one.evidence, policy)]
             assert proven
@@ -253,9 +254,9 @@ class Commands(RolloutRules):
             rows = shown.get("since", {}).get("rows", 0)
             assert rows >= policy.health.min_rows, "installed, and not seen to be healthy"
 
-    def _counters_are_what_they_count(self, waves, installations) -> None:
+    def _counters_are_what_they_count(self, waves, parts) -> None:
         for wave in waves:
-            mine = [one for one in installations if one.wave == wave.position and one.state is not S.RETRIED]
+            mine = [one for one in parts if one.wave == wave.position and one.state is not S.RETRIED]
             states = Counter(one.state for one in mine)
             again = sum(one.state is S.PENDING and one.attempt > 1 for one in mine)
             assert wave.size == states.total()
@@ -265,11 +266,11 @@ class Commands(RolloutRules):
             assert wave.inconclusive == states[S.INCONCLUSIVE]
             assert wave.regressed == states[S.REGRESSED]
 
-    def _who_stands_still_says_why(self, rollout, installations) -> None:
+    def _who_stands_still_says_why(self, rollout, parts) -> None:
         assert (rollout.reason == "") == (rollout.state in SILENT), rollout
         assert (rollout.finished_at is None) == (rollout.state in OPEN)
         if rollout.state in TAKEN_BACK:
-            assert not [one for one in installations if one.state in OPEN_OFFERS], "an offer outlived its rollout"
+            assert not [one for one in parts if one.state in OPEN_OFFERS], "an offer outlived its rollout"
 
     def _no_offer_where_none_may_be(self, by_id) -> None:
         """Neither to a pinned device, since it is, nor to one that the model does not fit."""
@@ -306,12 +307,12 @@ class Commands(RolloutRules):
         with contextlib.suppress(ConflictError):
             rollout_freeze.thaw(self.fleet.database, by="me", remark="", now=self.fleet.now)
 
-    def _an_offer(self, data) -> rollouts.Installation:
+    def _an_offer(self, data) -> Installation:
         """An installation that a device was asked for, an open one if there is any."""
         known = self._known()
         return data.draw(st.sampled_from([one for one in known if one.state in OPEN_OFFERS] or known))
 
-    def _known(self) -> list[rollouts.Installation]:
+    def _known(self) -> list[Installation]:
         return [one for rollout_id in self.rollouts for one in self.fleet.attempts(rollout_id)]
 
     def _turned_away_by_itself(self, installation_id: str) -> bool:

@@ -25,9 +25,10 @@ from edgeops.rollout.installation import InstallationState
 from edgeops.rollout.policy import Policy
 from fleet_server import roster, service_clock
 from fleet_server.config import ServerConfig
-from fleet_server.db import devices, events, models, rollouts, tables
+from fleet_server.db import devices, events, installations, models, rollouts, tables
 from fleet_server.db.events import EventKind
 from fleet_server.db.evidence import Shows, WaveShows
+from fleet_server.db.installations import Installation
 from fleet_server.engine import Engine, create_rollout
 from fleet_server.rollout_orders import By, abort_rollout
 from fleet_server.rollout_plans import Order
@@ -163,7 +164,7 @@ class Fleet:
         evidence: dict[str, int] | None = None,
         reason: Reason = Reason.NONE,
         detail: str = "",
-        installation: rollouts.Installation | None = None,
+        installation: Installation | None = None,
         run: bool = True,
     ) -> None:
         """A report about the newest installation of a device (or another one), as the link writes it down."""
@@ -188,7 +189,7 @@ class Fleet:
             self.show(changes.get("installation") or self.newest(device_id))
         self.say(device_id, UpdateState.COMMITTED, evidence=ENOUGH, **changes)
 
-    def show(self, about: rollouts.Installation) -> None:
+    def show(self, about: Installation) -> None:
         """What a device and its wave show, as if windows of them had been gathered."""
         health = DeviceHealth(since=Period(rows=10_000))
         wave = WaveShows(canary=Shown(devices=1_000, heard=1_000, since=Period(rows=1_000_000)))
@@ -263,19 +264,19 @@ class Fleet:
         with self.database.read() as connection:
             return rollouts.waves_of(connection, rollout_id)
 
-    def installations(self, rollout_id: str) -> dict[str, rollouts.Installation]:
+    def installations(self, rollout_id: str) -> dict[str, Installation]:
         with self.database.read() as connection:
-            return {one.device_id: one for one in rollouts.installations_of(connection, rollout_id, limit=10_000)}
+            return {one.device_id: one for one in installations.of_rollout(connection, rollout_id, limit=10_000)}
 
-    def attempts(self, rollout_id: str) -> tuple[rollouts.Installation, ...]:
+    def attempts(self, rollout_id: str) -> tuple[Installation, ...]:
         """Every row of a rollout, also those of devices that were asked again since."""
         with self.database.read() as connection:
-            return rollouts.installations_of(connection, rollout_id, limit=10_000)
+            return installations.of_rollout(connection, rollout_id, limit=10_000)
 
     def states(self, rollout_id: str) -> dict[str, InstallationState]:
         return {device_id: one.state for device_id, one in self.installations(rollout_id).items()}
 
-    def newest(self, device_id: str) -> rollouts.Installation:
+    def newest(self, device_id: str) -> Installation:
         with self.database.read() as connection:
             query = (
                 select(tables.installations.c.id)
@@ -283,7 +284,7 @@ class Fleet:
                 .order_by(tables.installations.c.id.desc())
                 .limit(1)
             )
-            return rollouts.get_installation(connection, connection.execute(query).scalar_one())
+            return installations.get(connection, connection.execute(query).scalar_one())
 
     def desired(self, device_id: str) -> DesiredDeployment | None:
         with self.database.read() as connection:

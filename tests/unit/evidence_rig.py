@@ -9,7 +9,7 @@ from edgeops.rollout.installation import InstallationState
 from edgeops.rollout.policy import HealthPolicy, Policy
 from fleet_server.artifacts import Artifacts
 from fleet_server.blobs import Blobs
-from fleet_server.db import devices, evidence, ingest, rollouts
+from fleet_server.db import devices, evidence, ingest, installations, rollouts
 from fleet_server.engine import Engine, Order, create_rollout
 from fleet_server.evidence_gathering import EvidenceGatherer
 from tests.unit.drift_rig import DEPLOYMENT, FACTS, DriftRig, digest, sketch_of
@@ -89,7 +89,7 @@ class EvidenceRig:
         with self.database.write() as connection:
             reported = Reported(desired_epoch=0, desired_revision=9, facts=FACTS, deployments=(state,))
             devices.set_reported(connection, device_id, reported, now=self.now)
-            rollouts.move(
+            installations.move(
                 connection, newest(connection, device_id), InstallationState.COMMITTED, evidence=ENOUGH, now=self.now
             )
 
@@ -123,8 +123,8 @@ class EvidenceRig:
 
 
 def newest(connection, device_id):
-    found = rollouts.unfinished_on(connection, [device_id]) or (
-        rollouts.last_committed(connection, device_id, DEPLOYMENT),
+    found = installations.unfinished_on(connection, [device_id]) or (
+        installations.last_committed(connection, device_id, DEPLOYMENT),
     )
     return found[-1]
 

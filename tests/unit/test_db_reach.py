@@ -4,7 +4,7 @@ import pytest
 from sqlalchemy import select
 
 from edgeops.rollout.installation import InstallationState
-from fleet_server.db import backups, devices, rollouts, tables
+from fleet_server.db import backups, devices, installations, tables
 from fleet_server.db.reach import Reach
 from tests.stores import ON_BOTH
 from tests.unit.engine_rig import Fleet
@@ -59,7 +59,7 @@ def test_after_a_restore_every_device_is_away_until_it_is_heard(fleet):
 def test_what_has_ended_is_not_followed_and_its_silence_does_not_count(fleet):
     fleet.commit("dev-0")
     with fleet.database.write() as connection:
-        (first,) = (one for one in rollouts.unfinished_on(connection, ["dev-1"]))
-        rollouts.move(connection, first, InstallationState.SUPERSEDED, now=fleet.now)
+        (first,) = (one for one in installations.unfinished_on(connection, ["dev-1"]))
+        installations.move(connection, first, InstallationState.SUPERSEDED, now=fleet.now)
     fleet.come("dev-1")
     assert reaches(fleet)["dev-1"] == Reach.AWAY

@@ -34,6 +34,8 @@ from edgeops.rollout.health.wave import Labels, Stated, WaveHealth
 from edgeops.rollout.health.zone import Zone, loss_zone
 from edgeops.rollout.policy import HealthPolicy
 
+#: Of `alpha`, the part for more disagreement than is possible: `verdict` has the sum of all parts.
+_IMPOSSIBLE = 8
 #: Standard errors between an estimate and its bounds when the last label is given: two-sided 95 %.
 _ERRORS = 1.96
 #: Of the labels that a policy asks for, those that will do when none waits any more.
@@ -132,14 +134,14 @@ def _impossible(health: WaveHealth, policy: HealthPolicy, *, task: Task) -> str:
     stated, limit = health.stated, policy.max_loss
     cells = health.canary.pairs.cells
     if task is Task.REGRESSION:
-        least = lower_bound(_distances(cells, nearest=True), policy.alpha / 4)
+        least = lower_bound(_distances(cells, nearest=True), policy.alpha / _IMPOSSIBLE)
         if least <= 2 * (1 + limit):
             return ""
         return f"the answers differ by {least:.1f} usual errors of the old model at least, 2 is what equals could"
     if stated.old_accuracy is None:
         return ""
     most = 2 * (1 - stated.old_accuracy)
-    least = lower_bound(share_of(disagreements(task, cells), sum(cells)), policy.alpha / 4)
+    least = lower_bound(share_of(disagreements(task, cells), sum(cells)), policy.alpha / _IMPOSSIBLE)
     if least <= most + limit:
         return ""
     return f"two models of {percent(stated.old_accuracy)} accuracy can differ on {percent(most)} at most"

@@ -17,7 +17,8 @@ from edgeops.rollout.health.wave import WaveHealth
 from edgeops.rollout.policy import HealthPolicy
 from edgeops.rollout.verdict import Health, Healthy, Undecided, Unhealthy
 
-#: Half of `alpha` is for the answers, the other half for what else may stop a model: errors, crashes, latency, quality.
+#: Half of `alpha` is for labels, the other half for four others, of which each may stop a model: errors, crashes,
+#: latency, and answers that differ more than is possible. Data quality is looked at as often and stops none.
 _OTHERS = 4
 #: Fewer devices, control included, have nobody to be compared with but themselves.
 _FEW_DEVICES = 3
