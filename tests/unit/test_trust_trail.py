@@ -62,6 +62,7 @@ def test_a_changed_entry_is_the_first_broken_one(place):
     entries = trail(4)
     entries[place] = msgspec.structs.replace(entries[place], actor="bob")
     assert check_trail(entries) == Broken(place + 1)
+    assert check_trail(entries).reason == f"the chain breaks at entry {place + 1}"
 
 
 @pytest.mark.parametrize("place", range(3))
@@ -102,6 +103,7 @@ def test_the_end_of_a_trail_is_checked_without_its_beginning():
     other = trail(9, word="did not")
     assert check_trail(other[4:], anchor, before=4) == Contradicted(9, anchor)
     assert check_trail([], anchor, before=3) == Contradicted(3, anchor)
+    assert check_trail(entries[1:], anchor_of(trail(2)), before=1) == Intact(9, entries[8].hash)
 
 
 @pytest.mark.parametrize("place", [4, 6, 8])
