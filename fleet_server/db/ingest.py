@@ -6,7 +6,7 @@ reading them back is `fleet_server.db.telemetry`.
 """
 
 from collections.abc import Iterable, Sequence
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import TypedDict
 
 from sqlalchemy import Connection, bindparam, delete, func, select, update
@@ -134,7 +134,11 @@ def spool_ids(connection: Connection, device_id: str, *, limit: int) -> tuple[by
 
 
 def add_windows(connection: Connection, rows: Sequence[WindowRow]) -> list[WindowRow]:
-    """Store windows; one that is there already stays as it is. Which ones are new, in the order given."""
+    """Store windows; one that is there already stays as it is. Which ones are new, in the order given.
+
+    Whoever follows them reads in the order of arrival, so none is stored as arrived before one that is there already,
+    though the clock of this machine was put back meanwhile.
+    """
     by_key = {(row["device_id"], row["spool"], row["seq"]): row for row in rows}
     new = list(by_key.values())
     if not new:
@@ -142,13 +146,21 @@ def add_windows(connection: Connection, rows: Sequence[WindowRow]) -> list[Windo
     try:
         # The caller's ledgers keep almost every repetition away; asking first would cost more than the windows.
         with connection.begin_nested():
-            insert_many(connection, _NEW_WINDOWS, new)
+            insert_many(connection, _NEW_WINDOWS, _in_order(connection, new))
     except IntegrityError:
         known = _known_windows(connection, list(by_key))
         new = [row for key, row in by_key.items() if key not in known]
         if new:
-            insert_many(connection, _NEW_WINDOWS, new)
+            insert_many(connection, _NEW_WINDOWS, _in_order(connection, new))
     return new
+
+
+def _in_order(connection: Connection, rows: Sequence[WindowRow]) -> Sequence[WindowRow]:
+    last = connection.execute(select(func.max(windows.c.received_at))).scalar()
+    if last is None or all(row["received_at"] > last for row in rows):
+        return rows
+    earliest = last + timedelta(microseconds=1)
+    return [{**row, "received_at": max(row["received_at"], earliest)} for row in rows]
 
 
 def _known_windows(connection: Connection, keys: Sequence[WindowKey]) -> set[WindowKey]:

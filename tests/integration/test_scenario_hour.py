@@ -2,7 +2,7 @@
 
 Nothing of that hour is held against a device: the clock of deadlines stands still until devices were heard again. What
 devices had to say waits with them. Deadlines that ran before go on afterwards: a device that lost its power at the
-moment when the server went away has what was left of its time, and no more.
+moment when the server went away has what was left of its time, and is lost then.
 """
 
 import sys
@@ -181,8 +181,10 @@ def test_an_hour_without_the_server_in_mid_wave_is_held_against_nobody(world):
     assert (doubted.state, doubted.detail) == ("retried", "no contact to the server for 10 minutes")
     # Deadlines go on where they stood.
     [timed_out, _] = [at for at, state in changes(scene, rollout, dying) if state == "timed-out"]
-    assert first_attempt(scene, rollout, dying).detail == "not heard to go on within 2 min"
-    assert timed_out >= back_at + limits.GRACE_AFTER_OUTAGE + PROGRESS_TIMEOUT - (gone_at - asked_at)
+    assert first_attempt(scene, rollout, dying).detail == "not heard to go on within 120 s"
+    # That nobody is heard is noticed only after a while.
+    passed = gone_at - asked_at + limits.HEARTBEAT_MISSED
+    assert timed_out >= back_at + limits.GRACE_AFTER_OUTAGE + PROGRESS_TIMEOUT - passed
     # What they showed meanwhile has come, and counts.
     shown = scene.client.telemetry(proven.device_id, since=gone_at, until=back_at)
     assert sum(one.rows for one in shown if one.digest == good) > 0.5 * HOUR.total_seconds() * SLOW_HZ

@@ -180,6 +180,21 @@ def test_missing_readings_and_the_mix_of_answers_come_from_the_sketch(rig, rollo
     assert (len(inputs.mix), sum(inputs.mix)) == (3, 50)
 
 
+def test_windows_go_on_to_count_after_the_clock_of_the_server_was_ahead_for_a_while(rig, rollout):
+    rig.wait(3 * 3600)
+    rig.window("edge-00", NEW, rows=50)
+    rig.gather()
+    rig.wait(60 - 3 * 3600)
+    rig.window("edge-00", NEW, rows=40)
+    rig.gather()
+    rig.window("edge-00", NEW, rows=30)
+    rig.window("edge-01", OLD, rows=20)
+    rig.gather()
+    assert rig.shows("edge-00").health.since.rows == 120
+    assert rig.wave(rollout).control.since.rows == 20
+    assert rig.gather() == 0
+
+
 def test_each_window_counts_once_whatever_dies_in_mid_transaction(rig, rollout):
     """Every write fails once; what was counted is what arrived, no more and no less."""
     for _ in range(3):
