@@ -274,6 +274,7 @@ _LASTING: dict[Reason, Lasting] = {
             Reason.ACCEPTANCE,
             Reason.INFERENCE,
             Reason.TRIAL_BOOTS,
+            Reason.CRASHES,
         ),
         Lasting.PERMANENT,
     ),
