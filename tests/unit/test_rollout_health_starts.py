@@ -53,6 +53,11 @@ def test_a_memory_that_is_not_full_is_whole():
     assert starts_between(often(limits.STARTS_KEPT - 1), NOW - 10 * DAY, NOW) == limits.STARTS_KEPT - 1
 
 
+def test_a_memory_that_reaches_back_far_enough_is_whole():
+    starts = seconds(timedelta(hours=1000)) + often(limits.STARTS_KEPT - 1)
+    assert starts_between(starts, NOW - timedelta(hours=70), NOW) == limits.STARTS_KEPT - 1
+
+
 def test_a_part_of_a_start_is_one():
     assert starts_between(often(limits.STARTS_KEPT), NOW - timedelta(hours=limits.STARTS_KEPT, minutes=1), NOW) == 65
 
