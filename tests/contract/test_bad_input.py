@@ -158,3 +158,10 @@ def test_a_column_that_is_named_to_command_the_terminal_does_not(trained, capsys
         runs.succeed(connection, "run-0001", metrics={}, environment={"warnings": warnings}, now=trained.now)
     assert trained.edgeops("model", "show", f"{MODEL}@1") == 0
     assert "\x1b[2J" not in capsys.readouterr().out
+
+
+def test_a_remark_that_not_every_database_keeps_is_refused_by_its_field(rig):
+    answer = rig.request("PUT", "/api/v1/freeze", role=Role.OPERATOR, json={"remark": "stop\x00"})
+    assert answer.status_code == 422
+    assert [one["pointer"] for one in answer.json()["errors"]] == ["#/remark"]
+    assert rig.request("PUT", "/api/v1/freeze", role=Role.OPERATOR, json={"remark": "line\nline"}).is_success
