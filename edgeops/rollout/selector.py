@@ -301,8 +301,8 @@ class _Reader:
 
     def _goes_on(self) -> bool:
         """Whether what follows the comma is a further value, and no condition."""
-        value, after = self._tokens[self._next + 1 : self._next + 3] or (None, None)
-        if value is None or after is None or after.is_mark(*Operator):
+        value = self._tokens[self._next + 1]
+        if value.kind == "end" or self._tokens[self._next + 2].is_mark(*Operator):
             return False
         if value.kind == "quoted":
             return True

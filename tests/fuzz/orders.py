@@ -194,6 +194,7 @@ PARSERS = (
             b"all",
             b"group=canaries or online, label.spare",
             b'site="a b", name!=pump-*',
+            b'site="a b", ',
             b"(" * 900,
             b"not " * 450,
         ],

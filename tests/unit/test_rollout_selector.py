@@ -90,6 +90,7 @@ def test_a_selector_is_read(text, selector):
         ("all and or", 9, "a condition is missing"),
         ("not", 4, "a condition is missing"),
         ("id=a,,b", 6, "a condition is missing"),
+        ("id=a,", 6, "a condition is missing"),
         ("all online", 5, "'online' is not expected; put `and`, `or` or a comma between conditions"),
         ("(all", 5, "a parenthesis is not closed"),
         ("all)", 4, "')' is not expected"),
