@@ -157,7 +157,7 @@ def add_windows(connection: Connection, rows: Sequence[WindowRow]) -> list[Windo
 
 def _in_order(connection: Connection, rows: Sequence[WindowRow]) -> Sequence[WindowRow]:
     last = connection.execute(select(func.max(windows.c.received_at))).scalar()
-    if last is None or all(row["received_at"] > last for row in rows):
+    if last is None or all(row["received_at"] >= last for row in rows):
         return rows
     earliest = last + timedelta(microseconds=1)
     return [{**row, "received_at": max(row["received_at"], earliest)} for row in rows]
