@@ -1,12 +1,13 @@
 """Broker and server are away for a day, the sensor for half of it: the agent lives, and says all of it afterwards."""
 
-import re
 import secrets
 import socket
 import subprocess
 import sys
+import threading
+import time
 from contextlib import suppress
-from datetime import datetime, timedelta
+from datetime import timedelta
 from itertools import pairwise
 
 import pytest
@@ -15,7 +16,7 @@ from edgeops import limits
 from edgeops.protocol.messages import Presence
 from edgeops.protocol.topics import UpKind
 from tests.golden.tiny import COLUMNS
-from tests.integration.agent_rig import DEADLINE_S, DEPLOYMENT, Rig, eventually
+from tests.integration.agent_rig import DEADLINE_S, DEPLOYMENT, DEVICE, Rig, eventually
 from tests.integration.moved_clock import MovedClock
 from tests.integration.test_agent_stdin import Feeder, csv, installed
 
@@ -34,7 +35,6 @@ ROW_EVERY_S = 10
 #: Too small for what half a day's sensor has answered one by one, ample for its windows.
 SPOOL_BYTES = 128 * 1024
 CREDIT = 200
-DOWN = re.compile(r"^(\S+ \S+) INFO link\.down ", re.MULTILINE)
 
 
 class Supervisor:
@@ -68,6 +68,34 @@ class Supervisor:
     def close(self) -> None:
         self._socket.close()
         self.clock.close()
+
+
+class Door:
+    """Stands where the broker was, turns away who comes, and notes when the agent did, in seconds of its clock."""
+
+    def __init__(self, port, clock) -> None:
+        self.came_s = []
+        self._clock = clock
+        self._socket = socket.create_server(("127.0.0.1", port))
+        self._thread = threading.Thread(target=self._stand, daemon=True)
+        self._thread.start()
+
+    def _stand(self) -> None:
+        with suppress(OSError):  # closed
+            while True:
+                caller, _ = self._socket.accept()
+                with caller:
+                    caller.settimeout(1)
+                    at_s = time.monotonic() + self._clock.ahead_s
+                    with suppress(OSError):
+                        if DEVICE.encode() in caller.recv(1024):
+                            self.came_s.append(at_s)
+
+    def close(self) -> None:
+        with suppress(OSError):
+            self._socket.shutdown(socket.SHUT_RDWR)
+        self._socket.close()
+        self._thread.join()
 
 
 @pytest.fixture
@@ -132,6 +160,7 @@ def test_after_a_day_without_broker_server_and_then_sensor_all_that_a_spool_hold
     begun = len(rig.server.records)
     sensor, rows = feed(), csv(DAY // 2 // ROW_EVERY_S)
     rig.broker.stop()
+    door = Door(rig.broker.port, supervisor.clock)
     eventually(lambda: not rig.status()["connected"], what="the agent sees that the broker is gone")
 
     def measure(at_s):
@@ -143,7 +172,7 @@ def test_after_a_day_without_broker_server_and_then_sensor_all_that_a_spool_hold
     eventually(lambda: source_rows(rig) == 40 + len(rows), what="every reading is answered")
     sensor.kill()
     live(rig, supervisor, DAY // 2)
-    attempts = [datetime.fromisoformat(at) for at in DOWN.findall(rig.log.read_text())]
+    door.close()
 
     rig.server.acknowledges = False
     rig.broker.start()
@@ -169,7 +198,7 @@ def test_after_a_day_without_broker_server_and_then_sensor_all_that_a_spool_hold
         assert seqs == sorted(seqs, reverse=True), f"{kind}: not the newest first"
     assert rig.server.rows() == 40 + len(rows), "a reading that no window accounts for"
     it_gave_up_only_the_oldest_answers(rig, begun, len(rows))
-    it_came_back_at_random(attempts)
+    it_came_back_at_random(door.came_s)
     assert {session for presence, session, _ in rig.server.statuses if presence is Presence.ONLINE} == {1}
     feed().write(f"again,{rows[0]}")
     eventually(lambda: "again" in rig.server.predictions(), what="the sensor's next reading is answered")
@@ -192,10 +221,10 @@ def it_gave_up_only_the_oldest_answers(rig, begun, count):
     assert 0.8 * SPOOL_BYTES < held <= SPOOL_BYTES
 
 
-def it_came_back_at_random(attempts):
+def it_came_back_at_random(came_s):
     """Anywhere within the spread, once the first few have doubled it; a pause seems longer by up to a step or two."""
     spread_s = limits.RECONNECT_MAX.total_seconds()
-    pauses = [(later - earlier).total_seconds() for earlier, later in pairwise(attempts)][10:]
+    pauses = [later - earlier for earlier, later in pairwise(came_s)][10:]
     few = len(pauses) / 6
     assert DAY / spread_s < len(pauses) < 3 * DAY / spread_s
     assert sum(pause < spread_s / 2 for pause in pauses) > few, pauses
