@@ -28,7 +28,7 @@ OPERATIONS = Path(__file__).parents[2] / "docs/operations.md"
 
 def documented(verb, where):
     """A command of the page for operators, word by word, with the places of this test."""
-    [line] = re.findall(rf"^    edgeops ({verb} .*)$", OPERATIONS.read_text(), re.MULTILINE)
+    [line] = set(re.findall(rf"^    edgeops ({verb} .*)$", OPERATIONS.read_text(), re.MULTILINE))
     return [where.get(word, word) for word in line.split()]
 
 
