@@ -27,6 +27,7 @@ from edgeops.rollout.health.wave import (
     Shown,
     Stated,
     WaveHealth,
+    left,
     replaced,
     shown_by,
     with_device,
@@ -71,6 +72,16 @@ def devices(draw):
 
 
 # -- a logarithmic scale ------------------------------------------------------------------
+
+
+def test_a_device_that_left_owes_nothing_more_and_what_it_showed_stays():
+    stays = device(since=period(rows=40, errors=2), shadowed=False)
+    leaves = device(since=period(rows=30, errors=1), shadowed=True, pairs=pairs(cells=(5, 1, 0, 4)))
+    both = with_device(with_device(Shown(), stays), leaves)
+    rest = left(both, leaves)
+    assert (both.devices, both.heard, both.shadowed, both.paired) == (2, 2, 1, 1)
+    assert (rest.devices, rest.heard, rest.shadowed, rest.paired) == (1, 1, 0, 0)
+    assert (rest.since, rest.before, rest.pairs) == (both.since, both.before, both.pairs)
 
 
 def test_a_step_is_a_twentieth_of_a_logarithm():

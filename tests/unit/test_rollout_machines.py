@@ -19,6 +19,8 @@ from edgeops.rollout.installation import (
     counters,
     is_asked_again,
     is_final,
+    is_lost,
+    is_over,
     lasting,
     with_report,
 )
@@ -402,3 +404,42 @@ def test_reports_add_up_in_any_order():
             proof = with_report(proof, one)
         proofs.add((proof.inferences, proof.errors, proof.memory_bytes, proof.committed))
     assert proofs == {(25, 0, 9, True)}
+
+
+def test_a_device_that_failed_or_regressed_did_not_keep_the_model():
+    lost = {S.FAILED, S.REJECTED, S.ROLLED_BACK, S.TIMED_OUT, S.REGRESSED}
+    assert {state for state in S if is_lost(state) is True} == lost
+    assert {state for state in S if is_lost(state) is False} == set(S) - lost
+
+
+def test_what_a_device_shows_counts_no_more_once_it_ended_without_the_model():
+    goes_on = {S.PENDING, S.OFFERED, S.INSTALLING, S.COMMITTED, S.HEALTHY, S.TIMED_OUT}
+    assert {state for state in S if is_over(state) is False} == goes_on
+    assert {state for state in S if is_over(state) is True} == set(S) - goes_on
+
+
+def test_nothing_was_asked_of_a_device_before_a_rollout_runs():
+    assert {RolloutState.DRAFT, RolloutState.AWAITING_APPROVAL, RolloutState.SCHEDULED} == rollout.UNBEGUN
+    assert FIRST_OF_TWO.reason == ""
+
+
+@pytest.mark.parametrize(
+    ("state", "words", "deadline", "people"),
+    [
+        ("draft", "its author, who submits it", "expire", {"submit", "ask-approval"}),
+        ("awaiting-approval", "an approver, who approves or denies it", "expire", {"approve", "deny"}),
+        ("scheduled", "its time", "start", set()),
+        ("running", "the proof of its present wave", "evidence-missing", set()),
+        (
+            "paused",
+            "a person, who resumes, advances, retries or aborts it",
+            None,
+            {"resume", "resume-live", "advance", "advance-last", "retry", "abort", "roll-back"},
+        ),
+        ("rolling-back", "devices, which tell that they run something else", "expire", set()),
+        ("live", "devices that join the fleet; a person ends it", None, {"pause", "abort", "roll-back"}),
+    ],
+)
+def test_every_state_that_is_no_end_names_what_leads_out_of_it(state, words, deadline, people):
+    waiting = rollout.waits_for(RolloutState(state))
+    assert (waiting.words, waiting.deadline, set(waiting.people)) == (words, deadline, people)

@@ -17,6 +17,7 @@ from edgeops.rollout.selector import (
     Online,
     groups_of,
     matches,
+    misnamed,
     named,
     parse_selector,
     resolve,
@@ -243,3 +244,13 @@ def test_values_that_are_expected_to_exist_are_those_without_wildcards():
 def test_an_unresolved_group_is_a_bug():
     with pytest.raises(AssertionError, match="group a was not resolved"):
         matches(InGroup("a"), PUMP)
+
+
+@pytest.mark.parametrize("name", ["gas", "a-1", "x" * 63])
+def test_what_can_be_a_name_of_a_group_is_not_wrong(name):
+    assert misnamed(name) is None
+
+
+@pytest.mark.parametrize(("name", "shown"), [("No", "'No'"), ("x" * 100, "'" + "x" * 80 + "'")])
+def test_what_cannot_is_shown_as_far_as_a_line_takes_it_with_what_can(name, shown):
+    assert misnamed(name) == f"not a group name: {shown}; use 3 to 63 of a-z, 0-9 and -"
