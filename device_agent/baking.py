@@ -9,7 +9,7 @@ from pathlib import Path
 
 import msgspec
 
-from device_agent.store.aside import set_aside
+from device_agent.store.aside import read_or_set_aside
 from edgeops import limits
 from edgeops.digest import write_atomically
 from edgeops.protocol.messages import Shadowing
@@ -76,11 +76,7 @@ class Baking:
             _log.warning("bake.not-written", extra={"error": error})
 
     def _read(self) -> Bake | None:
-        try:
-            return msgspec.json.decode(self._file.read_bytes(), type=Bake)
-        except FileNotFoundError:
-            return None
-        except (OSError, msgspec.DecodeError, UnicodeDecodeError, RecursionError):
-            self.damaged += 1
-            set_aside(self._file)
-            return None
+        return read_or_set_aside(self._file, Bake, on_damage=self._count_damage)
+
+    def _count_damage(self, _: Exception) -> None:
+        self.damaged += 1

@@ -19,7 +19,7 @@ from pathlib import Path
 import msgspec
 
 from device_agent.faultpoint import wall_s
-from device_agent.store.aside import set_aside
+from device_agent.store.aside import read_or_set_aside
 from edgeops.digest import write_atomically
 from edgeops.trust import floor
 from edgeops.trust.floor import Floor, Place
@@ -140,12 +140,8 @@ class Clock:
             self._written = known
 
     def _read(self) -> Floor:
-        try:
-            return msgspec.json.decode(self._path.read_bytes(), type=Floor)
-        except FileNotFoundError:
-            return Floor()
-        except (OSError, msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
-            _log.warning("clock.damaged", extra={"error": error})
-            self.damaged += 1
-            set_aside(self._path)
-            return Floor()
+        return read_or_set_aside(self._path, Floor, on_damage=self._count_damage) or Floor()
+
+    def _count_damage(self, error: Exception) -> None:
+        _log.warning("clock.damaged", extra={"error": error})
+        self.damaged += 1

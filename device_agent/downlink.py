@@ -11,7 +11,7 @@ from pathlib import Path
 
 import msgspec
 
-from device_agent.store.aside import set_aside
+from device_agent.store.aside import read_or_set_aside
 from edgeops.digest import write_atomically
 from edgeops.errors import EnvelopeError, MessageError
 from edgeops.protocol import envelope, messages
@@ -149,14 +149,10 @@ class Downlink:
                 self.unwritten += 1
 
     def _read(self) -> Marks:
-        try:
-            return msgspec.json.decode(self._path.read_bytes(), type=Marks)
-        except FileNotFoundError:
-            return Marks()
-        except (OSError, msgspec.DecodeError, UnicodeDecodeError, RecursionError):
-            self.damaged += 1
-            set_aside(self._path)
-            return Marks()
+        return read_or_set_aside(self._path, Marks, on_damage=self._count_damage) or Marks()
+
+    def _count_damage(self, _: Exception) -> None:
+        self.damaged += 1
 
     def _store(self) -> None:
         write_atomically(self._path, msgspec.json.encode(self._marks))

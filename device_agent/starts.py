@@ -10,7 +10,7 @@ from pathlib import Path
 
 import msgspec
 
-from device_agent.store.aside import set_aside
+from device_agent.store.aside import read_or_set_aside
 from edgeops import limits
 from edgeops.digest import write_atomically
 from edgeops.update.streak import Standing, Streak, falls_first, heard, is_counted, is_too_long, started
@@ -78,11 +78,7 @@ class Starts:
         self._streak = streak
 
     def _read(self) -> Streak | None:
-        try:
-            return msgspec.json.decode(self._file.read_bytes(), type=Streak)
-        except FileNotFoundError:
-            return None
-        except (OSError, msgspec.DecodeError, UnicodeDecodeError, RecursionError):
-            self.damaged += 1
-            set_aside(self._file)
-            return None
+        return read_or_set_aside(self._file, Streak, on_damage=self._count_damage)
+
+    def _count_damage(self, _: Exception) -> None:
+        self.damaged += 1

@@ -3,10 +3,27 @@
 One of each name is kept, the newest. Whoever sets a file aside counts it, and goes on without.
 """
 
+from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
+from typing import TypeVar
+
+import msgspec
 
 _SUFFIX = ".corrupt"
+_T = TypeVar("_T")
+
+
+def read_or_set_aside(path: Path, kind: type[_T], *, on_damage: Callable[[Exception], None]) -> _T | None:
+    """What a file of JSON holds; None = there is none, or it cannot be read and was set aside, after `on_damage`."""
+    try:
+        return msgspec.json.decode(path.read_bytes(), type=kind)
+    except FileNotFoundError:
+        return None
+    except (OSError, msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
+        on_damage(error)
+        set_aside(path)
+        return None
 
 
 def set_aside(path: Path) -> None:

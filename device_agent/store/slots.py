@@ -15,7 +15,7 @@ from pathlib import Path
 
 import msgspec
 
-from device_agent.store.aside import set_aside, was_set_aside
+from device_agent.store.aside import read_or_set_aside, was_set_aside
 from edgeops import limits
 from edgeops.digest import digest_file, digest_hex, sync_folder, write_atomically
 from edgeops.protocol.messages import Digest
@@ -168,11 +168,7 @@ class Slots:
             self._point(pointer)
 
     def _read_pointer(self) -> Pointer:
-        try:
-            return msgspec.json.decode(self._pointer_file.read_bytes(), type=Pointer)
-        except FileNotFoundError:
-            return Pointer()
-        except (msgspec.DecodeError, UnicodeDecodeError, RecursionError, OSError):
-            self.damaged += 1
-            set_aside(self._pointer_file)
-            return Pointer()
+        return read_or_set_aside(self._pointer_file, Pointer, on_damage=self._count_damage) or Pointer()
+
+    def _count_damage(self, _: Exception) -> None:
+        self.damaged += 1
