@@ -163,6 +163,9 @@ def post(url: str, body: bytes, headers: dict[str, str], *, allowed: tuple[str, 
         connection.request("POST", path, body, {"Content-Type": "application/json", **headers})
         answer = connection.getresponse()
         answer.read(_READ_BYTES)
+        # An answer that was cut in its headers reads like one whose sender has closed: as a whole one.
+        if connection.was_cut:
+            raise TimeoutError(f"no whole answer within {limits.WEBHOOK_TIMEOUT.total_seconds():g} s")
         return answer.status
     finally:
         deadline.cancel()
@@ -178,6 +181,7 @@ class _Connection(http.client.HTTPConnection):
         self._allowed = allowed
         #: A second name of the TCP connection: the first one is TLS's own from the handshake on.
         self._line: socket.socket | None = None
+        self.was_cut = False
 
     def connect(self) -> None:
         """Resolve, check and connect in one go.
@@ -196,6 +200,7 @@ class _Connection(http.client.HTTPConnection):
 
     def cut(self) -> None:
         """End what another thread waits for; closing is its own affair."""
+        self.was_cut = True
         line = self._line
         if line is not None:
             with suppress(OSError):

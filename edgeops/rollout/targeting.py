@@ -58,7 +58,7 @@ class Placement:
     device: Candidate
     standing: Standing
     #: In words, why it is left out, or what is special; empty = nothing is.
-    reason: str = ""
+    reason: str
 
     @property
     def is_in(self) -> bool:

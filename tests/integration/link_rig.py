@@ -162,16 +162,27 @@ class Rig:
     def close(self):
         for device in self.devices:
             device.disconnect()
-        for process in (self.link, self.broker):
-            if process is not None and process.poll() is None:
-                process.terminate()
-                process.wait(DEADLINE_S)
-        self.database.close()
-        self.log.close()
+        try:
+            for process in (self.link, self.broker):
+                if process is not None and process.poll() is None:
+                    _end(process)
+        finally:
+            self.database.close()
+            self.log.close()
 
     def _broker_listens(self):
         assert self.broker.poll() is None, "mosquitto ended"
         return listens(self.broker.pid, self.config.broker_port)
+
+
+def _end(process):
+    """One that does not end when asked is a failure, and is ended all the same: the next test is not to find it."""
+    process.terminate()
+    try:
+        process.wait(DEADLINE_S)
+    finally:
+        process.kill()
+        process.wait()
 
 
 class Device:

@@ -92,6 +92,9 @@ def test_a_selector_is_read(text, selector):
         ("not", 4, "a condition is missing"),
         ("id=a,,b", 6, "a condition is missing"),
         ("id=a,", 6, "a condition is missing"),
+        ("id=a, and", 7, "a condition is missing"),
+        ("id=a, or", 7, "a condition is missing"),
+        ("gruop=a", 1, "did you mean 'group'?"),
         ("all online", 5, "'online' is not expected; put `and`, `or` or a comma between conditions"),
         ("(all", 5, "a parenthesis is not closed"),
         ("all)", 4, "')' is not expected"),
@@ -121,6 +124,14 @@ def test_a_selector_has_bounds():
     assert parse_selector("(" * deep + "all" + ")" * deep) == Everything()
     with pytest.raises(InputError, match="32 levels are allowed"):
         parse_selector("(" * (deep + 1) + "all" + ")" * (deep + 1))
+
+
+def test_all_that_is_known_is_named():
+    known = "id, name, deployment, site, sensor, arch, os, runtime, runtime_version, python, agent, memory, disk"
+    with pytest.raises(InputError, match=f"one of {known}, group, label.<key> with a value$"):
+        parse_selector("")
+    with pytest.raises(InputError, match=f"known are {known}, group, label.<key>, all, online$"):
+        parse_selector("x=1")
 
 
 def test_many_parts_side_by_side_are_not_deep():

@@ -176,7 +176,7 @@ def test_control_is_never_a_canary_and_online_where_it_can_be():
     offline = set(range(2, 18))
     for seed in range(20):
         waves, _ = lined_up(fleet(20, offline=offline), "1", "100%", control=0.1, seed=str(seed))
-        assert waves[-1].control
+        assert (waves[-1].control, waves[-1].selector) == (True, "")
         assert {one.name for one in waves[-1].devices} <= {"dev-001", "dev-018", "dev-019"}
 
 
