@@ -178,6 +178,7 @@ def test_missing_readings_and_the_mix_of_answers_come_from_the_sketch(rig, rollo
     inputs = rig.shows("edge-00").health.since.inputs
     assert (inputs.values, inputs.missing) == (200, 0)
     assert (len(inputs.mix), sum(inputs.mix)) == (3, 50)
+    assert inputs.estimated_accuracy is None, "its reference knows no worth of confidences"
 
 
 def test_windows_go_on_to_count_after_the_clock_of_the_server_was_ahead_for_a_while(rig, rollout):

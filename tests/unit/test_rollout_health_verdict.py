@@ -60,7 +60,7 @@ def test_what_is_missing_is_told():
 
 
 def test_a_verdict_carries_its_findings_in_the_order_of_their_strength():
-    verdict = judged(wave(device(memory_bytes=2**20, memory_before_bytes=2**20), estimated=0.9))
+    verdict = judged(wave(device(memory_bytes=2**20, memory_before_bytes=2**20, since=rated(1_800))))
     findings = msgspec.convert(verdict.evidence["findings"], tuple[HealthFinding, ...])
     assert [one.kind for one in findings] == [
         Kind.TELEMETRY, Kind.ANSWERS, Kind.ERRORS, Kind.LATENCY, Kind.MEMORY, Kind.QUALITY, Kind.MIX, Kind.ESTIMATE,
@@ -223,15 +223,22 @@ def test_mixes_are_compared_as_shares():
     assert distance((3, 1), (1, 3)) == 0.5
 
 
+def rated(right, *, rows=2_000):
+    """So many right answers are expected by their confidences."""
+    inputs = Inputs(values=4 * rows, rated=rows, expected_right_milli=1_000 * right)
+    return msgspec.structs.replace(period(rows=rows), inputs=inputs)
+
+
 def test_confidences_alone_are_told_and_decide_nothing():
     assert found(Kind.ESTIMATE, wave()) is None
-    told = found(Kind.ESTIMATE, wave(estimated=0.42, estimated_before=0.93))
+    sure, unsure = rated(1_860), rated(840)
+    told = found(Kind.ESTIMATE, wave(device(before=sure, since=unsure)))
     assert (told.sign, told.value, told.against) == (Sign.TOLD, 0.42, 0.93)
     assert told.words == "confidences alone say 42 % accuracy, 93 % before; that decides nothing"
-    assert found(Kind.ESTIMATE, wave(estimated=0.42)).words == (
+    assert found(Kind.ESTIMATE, wave(device(since=unsure))).words == (
         "confidences alone say 42 % accuracy; that decides nothing"
     )
-    assert isinstance(judged(wave(estimated=0.42, estimated_before=0.93)), Healthy)
+    assert isinstance(judged(wave(device(before=sure, since=unsure))), Healthy)
 
 
 # -- figures -------------------------------------------------------------------------------------------

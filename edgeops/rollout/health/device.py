@@ -26,6 +26,15 @@ class Inputs(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     missing: int = 0
     #: Answers by bin of the answer's channel: the prediction mix.
     mix: tuple[int, ...] = ()
+    #: Answers whose confidence the model's calibration knows the worth of, and how many of them are expected to be
+    #: right, in thousandths (confidence-based performance estimation, CBPE).
+    rated: int = 0
+    expected_right_milli: int = 0
+
+    @property
+    def estimated_accuracy(self) -> float | None:
+        """What confidences alone say; None = nothing."""
+        return self.expected_right_milli / (1_000 * self.rated) if self.rated else None
 
 
 class Period(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):

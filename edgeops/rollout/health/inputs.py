@@ -73,15 +73,17 @@ def judge_mix(health: WaveHealth, *, task: Task, intent: Intent) -> HealthFindin
 
 def tell_estimate(health: WaveHealth) -> HealthFinding | None:
     """What confidences say of the accuracy; None = nothing."""
-    if health.estimated is None:
+    now = health.canary.since.inputs.estimated_accuracy
+    if now is None:
         return None
-    before = "" if health.estimated_before is None else f", {percent(health.estimated_before)} before"
+    past = health.canary.before.inputs.estimated_accuracy
+    before = "" if past is None else f", {percent(past)} before"
     return HealthFinding(
         kind=Kind.ESTIMATE,
         sign=Sign.TOLD,
-        words=f"confidences alone say {percent(health.estimated)} accuracy{before}; that decides nothing",
-        value=health.estimated,
-        against=health.estimated_before,
+        words=f"confidences alone say {percent(now)} accuracy{before}; that decides nothing",
+        value=now,
+        against=past,
     )
 
 

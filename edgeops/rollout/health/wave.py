@@ -70,9 +70,6 @@ class WaveHealth(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     stated: Stated = Stated()
     #: Devices of the wave that run the new model and fell silent.
     silent: int = 0
-    #: Accuracy estimated from confidences alone (CBPE), since and before; it supports and never decides.
-    estimated: float | None = None
-    estimated_before: float | None = None
 
 
 def shown_by(device: DeviceHealth) -> Shown:
