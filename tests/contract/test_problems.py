@@ -190,3 +190,36 @@ def test_no_input_finds_a_bug(rig, key, name, query, body):
     assert answer.status_code < 500, answer.text
     if answer.status_code >= 400:
         assert_problem(answer, answer.status_code)
+
+
+def test_no_text_that_is_taken_may_hold_what_not_every_database_keeps(rig):
+    """PostgreSQL keeps no NUL in a text."""
+    described = rig.request("GET", "/api/v1/openapi.json", role=Role.VIEWER).json()
+    bodies = {
+        f"{method} {path}": body["schema"]
+        for path, operations in described["paths"].items()
+        for method, operation in operations.items()
+        for media, body in operation.get("requestBody", {}).get("content", {}).items()
+        if media == "application/json"
+    }
+    open_fields = {f"{name}: {place}" for name, schema in bodies.items() for place in _free_texts(described, schema)}
+    assert len(bodies) >= 30
+    assert not open_fields
+
+
+def _free_texts(described, schema, place="#", seen=frozenset()):
+    """Where a text may be anything at all."""
+    if name := schema.get("$ref", "").rpartition("/")[2]:
+        if name not in seen:
+            yield from _free_texts(described, described["components"]["schemas"][name], place, seen | {name})
+        return
+    if schema.get("type") == "string" and not {"pattern", "enum", "const", "format"} & set(schema):
+        yield place
+    for field, part in schema.get("properties", {}).items():
+        yield from _free_texts(described, part, f"{place}/{field}", seen)
+    for kind in ("anyOf", "oneOf", "allOf", "prefixItems"):
+        for part in schema.get(kind, ()):
+            yield from _free_texts(described, part, place, seen)
+    for kind in ("items", "additionalProperties", "propertyNames"):
+        if isinstance(schema.get(kind), dict):
+            yield from _free_texts(described, schema[kind], f"{place}/*", seen)

@@ -5,7 +5,7 @@ from typing import Annotated, Any
 
 from pydantic import AwareDatetime, Field, StringConstraints
 
-from edgeops.api.shapes.shape import Answer, Id, Request
+from edgeops.api.shapes.shape import Answer, Id, Request, Text
 
 
 class Snapshot(Answer):
@@ -49,13 +49,13 @@ class DatasetRequest(Request):
 
     name: Id
     #: Column (CSV) or array (npz) that is to be learnt.
-    label: Annotated[str, StringConstraints(min_length=1, max_length=200)]
+    label: Annotated[Text, StringConstraints(min_length=1, max_length=200)]
     #: Columns or arrays to learn from; empty = all others (npz: `X`).
-    features: Annotated[str, StringConstraints(max_length=100_000)] = ""
+    features: Annotated[Text, StringConstraints(max_length=100_000)] = ""
     #: Columns to leave out.
-    exclude: Annotated[str, StringConstraints(max_length=100_000)] = ""
+    exclude: Annotated[Text, StringConstraints(max_length=100_000)] = ""
     #: Conditions such as `batch=1,2`, which must all hold.
-    where: Annotated[tuple[Annotated[str, StringConstraints(max_length=1000)], ...], Field(max_length=20)] = ()
+    where: Annotated[tuple[Annotated[Text, StringConstraints(max_length=1000)], ...], Field(max_length=20)] = ()
     #: Share of the rows that is only judged on.
     hold_out: Annotated[float, Field(gt=0, lt=1)] = 0.2
     seed: Annotated[int, Field(ge=0, lt=2**31)] = 0

@@ -5,7 +5,7 @@ from typing import Annotated
 from pydantic import AwareDatetime, Field, StringConstraints
 
 from edgeops import limits
-from edgeops.api.shapes.shape import Answer, Request
+from edgeops.api.shapes.shape import Answer, Request, Text
 
 
 class EnrolmentTokensRequest(Request):
@@ -31,13 +31,13 @@ class EnrolmentTokens(Answer):
 class EnrolRequest(Request):
     """A device introduces itself with a one-time token and its own public key."""
 
-    token: Annotated[str, StringConstraints(max_length=200)]
-    name: Annotated[str, StringConstraints(min_length=1, max_length=limits.MAX_ID_LENGTH, strip_whitespace=True)]
+    token: Annotated[Text, StringConstraints(max_length=200)]
+    name: Annotated[Text, StringConstraints(min_length=1, max_length=limits.MAX_ID_LENGTH, strip_whitespace=True)]
     #: Machine id or board serial: what the id is bound to.
-    hardware: Annotated[str, StringConstraints(min_length=1, max_length=200)]
+    hardware: Annotated[Text, StringConstraints(min_length=1, max_length=200)]
     #: Ed25519, 64 hex characters.
     public_key: Annotated[str, StringConstraints(pattern=r"^[0-9a-f]{64}$")]
-    agent_version: Annotated[str, StringConstraints(max_length=50)] = ""
+    agent_version: Annotated[Text, StringConstraints(max_length=50)] = ""
 
 
 class BrokerAccess(Answer):

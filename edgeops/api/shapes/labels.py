@@ -6,7 +6,7 @@ from typing import Annotated, Literal
 from pydantic import AwareDatetime, Field, StringConstraints
 
 from edgeops import limits
-from edgeops.api.shapes.shape import Answer, Id, Number, Remark, Request
+from edgeops.api.shapes.shape import Answer, Id, Number, Remark, Request, Text
 
 
 class Sample(Answer):
@@ -41,7 +41,7 @@ class Sample(Answer):
     ] = None
 
 
-_LabelText = Annotated[str, StringConstraints(min_length=1, max_length=200, strip_whitespace=True)]
+_LabelText = Annotated[Text, StringConstraints(min_length=1, max_length=200, strip_whitespace=True)]
 
 
 class QueuedSample(Answer):
@@ -72,7 +72,7 @@ class QueuedSample(Answer):
 class NewLabel(Request):
     """What somebody says a sample is."""
 
-    sample_id: Annotated[str, StringConstraints(min_length=1, max_length=100, strip_whitespace=True)]
+    sample_id: Annotated[Text, StringConstraints(min_length=1, max_length=100, strip_whitespace=True)]
     #: One of the model's classes.
     label: _LabelText
     remark: Remark = ""
@@ -128,5 +128,5 @@ class FeedbackRequest(Request):
 
     device_id: Id
     deployment: Id
-    input_id: Annotated[str, StringConstraints(min_length=1, max_length=limits.MAX_INPUT_ID_LENGTH)]
+    input_id: Annotated[Text, StringConstraints(min_length=1, max_length=limits.MAX_INPUT_ID_LENGTH)]
     label: _LabelText

@@ -6,7 +6,9 @@ from typing import Annotated, Any, Literal
 from pydantic import AwareDatetime, Field, StringConstraints
 
 from edgeops import limits
-from edgeops.api.shapes.shape import Answer, Id, Name, Request
+from edgeops.api.shapes.shape import Answer, Id, Name, Request, Text
+
+_OptionText = Annotated[Text, StringConstraints(max_length=100)]
 
 
 class RunRequest(Request):
@@ -19,7 +21,7 @@ class RunRequest(Request):
     #: Null: the recipe's own.
     epochs: Annotated[int, Field(ge=1, le=10_000)] | None = None
     #: What the recipe takes beside that, by name: `batch`, `learning-rate`; dense also `transform`.
-    options: Annotated[dict[Name, float | Annotated[str, StringConstraints(max_length=100)]], Field(max_length=20)] = {}
+    options: Annotated[dict[Name, float | _OptionText], Field(max_length=20)] = {}
 
 
 class Run(Answer):
@@ -142,7 +144,7 @@ class AliasRequest(Request):
     """Which version shall hold an alias; null = none."""
 
     version: Annotated[int, Field(ge=1, le=999_999_999)] | None
-    remark: Annotated[str, StringConstraints(max_length=limits.MAX_DETAIL_LENGTH)] = ""
+    remark: Annotated[Text, StringConstraints(max_length=limits.MAX_DETAIL_LENGTH)] = ""
 
 
 class PublishRequest(Request):

@@ -6,7 +6,7 @@ from typing import Annotated, Any, Literal
 from pydantic import AwareDatetime, Field, StringConstraints
 
 from edgeops import limits
-from edgeops.api.shapes.shape import Answer, Id, Remark, Request
+from edgeops.api.shapes.shape import Answer, Id, Remark, Request, Text
 
 
 class RetrainingPolicy(Answer):
@@ -54,9 +54,9 @@ class RetrainingPolicyRequest(Request):
     new_labels: int | None = None
     label_weight: float | None = None
     waves: Annotated[
-        tuple[Annotated[str, StringConstraints(max_length=20)], ...] | None, Field(min_length=1, max_length=50)
+        tuple[Annotated[Text, StringConstraints(max_length=20)], ...] | None, Field(min_length=1, max_length=50)
     ] = None
-    selector: Annotated[str, StringConstraints(min_length=1, max_length=2000)] | None = None
+    selector: Annotated[Text, StringConstraints(min_length=1, max_length=2000)] | None = None
     deployment: Id | None = None
     rollout_policy: Annotated[dict[str, Any] | None, Field(max_length=100)] = None
     seed: int | None = None

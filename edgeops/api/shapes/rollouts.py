@@ -5,11 +5,11 @@ from typing import Annotated, Any, Literal
 from pydantic import AwareDatetime, Field, StringConstraints
 
 from edgeops import limits
-from edgeops.api.shapes.shape import Answer, Id, Moment, Remark, Request
+from edgeops.api.shapes.shape import Answer, Id, Moment, Remark, Request, Text
 
 #: Cumulative sizes, numbers of devices or percentages; or selectors.
 Waves = Annotated[
-    tuple[Annotated[str, StringConstraints(max_length=limits.MAX_SELECTOR_LENGTH)], ...],
+    tuple[Annotated[Text, StringConstraints(max_length=limits.MAX_SELECTOR_LENGTH)], ...],
     Field(min_length=1, max_length=50),
 ]
 
@@ -22,7 +22,7 @@ class RolloutRequest(Request):
     variant: Literal["float32", "int8"] = "int8"
     deployment: Id
     #: A selector, as in `label.site=plant-1 and memory>=512MiB`.
-    to: Annotated[str, StringConstraints(min_length=1, max_length=limits.MAX_SELECTOR_LENGTH)] = "all"
+    to: Annotated[Text, StringConstraints(min_length=1, max_length=limits.MAX_SELECTOR_LENGTH)] = "all"
     waves: Waves = ("1", "100%")
     intent: Literal["improve", "heal"] = "improve"
     #: What it demands, as `edgeops.rollout.policy` names it; durations in ISO 8601 or seconds; the rest is default.
@@ -53,7 +53,7 @@ class RolloutUndo(RolloutDecision):
     """Bring what an earlier rollout brought to the same devices."""
 
     #: The earlier one; null = the last that finished before.
-    to: str | None = None
+    to: Id | None = None
     waves: Waves = ("100%",)
 
 

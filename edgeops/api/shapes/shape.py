@@ -26,9 +26,10 @@ Id = Annotated[str, StringConstraints(pattern=r"^[a-z0-9][a-z0-9-]{2,62}$")]
 Digest = Annotated[str, StringConstraints(pattern=r"^sha256:[0-9a-f]{64}$")]
 #: A number; null on the wire where there is none (JSON knows no NaN, RFC 8259 6).
 Number = Annotated[float, BeforeValidator(lambda value: math.nan if value is None else value)]
-Name = Annotated[str, StringConstraints(min_length=1, max_length=100, strip_whitespace=True)]
-#: Text without NUL, which PostgreSQL keeps in no column.
-Remark = Annotated[str, StringConstraints(max_length=500, pattern=r"^[^\x00]*$")]
+#: Without NUL, which PostgreSQL keeps in no column.
+Text = Annotated[str, StringConstraints(pattern=r"^[^\x00]*$")]
+Name = Annotated[Text, StringConstraints(min_length=1, max_length=100, strip_whitespace=True)]
+Remark = Annotated[Text, StringConstraints(max_length=500)]
 
 
 class Answer(BaseModel):

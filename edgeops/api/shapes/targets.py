@@ -6,11 +6,11 @@ from pydantic import AwareDatetime, Field, StringConstraints, model_validator
 
 from edgeops import limits
 from edgeops.api.shapes.rollouts import RolloutRequest
-from edgeops.api.shapes.shape import Answer, Digest, FieldProblem, Id, Moment, Remark, Request
+from edgeops.api.shapes.shape import Answer, Digest, FieldProblem, Id, Moment, Remark, Request, Text
 
 _Label = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9_.-]{1,63}$")]
-_LabelValue = Annotated[str, StringConstraints(max_length=limits.MAX_LABEL_LENGTH)]
-SelectorText = Annotated[str, StringConstraints(min_length=1, max_length=limits.MAX_SELECTOR_LENGTH)]
+_LabelValue = Annotated[Text, StringConstraints(max_length=limits.MAX_LABEL_LENGTH)]
+SelectorText = Annotated[Text, StringConstraints(min_length=1, max_length=limits.MAX_SELECTOR_LENGTH)]
 
 
 class GroupRequest(Request):
@@ -128,7 +128,7 @@ class RolloutPreviewRequest(RolloutRequest):
     """The same as to create it, and groups as they are to be by then; others are as they are."""
 
     groups: Annotated[
-        dict[Annotated[str, StringConstraints(max_length=limits.MAX_SELECTOR_LENGTH)], GroupRequest],
+        dict[Annotated[Text, StringConstraints(max_length=limits.MAX_SELECTOR_LENGTH)], GroupRequest],
         Field(max_length=limits.MAX_GROUPS),
     ] = {}
 

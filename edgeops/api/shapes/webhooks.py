@@ -5,7 +5,7 @@ from typing import Annotated
 from pydantic import AwareDatetime, Field, StringConstraints
 
 from edgeops import limits
-from edgeops.api.shapes.shape import Answer, Request
+from edgeops.api.shapes.shape import Answer, Request, Text
 
 EventKinds = Annotated[str, StringConstraints(pattern=r"^[a-z-]+\.([a-z-]+)?$", max_length=60)]
 
@@ -13,7 +13,7 @@ EventKinds = Annotated[str, StringConstraints(pattern=r"^[a-z-]+\.([a-z-]+)?$", 
 class WebhookRequest(Request):
     """A new receiver."""
 
-    url: Annotated[str, StringConstraints(min_length=8, max_length=2000)]
+    url: Annotated[Text, StringConstraints(min_length=8, max_length=2000)]
     #: Kinds of events, or a beginning such as `rollout.`; empty = all.
     kinds: Annotated[tuple[EventKinds, ...], Field(max_length=limits.MAX_WEBHOOK_KINDS)] = ()
 
