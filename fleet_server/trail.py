@@ -26,8 +26,8 @@ class Trail:
 
     def __init__(self, database: Database) -> None:
         self._database = database
-        #: The signed head that this process said is missing: the log is not in the tables.
-        self._logged: str | None = None
+        #: The signed head that this process said is missing.
+        self._told: str | None = None
 
     def look(self, repository: Repository, now: datetime) -> None:
         """Sign the head if it leads on from what was signed last, else tell.
@@ -45,14 +45,15 @@ class Trail:
 
     def _tell(self, found: Broken | Contradicted, anchored: Anchor | None, now: datetime) -> None:
         head = audit.GENESIS if anchored is None else anchored.head
-        if self._logged != head:
-            self._logged = head
-            _log.error("audit.contradicted: %s; nothing is signed over it: edgeops audit verify", found.reason)
+        if self._told == head:
+            return
         with self._database.write() as connection:
             if settings.read(connection, _TOLD) != head:
                 settings.write(connection, _TOLD, head)
                 data = {"detail": found.reason, **_signed(anchored)}
                 events.append(connection, EventKind.AUDIT_CONTRADICTED, "audit", data, now)
+        _log.error("audit.contradicted: %s; nothing is signed over it: edgeops audit verify", found.reason)
+        self._told = head
 
 
 def accept(config: ServerConfig, database: Database, *, remark: str, now: datetime) -> str:
