@@ -9,13 +9,14 @@ import msgspec
 import typer
 
 from edgeops.api.client import Client
+from edgeops.api.shapes import audit_check
 from edgeops.cli.connection import Data, Token, Url, connect, connected
 from edgeops.cli.live import say
 from edgeops.cli.options import AsJson, Limit
 from edgeops.cli.output import print_json, print_table
 from edgeops.errors import InputError
 from edgeops.exits import Exit
-from edgeops.trust.trail import Broken, Contradicted, Entry, Intact, check_trail
+from edgeops.trust.trail import Entry, check_trail
 
 app = typer.Typer(help="Who decided what: the audit trail.", no_args_is_help=True)
 
@@ -89,17 +90,8 @@ def _checked(file: Path, metadata: Path | None) -> dict[str, object]:
     from edgeops.trust.anchor import read_anchor  # noqa: PLC0415
 
     anchor, version = (None, 0) if metadata is None else read_anchor(metadata)
-    entries = _read(file)
-    found = check_trail(entries, anchor)
-    signed: dict[str, object] = {} if anchor is None else {"signed_entries": anchor.entries, "timestamp": version}
-    match found:
-        case Intact(count, head):
-            detail = f"{count} entries, the chain holds"
-            return {"sound": True, "entries": count, "head": head, "detail": detail} | signed
-        case Broken(entry):
-            return {"sound": False, "broken_at": entry, "detail": found.reason} | signed
-        case Contradicted():
-            return {"sound": False, "entries": found.entries, "detail": found.reason} | signed
+    told = audit_check(check_trail(_read(file), anchor), anchor).model_dump(mode="json", exclude_none=True)
+    return told if anchor is None else told | {"timestamp": version}
 
 
 def _read(file: Path) -> list[Entry]:

@@ -6,9 +6,8 @@ import msgspec
 from fastapi import APIRouter
 from fastapi.responses import StreamingResponse
 
-from edgeops.api.shapes import AuditCheck, AuditEntry, Page, shape_of
+from edgeops.api.shapes import AuditCheck, AuditEntry, Page, audit_check, shape_of
 from edgeops.trust.repository import Repository
-from edgeops.trust.trail import Broken, Contradicted, Intact
 from fleet_server.api.callers import VIEWER
 from fleet_server.api.pages import Ordinal, PagingOf
 from fleet_server.api.server import Server, ServerOf
@@ -45,15 +44,7 @@ def verify_audit(server: ServerOf) -> AuditCheck:
     anchored = Repository.open(server.config.repository, server.config.keys).anchored()
     with server.database.read() as connection:
         found = audit.verify(connection, anchored)
-    signed = {} if anchored is None else {"signed_entries": anchored.entries, "signed_head": anchored.head}
-    match found:
-        case Intact(entries, head):
-            told = {"sound": True, "entries": entries, "head": head, "detail": f"{entries} entries, the chain holds"}
-        case Broken(entry):
-            told = {"sound": False, "broken_at": entry, "detail": found.reason}
-        case Contradicted():
-            told = {"sound": False, "entries": found.entries, "detail": found.reason}
-    return AuditCheck.model_validate(told | signed)
+    return audit_check(found, anchored)
 
 
 def _lines(server: Server) -> Iterator[bytes]:

@@ -4,7 +4,7 @@ Pydantic lives here and nowhere else. Answers ignore unknown fields, so that an 
 newer server; requests refuse them, so that a typing error is told. Times are aware and RFC 3339.
 """
 
-from edgeops.api.shapes.audit import AuditCheck, AuditEntry
+from edgeops.api.shapes.audit import AuditCheck, AuditEntry, audit_check
 from edgeops.api.shapes.datasets import Dataset, DatasetRequest, Snapshot, Split
 from edgeops.api.shapes.devices import DeploymentReport, DesiredDeployment, Device, DeviceFacts
 from edgeops.api.shapes.drift import ChannelDrift, Drift, DriftFinding, QualityIssue
@@ -225,6 +225,7 @@ __all__ = [
     "WebhookRequest",
     "Why",
     "WithdrawRequest",
+    "audit_check",
     "checked",
     "read",
     "shape_of",

@@ -5,6 +5,7 @@ from typing import Any
 from pydantic import AwareDatetime
 
 from edgeops.api.shapes.shape import Answer
+from edgeops.trust.trail import Anchor, Broken, Contradicted, Intact
 
 
 class AuditEntry(Answer):
@@ -25,7 +26,7 @@ class AuditEntry(Answer):
 
 
 class AuditCheck(Answer):
-    """Whether the chain holds, by the server's own word."""
+    """Whether the chain holds, and holds what was signed of it."""
 
     sound: bool
     entries: int | None = None
@@ -36,3 +37,16 @@ class AuditCheck(Answer):
     signed_entries: int | None = None
     signed_head: str | None = None
     detail: str
+
+
+def audit_check(found: Intact | Broken | Contradicted, anchored: Anchor | None) -> AuditCheck:
+    """What was found of a trail that was held against what was signed."""
+    signed = {} if anchored is None else {"signed_entries": anchored.entries, "signed_head": anchored.head}
+    match found:
+        case Intact(entries, head):
+            told = {"sound": True, "entries": entries, "head": head, "detail": f"{entries} entries, the chain holds"}
+        case Broken(entry):
+            told = {"sound": False, "broken_at": entry, "detail": found.reason}
+        case Contradicted(entries):
+            told = {"sound": False, "entries": entries, "detail": found.reason}
+    return AuditCheck.model_validate(told | signed)
