@@ -26,7 +26,7 @@ from device_agent.events import is_told
 from device_agent.facts import device_facts, resident_bytes
 from device_agent.fetch import BlockFetch, MetaFetch
 from device_agent.hearing import Hearing
-from device_agent.holds import read_holds
+from device_agent.holds import Holds, read_holds
 from device_agent.labels import read_labels
 from device_agent.link import Arrived, Broker, Connected, Disconnected, Link, LinkEvent, NotBelieved
 from device_agent.owner import Configured, Feeding, Instructed, Owner
@@ -116,7 +116,7 @@ class Agent:
             on_event=self._deliver,
             pulse=self._watchdog.pulse("link"),
         )
-        disk = take_disk(state, at_least_s=self._clock.now_s(), on_damage=partial(self._count, "boot.damaged"))
+        disk = take_disk(state, at_least_s=self._clock.now_s(), on_damage=partial(self._damaged, "boot.damaged"))
         #: The disk took this start: without its number nothing may be said to the server, who would meet it twice.
         self._has_disk = disk is not None
         self._disk_look = Backoff()
@@ -171,14 +171,14 @@ class Agent:
             reserve_bytes=reserve_bytes(os.environ),
         )
         #: What the owner calls the device by.
-        self._labels = read_labels(state)
+        self._labels = self._read_labels()
         self._deployments = Deployments(
             state,
             surroundings,
             self._tray,
             on_change=self._nudge,
             watchdog=self._watchdog,
-            holds=read_holds(state),
+            holds=self._read_holds(),
         )
         #: A desired state that is heard and not yet stored by every deployment.
         self._unfinished: Desired | None = None
@@ -235,12 +235,20 @@ class Agent:
                 self._state.socket, Owner(self._state, status=self._status, tell=self._queue.put).answer
             )
         except PlatformError as error:
-            self._count("control.errors")
+            self._counters["control.errors"] += 1
             _log.warning("control.unavailable", extra={"error": error})
             return None
 
-    def _count(self, name: str) -> None:
+    def _read_labels(self) -> dict[str, str]:
+        return read_labels(self._state, on_damage=partial(self._damaged, "labels.damaged"))
+
+    def _read_holds(self) -> Holds:
+        return read_holds(self._state, on_damage=partial(self._damaged, "holds.damaged"))
+
+    def _damaged(self, name: str, error: Exception) -> None:
+        """A file was, and is set aside."""
         self._counters[name] += 1
+        _log.warning(name, extra={"error": error})
 
     def _try(self, act: Callable[[], None], *, event: str) -> None:
         try:
@@ -320,8 +328,8 @@ class Agent:
                     self._deployments.end_feed(event.deployment)
                 self._deployments.configured(event.deployment)
             case Instructed():
-                self._labels = read_labels(self._state)
-                self._deployments.hold(read_holds(self._state))
+                self._labels = self._read_labels()
+                self._deployments.hold(self._read_holds())
             case Feeding():
                 self._take_feed(event)
             case _Nudge():

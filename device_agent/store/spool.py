@@ -31,7 +31,7 @@ from device_agent.store.spoolfile import (
     DAMAGED_VALUES,
     Clock,
     connect,
-    is_of_the_machine,
+    is_to_blame,
     read_checkpoints,
     set_spool_aside,
 )
@@ -88,8 +88,8 @@ class Spool:
     def open(cls, path: Path, *, limit_bytes: int = limits.SPOOL_BYTES, clock: Clock | None = None) -> Self:
         """Open or make the spool.
 
-        A file that is no sound database is set aside as `<name>.corrupt`, counted, and a new one is born with
-        a new spool id: what it held is lost, its numbers are never mixed with new ones.
+        A file that is no sound database, or lies where the card fails, is set aside as `<name>.corrupt`, counted, and
+        a new one is born with a new spool id: what it held is lost, its numbers are never mixed with new ones.
 
         Args:
             path: the file; its folder exists.
@@ -110,7 +110,7 @@ class Spool:
                 connection.close()
                 raise
         except (sqlite3.Error, *DAMAGED_VALUES) as error:
-            if is_of_the_machine(error):
+            if not is_to_blame(path, error):
                 raise DiskError(f"cannot open the spool {path}: {error}; check disk space and permissions") from error
             set_spool_aside(path)
         try:

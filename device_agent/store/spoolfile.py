@@ -10,6 +10,7 @@ from collections.abc import Callable
 from contextlib import closing, suppress
 from dataclasses import dataclass
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Self
 
 from device_agent.faultpoint import wall_s
@@ -58,7 +59,7 @@ def connect(path: Path) -> sqlite3.Connection:
     """Open the file and make the schema in a new one.
 
     Raises:
-        sqlite3.Error, DAMAGED_VALUES: the file is no sound database, or cannot be opened (`is_of_the_machine`).
+        sqlite3.Error, DAMAGED_VALUES: the file is no sound database, or cannot be opened (`is_to_blame`).
         PlatformError: another version of the agent made it.
     """
     connection = sqlite3.connect(path, isolation_level=None, check_same_thread=False)
@@ -118,16 +119,31 @@ _OF_THE_MACHINE = frozenset(
         sqlite3.SQLITE_LOCKED,
         sqlite3.SQLITE_NOMEM,
         sqlite3.SQLITE_READONLY,
-        sqlite3.SQLITE_IOERR,
         sqlite3.SQLITE_FULL,
         sqlite3.SQLITE_CANTOPEN,
     }
 )
 
 
-def is_of_the_machine(error: Exception) -> bool:
-    """Whether another file would not open either: then this one is not to blame."""
-    return isinstance(error, sqlite3.Error) and getattr(error, "sqlite_errorcode", 0) & 0xFF in _OF_THE_MACHINE
+def is_to_blame(path: Path, error: Exception) -> bool:
+    """Whether it is for this file that SQLite failed, and another one would do.
+
+    Bytes that the card does not give or take (SQLITE_IOERR) are the file's where a new one beside it can be made, and
+    the card's where it cannot.
+    """
+    code = getattr(error, "sqlite_errorcode", 0) & 0xFF
+    if code == sqlite3.SQLITE_IOERR:
+        return _another_can_be_made(path)
+    return code not in _OF_THE_MACHINE
+
+
+def _another_can_be_made(path: Path) -> bool:
+    try:
+        with TemporaryDirectory(prefix=f".{path.name}.", dir=path.parent, ignore_cleanup_errors=True) as folder:
+            connect(Path(folder) / path.name).close()
+    except (OSError, sqlite3.Error):
+        return False
+    return True
 
 
 def set_spool_aside(path: Path) -> None:
