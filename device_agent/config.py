@@ -271,9 +271,7 @@ def reserve_bytes(environment: Mapping[str, str]) -> int:
     return int(text) * 2**20
 
 
-def next_boot(
-    state: StateFolder, *, at_least_s: int, on_damage: Callable[[Exception], object] = lambda _: None
-) -> int:
+def next_boot(state: StateFolder, *, at_least_s: int, on_damage: Callable[[Exception], object] = lambda _: None) -> int:
     """Count one more start of the agent, durably, before anything is signed with it.
 
     A counter that is lost (unreadable, or gone where an agent has run) goes on far beyond any number of starts: the
