@@ -69,6 +69,8 @@ class Ending(Enum):
     STOPPED = auto()
     #: It began without a disk; another one begins with it.
     DISK_IS_BACK = auto()
+    #: Another one begins with a new spool.
+    SPOOL_IS_DAMAGED = auto()
 
 
 class _Nudge:
@@ -103,7 +105,8 @@ class Agent:
         #: Attempts to connect that failed in a row.
         self._failed_connects = 0
         self._stopping = False
-        self._ending = Ending.STOPPED
+        #: Why another agent shall begin in this process; None = none shall.
+        self._again: Ending | None = None
         self._watchdog = Watchdog()
         self._pulse = self._watchdog.pulse("main")
         host, port = broker or (device.broker_host, device.broker_port)
@@ -189,7 +192,7 @@ class Agent:
     # -- life ---------------------------------------------------------------------------
 
     def run(self) -> Ending:
-        """Work until `stop`, or until the disk takes what it did not at the start."""
+        """Work until `stop`, or until another agent would do better, whose disk or spool is whole."""
         self._deployments.start()
         if self._control is not None:
             self._control.start()
@@ -197,13 +200,15 @@ class Agent:
             self._link.start()
         self._watchdog.start()
         _log.info("agent.started", extra={"device": self._device.id, "session": self._uplink.session.counter})
-        while not self._stopping:
+        while self._ending is None:
             self._pulse.beat()
             try:
                 event = self._queue.get(timeout=_TICK_S)
             except Empty:
                 event = _Nudge()
             self._try(partial(self._handle, event), event=type(event).__name__)
+            if self._spool.is_damaged:
+                self._begin_again(Ending.SPOOL_IS_DAMAGED)
         self._end()
         return self._ending
 
@@ -212,8 +217,17 @@ class Agent:
         self._stopping = True
         self._queue.put(_Nudge())
 
+    @property
+    def _ending(self) -> Ending | None:
+        """None = it works. Whoever stops it wants no other one."""
+        return Ending.STOPPED if self._stopping else self._again
+
+    def _begin_again(self, why: Ending) -> None:
+        _log.warning("agent.begins-again", extra={"why": why.name})
+        self._again = why
+
     def _end(self) -> None:
-        self._watchdog.close(goes_on=self._ending is Ending.DISK_IS_BACK)
+        self._watchdog.close(goes_on=not self._stopping)
         self._deployments.stop()
         self._tray.close(_STOP_TIMEOUT_S)
         if self._control is not None:
@@ -370,9 +384,7 @@ class Agent:
         disk = take_disk(self._state, at_least_s=self._clock.now_s(), level=logging.DEBUG)
         if disk is not None:
             disk.spool.close()
-            _log.info("disk.back")
-            self._ending = Ending.DISK_IS_BACK
-            self.stop()
+            self._begin_again(Ending.DISK_IS_BACK)
 
     def _born(self) -> None:
         """A new connection: hear first, then say who is here and what runs, then what waits."""

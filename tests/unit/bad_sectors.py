@@ -1,6 +1,7 @@
-"""A card with sectors that it does not give any more: what the kernel and SQLite say of files on them."""
+"""A card with sectors that it does not give any more, or gives as they never were: what becomes of files on them."""
 
 import sqlite3
+from contextlib import closing
 from functools import partial
 from pathlib import Path
 
@@ -9,6 +10,20 @@ def put_on_bad_sectors(file: Path) -> None:
     """Reading `file` gives EIO from now on: nothing is mapped at the address 0 of a process (proc(5))."""
     file.unlink(missing_ok=True)
     file.symlink_to("/proc/self/mem")
+
+
+def overwrite(database: Path) -> None:
+    """All but the first page of an SQLite file is something else, also for whoever has it open and read it before."""
+    with closing(sqlite3.connect(database)) as connection:
+        # What others keep in memory ends with a transaction of somebody else's.
+        connection.execute("UPDATE meta SET reserved = reserved")
+        connection.commit()
+        connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+        [size] = connection.execute("PRAGMA page_size").fetchone()
+    data = database.read_bytes()
+    with database.open("r+b") as file:
+        file.seek(size)
+        file.write(bytes([0xA5]) * (len(data) - size))
 
 
 class BadDatabases:

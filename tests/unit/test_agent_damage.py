@@ -1,18 +1,22 @@
 """Files of the state folder that are not what they should be: set aside, counted, and the agent goes on."""
 
+from concurrent.futures import ThreadPoolExecutor
+
 import pytest
 
-from device_agent.agent import Agent
+from device_agent.agent import Agent, Ending
 from device_agent.config import Deployment, Replay, write_deployment
+from device_agent.control import ask
 from device_agent.holds import Holds, write_holds
 from device_agent.store.slots import Slots
 from device_agent.store.state import DeploymentStore
 from edgeops.digest import digest_bytes
+from edgeops.errors import MessageError
 from edgeops.protocol.messages import UpdateState
 from edgeops.update.leave import Hold
 from edgeops.update.update import Update, Wanted
 from tests.golden.tiny import tiny_artifact
-from tests.unit.bad_sectors import BadDatabases, put_on_bad_sectors
+from tests.unit.bad_sectors import BadDatabases, overwrite, put_on_bad_sectors
 from tests.unit.lone_agent import DEADLINE_S, DEVICE, end, enrolled
 
 MODEL = tiny_artifact()
@@ -143,6 +147,31 @@ def test_a_spool_that_is_damaged_is_followed_by_one_with_another_id(state, start
     start.end()
     state.spool.write_bytes(GARBAGE * 1000)
     assert start()._spool.id != before
+
+
+@pytest.fixture
+def running(state):
+    """An agent at work in a thread of its own, and what it ends with."""
+    agent = Agent(state, DEVICE)
+    with ThreadPoolExecutor(1) as pool:
+        yield agent, pool.submit(agent.run)
+        agent.stop()
+
+
+def test_an_owner_who_asks_is_told_of_a_damaged_spool_and_the_agent_ends_to_begin_again(state, running):
+    _, ended = running
+    overwrite(state.spool)
+    with pytest.raises(MessageError, match=r"spool\.db is damaged: .*; the agent begins again with a new one"):
+        ask(state.socket, {"do": "status"})
+    assert ended.result(DEADLINE_S) is Ending.SPOOL_IS_DAMAGED
+    assert state.spool.with_name("spool.db.corrupt").exists()
+
+
+def test_an_agent_that_is_stopped_while_it_ends_does_not_begin_again(state, running):
+    agent, ended = running
+    agent._begin_again(Ending.SPOOL_IS_DAMAGED)
+    agent.stop()
+    assert ended.result(DEADLINE_S) is Ending.STOPPED
 
 
 def test_an_owner_whose_configuration_is_lost_has_not_allowed_samples(state, start):
