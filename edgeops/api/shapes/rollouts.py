@@ -50,9 +50,9 @@ class RolloutAbort(RolloutDecision):
 
 
 class RolloutUndo(RolloutDecision):
-    """Bring what an earlier rollout brought to the same devices."""
+    """Bring what an earlier rollout brought to the devices that have the model."""
 
-    #: The earlier one; null = the last that finished before.
+    #: The earlier one; null = the last that finished before, if all of them ran its model.
     to: Id | None = None
     waves: Waves = ("100%",)
 
