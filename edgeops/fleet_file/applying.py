@@ -8,6 +8,7 @@ from typing import Any, assert_never
 
 import msgspec
 
+from edgeops.api import shapes
 from edgeops.api.client import Client
 from edgeops.errors import InputError
 from edgeops.fleet_file.document import Document, Group, Rollout, split_reference
@@ -121,21 +122,30 @@ def _pins(client: Client) -> Iterator[PresentPin]:
 
 
 def _newest_rollouts(client: Client) -> Iterable[PresentRollout]:
+    every = {one.id: one for one in client.rollouts()}
     newest: dict[tuple[str, str], PresentRollout] = {}
-    for one in client.rollouts():
-        present = PresentRollout(
-            id=one.id,
-            state=one.state,
-            model=one.model,
-            version=one.version,
-            variant=one.variant,
-            deployment=one.deployment,
-            to=one.selector,
-            policy=one.policy,
-            continuous=one.continuous,
-        )
+    for one in every.values():
+        undone = every.get(one.undoes or "")
+        present = _present_rollout(one, undoes=None if undone is None else _present_rollout(undone))
         newest.setdefault((one.deployment, one.selector), present)
     return newest.values()
+
+
+def _present_rollout(one: shapes.Rollout, *, undoes: PresentRollout | None = None) -> PresentRollout:
+    return PresentRollout(
+        id=one.id,
+        state=one.state,
+        model=one.model,
+        version=one.version,
+        variant=one.variant,
+        deployment=one.deployment,
+        to=one.selector,
+        policy=one.policy,
+        waves=one.wanted_waves,
+        intent=one.intent,
+        continuous=one.continuous,
+        undoes=undoes,
+    )
 
 
 def _digest(client: Client, reference: str, variant: str) -> str:

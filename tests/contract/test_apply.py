@@ -1,6 +1,7 @@
 """`edgeops apply` with the sample file of the docs: once it changes, twice it does not."""
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -13,7 +14,10 @@ from edgeops.fleet_file.document import read_document
 from edgeops.fleet_file.plan import plan
 from edgeops.fleet_file.source import read_source
 from edgeops.protocol.messages import DeploymentState, DeviceFacts, Presence, Reported, UpdateState
-from fleet_server.db import devices, models
+from edgeops.rollout.candidate import Candidate
+from edgeops.rollout.waves import Wave as PlannedWave
+from fleet_server.db import devices, models, rollouts
+from fleet_server.db.identifiers import new_id
 from tests.unit.engine_rig import DESCRIPTOR, digest_of, target_of
 from tests.unit.run_rows import add_run
 
@@ -186,6 +190,23 @@ def test_where_a_change_is_refused_after_all_it_is_said_what_was_made_and_applyi
     assert code == 0, err
     assert "halfway" not in err
     assert client.retraining_policy("pump-state").labels == 44
+
+
+def test_what_somebody_undid_is_told_and_not_begun_again(fleet, apply, tmp_path):
+    client = fleet.client(Role.OPERATOR)
+    selector = "id=pump-1-0a1b"
+    brought = client.create_rollout("pump-state", 1, deployment="pump1", to=selector, waves=("1",), draft=True)
+    with fleet.database.write() as connection:
+        first = rollouts.get(connection, brought.id)
+        undo = replace(first, id=new_id("rollout", fleet.now), version=2, undoes=first.id)
+        rollouts.add(connection, undo, [PlannedWave((Candidate(id="pump-1-0a1b", name="pump-1", online=True),))])
+    file = tmp_path / "fleet.yaml"
+    file.write_text(f"rollouts:\n  - {{model: pump-state@1, deployment: pump1, to: {selector}}}\n")
+    code, out, err = apply(file, "--yes")
+    assert code == 0, err
+    assert f"! rollout pump1 on {selector}" in out
+    assert f"rollout {undo.id} undid {first.id}" in out
+    assert "nothing to change: what differs is not changed by a file" in err
 
 
 def test_a_pin_to_an_artifact_that_is_not_there_is_refused(apply, tmp_path):

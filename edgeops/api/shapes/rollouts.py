@@ -123,6 +123,8 @@ class Rollout(Answer):
     selector: str
     intent: str
     policy: dict[str, Any]
+    #: The waves as somebody wrote them; what became of them is in `waves`.
+    wanted_waves: tuple[str, ...] = ()
     #: draft, awaiting-approval, denied, scheduled, running, paused, aborted, rolling-back, rolled-back, finished,
     #: finished-with-regressions, failed, live.
     state: str
