@@ -86,7 +86,7 @@ class Present:
     rollouts: tuple[PresentRollout, ...] = ()
     #: (model@version, variant) -> digest, of those that pins name.
     digests: Mapping[tuple[str, str], str] = field(default_factory=dict)
-    #: (noun, name) -> the edition that was read, of groups and policies: what is another by now is not overwritten.
+    #: (noun, name) -> the edition that was read, of all but rollouts: what is another by now is not overwritten.
     editions: Mapping[tuple[str, str], int | str] = field(default_factory=dict)
 
 
@@ -99,6 +99,11 @@ def plan(document: Document, present: Present, *, prune: bool) -> tuple[Change, 
         *_rollouts(document, present),
         *_pruned_groups(document, present, prune=prune),
     )
+
+
+def pin_name(device: str, deployment: str | None) -> str:
+    """What a pin is known by."""
+    return device if deployment is None else f"{device}/{deployment}"
 
 
 def _groups(document: Document, present: Present) -> Iterator[Change]:
@@ -117,10 +122,10 @@ def _pins(document: Document, present: Present, *, prune: bool) -> Iterator[Chan
     there = {(one.device, one.deployment): one for one in present.pins}
     wanted = {(one.device, one.deployment): _resolved(one, present) for one in document.pins or ()}
     for key, pin in wanted.items():
-        yield from _compared("pin", _pin_name(*key), there.get(key), pin)
+        yield from _compared("pin", pin_name(*key), there.get(key), pin)
     if prune and document.pins is not None:
         for key in sorted(set(there) - set(wanted), key=str):
-            yield Change(Act.REMOVE, "pin", _pin_name(*key), _plain(there[key]), None)
+            yield Change(Act.REMOVE, "pin", pin_name(*key), _plain(there[key]), None)
 
 
 def _resolved(pin: Pin, present: Present) -> PresentPin:
@@ -197,7 +202,3 @@ def _normal(reference: str) -> str:
 def _brought(found: PresentRollout) -> dict[str, Any]:
     model, variant = found.brings
     return {"model": model, "variant": variant, "rollout": found.id}
-
-
-def _pin_name(device: str, deployment: str | None) -> str:
-    return device if deployment is None else f"{device}/{deployment}"

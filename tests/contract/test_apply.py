@@ -2,6 +2,7 @@
 
 import json
 from dataclasses import replace
+from datetime import timedelta
 from pathlib import Path
 
 import pytest
@@ -11,7 +12,7 @@ from edgeops.cli.app import run
 from edgeops.errors import ConflictError
 from edgeops.fleet_file.applying import carry_out, present_of
 from edgeops.fleet_file.document import read_document
-from edgeops.fleet_file.plan import plan
+from edgeops.fleet_file.plan import Act, plan
 from edgeops.fleet_file.source import read_source
 from edgeops.protocol.messages import DeploymentState, DeviceFacts, Presence, Reported, UpdateState
 from edgeops.rollout.candidate import Candidate
@@ -198,7 +199,7 @@ def test_what_somebody_undid_is_told_and_not_begun_again(fleet, apply, tmp_path)
     brought = client.create_rollout("pump-state", 1, deployment="pump1", to=selector, waves=("1",), draft=True)
     with fleet.database.write() as connection:
         first = rollouts.get(connection, brought.id)
-        undo = replace(first, id=new_id("rollout", fleet.now), version=2, undoes=first.id)
+        undo = replace(first, id=new_id("rollout", fleet.now + timedelta(seconds=1)), version=2, undoes=first.id)
         rollouts.add(connection, undo, [PlannedWave((Candidate(id="pump-1-0a1b", name="pump-1", online=True),))])
     file = tmp_path / "fleet.yaml"
     file.write_text(f"rollouts:\n  - {{model: pump-state@1, deployment: pump1, to: {selector}}}\n")
@@ -220,14 +221,26 @@ def test_a_pin_to_an_artifact_that_is_not_there_is_refused(apply, tmp_path):
 def test_what_somebody_changed_since_the_plan_was_shown_is_not_overwritten(fleet):
     client = fleet.client(Role.OPERATOR)
     client.groups.put("contested", selector="all")
-    document = read_document(
-        read_source("groups:\n  contested: site=lab\nretraining:\n  pump-state: {labels: 41}\n", name="fleet.yaml")
+    client.pins.put("pump-1-0a1b", reason="mine")
+    client.pins.put("pump-1-0a1b", deployment="pump1", reason="mine")
+    text = (
+        "groups:\n  contested: site=lab\npins:\n  - {device: pump-1-0a1b, reason: file}\n"
+        "retraining:\n  pump-state: {labels: 41}\n"
     )
+    document = read_document(read_source(text, name="fleet.yaml"))
     present = present_of(client, document)
+    client.pins.put("pump-1-0a1b", reason="ours")
+    client.pins.put("pump-1-0a1b", deployment="pump1", reason="ours")
     client.groups.put("contested", selector="not site=lab")
     client.set_retraining_policy("pump-state", {"labels": 43})
-    for change in plan(document, present, prune=False):
+    pins = {("pin", "pump-1-0a1b"), ("pin", "pump-1-0a1b/pump1")}
+    changes = [
+        one for one in plan(document, present, prune=True) if (one.noun, one.name) in pins or one.act is Act.CHANGE
+    ]
+    assert len(changes) == 4
+    for change in changes:
         with pytest.raises(ConflictError, match="read it again and decide anew"):
             carry_out(client, change, present.editions)
     assert client.groups.get("contested").selector == "not site=lab"
     assert client.retraining_policy("pump-state").labels == 43
+    assert [one.reason for one in client.pins.every() if one.device_id == "pump-1-0a1b"] == ["ours", "ours"]
