@@ -68,6 +68,7 @@ def begin_rollout(connection: Connection, order: Order, now: datetime) -> str:
         selector=order.selector,
         intent=plan.intent,
         policy=plan.policy,
+        wanted_waves=tuple(order.waves),
         state=RolloutState.DRAFT,
         continuous=order.continuous,
         needs_approval=order.needs_approval,

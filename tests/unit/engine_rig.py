@@ -120,6 +120,11 @@ class Fleet:
             if published:
                 models.mark_published(connection, artifact, START, target=artifact.target)
 
+    def publish(self, version: int) -> None:
+        with self.database.write() as connection:
+            artifact = models.get_artifact(connection, "gas", version, "int8")
+            models.mark_published(connection, artifact, self.now, target=artifact.target)
+
     def withdraw(self, version: int) -> None:
         with self.database.write() as connection:
             artifact = models.get_artifact(connection, "gas", version, "int8")

@@ -144,15 +144,27 @@ def test_once_four_eyes_are_waived_one_person_may_do_both(fleet):
 
 def test_four_eyes_are_demanded_and_waived_once_and_both_are_in_the_audit_trail(fleet):
     demand_four_eyes(fleet.database, by="admin", remark="policy", now=fleet.now)
-    with pytest.raises(ConflictError, match="already, by admin"):
-        demand_four_eyes(fleet.database, by="other", remark="", now=fleet.now)
+    for other, remark in (("other", "policy"), ("admin", "another")):
+        with pytest.raises(ConflictError, match="already, by admin"):
+            demand_four_eyes(fleet.database, by=other, remark=remark, now=fleet.now)
     with fleet.database.read() as connection:
         assert four_eyes(connection).by == "admin"
     waive_four_eyes(fleet.database, by="other", now=fleet.now)
-    with pytest.raises(ConflictError, match="not demanded"):
-        waive_four_eyes(fleet.database, by="other", now=fleet.now)
     assert ("fleet.four-eyes-demanded", "admin", "policy") in actions(fleet)
     assert ("fleet.four-eyes-waived", "other", "") in actions(fleet)
+
+
+def test_what_is_ordered_for_the_whole_fleet_may_be_ordered_again_when_the_answer_was_lost(fleet):
+    for _ in range(2):
+        assert demand_four_eyes(fleet.database, by="admin", remark="policy", now=fleet.now).by == "admin"
+        assert freeze(fleet.database, by="me", remark="fair", now=fleet.now).at == fleet.now
+    with pytest.raises(ConflictError, match="frozen already, by me"):
+        freeze(fleet.database, by="other", remark="fair", now=fleet.now)
+    for _ in range(2):
+        thaw(fleet.database, by="me", remark="", now=fleet.now)
+        waive_four_eyes(fleet.database, by="admin", now=fleet.now)
+    told = [action for action, _, _ in actions(fleet)]
+    assert told == ["fleet.four-eyes-demanded", "fleet.frozen", "fleet.thawed", "fleet.four-eyes-waived"]
 
 
 # -- advance

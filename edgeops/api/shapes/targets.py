@@ -62,6 +62,8 @@ class Pin(Answer):
     pinned_by: str
     pinned_at: AwareDatetime
     until: AwareDatetime | None = None
+    #: What `If-Match` demands of who changes only what they saw.
+    edition: str = ""
 
 
 class DeviceLabelsRequest(Request):
