@@ -28,10 +28,13 @@ class Pin:
         """Whether it has not ended yet."""
         return self.until is None or now < self.until
 
+    def concerns(self, deployment: str, now: datetime) -> bool:
+        """Whether it keeps this deployment on anything."""
+        return self.deployment in {None, deployment} and self.holds(now)
+
     def forbids(self, deployment: str, digest: str, now: datetime) -> bool:
         """Whether this model may not be offered to this deployment."""
-        concerned = self.deployment is None or self.deployment == deployment
-        return concerned and self.holds(now) and self.digest != digest
+        return self.concerns(deployment, now) and self.digest != digest
 
     def __str__(self) -> str:
         """As people read it: to what, by whom, why, until when."""

@@ -237,10 +237,25 @@ def test_why_is_told_for_every_deployment_of_a_device(command, client):
     assert code == 0
     assert out.splitlines()[1].split()[:2] == ["gas", "health-gate"]
     assert json.loads(command("why", "pump-0002", "--json")[1])["device_id"] == "pump-0002"
-    assert client.why("odd-0001").deployments[0].hindrances[0].cause == "unwanted"
+    (odd,) = client.why("odd-0001").deployments
+    assert [one.cause for one in odd.hindrances] == ["incompatible"]
+    assert odd.hindrances[0].words.startswith(f"rollout {made.id} leaves it out: architecture z80")
     assert "new-0001 reports no deployment" in command("why", "new-0001")[1]
     assert command("why", "gone-0001")[0] == 3
     client.abort_rollout(made.id)
+
+
+def test_why_tells_a_device_that_was_left_out_of_its_pin(fleet, command, client):
+    client.pins.put("pump-0001", reason="the audit")
+    fleet.now += timedelta(seconds=1)
+    made = client.order_rollout(ORDER | {"waves": ["100%"]})
+    pinned, left_out = client.why("pump-0001").deployments[0].hindrances
+    assert (pinned.cause, pinned.words) == ("pin", "pinned to what it runs by a operator: the audit")
+    assert (left_out.cause, left_out.words) == ("left-out", f"rollout {made.id} leaves it out: {pinned.words}")
+    assert "the audit" in command("why", "pump-0001")[1]
+    client.abort_rollout(made.id)
+    client.pins.remove("pump-0001")
+    fleet.now += timedelta(seconds=1)
 
 
 def test_an_edition_that_was_not_seen_is_not_overwritten(fleet, client):
