@@ -20,6 +20,8 @@ PROOF = "installed and healthy"
 #: The one state that is a good end.
 FINISHED = "finished"
 _GOOD = frozenset({FINISHED, "live"})
+#: Nothing has begun, and a person decides whether it does.
+_UNDECIDED = frozenset({"draft", "awaiting-approval"})
 #: The device has the model.
 HOLDING = frozenset({"committed", "healthy"})
 
@@ -94,17 +96,23 @@ def conclusion(rollout: Rollout, installations: Sequence[Installation]) -> str:
     if rollout.state == FINISHED:
         committed = sum(one.state in HOLDING for one in installations)
         return f"finished: proof: {PROOF} on {committed} of {_devices(len(installations))}"
-    return f"{rollout.state}: {printable(rollout.reason) or 'no reason given'}"
+    return f"{rollout.state}: {standing(rollout)}"
+
+
+def standing(rollout: Rollout) -> str:
+    """Why it stands where it stands or, where nothing led there but its order, what leads it out."""
+    waits = f"waits for {rollout.waits_for}" if rollout.waits_for else "no reason given"
+    return printable(rollout.reason) or waits
 
 
 def require_good_end(rollout: Rollout) -> None:
-    """Pass when the rollout finished.
+    """Pass when the rollout finished, or waits for a person to let it begin.
 
     Raises:
         RolloutEndedBadlyError: it failed, was aborted, or paused.
     """
-    if rollout.state not in _GOOD:
-        raise RolloutEndedBadlyError(f"rollout {rollout.id} {rollout.state}: {rollout.reason or 'no reason given'}")
+    if rollout.state not in _GOOD | _UNDECIDED:
+        raise RolloutEndedBadlyError(f"rollout {rollout.id} {rollout.state}: {standing(rollout)}")
 
 
 def _because(installation: Installation) -> str:

@@ -208,6 +208,35 @@ def test_a_policy_is_named_by_options_over_a_document(fleet, command, client):
         assert (code, word in wrong) == (2, True)
 
 
+@pytest.mark.parametrize(
+    ("how", "words"),
+    [
+        ("--needs-approval", "awaiting-approval: waits for an approver, who approves or denies it"),
+        ("--draft", "draft: waits for its author, who submits it"),
+    ],
+)
+def test_who_watches_what_a_person_has_to_let_begin_is_told_so_and_exits_0(fleet, command, client, how, words):
+    fleet.now += timedelta(seconds=1)
+    code, out, err = command("rollout", "create", "gas@1", "--deployment", "gas", how, "--watch")
+    made = next(client.rollouts())
+    assert (code, err, out.splitlines()[-1]) == (0, "", words)
+    lines = command("rollout", "status", made.id)[1].splitlines()
+    assert next(line for line in lines if line.startswith("waits for")).endswith(made.waits_for)
+    assert any(line.startswith("deadline") for line in lines)
+    assert command("rollout", "abort", made.id)[1] == f"{made.id} is aborted: aborted by a operator\n"
+
+
+def test_a_rollout_that_waits_for_its_time_says_which(fleet, command, client):
+    fleet.now += timedelta(seconds=1)
+    start = (fleet.now + timedelta(days=1)).isoformat()
+    assert command("rollout", "create", "gas@1", "--deployment", "gas", "--start", start)[0] == 0
+    made = next(client.rollouts())
+    lines = command("rollout", "status", made.id)[1].splitlines()
+    assert [line.split()[0] for line in lines if line.startswith(("waits for", "starts"))] == ["waits", "starts"]
+    assert not any(line.startswith(("reason", "approved by", "deadline")) for line in lines)
+    client.abort_rollout(made.id)
+
+
 def test_commands_for_groups_pins_and_labels(command):
     assert command("group", "set", "halls", "label.hall=3")[:2] == (0, "halls: label.hall=3\n")
     assert command("group", "set", "halls")[0] == 2

@@ -5,18 +5,19 @@ from datetime import UTC, datetime
 import pytest
 
 from edgeops.api.shapes import Installation, Rollout, Wave
-from edgeops.cli.watch import Change, changes, require_good_end
+from edgeops.cli.watch import Change, changes, require_good_end, standing
 from edgeops.exits import RolloutEndedBadlyError
 
 NOW = datetime(2026, 11, 23, tzinfo=UTC)
 DIGEST = "sha256:" + "0" * 64
 
 
-def rollout(state="running", *, reason="", waves=()) -> Rollout:
+def rollout(state="running", *, reason="", waves=(), waits_for="") -> Rollout:
     return Rollout(
         id="rollout-1", model="digits", version=1, variant="int8", digest=DIGEST, target="models/digits/1-int8.json",
         deployment="digits", selector="all", intent="improve", policy={}, state=state, reason=reason, wave=0,
         revision=1, created_by="me", created_at=NOW, finished_at=None if state == "running" else NOW, waves=waves,
+        waits_for=waits_for,
     )  # fmt: skip
 
 
@@ -74,3 +75,15 @@ def test_a_finished_rollout_claims_what_it_has_proof_of_and_no_more():
 def test_a_bad_end_is_an_error_with_its_reason(state):
     with pytest.raises(RolloutEndedBadlyError, match="because"):
         require_good_end(rollout(state, reason="because"))
+
+
+def test_a_rollout_without_a_reason_says_what_it_waits_for():
+    waits = rollout("awaiting-approval", waits_for="an approver, who approves or denies it")
+    assert standing(waits) == "waits for an approver, who approves or denies it"
+    assert changes(None, waits, [])[-1] == "awaiting-approval: waits for an approver, who approves or denies it"
+    assert standing(rollout("paused", reason="paused by ada", waits_for="a person")) == "paused by ada"
+
+
+@pytest.mark.parametrize("state", ["draft", "awaiting-approval", "live", "finished"])
+def test_who_waits_for_a_person_to_let_it_begin_has_not_ended_badly(state):
+    require_good_end(rollout(state, waits_for="a person"))
