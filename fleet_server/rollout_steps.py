@@ -36,7 +36,18 @@ from edgeops.rollout.installation import (
 from edgeops.rollout.policy import Policy
 from edgeops.rollout.rollout import RolloutCommand, RolloutEvent, RolloutState
 from fleet_server import shadowing
-from fleet_server.db import aliases, backups, devices, evidence, installations, models, offers, rollouts, withdrawals
+from fleet_server.db import (
+    aliases,
+    backups,
+    devices,
+    evidence,
+    installations,
+    models,
+    offers,
+    pins,
+    rollouts,
+    withdrawals,
+)
 from fleet_server.db.aliases import Alias
 from fleet_server.db.database import Connection
 from fleet_server.db.installations import Installation
@@ -49,6 +60,8 @@ from fleet_server.service_clock import service_time
 OFFER_BATCH = 50
 #: How often a device that is judged by itself is looked at again.
 _ASKED_AGAIN_AFTER = timedelta(seconds=1)
+#: The same where it failed and its pin may end.
+_LOOKED_AFTER_PINS = timedelta(minutes=1)
 #: A wave is judged.
 _JUDGED = frozenset({RolloutState.RUNNING, RolloutState.PAUSED})
 
@@ -139,8 +152,8 @@ def withdraw(connection: Connection, installation: Installation, now: datetime) 
 
 
 def take_back_some(connection: Connection, rollout: Rollout, now: datetime) -> None:
-    """Have some of the devices run again what they ran before; the engine goes on until none is left."""
-    for installation in offers.holders(connection, rollout.id, limit=OFFER_BATCH):
+    """Have some of the devices run again what they ran before, pinned ones left out; the engine does the others."""
+    for installation in offers.holders(connection, rollout.id, now=now, limit=OFFER_BATCH):
         recall(connection, installation, detail=rollout.reason, now=now)
 
 
@@ -210,7 +223,7 @@ def _act(
     now: datetime,
 ) -> None:
     if event is RolloutEvent.WAVE_FAILED:
-        holders = bool(offers.holders(connection, rollout.id, limit=1))
+        holders = bool(offers.holders(connection, rollout.id, now=now, limit=1))
         event = rolling.failing(rollout.state, roll_back=rollout.policy.roll_back_on_failure, holders=holders)
     if event is None or not rolling.allows(rollout.state, event):
         return
@@ -254,6 +267,9 @@ def judge_alone(connection: Connection, rollout: Rollout, installation: Installa
     match verdict:
         case Pass():
             take(connection, installation, InstallationEvent.PASS, detail=verdict.reason, now=now)
+        case Fail() if _is_kept(connection, installation, now):
+            later = clock + _LOOKED_AFTER_PINS
+            offers.put_off(connection, installation, Deadlines(installation.asked_at, later, later))
         case Fail():
             recall(connection, installation, detail=verdict.reason, now=now)
             if rollout.state is RolloutState.LIVE:
@@ -263,6 +279,11 @@ def judge_alone(connection: Connection, rollout: Rollout, installation: Installa
             offers.put_off(connection, installation, again)
         case _:
             assert_never(verdict)
+
+
+def _is_kept(connection: Connection, installation: Installation, now: datetime) -> bool:
+    deployment, digest = installation.deployment, installation.digest
+    return any(pin.keeps(deployment, digest, now) for pin in pins.of(connection, installation.device_id))
 
 
 def _evidence(connection: Connection, rollout: Rollout, wave: Wave, clock: datetime) -> WaveEvidence:

@@ -10,7 +10,7 @@ from datetime import datetime
 from enum import StrEnum
 
 from edgeops.protocol.messages import Reason, UpdateState
-from edgeops.rollout.installation import BAD, IN_FLIGHT, InstallationState
+from edgeops.rollout.installation import BAD, HOLDING, IN_FLIGHT, InstallationState
 from edgeops.rollout.pins import Pin
 from edgeops.rollout.rollout import ASKING, PASSED, RolloutState
 from edgeops.rollout.targeting import IN, Standing
@@ -161,6 +161,7 @@ _R, _S = RolloutState, InstallationState
 
 #: A device that has the model may still lose it again, or make its wave wait.
 _SHOWING = PASSED | {_R.RUNNING, _R.PAUSED, _R.ROLLING_BACK}
+_TAKING_BACK = frozenset({_R.ROLLING_BACK, _R.ROLLED_BACK})
 _NOT_ASKING = {
     _R.DRAFT: (Cause.DRAFT, "is a draft; submit it"),
     _R.AWAITING_APPROVAL: (Cause.APPROVAL, "waits for an approver, who approves or denies it"),
@@ -198,7 +199,7 @@ def _of_part(situation: Situation, part: Part, now: datetime) -> Iterator[Hindra
 
 def _pending(situation: Situation, part: Part, now: datetime) -> Iterator[Hindrance]:
     yield from _distrusted(situation)
-    yield from _pinned(pin for pin in situation.pins if pin.digest != part.digest)
+    yield from _pinned(situation, [pin for pin in situation.pins if pin.digest != part.digest])
     if situation.misfits:
         yield Hindrance(Cause.INCOMPATIBLE, f"the model does not fit: {'; '.join(situation.misfits)}")
     if situation.freeze:
@@ -272,6 +273,7 @@ def _waits(situation: Situation) -> tuple[Hindrance, ...]:
 
 def _bakes(situation: Situation, part: Part) -> Iterator[Hindrance]:
     yield from _distrusted(situation)
+    yield from _pinned(situation, situation.pins)
     who = "it came late and" if part.rollout_state in PASSED else f"wave {part.wave + 1} of rollout {part.rollout_id}"
     words = f"it runs the model; {who} must show itself"
     if part.rollout_state is _R.PAUSED:
@@ -287,7 +289,7 @@ def _ended_badly(part: Part) -> Hindrance:
 
 def _settled(situation: Situation) -> Iterator[Hindrance]:
     """No rollout is at it: is it kept out of any, and does it run what it should?"""
-    kept_out = (*_distrusted(situation), *_pinned(situation.pins))
+    kept_out = (*_distrusted(situation), *_pinned(situation, situation.pins))
     yield from kept_out
     if situation.freeze and situation.left_out is not None:
         yield _frozen(situation)  # it would hold the rollout that is to be begun with it
@@ -328,9 +330,17 @@ def _at(situation: Situation) -> str:
 # -- the device and people ---------------------------------------------------------------
 
 
-def _pinned(pins: Iterable[Pin]) -> Iterator[Hindrance]:
+def _pinned(situation: Situation, pins: Iterable[Pin]) -> Iterator[Hindrance]:
     for pin in pins:
-        yield Hindrance(Cause.PIN, str(pin), pin.until)
+        told = (str(pin), pin.leaves(situation.active), _spares(situation.part, pin))
+        yield Hindrance(Cause.PIN, "; ".join(words for words in told if words), pin.until)
+
+
+def _spares(part: Part | None, pin: Pin) -> str:
+    """That a rollout which takes its model back leaves it here."""
+    if part is None or part.rollout_state not in _TAKING_BACK or part.state not in HOLDING:
+        return ""
+    return f"rollout {part.rollout_id} leaves its model here" if pin.digest in {None, part.digest} else ""
 
 
 def _frozen(situation: Situation) -> Hindrance:

@@ -52,8 +52,8 @@ def pin_device(server: ServerOf, caller: Operator, device_id: str, wanted: PinRe
         pinned_at=server.now(),
         until=wanted.until,
     )
-    targets.set_pin(server.database, pin)
-    return shape_of(Pin, pin)
+    warning = targets.set_pin(server.database, pin)
+    return shape_of(Pin, pin).model_copy(update={"warning": warning})
 
 
 @router.delete("/devices/{device_id}/pin", status_code=204)

@@ -98,6 +98,7 @@ def test_a_group_that_cannot_be_is_a_problem_with_its_pointer(fleet, body, point
 def test_a_pin_goes_round_trip(client):
     pinned = client.pins.put("pump-0001", deployment="gas", digest=digest_of(1), reason="the audit")
     assert (pinned.device_id, pinned.reason, pinned.pinned_by) == ("pump-0001", "the audit", "a operator")
+    assert pinned.warning.startswith("deployment gas: it runs no model, and a pin brings no model")
     assert [one.deployment for one in client.pins.every()] == ["gas"]
     client.pins.remove("pump-0001", deployment="gas")
     assert list(client.pins.every()) == []
@@ -235,6 +236,7 @@ def test_a_rollout_that_waits_for_its_time_says_which(fleet, command, client):
     assert [line.split()[0] for line in lines if line.startswith(("waits for", "starts"))] == ["waits", "starts"]
     assert not any(line.startswith(("reason", "approved by", "deadline")) for line in lines)
     client.abort_rollout(made.id)
+    fleet.now += timedelta(seconds=1)
 
 
 def test_commands_for_groups_pins_and_labels(command):
@@ -245,7 +247,8 @@ def test_commands_for_groups_pins_and_labels(command):
     assert json.loads(command("group", "list", "--json")[1])[0]["name"] == "halls"
     assert command("group", "remove", "halls")[0] == 0
     assert command("group", "show", "halls")[0] == 3
-    assert command("devices", "pin", "pump-0001", "--to", "gas@1", "--reason", "audit")[0] == 0
+    code, _, told = command("devices", "pin", "pump-0001", "--to", "gas@1", "--reason", "audit")
+    assert (code, "warning: deployment gas: it runs no model, and a pin brings" in told) == (0, True)
     assert "audit" in command("devices", "pins")[1]
     assert command("devices", "pin", "pump-0001", "--to", "gas@1", "--variant", "float32")[0] == 2
     assert command("devices", "unpin", "pump-0001")[0] == 0

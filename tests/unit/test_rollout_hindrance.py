@@ -271,6 +271,29 @@ def test_who_can_be_in_no_rollout_is_told_so_whatever_it_runs(desired):
     assert [one.cause for one in found[2:]] == ([Cause.DIFFERS] if desired == DIGEST else [])
 
 
+def test_a_pin_to_another_model_than_what_runs_is_told_to_bring_none():
+    (found,) = why(pins=(pin(digest=DIGEST),))
+    assert found.words.endswith("; it runs sha256:222222222222, and a pin brings no model: begin a rollout of it")
+    (found,) = why(active=None, desired=None, pins=(pin(digest=DIGEST),))
+    assert "; it runs no model, and a pin brings" in found.words
+
+
+@pytest.mark.parametrize(
+    ("to", "rollout", "is_left"),
+    [
+        (None, "rolled-back", True), (DIGEST, "rolling-back", True), (OTHER, "rolled-back", False),
+        (None, "finished", False),
+    ],
+)  # fmt: skip
+def test_a_pin_that_kept_a_model_which_was_taken_back_from_others_is_told(to, rollout, is_left):
+    found = words(part=part("healthy", rollout), active=DIGEST, desired=DIGEST, pins=(pin(digest=to),))
+    assert found.endswith("; rollout rollout-1 leaves its model here") is is_left
+
+
+def test_a_device_that_bakes_is_told_of_its_pin():
+    assert causes(part=part("committed"), active=DIGEST, desired=DIGEST, pins=(pin(),)) == [Cause.PIN, Cause.BAKE]
+
+
 @pytest.mark.parametrize("desired", [None, OTHER])
 @pytest.mark.parametrize(
     ("standing", "cause", "words"),

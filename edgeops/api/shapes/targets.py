@@ -62,6 +62,8 @@ class Pin(Answer):
     pinned_by: str
     pinned_at: AwareDatetime
     until: AwareDatetime | None = None
+    #: What it leaves undone, in words, when it is set; empty = nothing, or it was set before.
+    warning: str = ""
 
 
 class DeviceLabelsRequest(Request):
