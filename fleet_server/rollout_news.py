@@ -38,6 +38,7 @@ from fleet_server.rollout_steps import (
     withdraw,
     withdraw_some,
 )
+from fleet_server.rollout_trail import note_expiry
 from fleet_server.service_clock import service_time
 
 #: The events that `take_in` understands.
@@ -106,6 +107,7 @@ def keep_deadlines(connection: Connection, rollout_id: str, now: datetime) -> No
             _go_back(connection, rollout, now)
         case RolloutState.DRAFT | RolloutState.AWAITING_APPROVAL if _is_over(connection, rollout, now):
             words = f"nobody decided within {limits.APPROVAL_TIMEOUT.days} days"
+            note_expiry(connection, rollout, reason=words, now=now)
             advance(connection, rollout, RolloutEvent.EXPIRE, reason=words, now=now)
         case _:
             pass
@@ -222,6 +224,7 @@ def _go_back(connection: Connection, rollout: Rollout, now: datetime) -> None:
         devices_left = "1 device was" if left == 1 else f"{left} devices were"
         words = f"{rollout.reason}; {devices_left} not heard to have gone back yet"
         words += _kept_words(connection, rollout, now)
+        note_expiry(connection, rollout, reason=words, now=now)
         advance(connection, rollout, RolloutEvent.EXPIRE, reason=words, now=now)
 
 

@@ -54,6 +54,7 @@ from fleet_server.db.installations import Installation
 from fleet_server.db.rollouts import Rollout, Wave
 from fleet_server.rollout_freeze import frozen
 from fleet_server.rollout_health import health_of, health_of_one
+from fleet_server.rollout_trail import note_verdict
 from fleet_server.service_clock import service_time
 
 #: Devices asked in one transaction, so that the write lock is held for moments only.
@@ -199,7 +200,7 @@ def judge(connection: Connection, rollout: Rollout, now: datetime) -> None:
     if event is RolloutEvent.EVIDENCE_MISSING and evidence.offered == 0 and frozen(connection):
         return
     numbers = health.evidence if health else {}
-    _act(connection, rollout, event, verdict, numbers=numbers, is_of_present=True, now=now)
+    _act(connection, rollout, event, verdict, numbers=numbers, position=rollout.wave, now=now)
 
 
 def gate_words(connection: Connection, rollout: Rollout, now: datetime) -> str:
@@ -219,7 +220,7 @@ def _act(
     verdict: Verdict,
     *,
     numbers: Mapping[str, Any],
-    is_of_present: bool,
+    position: int,
     now: datetime,
 ) -> None:
     if event is RolloutEvent.WAVE_FAILED:
@@ -227,10 +228,11 @@ def _act(
         event = rolling.failing(rollout.state, roll_back=rollout.policy.roll_back_on_failure, holders=holders)
     if event is None or not rolling.allows(rollout.state, event):
         return
-    if is_of_present and rollout.state is not RolloutState.LIVE:
+    words = {"verdict": type(verdict).__name__.lower(), "reason": verdict.reason, "evidence": dict(numbers)}
+    if position == rollout.wave and rollout.state is not RolloutState.LIVE:
         # What is lost later takes nothing from the proof by which a wave passed, and says nothing of another wave.
-        words = {"verdict": type(verdict).__name__.lower(), "reason": verdict.reason, "evidence": dict(numbers)}
         rollouts.judge_wave(connection, rollout, verdict=words, now=now)
+    note_verdict(connection, rollout, event, words, position=position, now=now)
     if isinstance(verdict, Pass):
         installations.pass_wave(connection, rollout, now)
     reason = "" if event is RolloutEvent.WAVE_PASSED else verdict.reason
@@ -247,9 +249,8 @@ def judge_lost(connection: Connection, rollout: Rollout, position: int, now: dat
     wave = rollouts.get_wave(connection, rollout.id, position)
     verdict = installed_verdict(_evidence(connection, rollout, wave, now), rollout.policy)
     if isinstance(verdict, Fail):
-        is_of_present = position == rollout.wave
         event = RolloutEvent.WAVE_FAILED
-        _act(connection, rollout, event, verdict, numbers={}, is_of_present=is_of_present, now=now)
+        _act(connection, rollout, event, verdict, numbers={}, position=position, now=now)
 
 
 def judge_alone(connection: Connection, rollout: Rollout, installation: Installation, now: datetime) -> None:
