@@ -8,7 +8,7 @@ from edgeops.protocol.messages import DeploymentState, Presence, Reason, UpdateS
 from edgeops.rollout.hindrance import Hindrance, LeftOut, Part, Situation, hindrances
 from edgeops.rollout.installation import InstallationState
 from edgeops.rollout.pins import Pin
-from edgeops.rollout.rollout import ASKING, PASSED, RolloutState
+from edgeops.rollout.rollout import PASSED, RolloutState
 from edgeops.rollout.targeting import Standing
 from fleet_server.db import devices, installations, models, offers, parts, pins, rollouts
 from fleet_server.db.database import Connection
@@ -23,7 +23,7 @@ from fleet_server.service_clock import service_time
 
 _MINUTE = timedelta(minutes=1)
 #: Their model is on its way, or has arrived.
-_BRINGING = ASKING | {RolloutState.PAUSED}
+_BRINGING = PASSED | {RolloutState.RUNNING, RolloutState.PAUSED}
 #: Rollouts of one deployment that are asked whether they left a device out, newest first.
 _LOOKED_BACK = 50
 
