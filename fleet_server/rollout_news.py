@@ -38,6 +38,7 @@ from fleet_server.rollout_steps import (
     withdraw,
     withdraw_some,
 )
+from fleet_server.rollout_trail import note_expiry
 from fleet_server.service_clock import service_time
 
 #: The events that `take_in` understands.
@@ -106,6 +107,7 @@ def keep_deadlines(connection: Connection, rollout_id: str, now: datetime) -> No
             _go_back(connection, rollout, now)
         case RolloutState.DRAFT | RolloutState.AWAITING_APPROVAL if _is_over(connection, rollout, now):
             words = f"nobody decided within {limits.APPROVAL_TIMEOUT.days} days"
+            note_expiry(connection, rollout, reason=words, now=now)
             advance(connection, rollout, RolloutEvent.EXPIRE, reason=words, now=now)
         case _:
             pass
@@ -212,15 +214,27 @@ def _reason(installation: Installation) -> Reason:
 
 
 def _go_back(connection: Connection, rollout: Rollout, now: datetime) -> None:
-    if installations.has_open(connection, rollout.id) or offers.holders(connection, rollout.id, limit=1):
+    if installations.has_open(connection, rollout.id) or offers.holders(connection, rollout.id, now=now, limit=1):
         return  # the engine goes on taking back
     if not offers.is_unheard(connection, rollout.id):
-        advance(connection, rollout, RolloutEvent.TAKEN_BACK, reason=rollout.reason, now=now)
+        words = rollout.reason + _kept_words(connection, rollout, now)
+        advance(connection, rollout, RolloutEvent.TAKEN_BACK, reason=words, now=now)
     elif _is_over(connection, rollout, now):
         left = offers.unheard(connection, rollout.id)
         devices_left = "1 device was" if left == 1 else f"{left} devices were"
         words = f"{rollout.reason}; {devices_left} not heard to have gone back yet"
+        words += _kept_words(connection, rollout, now)
+        note_expiry(connection, rollout, reason=words, now=now)
         advance(connection, rollout, RolloutEvent.EXPIRE, reason=words, now=now)
+
+
+def _kept_words(connection: Connection, rollout: Rollout, now: datetime) -> str:
+    """Who keeps the model that was taken back from the others."""
+    kept = offers.kept(connection, rollout.id, now=now)
+    if not kept:
+        return ""
+    some = ", ".join(kept[: limits.NAMED_IN_ERRORS]) + (", ..." if len(kept) > limits.NAMED_IN_ERRORS else "")
+    return f"; pinned and left as they are: {len(kept)} ({some})"
 
 
 def _is_over(connection: Connection, rollout: Rollout, now: datetime) -> bool:

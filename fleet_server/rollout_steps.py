@@ -36,19 +36,33 @@ from edgeops.rollout.installation import (
 from edgeops.rollout.policy import Policy
 from edgeops.rollout.rollout import RolloutCommand, RolloutEvent, RolloutState
 from fleet_server import shadowing
-from fleet_server.db import aliases, backups, devices, evidence, installations, models, offers, rollouts, withdrawals
+from fleet_server.db import (
+    aliases,
+    backups,
+    devices,
+    evidence,
+    installations,
+    models,
+    offers,
+    pins,
+    rollouts,
+    withdrawals,
+)
 from fleet_server.db.aliases import Alias
 from fleet_server.db.database import Connection
 from fleet_server.db.installations import Installation
 from fleet_server.db.rollouts import Rollout, Wave
 from fleet_server.rollout_freeze import frozen
 from fleet_server.rollout_health import health_of, health_of_one
+from fleet_server.rollout_trail import note_verdict
 from fleet_server.service_clock import service_time
 
 #: Devices asked in one transaction, so that the write lock is held for moments only.
 OFFER_BATCH = 50
 #: How often a device that is judged by itself is looked at again.
 _ASKED_AGAIN_AFTER = timedelta(seconds=1)
+#: The same where it failed and its pin may end.
+_LOOKED_AFTER_PINS = timedelta(minutes=1)
 #: A wave is judged.
 _JUDGED = frozenset({RolloutState.RUNNING, RolloutState.PAUSED})
 
@@ -139,8 +153,8 @@ def withdraw(connection: Connection, installation: Installation, now: datetime) 
 
 
 def take_back_some(connection: Connection, rollout: Rollout, now: datetime) -> None:
-    """Have some of the devices run again what they ran before; the engine goes on until none is left."""
-    for installation in offers.holders(connection, rollout.id, limit=OFFER_BATCH):
+    """Have some of the devices run again what they ran before, pinned ones left out; the engine does the others."""
+    for installation in offers.holders(connection, rollout.id, now=now, limit=OFFER_BATCH):
         recall(connection, installation, detail=rollout.reason, now=now)
 
 
@@ -186,7 +200,7 @@ def judge(connection: Connection, rollout: Rollout, now: datetime) -> None:
     if event is RolloutEvent.EVIDENCE_MISSING and evidence.offered == 0 and frozen(connection):
         return
     numbers = health.evidence if health else {}
-    _act(connection, rollout, event, verdict, numbers=numbers, is_of_present=True, now=now)
+    _act(connection, rollout, event, verdict, numbers=numbers, position=rollout.wave, now=now)
 
 
 def gate_words(connection: Connection, rollout: Rollout, now: datetime) -> str:
@@ -206,18 +220,19 @@ def _act(
     verdict: Verdict,
     *,
     numbers: Mapping[str, Any],
-    is_of_present: bool,
+    position: int,
     now: datetime,
 ) -> None:
     if event is RolloutEvent.WAVE_FAILED:
-        holders = bool(offers.holders(connection, rollout.id, limit=1))
+        holders = bool(offers.holders(connection, rollout.id, now=now, limit=1))
         event = rolling.failing(rollout.state, roll_back=rollout.policy.roll_back_on_failure, holders=holders)
     if event is None or not rolling.allows(rollout.state, event):
         return
-    if is_of_present and rollout.state is not RolloutState.LIVE:
+    words = {"verdict": type(verdict).__name__.lower(), "reason": verdict.reason, "evidence": dict(numbers)}
+    if position == rollout.wave and rollout.state is not RolloutState.LIVE:
         # What is lost later takes nothing from the proof by which a wave passed, and says nothing of another wave.
-        words = {"verdict": type(verdict).__name__.lower(), "reason": verdict.reason, "evidence": dict(numbers)}
         rollouts.judge_wave(connection, rollout, verdict=words, now=now)
+    note_verdict(connection, rollout, event, words, position=position, now=now)
     if isinstance(verdict, Pass):
         installations.pass_wave(connection, rollout, now)
     reason = "" if event is RolloutEvent.WAVE_PASSED else verdict.reason
@@ -234,9 +249,8 @@ def judge_lost(connection: Connection, rollout: Rollout, position: int, now: dat
     wave = rollouts.get_wave(connection, rollout.id, position)
     verdict = installed_verdict(_evidence(connection, rollout, wave, now), rollout.policy)
     if isinstance(verdict, Fail):
-        is_of_present = position == rollout.wave
         event = RolloutEvent.WAVE_FAILED
-        _act(connection, rollout, event, verdict, numbers={}, is_of_present=is_of_present, now=now)
+        _act(connection, rollout, event, verdict, numbers={}, position=position, now=now)
 
 
 def judge_alone(connection: Connection, rollout: Rollout, installation: Installation, now: datetime) -> None:
@@ -254,6 +268,9 @@ def judge_alone(connection: Connection, rollout: Rollout, installation: Installa
     match verdict:
         case Pass():
             take(connection, installation, InstallationEvent.PASS, detail=verdict.reason, now=now)
+        case Fail() if _is_kept(connection, installation, now):
+            later = clock + _LOOKED_AFTER_PINS
+            offers.put_off(connection, installation, Deadlines(installation.asked_at, later, later))
         case Fail():
             recall(connection, installation, detail=verdict.reason, now=now)
             if rollout.state is RolloutState.LIVE:
@@ -263,6 +280,11 @@ def judge_alone(connection: Connection, rollout: Rollout, installation: Installa
             offers.put_off(connection, installation, again)
         case _:
             assert_never(verdict)
+
+
+def _is_kept(connection: Connection, installation: Installation, now: datetime) -> bool:
+    deployment, digest = installation.deployment, installation.digest
+    return any(pin.keeps(deployment, digest, now) for pin in pins.of(connection, installation.device_id))
 
 
 def _evidence(connection: Connection, rollout: Rollout, wave: Wave, clock: datetime) -> WaveEvidence:

@@ -54,9 +54,9 @@ def pin_device(server: ServerOf, caller: Operator, editions: EditionsOf, device_
         until=wanted.until,
     )
     with editions.unchanged(server.database, _edition_of(device_id, wanted.deployment)):
-        targets.set_pin(server.database, pin)
+        warning = targets.set_pin(server.database, pin)
     editions.show(edition_of(pin))
-    return _pin(pin)
+    return _pin(pin).model_copy(update={"warning": warning})
 
 
 @router.delete("/devices/{device_id}/pin", status_code=204)

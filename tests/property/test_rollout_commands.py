@@ -19,7 +19,7 @@ from sqlalchemy import select
 from edgeops.errors import ConflictError, InputError
 from edgeops.protocol.messages import Presence, Reason, UpdateState
 from edgeops.rollout.evidence import Proof
-from edgeops.rollout.installation import IN_FLIGHT, InstallationState
+from edgeops.rollout.installation import HOLDING, IN_FLIGHT, InstallationState
 from edgeops.rollout.installation import OPEN as OPEN_OFFERS
 from edgeops.rollout.pins import Pin
 from edgeops.rollout.policy import Policy
@@ -67,6 +67,7 @@ class Commands(RolloutRules):
         self.fleet.enrol("too-small", facts=msgspec.structs.replace(FACTS, memory_bytes=1))
         self.passed: set[tuple[str, int]] = set()
         self.pinned: set[str] = set()
+        self.last: dict[str, str] = {}
         self.seen = 0
 
     def teardown(self) -> None:
@@ -273,11 +274,15 @@ class Commands(RolloutRules):
             assert not [one for one in parts if one.state in OPEN_OFFERS], "an offer outlived its rollout"
 
     def _no_offer_where_none_may_be(self, by_id) -> None:
-        """Neither to a pinned device, since it is, nor to one that the model does not fit."""
+        """Neither to a pinned device, since it is, which keeps what it has; nor to one that the model does not fit."""
         news = [one for one in self.fleet.events(EventKind.INSTALLATION_CHANGED) if one.id > self.seen]
         for one in news:
             self.seen = one.id
-            assert one.data["state"] != S.OFFERED or one.data["device"] not in self.pinned, one
+            before, after = self.last.get(one.subject), one.data["state"]
+            self.last[one.subject] = after
+            if one.data["device"] in self.pinned:
+                assert after != S.OFFERED, one
+                assert before not in HOLDING or after != S.ROLLED_BACK, one
         assert "too-small" not in {one.device_id for one in by_id.values()}
 
     def _what_is_kept_of_devices_is_true(self) -> None:

@@ -64,6 +64,8 @@ class Pin(Answer):
     until: AwareDatetime | None = None
     #: What `If-Match` demands of who changes only what they saw.
     edition: str = ""
+    #: What it leaves undone, in words, when it is set; empty = nothing, or it was set before.
+    warning: str = ""
 
 
 class DeviceLabelsRequest(Request):
