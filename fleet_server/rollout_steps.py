@@ -51,6 +51,8 @@ OFFER_BATCH = 50
 _ASKED_AGAIN_AFTER = timedelta(seconds=1)
 #: A wave is judged.
 _JUDGED = frozenset({RolloutState.RUNNING, RolloutState.PAUSED})
+#: The last wave has just passed.
+_FINISHING = frozenset({RolloutEvent.LAST_WAVE_PASSED, RolloutEvent.ADVANCE_LAST})
 
 _log = logging.getLogger(__name__)
 
@@ -93,7 +95,7 @@ def advance(
             take_back_some(connection, rollout, now)
         case _:
             assert_never(command)
-    return _follow_up(connection, rollout, now) if after != before else rollout
+    return _follow_up(connection, rollout, now) if event in _FINISHING else rollout
 
 
 def deadline_of(state: RolloutState, policy: Policy, clock: datetime) -> datetime | None:
@@ -110,8 +112,6 @@ def deadline_of(state: RolloutState, policy: Policy, clock: datetime) -> datetim
 
 
 def _follow_up(connection: Connection, rollout: Rollout, now: datetime) -> Rollout:
-    if rollout.state is not RolloutState.FINISHED:
-        return rollout
     # Whatever it brought is what the fleet runs now; newer versions are compared with it.
     aliases.assign(
         connection, rollout.model, Alias.CHAMPION, rollout.version, now, actor=rollout.id, reason="rolled out"
@@ -214,21 +214,20 @@ def _act(
         event = rolling.failing(rollout.state, roll_back=rollout.policy.roll_back_on_failure, holders=holders)
     if event is None or not rolling.allows(rollout.state, event):
         return
-    if is_of_present and rollout.state is not RolloutState.LIVE:
+    if is_of_present and rollout.state not in rolling.PASSED:
         # What is lost later takes nothing from the proof by which a wave passed, and says nothing of another wave.
         words = {"verdict": type(verdict).__name__.lower(), "reason": verdict.reason, "evidence": dict(numbers)}
         rollouts.judge_wave(connection, rollout, verdict=words, now=now)
     if isinstance(verdict, Pass):
         installations.pass_wave(connection, rollout, now)
-    reason = "" if event is RolloutEvent.WAVE_PASSED else verdict.reason
-    advance(connection, rollout, event, reason=reason, now=now)
+    advance(connection, rollout, event, reason=verdict.reason, now=now)
     if event is RolloutEvent.WAVE_PASSED:
         deserted = "no device is left to ask: the others were removed or taken over"
         end_deserted(connection, [rollout.id], reason=deserted, now=now)
 
 
 def judge_lost(connection: Connection, rollout: Rollout, position: int, now: datetime) -> None:
-    """A wave that passed, or a live rollout, has lost devices since: too many of them fail it."""
+    """A wave that passed has lost devices since: too many of them fail the rollout, or end that it asks late ones."""
     if rollout.state is RolloutState.PAUSED and rollouts.get_wave(connection, rollout.id, rollout.wave).has_passed:
         return  # it was live, and a person decides already
     wave = rollouts.get_wave(connection, rollout.id, position)
@@ -256,7 +255,7 @@ def judge_alone(connection: Connection, rollout: Rollout, installation: Installa
             take(connection, installation, InstallationEvent.PASS, detail=verdict.reason, now=now)
         case Fail():
             recall(connection, installation, detail=verdict.reason, now=now)
-            if rollout.state is RolloutState.LIVE:
+            if rollout.state in rolling.ASKING_LATE:
                 judge_lost(connection, rollout, installation.wave, now)
         case Wait():
             again = Deadlines(installation.asked_at, installation.ends_by, clock + _ASKED_AGAIN_AFTER)
