@@ -112,11 +112,13 @@ def deadline_of(state: RolloutState, policy: Policy, clock: datetime) -> datetim
 
 
 def _follow_up(connection: Connection, rollout: Rollout, now: datetime) -> Rollout:
-    # Whatever it brought is what the fleet runs now; newer versions are compared with it.
-    aliases.assign(
-        connection, rollout.model, Alias.CHAMPION, rollout.version, now, actor=rollout.id, reason="rolled out"
-    )
-    regressed = sum(wave.regressed for wave in rollouts.waves_of(connection, rollout.id))
+    waves = rollouts.waves_of(connection, rollout.id)
+    if any(wave.committed for wave in waves):  # a person may have let it pass with none
+        # It is what the fleet runs now; newer versions are compared with it.
+        aliases.assign(
+            connection, rollout.model, Alias.CHAMPION, rollout.version, now, actor=rollout.id, reason="rolled out"
+        )
+    regressed = sum(wave.regressed for wave in waves)
     event = rolling.following(rollout.state, continuous=rollout.continuous, regressed=regressed)
     return rollout if event is None else advance(connection, rollout, event, reason=rollout.reason, now=now)
 

@@ -16,7 +16,7 @@ from edgeops.cli.live import say
 from edgeops.cli.options import AsJson, Limit, Reference, Timeout, parse_moment, parse_object, parse_span
 from edgeops.cli.output import print_facts, print_json, print_json_line, print_table, printable
 from edgeops.cli.preview import show_preview
-from edgeops.cli.watch import FINISHED, PROOF, follow_rollout, headline, require_good_end
+from edgeops.cli.watch import FINISHED, PROOF, follow_rollout, headline, require_good_end, unproven
 from edgeops.protocol.messages import Intent
 from edgeops.rollout.waves import split_waves
 
@@ -394,8 +394,8 @@ def _print(rollout: Rollout, installations: list[Installation]) -> None:
             "deployment": rollout.deployment,
             "to": rollout.selector,
             "state": rollout.state,
-            "proof": PROOF if rollout.state == FINISHED else None,
-            "reason": rollout.reason if rollout.state != FINISHED else None,
+            "proof": PROOF if rollout.state == FINISHED and not unproven(rollout) else None,
+            "reason": unproven(rollout) or (rollout.reason if rollout.state != FINISHED else None),
             "created": rollout.created_at,
             "by": rollout.created_by,
             "finished": rollout.finished_at,

@@ -91,10 +91,16 @@ def headline(rollout: Rollout) -> str:
 
 def conclusion(rollout: Rollout, installations: Sequence[Installation]) -> str:
     """How it ended."""
-    if rollout.state == FINISHED:
+    if rollout.state == FINISHED and not unproven(rollout):
         committed = sum(one.state in HOLDING for one in installations)
         return f"finished: proof: {PROOF} on {committed} of {_devices(len(installations))}"
-    return f"{rollout.state}: {printable(rollout.reason) or 'no reason given'}"
+    return f"{rollout.state}: {printable(unproven(rollout) or rollout.reason) or 'no reason given'}"
+
+
+def unproven(rollout: Rollout) -> str:
+    """Which waves of a finished rollout a person let pass, and who and why; empty = none."""
+    let_pass = [wave for wave in rollout.waves if wave.override is not None and rollout.state == FINISHED]
+    return "; ".join(f"wave {wave.position + 1} {(wave.verdict or {}).get('reason', '')}" for wave in let_pass)
 
 
 def require_good_end(rollout: Rollout) -> None:

@@ -77,6 +77,8 @@ class Fail:
 
 
 Verdict = Pass | Wait | Fail
+#: Why a device is not asked though its wave is.
+_UNREACHED = "offline, pinned or quarantined"
 
 
 class Proof(msgspec.Struct, frozen=True, kw_only=True):
@@ -102,7 +104,7 @@ def installed_verdict(evidence: WaveEvidence, policy: Policy) -> Verdict:
     was asked counts as not asked; an inconclusive end is neither success nor failure.
     """
     if evidence.offered == 0:
-        words = f"none of {_devices(evidence.size)} could be asked: offline, removed, held back, or taken over"
+        words = f"none of {_devices(evidence.size)} could be asked: {_UNREACHED}, removed, held back, taken over, or too small"
         return Wait(evidence.given_up_at, words)
     asked = _devices(evidence.offered)
     enough = evidence.ended >= min(policy.min_devices, evidence.size)
@@ -167,4 +169,4 @@ def _devices(count: int) -> str:
 
 
 def _unasked(count: int) -> str:
-    return f"; {_devices(count)} not asked yet (offline)" if count else ""
+    return f"; {_devices(count)} not asked yet ({_UNREACHED})" if count else ""

@@ -107,6 +107,26 @@ class Commands(RolloutRules):
                 self.fleet.commit(installation.device_id, shown=False, installation=installation, run=False)
         self.fleet.run()
 
+    @initialize(away=st.booleans())
+    def somebody_is_away(self, away) -> None:
+        """And every wave passes without it: it comes late, if it comes."""
+        self.the_promises_hold()  # until now
+        if away:
+            self.fleet.go(self.fleet.ids[-1])
+            for _ in range(2):
+                self.everybody_commits(shown=True)
+                self.wait(minutes=3)
+
+    @precondition(lambda self: any(one.state is S.PENDING for one in self._known()))
+    @rule(data=st.data(), end=ENDS)
+    def come_and_end_badly(self, data, end) -> None:
+        """A device that was not asked yet, because it was away."""
+        one = data.draw(st.sampled_from([one for one in self._known() if one.state is S.PENDING]))
+        self.fleet.come(one.device_id)
+        (now,) = [other for other in self._known() if other.id == one.id]
+        if now.state in OPEN_OFFERS:
+            self.fleet.say(one.device_id, end[0], reason=end[1], installation=now)
+
     @initialize(device=st.none() | DEVICES)
     def somebody_is_pinned(self, device) -> None:
         self.the_promises_hold()  # until now

@@ -215,6 +215,15 @@ def test_a_retry_has_those_asked_again_that_failed_late_and_those_that_are_left(
     assert {fleet.states(rollout_id)[one] for one in ("dev-1", "dev-2")} == {S.OFFERED}
 
 
+def test_a_device_that_fails_once_a_person_let_the_last_wave_pass_is_counted_and_the_override_stays(fleet):
+    rollout_id = fleet.roll_out(waves=("100%",))
+    orders.advance_rollout(fleet.database, rollout_id, fleet.me("I saw it"))
+    fleet.say("dev-0", UpdateState.FAILED, reason=Reason.GOLDEN)
+    assert fleet.rollout(rollout_id).state is R.FINISHED_WITH_REGRESSIONS
+    assert "dev-0 failed (golden)" in fleet.rollout(rollout_id).reason
+    assert fleet.waves(rollout_id)[0].verdict["verdict"] == "override"
+
+
 # -- while it bakes
 
 
