@@ -96,8 +96,7 @@ def keep_deadlines(connection: Connection, rollout_id: str, now: datetime) -> No
         case RolloutState.SCHEDULED if rolling.is_due(rollout.starts_at, now):
             start(connection, rollout, now)
         case RolloutState.RUNNING:
-            advance(connection, rollout, RolloutEvent.DEVICES_READY, now=now)
-            judge(connection, rollout, now)
+            judge(connection, advance(connection, rollout, RolloutEvent.DEVICES_READY, now=now), now)
         case RolloutState.PAUSED:
             judge(connection, rollout, now)  # harm that is proven meanwhile ends it; nothing passes
         case RolloutState.LIVE | RolloutState.FINISHED:

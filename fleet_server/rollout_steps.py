@@ -41,6 +41,7 @@ from fleet_server.db.aliases import Alias
 from fleet_server.db.database import Connection
 from fleet_server.db.installations import Installation
 from fleet_server.db.rollouts import Rollout, Wave
+from fleet_server.fit import misfits
 from fleet_server.rollout_freeze import frozen
 from fleet_server.rollout_health import health_of, health_of_one
 from fleet_server.service_clock import service_time
@@ -87,7 +88,7 @@ def advance(
             pass
         case RolloutCommand.OFFER_WAVE:
             rollouts.start_wave(connection, rollout, now)
-            offer_some(connection, rollout, now)
+            rollout = offer_some(connection, rollout, now)
         case RolloutCommand.WITHDRAW_OFFERS:
             _let_go(connection, rollout, reason, now)
         case RolloutCommand.TAKE_BACK:
@@ -281,19 +282,39 @@ def _evidence(connection: Connection, rollout: Rollout, wave: Wave, clock: datet
     )
 
 
-def offer_some(connection: Connection, rollout: Rollout, now: datetime, *, only: str | None = None) -> None:
-    """Ask as many devices as the policy lets, or `only` one; nobody while a wave bakes or a freeze lasts."""
+def offer_some(connection: Connection, rollout: Rollout, now: datetime, *, only: str | None = None) -> Rollout:
+    """Ask as many devices as the policy lets, or `only` one; nobody while a wave bakes or a freeze lasts.
+
+    Who is not any more what the model fits leaves the rollout instead, and it ends with the last one.
+    """
     if frozen(connection) is not None:
-        return
+        return rollout
     if rollout.state is RolloutState.RUNNING:
         wave = rollouts.get_wave(connection, rollout.id, rollout.wave)
         if wave.bakes_since is not None:
-            return
+            return rollout
     room = _room(connection, rollout, now)
-    if room:
-        clock = service_time(connection, now)
-        for one in offers.next_devices(connection, rollout, clock=clock, now=now, limit=room, only=only):
+    if not room:
+        return rollout
+    clock = service_time(connection, now)
+    next_ones = offers.next_devices(connection, rollout, clock=clock, now=now, limit=room, only=only)
+    unfit = misfits(connection, rollout, [one.device_id for one in next_ones])
+    for one in next_ones:
+        if one.device_id in unfit:
+            words = f"the model does not fit it any more: {unfit[one.device_id]}"
+            take(connection, one, InstallationEvent.WITHDRAW, detail=words, now=now)
+        else:
             offer(connection, rollout, one, now)
+    return _end_unfit(connection, rollout, now) if unfit else rollout
+
+
+def _end_unfit(connection: Connection, rollout: Rollout, now: datetime) -> Rollout:
+    """The rollout once devices have left it; a wave of which some were asked is judged by them."""
+    if rollouts.get_wave(connection, rollout.id, rollout.wave).offered == 0:
+        end_deserted(connection, [rollout.id], reason="the model does not fit any device that is left", now=now)
+    after = rollouts.get(connection, rollout.id)
+    assert after is not None
+    return after
 
 
 def _room(connection: Connection, rollout: Rollout, now: datetime) -> int:
