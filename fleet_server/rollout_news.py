@@ -97,11 +97,10 @@ def keep_deadlines(connection: Connection, rollout_id: str, now: datetime) -> No
         case RolloutState.SCHEDULED if rolling.is_due(rollout.starts_at, now):
             start(connection, rollout, now)
         case RolloutState.RUNNING:
-            advance(connection, rollout, RolloutEvent.DEVICES_READY, now=now)
-            judge(connection, rollout, now)
+            judge(connection, advance(connection, rollout, RolloutEvent.DEVICES_READY, now=now), now)
         case RolloutState.PAUSED:
             judge(connection, rollout, now)  # harm that is proven meanwhile ends it; nothing passes
-        case RolloutState.LIVE | RolloutState.FINISHED | RolloutState.FINISHED_WITH_REGRESSIONS:
+        case RolloutState.LIVE | RolloutState.FINISHED:
             advance(connection, rollout, RolloutEvent.DEVICES_READY, now=now)
         case RolloutState.ROLLING_BACK:
             _go_back(connection, rollout, now)
@@ -204,7 +203,7 @@ def _settle(connection: Connection, rollout: Rollout, before: Installation, now:
         clock = service_time(connection, now)
         given_up_at = clock + rollout.policy.bake + rollout.policy.evidence_timeout
         offers.put_off(connection, installation, Deadlines(clock, given_up_at, clock + rollout.policy.bake))
-    if rollout.state is RolloutState.LIVE and not again and installing.is_lost(installation.state):
+    if rollout.state in rolling.ASKING_LATE and not again and installing.is_lost(installation.state):
         judge_lost(connection, rollout, installation.wave, now)
     judge(connection, rollout, now)
 

@@ -99,16 +99,16 @@ def resume_rollout(database: Database, rollout_id: str, by: By) -> None:
 
     Raises:
         NotFoundError: no such rollout.
-        ConflictError: it is not paused.
+        ConflictError: it is neither paused nor finished with regressions.
     """
     with database.write() as connection:
         rollout = _known(connection, rollout_id)
         wave = rollouts.get_wave(connection, rollout.id, rollout.wave)
         event = rolling.resuming(passed=rollout.continuous and wave.has_passed)
         _require(rollout, event, "resume")
-        if event is RolloutEvent.RESUME:
+        if not wave.has_passed:
             rollouts.bake_anew(connection, rollout)
-        advance(connection, rollout, event, now=by.now)
+        advance(connection, rollout, event, reason=by.words("resumed"), now=by.now)
         _note(connection, "rollout.resumed", rollout, by)
 
 
@@ -209,12 +209,14 @@ def retry_rollout(database: Database, rollout_id: str, by: By) -> str:
             passed = rollouts.get_wave(connection, rollout.id, rollout.wave).has_passed
             if passed and rollout.state is RolloutState.PAUSED:
                 # No wave of it waits; as a running one it would be judged by all that it ever lost.
-                rollout = advance(connection, rollout, RolloutEvent.RESUME_LIVE, now=by.now)
+                rollout = advance(
+                    connection, rollout, RolloutEvent.RESUME_LIVE, reason=by.words("asked again"), now=by.now
+                )
             for one in bad:
                 ask_again(connection, rollout, one, by.now)
             if not passed:
                 rollouts.bake_anew(connection, rollout)
-            advance(connection, rollout, RolloutEvent.RETRY, now=by.now)
+            advance(connection, rollout, RolloutEvent.RETRY, reason=by.words("asked again"), now=by.now)
             _note(connection, "rollout.retried", rollout, by, devices=len(bad))
             return rollout.id
         if rollout.state in rolling.OPEN:

@@ -16,7 +16,7 @@ from edgeops.cli.live import say
 from edgeops.cli.options import AsJson, Limit, Reference, Timeout, parse_moment, parse_object, parse_span
 from edgeops.cli.output import print_facts, print_json, print_json_line, print_table, printable
 from edgeops.cli.preview import show_preview
-from edgeops.cli.watch import FINISHED, PROOF, follow_rollout, headline, require_good_end, standing
+from edgeops.cli.watch import FINISHED, PROOF, follow_rollout, headline, require_good_end, standing, unproven
 from edgeops.protocol.messages import Intent
 from edgeops.rollout.waves import split_waves
 
@@ -396,8 +396,8 @@ def _print(rollout: Rollout, installations: list[Installation]) -> None:
             "deployment": rollout.deployment,
             "to": rollout.selector,
             "state": rollout.state,
-            "proof": PROOF if rollout.state == FINISHED else None,
-            "reason": printable(rollout.reason) or None if rollout.state != FINISHED else None,
+            "proof": PROOF if rollout.state == FINISHED and not unproven(rollout) else None,
+            "reason": printable(unproven(rollout) or ("" if rollout.state == FINISHED else rollout.reason)) or None,
             "waits for": rollout.waits_for or None,
             "starts": rollout.starts_at,
             "deadline": rollout.deadline_at,

@@ -102,16 +102,22 @@ def headline(rollout: Rollout) -> str:
 
 def conclusion(rollout: Rollout, installations: Sequence[Installation]) -> str:
     """How it ended."""
-    if rollout.state == FINISHED:
+    if rollout.state == FINISHED and not unproven(rollout):
         committed = sum(one.state in HOLDING for one in installations)
         return f"finished: proof: {PROOF} on {committed} of {_devices(len(installations))}"
-    return f"{rollout.state}: {standing(rollout)}"
+    return f"{rollout.state}: {printable(unproven(rollout)) or standing(rollout)}"
 
 
 def standing(rollout: Rollout) -> str:
     """Why it stands where it stands or, where nothing led there but its order, what leads it out."""
     waits = f"waits for {rollout.waits_for}" if rollout.waits_for else "no reason given"
     return printable(rollout.reason) or waits
+
+
+def unproven(rollout: Rollout) -> str:
+    """Which waves of a finished rollout a person let pass, and who and why; empty = none."""
+    let_pass = [wave for wave in rollout.waves if wave.override is not None and rollout.state == FINISHED]
+    return "; ".join(f"wave {wave.position + 1} {(wave.verdict or {}).get('reason', '')}" for wave in let_pass)
 
 
 def require_good_end(rollout: Rollout) -> None:

@@ -71,6 +71,16 @@ def test_a_finished_rollout_claims_what_it_has_proof_of_and_no_more():
     ]
 
 
+def test_a_rollout_that_a_person_let_pass_claims_no_proof_and_says_who_did():
+    words = "passed without proof, advanced by me: I saw it"
+    advanced = first_wave(finished=True).model_copy(
+        update={"override": {"by": "me", "remark": "I saw it"}, "verdict": {"verdict": "override", "reason": words}}
+    )
+    proven = Wave(position=1, size=1, committed=1, started_at=NOW, finished_at=NOW)
+    done = rollout("finished", reason="proof: installed and healthy: 1 of 1", waves=(advanced, proven))
+    assert changes(None, done, [])[-1] == f"finished: wave 1 {words}"
+
+
 @pytest.mark.parametrize("state", ["failed", "aborted", "paused"])
 def test_a_bad_end_is_an_error_with_its_reason(state):
     with pytest.raises(RolloutEndedBadlyError, match="because"):

@@ -12,7 +12,8 @@ from edgeops.rollout.installation import InstallationState
 from edgeops.rollout.policy import Policy
 from edgeops.rollout.rollout import RolloutState
 from fleet_server import rollout_orders as orders
-from fleet_server.db import audit, rollouts
+from fleet_server.db import aliases, audit, rollouts
+from fleet_server.db.aliases import Alias
 from fleet_server.four_eyes import demand_four_eyes, four_eyes, waive_four_eyes
 from fleet_server.rollout_freeze import freeze, thaw
 from tests.unit.engine_rig import Fleet, digest_of
@@ -55,6 +56,11 @@ def actions(fleet):
 def rows(fleet, rollout_id, device_id):
     """Every attempt at one device, the first one first."""
     return [one for one in fleet.attempts(rollout_id) if one.device_id == device_id]
+
+
+def champion(fleet):
+    with fleet.database.read() as connection:
+        return aliases.holders(connection, ["gas"]).get("gas", {}).get(Alias.CHAMPION)
 
 
 # -- approve, deny, four eyes
@@ -195,6 +201,17 @@ def test_an_override_of_the_last_wave_finishes_the_rollout(fleet):
     orders.advance_rollout(fleet.database, rollout_id, by(fleet, remark="seen by hand"))
     assert fleet.rollout(rollout_id).state is R.FINISHED
     assert "without proof" in fleet.rollout(rollout_id).reason
+
+
+def test_what_a_person_let_pass_is_champion_only_if_a_device_runs_it(fleet):
+    first = fleet.roll_out(waves=("100%",))
+    orders.advance_rollout(fleet.database, first, by(fleet, remark="seen by hand"))
+    assert champion(fleet) is None
+    fleet.now += timedelta(seconds=1)
+    second = fleet.roll_out(2, waves=("100%",))
+    fleet.commit("dev-0")
+    orders.advance_rollout(fleet.database, second, by(fleet, remark="seen by hand"))
+    assert champion(fleet) == 2
 
 
 # -- abort and taking back

@@ -13,9 +13,10 @@ from edgeops.rollout.targeting import Standing
 from tests.unit.target_values import DIGEST, NOW, OTHER, pin
 
 LATER = NOW + timedelta(minutes=5)
-#: States in which a rollout asks devices, and those in which it can still lose what it brought.
-ASKING = {"running", "finished", "finished-with-regressions", "live"}
-BAKING = {"running", "paused", "rolling-back", *ASKING}
+#: States in which a rollout asks devices, in which its waves have passed, and in which it can lose what it brought.
+ASKING = {"running", "finished", "live"}
+PASSED = {"finished", "finished-with-regressions", "live"}
+BAKING = {"running", "paused", "rolling-back", *PASSED}
 BAD = {"failed", "rejected", "rolled-back", "inconclusive", "timed-out"}
 NOT_ASKING = {
     "draft": Cause.DRAFT, "awaiting-approval": Cause.APPROVAL, "scheduled": Cause.SCHEDULE, "paused": Cause.PAUSE,
@@ -200,7 +201,7 @@ def test_a_device_that_has_the_model_bakes_while_its_rollout_is_open(rollout):
     if rollout not in BAKING:
         assert [one.cause for one in found] == [Cause.NONE]
         return
-    who = "it came late and" if rollout in ASKING - {"running"} else "wave 2 of rollout rollout-1"
+    who = "it came late and" if rollout in PASSED else "wave 2 of rollout rollout-1"
     bakes = Hindrance(Cause.BAKE, f"it runs the model; {who} must show itself: 240 of 200 inputs")
     assert bakes in found
     assert [one.cause for one in found] == ([Cause.PAUSE, Cause.BAKE] if rollout == "paused" else [Cause.BAKE])
