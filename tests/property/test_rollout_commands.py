@@ -17,13 +17,13 @@ from hypothesis.stateful import initialize, invariant, precondition, rule
 from sqlalchemy import select
 
 from edgeops.errors import ConflictError, InputError
-from edgeops.protocol.messages import Presence, Reason, UpdateState
+from edgeops.protocol.messages import DeploymentState, Presence, Reason, UpdateState
 from edgeops.rollout.evidence import Proof
 from edgeops.rollout.installation import HOLDING, IN_FLIGHT, InstallationState
 from edgeops.rollout.installation import OPEN as OPEN_OFFERS
 from edgeops.rollout.pins import Pin
 from edgeops.rollout.policy import Policy
-from edgeops.rollout.rollout import OPEN, RolloutState, waits_for
+from edgeops.rollout.rollout import OPEN, UNBEGUN, RolloutState, waits_for
 from fleet_server import rollout_freeze, targets
 from fleet_server import rollout_orders as orders
 from fleet_server.db import devices, events, rollouts, tables, withdrawals
@@ -31,7 +31,7 @@ from fleet_server.db.events import EventKind
 from fleet_server.db.installations import Installation
 from fleet_server.db.reach import FOLLOWED, Reach
 from fleet_server.engine import Engine
-from tests.property.rollout_rules import BY_ITSELF, DEVICES, GLANCE, RolloutRules, run
+from tests.property.rollout_rules import BY_ITSELF, DEVICES, GLANCE, POLICIES, WAVES, RolloutRules, run
 from tests.stores import STORES
 from tests.unit.engine_rig import ENOUGH, FACTS, Fleet
 
@@ -49,11 +49,22 @@ ENDS = st.sampled_from(
 #: What a person orders of a rollout, by name and with a remark.
 VERBS = [orders.pause_rollout, orders.resume_rollout, orders.advance_rollout, orders.retry_rollout, orders.undo_rollout]
 #: Needs no reason: it is what it was ordered to be.
-SILENT = {RolloutState.RUNNING, RolloutState.SCHEDULED}
+SILENT = UNBEGUN | {RolloutState.RUNNING}
+#: How a rollout is ordered that does not begin at once.
+BEGINS = st.sampled_from(["draft", "needs_approval", "later"])
+BY_SELECTOR = st.just(("id=dev-1,dev-2", "100%"))
+OF_TWO = st.just(Policy(bake=timedelta(0), retries=0, min_devices=2, max_failure=0.5, min_success=0.5))
+TINY = msgspec.structs.replace(FACTS, memory_bytes=1)
 #: Devices are asked only in these.
 ASKED_IN = {RolloutState.RUNNING, RolloutState.FINISHED, RolloutState.LIVE}
 #: Nothing is asked of anybody any more.
-TAKEN_BACK = {RolloutState.FAILED, RolloutState.ABORTED, RolloutState.ROLLING_BACK, RolloutState.ROLLED_BACK}
+TAKEN_BACK = {
+    RolloutState.DENIED,
+    RolloutState.FAILED,
+    RolloutState.ABORTED,
+    RolloutState.ROLLING_BACK,
+    RolloutState.ROLLED_BACK,
+}
 
 
 class Commands(RolloutRules):
@@ -66,10 +77,12 @@ class Commands(RolloutRules):
         super().__init__()
         self.folder = tempfile.TemporaryDirectory()
         self.fleet = Fleet(Path(self.folder.name), size=self.size)
-        self.fleet.enrol("too-small", facts=msgspec.structs.replace(FACTS, memory_bytes=1))
+        self.fleet.enrol("too-small", facts=TINY)
         self.passed: set[tuple[str, int]] = set()
         self.pinned: set[str] = set()
         self.last: dict[str, str] = {}
+        self.unfit = {"too-small"}
+        self.distrusted: set[str] = set()
         #: What was looked at of the news, and what state each rollout was in by then.
         self.seen = 0
         self.stood: dict[str, str] = {}
@@ -89,7 +102,7 @@ class Commands(RolloutRules):
                 rollout = self.fleet.rollout(rollout_id)
                 waiting = waits_for(rollout.state)
                 assert waiting is None or waiting.people, rollout
-                assert rollout.reason
+                assert rollout.reason or rollout.state in UNBEGUN
             self._never_more_at_it_than_the_policy_says()
         finally:
             self.fleet.close()
@@ -108,15 +121,62 @@ class Commands(RolloutRules):
                 self.fleet.commit(installation.device_id, shown=False, installation=installation, run=False)
         self.fleet.run()
 
-    @initialize(away=st.booleans())
-    def somebody_is_away(self, away) -> None:
-        """And every wave passes without it: it comes late, if it comes."""
-        self.the_promises_hold()  # until now
-        if away:
+    @initialize(waves=WAVES | BY_SELECTOR, policy=POLICIES | OF_TWO, well=st.booleans())
+    def begin(self, waves, policy, well) -> None:
+        """Some courses begin where all has gone well, and one device is still to come."""
+        if well:
             self.fleet.go(self.fleet.ids[-1])
-            for _ in range(2):
-                self.everybody_commits(shown=True)
-                self.wait(minutes=3)
+        super().begin(waves=waves, policy=policy)
+        if well:
+            self.all_goes_well()
+
+    @rule()
+    def all_goes_well(self) -> None:
+        for _ in range(4):
+            self.everybody_commits(shown=True)
+            self.wait(minutes=3)
+
+    @precondition(lambda self: len(self.rollouts) < self.most_rollouts)
+    @rule(waves=WAVES | BY_SELECTOR, policy=POLICIES | OF_TWO, begins=BEGINS, version=st.sampled_from([1, 2]))
+    def plan(self, waves, policy, begins, version) -> None:
+        """A rollout that does not begin at once."""
+        self.fleet.now += timedelta(milliseconds=1)
+        when = {"starts_at": self.fleet.now + timedelta(minutes=5)} if begins == "later" else {begins: True}
+        with contextlib.suppress(InputError):  # all of them run it, are pinned, or not what it fits
+            self.rollouts.append(self.fleet.roll_out(version, waves=waves, policy=policy, **when))
+
+    @rule(data=st.data(), verb=st.sampled_from([orders.submit_rollout, orders.approve_rollout, orders.deny_rollout]))
+    def decide(self, data, verb) -> None:
+        """On one that has not begun, if there is any."""
+        unbegun = [one for one in self.rollouts if self.fleet.rollout(one).state in UNBEGUN]
+        with contextlib.suppress(ConflictError):
+            verb(self.fleet.database, data.draw(st.sampled_from(unbegun or self.rollouts)), self.fleet.me())
+        self.fleet.run()
+
+    @rule(device=DEVICES, fits=st.booleans())
+    def change(self, device, fits) -> None:
+        """The device tells that it is not what it was, and that it runs what it committed."""
+        (self.unfit.discard if fits else self.unfit.add)(device)
+        mine = [one for one in self._known() if one.device_id == device and one.state in HOLDING]
+        active = max(mine, key=lambda one: one.finished_at).digest if mine else None
+        state = DeploymentState(deployment="gas", state=UpdateState.IDLE, active=active)
+        self.fleet.report(device, state, facts=FACTS if fits else TINY)
+
+    @rule(device=DEVICES)
+    def two_speak_in_its_name(self, device) -> None:
+        self.distrusted.add(device)
+        with self.fleet.database.write() as connection:
+            devices.quarantine(connection, device, reason="cloned", now=self.fleet.now)
+        self.fleet.run()
+
+    @precondition(lambda self: self.distrusted)
+    @rule(data=st.data())
+    def release(self, data) -> None:
+        device = data.draw(st.sampled_from(sorted(self.distrusted)))
+        self.distrusted.discard(device)
+        with self.fleet.database.write() as connection:
+            devices.release(connection, device, now=self.fleet.now)
+        self.fleet.run()
 
     @precondition(lambda self: any(one.state is S.PENDING for one in self._known()))
     @rule(data=st.data(), end=ENDS)
@@ -258,6 +318,8 @@ class Commands(RolloutRules):
         for device_id in self.fleet.ids:
             wanted = self.fleet.desired(device_id)
             if wanted is not None and wanted.digest is not None:
+                if wanted.installation is None:
+                    continue  # what it said that it ran, where nothing is proven any more
                 behind = by_id[wanted.installation]
                 assert behind.digest == wanted.digest
                 fine = {S.COMMITTED, S.HEALTHY, S.REGRESSED, *OPEN_OFFERS}
@@ -312,7 +374,7 @@ class Commands(RolloutRules):
             assert not [one for one in parts if one.state in OPEN_OFFERS], "an offer outlived its rollout"
 
     def _no_offer_where_none_may_be(self, by_id) -> None:
-        """Neither of a rollout that asks nobody, nor to a pinned device, which keeps what it has, nor where it misfits."""
+        """Neither of a rollout that asks nobody, nor to who is pinned (and keeps what it has), unfit or not believed."""
         news = self.fleet.events(EventKind.INSTALLATION_CHANGED, EventKind.ROLLOUT_CHANGED)
         for one in news:
             if one.id <= self.seen:
@@ -324,9 +386,9 @@ class Commands(RolloutRules):
             before, after = self.last.get(one.subject), one.data["state"]
             self.last[one.subject] = after
             if after == S.OFFERED:
-                assert self.stood[one.data["rollout"]] in ASKED_IN, one
+                assert self.stood.get(one.data["rollout"]) in ASKED_IN, one
+                assert one.data["device"] not in self.pinned | self.unfit | self.distrusted, one
             if one.data["device"] in self.pinned:
-                assert after != S.OFFERED, one
                 assert before not in HOLDING or after != S.ROLLED_BACK, one
         assert "too-small" not in {one.device_id for one in by_id.values()}
 
@@ -348,8 +410,11 @@ class Commands(RolloutRules):
             known = {one.id: one for one in devices.some(connection, [*self.fleet.ids, "too-small"])}
         for device_id, state, reach in rows:
             device = known[device_id]
-            online = device.presence is Presence.ONLINE
-            assert state not in FOLLOWED or reach == (Reach.READY if online else Reach.AWAY), device
+            if device.presence is not Presence.ONLINE:
+                expected = Reach.AWAY
+            else:
+                expected = Reach.OUT if device.quarantined else Reach.READY
+            assert state not in FOLLOWED or reach == expected, device
 
     def _never_more_at_it_than_the_policy_says(self) -> None:
         """At no moment of the whole course."""
