@@ -72,6 +72,8 @@ class World:
     owed: set[str] = field(default_factory=set)
     #: The final state that was reported of each, and those that are to be installed once more after damage.
     finals: dict[str, UpdateState] = field(default_factory=dict)
+    #: Reports that lay in spools that are lost.
+    gone: set[str] = field(default_factory=set)
 
 
 class PlayedDevice:
@@ -84,6 +86,7 @@ class PlayedDevice:
         self.disk = msgspec.json.encode(Update())
         self.active: str | None = None
         self.spool: dict[str, Report] = {}
+        self.spool_number = 1
         self.acknowledged: set[str] = set()
         #: In memory.
         self.update = Update()
@@ -119,8 +122,20 @@ class PlayedDevice:
         if self.update.state is UpdateState.TRIAL:
             self.world.boots += 1
             self._feed(machine.boot(self.update))
+        elif (unheard := machine.loss_of_report(self.update, spool=str(self.spool_number))) is not None:
+            self._feed(unheard)
         else:
             self._carry_out(machine.resume(self.update))
+
+    def lose_spool(self) -> None:
+        """A start finds it damaged: what it held is lost, but for the end of what is installed now."""
+        kept = {report_key(DEPLOYMENT, self.update)} if self.update.wanted is not None else set()
+        self.world.gone |= self.spool.keys()
+        self.world.owed -= self.spool.keys() - kept
+        self.spool.clear()
+        self.acknowledged.clear()
+        self.spool_number += 1
+        self.boot()
 
     # -- what comes over the wire
 
@@ -263,7 +278,7 @@ class PlayedDevice:
             assert said == report.state, "a final status was taken back"
             self.spool.setdefault(key, report)
         self._border()
-        self._feed(events.Reported())
+        self._feed(events.Reported(str(self.spool_number)))
 
     def _check(self, command: Command) -> None:
         """The promises, stated on the command."""
@@ -340,6 +355,12 @@ class PlayedSite:
         """The link died between its two commits: an effect twice, one receipt."""
         self.ledger[device.id].discard(key)
         self.take_in(device, [key])
+
+    def lose_spool(self, device: PlayedDevice) -> None:
+        """What the server, or its backup, has of the old one says nothing of what a new one will hold."""
+        for ledger in filter(None, (self.ledger, self._backup)):
+            ledger[device.id] = set()
+        device.lose_spool()
 
     def hear_reported(self, device: PlayedDevice) -> None:
         """The present state of a device arrives."""

@@ -160,6 +160,10 @@ class Together(RolloutRules):
         self._device(device).boot()
 
     @rule(device=DEVICES)
+    def the_spool_is_lost(self, device) -> None:
+        self.site.lose_spool(self._device(device))
+
+    @rule(device=DEVICES)
     def the_card_turns_a_bit(self, device) -> None:
         self._device(device).card_turns_a_bit()
 
@@ -177,8 +181,8 @@ class Together(RolloutRules):
         for device in self.site.devices.values():
             assert device.active is None or device.active in device.world.verified
             assert device.active is None or device.active in device.world.committed
-            finals = [key for key in device.spool if key.endswith("/final")]
-            assert set(finals) == set(device.world.finals), "a final status that is not in the spool"
+            finals = {key for key in device.spool.keys() | device.world.gone if key.endswith("/final")}
+            assert finals == set(device.world.finals), "a final status that is not in the spool"
 
     def _an_outcome_stands(self, one) -> None:
         before = self.site.outcomes.get(one.id)
