@@ -26,7 +26,7 @@ from device_agent.events import is_told
 from device_agent.facts import device_facts, resident_bytes
 from device_agent.fetch import BlockFetch, MetaFetch
 from device_agent.hearing import Hearing
-from device_agent.holds import read_holds
+from device_agent.holds import Holds, read_holds
 from device_agent.labels import read_labels
 from device_agent.link import Arrived, Broker, Connected, Disconnected, Link, LinkEvent, NotBelieved
 from device_agent.owner import Configured, Feeding, Instructed, Owner
@@ -69,6 +69,8 @@ class Ending(Enum):
     STOPPED = auto()
     #: It began without a disk; another one begins with it.
     DISK_IS_BACK = auto()
+    #: Another one begins with a new spool.
+    SPOOL_IS_DAMAGED = auto()
 
 
 class _Nudge:
@@ -103,7 +105,8 @@ class Agent:
         #: Attempts to connect that failed in a row.
         self._failed_connects = 0
         self._stopping = False
-        self._ending = Ending.STOPPED
+        #: Why another agent shall begin in this process; None = none shall.
+        self._again: Ending | None = None
         self._watchdog = Watchdog()
         self._pulse = self._watchdog.pulse("main")
         host, port = broker or (device.broker_host, device.broker_port)
@@ -116,7 +119,7 @@ class Agent:
             on_event=self._deliver,
             pulse=self._watchdog.pulse("link"),
         )
-        disk = take_disk(state, at_least_s=self._clock.now_s(), on_damage=partial(self._count, "boot.damaged"))
+        disk = take_disk(state, at_least_s=self._clock.now_s(), on_damage=partial(self._damaged, "boot.damaged"))
         #: The disk took this start: without its number nothing may be said to the server, who would meet it twice.
         self._has_disk = disk is not None
         self._disk_look = Backoff()
@@ -171,14 +174,14 @@ class Agent:
             reserve_bytes=reserve_bytes(os.environ),
         )
         #: What the owner calls the device by.
-        self._labels = read_labels(state)
+        self._labels = self._read_labels()
         self._deployments = Deployments(
             state,
             surroundings,
             self._tray,
             on_change=self._nudge,
             watchdog=self._watchdog,
-            holds=read_holds(state),
+            holds=self._read_holds(),
         )
         #: A desired state that is heard and not yet stored by every deployment.
         self._unfinished: Desired | None = None
@@ -189,7 +192,7 @@ class Agent:
     # -- life ---------------------------------------------------------------------------
 
     def run(self) -> Ending:
-        """Work until `stop`, or until the disk takes what it did not at the start."""
+        """Work until `stop`, or until another agent would do better, whose disk or spool is whole."""
         self._deployments.start()
         if self._control is not None:
             self._control.start()
@@ -197,13 +200,15 @@ class Agent:
             self._link.start()
         self._watchdog.start()
         _log.info("agent.started", extra={"device": self._device.id, "session": self._uplink.session.counter})
-        while not self._stopping:
+        while self._ending is None:
             self._pulse.beat()
             try:
                 event = self._queue.get(timeout=_TICK_S)
             except Empty:
                 event = _Nudge()
             self._try(partial(self._handle, event), event=type(event).__name__)
+            if self._spool.is_damaged:
+                self._begin_again(Ending.SPOOL_IS_DAMAGED)
         self._end()
         return self._ending
 
@@ -212,8 +217,17 @@ class Agent:
         self._stopping = True
         self._queue.put(_Nudge())
 
+    @property
+    def _ending(self) -> Ending | None:
+        """None = it works. Whoever stops it wants no other one."""
+        return Ending.STOPPED if self._stopping else self._again
+
+    def _begin_again(self, why: Ending) -> None:
+        _log.warning("agent.begins-again", extra={"why": why.name})
+        self._again = why
+
     def _end(self) -> None:
-        self._watchdog.close(goes_on=self._ending is Ending.DISK_IS_BACK)
+        self._watchdog.close(goes_on=not self._stopping)
         self._deployments.stop()
         self._tray.close(_STOP_TIMEOUT_S)
         if self._control is not None:
@@ -235,12 +249,20 @@ class Agent:
                 self._state.socket, Owner(self._state, status=self._status, tell=self._queue.put).answer
             )
         except PlatformError as error:
-            self._count("control.errors")
+            self._counters["control.errors"] += 1
             _log.warning("control.unavailable", extra={"error": error})
             return None
 
-    def _count(self, name: str) -> None:
+    def _read_labels(self) -> dict[str, str]:
+        return read_labels(self._state, on_damage=partial(self._damaged, "labels.damaged"))
+
+    def _read_holds(self) -> Holds:
+        return read_holds(self._state, on_damage=partial(self._damaged, "holds.damaged"))
+
+    def _damaged(self, name: str, error: Exception) -> None:
+        """A file was, and is set aside."""
         self._counters[name] += 1
+        _log.warning(name, extra={"error": error})
 
     def _try(self, act: Callable[[], None], *, event: str) -> None:
         try:
@@ -320,8 +342,8 @@ class Agent:
                     self._deployments.end_feed(event.deployment)
                 self._deployments.configured(event.deployment)
             case Instructed():
-                self._labels = read_labels(self._state)
-                self._deployments.hold(read_holds(self._state))
+                self._labels = self._read_labels()
+                self._deployments.hold(self._read_holds())
             case Feeding():
                 self._take_feed(event)
             case _Nudge():
@@ -362,9 +384,7 @@ class Agent:
         disk = take_disk(self._state, at_least_s=self._clock.now_s(), level=logging.DEBUG)
         if disk is not None:
             disk.spool.close()
-            _log.info("disk.back")
-            self._ending = Ending.DISK_IS_BACK
-            self.stop()
+            self._begin_again(Ending.DISK_IS_BACK)
 
     def _born(self) -> None:
         """A new connection: hear first, then say who is here and what runs, then what waits."""

@@ -110,8 +110,8 @@ def _run(options: argparse.Namespace) -> int:
     state = _state(options)
     device = read_device(state)
     with only_agent(state.pid):
-        ending = Ending.DISK_IS_BACK
-        while ending is Ending.DISK_IS_BACK:
+        ending = None
+        while ending is not Ending.STOPPED:
             agent = Agent(state, device, broker=options.broker, server=options.server)
             _stop_at_signals(agent.stop)
             ending = agent.run()

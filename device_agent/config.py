@@ -282,10 +282,10 @@ def reserve_bytes(environment: Mapping[str, str]) -> int:
     return int(text) * 2**20
 
 
-def next_boot(state: StateFolder, *, at_least_s: int, on_damage: Callable[[], object] = lambda: None) -> int:
+def next_boot(state: StateFolder, *, at_least_s: int, on_damage: Callable[[Exception], object] = lambda _: None) -> int:
     """Count one more start of the agent, durably, before anything is signed with it.
 
-    A counter that is lost (damaged, or gone where an agent has run) goes on far beyond any number of starts: the
+    A counter that is lost (unreadable, or gone where an agent has run) goes on far beyond any number of starts: the
     server refuses a lower one than before. `at_least_s` are Unix seconds that have passed; they tell one such loss from
     the next. An unreadable file is set aside, and `on_damage` called.
 
@@ -296,9 +296,9 @@ def next_boot(state: StateFolder, *, at_least_s: int, on_damage: Callable[[], ob
         last = _counted(state.boot.read_text(encoding="ascii"))
     except FileNotFoundError:
         last = _BEYOND_ALL_STARTS + at_least_s if state.spool.exists() else 0
-    except ValueError:
+    except (OSError, ValueError) as error:
+        on_damage(error)
         set_aside(state.boot)
-        on_damage()
         last = _BEYOND_ALL_STARTS + at_least_s
     write_atomically(state.boot, f"{last + 1}\n".encode("ascii"))
     return last + 1

@@ -26,7 +26,11 @@ class Disk:
 
 
 def take_disk(
-    state: StateFolder, *, at_least_s: int, on_damage: Callable[[], object] = lambda: None, level: int = logging.WARNING
+    state: StateFolder,
+    *,
+    at_least_s: int,
+    on_damage: Callable[[Exception], object] = lambda _: None,
+    level: int = logging.WARNING,
 ) -> Disk | None:
     """Count this start and open the spool; None = the disk takes nothing, which is logged on `level`.
 

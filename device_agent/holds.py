@@ -1,9 +1,10 @@
 """The owner's holds, `holds.json`: of single deployments, or of the whole device.
 
-The file is what counts: a hold is there before an agent runs, and after it died. Where it was damaged everything is
+The file is what counts: a hold is there before an agent runs, and after it died. Where it cannot be read everything is
 held, for nothing may begin that the owner may have forbidden. What a hold holds up is `edgeops.update.leave`'s.
 """
 
+from collections.abc import Callable
 from typing import Self
 
 import msgspec
@@ -42,17 +43,16 @@ class Holds(Settings, frozen=True, kw_only=True):
         return msgspec.structs.replace(self, deployments=left)
 
 
-def read_holds(state: StateFolder) -> Holds:
-    """What the owner holds; what cannot be read is set aside, and holds everything until the owner has spoken again.
-
-    Raises:
-        OSError: the file is there and the disk does not give it.
-    """
+def read_holds(state: StateFolder, *, on_damage: Callable[[Exception], object] = lambda _: None) -> Holds:
+    """What the owner holds; what cannot be read is set aside, after `on_damage`, and holds everything until the owner
+    has spoken again.
+    """  # noqa: D205 - one sentence
     try:
         return msgspec.json.decode(state.holds.read_bytes(), type=Holds)
     except FileNotFoundError:
         return Holds(device=_DAMAGED) if was_set_aside(state.holds) else Holds()
-    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+    except (OSError, msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
+        on_damage(error)
         set_aside(state.holds)
         return Holds(device=_DAMAGED)
 

@@ -4,12 +4,12 @@ It says nothing about what the device is; see `device_agent.facts`.
 """
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 import msgspec
 
 from device_agent.config import StateFolder
-from device_agent.store.aside import set_aside
+from device_agent.store.aside import read_or_set_aside
 from edgeops import limits
 from edgeops.digest import write_atomically
 from edgeops.errors import ConfigError
@@ -18,19 +18,11 @@ from edgeops.protocol.messages import Fact
 _KEY = re.compile(r"[A-Za-z0-9_.-]{1,63}")
 
 
-def read_labels(state: StateFolder) -> dict[str, str]:
-    """The device's labels; a file that cannot be read is set aside, and there are none until the owner names them.
-
-    Raises:
-        OSError: the file is there and the disk does not give it.
-    """
-    try:
-        return msgspec.json.decode(state.labels.read_bytes(), type=dict[str, Fact])
-    except FileNotFoundError:
-        return {}
-    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
-        set_aside(state.labels)
-        return {}
+def read_labels(state: StateFolder, *, on_damage: Callable[[Exception], object] = lambda _: None) -> dict[str, str]:
+    """The device's labels; a file that cannot be read is set aside, after `on_damage`, and there are none until the
+    owner names them.
+    """  # noqa: D205 - one sentence
+    return read_or_set_aside(state.labels, dict[str, Fact], on_damage=on_damage) or {}
 
 
 def write_labels(state: StateFolder, labels: Mapping[str, str]) -> None:

@@ -13,10 +13,7 @@ from collections.abc import Callable
 from contextlib import closing
 from datetime import datetime
 from http.client import HTTPException
-from typing import Annotated
 from urllib.parse import urlsplit
-
-import msgspec
 
 from device_agent.clock import Clock
 from device_agent.server_connection import ServerConnection
@@ -24,30 +21,15 @@ from device_agent.tls import FleetTls
 from device_agent.trust import FleetKeys, Listed, Trust, TrustOutcome
 from edgeops import limits
 from edgeops.errors import ConfigError, TrustError
-from edgeops.protocol.messages import Moment
 from edgeops.trust.authorities import AUTHORITIES_TARGET
-from edgeops.trust.moment import NONCE_BYTES, check_moment
+from edgeops.trust.moment import NONCE_BYTES, read_moment
 from edgeops.trust.transport import is_loopback, unbelieved_context
 
 _log = logging.getLogger(__name__)
 
 _MAX_ANSWER_BYTES = 4096
 #: What asking a server that nobody vouches for may end in.
-_NO_ANSWER = (
-    TrustError,
-    OSError,
-    HTTPException,
-    msgspec.DecodeError,
-    UnicodeDecodeError,
-    RecursionError,
-    OverflowError,
-)
-
-
-class _Answer(msgspec.Struct, frozen=True):
-    at: Moment
-    key_id: str
-    signature: Annotated[str, msgspec.Meta(pattern=r"^[0-9a-f]{128}\Z")]
+_NO_ANSWER = (TrustError, OSError, HTTPException)
 
 
 def speaks_tls(server: str) -> bool:
@@ -127,8 +109,5 @@ class Wayback:
             connection.within(limits.TRANSPORT_PATIENCE),
         ):
             connection.request("GET", f"{server.path}/api/v1/time?nonce={nonce.hex()}")
-            answer = msgspec.json.decode(connection.getresponse().read(_MAX_ANSWER_BYTES), type=_Answer)
-        signature = bytes.fromhex(answer.signature)
-        return check_moment(
-            self._keys.accepted.publics, nonce=nonce, at=answer.at, key_id=answer.key_id, signature=signature
-        )
+            answer = connection.getresponse().read(_MAX_ANSWER_BYTES)
+        return read_moment(answer, self._keys.accepted.publics, nonce=nonce)

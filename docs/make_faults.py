@@ -26,7 +26,9 @@ Asserted in each of the {cells} cells: the model that answers in the end, the fi
 server (each once), that no model answered and no pointer named one that nobody signed, that no row of the replayed file
 was skipped and each is in exactly one window; that no silence between two predictions of a process was longer than two
 periods of the input and 250 ms, less what the kernel says the agent's threads waited for a processor; after a kill,
-that the first prediction came within 5 s of the start. `make test` plays {slice} of them, `make test-all` all.
+that the first prediction came within 5 s of the start, less the same. A full or read-only disk, a lost ack and a wrong
+clock strike each state at its first border, the others at every one. `make test` plays {slice} of them, `make test-all`
+all.
 
 | mishap | what happens |
 |---|---|

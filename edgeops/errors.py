@@ -12,6 +12,7 @@
     ├── TrustError            metadata or a target that TUF does not vouch for
     ├── PlatformError         this machine lacks something (a runtime, a broker)
     │   ├── DiskError         its disk takes nothing now: full, read-only, a write error
+    │   │   └── DamageError   it takes what is written, but one file is not what was written
     │   └── LeaseError        another process took the place of this one
     └── ServerError           an answer of the fleet server to its client
         ├── UnreachableError  no answer at all
@@ -84,6 +85,10 @@ class PlatformError(EdgeOpsError):
 
 class DiskError(PlatformError):
     """The disk takes nothing now: it is full, read-only or fails to write."""
+
+
+class DamageError(DiskError):
+    """One file is not what was written into it; another one in its place would be."""
 
 
 class LeaseError(PlatformError):

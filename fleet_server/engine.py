@@ -68,6 +68,7 @@ def begin_rollout(connection: Connection, order: Order, now: datetime) -> str:
         selector=order.selector,
         intent=plan.intent,
         policy=plan.policy,
+        wanted_waves=tuple(order.waves),
         state=RolloutState.DRAFT,
         continuous=order.continuous,
         needs_approval=order.needs_approval,
@@ -135,7 +136,7 @@ class Engine:
     def _take_back(self, now: datetime) -> int:
         """Some of the offers that are marked for it, and of the models of rollouts that go back; how many."""
         with self._database.read() as connection:
-            if not withdrawals.marked(connection, limit=1) and not offers.going_back(connection, limit=1):
+            if not withdrawals.marked(connection, limit=1) and not offers.going_back(connection, now=now, limit=1):
                 return 0
         count = 0
         with self._database.write() as connection:
@@ -143,7 +144,7 @@ class Engine:
                 with _undone_if_it_fails(connection, f"withdrawal of {one.id}"):
                     withdraw(connection, one, now)
                     count += 1
-            for one, reason in offers.going_back(connection, limit=OFFER_BATCH):
+            for one, reason in offers.going_back(connection, now=now, limit=OFFER_BATCH):
                 with _undone_if_it_fails(connection, f"way back of {one.id}"):
                     recall(connection, one, detail=reason, now=now)
                     count += 1

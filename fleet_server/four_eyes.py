@@ -23,11 +23,15 @@ def four_eyes(connection: Connection) -> StandingOrder | None:
 def demand_four_eyes(database: Database, *, by: str, remark: str, now: datetime) -> StandingOrder:
     """Have nobody approve what they began, from now on; rollouts that exist but have not begun included.
 
+    The same once more changes nothing.
+
     Raises:
-        ConflictError: they are demanded already.
+        ConflictError: somebody demanded them already, or for another reason.
     """
     with database.write() as connection:
         present = four_eyes(connection)
+        if present is not None and present.is_of(by, remark):
+            return present
         if present is not None:
             raise ConflictError(f"four eyes are demanded already, by {present.by}; nothing is left to do")
         wanted = give(connection, _KEY, by=by, remark=remark, now=now)
@@ -36,14 +40,10 @@ def demand_four_eyes(database: Database, *, by: str, remark: str, now: datetime)
 
 
 def waive_four_eyes(database: Database, *, by: str, now: datetime) -> None:
-    """Let one person begin and approve.
-
-    Raises:
-        ConflictError: they are not demanded.
-    """
+    """Let one person begin and approve; harmless to repeat."""
     with database.write() as connection:
         if four_eyes(connection) is None:
-            raise ConflictError("four eyes are not demanded; demand them with: edgeops rollout four-eyes on")
+            return
         take_back(connection, _KEY)
         audit.append(connection, by, "fleet.four-eyes-waived", "fleet", {}, now)
 

@@ -32,9 +32,6 @@ from fleet_server.db.retrainings import Evidence, Retraining
 from fleet_server.monitoring import running_streams
 from fleet_server.retraining_steps import carry_out, who_runs
 
-#: Who decides where no person does, in the audit trail.
-POLICY = "policy"
-
 
 @dataclass(frozen=True, slots=True)
 class Firing:
@@ -58,7 +55,7 @@ def fire(connection: Connection, now: datetime) -> int:
     while (found := next(_undecided(connection, now), None)) is not None:
         firing, decision, policy = found
         # Ids sort by time, and these share one: each gets a microsecond of its own.
-        begin(connection, firing, decision, policy, created_by=POLICY, now=now + timedelta(microseconds=count))
+        begin(connection, firing, decision, policy, created_by=audit.POLICY, now=now + timedelta(microseconds=count))
         count += 1
     return count
 

@@ -20,13 +20,15 @@ def frozen(connection: Connection) -> StandingOrder | None:
 
 
 def freeze(database: Database, *, by: str, remark: str, now: datetime) -> StandingOrder:
-    """Ask no device from now on.
+    """Ask no device from now on; the same once more changes nothing.
 
     Raises:
-        ConflictError: it is frozen already.
+        ConflictError: somebody froze it already, or for another reason.
     """
     with database.write() as connection:
         present = frozen(connection)
+        if present is not None and present.is_of(by, remark):
+            return present
         if present is not None:
             raise ConflictError(f"the fleet is frozen already, by {present.by}; end that with: edgeops rollout thaw")
         wanted = give(connection, _KEY, by=by, remark=remark, now=now)
@@ -35,13 +37,9 @@ def freeze(database: Database, *, by: str, remark: str, now: datetime) -> Standi
 
 
 def thaw(database: Database, *, by: str, remark: str, now: datetime) -> None:
-    """Ask devices again.
-
-    Raises:
-        ConflictError: it is not frozen.
-    """
+    """Ask devices again; harmless to repeat."""
     with database.write() as connection:
         if frozen(connection) is None:
-            raise ConflictError("the fleet is not frozen; devices are asked")
+            return
         take_back(connection, _KEY)
         audit.append(connection, by, "fleet.thawed", "fleet", {}, now, remark=remark[:MAX_DETAIL_LENGTH])

@@ -8,7 +8,7 @@ from datetime import datetime
 from edgeops.errors import InputError
 from edgeops.rollout.rollout import RolloutState
 from edgeops.rollout.selector import matches, parse_selector, resolve
-from edgeops.rollout.targeting import Offer, place
+from edgeops.rollout.targeting import Offer, Placement, place
 from fleet_server.db import groups, installations, models, pins, rollouts
 from fleet_server.db.candidates import candidate_of
 from fleet_server.db.database import Connection
@@ -28,19 +28,21 @@ def join_live(connection: Connection, device: Device, now: datetime) -> None:
             or installations.newest_of(connection, device.id, rollout.deployment) >= rollout.id
         ):
             continue
-        if _concerns(connection, rollout, device, now):
+        placed = placement(connection, rollout, device, now)
+        if placed is not None and placed.is_in:
             served.add(rollout.deployment)
             last = rollouts.wave_count(connection, rollout.id) - 1
             rollouts.join(connection, rollout, device.id, wave=last, now=now)
 
 
-def _concerns(connection: Connection, rollout: Rollout, device: Device, now: datetime) -> bool:
+def placement(connection: Connection, rollout: Rollout, device: Device, now: datetime) -> Placement | None:
+    """How a device that a rollout has no part for stands to it now; None = its selector does not mean the device."""
     one = candidate_of(device, pins=pins.of(connection, device.id))
     try:
         selector = resolve(parse_selector(rollout.selector), groups.selectors(connection))
     except InputError:
-        return False  # a group that it names is gone
+        return None  # a group that it names is gone
     artifact = models.artifact_by_digest(connection, rollout.digest)
     assert artifact is not None, "a rollout's artifact stays known"
     offer = Offer(rollout.deployment, rollout.digest, artifact.describe())
-    return matches(selector, one) and place(one, offer, now).is_in
+    return place(one, offer, now) if matches(selector, one) else None

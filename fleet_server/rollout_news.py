@@ -38,6 +38,7 @@ from fleet_server.rollout_steps import (
     withdraw,
     withdraw_some,
 )
+from fleet_server.rollout_trail import note_expiry
 from fleet_server.service_clock import service_time
 
 #: The events that `take_in` understands.
@@ -96,16 +97,16 @@ def keep_deadlines(connection: Connection, rollout_id: str, now: datetime) -> No
         case RolloutState.SCHEDULED if rolling.is_due(rollout.starts_at, now):
             start(connection, rollout, now)
         case RolloutState.RUNNING:
-            advance(connection, rollout, RolloutEvent.DEVICES_READY, now=now)
-            judge(connection, rollout, now)
+            judge(connection, advance(connection, rollout, RolloutEvent.DEVICES_READY, now=now), now)
         case RolloutState.PAUSED:
             judge(connection, rollout, now)  # harm that is proven meanwhile ends it; nothing passes
-        case RolloutState.LIVE | RolloutState.FINISHED | RolloutState.FINISHED_WITH_REGRESSIONS:
+        case RolloutState.LIVE | RolloutState.FINISHED:
             advance(connection, rollout, RolloutEvent.DEVICES_READY, now=now)
         case RolloutState.ROLLING_BACK:
             _go_back(connection, rollout, now)
         case RolloutState.DRAFT | RolloutState.AWAITING_APPROVAL if _is_over(connection, rollout, now):
             words = f"nobody decided within {limits.APPROVAL_TIMEOUT.days} days"
+            note_expiry(connection, rollout, reason=words, now=now)
             advance(connection, rollout, RolloutEvent.EXPIRE, reason=words, now=now)
         case _:
             pass
@@ -202,7 +203,7 @@ def _settle(connection: Connection, rollout: Rollout, before: Installation, now:
         clock = service_time(connection, now)
         given_up_at = clock + rollout.policy.bake + rollout.policy.evidence_timeout
         offers.put_off(connection, installation, Deadlines(clock, given_up_at, clock + rollout.policy.bake))
-    if rollout.state is RolloutState.LIVE and not again and installing.is_lost(installation.state):
+    if rollout.state in rolling.ASKING_LATE and not again and installing.is_lost(installation.state):
         judge_lost(connection, rollout, installation.wave, now)
     judge(connection, rollout, now)
 
@@ -212,15 +213,27 @@ def _reason(installation: Installation) -> Reason:
 
 
 def _go_back(connection: Connection, rollout: Rollout, now: datetime) -> None:
-    if installations.has_open(connection, rollout.id) or offers.holders(connection, rollout.id, limit=1):
+    if installations.has_open(connection, rollout.id) or offers.holders(connection, rollout.id, now=now, limit=1):
         return  # the engine goes on taking back
     if not offers.is_unheard(connection, rollout.id):
-        advance(connection, rollout, RolloutEvent.TAKEN_BACK, reason=rollout.reason, now=now)
+        words = rollout.reason + _kept_words(connection, rollout, now)
+        advance(connection, rollout, RolloutEvent.TAKEN_BACK, reason=words, now=now)
     elif _is_over(connection, rollout, now):
         left = offers.unheard(connection, rollout.id)
         devices_left = "1 device was" if left == 1 else f"{left} devices were"
         words = f"{rollout.reason}; {devices_left} not heard to have gone back yet"
+        words += _kept_words(connection, rollout, now)
+        note_expiry(connection, rollout, reason=words, now=now)
         advance(connection, rollout, RolloutEvent.EXPIRE, reason=words, now=now)
+
+
+def _kept_words(connection: Connection, rollout: Rollout, now: datetime) -> str:
+    """Who keeps the model that was taken back from the others."""
+    kept = offers.kept(connection, rollout.id, now=now)
+    if not kept:
+        return ""
+    some = ", ".join(kept[: limits.NAMED_IN_ERRORS]) + (", ..." if len(kept) > limits.NAMED_IN_ERRORS else "")
+    return f"; pinned and left as they are: {len(kept)} ({some})"
 
 
 def _is_over(connection: Connection, rollout: Rollout, now: datetime) -> bool:

@@ -5,23 +5,26 @@ and what it waits for. A new rollout is ordered through `fleet_server.engine`.
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 
 from edgeops.errors import ConflictError, InputError, NotFoundError
-from edgeops.limits import MAX_DETAIL_LENGTH
+from edgeops.limits import MAX_DETAIL_LENGTH, NAMED_IN_ERRORS
 from edgeops.protocol.messages import Intent
+from edgeops.rollout import installation as installing
 from edgeops.rollout import rollout as rolling
+from edgeops.rollout.installation import InstallationState
+from edgeops.rollout.policy import of_undo
 from edgeops.rollout.rollout import RolloutEvent, RolloutState
-from fleet_server.db import audit, installations, offers, rollouts
+from fleet_server.db import audit, installations, offers, rollouts, withdrawals
 from fleet_server.db.database import Connection, Database
 from fleet_server.db.rollouts import Rollout
 from fleet_server.engine import begin_if_due, begin_rollout, submit
 from fleet_server.four_eyes import require_four_eyes
 from fleet_server.rollout_plans import Order
-from fleet_server.rollout_steps import advance, ask_again
+from fleet_server.rollout_steps import advance, ask_again, withdraw_some
 
-#: Installations that are asked again in one order; the others with the next one.
+#: Installations that an open rollout asks again in one order; the others with the next one.
 _RETRIED_AT_ONCE = 1_000
 #: A new rollout of devices that an earlier one asked begins with one of them too.
 _CAREFUL = ("1", "100%")
@@ -96,16 +99,16 @@ def resume_rollout(database: Database, rollout_id: str, by: By) -> None:
 
     Raises:
         NotFoundError: no such rollout.
-        ConflictError: it is not paused.
+        ConflictError: it is neither paused nor finished with regressions.
     """
     with database.write() as connection:
         rollout = _known(connection, rollout_id)
         wave = rollouts.get_wave(connection, rollout.id, rollout.wave)
         event = rolling.resuming(passed=rollout.continuous and wave.has_passed)
         _require(rollout, event, "resume")
-        if event is RolloutEvent.RESUME:
+        if not wave.has_passed:
             rollouts.bake_anew(connection, rollout)
-        advance(connection, rollout, event, now=by.now)
+        advance(connection, rollout, event, reason=by.words("resumed"), now=by.now)
         _note(connection, "rollout.resumed", rollout, by)
 
 
@@ -152,19 +155,22 @@ def abort_rollout(database: Database, rollout_id: str, by: By, *, roll_back: boo
 def undo_rollout(
     database: Database, rollout_id: str, by: By, *, to: str | None = None, waves: Sequence[str] = ("100%",)
 ) -> str:
-    """Bring what an earlier rollout brought to the devices of this one, as a new rollout, and return its id.
+    """Bring what an earlier rollout brought to the devices that have the model of this one, and return its id.
 
-    `to` names the earlier one; None = the last that finished before. What is undone is known to be wrong, so the model
-    that replaces it is expected to answer differently (intent `heal`).
+    It is a new rollout; the undone one asks nobody any more. `to` names the earlier one; None = the last that finished
+    before, whose model they all ran. What is undone is known to be wrong: the model that replaces it is expected to
+    answer differently (intent `heal`), and is not measured by it.
 
     Raises:
         NotFoundError: no such rollout.
-        ConflictError: there is none to go back to, it is of another deployment, it was not proven, or its model may not
-            run any more.
+        ConflictError: there is none to go back to, or they ran different ones; it is of another deployment, was not
+            proven, or its model may not run any more; no device has what is to be undone.
     """
     with database.write() as connection:
         rollout = _known(connection, rollout_id)
-        target = _earlier(connection, rollout) if to is None else _known(connection, to)
+        _ask_nobody(connection, rollout, by)
+        devices = _holding(connection, rollout)
+        target = _earlier(connection, rollout, devices) if to is None else _known(connection, to)
         if target.deployment != rollout.deployment or target.id == rollout.id:
             raise ConflictError(
                 f"rollout {target.id} brought {target.model}@{target.version} to deployment {target.deployment}; name"
@@ -175,8 +181,14 @@ def undo_rollout(
                 f"rollout {target.id} is {target.state}: {target.reason or 'its waves have not passed'}; what was not"
                 " proven is nothing to go back to, begin it anew: edgeops rollout create"
             )
-        devices = _left(connection, rollout)
-        order = _order_of(target, by, of=rollout, waves=waves, devices=devices, undoes=rollout.id, intent=Intent.HEAL)
+        order = replace(
+            _again(target, by, waves=waves, devices=devices),
+            selector=rollout.selector,
+            intent=Intent.HEAL,
+            policy=of_undo(rollout.policy),
+            needs_approval=False,
+            undoes=rollout.id,
+        )
         begun = begin_rollout(connection, order, by.now)
         _note(connection, "rollout.undone", rollout, by, to=target.id, rollout=begun)
         return begun
@@ -191,26 +203,32 @@ def retry_rollout(database: Database, rollout_id: str, by: By) -> str:
     """
     with database.write() as connection:
         rollout = _known(connection, rollout_id)
-        bad = offers.ended_badly(connection, rollout.id, limit=_RETRIED_AT_ONCE)
         if rolling.allows(rollout.state, RolloutEvent.RETRY):
+            bad = offers.ended_badly(connection, rollout.id, limit=_RETRIED_AT_ONCE)
             _require_some(bad, rollout)
             passed = rollouts.get_wave(connection, rollout.id, rollout.wave).has_passed
             if passed and rollout.state is RolloutState.PAUSED:
                 # No wave of it waits; as a running one it would be judged by all that it ever lost.
-                rollout = advance(connection, rollout, RolloutEvent.RESUME_LIVE, now=by.now)
+                rollout = advance(
+                    connection, rollout, RolloutEvent.RESUME_LIVE, reason=by.words("asked again"), now=by.now
+                )
             for one in bad:
                 ask_again(connection, rollout, one, by.now)
             if not passed:
                 rollouts.bake_anew(connection, rollout)
-            advance(connection, rollout, RolloutEvent.RETRY, now=by.now)
+            advance(connection, rollout, RolloutEvent.RETRY, reason=by.words("asked again"), now=by.now)
             _note(connection, "rollout.retried", rollout, by, devices=len(bad))
             return rollout.id
         if rollout.state in rolling.OPEN:
             raise ConflictError(f"rollout {rollout.id} is {rollout.state}; nobody can be asked again now")
-        asked = (*bad, *installations.withdrawn(connection, rollout.id))
-        ids = installations.still_enrolled(connection, tuple(dict.fromkeys(one.device_id for one in asked)))
+        # All of them: the next order would find the same ones again.
+        asked = (
+            *installations.devices_in(connection, rollout.id, installing.BAD),
+            *installations.withdrawn(connection, rollout.id),
+        )
+        ids = installations.still_enrolled(connection, tuple(dict.fromkeys(asked)))
         _require_some(ids, rollout)
-        order = _order_of(rollout, by, of=rollout, waves=_CAREFUL, devices=ids)
+        order = _again(rollout, by, waves=_CAREFUL, devices=ids)
         begun = begin_rollout(connection, order, by.now)
         _note(connection, "rollout.retried", rollout, by, devices=len(ids), rollout=begun)
         return begun
@@ -252,17 +270,56 @@ def _note(connection: Connection, action: str, rollout: Rollout, by: By, /, **da
     audit.append(connection, by.name, action, rollout.id, dict(data), by.now, remark=by.remark)
 
 
-def _earlier(connection: Connection, rollout: Rollout) -> Rollout:
-    """The last one before it that passed and brought something else."""
+def _ask_nobody(connection: Connection, rollout: Rollout, by: By) -> None:
+    """Whoever came late, or joined, would get meanwhile what is being undone."""
+    reason = by.words("undone")
+    if rolling.allows(rollout.state, RolloutEvent.ABORT):
+        advance(connection, rollout, RolloutEvent.ABORT, reason=reason, now=by.now)
+    else:
+        withdrawals.let_go(connection, rollout.id, reason=reason, now=by.now)
+        withdraw_some(connection, by.now)
+
+
+def _holding(connection: Connection, rollout: Rollout) -> tuple[str, ...]:
+    """The devices in the fleet that have its model, or shall have it."""
+    states = (*installing.HOLDING, InstallationState.REGRESSED)
+    ids = installations.still_enrolled(connection, installations.devices_in(connection, rollout.id, states))
+    if not ids:
+        raise ConflictError(f"no device has what rollout {rollout.id} brought; nothing is left to undo")
+    return ids
+
+
+def _earlier(connection: Connection, rollout: Rollout, devices: Sequence[str]) -> Rollout:
+    """The last one before it that passed and brought something else, which all of these devices ran."""
+    undone: set[str | None] = set()
+    newest: Rollout | None = None
     last = rollout.id
     while some := rollouts.page(connection, after=last, deployment=rollout.deployment, limit=50):
         last = some[-1].id
-        found = next((one for one in some if one.digest != rollout.digest and _was_proven(connection, one)), None)
-        if found is not None:
-            return found
+        for one in some:
+            undone.add(one.undoes)
+            if one.digest == rollout.digest or one.id in undone or not _was_proven(connection, one):
+                continue
+            newest = newest or one
+            if not _strangers(connection, one, devices):
+                return one
+    if newest is None:
+        raise ConflictError(
+            f"no rollout before {rollout.id} finished on deployment {rollout.deployment} with another model; there is"
+            " nothing to go back to"
+        )
+    strangers = _strangers(connection, newest, devices)
     raise ConflictError(
-        f"no rollout before {rollout.id} finished on deployment {rollout.deployment}; there is nothing to go back to"
+        f"{len(strangers)} of {len(devices)} devices that have what rollout {rollout.id} brought, as"
+        f" {', '.join(strangers[:NAMED_IN_ERRORS])}, never ran {newest.model}@{newest.version} of rollout {newest.id};"
+        f" say what they shall run: edgeops rollout undo {rollout.id} --to ROLLOUT"
     )
+
+
+def _strangers(connection: Connection, earlier: Rollout, devices: Sequence[str]) -> tuple[str, ...]:
+    """Those of the devices that never proved its model."""
+    proven = installations.proven_on(connection, earlier.deployment, earlier.digest)
+    return tuple(one for one in devices if one not in proven)
 
 
 def _was_proven(connection: Connection, rollout: Rollout) -> bool:
@@ -273,35 +330,19 @@ def _was_proven(connection: Connection, rollout: Rollout) -> bool:
     return rollouts.get_wave(connection, rollout.id, last).has_passed
 
 
-def _left(connection: Connection, rollout: Rollout) -> tuple[str, ...]:
-    """Its devices that are still in the fleet."""
-    ids = installations.still_enrolled(connection, installations.devices_of(connection, rollout.id))
-    if not ids:
-        raise ConflictError(f"no device of rollout {rollout.id} is left in the fleet")
-    return ids
-
-
-def _order_of(
-    artifact_of: Rollout,
-    by: By,
-    *,
-    of: Rollout,
-    waves: Sequence[str],
-    devices: Sequence[str],
-    undoes: str | None = None,
-    intent: Intent | None = None,
-) -> Order:
-    """The same artifact to devices of `of`, under the same policy."""
+def _again(rollout: Rollout, by: By, *, waves: Sequence[str], devices: Sequence[str]) -> Order:
+    """The same once more, for these devices alone."""
     return Order(
-        model=artifact_of.model,
-        version=artifact_of.version,
-        variant=artifact_of.variant,
-        deployment=artifact_of.deployment,
-        selector=of.selector,
+        model=rollout.model,
+        version=rollout.version,
+        variant=rollout.variant,
+        deployment=rollout.deployment,
+        selector=rollout.selector,
         waves=waves,
-        intent=intent or artifact_of.intent,
+        intent=rollout.intent,
         created_by=by.name,
-        policy=of.policy,
+        policy=rollout.policy,
+        needs_approval=rollout.needs_approval,
         only=frozenset(devices),
-        undoes=undoes,
+        undoes=rollout.undoes,
     )

@@ -19,6 +19,9 @@ from fleet_server.db import candidates, groups, models
 from fleet_server.db.database import Connection
 from fleet_server.db.models import Artifact, Standing
 
+#: Of the candidates; a selector.
+_EVERYBODY = "all"
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Order:
@@ -40,7 +43,7 @@ class Order:
     draft: bool = False
     needs_approval: bool = False
     starts_at: datetime | None = None
-    #: Of the devices that the selector means, these alone; None = all of them.
+    #: These devices and no others, whoever the selector means by now: it is kept as text. None = those that it means.
     only: frozenset[str] | None = None
     #: The rollout that this one undoes.
     undoes: str | None = None
@@ -81,7 +84,7 @@ def plan_rollout(
     offer = None if artifact is None else Offer(order.deployment, artifact.digest, artifact.describe())
     wanted = Wanted(
         deployment=order.deployment,
-        selector=order.selector,
+        selector=order.selector if order.only is None else _EVERYBODY,
         waves=order.waves,
         intent=order.intent,
         policy=order.policy,

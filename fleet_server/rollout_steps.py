@@ -36,21 +36,38 @@ from edgeops.rollout.installation import (
 from edgeops.rollout.policy import Policy
 from edgeops.rollout.rollout import RolloutCommand, RolloutEvent, RolloutState
 from fleet_server import shadowing
-from fleet_server.db import aliases, backups, devices, evidence, installations, models, offers, rollouts, withdrawals
+from fleet_server.db import (
+    aliases,
+    backups,
+    devices,
+    evidence,
+    installations,
+    models,
+    offers,
+    pins,
+    rollouts,
+    withdrawals,
+)
 from fleet_server.db.aliases import Alias
 from fleet_server.db.database import Connection
 from fleet_server.db.installations import Installation
 from fleet_server.db.rollouts import Rollout, Wave
+from fleet_server.fit import misfits
 from fleet_server.rollout_freeze import frozen
 from fleet_server.rollout_health import health_of, health_of_one
+from fleet_server.rollout_trail import note_verdict
 from fleet_server.service_clock import service_time
 
 #: Devices asked in one transaction, so that the write lock is held for moments only.
 OFFER_BATCH = 50
 #: How often a device that is judged by itself is looked at again.
 _ASKED_AGAIN_AFTER = timedelta(seconds=1)
+#: The same where it failed and its pin may end.
+_LOOKED_AFTER_PINS = timedelta(minutes=1)
 #: A wave is judged.
 _JUDGED = frozenset({RolloutState.RUNNING, RolloutState.PAUSED})
+#: The last wave has just passed.
+_FINISHING = frozenset({RolloutEvent.LAST_WAVE_PASSED, RolloutEvent.ADVANCE_LAST})
 
 _log = logging.getLogger(__name__)
 
@@ -85,7 +102,7 @@ def advance(
             pass
         case RolloutCommand.OFFER_WAVE:
             rollouts.start_wave(connection, rollout, now)
-            offer_some(connection, rollout, now)
+            rollout = offer_some(connection, rollout, now)
         case RolloutCommand.WITHDRAW_OFFERS:
             _let_go(connection, rollout, reason, now)
         case RolloutCommand.TAKE_BACK:
@@ -93,7 +110,7 @@ def advance(
             take_back_some(connection, rollout, now)
         case _:
             assert_never(command)
-    return _follow_up(connection, rollout, now) if after != before else rollout
+    return _follow_up(connection, rollout, now) if event in _FINISHING else rollout
 
 
 def deadline_of(state: RolloutState, policy: Policy, clock: datetime) -> datetime | None:
@@ -110,13 +127,13 @@ def deadline_of(state: RolloutState, policy: Policy, clock: datetime) -> datetim
 
 
 def _follow_up(connection: Connection, rollout: Rollout, now: datetime) -> Rollout:
-    if rollout.state is not RolloutState.FINISHED:
-        return rollout
-    # Whatever it brought is what the fleet runs now; newer versions are compared with it.
-    aliases.assign(
-        connection, rollout.model, Alias.CHAMPION, rollout.version, now, actor=rollout.id, reason="rolled out"
-    )
-    regressed = sum(wave.regressed for wave in rollouts.waves_of(connection, rollout.id))
+    waves = rollouts.waves_of(connection, rollout.id)
+    if any(wave.committed for wave in waves):  # a person may have let it pass with none
+        # It is what the fleet runs now; newer versions are compared with it.
+        aliases.assign(
+            connection, rollout.model, Alias.CHAMPION, rollout.version, now, actor=rollout.id, reason="rolled out"
+        )
+    regressed = sum(wave.regressed for wave in waves)
     event = rolling.following(rollout.state, continuous=rollout.continuous, regressed=regressed)
     return rollout if event is None else advance(connection, rollout, event, reason=rollout.reason, now=now)
 
@@ -139,8 +156,8 @@ def withdraw(connection: Connection, installation: Installation, now: datetime) 
 
 
 def take_back_some(connection: Connection, rollout: Rollout, now: datetime) -> None:
-    """Have some of the devices run again what they ran before; the engine goes on until none is left."""
-    for installation in offers.holders(connection, rollout.id, limit=OFFER_BATCH):
+    """Have some of the devices run again what they ran before, pinned ones left out; the engine does the others."""
+    for installation in offers.holders(connection, rollout.id, now=now, limit=OFFER_BATCH):
         recall(connection, installation, detail=rollout.reason, now=now)
 
 
@@ -186,7 +203,7 @@ def judge(connection: Connection, rollout: Rollout, now: datetime) -> None:
     if event is RolloutEvent.EVIDENCE_MISSING and evidence.offered == 0 and frozen(connection):
         return
     numbers = health.evidence if health else {}
-    _act(connection, rollout, event, verdict, numbers=numbers, is_of_present=True, now=now)
+    _act(connection, rollout, event, verdict, numbers=numbers, position=rollout.wave, now=now)
 
 
 def gate_words(connection: Connection, rollout: Rollout, now: datetime) -> str:
@@ -206,37 +223,36 @@ def _act(
     verdict: Verdict,
     *,
     numbers: Mapping[str, Any],
-    is_of_present: bool,
+    position: int,
     now: datetime,
 ) -> None:
     if event is RolloutEvent.WAVE_FAILED:
-        holders = bool(offers.holders(connection, rollout.id, limit=1))
+        holders = bool(offers.holders(connection, rollout.id, now=now, limit=1))
         event = rolling.failing(rollout.state, roll_back=rollout.policy.roll_back_on_failure, holders=holders)
     if event is None or not rolling.allows(rollout.state, event):
         return
-    if is_of_present and rollout.state is not RolloutState.LIVE:
+    words = {"verdict": type(verdict).__name__.lower(), "reason": verdict.reason, "evidence": dict(numbers)}
+    if position == rollout.wave and rollout.state not in rolling.PASSED:
         # What is lost later takes nothing from the proof by which a wave passed, and says nothing of another wave.
-        words = {"verdict": type(verdict).__name__.lower(), "reason": verdict.reason, "evidence": dict(numbers)}
         rollouts.judge_wave(connection, rollout, verdict=words, now=now)
+    note_verdict(connection, rollout, event, words, position=position, now=now)
     if isinstance(verdict, Pass):
         installations.pass_wave(connection, rollout, now)
-    reason = "" if event is RolloutEvent.WAVE_PASSED else verdict.reason
-    advance(connection, rollout, event, reason=reason, now=now)
+    advance(connection, rollout, event, reason=verdict.reason, now=now)
     if event is RolloutEvent.WAVE_PASSED:
         deserted = "no device is left to ask: the others were removed or taken over"
         end_deserted(connection, [rollout.id], reason=deserted, now=now)
 
 
 def judge_lost(connection: Connection, rollout: Rollout, position: int, now: datetime) -> None:
-    """A wave that passed, or a live rollout, has lost devices since: too many of them fail it."""
+    """A wave that passed has lost devices since: too many of them fail the rollout, or end that it asks late ones."""
     if rollout.state is RolloutState.PAUSED and rollouts.get_wave(connection, rollout.id, rollout.wave).has_passed:
         return  # it was live, and a person decides already
     wave = rollouts.get_wave(connection, rollout.id, position)
     verdict = installed_verdict(_evidence(connection, rollout, wave, now), rollout.policy)
     if isinstance(verdict, Fail):
-        is_of_present = position == rollout.wave
         event = RolloutEvent.WAVE_FAILED
-        _act(connection, rollout, event, verdict, numbers={}, is_of_present=is_of_present, now=now)
+        _act(connection, rollout, event, verdict, numbers={}, position=position, now=now)
 
 
 def judge_alone(connection: Connection, rollout: Rollout, installation: Installation, now: datetime) -> None:
@@ -254,15 +270,23 @@ def judge_alone(connection: Connection, rollout: Rollout, installation: Installa
     match verdict:
         case Pass():
             take(connection, installation, InstallationEvent.PASS, detail=verdict.reason, now=now)
+        case Fail() if _is_kept(connection, installation, now):
+            later = clock + _LOOKED_AFTER_PINS
+            offers.put_off(connection, installation, Deadlines(installation.asked_at, later, later))
         case Fail():
             recall(connection, installation, detail=verdict.reason, now=now)
-            if rollout.state is RolloutState.LIVE:
+            if rollout.state in rolling.ASKING_LATE:
                 judge_lost(connection, rollout, installation.wave, now)
         case Wait():
             again = Deadlines(installation.asked_at, installation.ends_by, clock + _ASKED_AGAIN_AFTER)
             offers.put_off(connection, installation, again)
         case _:
             assert_never(verdict)
+
+
+def _is_kept(connection: Connection, installation: Installation, now: datetime) -> bool:
+    deployment, digest = installation.deployment, installation.digest
+    return any(pin.keeps(deployment, digest, now) for pin in pins.of(connection, installation.device_id))
 
 
 def _evidence(connection: Connection, rollout: Rollout, wave: Wave, clock: datetime) -> WaveEvidence:
@@ -280,19 +304,39 @@ def _evidence(connection: Connection, rollout: Rollout, wave: Wave, clock: datet
     )
 
 
-def offer_some(connection: Connection, rollout: Rollout, now: datetime, *, only: str | None = None) -> None:
-    """Ask as many devices as the policy lets, or `only` one; nobody while a wave bakes or a freeze lasts."""
+def offer_some(connection: Connection, rollout: Rollout, now: datetime, *, only: str | None = None) -> Rollout:
+    """Ask as many devices as the policy lets, or `only` one; nobody while a wave bakes or a freeze lasts.
+
+    Who is not any more what the model fits leaves the rollout instead, and it ends with the last one.
+    """
     if frozen(connection) is not None:
-        return
+        return rollout
     if rollout.state is RolloutState.RUNNING:
         wave = rollouts.get_wave(connection, rollout.id, rollout.wave)
         if wave.bakes_since is not None:
-            return
+            return rollout
     room = _room(connection, rollout, now)
-    if room:
-        clock = service_time(connection, now)
-        for one in offers.next_devices(connection, rollout, clock=clock, now=now, limit=room, only=only):
+    if not room:
+        return rollout
+    clock = service_time(connection, now)
+    next_ones = offers.next_devices(connection, rollout, clock=clock, now=now, limit=room, only=only)
+    unfit = misfits(connection, rollout, [one.device_id for one in next_ones])
+    for one in next_ones:
+        if one.device_id in unfit:
+            words = f"the model does not fit it any more: {unfit[one.device_id]}"
+            take(connection, one, InstallationEvent.WITHDRAW, detail=words, now=now)
+        else:
             offer(connection, rollout, one, now)
+    return _end_unfit(connection, rollout, now) if unfit else rollout
+
+
+def _end_unfit(connection: Connection, rollout: Rollout, now: datetime) -> Rollout:
+    """The rollout once devices have left it; a wave of which some were asked is judged by them."""
+    if rollouts.get_wave(connection, rollout.id, rollout.wave).offered == 0:
+        end_deserted(connection, [rollout.id], reason="the model does not fit any device that is left", now=now)
+    after = rollouts.get(connection, rollout.id)
+    assert after is not None
+    return after
 
 
 def _room(connection: Connection, rollout: Rollout, now: datetime) -> int:

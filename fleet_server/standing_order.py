@@ -19,6 +19,10 @@ class StandingOrder(msgspec.Struct, frozen=True, kw_only=True):
     at: datetime
     remark: str = ""
 
+    def is_of(self, by: str, remark: str) -> bool:
+        """Whether it is this order of this person: theirs again, because the answer to the first one was lost."""
+        return (self.by, self.remark) == (by, remark[:MAX_DETAIL_LENGTH])
+
 
 def standing(connection: Connection, key: str) -> StandingOrder | None:
     """The order that stands; None = none does."""

@@ -111,8 +111,10 @@ def _require_usable(connection: Connection, selector: str | None, device_ids: Se
 # -- pins --------------------------------------------------------------------------------
 
 
-def set_pin(database: Database, pin: Pin) -> None:
+def set_pin(database: Database, pin: Pin) -> str:
     """Keep a device where it is; what the pin forbids and was offered is taken back.
+
+    Returns in words what the pin leaves undone; empty = nothing.
 
     Raises:
         NotFoundError: no such device, or an artifact that is not known here.
@@ -123,7 +125,7 @@ def set_pin(database: Database, pin: Pin) -> None:
         words = f"{pin.until} has passed; give a moment to come, or none"
         raise InputError(words, fields=[("#/until", words)])
     with database.write() as connection:
-        roster.known(connection, pin.device_id)
+        device = roster.known(connection, pin.device_id)
         if pin.digest is not None and models.artifact_by_digest(connection, pin.digest) is None:
             raise NotFoundError(f"no artifact {pin.digest} here; `edgeops model show NAME` lists digests")
         pins.put(connection, pin)
@@ -133,6 +135,10 @@ def set_pin(database: Database, pin: Pin) -> None:
         data = {"deployment": pin.deployment, "digest": pin.digest, "until": pin.until}
         audit.append(connection, pin.pinned_by, "device.pinned", pin.device_id, data, now, remark=pin.reason)
         events.append(connection, EventKind.DEVICE_PINNED, pin.device_id, {"deployment": pin.deployment}, now)
+    reported = device.reported.deployments if device.reported else ()
+    concerned = [one for one in reported if pin.concerns(one.deployment, now)]
+    undone = {one.deployment: pin.leaves(one.active) for one in concerned}
+    return "; ".join(f"deployment {name}: {words}" for name, words in undone.items() if words)
 
 
 def remove_pin(database: Database, device_id: str, deployment: str | None, *, removed_by: str, now: datetime) -> None:

@@ -5,21 +5,27 @@ from datetime import datetime, timedelta
 
 from edgeops.artifact.compatibility import incompatibilities
 from edgeops.protocol.messages import DeploymentState, Presence, Reason, UpdateState
-from edgeops.rollout.hindrance import Hindrance, Part, Situation, hindrances
+from edgeops.rollout.hindrance import Hindrance, LeftOut, Part, Situation, hindrances
 from edgeops.rollout.installation import InstallationState
-from edgeops.rollout.pins import Pin, forbidding
+from edgeops.rollout.pins import Pin
 from edgeops.rollout.rollout import PASSED, RolloutState
-from fleet_server.db import devices, models, offers, parts, pins, rollouts
+from edgeops.rollout.targeting import Standing
+from fleet_server.db import devices, installations, models, offers, parts, pins, rollouts
 from fleet_server.db.database import Connection
 from fleet_server.db.devices import Device
 from fleet_server.db.installations import Installation
 from fleet_server.db.rollouts import Rollout, Wave
 from fleet_server.rollout_freeze import frozen
 from fleet_server.rollout_health import health_of_one
+from fleet_server.rollout_joiners import placement
 from fleet_server.rollout_steps import gate_words
 from fleet_server.service_clock import service_time
 
 _MINUTE = timedelta(minutes=1)
+#: Their model is on its way, or has arrived.
+_BRINGING = PASSED | {RolloutState.RUNNING, RolloutState.PAUSED}
+#: Rollouts of one deployment that are asked whether they left a device out, newest first.
+_LOOKED_BACK = 50
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,16 +38,14 @@ class Why:
 
 def why(connection: Connection, device: Device, now: datetime) -> tuple[Why, ...]:
     """What holds each deployment that the device reports, should run, or has a part in a rollout with."""
-    told = {one.deployment: one for one in (device.reported.deployments if device.reported else ())}
+    reported = {one.deployment: one for one in (device.reported.deployments if device.reported else ())}
     wanted = {one.deployment: one.digest for one in devices.wanted_by_device(connection, [device.id])[device.id]}
     newest = parts.newest_of(connection, device.id)
     pinned = pins.of(connection, device.id)
     found = []
-    for name in sorted({*told, *wanted, *newest}):
-        installation = newest.get(name)
-        situation = _situation(
-            connection, device, name, told.get(name), wanted.get(name), installation, pinned=pinned, now=now
-        )
+    for name in sorted({*reported, *wanted, *newest}):
+        told, installation = reported.get(name), newest.get(name)
+        situation = _situation(connection, device, name, told, wanted.get(name), installation, pinned=pinned, now=now)
         found.append(Why(situation, hindrances(situation, service_time(connection, now))))
     return tuple(found)
 
@@ -65,13 +69,14 @@ def _situation(  # noqa: PLR0917 - what is known of one deployment, source by so
         last_seen_at=device.last_seen_at,
         active=None if told is None else told.active,
         desired=desired,
-        pin=None if installation is None else forbidding(pinned, deployment, installation.digest, now),
+        pins=tuple(pin for pin in pinned if pin.concerns(deployment, now)),
         misfits=() if installation is None else _misfits(connection, device, installation.digest),
         freeze=_freeze(connection),
         part=None if installation is None else _part(connection, installation, now),
         told=UpdateState.IDLE if told is None else told.state,
         reason=Reason.NONE if told is None else told.reason,
         detail="" if told is None else told.detail,
+        left_out=None if told is None else _left_out(connection, device, deployment, now),
     )
 
 
@@ -106,6 +111,19 @@ def _part(connection: Connection, installation: Installation, now: datetime) -> 
         asked_lately=offers.offered_since(connection, rollout.id, now - _MINUTE, until=now),
         rate_per_minute=rollout.policy.rate_per_minute,
     )
+
+
+def _left_out(connection: Connection, device: Device, deployment: str, now: datetime) -> LeftOut | None:
+    """The newest rollout that means the device, if it is newer than its newest part; not one that failed or ended."""
+    last = installations.newest_of(connection, device.id, deployment)
+    for rollout in rollouts.page(connection, deployment=deployment, limit=_LOOKED_BACK):
+        if rollout.id <= last:
+            return None
+        placed = placement(connection, rollout, device, now) if rollout.state in _BRINGING else None
+        if placed is not None:
+            is_there = placed.standing is Standing.CURRENT
+            return None if is_there else LeftOut(rollout.id, placed.standing, placed.reason)
+    return None
 
 
 def _gate(connection: Connection, rollout: Rollout, wave: Wave, installation: Installation, now: datetime) -> str:

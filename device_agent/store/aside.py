@@ -1,4 +1,4 @@
-"""What becomes of a file that cannot be read as what it should be: it is kept for a person to look at.
+"""What becomes of a file that cannot be read, or not as what it should be: it is kept for a person to look at.
 
 One of each name is kept, the newest. Whoever sets a file aside counts it, and goes on without.
 """
@@ -14,7 +14,7 @@ _SUFFIX = ".corrupt"
 _T = TypeVar("_T")
 
 
-def read_or_set_aside(path: Path, kind: type[_T], *, on_damage: Callable[[Exception], None]) -> _T | None:
+def read_or_set_aside(path: Path, kind: type[_T], *, on_damage: Callable[[Exception], object]) -> _T | None:
     """What a file of JSON holds; None = there is none, or it cannot be read and was set aside, after `on_damage`."""
     try:
         return msgspec.json.decode(path.read_bytes(), type=kind)

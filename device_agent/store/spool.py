@@ -25,19 +25,13 @@ from pathlib import Path
 from typing import Self
 
 from device_agent.faultpoint import reach
+from device_agent.store.aside import was_set_aside
 from device_agent.store.merging import merge_records
 from device_agent.store.records import Batch, Entry, Spent, check, cut
-from device_agent.store.spoolfile import (
-    DAMAGED_VALUES,
-    Clock,
-    connect,
-    is_of_the_machine,
-    read_checkpoints,
-    set_spool_aside,
-)
+from device_agent.store.spoolfile import Clock, at_work, connect, read_checkpoints, set_spool_aside
 from device_agent.store.tables import Row, Tables
 from edgeops import limits
-from edgeops.errors import DiskError, PlatformError
+from edgeops.errors import DamageError, DiskError, PlatformError
 from edgeops.protocol.messages import SpoolAck
 from edgeops.protocol.topics import UpKind
 from edgeops.update.faults import FailPoint
@@ -57,7 +51,10 @@ _MAX_DONE = 256
 
 
 class Spool:
-    """One SQLite file; every method may be called from any thread."""
+    """One SQLite file; every method may be called from any thread.
+
+    Where the file cannot be read or written, each of them raises DiskError, and DamageError where another would do.
+    """
 
     def __init__(self, connection: sqlite3.Connection, path: Path, *, limit_bytes: int, clock: Clock) -> None:
         self._connection = connection
@@ -66,6 +63,8 @@ class Spool:
         self._limit_bytes = limit_bytes
         self._clock = clock
         self._lock = threading.RLock()
+        #: The file is not what was written into it: `close` sets it aside, and the next `open` begins a new one.
+        self.is_damaged = False
         self._durable: bool | None = None
         #: seq -> uptime at which it is offered again.
         self._in_flight: dict[int, float] = {}
@@ -88,8 +87,8 @@ class Spool:
     def open(cls, path: Path, *, limit_bytes: int = limits.SPOOL_BYTES, clock: Clock | None = None) -> Self:
         """Open or make the spool.
 
-        A file that is no sound database is set aside as `<name>.corrupt`, counted, and a new one is born with
-        a new spool id: what it held is lost, its numbers are never mixed with new ones.
+        A file that is no sound database, or lies where the card fails, is set aside as `<name>.corrupt`, counted, and
+        a new one is born with a new spool id: what it held is lost, its numbers are never mixed with new ones.
 
         Args:
             path: the file; its folder exists.
@@ -103,22 +102,24 @@ class Spool:
         """
         clock = clock or Clock.of_system()
         try:
+            return cls._of(path, limit_bytes=limit_bytes, clock=clock)
+        except DamageError:
+            set_spool_aside(path)
+        return cls._of(path, limit_bytes=limit_bytes, clock=clock)
+
+    @classmethod
+    def _of(cls, path: Path, *, limit_bytes: int, clock: Clock) -> Self:
+        is_in_place_of_one = was_set_aside(path)
+        with at_work(path):
             connection = connect(path)
             try:
-                return cls(connection, path, limit_bytes=limit_bytes, clock=clock)
+                spool = cls(connection, path, limit_bytes=limit_bytes, clock=clock)
+                if is_in_place_of_one:
+                    with spool._transaction(durable=True):
+                        spool._tables.count("spool.corrupt", 1)
             except BaseException:
                 connection.close()
                 raise
-        except (sqlite3.Error, *DAMAGED_VALUES) as error:
-            if is_of_the_machine(error):
-                raise DiskError(f"cannot open the spool {path}: {error}; check disk space and permissions") from error
-            set_spool_aside(path)
-        try:
-            spool = cls(connect(path), path, limit_bytes=limit_bytes, clock=clock)
-            with spool._transaction(durable=True):
-                spool._tables.count("spool.corrupt", 1)
-        except sqlite3.Error as error:
-            raise DiskError(f"cannot make a new spool {path}: {error}; check disk space and permissions") from error
         return spool
 
     @classmethod
@@ -153,7 +154,7 @@ class Spool:
             MessageError: another kind, or too large.
             DiskError: the disk is full or broken; nothing was stored.
         """
-        with self._lock:
+        with self._at_work():
             known = None if once is None else self._tables.first_of(once)
             if known is not None:
                 return known
@@ -179,7 +180,7 @@ class Spool:
         for kind, data in records:
             check(kind, data)
         durable = once is not None or any(kind is UpKind.REPORTS for kind, _ in records)
-        with self._lock:
+        with self._at_work():
             if once is not None and self.knows(once):
                 return []
             with self._transaction(durable=durable or self._next_seq + len(records) > self._reserved):
@@ -198,7 +199,7 @@ class Spool:
             check(entry.kind, entry.data)
         positions = dict(entry.checkpoint for entry in entries if entry.checkpoint is not None)
         durable = bool(positions) or any(entry.kind is UpKind.REPORTS for entry in entries)
-        with self._lock:
+        with self._at_work():
             if self._may_stay_young(entries):
                 young = [self._number(entry.kind, entry.data, sent=False) for entry in entries]
                 self._young.update((row.seq, row) for row in young)
@@ -228,17 +229,17 @@ class Spool:
 
     def knows(self, once: str) -> bool:
         """Whether records of this name were stored, acknowledged or not; the newest 1,024 names are remembered."""
-        with self._lock:
+        with self._at_work():
             return self._tables.first_of(once) is not None
 
     def spent_bytes(self, deployment: str, day: str) -> int:
         """What the samples of a deployment took on this day."""
-        with self._lock:
+        with self._at_work():
             return self._tables.spent_bytes(deployment, day)
 
     def checkpoint(self, deployment: str) -> bytes | None:
         """The source position stored last; None = start at the beginning."""
-        with self._lock:
+        with self._at_work():
             return self._tables.checkpoint(deployment)
 
     def forget_checkpoint(self, deployment: str) -> None:
@@ -254,7 +255,7 @@ class Spool:
         The records count as SENT, on disk, from here on: publish them, or let ACK_TIMEOUT pass. A record in
         flight is offered again after ACK_TIMEOUT and after `lost_contact`.
         """
-        with self._lock:
+        with self._at_work():
             now = self._clock.uptime()
             self._in_flight = {seq: until for seq, until in self._in_flight.items() if until > now}
             room = credit - len(self._in_flight)
@@ -293,10 +294,10 @@ class Spool:
         """
         if ack.spool != self.id:
             return []
-        with self._lock:
+        with self._at_work():
             acknowledged: list[int] = []
             for first, last in ((0, ack.through), *ack.ranges):
-                acknowledged += self._give_up(first, min(last, self._next_seq))
+                acknowledged += self._give_up(min(first, self._next_seq), min(last, self._next_seq))
             for seq in acknowledged:
                 self._in_flight.pop(seq, None)
             self._offered.difference_update(acknowledged)
@@ -322,7 +323,7 @@ class Spool:
 
     def is_acknowledged(self, seq: int) -> bool:
         """Whether the server's database holds the report `seq` of this spool."""
-        with self._lock:
+        with self._at_work():
             return (seq in self._done or not self._tables.holds(seq)) and 0 <= seq < self._next_seq
 
     # -- about it ----------------------------------------------------------------
@@ -335,7 +336,7 @@ class Spool:
     @property
     def counters(self) -> Mapping[str, int]:
         """`spool.corrupt`, `spool.merged`, `spool.dropped`: counts since the file was born; absent = 0."""
-        with self._lock:
+        with self._at_work():
             return self._tables.counters()
 
     def close(self) -> None:
@@ -344,12 +345,24 @@ class Spool:
             with suppress(PlatformError), self._transaction(durable=True):
                 self._reserve(self._next_seq)
             self._connection.close()
+            if self.is_damaged:
+                set_spool_aside(self._path)
 
     # -- inside a transaction ------------------------------------------------------
 
     @contextmanager
-    def _transaction(self, *, durable: bool) -> Iterator[None]:
+    def _at_work(self) -> Iterator[None]:
         with self._lock:
+            try:
+                with at_work(self._path):
+                    yield
+            except DamageError:
+                self.is_damaged = True
+                raise
+
+    @contextmanager
+    def _transaction(self, *, durable: bool) -> Iterator[None]:
+        with self._at_work():
             before = (self._next_seq, self._reserved, self._pending, self._bytes)
             try:
                 if durable is not self._durable:
@@ -361,14 +374,10 @@ class Spool:
                 self._connection.execute("COMMIT")
                 self._young.clear()
                 self._done.clear()
-            except BaseException as error:
+            except BaseException:
                 self._next_seq, self._reserved, self._pending, self._bytes = before
                 with suppress(sqlite3.Error):  # SQLite has rolled back by itself after some errors.
                     self._connection.execute("ROLLBACK")
-                if isinstance(error, sqlite3.Error):
-                    raise DiskError(
-                        f"cannot write the spool {self._path}: {error}; check disk space and permissions"
-                    ) from error
                 raise
 
     def _take_along(self) -> None:

@@ -6,15 +6,16 @@ Nothing is decided here; see `device_agent.store.spool`.
 import secrets
 import sqlite3
 import time
-from collections.abc import Callable
-from contextlib import closing, suppress
+from collections.abc import Callable, Iterator
+from contextlib import closing, contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Self
 
 from device_agent.faultpoint import wall_s
 from device_agent.store.aside import set_aside
-from edgeops.errors import PlatformError
+from edgeops.errors import DamageError, DiskError, PlatformError
 
 _SCHEMA_VERSION = 1
 _SCHEMA = """
@@ -58,7 +59,7 @@ def connect(path: Path) -> sqlite3.Connection:
     """Open the file and make the schema in a new one.
 
     Raises:
-        sqlite3.Error, DAMAGED_VALUES: the file is no sound database, or cannot be opened (`is_of_the_machine`).
+        sqlite3.Error: the file is no sound database, or cannot be opened (`at_work` says which).
         PlatformError: another version of the agent made it.
     """
     connection = sqlite3.connect(path, isolation_level=None, check_same_thread=False)
@@ -108,8 +109,24 @@ def _make_schema(connection: sqlite3.Connection) -> None:
     connection.execute("COMMIT")
 
 
+@contextmanager
+def at_work(path: Path) -> Iterator[None]:
+    """Say whose fault it is that SQLite fails.
+
+    Raises:
+        DamageError: the file's.
+        DiskError: the machine's.
+    """
+    try:
+        yield
+    except (sqlite3.Error, *_DAMAGED_VALUES) as error:
+        if _is_to_blame(path, error):
+            raise DamageError(f"the spool {path} is damaged: {error}; the agent begins again with a new one") from error
+        raise DiskError(f"cannot use the spool {path}: {error}; check disk space and permissions") from error
+
+
 #: What the sqlite3 module raises for text that is no UTF-8, and we for values of another type than the schema's.
-DAMAGED_VALUES = (UnicodeDecodeError, TypeError, ValueError, OverflowError)
+_DAMAGED_VALUES = (UnicodeDecodeError, TypeError, ValueError, OverflowError)
 #: SQLite's result codes that speak of the machine, not of what is in the file (https://sqlite.org/rescode.html).
 _OF_THE_MACHINE = frozenset(
     {
@@ -118,16 +135,33 @@ _OF_THE_MACHINE = frozenset(
         sqlite3.SQLITE_LOCKED,
         sqlite3.SQLITE_NOMEM,
         sqlite3.SQLITE_READONLY,
-        sqlite3.SQLITE_IOERR,
         sqlite3.SQLITE_FULL,
         sqlite3.SQLITE_CANTOPEN,
     }
 )
 
 
-def is_of_the_machine(error: Exception) -> bool:
-    """Whether another file would not open either: then this one is not to blame."""
-    return isinstance(error, sqlite3.Error) and getattr(error, "sqlite_errorcode", 0) & 0xFF in _OF_THE_MACHINE
+def _is_to_blame(path: Path, error: Exception) -> bool:
+    """Whether it is for this file that SQLite failed, and another one would do.
+
+    Bytes that the card does not give or take (SQLITE_IOERR) are the file's where a new one beside it can be made, and
+    the card's where it cannot. Nobody is to blame for a file that is closed.
+    """
+    if isinstance(error, sqlite3.ProgrammingError):
+        return False
+    code = getattr(error, "sqlite_errorcode", 0) & 0xFF
+    if code == sqlite3.SQLITE_IOERR:
+        return _another_can_be_made(path)
+    return code not in _OF_THE_MACHINE
+
+
+def _another_can_be_made(path: Path) -> bool:
+    try:
+        with TemporaryDirectory(prefix=f".{path.name}.", dir=path.parent, ignore_cleanup_errors=True) as folder:
+            connect(Path(folder) / path.name).close()
+    except (OSError, sqlite3.Error):
+        return False
+    return True
 
 
 def set_spool_aside(path: Path) -> None:

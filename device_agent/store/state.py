@@ -1,6 +1,6 @@
 """Where an update's state is kept: one JSON file per deployment, whole or not at all.
 
-A file that does not parse is set aside and counted; the deployment then starts from what its slots hold
+A file that cannot be read is set aside and counted; the deployment then starts from what its slots hold
 and the next desired state. It decides nothing; see `edgeops.update.machine`.
 """
 
@@ -8,7 +8,7 @@ from pathlib import Path
 
 import msgspec
 
-from device_agent.store.aside import set_aside
+from device_agent.store.aside import read_or_set_aside
 from edgeops.digest import write_atomically
 from edgeops.update.update import Update
 
@@ -23,19 +23,8 @@ class DeploymentStore:
         self.damaged = 0
 
     def load(self) -> Update:
-        """What was saved last; a fresh `Update` when there is none that parses.
-
-        Raises:
-            OSError: the file is there and cannot be read.
-        """
-        try:
-            return msgspec.json.decode(self._file.read_bytes(), type=Update)
-        except FileNotFoundError:
-            return Update()
-        except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
-            self.damaged += 1
-            set_aside(self._file)
-            return Update()
+        """What was saved last; a fresh `Update` when there is none that can be read."""
+        return read_or_set_aside(self._file, Update, on_damage=self._count_damage) or Update()
 
     def save(self, update: Update) -> None:
         """Make `update` durable.
@@ -44,3 +33,6 @@ class DeploymentStore:
             OSError: no space, or a write error; what was saved before is still there.
         """
         write_atomically(self._file, msgspec.json.encode(update))
+
+    def _count_damage(self, _: Exception) -> None:
+        self.damaged += 1

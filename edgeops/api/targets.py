@@ -59,16 +59,21 @@ class Pins:
         digest: str | None = None,
         reason: str = "",
         until: datetime | None = None,
+        edition: int | str | None = None,
     ) -> shapes.Pin:
-        """Keep a device, or one deployment of it, on an artifact; without a digest on what it runs."""
+        """Keep a device, or one deployment of it, on an artifact; without a digest on what it runs.
+
+        `edition` = only if the pin that is there is still this one.
+        """
         body = {
             "deployment": deployment,
             "digest": digest,
             "reason": reason,
             "until": None if until is None else until.isoformat(),
         }
-        return self._wire.ask("PUT", f"/devices/{segment(device_id)}/pin", shapes.Pin, json=body)
+        return self._wire.ask("PUT", f"/devices/{segment(device_id)}/pin", shapes.Pin, edition=edition, json=body)
 
-    def remove(self, device_id: str, *, deployment: str | None = None) -> None:
-        """Let rollouts have a device again."""
-        self._wire.send("DELETE", f"/devices/{segment(device_id)}/pin", query={"deployment": deployment})
+    def remove(self, device_id: str, *, deployment: str | None = None, edition: int | str | None = None) -> None:
+        """Let rollouts have a device again; `edition` as of `put`."""
+        path = f"/devices/{segment(device_id)}/pin"
+        self._wire.send("DELETE", path, query={"deployment": deployment}, edition=edition)

@@ -56,8 +56,10 @@ def apply(
         _carry_out_all(client, deeds, present)
     if as_json:
         print_json({"changes": [msgspec.to_builtins(change) for change in changes], "applied": applied})
-    elif not deeds:
+    elif not changes:
         say("nothing to change: the fleet is as the file says")
+    elif not deeds:
+        say("nothing to change: what differs is not changed by a file")
 
 
 def _carry_out_all(client: Client, deeds: Sequence[Change], present: Present) -> None:

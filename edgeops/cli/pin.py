@@ -9,7 +9,7 @@ from edgeops.api.client import Client
 from edgeops.cli.connection import connected
 from edgeops.cli.live import say
 from edgeops.cli.options import AsJson, parse_moment
-from edgeops.cli.output import print_json, print_table, short_digest
+from edgeops.cli.output import print_json, print_table, printable, short_digest
 from edgeops.cli.reference import parse_model_version
 
 DeviceId = Annotated[str, typer.Argument(metavar="DEVICE", help="Id of the device, as `devices list` shows it.")]
@@ -39,7 +39,10 @@ def pin(
     if as_json:
         print_json(pinned)
         return
-    say(f"{device} stays on {short_digest(digest) or 'what it runs'}; let it go: edgeops devices unpin {device}")
+    kept = "stays on what it runs" if digest is None else f"is offered nothing but {short_digest(digest)}"
+    say(f"{device} {kept}; let it go: edgeops devices unpin {device}")
+    if pinned.warning:
+        say(f"warning: {printable(pinned.warning)}")
 
 
 @connected

@@ -16,14 +16,16 @@ from edgeops.cli.live import say
 from edgeops.cli.options import AsJson, Limit, Reference, Timeout, parse_moment, parse_object, parse_span
 from edgeops.cli.output import print_facts, print_json, print_json_line, print_table, printable
 from edgeops.cli.preview import show_preview
-from edgeops.cli.watch import FINISHED, PROOF, follow_rollout, headline, require_good_end
+from edgeops.cli.watch import FINISHED, PROOF, follow_rollout, headline, require_good_end, standing, unproven
 from edgeops.protocol.messages import Intent
 from edgeops.rollout.waves import split_waves
 
 app = typer.Typer(help="Models on their way to devices.", no_args_is_help=True)
 
 RolloutId = Annotated[str, typer.Argument(metavar="ROLLOUT")]
-Watch = Annotated[bool, typer.Option("--watch", help="Follow it to its end; exit 7 when that is a bad one.")]
+Watch = Annotated[
+    bool, typer.Option("--watch", help="Follow it until it ends or waits for a person; exit 7 when that is a bad end.")
+]
 
 
 class Switch(StrEnum):
@@ -358,7 +360,7 @@ def _tell(rollout: Rollout, *, as_json: bool) -> None:
     if as_json:
         print_json(rollout)
     else:
-        print(f"{rollout.id} is {rollout.state}" + (f": {rollout.reason}" if rollout.reason else ""))
+        print(f"{rollout.id} is {rollout.state}: {standing(rollout)}")
 
 
 def _seconds(text: str) -> float:
@@ -394,8 +396,12 @@ def _print(rollout: Rollout, installations: list[Installation]) -> None:
             "deployment": rollout.deployment,
             "to": rollout.selector,
             "state": rollout.state,
-            "proof": PROOF if rollout.state == FINISHED else None,
-            "reason": rollout.reason if rollout.state != FINISHED else None,
+            "proof": PROOF if rollout.state == FINISHED and not unproven(rollout) else None,
+            "reason": printable(unproven(rollout) or ("" if rollout.state == FINISHED else rollout.reason)) or None,
+            "waits for": rollout.waits_for or None,
+            "starts": rollout.starts_at,
+            "deadline": rollout.deadline_at,
+            "approved by": rollout.approved_by,
             "created": rollout.created_at,
             "by": rollout.created_by,
             "finished": rollout.finished_at,

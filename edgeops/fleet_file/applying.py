@@ -3,15 +3,16 @@
 It decides nothing. Each change is a request of its own: what broke off half-way is finished by applying again.
 """
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any, assert_never
 
 import msgspec
 
+from edgeops.api import shapes
 from edgeops.api.client import Client
 from edgeops.errors import InputError
 from edgeops.fleet_file.document import Document, Group, Rollout, split_reference
-from edgeops.fleet_file.plan import Act, Change, Present, PresentPin, PresentRollout
+from edgeops.fleet_file.plan import Act, Change, Present, PresentPin, PresentRollout, pin_name
 from edgeops.learning.triggers import read_policy
 
 
@@ -23,10 +24,11 @@ def present_of(client: Client, document: Document) -> Present:
         ServerError: the server could not tell.
     """
     groups = () if document.groups is None else tuple(client.groups.every())
+    pins = () if document.pins is None else tuple(client.pins.every())
     policies = {model: client.retraining_policy(model) for model in document.retraining or ()}
     return Present(
         groups={one.name: Group(selector=one.selector, devices=one.device_ids) for one in groups},
-        pins=() if document.pins is None else tuple(_pins(client)),
+        pins=tuple(map(_present_pin, pins)),
         retraining={
             model: read_policy(one.model_dump(mode="json", exclude={"edition"})) for model, one in policies.items()
         },
@@ -38,6 +40,7 @@ def present_of(client: Client, document: Document) -> Present:
         },
         editions={
             **{("group", one.name): one.revision for one in groups},
+            **{("pin", pin_name(one.device_id, one.deployment)): one.edition for one in pins},
             **{("retraining", model): one.edition for model, one in policies.items()},
         },
     )
@@ -47,14 +50,14 @@ def carry_out(client: Client, change: Change, editions: Mapping[tuple[str, str],
     """Make one thing as the file says, and say what was done; `editions` are those of what the plan began with.
 
     Raises:
-        ConflictError: a group or policy is another by now.
+        ConflictError: a group, pin or policy is another by now.
     """
     edition = editions.get((change.noun, change.name))
     match change.noun:
         case "group":
             _set_group(client, change, edition)
         case "pin":
-            _set_pin(client, change)
+            _set_pin(client, change, edition)
         case "retraining":
             assert change.after is not None, "a policy is never removed"
             client.set_retraining_policy(change.name, change.after, edition=edition)
@@ -87,12 +90,14 @@ def _set_group(client: Client, change: Change, edition: int | str | None) -> Non
     client.groups.put(change.name, selector=group.selector, device_ids=group.devices, edition=edition)
 
 
-def _set_pin(client: Client, change: Change) -> None:
+def _set_pin(client: Client, change: Change, edition: int | str | None) -> None:
     pin = msgspec.convert(change.after or change.before, PresentPin)
     if change.after is None:
-        client.pins.remove(pin.device, deployment=pin.deployment)
+        client.pins.remove(pin.device, deployment=pin.deployment, edition=edition)
         return
-    client.pins.put(pin.device, deployment=pin.deployment, digest=pin.digest, reason=pin.reason, until=pin.until)
+    client.pins.put(
+        pin.device, deployment=pin.deployment, digest=pin.digest, reason=pin.reason, until=pin.until, edition=edition
+    )
 
 
 def _begin(client: Client, change: Change) -> str:
@@ -113,29 +118,37 @@ def order_of(rollout: Rollout) -> dict[str, Any]:
 # -- the fleet as it is ------------------------------------------------------------------
 
 
-def _pins(client: Client) -> Iterator[PresentPin]:
-    for one in client.pins.every():
-        yield PresentPin(
-            device=one.device_id, deployment=one.deployment, digest=one.digest, reason=one.reason, until=one.until
-        )
+def _present_pin(one: shapes.Pin) -> PresentPin:
+    return PresentPin(
+        device=one.device_id, deployment=one.deployment, digest=one.digest, reason=one.reason, until=one.until
+    )
 
 
 def _newest_rollouts(client: Client) -> Iterable[PresentRollout]:
+    every = {one.id: one for one in client.rollouts()}
     newest: dict[tuple[str, str], PresentRollout] = {}
-    for one in client.rollouts():
-        present = PresentRollout(
-            id=one.id,
-            state=one.state,
-            model=one.model,
-            version=one.version,
-            variant=one.variant,
-            deployment=one.deployment,
-            to=one.selector,
-            policy=one.policy,
-            continuous=one.continuous,
-        )
+    for one in every.values():
+        undone = every.get(one.undoes or "")
+        present = _present_rollout(one, undoes=None if undone is None else _present_rollout(undone))
         newest.setdefault((one.deployment, one.selector), present)
     return newest.values()
+
+
+def _present_rollout(one: shapes.Rollout, *, undoes: PresentRollout | None = None) -> PresentRollout:
+    return PresentRollout(
+        id=one.id,
+        state=one.state,
+        model=one.model,
+        version=one.version,
+        variant=one.variant,
+        deployment=one.deployment,
+        to=one.selector,
+        policy=one.policy,
+        waves=one.wanted_waves,
+        intent=one.intent,
+        continuous=one.continuous,
+        undoes=undoes,
+    )
 
 
 def _digest(client: Client, reference: str, variant: str) -> str:

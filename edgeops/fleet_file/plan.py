@@ -64,7 +64,16 @@ class PresentRollout:
     deployment: str
     to: str
     policy: Mapping[str, Any]
+    waves: tuple[str, ...]
+    intent: str
     continuous: bool = False
+    #: The rollout that this one undoes.
+    undoes: "PresentRollout | None" = None
+
+    @property
+    def brings(self) -> tuple[str, str]:
+        """Model and variant."""
+        return f"{self.model}@{self.version}", self.variant
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -77,7 +86,7 @@ class Present:
     rollouts: tuple[PresentRollout, ...] = ()
     #: (model@version, variant) -> digest, of those that pins name.
     digests: Mapping[tuple[str, str], str] = field(default_factory=dict)
-    #: (noun, name) -> the edition that was read, of groups and policies: what is another by now is not overwritten.
+    #: (noun, name) -> the edition that was read, of all but rollouts: what is another by now is not overwritten.
     editions: Mapping[tuple[str, str], int | str] = field(default_factory=dict)
 
 
@@ -90,6 +99,11 @@ def plan(document: Document, present: Present, *, prune: bool) -> tuple[Change, 
         *_rollouts(document, present),
         *_pruned_groups(document, present, prune=prune),
     )
+
+
+def pin_name(device: str, deployment: str | None) -> str:
+    """What a pin is known by."""
+    return device if deployment is None else f"{device}/{deployment}"
 
 
 def _groups(document: Document, present: Present) -> Iterator[Change]:
@@ -108,10 +122,10 @@ def _pins(document: Document, present: Present, *, prune: bool) -> Iterator[Chan
     there = {(one.device, one.deployment): one for one in present.pins}
     wanted = {(one.device, one.deployment): _resolved(one, present) for one in document.pins or ()}
     for key, pin in wanted.items():
-        yield from _compared("pin", _pin_name(*key), there.get(key), pin)
+        yield from _compared("pin", pin_name(*key), there.get(key), pin)
     if prune and document.pins is not None:
         for key in sorted(set(there) - set(wanted), key=str):
-            yield Change(Act.REMOVE, "pin", _pin_name(*key), _plain(there[key]), None)
+            yield Change(Act.REMOVE, "pin", pin_name(*key), _plain(there[key]), None)
 
 
 def _resolved(pin: Pin, present: Present) -> PresentPin:
@@ -129,31 +143,42 @@ def _retraining(document: Document, present: Present) -> Iterator[Change]:
 def _rollouts(document: Document, present: Present) -> Iterator[Change]:
     there = {(one.deployment, one.to): one for one in present.rollouts}
     for rollout in document.rollouts:
-        name = rollout.name
         found = there.get((rollout.deployment, rollout.to))
-        brings = None if found is None else (f"{found.model}@{found.version}", found.variant)
-        if found is None or brings != (_normal(rollout.model), rollout.variant):
-            before = None if found is None else _brought(found)
-            yield Change(Act.CREATE, "rollout", name, before, _plain(rollout))
-            continue
-        yield from _differing(rollout, found, name)
+        wanted = (_normal(rollout.model), rollout.variant)
+        if found is None:
+            yield Change(Act.CREATE, "rollout", rollout.name, None, _plain(rollout))
+        elif found.brings == wanted:
+            yield from _differing(rollout, found)
+        elif found.undoes is not None and found.undoes.brings == wanted:
+            remark = (
+                f"rollout {found.id} undid {found.undoes.id}, which brought that; name another model, or bring it"
+                " again: edgeops rollout create"
+            )
+            yield Change(Act.DIFFERS, "rollout", rollout.name, _brought(found), _brought(found.undoes), remark)
+        else:
+            yield Change(Act.CREATE, "rollout", rollout.name, _brought(found), _plain(rollout))
 
 
-def _differing(rollout: Rollout, found: PresentRollout, name: str) -> Iterator[Change]:
-    """It brought the same model on other terms, or ended badly."""
-    wanted = _terms(rollout.policy, continuous=rollout.continuous)
-    has = _terms(found.policy, continuous=found.continuous)
-    if wanted != has:
+def _differing(rollout: Rollout, found: PresentRollout) -> Iterator[Change]:
+    """It brought the same model on other terms, ended badly, or stands still."""
+    wanted = _terms(rollout, rollout.policy)
+    has = _terms(found, found.policy)
+    # An undo has terms of its own, which no file names.
+    if wanted != has and found.undoes is None:
         remark = f"rollout {found.id} began on other terms, which stay; a new one takes them: edgeops rollout create"
-        yield Change(Act.DIFFERS, "rollout", name, has, wanted, remark)
+        yield Change(Act.DIFFERS, "rollout", rollout.name, has, wanted, remark)
     if found.state in {"failed", "aborted", "denied", "rolled-back", "rolling-back", "finished-with-regressions"}:
         remark = f"rollout {found.id} is {found.state}; begin another: edgeops rollout create"
-        yield Change(Act.DIFFERS, "rollout", name, {"state": found.state}, {"state": "finished"}, remark)
+        yield Change(Act.DIFFERS, "rollout", rollout.name, {"state": found.state}, {"state": "finished"}, remark)
+    elif found.state == "paused":
+        remark = f"rollout {found.id} is paused, and a person decides; it says why: edgeops rollout status {found.id}"
+        yield Change(Act.DIFFERS, "rollout", rollout.name, {"state": found.state}, {"state": "running"}, remark)
 
 
-def _terms(values: Mapping[str, Any], *, continuous: bool) -> dict[str, Any]:
+def _terms(of: Rollout | PresentRollout, values: Mapping[str, Any]) -> dict[str, Any]:
     policy, _ = read_terms(values)
-    return {"policy": msgspec.to_builtins(policy), "continuous": continuous}
+    waves = [wave.strip() for wave in of.waves]
+    return {"policy": msgspec.to_builtins(policy), "waves": waves, "intent": of.intent, "continuous": of.continuous}
 
 
 def _compared(noun: str, name: str, before: object, after: object) -> Iterator[Change]:
@@ -175,8 +200,5 @@ def _normal(reference: str) -> str:
 
 
 def _brought(found: PresentRollout) -> dict[str, Any]:
-    return {"model": f"{found.model}@{found.version}", "variant": found.variant, "rollout": found.id}
-
-
-def _pin_name(device: str, deployment: str | None) -> str:
-    return device if deployment is None else f"{device}/{deployment}"
+    model, variant = found.brings
+    return {"model": model, "variant": variant, "rollout": found.id}

@@ -102,8 +102,8 @@ def installed_verdict(evidence: WaveEvidence, policy: Policy) -> Verdict:
     was asked counts as not asked; an inconclusive end is neither success nor failure.
     """
     if evidence.offered == 0:
-        words = f"none of {_devices(evidence.size)} could be asked: offline, removed, held back, or taken over"
-        return Wait(evidence.given_up_at, words)
+        why = "offline, pinned, quarantined, removed, held back, taken over, or not fit for the model"
+        return Wait(evidence.given_up_at, f"none of {_devices(evidence.size)} could be asked: {why}")
     asked = _devices(evidence.offered)
     enough = evidence.ended >= min(policy.min_devices, evidence.size)
     if enough and evidence.lost > policy.max_failure * evidence.offered:
@@ -167,4 +167,4 @@ def _devices(count: int) -> str:
 
 
 def _unasked(count: int) -> str:
-    return f"; {_devices(count)} not asked yet (offline)" if count else ""
+    return f"; {_devices(count)} not asked yet (offline, pinned or quarantined)" if count else ""

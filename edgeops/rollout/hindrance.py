@@ -4,15 +4,16 @@ There is an answer for whatever state a rollout and the device's part in it are 
 should" is one. It decides nothing that happens: it reads the same values as the engine and says what they mean.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
 
 from edgeops.protocol.messages import Reason, UpdateState
-from edgeops.rollout.installation import BAD, IN_FLIGHT, InstallationState
+from edgeops.rollout.installation import BAD, HOLDING, IN_FLIGHT, InstallationState
 from edgeops.rollout.pins import Pin
 from edgeops.rollout.rollout import ASKING, PASSED, RolloutState
+from edgeops.rollout.targeting import IN, Standing
 from edgeops.update.update import RESTING
 
 
@@ -31,6 +32,8 @@ class Cause(StrEnum):
     PIN = "pin"
     #: The model does not fit the device.
     INCOMPATIBLE = "incompatible"
+    #: A rollout that means the device began without it.
+    LEFT_OUT = "left-out"
     #: Nobody in the fleet is asked for anything.
     FREEZE = "freeze"
     #: The rollout was not submitted.
@@ -116,6 +119,17 @@ class Part:
     rate_per_minute: int | None = None
 
 
+@dataclass(frozen=True, slots=True)
+class LeftOut:
+    """The newest rollout that has begun, means the device and does not ask it."""
+
+    rollout_id: str
+    #: How the device stands to it now; one that is in by now was not when it began.
+    standing: Standing
+    #: In words.
+    reason: str = ""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Situation:
     """One deployment of one device."""
@@ -132,18 +146,22 @@ class Situation:
     told: UpdateState = UpdateState.IDLE
     reason: Reason = Reason.NONE
     detail: str = ""
-    #: Those that are in the way of the model of `part`.
-    pin: Pin | None = None
+    #: Those that keep the deployment on something.
+    pins: tuple[Pin, ...] = ()
+    #: What is in the way of the model of `part`.
     misfits: tuple[str, ...] = ()
     #: Who froze the fleet and why; empty = nobody did.
     freeze: str = ""
     part: Part | None = None
+    #: It is newer than `part`.
+    left_out: LeftOut | None = None
 
 
 _R, _S = RolloutState, InstallationState
 
 #: A device that has the model may still lose it again, or make its wave wait.
 _SHOWING = PASSED | {_R.RUNNING, _R.PAUSED, _R.ROLLING_BACK}
+_TAKING_BACK = frozenset({_R.ROLLING_BACK, _R.ROLLED_BACK})
 _NOT_ASKING = {
     _R.DRAFT: (Cause.DRAFT, "is a draft; submit it"),
     _R.AWAITING_APPROVAL: (Cause.APPROVAL, "waits for an approver, who approves or denies it"),
@@ -157,9 +175,9 @@ def hindrances(situation: Situation, now: datetime) -> tuple[Hindrance, ...]:
     """Everything that holds the deployment now, the cause that decides first; never empty."""
     if situation.removed:
         return (Hindrance(Cause.REMOVED, "the device was removed from the fleet; it comes back by enrolling again"),)
-    if situation.part is None:
-        return tuple(_settled(situation))
-    return tuple(_of_part(situation, situation.part, now))
+    part = situation.part
+    held = _settled(situation) if part is None else _of_part(situation, part, now)
+    return (*held, *_left_out(situation))
 
 
 def _of_part(situation: Situation, part: Part, now: datetime) -> Iterator[Hindrance]:
@@ -181,12 +199,11 @@ def _of_part(situation: Situation, part: Part, now: datetime) -> Iterator[Hindra
 
 def _pending(situation: Situation, part: Part, now: datetime) -> Iterator[Hindrance]:
     yield from _distrusted(situation)
-    if situation.pin is not None:
-        yield Hindrance(Cause.PIN, str(situation.pin), situation.pin.until)
+    yield from _pinned(situation, [pin for pin in situation.pins if pin.digest != part.digest])
     if situation.misfits:
         yield Hindrance(Cause.INCOMPATIBLE, f"the model does not fit: {'; '.join(situation.misfits)}")
     if situation.freeze:
-        yield Hindrance(Cause.FREEZE, f"the fleet is frozen: {situation.freeze}")
+        yield _frozen(situation)
     if part.rollout_state not in ASKING:
         yield _not_asking(part)
     elif part.wave > part.present_wave:
@@ -256,6 +273,7 @@ def _waits(situation: Situation) -> tuple[Hindrance, ...]:
 
 def _bakes(situation: Situation, part: Part) -> Iterator[Hindrance]:
     yield from _distrusted(situation)
+    yield from _pinned(situation, situation.pins)
     who = "it came late and" if part.rollout_state in PASSED else f"wave {part.wave + 1} of rollout {part.rollout_id}"
     words = f"it runs the model; {who} must show itself"
     if part.rollout_state is _R.PAUSED:
@@ -270,19 +288,37 @@ def _ended_badly(part: Part) -> Hindrance:
 
 
 def _settled(situation: Situation) -> Iterator[Hindrance]:
-    """No rollout is at it: does it run what it should?"""
-    if situation.desired is None:
-        runs = "it runs no model" if situation.active is None else f"it runs {_short(situation.active)}"
-        yield Hindrance(Cause.UNWANTED, f"{runs}, and nobody says that it should run another")
+    """No rollout is at it: is it kept out of any, and does it run what it should?"""
+    kept_out = (*_distrusted(situation), *_pinned(situation, situation.pins))
+    yield from kept_out
+    if situation.freeze and situation.left_out is not None:
+        yield _frozen(situation)  # it would hold the rollout that is to be begun with it
+    if situation.desired is None or situation.active == situation.desired:
+        if not kept_out and situation.left_out is None:
+            yield _content(situation)
         return
-    if situation.active == situation.desired:
-        yield Hindrance(Cause.NONE, f"nothing holds it: it runs what it should, {_short(situation.desired)}")
-        return
-    yield from _distrusted(situation)
     yield from _waits(situation)
     yield from _silent(situation)
     runs = "no model" if situation.active is None else _short(situation.active)
     yield Hindrance(Cause.DIFFERS, f"it runs {runs} and should run {_short(situation.desired)}{_at(situation)}")
+
+
+def _content(situation: Situation) -> Hindrance:
+    if situation.desired is None:
+        runs = "it runs no model" if situation.active is None else f"it runs {_short(situation.active)}"
+        return Hindrance(Cause.UNWANTED, f"{runs}, and nobody says that it should run another")
+    return Hindrance(Cause.NONE, f"nothing holds it: it runs what it should, {_short(situation.desired)}")
+
+
+def _left_out(situation: Situation) -> Iterator[Hindrance]:
+    out = situation.left_out
+    if out is None:
+        return
+    if out.standing in IN:
+        words = f"rollout {out.rollout_id} began without it; nothing keeps it out now, begin another"
+    else:
+        words = f"rollout {out.rollout_id} leaves it out: {out.reason}"
+    yield Hindrance(Cause.INCOMPATIBLE if out.standing is Standing.INCOMPATIBLE else Cause.LEFT_OUT, words)
 
 
 def _at(situation: Situation) -> str:
@@ -291,7 +327,24 @@ def _at(situation: Situation) -> str:
     return f"; it is {situation.told}{detail}" if detail or situation.told not in RESTING else ""
 
 
-# -- the device --------------------------------------------------------------------------
+# -- the device and people ---------------------------------------------------------------
+
+
+def _pinned(situation: Situation, pins: Iterable[Pin]) -> Iterator[Hindrance]:
+    for pin in pins:
+        told = (str(pin), pin.leaves(situation.active), _spares(situation.part, pin))
+        yield Hindrance(Cause.PIN, "; ".join(words for words in told if words), pin.until)
+
+
+def _spares(part: Part | None, pin: Pin) -> str:
+    """That a rollout which takes its model back leaves it here."""
+    if part is None or part.rollout_state not in _TAKING_BACK or part.state not in HOLDING:
+        return ""
+    return f"rollout {part.rollout_id} leaves its model here" if pin.digest in {None, part.digest} else ""
+
+
+def _frozen(situation: Situation) -> Hindrance:
+    return Hindrance(Cause.FREEZE, f"the fleet is frozen: {situation.freeze}")
 
 
 def _distrusted(situation: Situation) -> Iterator[Hindrance]:

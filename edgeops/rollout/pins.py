@@ -1,4 +1,4 @@
-"""Pins: a person keeps a device, or one deployment of it, on the model it has; no rollout offers it another.
+"""Pins: a person keeps a device, or one deployment of it, on the model it has; no rollout changes that.
 
 It decides whether a pin is in the way. Where pins are kept, and what becomes of an offer that is under way, is the
 server's.
@@ -28,10 +28,24 @@ class Pin:
         """Whether it has not ended yet."""
         return self.until is None or now < self.until
 
+    def concerns(self, deployment: str, now: datetime) -> bool:
+        """Whether it keeps this deployment on anything."""
+        return self.deployment in {None, deployment} and self.holds(now)
+
     def forbids(self, deployment: str, digest: str, now: datetime) -> bool:
         """Whether this model may not be offered to this deployment."""
-        concerned = self.deployment is None or self.deployment == deployment
-        return concerned and self.holds(now) and self.digest != digest
+        return self.concerns(deployment, now) and self.digest != digest
+
+    def keeps(self, deployment: str, digest: str, now: datetime) -> bool:
+        """Whether this model, which the deployment runs, may not be taken back from it by a rollout."""
+        return self.concerns(deployment, now) and self.digest in {None, digest}
+
+    def leaves(self, active: str | None) -> str:
+        """In words, what it does not do: a pin to a model that does not run brings it nowhere. Empty = nothing."""
+        if self.digest in {None, active}:
+            return ""
+        runs = "no model" if active is None else active[:19]
+        return f"it runs {runs}, and a pin brings no model: begin a rollout of it"
 
     def __str__(self) -> str:
         """As people read it: to what, by whom, why, until when."""

@@ -35,7 +35,7 @@ class RolloutState(StrEnum):
     ROLLED_BACK = "rolled-back"
     #: Every wave passed. Devices that were offline are asked when they come back.
     FINISHED = "finished"
-    #: The same, and a device later ran something else.
+    #: Every wave passed, and later a device ran something else, or too many did not keep the model. Asks nobody more.
     FINISHED_WITH_REGRESSIONS = "finished-with-regressions"
     #: A wave did not keep the model.
     FAILED = "failed"
@@ -131,12 +131,15 @@ TABLE: dict[tuple[RolloutState, RolloutEvent], tuple[RolloutState, RolloutComman
     **{(state, _E.WAVE_FAILED): (_S.FAILED, _C.WITHDRAW_OFFERS) for state in (_S.RUNNING, _S.PAUSED)},
     (_S.FINISHED, _E.GO_LIVE): (_S.LIVE, _C.OFFER_WAVE),
     (_S.FINISHED, _E.REGRESSED): (_S.FINISHED_WITH_REGRESSIONS, _C.NONE),
+    (_S.FINISHED, _E.WAVE_FAILED): (_S.FINISHED_WITH_REGRESSIONS, _C.NONE),
+    # Only a person has those asked that are left.
+    **{(_S.FINISHED_WITH_REGRESSIONS, event): (_S.FINISHED, _C.OFFER_WAVE) for event in (_E.RESUME, _E.RETRY)},
     # A live one goes on: a person hears of it from the incident, and of too many from the pause.
     (_S.LIVE, _E.WAVE_FAILED): (_S.PAUSED, _C.NONE),
     (_S.LIVE, _E.PAUSE): (_S.PAUSED, _C.NONE),
     **{
         (state, event): (state, _C.OFFER_WAVE)
-        for state in (_S.FINISHED, _S.FINISHED_WITH_REGRESSIONS, _S.LIVE)
+        for state in (_S.FINISHED, _S.LIVE)
         for event in (_E.DEVICES_READY, _E.RETRY)
     },
     **{
@@ -156,10 +159,12 @@ TABLE: dict[tuple[RolloutState, RolloutEvent], tuple[RolloutState, RolloutComman
 UNBEGUN = frozenset({_S.DRAFT, _S.AWAITING_APPROVAL, _S.SCHEDULED})
 #: A rollout that still has something to do, or a person has.
 OPEN = UNBEGUN | {_S.RUNNING, _S.PAUSED, _S.ROLLING_BACK, _S.LIVE}
-#: Devices that come late are asked, and each is judged by itself.
+#: Every wave has passed; a device that was asked later is judged by itself.
 PASSED = frozenset({_S.FINISHED, _S.FINISHED_WITH_REGRESSIONS, _S.LIVE})
 #: Devices are asked.
-ASKING = PASSED | {_S.RUNNING}
+ASKING = frozenset({_S.RUNNING, _S.FINISHED, _S.LIVE})
+#: Devices that come late are asked, and too many of them that are lost end that.
+ASKING_LATE = PASSED & ASKING
 
 
 @dataclass(frozen=True, slots=True)
@@ -191,10 +196,10 @@ def step(rollout: Rollout, event: RolloutEvent, *, reason: str = "") -> tuple[Ro
     state, command = row
     if event in _NEXT_WAVE:
         assert not rollout.is_in_last_wave, "the last wave has no next one"
-        return replace(rollout, state=state, wave=rollout.wave + 1, reason=reason), command
+        return replace(rollout, state=state, wave=rollout.wave + 1, reason=""), command
     if state is rollout.state:
         return rollout, command
-    return replace(rollout, state=state, reason=reason), command
+    return replace(rollout, state=state, reason="" if state is RolloutState.RUNNING else reason), command
 
 
 _NEXT_WAVE = frozenset({_E.WAVE_PASSED, _E.ADVANCE})
@@ -224,9 +229,10 @@ def event_of(verdict: Verdict, rollout: Rollout, now: datetime) -> RolloutEvent 
 def failing(state: RolloutState, *, roll_back: bool, holders: bool) -> RolloutEvent:
     """How a wave that failed ends the rollout.
 
-    `holders` = a device has the model; `roll_back` = the policy wants it back. A live rollout pauses for a person.
+    `holders` = a device has the model; `roll_back` = the policy wants it back. Where every wave has passed a person
+    decides on that: others keep the model well.
     """
-    if roll_back and holders and state is not RolloutState.LIVE:
+    if roll_back and holders and state not in PASSED:
         return RolloutEvent.ROLL_BACK
     return RolloutEvent.WAVE_FAILED
 

@@ -7,19 +7,42 @@ is one of these. Pure; who asks and who answers is elsewhere.
 
 from collections.abc import Mapping
 from datetime import UTC, datetime
+from typing import Annotated
 
 import msgspec
 
 from edgeops.errors import TrustError
 from edgeops.protocol.keys import PublicKey, SigningKey
+from edgeops.protocol.messages import Moment
 
 NONCE_BYTES = 16
 _PREFIX = b"edgeops-moment-v1\0"
 
 
+class _Answer(msgspec.Struct, frozen=True):
+    at: Moment
+    key_id: str
+    signature: Annotated[str, msgspec.Meta(pattern=r"^[0-9a-f]{128}\Z")]
+
+
 def sign_moment(key: SigningKey, nonce: bytes, at: datetime) -> bytes:
     """The signature over a nonce and a moment, to the millisecond."""
     return key.sign(_signed(nonce, at))
+
+
+def read_moment(data: bytes, keys: Mapping[str, PublicKey], *, nonce: bytes) -> datetime:
+    """The moment that the server's answer (JSON) proves.
+
+    Raises:
+        TrustError: no answer, or as `check_moment`.
+    """
+    try:
+        answer = msgspec.json.decode(data, type=_Answer)
+        at = answer.at.astimezone(UTC)  # of the first day there may be no such moment
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError, OverflowError) as error:
+        raise TrustError(f"not an answer about the time: {error}") from error
+    signature = bytes.fromhex(answer.signature)
+    return check_moment(keys, nonce=nonce, at=at, key_id=answer.key_id, signature=signature)
 
 
 def check_moment(

@@ -1,5 +1,6 @@
 """What people decide about single devices: pins and labels; and why one does not turn to another model."""
 
+from collections.abc import Callable
 from typing import Annotated
 
 from fastapi import APIRouter, Query, Response
@@ -20,10 +21,12 @@ from edgeops.rollout import pins as pinning
 from fleet_server import roster, targets
 from fleet_server.api.callers import VIEWER, Operator
 from fleet_server.api.devices import read_device
+from fleet_server.api.editions import EditionsOf, edition_of
 from fleet_server.api.once import Act
 from fleet_server.api.pages import PagingOf
 from fleet_server.api.server import ServerOf
 from fleet_server.db import pins
+from fleet_server.db.database import Connection
 from fleet_server.why import Why as Held
 from fleet_server.why import why
 
@@ -35,13 +38,11 @@ def list_pins(server: ServerOf, paging: PagingOf) -> Page[Pin]:
     """Which devices are pinned, by id; also what has ended by itself and was not removed."""
     with server.database.read() as connection:
         rows = pins.page(connection, after=paging.after(tuple[str, str]), limit=paging.wanted)
-    return paging.page(
-        rows, key=lambda row: (row.device_id, row.deployment or ""), shape=lambda row: shape_of(Pin, row)
-    )
+    return paging.page(rows, key=lambda row: (row.device_id, row.deployment or ""), shape=_pin)
 
 
 @router.put("/devices/{device_id}/pin")
-def pin_device(server: ServerOf, caller: Operator, device_id: str, wanted: PinRequest) -> Pin:
+def pin_device(server: ServerOf, caller: Operator, editions: EditionsOf, device_id: str, wanted: PinRequest) -> Pin:
     """Keep a device, or one deployment of it, on a model: no rollout offers it another."""
     pin = pinning.Pin(
         device_id=device_id,
@@ -52,19 +53,23 @@ def pin_device(server: ServerOf, caller: Operator, device_id: str, wanted: PinRe
         pinned_at=server.now(),
         until=wanted.until,
     )
-    targets.set_pin(server.database, pin)
-    return shape_of(Pin, pin)
+    with editions.unchanged(server.database, _edition_of(device_id, wanted.deployment)):
+        warning = targets.set_pin(server.database, pin)
+    editions.show(edition_of(pin))
+    return _pin(pin).model_copy(update={"warning": warning})
 
 
 @router.delete("/devices/{device_id}/pin", status_code=204)
 def unpin_device(
     server: ServerOf,
     caller: Operator,
+    editions: EditionsOf,
     device_id: str,
     deployment: Annotated[Id | None, Query(description="The pin of this deployment alone.")] = None,
 ) -> Response:
     """Let rollouts have a device again."""
-    targets.remove_pin(server.database, device_id, deployment, removed_by=caller.name, now=server.now())
+    with editions.unchanged(server.database, _edition_of(device_id, deployment)):
+        targets.remove_pin(server.database, device_id, deployment, removed_by=caller.name, now=server.now())
     return Response(status_code=204)
 
 
@@ -84,6 +89,18 @@ def label_device(server: ServerOf, caller: Operator, device_id: str, wanted: Dev
         server.database, device_id, wanted.set, without=wanted.remove, set_by=caller.name, now=server.now()
     )
     return read_device(server, device_id)
+
+
+def _edition_of(device_id: str, deployment: str | None) -> Callable[[Connection], str | None]:
+    def edition(connection: Connection) -> str | None:
+        found = [one for one in pins.of(connection, device_id) if one.deployment == deployment]
+        return edition_of(found[0]) if found else None
+
+    return edition
+
+
+def _pin(pin: pinning.Pin) -> Pin:
+    return shape_of(Pin, pin).model_copy(update={"edition": edition_of(pin)})
 
 
 def _why(one: Held) -> DeploymentWhy:

@@ -54,7 +54,7 @@ def read_blob(
     if artifact is None or artifact.withdrawn_at is not None:
         raise NotFoundError(f"no artifact {digest} that devices may have")
     path = server.blobs.path(digest)
-    first, last = _range(wanted, artifact.size_bytes)
+    first, last = asked_range(wanted, artifact.size_bytes)
     return _RangeResponse(path, _Piece(first, last, artifact.size_bytes), pace=server.pace, device_id=device_id)
 
 
@@ -77,8 +77,12 @@ def _reader(server: Server, authorization: str, digest: str) -> str:
     return shown.device
 
 
-def _range(wanted: str, size_bytes: int) -> tuple[int, int]:
-    """First and last byte of what is asked for."""
+def asked_range(wanted: str, size_bytes: int) -> tuple[int, int]:
+    """First and last byte of what a `Range` header asks of a blob.
+
+    Raises:
+        HTTPException: 416; it asks for something else than one range of it.
+    """
     found = _RANGE.fullmatch(wanted)
     first, last = (int(found[1]), int(found[2])) if found else (1, 0)
     if not first <= last < size_bytes or last - first >= _MAX_RANGE_BYTES:

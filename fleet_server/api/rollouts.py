@@ -201,6 +201,7 @@ def _rollout(rollout: rollouts.Rollout, waves: Sequence[rollouts.Wave]) -> Rollo
         selector=rollout.selector,
         intent=rollout.intent,
         policy=write_terms(rollout.policy),
+        wanted_waves=rollout.wanted_waves,
         continuous=rollout.continuous,
         state=rollout.state,
         reason=rollout.reason,

@@ -13,7 +13,10 @@ from sqlalchemy import Connection, func, select
 from edgeops.trust.trail import GENESIS, Anchor, Broken, Contradicted, Entry, Intact, check_trail, hash_of
 from fleet_server.db.tables import audit
 
-__all__ = ["GENESIS", "Broken", "Contradicted", "Entry", "Intact"]
+__all__ = ["GENESIS", "POLICY", "Broken", "Contradicted", "Entry", "Intact"]
+
+#: Who decides where no person does.
+POLICY = "policy"
 
 
 def append(  # noqa: PLR0917 - in the order of a sentence: who did what to what, and when

@@ -165,13 +165,23 @@ def last_proof(connection: Connection, installation: Installation) -> Installati
     return None if row is None else _installation(row)
 
 
-def devices_of(connection: Connection, rollout_id: str) -> tuple[str, ...]:
-    """The devices of a rollout, each once, in the order in which they are asked."""
+def devices_in(connection: Connection, rollout_id: str, states: Iterable[InstallationState]) -> tuple[str, ...]:
+    """The devices of a rollout that are in one of these states, each once, in the order in which they are asked."""
     query = select(installations.c.device_id).where(
-        installations.c.rollout_id == rollout_id, installations.c.state != InstallationState.RETRIED
+        installations.c.rollout_id == rollout_id, installations.c.state.in_(list(states))
     )
     found = connection.execute(query.order_by(installations.c.wave, installations.c.id)).scalars()
     return tuple(dict.fromkeys(found))
+
+
+def proven_on(connection: Connection, deployment: str, digest: str) -> frozenset[str]:
+    """The devices on which a model was proven, whatever they run since."""
+    query = select(installations.c.device_id).where(
+        installations.c.deployment == deployment,
+        installations.c.digest == digest,
+        installations.c.state.in_(list(machine.HOLDING)),
+    )
+    return frozenset(connection.execute(query).scalars())
 
 
 def is_within(connection: Connection, rollout_id: str, other_id: str) -> bool:
@@ -211,14 +221,14 @@ def still_enrolled(connection: Connection, device_ids: Sequence[str]) -> tuple[s
     return tuple(one for one in device_ids if one in left)
 
 
-def withdrawn(connection: Connection, rollout_id: str) -> tuple[Installation, ...]:
-    """Installations that were offered and taken back before the device had ended."""
-    query = select(installations).where(
+def withdrawn(connection: Connection, rollout_id: str) -> tuple[str, ...]:
+    """The devices from which an offer was taken back before they had ended, in the order in which they were asked."""
+    query = select(installations.c.device_id).where(
         installations.c.rollout_id == rollout_id,
         installations.c.state == InstallationState.SUPERSEDED,
         installations.c.offered_at.is_not(None),
     )
-    return installations_in(connection, query.order_by(installations.c.id))
+    return tuple(connection.execute(query.order_by(installations.c.id)).scalars())
 
 
 def silent_in(connection: Connection, rollout_id: str, wave: int) -> int:

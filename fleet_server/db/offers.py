@@ -162,19 +162,32 @@ def ended_badly(connection: Connection, rollout_id: str, *, limit: int) -> tuple
     return installations_in(connection, query.order_by(installations.c.id).limit(limit))
 
 
-def holders(connection: Connection, rollout_id: str, *, limit: int) -> tuple[Installation, ...]:
-    """Installations whose device has the model, or is still wanted to have it; in any order, which costs nothing."""
-    states = [*machine.HOLDING, InstallationState.REGRESSED]
-    query = select(installations).where(installations.c.rollout_id == rollout_id, installations.c.state.in_(states))
+def holders(connection: Connection, rollout_id: str, *, now: datetime, limit: int) -> tuple[Installation, ...]:
+    """Installations that can be taken back, in any order, which costs nothing.
+
+    Their device has the model and no pin keeps it there, or it is still wanted to have it.
+    """
+    holding = installations.c.state.in_(list(machine.HOLDING)) & ~pins.keep(now)
+    query = select(installations).where(
+        installations.c.rollout_id == rollout_id, holding | (installations.c.state == InstallationState.REGRESSED)
+    )
     return installations_in(connection, query.limit(limit))
 
 
-def going_back(connection: Connection, *, limit: int) -> tuple[tuple[Installation, str], ...]:
+def kept(connection: Connection, rollout_id: str, *, now: datetime) -> tuple[str, ...]:
+    """The devices that have the model of a rollout and that a pin keeps on it, by id."""
+    query = select(installations.c.device_id).where(
+        installations.c.rollout_id == rollout_id, installations.c.state.in_(list(machine.HOLDING)), pins.keep(now)
+    )
+    return tuple(connection.execute(query.order_by(installations.c.device_id)).scalars())
+
+
+def going_back(connection: Connection, *, now: datetime, limit: int) -> tuple[tuple[Installation, str], ...]:
     """The holders of rollouts that take their model back, and why each does."""
     query = select(rollouts.c.id, rollouts.c.reason).where(rollouts.c.state == RolloutState.ROLLING_BACK)
     found: list[tuple[Installation, str]] = []
     for rollout_id, reason in connection.execute(query).all():
-        found += [(one, reason) for one in holders(connection, rollout_id, limit=limit - len(found))]
+        found += [(one, reason) for one in holders(connection, rollout_id, now=now, limit=limit - len(found))]
     return tuple(found)
 
 

@@ -66,13 +66,23 @@ def page(connection: Connection, *, after: tuple[str, str] | None = None, limit:
 
 def forbid(now: datetime) -> ColumnElement[bool]:
     """In a query over installations: whether a pin forbids to offer this one, as `edgeops.rollout.pins.Pin.forbids`."""
+    return _one_is(pins.c.digest != installations.c.digest, now)
+
+
+def keep(now: datetime) -> ColumnElement[bool]:
+    """The same: whether a pin forbids to take this one back, as `edgeops.rollout.pins.Pin.keeps`."""
+    return _one_is(pins.c.digest == installations.c.digest, now)
+
+
+def _one_is(to: ColumnElement[bool], now: datetime) -> ColumnElement[bool]:
+    """Whether one that concerns the installation is like that, or to what runs."""
     return (
         select(pins.c.device_id)
         .where(
             pins.c.device_id == installations.c.device_id,
             pins.c.deployment.in_([_EVERY, installations.c.deployment]),
             or_(pins.c.until.is_(None), pins.c.until > now),
-            or_(pins.c.digest.is_(None), pins.c.digest != installations.c.digest),
+            or_(pins.c.digest.is_(None), to),
         )
         .exists()
     )

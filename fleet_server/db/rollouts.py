@@ -40,6 +40,8 @@ class Rollout:
     selector: str
     intent: Intent
     policy: Policy
+    #: As somebody wrote them; what became of them are its `waves`.
+    wanted_waves: tuple[str, ...] = ()
     state: RolloutState
     reason: str = ""
     wave: int = 0
@@ -283,5 +285,6 @@ def _rollout(row: Row[Any]) -> Rollout:
     values["variant"] = Variant(row.variant)
     values["intent"] = Intent(row.intent)
     values["policy"] = msgspec.convert(row.policy, Policy)
+    values["wanted_waves"] = tuple(row.wanted_waves)
     values["state"] = RolloutState(row.state)
     return Rollout(**values)

@@ -1,6 +1,8 @@
 """`edgeops apply` with the sample file of the docs: once it changes, twice it does not."""
 
 import json
+from dataclasses import replace
+from datetime import timedelta
 from pathlib import Path
 
 import pytest
@@ -10,10 +12,13 @@ from edgeops.cli.app import run
 from edgeops.errors import ConflictError
 from edgeops.fleet_file.applying import carry_out, present_of
 from edgeops.fleet_file.document import read_document
-from edgeops.fleet_file.plan import plan
+from edgeops.fleet_file.plan import Act, plan
 from edgeops.fleet_file.source import read_source
 from edgeops.protocol.messages import DeploymentState, DeviceFacts, Presence, Reported, UpdateState
-from fleet_server.db import devices, models
+from edgeops.rollout.candidate import Candidate
+from edgeops.rollout.waves import Wave as PlannedWave
+from fleet_server.db import devices, models, rollouts
+from fleet_server.db.identifiers import new_id
 from tests.unit.engine_rig import DESCRIPTOR, digest_of, target_of
 from tests.unit.run_rows import add_run
 
@@ -188,6 +193,23 @@ def test_where_a_change_is_refused_after_all_it_is_said_what_was_made_and_applyi
     assert client.retraining_policy("pump-state").labels == 44
 
 
+def test_what_somebody_undid_is_told_and_not_begun_again(fleet, apply, tmp_path):
+    client = fleet.client(Role.OPERATOR)
+    selector = "id=pump-1-0a1b"
+    brought = client.create_rollout("pump-state", 1, deployment="pump1", to=selector, waves=("1",), draft=True)
+    with fleet.database.write() as connection:
+        first = rollouts.get(connection, brought.id)
+        undo = replace(first, id=new_id("rollout", fleet.now + timedelta(seconds=1)), version=2, undoes=first.id)
+        rollouts.add(connection, undo, [PlannedWave((Candidate(id="pump-1-0a1b", name="pump-1", online=True),))])
+    file = tmp_path / "fleet.yaml"
+    file.write_text(f"rollouts:\n  - {{model: pump-state@1, deployment: pump1, to: {selector}}}\n")
+    code, out, err = apply(file, "--yes")
+    assert code == 0, err
+    assert f"! rollout pump1 on {selector}" in out
+    assert f"rollout {undo.id} undid {first.id}" in out
+    assert "nothing to change: what differs is not changed by a file" in err
+
+
 def test_a_pin_to_an_artifact_that_is_not_there_is_refused(apply, tmp_path):
     file = tmp_path / "fleet.yaml"
     file.write_text("pins: [{device: pump-1-0a1b, to: pump-state@1, variant: float32}]\n")
@@ -199,14 +221,26 @@ def test_a_pin_to_an_artifact_that_is_not_there_is_refused(apply, tmp_path):
 def test_what_somebody_changed_since_the_plan_was_shown_is_not_overwritten(fleet):
     client = fleet.client(Role.OPERATOR)
     client.groups.put("contested", selector="all")
-    document = read_document(
-        read_source("groups:\n  contested: site=lab\nretraining:\n  pump-state: {labels: 41}\n", name="fleet.yaml")
+    client.pins.put("pump-1-0a1b", reason="mine")
+    client.pins.put("pump-1-0a1b", deployment="pump1", reason="mine")
+    text = (
+        "groups:\n  contested: site=lab\npins:\n  - {device: pump-1-0a1b, reason: file}\n"
+        "retraining:\n  pump-state: {labels: 41}\n"
     )
+    document = read_document(read_source(text, name="fleet.yaml"))
     present = present_of(client, document)
+    client.pins.put("pump-1-0a1b", reason="ours")
+    client.pins.put("pump-1-0a1b", deployment="pump1", reason="ours")
     client.groups.put("contested", selector="not site=lab")
     client.set_retraining_policy("pump-state", {"labels": 43})
-    for change in plan(document, present, prune=False):
+    pins = {("pin", "pump-1-0a1b"), ("pin", "pump-1-0a1b/pump1")}
+    changes = [
+        one for one in plan(document, present, prune=True) if (one.noun, one.name) in pins or one.act is Act.CHANGE
+    ]
+    assert len(changes) == 4
+    for change in changes:
         with pytest.raises(ConflictError, match="read it again and decide anew"):
             carry_out(client, change, present.editions)
     assert client.groups.get("contested").selector == "not site=lab"
     assert client.retraining_policy("pump-state").labels == 43
+    assert [one.reason for one in client.pins.every() if one.device_id == "pump-1-0a1b"] == ["ours", "ours"]

@@ -138,3 +138,25 @@ def test_a_frozen_fleet_says_by_whom(rig, capsys):
     assert rig.edgeops("rollout", "frozen") == 0
     assert "harvest" in capsys.readouterr().out
     assert rig.edgeops("rollout", "thaw") == 0
+
+
+def test_a_pin_comes_with_an_edition_that_a_list_shows_as_well(rig):
+    path = "/api/v1/devices/edge-1/pin"
+    first = rig.request("PUT", path, role=Role.OPERATOR, json={"reason": "audit"})
+    (listed,) = [one for one in rig.operator.pins.every() if one.device_id == "edge-1"]
+    assert first.headers["etag"] == f'"{first.json()["edition"]}"' == f'"{listed.edition}"'
+    rig.operator.pins.put("edge-1", reason="theirs", edition=listed.edition)
+    for method, body in (("PUT", {"json": {"reason": "mine"}}), ("DELETE", {})):
+        seen = {"If-Match": first.headers["etag"]}
+        assert_problem(rig.request(method, path, role=Role.OPERATOR, headers=seen, **body), 412)
+    (left,) = [one for one in rig.operator.pins.every() if one.device_id == "edge-1"]
+    assert left.reason == "theirs"
+    rig.operator.pins.remove("edge-1", edition=left.edition)
+
+
+def test_a_freeze_whose_answer_was_lost_may_be_sent_again(rig):
+    for _ in range(2):
+        assert rig.request("PUT", "/api/v1/freeze", role=Role.OPERATOR, json={"remark": "harvest"}).status_code == 200
+    assert_problem(rig.request("PUT", "/api/v1/freeze", role=Role.OPERATOR, json={"remark": "fair"}), 409)
+    for _ in range(2):
+        assert rig.request("DELETE", "/api/v1/freeze", role=Role.OPERATOR).json() == {"freeze": None}

@@ -98,6 +98,7 @@ def test_a_group_that_cannot_be_is_a_problem_with_its_pointer(fleet, body, point
 def test_a_pin_goes_round_trip(client):
     pinned = client.pins.put("pump-0001", deployment="gas", digest=digest_of(1), reason="the audit")
     assert (pinned.device_id, pinned.reason, pinned.pinned_by) == ("pump-0001", "the audit", "a operator")
+    assert pinned.warning.startswith("deployment gas: it runs no model, and a pin brings no model")
     assert [one.deployment for one in client.pins.every()] == ["gas"]
     client.pins.remove("pump-0001", deployment="gas")
     assert list(client.pins.every()) == []
@@ -208,6 +209,36 @@ def test_a_policy_is_named_by_options_over_a_document(fleet, command, client):
         assert (code, word in wrong) == (2, True)
 
 
+@pytest.mark.parametrize(
+    ("how", "words"),
+    [
+        ("--needs-approval", "awaiting-approval: waits for an approver, who approves or denies it"),
+        ("--draft", "draft: waits for its author, who submits it"),
+    ],
+)
+def test_who_watches_what_a_person_has_to_let_begin_is_told_so_and_exits_0(fleet, command, client, how, words):
+    fleet.now += timedelta(seconds=1)
+    code, out, err = command("rollout", "create", "gas@1", "--deployment", "gas", how, "--watch")
+    made = next(client.rollouts())
+    assert (code, err, out.splitlines()[-1]) == (0, "", words)
+    lines = command("rollout", "status", made.id)[1].splitlines()
+    assert next(line for line in lines if line.startswith("waits for")).endswith(made.waits_for)
+    assert any(line.startswith("deadline") for line in lines)
+    assert command("rollout", "abort", made.id)[1] == f"{made.id} is aborted: aborted by a operator\n"
+
+
+def test_a_rollout_that_waits_for_its_time_says_which(fleet, command, client):
+    fleet.now += timedelta(seconds=1)
+    start = (fleet.now + timedelta(days=1)).isoformat()
+    assert command("rollout", "create", "gas@1", "--deployment", "gas", "--start", start)[0] == 0
+    made = next(client.rollouts())
+    lines = command("rollout", "status", made.id)[1].splitlines()
+    assert [line.split()[0] for line in lines if line.startswith(("waits for", "starts"))] == ["waits", "starts"]
+    assert not any(line.startswith(("reason", "approved by", "deadline")) for line in lines)
+    client.abort_rollout(made.id)
+    fleet.now += timedelta(seconds=1)
+
+
 def test_commands_for_groups_pins_and_labels(command):
     assert command("group", "set", "halls", "label.hall=3")[:2] == (0, "halls: label.hall=3\n")
     assert command("group", "set", "halls")[0] == 2
@@ -216,7 +247,8 @@ def test_commands_for_groups_pins_and_labels(command):
     assert json.loads(command("group", "list", "--json")[1])[0]["name"] == "halls"
     assert command("group", "remove", "halls")[0] == 0
     assert command("group", "show", "halls")[0] == 3
-    assert command("devices", "pin", "pump-0001", "--to", "gas@1", "--reason", "audit")[0] == 0
+    code, _, told = command("devices", "pin", "pump-0001", "--to", "gas@1", "--reason", "audit")
+    assert (code, "warning: deployment gas: it runs no model, and a pin brings" in told) == (0, True)
     assert "audit" in command("devices", "pins")[1]
     assert command("devices", "pin", "pump-0001", "--to", "gas@1", "--variant", "float32")[0] == 2
     assert command("devices", "unpin", "pump-0001")[0] == 0
@@ -237,10 +269,25 @@ def test_why_is_told_for_every_deployment_of_a_device(command, client):
     assert code == 0
     assert out.splitlines()[1].split()[:2] == ["gas", "health-gate"]
     assert json.loads(command("why", "pump-0002", "--json")[1])["device_id"] == "pump-0002"
-    assert client.why("odd-0001").deployments[0].hindrances[0].cause == "unwanted"
+    (odd,) = client.why("odd-0001").deployments
+    assert [one.cause for one in odd.hindrances] == ["incompatible"]
+    assert odd.hindrances[0].words.startswith(f"rollout {made.id} leaves it out: architecture z80")
     assert "new-0001 reports no deployment" in command("why", "new-0001")[1]
     assert command("why", "gone-0001")[0] == 3
     client.abort_rollout(made.id)
+
+
+def test_why_tells_a_device_that_was_left_out_of_its_pin(fleet, command, client):
+    client.pins.put("pump-0001", reason="the audit")
+    fleet.now += timedelta(seconds=1)
+    made = client.order_rollout(ORDER | {"waves": ["100%"]})
+    pinned, left_out = client.why("pump-0001").deployments[0].hindrances
+    assert (pinned.cause, pinned.words) == ("pin", "pinned to what it runs by a operator: the audit")
+    assert (left_out.cause, left_out.words) == ("left-out", f"rollout {made.id} leaves it out: {pinned.words}")
+    assert "the audit" in command("why", "pump-0001")[1]
+    client.abort_rollout(made.id)
+    client.pins.remove("pump-0001")
+    fleet.now += timedelta(seconds=1)
 
 
 def test_an_edition_that_was_not_seen_is_not_overwritten(fleet, client):

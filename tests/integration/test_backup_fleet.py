@@ -20,7 +20,7 @@ from tests.integration.backup_rig import (
     roll_out,
 )
 
-pytestmark = [pytest.mark.slow, pytest.mark.timeout(400)]
+pytestmark = [pytest.mark.slow, pytest.mark.long, pytest.mark.timeout(400)]
 
 
 OPERATIONS = Path(__file__).parents[2] / "docs/operations.md"

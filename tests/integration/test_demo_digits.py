@@ -114,7 +114,15 @@ def test_waiting_has_an_end_and_an_aborted_rollout_a_bad_one(site, report, capsy
     assert run(["rollout", "abort", rollout, *folder]) == 6
 
 
-@pytest.mark.parametrize("point", ["saved-staged", "did-start-trial", "window-spooled", "did-commit"])
+@pytest.mark.parametrize(
+    "point",
+    [
+        "saved-staged",
+        pytest.param("did-start-trial", marks=pytest.mark.long),
+        pytest.param("window-spooled", marks=pytest.mark.long),
+        pytest.param("did-commit", marks=pytest.mark.long),
+    ],
+)
 def test_an_agent_killed_in_mid_rollout_loses_and_repeats_nothing(site, report, point):
     client, victim = site.client, site.agents[0]
     site.stop_agent(victim)
@@ -183,6 +191,7 @@ def test_another_seed_gives_other_figures_and_a_stopped_agent_leaves_its_rows_mi
     assert figures != {name: (one.digest, one.accuracy) for name, one in report.artifacts.items()}
 
 
+@pytest.mark.long
 def test_the_command_heals_prints_exactly_one_document_and_leaves_nothing_behind(tmp_path, tmp_path_factory):
     picture = tmp_path_factory.mktemp("picture") / "demo"
     ended = subprocess.run(

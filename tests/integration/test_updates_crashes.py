@@ -59,6 +59,7 @@ IN_THE_SPOOL = FailPoint.RECORDS_TAKEN
 
 
 @pytest.mark.slow
+@pytest.mark.long
 @pytest.mark.parametrize("fail_point", [point for point in FailPoint if point not in {*NOT_OF_AN_UPDATE, IN_THE_SPOOL}])
 def test_an_error_that_nobody_foresaw_delays_an_update_or_fails_it_and_never_leaves_it_hanging(tmp_path, fail_point):
     first, second = prepare(tmp_path)
@@ -82,6 +83,7 @@ def test_an_error_that_nobody_foresaw_delays_an_update_or_fails_it_and_never_lea
 
 
 @pytest.mark.slow
+@pytest.mark.long
 @pytest.mark.parametrize("fail_point", [point for point in FailPoint if point not in {*ELSEWHERE, *NOT_OF_AN_UPDATE}])
 def test_an_agent_killed_in_mid_update_ends_well(tmp_path, fail_point):
     descriptor, _ = prepare(tmp_path)

@@ -14,6 +14,7 @@ from tests.ml.starter import SEED, make
 
 
 @pytest.mark.slow
+@pytest.mark.long
 def test_the_starter_model_can_be_made_again_within_a_point(tmp_path):
     made = make(tmp_path)
     assert made.run.schema == starter.starter_run().schema

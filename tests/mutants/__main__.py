@@ -1,7 +1,7 @@
 """`make mutants`: small faults in what decides, and whether the unit tests of their room notice.
 
-Fails when fewer than 90 of 100 are noticed in a room, when a survivor has no reason in `survivors.toml`, and when a
-reason has no survivor. A run that is broken off goes on where it was.
+Fails when fewer than 90 of 100 are noticed in a room, when a survivor has no reason in `survivors.toml`, when a reason
+has no survivor, and when all rooms took more than an hour. A run that is broken off goes on where it was.
 """
 
 import argparse
@@ -25,6 +25,7 @@ ROOMS = {
     "rollout": ("unit/test_rollout_*.py",),
 }
 BAR = 0.9
+MOST_SECONDS = 3_600.0
 _FOLDER = ROOT / ".mutants"
 
 
@@ -60,6 +61,7 @@ def main() -> int:
     for score in scores:
         mutants = score.killed + len(score.survivors)
         print(f"{score.room:<10}{mutants:>9}{score.killed:>8}{score.share:>8.1%}{score.seconds:>7.0f}")
+    print(f"{sum(score.seconds for score in scores) / 60:.0f} minutes")
     return 0 if options.match else _verdict(scores)
 
 
@@ -117,9 +119,12 @@ def _verdict(scores: Sequence[Score]) -> int:
     low = [score for score in scores if score.share < BAR]
     for score in low:
         print(f"{score.room}: {score.share:.1%} of its mutants are killed, {BAR:.0%} are asked for")
+    late = sum(score.seconds for score in scores) > MOST_SECONDS
+    if late:
+        print(f"it took more than {MOST_SECONDS / 60:.0f} minutes")
     if without or stale:
         print(f"reasons stand in {SURVIVORS.relative_to(ROOT)}")
-    return int(bool(low or without or stale))
+    return int(bool(low or without or stale or late))
 
 
 def _module(file: Path) -> str:

@@ -19,14 +19,14 @@ from sqlalchemy import select
 from edgeops.errors import ConflictError, InputError
 from edgeops.protocol.messages import Presence, Reason, UpdateState
 from edgeops.rollout.evidence import Proof
-from edgeops.rollout.installation import IN_FLIGHT, InstallationState
+from edgeops.rollout.installation import HOLDING, IN_FLIGHT, InstallationState
 from edgeops.rollout.installation import OPEN as OPEN_OFFERS
 from edgeops.rollout.pins import Pin
 from edgeops.rollout.policy import Policy
 from edgeops.rollout.rollout import OPEN, RolloutState, waits_for
 from fleet_server import rollout_freeze, targets
 from fleet_server import rollout_orders as orders
-from fleet_server.db import devices, rollouts, tables, withdrawals
+from fleet_server.db import devices, events, rollouts, tables, withdrawals
 from fleet_server.db.events import EventKind
 from fleet_server.db.installations import Installation
 from fleet_server.db.reach import FOLLOWED, Reach
@@ -50,6 +50,8 @@ ENDS = st.sampled_from(
 VERBS = [orders.pause_rollout, orders.resume_rollout, orders.advance_rollout, orders.retry_rollout, orders.undo_rollout]
 #: Needs no reason: it is what it was ordered to be.
 SILENT = {RolloutState.RUNNING, RolloutState.SCHEDULED}
+#: Devices are asked only in these.
+ASKED_IN = {RolloutState.RUNNING, RolloutState.FINISHED, RolloutState.LIVE}
 #: Nothing is asked of anybody any more.
 TAKEN_BACK = {RolloutState.FAILED, RolloutState.ABORTED, RolloutState.ROLLING_BACK, RolloutState.ROLLED_BACK}
 
@@ -67,7 +69,12 @@ class Commands(RolloutRules):
         self.fleet.enrol("too-small", facts=msgspec.structs.replace(FACTS, memory_bytes=1))
         self.passed: set[tuple[str, int]] = set()
         self.pinned: set[str] = set()
+        self.last: dict[str, str] = {}
+        #: What was looked at of the news, and what state each rollout was in by then.
         self.seen = 0
+        self.stood: dict[str, str] = {}
+        #: Of rollouts that are finished: how many devices each wave had lost when it was looked at last.
+        self.lost: dict[str, list[int]] = {}
 
     def teardown(self) -> None:
         """In the end nobody acts any more: every rollout has ended, or waits for a person and says why."""
@@ -100,6 +107,26 @@ class Commands(RolloutRules):
             if installation.state in OPEN_OFFERS:
                 self.fleet.commit(installation.device_id, shown=False, installation=installation, run=False)
         self.fleet.run()
+
+    @initialize(away=st.booleans())
+    def somebody_is_away(self, away) -> None:
+        """And every wave passes without it: it comes late, if it comes."""
+        self.the_promises_hold()  # until now
+        if away:
+            self.fleet.go(self.fleet.ids[-1])
+            for _ in range(2):
+                self.everybody_commits(shown=True)
+                self.wait(minutes=3)
+
+    @precondition(lambda self: any(one.state is S.PENDING for one in self._known()))
+    @rule(data=st.data(), end=ENDS)
+    def come_and_end_badly(self, data, end) -> None:
+        """A device that was not asked yet, because it was away."""
+        one = data.draw(st.sampled_from([one for one in self._known() if one.state is S.PENDING]))
+        self.fleet.come(one.device_id)
+        (now,) = [other for other in self._known() if other.id == one.id]
+        if now.state in OPEN_OFFERS:
+            self.fleet.say(one.device_id, end[0], reason=end[1], installation=now)
 
     @initialize(device=st.none() | DEVICES)
     def somebody_is_pinned(self, device) -> None:
@@ -134,6 +161,17 @@ class Commands(RolloutRules):
         if installation is not None:
             state, reason = data.draw(ENDS)
             self.fleet.say(device, state, reason=reason, installation=installation)
+
+    @rule(data=st.data())
+    def fall_back(self, data) -> None:
+        """A device that has the model runs something else: an incident was opened."""
+        holding = [one for one in self._known() if one.state in HOLDING]
+        if holding:
+            about = data.draw(st.sampled_from(holding))
+            with self.fleet.database.write() as connection:
+                told = {"detail": "fell back"}
+                events.append(connection, EventKind.INSTALLATION_REGRESSED, about.id, told, self.fleet.now)
+            self.fleet.run()
 
     @rule(data=st.data(), verb=st.sampled_from(VERBS))
     def order(self, data, verb) -> None:
@@ -205,6 +243,7 @@ class Commands(RolloutRules):
             self._a_passed_wave_has_proof(waves, parts)
             self._counters_are_what_they_count(waves, parts)
             self._who_stands_still_says_why(self.fleet.rollout(rollout_id), parts)
+            self._a_finished_rollout_that_loses_more_is_judged_by_it(self.fleet.rollout(rollout_id), waves)
         self._what_is_kept_of_devices_is_true()
 
     def _nobody_is_asked_twice(self) -> None:
@@ -273,12 +312,33 @@ class Commands(RolloutRules):
             assert not [one for one in parts if one.state in OPEN_OFFERS], "an offer outlived its rollout"
 
     def _no_offer_where_none_may_be(self, by_id) -> None:
-        """Neither to a pinned device, since it is, nor to one that the model does not fit."""
-        news = [one for one in self.fleet.events(EventKind.INSTALLATION_CHANGED) if one.id > self.seen]
+        """Neither of a rollout that asks nobody, nor to a pinned device, which keeps what it has, nor where it misfits."""
+        news = self.fleet.events(EventKind.INSTALLATION_CHANGED, EventKind.ROLLOUT_CHANGED)
         for one in news:
+            if one.id <= self.seen:
+                continue
             self.seen = one.id
-            assert one.data["state"] != S.OFFERED or one.data["device"] not in self.pinned, one
+            if one.kind == EventKind.ROLLOUT_CHANGED:
+                self.stood[one.subject] = one.data["state"]
+                continue
+            before, after = self.last.get(one.subject), one.data["state"]
+            self.last[one.subject] = after
+            if after == S.OFFERED:
+                assert self.stood[one.data["rollout"]] in ASKED_IN, one
+            if one.data["device"] in self.pinned:
+                assert after != S.OFFERED, one
+                assert before not in HOLDING or after != S.ROLLED_BACK, one
         assert "too-small" not in {one.device_id for one in by_id.values()}
+
+    def _a_finished_rollout_that_loses_more_is_judged_by_it(self, rollout, waves) -> None:
+        before = self.lost.pop(rollout.id, None)
+        if rollout.state is not RolloutState.FINISHED:
+            return
+        self.lost[rollout.id] = [wave.failed + wave.regressed for wave in waves]
+        for wave, was in zip(waves, before or self.lost[rollout.id], strict=True):
+            lost, ended = wave.failed + wave.regressed, wave.committed + wave.failed + wave.inconclusive
+            if lost > was and ended >= min(rollout.policy.min_devices, wave.size):
+                assert lost <= rollout.policy.max_failure * wave.offered, wave
 
     def _what_is_kept_of_devices_is_true(self) -> None:
         """Who can be asked is kept with the installations; and what is to be taken back was."""

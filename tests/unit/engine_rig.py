@@ -120,6 +120,11 @@ class Fleet:
             if published:
                 models.mark_published(connection, artifact, START, target=artifact.target)
 
+    def publish(self, version: int) -> None:
+        with self.database.write() as connection:
+            artifact = models.get_artifact(connection, "gas", version, "int8")
+            models.mark_published(connection, artifact, self.now, target=artifact.target)
+
     def withdraw(self, version: int) -> None:
         with self.database.write() as connection:
             artifact = models.get_artifact(connection, "gas", version, "int8")
@@ -207,14 +212,14 @@ class Fleet:
             connection.execute(update(tables.installations).values(health=health))
             connection.execute(update(tables.waves).values(health=wave))
 
-    def report(self, device_id: str, *states: DeploymentState) -> None:
+    def report(self, device_id: str, *states: DeploymentState, facts: DeviceFacts = FACTS) -> None:
         """The retained `reported` of a device."""
         with self.database.write() as connection:
             device = devices.get(connection, device_id)
             reported = Reported(
                 desired_epoch=device.desired_epoch,
                 desired_revision=device.desired_revision,
-                facts=FACTS,
+                facts=facts,
                 deployments=states,
             )
             devices.set_reported(connection, device_id, reported, now=self.now)

@@ -68,7 +68,7 @@ def test_time_passes_for_updates_however_busy_the_queue_is(agent):
 def test_a_deployment_whose_files_cannot_be_read_holds_up_no_other(agent, state):
     for name in ("gas-broken", "gas-sound"):
         (state.deployments / name).mkdir(parents=True)
-    (state.deployments / "gas-broken" / "update.json").mkdir()
+    (state.deployments / "gas-broken" / "slots").touch()
     agent = agent()
     agent._deployments.start()
     assert set(states(agent)) == {"gas-sound"}
@@ -76,11 +76,12 @@ def test_a_deployment_whose_files_cannot_be_read_holds_up_no_other(agent, state)
 
 
 def test_a_deployment_that_could_not_be_set_up_is_set_up_later(agent, state):
-    broken = state.deployments / "gas-broken" / "update.json"
-    broken.mkdir(parents=True)
+    broken = state.deployments / "gas-broken" / "slots"
+    broken.parent.mkdir(parents=True)
+    broken.touch()
     agent = agent()
     agent._deployments.start()
-    broken.rmdir()
+    broken.unlink()
     agent._deployments.tick(time.monotonic())
     assert set(states(agent)) == {"gas-broken"}
 

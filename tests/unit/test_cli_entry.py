@@ -1,5 +1,6 @@
 """`edgeops` before anything is known to be installed."""
 
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -36,3 +37,16 @@ def test_the_installed_command_knows_its_version():
         [sys.executable, "-m", "edgeops.cli.entry", "--version"], capture_output=True, text=True, check=True
     )
     assert ended.stdout == f"edgeops {__version__}\n"
+
+
+def test_a_shell_completes_commands():
+    words = {"_EDGEOPS_COMPLETE": "complete_bash", "COMP_WORDS": "edgeops rollout st", "COMP_CWORD": "2"}
+    ended = subprocess.run(
+        [sys.executable, "-m", "edgeops.cli.entry"], capture_output=True, text=True, check=True, env=os.environ | words
+    )
+    assert ended.stdout.split() == ["status"]
+    shown = subprocess.run(
+        [sys.executable, "-m", "edgeops.cli.entry", "--show-completion", "bash"],
+        capture_output=True, text=True, check=True,
+    )  # fmt: skip
+    assert "_EDGEOPS_COMPLETE=complete_bash" in shown.stdout

@@ -6,7 +6,7 @@ import pytest
 from msgspec.structs import replace
 from sqlalchemy import update
 
-from edgeops.protocol.messages import DeploymentState, UpdateState
+from edgeops.protocol.messages import DeploymentState, Reason, UpdateState
 from edgeops.rollout.health.device import Period
 from edgeops.rollout.health.wave import Shown
 from edgeops.rollout.installation import InstallationState
@@ -124,6 +124,103 @@ def test_what_really_runs_counts_also_of_a_wave_that_a_person_advanced_past(flee
     fall_back(fleet, "dev-0")
     assert fleet.states(rollout_id)["dev-0"] is S.REGRESSED
     assert fleet.rollout(rollout_id).state is R.FAILED
+    assert fleet.waves(rollout_id)[0].verdict["verdict"] == "override"
+
+
+# -- after its last wave
+
+
+def finished(fleet, *, asked, **policy):
+    """A rollout of so many devices; the others are offline."""
+    for device_id in fleet.ids[asked:]:
+        fleet.go(device_id)
+    rollout_id = fleet.roll_out(waves=("100%",), policy=replace(QUICK, **policy))
+    for device_id in fleet.ids[:asked]:
+        fleet.commit(device_id)
+    assert fleet.rollout(rollout_id).state is R.FINISHED
+    return rollout_id
+
+
+def come_and_fail(fleet, device_id):
+    fleet.come(device_id)
+    fleet.say(device_id, UpdateState.FAILED, reason=Reason.GOLDEN)
+
+
+def test_a_rollout_that_finished_with_regressions_asks_nobody_until_a_person_has_it_go_on(fleet):
+    rollout_id = finished(fleet, asked=2)
+    for device_id in ("dev-0", "dev-1"):
+        fall_back(fleet, device_id)
+    fleet.come("dev-2")
+    fleet.wait(timedelta(seconds=5), step=timedelta(seconds=1))
+    assert fleet.rollout(rollout_id).state is R.FINISHED_WITH_REGRESSIONS
+    assert fleet.states(rollout_id)["dev-2"] is S.PENDING
+    orders.resume_rollout(fleet.database, rollout_id, fleet.me("their cards were bad"))
+    assert fleet.states(rollout_id)["dev-2"] is S.OFFERED
+    rollout = fleet.rollout(rollout_id)
+    assert (rollout.state, rollout.reason) == (R.FINISHED, "resumed by me: their cards were bad")
+    assert fleet.waves(rollout_id)[0].has_passed
+
+
+def test_too_many_late_devices_that_fail_end_that_others_are_asked(fleet):
+    rollout_id = finished(fleet, asked=1, max_failure=0.4)
+    come_and_fail(fleet, "dev-1")
+    rollout = fleet.rollout(rollout_id)
+    assert rollout.state is R.FINISHED_WITH_REGRESSIONS
+    assert rollout.reason == "1 of 2 devices did not keep the model: dev-1 failed (golden)"
+    fleet.come("dev-2")
+    assert fleet.states(rollout_id)["dev-2"] is S.PENDING
+    (wave,) = fleet.waves(rollout_id)
+    assert (wave.verdict["verdict"], wave.failed) == ("pass", 1), "the proof by which it passed stays"
+
+
+def test_as_many_late_devices_may_fail_as_in_a_wave(fleet):
+    rollout_id = finished(fleet, asked=1, max_failure=0.5)
+    come_and_fail(fleet, "dev-1")
+    assert fleet.rollout(rollout_id).state is R.FINISHED
+    fleet.come("dev-2")
+    assert fleet.states(rollout_id)["dev-2"] is S.OFFERED
+
+
+def test_late_devices_are_not_judged_before_so_many_have_ended_as_the_policy_says(fleet):
+    rollout_id = finished(fleet, asked=1, max_failure=0.4)
+    with fleet.database.write() as connection:
+        of_rollout = tables.rollouts.c.id == rollout_id
+        policy = replace(QUICK, max_failure=0.4, min_devices=3)
+        connection.execute(update(tables.rollouts).where(of_rollout).values(policy=policy))
+    come_and_fail(fleet, "dev-1")
+    assert fleet.rollout(rollout_id).state is R.FINISHED
+    come_and_fail(fleet, "dev-2")
+    assert fleet.rollout(rollout_id).state is R.FINISHED_WITH_REGRESSIONS
+
+
+def test_a_late_device_that_shows_that_the_model_is_worse_counts_as_lost(fleet):
+    rollout_id = finished(fleet, asked=1, evidence_timeout=timedelta(minutes=1))
+    fleet.come("dev-1")
+    fleet.commit("dev-1", shown=False)
+    fleet.wait(timedelta(minutes=2))
+    assert fleet.states(rollout_id)["dev-1"] is S.ROLLED_BACK
+    assert fleet.rollout(rollout_id).state is R.FINISHED_WITH_REGRESSIONS
+    assert fleet.states(rollout_id)["dev-0"] in {S.COMMITTED, S.HEALTHY}, "who keeps it well keeps it"
+
+
+def test_a_retry_has_those_asked_again_that_failed_late_and_those_that_are_left(fleet):
+    rollout_id = finished(fleet, asked=1)
+    come_and_fail(fleet, "dev-1")
+    fleet.come("dev-2")
+    orders.retry_rollout(fleet.database, rollout_id, fleet.me())
+    fleet.run()
+    rollout = fleet.rollout(rollout_id)
+    assert (rollout.state, rollout.reason) == (R.FINISHED, "asked again by me")
+    fleet.wait(QUICK.retry_after)
+    assert {fleet.states(rollout_id)[one] for one in ("dev-1", "dev-2")} == {S.OFFERED}
+
+
+def test_a_device_that_fails_once_a_person_let_the_last_wave_pass_is_counted_and_the_override_stays(fleet):
+    rollout_id = fleet.roll_out(waves=("100%",))
+    orders.advance_rollout(fleet.database, rollout_id, fleet.me("I saw it"))
+    fleet.say("dev-0", UpdateState.FAILED, reason=Reason.GOLDEN)
+    assert fleet.rollout(rollout_id).state is R.FINISHED_WITH_REGRESSIONS
+    assert "dev-0 failed (golden)" in fleet.rollout(rollout_id).reason
     assert fleet.waves(rollout_id)[0].verdict["verdict"] == "override"
 
 

@@ -12,7 +12,8 @@ from edgeops.rollout.installation import InstallationState
 from edgeops.rollout.policy import Policy
 from edgeops.rollout.rollout import RolloutState
 from fleet_server import rollout_orders as orders
-from fleet_server.db import audit, rollouts
+from fleet_server.db import aliases, audit, rollouts
+from fleet_server.db.aliases import Alias
 from fleet_server.four_eyes import demand_four_eyes, four_eyes, waive_four_eyes
 from fleet_server.rollout_freeze import freeze, thaw
 from tests.unit.engine_rig import Fleet, digest_of
@@ -55,6 +56,11 @@ def actions(fleet):
 def rows(fleet, rollout_id, device_id):
     """Every attempt at one device, the first one first."""
     return [one for one in fleet.attempts(rollout_id) if one.device_id == device_id]
+
+
+def champion(fleet):
+    with fleet.database.read() as connection:
+        return aliases.holders(connection, ["gas"]).get("gas", {}).get(Alias.CHAMPION)
 
 
 # -- approve, deny, four eyes
@@ -144,15 +150,27 @@ def test_once_four_eyes_are_waived_one_person_may_do_both(fleet):
 
 def test_four_eyes_are_demanded_and_waived_once_and_both_are_in_the_audit_trail(fleet):
     demand_four_eyes(fleet.database, by="admin", remark="policy", now=fleet.now)
-    with pytest.raises(ConflictError, match="already, by admin"):
-        demand_four_eyes(fleet.database, by="other", remark="", now=fleet.now)
+    for other, remark in (("other", "policy"), ("admin", "another")):
+        with pytest.raises(ConflictError, match="already, by admin"):
+            demand_four_eyes(fleet.database, by=other, remark=remark, now=fleet.now)
     with fleet.database.read() as connection:
         assert four_eyes(connection).by == "admin"
     waive_four_eyes(fleet.database, by="other", now=fleet.now)
-    with pytest.raises(ConflictError, match="not demanded"):
-        waive_four_eyes(fleet.database, by="other", now=fleet.now)
     assert ("fleet.four-eyes-demanded", "admin", "policy") in actions(fleet)
     assert ("fleet.four-eyes-waived", "other", "") in actions(fleet)
+
+
+def test_what_is_ordered_for_the_whole_fleet_may_be_ordered_again_when_the_answer_was_lost(fleet):
+    for _ in range(2):
+        assert demand_four_eyes(fleet.database, by="admin", remark="policy", now=fleet.now).by == "admin"
+        assert freeze(fleet.database, by="me", remark="fair", now=fleet.now).at == fleet.now
+    with pytest.raises(ConflictError, match="frozen already, by me"):
+        freeze(fleet.database, by="other", remark="fair", now=fleet.now)
+    for _ in range(2):
+        thaw(fleet.database, by="me", remark="", now=fleet.now)
+        waive_four_eyes(fleet.database, by="admin", now=fleet.now)
+    told = [action for action, _, _ in actions(fleet)]
+    assert told == ["fleet.four-eyes-demanded", "fleet.frozen", "fleet.thawed", "fleet.four-eyes-waived"]
 
 
 # -- advance
@@ -183,6 +201,17 @@ def test_an_override_of_the_last_wave_finishes_the_rollout(fleet):
     orders.advance_rollout(fleet.database, rollout_id, by(fleet, remark="seen by hand"))
     assert fleet.rollout(rollout_id).state is R.FINISHED
     assert "without proof" in fleet.rollout(rollout_id).reason
+
+
+def test_what_a_person_let_pass_is_champion_only_if_a_device_runs_it(fleet):
+    first = fleet.roll_out(waves=("100%",))
+    orders.advance_rollout(fleet.database, first, by(fleet, remark="seen by hand"))
+    assert champion(fleet) is None
+    fleet.now += timedelta(seconds=1)
+    second = fleet.roll_out(2, waves=("100%",))
+    fleet.commit("dev-0")
+    orders.advance_rollout(fleet.database, second, by(fleet, remark="seen by hand"))
+    assert champion(fleet) == 2
 
 
 # -- abort and taking back

@@ -311,7 +311,7 @@ def test_an_offline_device_does_not_block_and_is_asked_when_it_comes(fleet):
 
     finished = fleet.rollout(rollout)
     assert finished.state is RolloutState.FINISHED
-    assert "; 1 device not asked yet (offline); " in finished.reason
+    assert "; 1 device not asked yet (offline, pinned or quarantined); " in finished.reason
     assert fleet.desired("dev-2") is None
 
     fleet.come("dev-2")

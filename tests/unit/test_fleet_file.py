@@ -12,7 +12,7 @@ from edgeops.fleet_file.document import Document, Group, Pin, Rollout, read_docu
 from edgeops.fleet_file.plan import Act, Present, PresentPin, PresentRollout, plan
 from edgeops.fleet_file.source import read_source
 from edgeops.learning.triggers import Mode, RetrainPolicy
-from edgeops.rollout.policy import Policy
+from edgeops.rollout.policy import Policy, of_undo
 
 DIGEST = "sha256:" + "1" * 64
 
@@ -200,7 +200,7 @@ THERE = Present(
     rollouts=(
         PresentRollout(
             id="rollout-1", state="running", model="gas", version=2, variant="int8", deployment="gas",
-            to="group=canaries", policy=msgspec.to_builtins(Policy(retries=2)),
+            to="group=canaries", policy=msgspec.to_builtins(Policy(retries=2)), waves=("1", "100%"), intent="improve",
         ),
     ),
     digests={("gas@2", "int8"): DIGEST},
@@ -262,14 +262,42 @@ def test_a_rollout_on_other_terms_is_told_and_not_touched():
     (change,) = plan(DOCUMENT, present, prune=True)
     assert change.act is Act.DIFFERS
     assert "rollout-1 began on other terms, which stay" in change.remark
-    present = replace(THERE, rollouts=(replace(THERE.rollouts[0], continuous=True),))
-    assert acts(present=present) == [(Act.DIFFERS, "rollout", "gas on group=canaries")]
+
+
+@pytest.mark.parametrize("terms", [{"continuous": True}, {"waves": ("2", "100%")}, {"intent": "heal"}])
+def test_every_term_of_a_rollout_is_compared(terms):
+    present = replace(THERE, rollouts=(replace(THERE.rollouts[0], **terms),))
+    (change,) = plan(DOCUMENT, present, prune=False)
+    assert (change.act, change.name) == (Act.DIFFERS, "gas on group=canaries")
+    assert [name for name in change.before if change.before[name] != change.after[name]] == list(terms)
+
+
+def undone(**changes):
+    """The fleet after what the file names was undone: version 1 again, on the terms of an undo."""
+    terms = {"policy": msgspec.to_builtins(of_undo(Policy(retries=2))), "waves": ("100%",), "intent": "heal"}
+    undo = replace(
+        THERE.rollouts[0], id="rollout-2", version=1, state="finished", undoes=THERE.rollouts[0], **terms, **changes
+    )
+    return replace(THERE, rollouts=(undo,))
+
+
+def test_what_was_undone_is_told_and_not_begun_again():
+    (change,) = plan(DOCUMENT, undone(), prune=False)
+    assert change.act is Act.DIFFERS
+    assert (change.before["model"], change.after["model"]) == ("gas@1", "gas@2")
+    assert "rollout rollout-2 undid rollout-1" in change.remark
+
+
+@pytest.mark.parametrize(("model", "expected"), [("gas@1", []), ("gas@3", [Act.CREATE])])
+def test_after_an_undo_a_file_may_name_what_it_brought_or_something_new(model, expected):
+    document = replace(DOCUMENT, rollouts=(msgspec.structs.replace(DOCUMENT.rollouts[0], model=model),))
+    assert [one.act for one in plan(document, undone(), prune=False)] == expected
 
 
 @pytest.mark.parametrize(
     ("state", "differs"),
-    [("running", False), ("finished", False), ("paused", False), ("failed", True), ("aborted", True), ("denied", True)],
+    [("running", False), ("finished", False), ("paused", True), ("failed", True), ("aborted", True), ("denied", True)],
 )
-def test_a_rollout_that_ended_badly_is_told_and_not_begun_again(state, differs):
+def test_a_rollout_that_ended_badly_or_stands_still_is_told_and_not_begun_again(state, differs):
     present = replace(THERE, rollouts=(replace(THERE.rollouts[0], state=state),))
     assert [one.act for one in plan(DOCUMENT, present, prune=False)] == [Act.DIFFERS] * differs

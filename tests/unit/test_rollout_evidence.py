@@ -51,7 +51,7 @@ def test_one_device_alone_is_told_in_the_singular():
 def test_devices_that_were_offline_do_not_block_and_are_told():
     verdict = installed(size=5, committed=2)
     assert isinstance(verdict, Pass)
-    assert verdict.reason.endswith("; 3 devices not asked yet (offline)")
+    assert verdict.reason.endswith("; 3 devices not asked yet (offline, pinned or quarantined)")
 
 
 def test_a_wave_waits_for_the_last_device_whatever_the_clock_says():
@@ -112,7 +112,8 @@ def test_the_least_success_counts_of_those_that_were_asked():
 def test_a_wave_in_which_nobody_could_be_asked_never_passes():
     verdict = installed(offered=0)
     assert isinstance(verdict, Wait)
-    assert "none of 2 devices could be asked" in verdict.reason
+    words = "offline, pinned, quarantined, removed, held back, taken over, or not fit for the model"
+    assert verdict.reason == f"none of 2 devices could be asked: {words}"
     assert not verdict.is_over(NOW + 29 * MINUTE)
     assert verdict.is_over(NOW + 30 * MINUTE)
 

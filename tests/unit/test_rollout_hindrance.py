@@ -6,15 +6,17 @@ from itertools import product
 import pytest
 
 from edgeops.protocol.messages import Reason, UpdateState
-from edgeops.rollout.hindrance import Cause, Hindrance, Part, Situation, hindrances
+from edgeops.rollout.hindrance import Cause, Hindrance, LeftOut, Part, Situation, hindrances
 from edgeops.rollout.installation import InstallationState
 from edgeops.rollout.rollout import RolloutState
+from edgeops.rollout.targeting import Standing
 from tests.unit.target_values import DIGEST, NOW, OTHER, pin
 
 LATER = NOW + timedelta(minutes=5)
-#: States in which a rollout asks devices, and those in which it can still lose what it brought.
-ASKING = {"running", "finished", "finished-with-regressions", "live"}
-BAKING = {"running", "paused", "rolling-back", *ASKING}
+#: States in which a rollout asks devices, in which its waves have passed, and in which it can lose what it brought.
+ASKING = {"running", "finished", "live"}
+PASSED = {"finished", "finished-with-regressions", "live"}
+BAKING = {"running", "paused", "rolling-back", *PASSED}
 BAD = {"failed", "rejected", "rolled-back", "inconclusive", "timed-out"}
 NOT_ASKING = {
     "draft": Cause.DRAFT, "awaiting-approval": Cause.APPROVAL, "scheduled": Cause.SCHEDULE, "paused": Cause.PAUSE,
@@ -54,6 +56,7 @@ def test_every_combination_of_states_has_an_answer_in_words(rollout):
         if Cause.NONE in held:
             assert active == OTHER, case
             assert held <= {Cause.NONE, Cause.ENDED_BADLY}, case
+            assert not quarantined, case
         if Cause.TURN in held:
             assert (state, online, quarantined, len(found)) == ("pending", True, False, 1), case
             assert rollout in ASKING, case
@@ -126,7 +129,7 @@ def test_everything_that_holds_a_device_is_told_what_it_cannot_pass_first():
         part=part(
             wave=2, not_before=LATER, max_in_flight=2, in_flight=2, rate_per_minute=5, asked_lately=5, detail="fetch"
         ),
-        quarantined=True, pin=held, misfits=("too little memory", "no runtime"), freeze="by ada: holidays",
+        quarantined=True, pins=(held,), misfits=("too little memory", "no runtime"), freeze="by ada: holidays",
         online=False, last_seen_at=NOW,
     )  # fmt: skip
     assert found == (
@@ -198,7 +201,7 @@ def test_a_device_that_has_the_model_bakes_while_its_rollout_is_open(rollout):
     if rollout not in BAKING:
         assert [one.cause for one in found] == [Cause.NONE]
         return
-    who = "it came late and" if rollout in ASKING - {"running"} else "wave 2 of rollout rollout-1"
+    who = "it came late and" if rollout in PASSED else "wave 2 of rollout rollout-1"
     bakes = Hindrance(Cause.BAKE, f"it runs the model; {who} must show itself: 240 of 200 inputs")
     assert bakes in found
     assert [one.cause for one in found] == ([Cause.PAUSE, Cause.BAKE] if rollout == "paused" else [Cause.BAKE])
@@ -230,12 +233,16 @@ def test_a_device_of_which_no_rollout_wants_anything_runs_what_it_should_or_not(
     assert causes(part=part(state), active=DIGEST) == [Cause.DIFFERS]
 
 
+def test_a_pin_to_the_model_of_its_rollout_holds_no_device():
+    assert causes(part=part(), pins=(pin(digest=DIGEST),)) == [Cause.TURN]
+
+
 # -- without a rollout
 
 
 def test_a_device_that_runs_what_it_should_is_held_by_nothing():
     assert why() == (Hindrance(Cause.NONE, "nothing holds it: it runs what it should, sha256:222222222222"),)
-    assert causes(online=False, quarantined=True) == [Cause.NONE]
+    assert causes(online=False) == [Cause.NONE]
 
 
 def test_a_device_of_which_nobody_wants_anything_is_told_so():
@@ -254,6 +261,64 @@ def test_a_device_that_runs_something_else_is_told_what_and_why():
     assert causes(active=None, online=False, quarantined=True, reason=Reason.HELD) == [
         Cause.QUARANTINE, Cause.HELD, Cause.SILENCE, Cause.DIFFERS,
     ]  # fmt: skip
+
+
+@pytest.mark.parametrize("desired", [None, OTHER, DIGEST])
+def test_who_can_be_in_no_rollout_is_told_so_whatever_it_runs(desired):
+    held = pin(until=LATER)
+    found = why(desired=desired, quarantined=True, pins=(held,))
+    assert [one.cause for one in found[:2]] == [Cause.QUARANTINE, Cause.PIN]
+    assert found[1] == Hindrance(Cause.PIN, str(held), LATER)
+    assert [one.cause for one in found[2:]] == ([Cause.DIFFERS] if desired == DIGEST else [])
+
+
+def test_a_pin_to_another_model_than_what_runs_is_told_to_bring_none():
+    (found,) = why(pins=(pin(digest=DIGEST),))
+    assert found.words.endswith("; it runs sha256:222222222222, and a pin brings no model: begin a rollout of it")
+    (found,) = why(active=None, desired=None, pins=(pin(digest=DIGEST),))
+    assert "; it runs no model, and a pin brings" in found.words
+
+
+@pytest.mark.parametrize(
+    ("to", "rollout", "is_left"),
+    [
+        (None, "rolled-back", True), (DIGEST, "rolling-back", True), (OTHER, "rolled-back", False),
+        (None, "finished", False),
+    ],
+)  # fmt: skip
+def test_a_pin_that_kept_a_model_which_was_taken_back_from_others_is_told(to, rollout, is_left):
+    found = words(part=part("healthy", rollout), active=DIGEST, desired=DIGEST, pins=(pin(digest=to),))
+    assert found.endswith("; rollout rollout-1 leaves its model here") is is_left
+
+
+def test_a_device_that_bakes_is_told_of_its_pin():
+    assert causes(part=part("committed"), active=DIGEST, desired=DIGEST, pins=(pin(),)) == [Cause.PIN, Cause.BAKE]
+
+
+@pytest.mark.parametrize("desired", [None, OTHER])
+@pytest.mark.parametrize(
+    ("standing", "cause", "words"),
+    [
+        (Standing.INCOMPATIBLE, Cause.INCOMPATIBLE, "rollout rollout-2 leaves it out: too little memory"),
+        (Standing.PINNED, Cause.LEFT_OUT, "rollout rollout-2 leaves it out: too little memory"),
+        (
+            Standing.READY, Cause.LEFT_OUT,
+            "rollout rollout-2 began without it; nothing keeps it out now, begin another",
+        ),
+    ],
+)  # fmt: skip
+def test_who_a_rollout_began_without_is_told_which_and_why(desired, standing, cause, words):
+    out = LeftOut("rollout-2", standing, "too little memory")
+    told = Hindrance(cause, words)
+    assert why(desired=desired, left_out=out) == (told,)
+    assert why(desired=desired, left_out=out, part=part("healthy", "finished")) == (told,)
+    assert causes(desired=desired, left_out=out, part=part()) == [Cause.TURN, cause]
+
+
+def test_a_freeze_is_told_where_another_rollout_is_to_be_begun():
+    out = LeftOut("rollout-2", Standing.READY)
+    assert causes(freeze="by ada", left_out=out) == [Cause.FREEZE, Cause.LEFT_OUT]
+    assert causes(freeze="by ada") == [Cause.NONE]
 
 
 def test_a_removed_device_is_held_by_that_alone():

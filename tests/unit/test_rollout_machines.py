@@ -119,9 +119,27 @@ def test_a_finished_rollout_goes_on_asking_and_may_be_taken_back():
         RolloutEvent.DEVICES_READY,
         RolloutEvent.RETRY,
         RolloutEvent.REGRESSED,
+        RolloutEvent.WAVE_FAILED,
         RolloutEvent.GO_LIVE,
         RolloutEvent.ROLL_BACK,
     }
+
+
+@pytest.mark.parametrize("event", [RolloutEvent.REGRESSED, RolloutEvent.WAVE_FAILED])
+def test_a_finished_rollout_that_loses_devices_asks_nobody_until_a_person_has_it_go_on(event):
+    after, command = rollout.step(Rollout(RolloutState.FINISHED, 1, 2, "proof"), event, reason="2 of 2 fell back")
+    assert (after.state, after.reason) == (RolloutState.FINISHED_WITH_REGRESSIONS, "2 of 2 fell back")
+    assert command is RolloutCommand.NONE
+    assert after.state not in rollout.ASKING
+    asking = {one for one in RolloutEvent if rollout.TABLE.get((after.state, one), (0, 0))[1] == "offer-wave"}
+    assert asking == {RolloutEvent.RESUME, RolloutEvent.RETRY}
+    again, command = rollout.step(after, RolloutEvent.RESUME, reason="resumed by me")
+    assert (again, command) == (Rollout(RolloutState.FINISHED, 1, 2, "resumed by me"), RolloutCommand.OFFER_WAVE)
+
+
+def test_devices_that_come_late_are_asked_where_every_wave_passed_and_nothing_was_lost_since():
+    assert {RolloutState.FINISHED, RolloutState.LIVE} == rollout.ASKING_LATE
+    assert {RolloutState.RUNNING, *rollout.ASKING_LATE} == rollout.ASKING
 
 
 def test_a_draft_begins_with_or_without_an_approval():
@@ -142,6 +160,7 @@ def test_a_rollout_is_due_when_its_time_has_come_or_none_was_set():
         (RolloutState.RUNNING, True, False, RolloutEvent.WAVE_FAILED),
         (RolloutState.RUNNING, False, True, RolloutEvent.WAVE_FAILED),
         (RolloutState.LIVE, True, True, RolloutEvent.WAVE_FAILED),
+        (RolloutState.FINISHED, True, True, RolloutEvent.WAVE_FAILED),
     ],
 )
 def test_a_wave_that_fails_is_taken_back_where_somebody_has_the_model(state, roll_back, holders, event):
@@ -161,6 +180,12 @@ def test_what_has_just_finished_goes_live_or_tells_its_regressions():
     assert rollout.following(RolloutState.RUNNING, continuous=True, regressed=1) is None
 
 
+def test_a_rollout_that_runs_needs_no_reason():
+    for event in (RolloutEvent.RESUME, RolloutEvent.RETRY):
+        after, _ = rollout.step(Rollout(RolloutState.PAUSED, 0, 2, "why"), event, reason="resumed by me")
+        assert after == Rollout(RolloutState.RUNNING, 0, 2)
+
+
 def test_a_paused_rollout_goes_on_where_it_was():
     assert rollout.resuming(passed=False) is RolloutEvent.RESUME
     assert rollout.resuming(passed=True) is RolloutEvent.RESUME_LIVE
@@ -169,7 +194,7 @@ def test_a_paused_rollout_goes_on_where_it_was():
 def test_an_override_leads_to_the_next_wave_or_to_the_end():
     assert rollout.overriding(FIRST_OF_TWO) is RolloutEvent.ADVANCE
     assert rollout.overriding(LAST_OF_TWO) is RolloutEvent.ADVANCE_LAST
-    after, _ = rollout.step(Rollout(RolloutState.PAUSED, 0, 2, "why"), RolloutEvent.ADVANCE)
+    after, _ = rollout.step(Rollout(RolloutState.PAUSED, 0, 2, "why"), RolloutEvent.ADVANCE, reason="I know it")
     assert (after.state, after.wave, after.reason) == (RolloutState.RUNNING, 1, "")
 
 

@@ -29,6 +29,29 @@ def test_what_a_pin_forbids(changes, forbids):
     assert pin(**changes).forbids("gas", DIGEST, NOW) is forbids
 
 
+@pytest.mark.parametrize(
+    ("changes", "keeps"),
+    [
+        ({}, True),
+        ({"digest": DIGEST}, True),
+        ({"digest": OTHER}, False),
+        ({"deployment": "gas"}, True),
+        ({"deployment": "vibration"}, False),
+        ({"until": NOW + SECOND}, True),
+        ({"until": NOW}, False),
+    ],
+)
+def test_what_a_pin_keeps_where_it_is(changes, keeps):
+    assert pin(**changes).keeps("gas", DIGEST, NOW) is keeps
+
+
+def test_a_pin_says_that_it_brings_no_model():
+    assert pin().leaves(OTHER) == pin(digest=DIGEST).leaves(DIGEST) == ""
+    words = "it runs sha256:222222222222, and a pin brings no model: begin a rollout of it"
+    assert pin(digest=DIGEST).leaves(OTHER) == words
+    assert pin(digest=DIGEST).leaves(None).startswith("it runs no model, and")
+
+
 def test_of_several_pins_the_first_that_forbids_is_told():
     ended, other, mine = pin(until=NOW), pin(deployment="vibration"), pin(deployment="gas")
     assert forbidding([ended, other, mine], "gas", DIGEST, NOW) == mine

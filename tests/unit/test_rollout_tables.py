@@ -12,8 +12,8 @@ scheduled: start > running + offer-wave, abort > aborted + withdraw-offers, supe
 running: devices-ready > running + offer-wave, wave-passed > running + offer-wave, last-wave-passed > finished, wave-failed > failed + withdraw-offers, evidence-missing > paused, pause > paused, advance > running + offer-wave, advance-last > finished, abort > aborted + withdraw-offers, roll-back > rolling-back + take-back, retry > running + offer-wave, superseded > aborted + withdraw-offers, model-withdrawn > failed + withdraw-offers
 paused: wave-failed > failed + withdraw-offers, resume > running + offer-wave, resume-live > live + offer-wave, advance > running + offer-wave, advance-last > finished, abort > aborted + withdraw-offers, roll-back > rolling-back + take-back, retry > running + offer-wave, superseded > aborted + withdraw-offers, model-withdrawn > failed + withdraw-offers
 rolling-back: taken-back > rolled-back, expire > rolled-back
-finished: devices-ready > finished + offer-wave, go-live > live + offer-wave, roll-back > rolling-back + take-back, regressed > finished-with-regressions, retry > finished + offer-wave
-finished-with-regressions: devices-ready > finished-with-regressions + offer-wave, roll-back > rolling-back + take-back, retry > finished-with-regressions + offer-wave
+finished: devices-ready > finished + offer-wave, wave-failed > finished-with-regressions, go-live > live + offer-wave, roll-back > rolling-back + take-back, regressed > finished-with-regressions, retry > finished + offer-wave
+finished-with-regressions: resume > finished + offer-wave, roll-back > rolling-back + take-back, retry > finished + offer-wave
 live: devices-ready > live + offer-wave, wave-failed > paused, pause > paused, abort > aborted + withdraw-offers, roll-back > rolling-back + take-back, retry > live + offer-wave, superseded > aborted + withdraw-offers, model-withdrawn > failed + withdraw-offers
 """
 

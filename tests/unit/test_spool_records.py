@@ -205,7 +205,7 @@ def test_a_corrupt_file_is_set_aside_and_counted(tmp_path, spool, time, damage):
 
 
 def test_a_folder_that_does_not_exist_is_a_clear_error(tmp_path):
-    with pytest.raises(PlatformError, match="cannot open the spool"):
+    with pytest.raises(PlatformError, match="cannot use the spool"):
         Spool.open(tmp_path / "missing" / "spool.db")
 
 

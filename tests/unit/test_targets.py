@@ -7,12 +7,15 @@ import pytest
 
 from edgeops import limits
 from edgeops.errors import ConflictError, InputError, NotFoundError
-from edgeops.protocol.messages import UpdateState
+from edgeops.protocol.messages import DeploymentState, Reason, UpdateState
 from edgeops.rollout.installation import InstallationState
 from edgeops.rollout.pins import Pin
+from edgeops.rollout.policy import Policy
+from edgeops.rollout.rollout import RolloutState
 from fleet_server import targets
 from fleet_server.db import audit, devices, events, groups, pins, rollouts
 from fleet_server.db.events import EventKind
+from fleet_server.rollout_orders import abort_rollout
 from fleet_server.rollout_plans import Order, plan_rollout
 from tests.unit.engine_rig import Fleet, digest_of
 
@@ -52,8 +55,9 @@ def put_pin(fleet, device_id="dev-0", **changes):
         "pinned_at": fleet.now,
         "until": None,
     }
-    targets.set_pin(fleet.database, Pin(device_id=device_id, **(values | changes)))
+    undone = targets.set_pin(fleet.database, Pin(device_id=device_id, **(values | changes)))
     fleet.run()
+    return undone
 
 
 def unpin(fleet, device_id="dev-0", deployment=None):
@@ -238,6 +242,96 @@ def test_a_pin_takes_back_what_was_offered_and_it_forbids(fleet):
     put_pin(fleet, "dev-2", deployment="vibration")
     for device_id in ("dev-1", "dev-2"):
         assert fleet.newest(device_id).state is InstallationState.OFFERED
+
+
+def second_on_all(fleet, **changes):
+    """A rollout of version 2 that all devices have, where version 1 ran before."""
+    for version in (1, 2):
+        fleet.now += timedelta(seconds=1)
+        rollout_id = fleet.roll_out(version, waves=("100%",), **changes)
+        for device_id in fleet.ids:
+            fleet.commit(device_id)
+            state = DeploymentState(deployment="gas", state=UpdateState.COMMITTED, active=digest_of(version))
+            fleet.report(device_id, state)
+    return rollout_id
+
+
+def tell_all(fleet):
+    """Every device tells that it runs what it should."""
+    for device_id in fleet.ids:
+        active = fleet.desired_digest(device_id)
+        fleet.report(device_id, DeploymentState(deployment="gas", state=UpdateState.COMMITTED, active=active))
+    fleet.wait(timedelta(seconds=2), step=timedelta(seconds=1))
+
+
+def test_a_pinned_device_is_not_taken_back_and_named_and_one_that_is_pinned_to_another_model_is(fleet):
+    rollout_id = second_on_all(fleet)
+    put_pin(fleet, "dev-0")
+    put_pin(fleet, "dev-1", digest=digest_of(1))
+    abort_rollout(fleet.database, rollout_id, fleet.me("wrong"), roll_back=True)
+    tell_all(fleet)
+    assert [fleet.desired_digest(one) for one in fleet.ids] == [digest_of(2), digest_of(1), digest_of(1)]
+    assert fleet.states(rollout_id)["dev-0"] is InstallationState.HEALTHY
+    rollout = fleet.rollout(rollout_id)
+    assert rollout.state is RolloutState.ROLLED_BACK
+    assert rollout.reason == "taken back by me: wrong; pinned and left as they are: 1 (dev-0)"
+
+
+def test_a_device_whose_pin_ended_before_the_others_went_back_goes_back_with_them(fleet):
+    rollout_id = second_on_all(fleet)
+    put_pin(fleet, "dev-0")
+    abort_rollout(fleet.database, rollout_id, fleet.me(), roll_back=True)
+    unpin(fleet, "dev-0")
+    fleet.run()
+    assert {fleet.desired_digest(one) for one in fleet.ids} == {digest_of(1)}
+
+
+def test_a_pin_does_not_keep_a_model_that_the_device_gave_up_itself(fleet):
+    rollout_id = second_on_all(fleet)
+    put_pin(fleet, "dev-0")
+    crashed = DeploymentState(
+        deployment="gas", state=UpdateState.ROLLED_BACK, reason=Reason.CRASHES, active=digest_of(1)
+    )
+    fleet.report("dev-0", crashed)
+    assert fleet.states(rollout_id)["dev-0"] is InstallationState.REGRESSED
+    abort_rollout(fleet.database, rollout_id, fleet.me(), roll_back=True)
+    assert fleet.desired_digest("dev-0") == digest_of(1)
+
+
+def test_a_wave_that_fails_takes_nothing_from_a_pinned_device(fleet):
+    policy = Policy(bake=timedelta(0), retries=0, roll_back_on_failure=True, max_failure=0.3)
+    rollout_id = fleet.roll_out(waves=("100%",), policy=policy)
+    fleet.commit("dev-0")
+    fleet.commit("dev-1")
+    put_pin(fleet, "dev-0")
+    fleet.say("dev-2", UpdateState.ROLLED_BACK, reason=Reason.INFERENCE)
+    assert fleet.rollout(rollout_id).state is RolloutState.ROLLING_BACK
+    assert [fleet.desired_digest(one) for one in fleet.ids] == [digest_of(1), None, None]
+
+
+def test_a_late_device_that_fails_its_gate_keeps_the_model_as_long_as_it_is_pinned(fleet):
+    fleet.go("dev-2")
+    policy = Policy(bake=timedelta(0), retries=0, evidence_timeout=timedelta(minutes=1))
+    rollout_id = fleet.roll_out(waves=("100%",), policy=policy)
+    fleet.commit("dev-0")
+    fleet.commit("dev-1")
+    fleet.come("dev-2")
+    fleet.commit("dev-2", shown=False)
+    put_pin(fleet, "dev-2")
+    fleet.wait(timedelta(minutes=5), step=timedelta(seconds=20))
+    assert fleet.states(rollout_id)["dev-2"] is InstallationState.COMMITTED
+    unpin(fleet, "dev-2")
+    fleet.wait(timedelta(minutes=2), step=timedelta(seconds=20))
+    assert fleet.states(rollout_id)["dev-2"] is InstallationState.ROLLED_BACK
+
+
+def test_a_pin_to_another_model_than_what_runs_says_that_it_brings_none(fleet):
+    second_on_all(fleet)
+    words = f"deployment gas: it runs {digest_of(2)[:19]}, and a pin brings no model: begin a rollout of it"
+    assert put_pin(fleet, "dev-0", digest=digest_of(1)) == words
+    assert fleet.desired_digest("dev-0") == digest_of(2)
+    assert put_pin(fleet, "dev-0", digest=digest_of(2)) == put_pin(fleet, "dev-0") == ""
+    assert put_pin(fleet, "dev-0", deployment="vibration", digest=digest_of(1)) == ""
 
 
 def test_a_pin_of_a_device_says_so_to_the_next_reader(fleet):

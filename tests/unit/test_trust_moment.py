@@ -1,12 +1,13 @@
 """What time it is, proven by the fleet key for one question."""
 
+import json
 from datetime import UTC, datetime, timedelta, timezone
 
 import pytest
 
 from edgeops.errors import TrustError
 from edgeops.protocol.keys import SigningKey
-from edgeops.trust.moment import NONCE_BYTES, check_moment, sign_moment
+from edgeops.trust.moment import NONCE_BYTES, check_moment, read_moment, sign_moment
 
 KEY, OTHER = SigningKey.generate(), SigningKey.generate()
 KEYS = {KEY.public.key_id: KEY.public}
@@ -55,3 +56,29 @@ def test_a_key_that_is_not_the_fleets_is_named():
         checked(sign_moment(OTHER, NONCE, AT), key_id=OTHER.public.key_id)
     with pytest.raises(TrustError, match="no key of this fleet"):
         checked(sign_moment(KEY, NONCE, AT), keys={})
+
+
+def answer(**changed):
+    """What the server says."""
+    said = {"at": AT.isoformat(), "key_id": KEY.public.key_id, "signature": sign_moment(KEY, NONCE, AT).hex()}
+    return json.dumps(said | changed).encode()
+
+
+def test_an_answer_is_read_and_then_proven():
+    assert read_moment(answer(), KEYS, nonce=NONCE) == AT
+    with pytest.raises(TrustError, match="not what the fleet key signed"):
+        read_moment(answer(), KEYS, nonce=NONCE[::-1])
+    with pytest.raises(TrustError, match="no key of this fleet"):
+        read_moment(answer(key_id="ab" * 32), KEYS, nonce=NONCE)
+
+
+@pytest.mark.parametrize(
+    "data",
+    [
+        b"", b"{}", b"[" * 5_000, b"\xff", answer(at="yesterday"), answer(at=5), answer(at="0001-01-01T00:00:00+23:00"),
+        answer(signature="ab"), answer(signature="AB" * 64), answer(signature="ab" * 64 + "\n"),
+    ],
+)  # fmt: skip
+def test_what_is_no_answer_is_refused(data):
+    with pytest.raises(TrustError, match=r"^(not an answer about the time: |the time that was answered is not)"):
+        read_moment(data, KEYS, nonce=NONCE)

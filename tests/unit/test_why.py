@@ -2,6 +2,7 @@
 
 from datetime import timedelta
 
+import msgspec
 import pytest
 
 from edgeops.protocol.messages import DeploymentState, Reason, UpdateState
@@ -12,7 +13,7 @@ from fleet_server import targets
 from fleet_server.db import devices
 from fleet_server.rollout_freeze import freeze
 from fleet_server.why import why
-from tests.unit.engine_rig import Fleet, digest_of
+from tests.unit.engine_rig import FACTS, Fleet, digest_of
 
 
 @pytest.fixture
@@ -114,6 +115,82 @@ def test_a_device_that_bakes_is_told_what_its_wave_must_show(fleet):
     assert "1 of 1 device committed" in words
     assert causes(fleet, "dev-1") == [Cause.HEALTH_GATE]
     assert "bakes until" in told(fleet, "dev-1")[0][1]
+
+
+# -- devices that a rollout began without
+
+
+def keep(fleet, device_id, digest=None):
+    pin = Pin(
+        device_id=device_id, deployment=None, digest=digest, reason="audit", pinned_by="ada", pinned_at=fleet.now,
+        until=None,
+    )  # fmt: skip
+    targets.set_pin(fleet.database, pin)
+    return pin
+
+
+def test_a_pinned_device_is_told_of_its_pin_and_of_the_rollout_that_it_keeps_away(fleet):
+    fleet.roll_out(selector="id=dev-0")
+    fleet.commit("dev-0")
+    fleet.report("dev-0", DeploymentState(deployment="gas", state=UpdateState.COMMITTED, active=digest_of(1)))
+    pin = keep(fleet, "dev-0")
+    assert told(fleet, "dev-0") == [(Cause.PIN, str(pin))]
+    fleet.wait(timedelta(seconds=1))
+    newer = fleet.roll_out(2)
+    assert told(fleet, "dev-0") == [(Cause.PIN, str(pin)), (Cause.LEFT_OUT, f"rollout {newer} leaves it out: {pin}")]
+
+
+def test_a_pin_that_has_ended_is_told_no_more(fleet):
+    targets.set_pin(
+        fleet.database,
+        Pin(
+            device_id="dev-0", deployment=None, digest=None, reason="", pinned_by="ada", pinned_at=fleet.now,
+            until=fleet.now + timedelta(seconds=20),
+        ),
+    )  # fmt: skip
+    rollout = fleet.roll_out()
+    fleet.wait(timedelta(seconds=20))
+    words = f"rollout {rollout} began without it; nothing keeps it out now, begin another"
+    assert told(fleet, "dev-0") == [(Cause.LEFT_OUT, words)]
+
+
+def test_a_device_that_the_model_does_not_fit_is_told_what_does_not(fleet):
+    fleet.enrol("odd", facts=msgspec.structs.replace(FACTS, arch="z80"))
+    assert causes(fleet, "odd") == [Cause.UNWANTED]
+    rollout = fleet.roll_out()
+    ((cause, words),) = told(fleet, "odd")
+    assert cause is Cause.INCOMPATIBLE
+    assert words.startswith(f"rollout {rollout} leaves it out: architecture z80")
+
+
+def test_a_device_in_quarantine_is_told_so(fleet):
+    with fleet.database.write() as connection:
+        devices.quarantine(connection, "dev-0", reason="two sessions", now=fleet.now)
+    assert causes(fleet, "dev-0") == [Cause.QUARANTINE]
+    fleet.roll_out()
+    assert causes(fleet, "dev-0") == [Cause.QUARANTINE, Cause.LEFT_OUT]
+
+
+def test_a_device_that_a_rollout_does_not_mean_is_told_nothing_of_it(fleet):
+    fleet.roll_out(selector="id=dev-0")
+    assert causes(fleet, "dev-1") == [Cause.UNWANTED]
+
+
+def test_a_rollout_that_has_not_begun_or_was_given_up_leaves_nobody_out(fleet):
+    keep(fleet, "dev-0")
+    draft = fleet.roll_out(draft=True)
+    assert causes(fleet, "dev-0") == [Cause.PIN]
+    fleet.abort(draft)
+    assert causes(fleet, "dev-0") == [Cause.PIN]
+
+
+def test_a_device_that_runs_the_model_already_was_left_out_for_no_reason_to_tell(fleet):
+    fleet.roll_out(selector="id=dev-0")
+    fleet.commit("dev-0")
+    fleet.report("dev-0", DeploymentState(deployment="gas", state=UpdateState.COMMITTED, active=digest_of(1)))
+    fleet.wait(timedelta(seconds=1))
+    fleet.roll_out()
+    assert causes(fleet, "dev-0") == [Cause.NONE]
 
 
 def test_a_removed_device_is_told_so(fleet):

@@ -50,9 +50,9 @@ class RolloutAbort(RolloutDecision):
 
 
 class RolloutUndo(RolloutDecision):
-    """Bring what an earlier rollout brought to the same devices."""
+    """Bring what an earlier rollout brought to the devices that have the model."""
 
-    #: The earlier one; null = the last that finished before.
+    #: The earlier one; null = the last that finished before, if all of them ran its model.
     to: Id | None = None
     waves: Waves = ("100%",)
 
@@ -123,6 +123,8 @@ class Rollout(Answer):
     selector: str
     intent: str
     policy: dict[str, Any]
+    #: The waves as somebody wrote them; what became of them is in `waves`.
+    wanted_waves: tuple[str, ...] = ()
     #: draft, awaiting-approval, denied, scheduled, running, paused, aborted, rolling-back, rolled-back, finished,
     #: finished-with-regressions, failed, live.
     state: str

@@ -62,6 +62,10 @@ class Pin(Answer):
     pinned_by: str
     pinned_at: AwareDatetime
     until: AwareDatetime | None = None
+    #: What `If-Match` demands of who changes only what they saw.
+    edition: str = ""
+    #: What it leaves undone, in words, when it is set; empty = nothing, or it was set before.
+    warning: str = ""
 
 
 class DeviceLabelsRequest(Request):

@@ -18,6 +18,8 @@ rollouts = Table(
     Column("selector", Text, nullable=False),
     Column("intent", Text, nullable=False),
     Column("policy", Json, nullable=False),
+    #: As somebody wrote them.
+    Column("wanted_waves", Json, nullable=False),
     Column("state", Text, nullable=False),
     Column("reason", Text, nullable=False, default=""),
     #: Index of the wave that runs.

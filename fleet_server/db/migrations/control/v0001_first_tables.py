@@ -415,6 +415,7 @@ def _j_to_z() -> None:
         sa.Column("selector", sa.Text(), nullable=False),
         sa.Column("intent", sa.Text(), nullable=False),
         sa.Column("policy", sa.LargeBinary(), nullable=False),
+        sa.Column("wanted_waves", sa.LargeBinary(), nullable=False),
         sa.Column("state", sa.Text(), nullable=False),
         sa.Column("reason", sa.Text(), nullable=False),
         sa.Column("wave", sa.Integer(), nullable=False),

@@ -1,0 +1,93 @@
+"""A device that changed since the rollout was planned, so that the model does not fit it any more, is not asked."""
+
+from datetime import timedelta
+
+import pytest
+from msgspec.structs import replace
+
+from edgeops.protocol.messages import DeploymentState, UpdateState
+from edgeops.rollout.installation import InstallationState
+from edgeops.rollout.rollout import RolloutState
+from fleet_server import rollout_orders as orders
+from tests.unit.engine_rig import FACTS, QUICK, Fleet
+
+S, R = InstallationState, RolloutState
+TINY = replace(FACTS, memory_bytes=1)
+
+
+@pytest.fixture
+def fleet(tmp_path):
+    fleet = Fleet(tmp_path, size=3)
+    yield fleet
+    fleet.close()
+
+
+def shrink(fleet, *device_ids):
+    for device_id in device_ids:
+        fleet.report(device_id, DeploymentState(deployment="gas", state=UpdateState.IDLE), facts=TINY)
+
+
+def submitted(fleet, *shrunk, **changes):
+    """A rollout of which devices lost their memory between the draft and its begin."""
+    rollout_id = fleet.roll_out(draft=True, **changes)
+    shrink(fleet, *shrunk)
+    orders.submit_rollout(fleet.database, rollout_id, fleet.me())
+    fleet.run()
+    return rollout_id
+
+
+def test_a_device_that_the_model_does_not_fit_any_more_leaves_the_wave_and_says_why(fleet):
+    rollout_id = submitted(fleet, "dev-1", waves=("2", "100%"))
+    assert fleet.states(rollout_id) == {"dev-0": S.OFFERED, "dev-1": S.SUPERSEDED, "dev-2": S.PENDING}
+    assert "the model does not fit it any more: " in fleet.installations(rollout_id)["dev-1"].detail
+    assert "memory" in fleet.installations(rollout_id)["dev-1"].detail
+    assert fleet.desired("dev-1") is None
+    fleet.commit("dev-0")
+    fleet.commit("dev-2")
+    assert fleet.rollout(rollout_id).state is R.FINISHED
+    assert [wave.failed for wave in fleet.waves(rollout_id)] == [0, 0]
+
+
+def test_a_canary_that_the_model_does_not_fit_any_more_fails_nothing_and_passes_nothing(fleet):
+    rollout_id = submitted(fleet, "dev-0")
+    fleet.wait(QUICK.wave_timeout + timedelta(minutes=1))
+    assert fleet.rollout(rollout_id).state is R.PAUSED
+    assert "none of 1 device could be asked: " in fleet.rollout(rollout_id).reason
+    assert fleet.states(rollout_id) == {"dev-0": S.SUPERSEDED, "dev-1": S.PENDING, "dev-2": S.PENDING}
+
+
+def test_a_rollout_that_fits_no_device_any_more_ends_and_says_so(fleet):
+    rollout_id = submitted(fleet, *fleet.ids, waves=("100%",))
+    rollout = fleet.rollout(rollout_id)
+    assert (rollout.state, rollout.reason) == (R.ABORTED, "the model does not fit any device that is left")
+
+
+def test_a_device_that_comes_late_and_is_not_what_it_was_is_not_asked(fleet):
+    fleet.go("dev-2")
+    rollout_id = fleet.roll_out(waves=("100%",))
+    fleet.commit("dev-0")
+    fleet.commit("dev-1")
+    shrink(fleet, "dev-2")
+    fleet.come("dev-2")
+    assert fleet.states(rollout_id)["dev-2"] is S.SUPERSEDED
+    assert fleet.rollout(rollout_id).state is R.FINISHED
+
+
+def test_a_rollout_whose_last_device_comes_and_is_not_what_it_was_ends(fleet):
+    for device_id in fleet.ids:
+        fleet.go(device_id)
+    rollout_id = fleet.roll_out(selector="id=dev-2", waves=("1",))
+    shrink(fleet, "dev-2")
+    fleet.come("dev-2")
+    assert fleet.rollout(rollout_id).state is R.ABORTED
+
+
+def test_who_is_asked_again_is_looked_at_again(fleet):
+    policy = replace(QUICK, retries=1, retry_after=timedelta(minutes=1), max_failure=0.5, min_success=0.5)
+    rollout_id = fleet.roll_out(waves=("100%",), policy=policy)
+    fleet.wait(policy.progress_timeout + timedelta(seconds=30))
+    shrink(fleet, "dev-0")
+    fleet.wait(timedelta(minutes=2))
+    assert fleet.states(rollout_id)["dev-0"] is S.SUPERSEDED
+    (wave,) = fleet.waves(rollout_id)
+    assert (wave.offered, wave.failed) == (2, 0)
