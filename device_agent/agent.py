@@ -89,7 +89,7 @@ class Agent:
         """`broker` and `server` override where enrolment said they are.
 
         Raises:
-            ConfigError: a file of the state folder cannot be used.
+            ConfigError: a file of the state folder cannot be used, or a server or broker beyond loopback without TLS.
             PlatformError: the spool cannot be opened, or no runtime is installed.
         """
         # Before the first thread is there: native code is loaded, and types are learnt.

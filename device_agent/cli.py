@@ -184,16 +184,15 @@ def _mqtt(options: argparse.Namespace) -> int:
     target = None
     if options.broker is not None:
         host, port = options.broker
-        if options.credentials is not None:
-            from device_agent.sinks.mqtt import read_credentials  # noqa: PLC0415 - loads paho
-
-            read_credentials(options.credentials)
+        if options.credentials is not None or options.ca is not None:
+            _try_files(options.credentials, options.ca)
         target = MqttTarget(
             host=host,
             port=port,
             topic=options.topic or f"edgeops/{name}",
             qos=options.qos,
             credentials=None if options.credentials is None else str(options.credentials.absolute()),
+            ca=None if options.ca is None else str(options.ca.absolute()),
             actuating=options.actuating,
             safe=options.safe,
         )
@@ -201,6 +200,16 @@ def _mqtt(options: argparse.Namespace) -> int:
     _tell(state, "reload", name)
     _say(f"{name} publishes to no broker" if target is None else f"{name} publishes to {host}:{port}, {target.topic}")
     return 0
+
+
+def _try_files(credentials: Path | None, ca: Path | None) -> None:
+    """What the sink will read: a mistake in it is told now."""
+    from device_agent.sinks.mqtt import believing, read_credentials  # noqa: PLC0415 - loads paho
+
+    if credentials is not None:
+        read_credentials(credentials)
+    if ca is not None:
+        believing(ca)
 
 
 def _status(options: argparse.Namespace) -> int:
@@ -475,6 +484,9 @@ def _add_mqtt_command(commands: "argparse._SubParsersAction[argparse.ArgumentPar
     command.add_argument("--qos", type=int, choices=(0, 1, 2), default=1)
     command.add_argument(
         "--credentials", type=Path, metavar="FILE", help="the user in its first line, the password in the second"
+    )
+    command.add_argument(
+        "--ca", type=Path, metavar="FILE", help="speak TLS; the CAs, in PEM, that may have signed its certificate"
     )
     command.add_argument(
         "--actuating",

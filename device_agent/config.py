@@ -19,6 +19,7 @@ from edgeops.digest import write_atomically
 from edgeops.errors import ConfigError
 from edgeops.protocol.messages import Id
 from edgeops.protocol.topics import is_id
+from edgeops.trust.transport import is_loopback
 
 _BEYOND_ALL_STARTS = 2**32
 #: What an envelope's session can count to (`edgeops.protocol.messages.Count`).
@@ -193,10 +194,20 @@ class MqttTarget(Settings, frozen=True, kw_only=True):
     qos: Annotated[int, msgspec.Meta(ge=0, le=2)] = 1
     #: A file with the user in its first line and the password in the second.
     credentials: str | None = None
+    #: A file with the CAs that may have signed the broker's certificate, in PEM; None = plain TCP.
+    ca: str | None = None
     #: Whether something moves by it: then it never hears a model that is not committed.
     actuating: bool = False
     #: The answer while no model answers.
     safe: float | None = None
+
+    def __post_init__(self) -> None:
+        """Raises ConfigError where the password would go beyond loopback in plain."""
+        if self.credentials is not None and self.ca is None and not is_loopback(self.host):
+            raise ConfigError(
+                f"the broker {self.host}:{self.port} is not on this machine, so its password goes there over TLS only; "
+                "name the file with its CA: edgeops-agent mqtt --ca FILE"
+            )
 
 
 class Deployment(Settings, frozen=True, kw_only=True):

@@ -78,7 +78,9 @@ class _Authorities(msgspec.Struct, frozen=True):
     authorities: Annotated[tuple[_Authority, ...], msgspec.Meta(max_length=limits.MAX_AUTHORITIES)]
 
 
-def enrol(state: StateFolder, url: str, *, token: str, name: str, fingerprint: str = "") -> Device:
+def enrol(
+    state: StateFolder, url: str, *, token: str, name: str, fingerprint: str = "", clock: Clock | None = None
+) -> Device:
     """Enrol this machine at the fleet server and store everything the agent needs.
 
     Args:
@@ -87,6 +89,7 @@ def enrol(state: StateFolder, url: str, *, token: str, name: str, fingerprint: s
         token: one-time; behind an `@` it may carry the fingerprint.
         name: what people call the device.
         fingerprint: of the CA that signed the server's certificate, `sha256:` and 64 hex characters.
+        clock: for tests.
 
     Raises:
         ConfigError: an address or fingerprint that cannot be used.
@@ -102,7 +105,7 @@ def enrol(state: StateFolder, url: str, *, token: str, name: str, fingerprint: s
     token, _, carried = token.partition("@")
     authority = _pinned(url, fingerprint or carried)
     private_folder(state.path)
-    clock = Clock(state.clock)
+    clock = clock or Clock(state.clock)
     key = SigningKey.generate()
     answer = _post(
         _opener(authority, clock),
@@ -202,7 +205,11 @@ def _post(http: OpenerDirector, url: str, body: dict[str, Any], clock: Clock) ->
     try:
         return _ask(http, url, request, _Answer)
     except TrustError as error:
-        raise TrustError(f"{error}; {clock}") from error
+        # The time is judged although nobody can be asked for it yet: without that, whoever has the key of a certificate
+        # that ended years ago could answer here, hear the token, and hand out a root of their own.
+        raise TrustError(
+            f"{error}; {clock}: if that is wrong, set it and enrol again, the token was not spent"
+        ) from error
 
 
 def _ask(http: OpenerDirector, url: str, request: urllib.request.Request, kind: type[_T]) -> _T:

@@ -24,8 +24,9 @@ from paho.mqtt.reasoncodes import ReasonCode
 from device_agent.mqtt_client import MqttClient
 from device_agent.watchdog import Pulse
 from edgeops import limits
-from edgeops.errors import TopicError
+from edgeops.errors import ConfigError, TopicError
 from edgeops.protocol.topics import Topic, client_id, is_retained, parse_topic
+from edgeops.trust.transport import is_loopback
 
 _log = logging.getLogger(__name__)
 
@@ -43,8 +44,16 @@ class Broker:
     port: int
     user: str
     password: str
-    #: Whom to believe; None = plain TCP, which is for loopback.
+    #: Whom to believe; None = plain TCP.
     tls: ssl.SSLContext | None = None
+
+    def __post_init__(self) -> None:
+        """Raises ConfigError where the password would go beyond loopback in plain."""
+        if self.tls is None and not is_loopback(self.host):
+            raise ConfigError(
+                f"the broker {self.host}:{self.port} is not on this machine, so it must be reached over TLS, as its "
+                "server: edgeops-agent run --server https://HOST:PORT"
+            )
 
 
 @dataclass(frozen=True, slots=True)

@@ -146,6 +146,8 @@ class Updates:
                 self._decide(machine.boot(update))
             elif update.state is UpdateState.COMMITTED and update.reported and lost:
                 self._decide(Lost())
+            elif (unheard := machine.loss_of_report(update, spool=self._around.spool.id.hex())) is not None:
+                self._decide(unheard)
             else:
                 self._act(machine.resume(update))
 
@@ -488,7 +490,7 @@ class Updates:
             key = report_key(self._deployment, self._update)
             self._around.spool.append(UpKind.REPORTS, encode(report), once=key)
         reach_after(Command.REPORT)
-        self._apply(Reported())
+        self._apply(Reported(self._around.spool.id.hex()))
 
     def _judge_trial(self, now: float) -> None:
         """What is decided and not written down is not decided again, but by what outweighs it."""

@@ -8,6 +8,7 @@ inference never waits for it.
 
 import logging
 import random
+import ssl
 import time
 from collections import deque
 from datetime import UTC, datetime
@@ -168,6 +169,8 @@ class MqttSink:
         client = MqttClient()
         if self._target.credentials is not None:
             client.username_pw_set(*read_credentials(Path(self._target.credentials)))
+        if self._target.ca is not None:
+            client.tls_set_context(believing(Path(self._target.ca)))
         client.suppress_exceptions = True
         client.on_connect = self._on_connect
         client.on_disconnect = self._on_disconnect
@@ -226,3 +229,28 @@ def read_credentials(path: Path) -> tuple[str, str]:
     except ValueError as error:
         raise ConfigError(f"{path} needs two lines, the broker's user and the password") from error
     return user, password
+
+
+def believing(path: Path) -> ssl.SSLContext:
+    """Whoever shows a certificate that these CAs signed, for the broker's name and for the time of the system's clock.
+
+    Raises:
+        ConfigError: the file cannot be read, or has no certificate.
+    """
+    try:
+        context = ssl.create_default_context(cafile=path)
+    except OSError as error:  # an SSLError is one too
+        raise ConfigError(f"cannot use {path} as the broker's CA: {error}; give certificates in PEM") from error
+    context.sslsocket_class = _Socket
+    return context
+
+
+class _Socket(ssl.SSLSocket):
+    """Closed where its handshake fails: paho forgets it then."""
+
+    def do_handshake(self, block: bool = False) -> None:  # noqa: FBT001, FBT002 - as in the standard library
+        try:
+            super().do_handshake(block)
+        except OSError:
+            self.close()
+            raise

@@ -154,7 +154,14 @@ class Settled:
 
 @dataclass(frozen=True, slots=True)
 class Reported:
-    """The final report is in the spool."""
+    """The final report is in the spool of this id."""
+
+    spool: str
+
+
+@dataclass(frozen=True, slots=True)
+class ReportLost:
+    """The spool that the final report was in is gone, and nobody knows whether the server heard it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -194,6 +201,7 @@ Event = (
     | TrialFailed
     | Settled
     | Reported
+    | ReportLost
     | Lost
     | Fallen
 )

@@ -39,6 +39,7 @@ from edgeops.update.events import (
     Refused,
     Renewed,
     Reported,
+    ReportLost,
     Settled,
     Staged,
     Started,
@@ -123,6 +124,7 @@ TABLE: dict[tuple[UpdateState, type[Event]], tuple[UpdateState, Command]] = {
     (_S.COMMITTED, Settled): (_S.COMMITTED, Command.REPORT),
     (_S.ROLLED_BACK, Settled): (_S.ROLLED_BACK, Command.REPORT),
     **{(state, Reported): (state, Command.TAKE_NEXT) for state in _ENDS},
+    **{(state, ReportLost): (state, Command.REPORT) for state in _ENDS},
     (_S.COMMITTED, Lost): (_S.FETCHING, Command.FETCH),
     # The installation had its final report; what the deployment runs since then is told with its present state.
     (_S.COMMITTED, Fallen): (_S.ROLLED_BACK, Command.NONE),
@@ -219,6 +221,12 @@ def admitted(event: Event, leave: Deferred | None) -> Event:
 def is_deferred(update: Update) -> bool:
     """Whether it waits for leave to go on."""
     return update.state not in RESTING and update.reason in WAITS
+
+
+def loss_of_report(update: Update, *, spool: str) -> ReportLost | None:
+    """Whether the final report lay in another spool than the one of this id; to a server one that repeats is one."""
+    is_lost = update.state in _ENDS and update.reported and update.reported_in != spool
+    return ReportLost() if is_lost else None
 
 
 def fetch_failure(update: Update, detail: str) -> FetchFailed | Failed:
@@ -330,7 +338,8 @@ def _changed(update: Update, event: Event, *, state: UpdateState) -> Update:  # 
         case ProbePassed():
             return change(update, state=state, probed=True)
         case Booted() | BootedAwaitingAck():
-            return change(update, state=state, boots=update.boots + 1)
+            # The evidence is sent again, and only an ack of that counts: the spool may be another one.
+            return change(update, state=state, boots=update.boots + 1, evidence_seq=None)
         case TrialPassed(evidence):
             return change(update, state=state, evidence=evidence)
         case EvidenceSpooled(seq):
@@ -339,8 +348,10 @@ def _changed(update: Update, event: Event, *, state: UpdateState) -> Update:  # 
             return _ended(change(update, evidence=evidence), state, reason, detail)
         case Acknowledged():
             return _ended(change(update, shown=_shown(update), fallen=()), state, Reason.NONE, "")
-        case Reported():
-            return change(update, state=state, reported=True)
+        case Reported(spool):
+            return change(update, state=state, reported=True, reported_in=spool)
+        case ReportLost():
+            return change(update, state=state, reported=False)
         case Lost():
             return Update(
                 state=state,

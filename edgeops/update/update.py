@@ -104,8 +104,9 @@ class Update(msgspec.Struct, frozen=True, kw_only=True):
     #: Digests that were active while the agent died at each of its starts: they answer no more, unless one is desired
     #: anew; forgotten with the next commit.
     fallen: tuple[str, ...] = ()
-    #: The final report lies in the spool.
+    #: The final report lies in the spool, and that is the one of this id; empty = none was owed.
     reported: bool = True
+    reported_in: str = ""
     reason: Reason = Reason.NONE
     detail: str = ""
 

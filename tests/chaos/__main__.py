@@ -39,6 +39,7 @@ def main() -> int:
         rows = _count_rows(fleet)
         for device in fleet.devices:
             killer.note(device)
+            killer.note_answers(device)
         lost = _lost(fleet, killer.toll)
     code = _tell(killer.toll, rows, lost, seconds=time.monotonic() - began_s)
     if not code:
@@ -96,11 +97,11 @@ def _tell(toll: Toll, rows: dict[str, tuple[int, int]], lost: list[tuple[str, st
     killed = ", ".join(f"{name} {count}" for name, count in sorted(toll.kills.items()))
     sys.stdout.write(
         f"{toll.kills.total()} kills ({killed}) in {seconds:.0f} s; {len(toll.modelless)} times a device without a "
-        f"working model, {len(toll.unverified)} unverified activations, {len(toll.fallen)} models fallen, {len(lost)} of {len(toll.ended)} final "
+        f"working model, {len(toll.unverified)} unverified models at work, {len(toll.fallen)} models fallen, {len(lost)} of {len(toll.ended)} final "
         f"statuses lost, {played} rows played and {counted} acknowledged\n"
     )
     whole = not any(ills.values()) and all(one == other for one, other in rows.values())
-    return 0 if whole and played else 1
+    return 0 if whole and played and toll.answered else 1
 
 
 if __name__ == "__main__":

@@ -1,6 +1,7 @@
 """The fleet that is killed: a site with a real broker, three versions of a model, and what lies on its devices' disks."""
 
 import sys
+from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -130,6 +131,13 @@ class Fleet:
     def rows_counted(self, device: Device) -> int:
         """Source rows in windows that the server holds."""
         return sum(hour.source_rows for hour in self.client.hourly_telemetry(device.id, deployment=DEPLOYMENT))
+
+    def rows_by_digest(self, device: Device) -> Counter[str]:
+        """The same of all deployments, by what answered."""
+        rows: Counter[str] = Counter()
+        for hour in self.client.hourly_telemetry(device.id):
+            rows[hour.digest] += hour.source_rows
+        return rows
 
     def rows_played(self, device: Device) -> int:
         """How far the device has come in its file, by its own durable note; its agent must not run."""

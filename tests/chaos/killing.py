@@ -16,7 +16,7 @@ from edgeops.local.processes import require_running
 from edgeops.protocol.messages import UpdateState
 from edgeops.update.faults import VARIABLE, Fault, saved
 from edgeops.update.update import RESTING, Update
-from tests.chaos.fleet import DEPLOYMENT, SPARE, Device, Fleet, say
+from tests.chaos.fleet import DEPLOYMENT, GOOD, SPARE, Device, Fleet, say
 from tests.chaos.place import PLACES, Place
 from tests.chaos.plot import Plot, plots
 from tests.chaos.system import is_stopped, kill
@@ -43,6 +43,8 @@ class Toll:
     ended: set[tuple[str, str, str]] = field(default_factory=set)
     modelless: list[str] = field(default_factory=list)
     unverified: list[str] = field(default_factory=list)
+    #: Rows that the server counted, by the digest of what answered.
+    answered: Counter[str] = field(default_factory=Counter)
     #: Models that were taken for the cause of a kill.
     fallen: list[str] = field(default_factory=list)
 
@@ -58,7 +60,8 @@ class Killer:
         self._had_model: set[str] = set()
         #: By device.
         self._armed: dict[str, Place | None] = {}
-        self._signed = set(fleet.digests.values())
+        #: What may run: the other one's descriptor is forged before any device has it.
+        self._signed = {fleet.digests[version] for version in GOOD}
 
     def run(self) -> None:
         """Kill; at the end all agents run unarmed."""
@@ -90,6 +93,13 @@ class Killer:
                 self.toll.fallen.append(f"{device.agent.name}: {', '.join(update.fallen)}")
             if update and update.state in _ENDS and update.reported and update.wanted and update.wanted.installation:
                 self.toll.ended.add((device.id, update.wanted.installation, update.state))
+
+    def note_answers(self, device: Device) -> None:
+        """Look at whose answers the server counted, those of candidates in their trial too."""
+        for digest, rows in sorted(self._fleet.rows_by_digest(device).items()):
+            self.toll.answered[digest] += rows
+            if digest not in self._signed:
+                self.toll.unverified.append(f"{device.agent.name} answered {rows} rows with {digest}")
 
     def _is_enough(self) -> bool:
         return self.toll.kills.total() >= self._kills and all(self.toll.hits[one] >= self._hits for one in PLACES)

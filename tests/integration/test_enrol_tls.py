@@ -13,6 +13,7 @@ from device_agent.tls import FleetTls
 from edgeops.api.roles import Role
 from edgeops.errors import ConfigError, TrustError
 from edgeops.trust.transport import unbelieved_context
+from edgeops.update.faults import CLOCKS, Fault
 from fleet_server.certificates import listed_authorities
 from tests.contract.rig import ApiRig
 from tests.integration.tls_rig import NOW, certificate, https_server
@@ -40,11 +41,31 @@ def fingerprint_of(rig):
     return listed_authorities(rig.config)[0].fingerprint
 
 
+def showing(state, moment):
+    """A device's clock that stands wrong."""
+    return Clock(state.clock, now=moment.timestamp)
+
+
 def test_a_token_is_all_that_a_person_pastes(rig, state, capsys):
     assert main(["--state", str(state.path), "enrol", rig.url, "--token", token_of(rig), "--name", "meter"]) == 0
     device = read_device(state)
     assert device.id == capsys.readouterr().out.strip()
     assert (device.server, device.broker_host) == (rig.url, "127.0.0.1")
+    tls = FleetTls(state.trust, now=Clock(state.clock).present)
+    assert tls.authorities == listed_authorities(rig.config)
+
+
+def test_a_clock_that_is_ahead_is_to_be_set_and_the_token_is_good_after_that(rig, state):
+    """The time is nobody's to tell before the fleet's keys are known."""
+    token = token_of(rig)
+    with pytest.raises(TrustError, match=r"ended on .*clock says 2038-.* set it and enrol again"):
+        enrol(state, rig.url, token=token, name="meter", clock=showing(state, CLOCKS[Fault.CLOCK_2038]))
+    assert not state.device.exists()
+    assert enrol(state, rig.url, token=token, name="meter") == read_device(state)
+
+
+def test_a_clock_that_was_lost_is_no_reason_not_to_enrol(rig, state):
+    enrol(state, rig.url, token=token_of(rig), name="meter", clock=showing(state, CLOCKS[Fault.CLOCK_1970]))
     tls = FleetTls(state.trust, now=Clock(state.clock).present)
     assert tls.authorities == listed_authorities(rig.config)
 

@@ -1,6 +1,7 @@
 """Answers reach a broker of the owner's, late if they must; inference never waits for it."""
 
 import json
+import ssl
 import threading
 import time
 
@@ -10,12 +11,16 @@ import pytest
 from paho.mqtt.enums import CallbackAPIVersion
 
 from device_agent.config import MqttTarget
-from device_agent.sinks.mqtt import MqttSink
+from device_agent.sinks.mqtt import MqttSink, believing
 from edgeops import limits
 from edgeops.digest import digest_bytes
+from edgeops.errors import ConfigError
 from edgeops.model.postprocess import Prediction
 from edgeops.protocol.messages import Phase
+from edgeops.trust.issuing import new_issuer
 from tests.integration.agent_rig import DEVICE, SERVER_USER, Broker, eventually
+from tests.integration.test_agent_mqtt_client import SlowBroker
+from tests.integration.tls_rig import NOW, certificate
 
 pytestmark = pytest.mark.slow
 
@@ -152,3 +157,42 @@ def test_credentials_that_cannot_be_read_are_tried_again(broker, target, opened,
     listener = opened(Listener(broker))
     (tmp_path / "credentials").write_text(good)
     eventually(lambda: listener.answers() == [1.0], what="the answer that waited")
+
+
+@pytest.mark.parametrize("believed", [True, False])
+def test_over_tls_the_password_goes_to_a_broker_of_the_named_ca_alone(opened, tmp_path, believed):
+    issuer = new_issuer(NOW)
+    (tmp_path / "server.pem").write_bytes(certificate(issuer).pem)
+    (tmp_path / "ca.pem").write_text((issuer if believed else new_issuer(NOW)).authority.pem)
+    (tmp_path / "credentials").write_text("user\nsecret\n")
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(tmp_path / "server.pem")
+    broker = opened(SlowBroker(context))
+    sink = opened(
+        MqttSink(
+            MqttTarget(
+                host="localhost",
+                port=broker.port,
+                topic=TOPIC,
+                qos=0,
+                credentials=str(tmp_path / "credentials"),
+                ca=str(tmp_path / "ca.pem"),
+            )
+        )
+    )
+    sink.begin(DIGEST, Phase.LIVE)
+    sink.take("0", answer(1.0), 0)
+    if believed:
+        eventually(lambda: broker.heard, what="the answer")
+    else:
+        eventually(lambda: broker.broken, what="a handshake that is given up")
+        assert broker.accepted.empty()
+
+
+@pytest.mark.parametrize("content", [None, "no certificate\n"])
+def test_a_file_that_is_no_ca_is_named(tmp_path, content):
+    file = tmp_path / "ca.pem"
+    if content is not None:
+        file.write_text(content)
+    with pytest.raises(ConfigError, match=r"cannot use .*ca\.pem as the broker's CA"):
+        believing(file)

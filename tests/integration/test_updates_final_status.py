@@ -139,6 +139,14 @@ def started(tmp_path, server, *, probe=Reason.NONE):
     return Device(tmp_path, server, probe=verdict(probe))
 
 
+def lost_spool(tmp_path, server):
+    """The next start, which finds no database where the spool was."""
+    (tmp_path / "device" / "spool.db").write_bytes(b"no database at all " * 300)
+    device = started(tmp_path, server)
+    assert device.spool.counters["spool.corrupt"] == 1
+    return device
+
+
 def committed(device, link):
     device.infer()
     link.carry(device)
@@ -204,6 +212,64 @@ def test_a_final_status_is_said_again_until_its_ack_whoever_dies_before_that(tmp
     device.close()
     device = started(tmp_path, server)
     assert device.spool.pending == 0, "what was acknowledged is not said again"
+    device.close()
+
+
+@pytest.mark.parametrize(("ending", "heard"), [*((ending, False) for ending in ENDINGS), ("committed", True)])
+def test_a_final_status_outlives_the_spool_that_it_was_in(tmp_path, link, artifacts, ending, heard):
+    """The device says it once more, for it does not know what the server heard."""
+    end, probe, state, reason = ENDINGS[ending]
+    server = Server(tmp_path)
+    device = started(tmp_path, server, probe=probe)
+    digest = digest_bytes(b"smuggled") if state is UpdateState.REJECTED else None
+    device.desire(server.publish(artifacts[0]), revision=1, digest=digest)
+    device.run()
+    end(device, link)
+    if heard:
+        link.carry(device)
+        link.answer(device)
+    device.close()
+
+    device = lost_spool(tmp_path, server)
+    assert [(one.state, one.reason) for one in device.reports()] == [(state, reason)]
+    device.close()
+    device = started(tmp_path, server)
+    assert len(device.reports()) == 1, "it lies in the new one"
+    device.spool.lost_contact()
+    link.carry(device)
+    link.answer(device)
+    assert device.spool.pending == 0
+    assert set(link.finals()) == {(state, reason)}
+    device.close()
+
+
+def test_a_newer_model_waits_until_the_end_of_the_one_before_lies_in_the_new_spool(tmp_path, artifacts):
+    server = Server(tmp_path)
+    first, second = (server.publish(artifact) for artifact in artifacts)
+    device = started(tmp_path, server, probe=Reason.GOLDEN)
+    device.desire(first, revision=1)
+    device.run()
+    device.close()
+    device = lost_spool(tmp_path, server)
+    device.desire(second, revision=2, installation="inst-2")
+    device.run()
+    assert [(one.installation, one.state) for one in device.reports()] == [("inst-1", UpdateState.FAILED)]
+    assert device.state is UpdateState.TRIAL
+    device.close()
+
+
+def test_the_evidence_of_a_trial_outlives_the_spool_that_it_was_in(tmp_path, artifacts):
+    server = Server(tmp_path)
+    device = started(tmp_path, server)
+    device.desire(server.publish(artifacts[0]), revision=1)
+    device.run()
+    device.infer()
+    device.close()
+    device = lost_spool(tmp_path, server)
+    assert [one.state for one in device.reports()] == [UpdateState.TRIAL]
+    assert device.active is None, "nobody acknowledged it"
+    device.acknowledge()
+    assert device.state is UpdateState.COMMITTED
     device.close()
 
 

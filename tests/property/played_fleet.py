@@ -17,7 +17,7 @@ from edgeops import limits
 from edgeops.protocol.messages import DeploymentState, Desired, Evidence, Reason, Report, Reported, UpdateState
 from edgeops.update import events, machine
 from edgeops.update.machine import Command
-from edgeops.update.update import RESTING, Update, Wanted, evidence_report, final_report, report_key
+from edgeops.update.update import RESTING, Update, Wanted, committed, evidence_report, final_report, report_key
 from fleet_server.backup.settling import settle
 from fleet_server.db import devices
 from fleet_server.db import events as news
@@ -33,18 +33,27 @@ GOOD = Evidence(inferences=limits.TRIAL_INFERENCES, errors=0)
 BAD = Evidence(inferences=3, errors=1)
 NEVER = -1
 
+#: The owner's hold and a closed maintenance window: it waits, and comes back to the same step.
+HELD, CLOSED = events.Deferred(Reason.HELD, "x"), events.Deferred(Reason.WINDOW, "x")
 #: What may come of a slow step, the happy end first.
 OUTCOMES = {
     Command.FETCH: (
         events.Fetched(),
         events.FetchFailed("late"),
         events.NoContact(),
+        HELD,
         events.Refused(Reason.NOT_LISTED, "x"),
     ),
     Command.VERIFY: (events.Verified(), events.FetchFailed("gone"), events.Refused(Reason.DIGEST, "x")),
-    Command.STAGE: (events.Staged(), events.FetchFailed("gone"), events.Failed(Reason.DISK, "x")),
-    Command.PROBE: (events.ProbePassed(), events.Failed(Reason.GOLDEN, "x")),
-    Command.CHECK_LISTED: (events.Listed(), events.NoContact(), events.Refused(Reason.WITHDRAWN, "x")),
+    Command.STAGE: (events.Staged(), CLOSED, HELD, events.FetchFailed("gone"), events.Failed(Reason.DISK, "x")),
+    Command.PROBE: (events.ProbePassed(), CLOSED, HELD, events.Failed(Reason.GOLDEN, "x")),
+    Command.CHECK_LISTED: (events.Listed(), events.NoContact(), CLOSED, HELD, events.Refused(Reason.WITHDRAWN, "x")),
+}
+#: The steps that may have to wait, and why.
+WAITING = {
+    step: waits
+    for step, outcomes in OUTCOMES.items()
+    if (waits := [one for one in outcomes if isinstance(one, events.Deferred)])
 }
 _HARMLESS_WHEN_OVER = frozenset({Command.REPORT, Command.TAKE_NEXT, Command.NONE, Command.WAIT})
 
@@ -72,6 +81,8 @@ class World:
     owed: set[str] = field(default_factory=set)
     #: The final state that was reported of each, and those that are to be installed once more after damage.
     finals: dict[str, UpdateState] = field(default_factory=dict)
+    #: Reports that lay in spools that are lost.
+    gone: set[str] = field(default_factory=set)
 
 
 class PlayedDevice:
@@ -83,7 +94,9 @@ class PlayedDevice:
         #: Durable: the state, the pointer, the spool, and which of its records were acknowledged.
         self.disk = msgspec.json.encode(Update())
         self.active: str | None = None
+        self.previous: str | None = None
         self.spool: dict[str, Report] = {}
+        self.spool_number = 1
         self.acknowledged: set[str] = set()
         #: In memory.
         self.update = Update()
@@ -111,16 +124,34 @@ class PlayedDevice:
         finally:
             self._hindered_in = NEVER
 
-    def boot(self) -> None:
-        """A new process: all it knows is the disk."""
+    def boot(self, *, fallen: bool = False) -> None:
+        """A new process: all it knows is the disk; `fallen` = and that its active model ends the agent."""
         self._dies_in = NEVER
         self.update = msgspec.json.decode(self.disk, type=Update)
         self.doing = None
+        fall = machine.fall(self.update, active=self.active) if fallen else None
+        if fall is not None:
+            self._feed(fall)
+        if self.active in self.update.fallen:
+            self.active = None if self.previous in self.update.fallen else self.previous
+            self.previous = None
         if self.update.state is UpdateState.TRIAL:
             self.world.boots += 1
             self._feed(machine.boot(self.update))
+        elif (unheard := machine.loss_of_report(self.update, spool=str(self.spool_number))) is not None:
+            self._feed(unheard)
         else:
             self._carry_out(machine.resume(self.update))
+
+    def lose_spool(self) -> None:
+        """A start finds it damaged: what it held is lost, but for the end of what is installed now."""
+        kept = {report_key(DEPLOYMENT, self.update)} if self.update.wanted is not None else set()
+        self.world.gone |= self.spool.keys()
+        self.world.owed -= self.spool.keys() - kept
+        self.spool.clear()
+        self.acknowledged.clear()
+        self.spool_number += 1
+        self.boot()
 
     # -- what comes over the wire
 
@@ -143,6 +174,13 @@ class PlayedDevice:
             if key in self.acknowledged:
                 self.world.acknowledged_now = True
                 self._feed(events.Acknowledged())
+
+    def missing(self) -> str | None:
+        """What was committed here and does not answer; as device_agent.updates says it."""
+        if self.update.state is UpdateState.COMMITTED and not self.update.reported:
+            return None
+        missing = committed(self.update)
+        return None if missing == self.active else missing
 
     def unsaid(self) -> list[str]:
         """Records that wait for their ack."""
@@ -172,9 +210,11 @@ class PlayedDevice:
         if self.doing is Command.WAIT:
             self._carry_out(machine.resume(self.update))
 
-    def work(self) -> None:
-        """Everything goes well, up to where the server's ack is needed."""
+    def work(self, *, until: Command | None = None) -> None:
+        """Everything goes well, up to this step, or where the server's ack is needed."""
         for _ in range(20):
+            if self.doing is not None and self.doing is until:
+                return
             if self.doing in OUTCOMES:
                 self.step_ends(OUTCOMES[self.doing][0])
             elif self.doing is Command.START_TRIAL:
@@ -189,8 +229,12 @@ class PlayedDevice:
         update = self.update
         if update.state is UpdateState.COMMITTED and update.reported and self.active == update.wanted.digest:
             self.world.verified.discard(self.active)
-            self.active = None
+            self.active = self.previous = None
             self._feed(events.Lost())
+
+    def model_takes_the_agent_down(self) -> None:
+        """The active model ended so many starts that it is taken for the cause; this is the next one."""
+        self.boot(fallen=True)
 
     # -- decide, persist, act; as device_agent.updates does
 
@@ -234,7 +278,8 @@ class PlayedDevice:
                 self.doing = command
                 self.hear_ack(set())
             case Command.COMMIT:
-                self.active = digest
+                if digest != self.active:
+                    self.active, self.previous = digest, self.active
                 assert digest is not None
                 self.world.committed.add(digest)
                 self._border()
@@ -260,10 +305,12 @@ class PlayedDevice:
             key = report_key(DEPLOYMENT, self.update)
             assert key.endswith("/final")
             said = self.world.finals.setdefault(key, report.state)
-            assert said == report.state, "a final status was taken back"
+            # A device that does not know whether its commit was heard says what it knows now.
+            fell_since = key in self.world.gone and report.reason is Reason.CRASHES
+            assert said == report.state or fell_since, "a final status was taken back"
             self.spool.setdefault(key, report)
         self._border()
-        self._feed(events.Reported())
+        self._feed(events.Reported(str(self.spool_number)))
 
     def _check(self, command: Command) -> None:
         """The promises, stated on the command."""
@@ -341,6 +388,12 @@ class PlayedSite:
         self.ledger[device.id].discard(key)
         self.take_in(device, [key])
 
+    def lose_spool(self, device: PlayedDevice) -> None:
+        """What the server, or its backup, has of the old one says nothing of what a new one will hold."""
+        for ledger in filter(None, (self.ledger, self._backup)):
+            ledger[device.id] = set()
+        device.lose_spool()
+
     def hear_reported(self, device: PlayedDevice) -> None:
         """The present state of a device arrives."""
         self._write_reported(device)
@@ -348,11 +401,15 @@ class PlayedSite:
 
     def _write_reported(self, device: PlayedDevice) -> None:
         update = device.update
+        missing = device.missing()
         state = DeploymentState(
             deployment=DEPLOYMENT,
             state=update.state,
             active=device.active,
             installation=update.wanted.installation if update.wanted else None,
+            reason=update.reason,
+            instead_of=missing,
+            fallen=missing is not None and missing in update.fallen,
         )
         epoch, revision = update.mark
         reported = Reported(desired_epoch=epoch, desired_revision=revision, facts=FACTS, deployments=(state,))
@@ -423,4 +480,4 @@ class PlayedSite:
                 return
 
 
-__all__ = ["BAD", "GOOD", "NEVER", "OUTCOMES", "PlayedDevice", "PlayedSite"]
+__all__ = ["BAD", "GOOD", "NEVER", "OUTCOMES", "WAITING", "PlayedDevice", "PlayedSite"]

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 from hypothesis import strategies as st
-from hypothesis.stateful import invariant, rule
+from hypothesis.stateful import invariant, precondition, rule
 
 from edgeops.errors import InputError
 from edgeops.protocol.messages import UpdateState
@@ -18,7 +18,7 @@ from edgeops.rollout.installation import BAD as ENDED_BADLY
 from edgeops.rollout.installation import HOLDING, InstallationState, is_final
 from edgeops.rollout.rollout import OPEN, PASSED, RolloutState
 from edgeops.update.update import RESTING
-from tests.property.played_fleet import BAD, GOOD, NEVER, OUTCOMES, PlayedSite
+from tests.property.played_fleet import BAD, GOOD, NEVER, OUTCOMES, WAITING, PlayedSite
 from tests.property.rollout_rules import BY_ITSELF, DEVICES, GLANCE, RolloutRules, run
 from tests.unit.engine_rig import digest_of
 
@@ -47,6 +47,7 @@ class Together(RolloutRules):
         self._folder = tempfile.TemporaryDirectory(dir="/dev/shm" if Path("/dev/shm").is_dir() else None)
         self.site = PlayedSite(Path(self._folder.name), size=3)
         self.fleet = self.site.fleet
+        self._is_backed_up = self._was_lost = False
 
     def teardown(self) -> None:
         """Once messages flow, every rollout ends; and yesterday's backup, rolled out again, brings all to one model."""
@@ -74,12 +75,18 @@ class Together(RolloutRules):
 
     # -- the server
 
+    # Once each: a restored server asks nothing more of anybody, and these two alone would fill most courses.
+
+    @precondition(lambda self: not self._is_backed_up)
     @rule()
     def back_up(self) -> None:
+        self._is_backed_up = True
         self.site.back_up()
 
+    @precondition(lambda self: self._is_backed_up and not self._was_lost)
     @rule()
     def lose_the_server(self) -> None:
+        self._was_lost = True
         if self.site.restore():
             self.rollouts = [one for one in self.rollouts if self.fleet.rollout(one) is not None]
             assert all(self.fleet.rollout(one).state not in OPEN for one in self.rollouts)
@@ -160,6 +167,44 @@ class Together(RolloutRules):
         self._device(device).boot()
 
     @rule(device=DEVICES)
+    def the_spool_is_lost(self, device) -> None:
+        self.site.lose_spool(self._device(device))
+
+    @rule(device=DEVICES, borders=BORDERS)
+    def all_goes_well_for_a_while(self, device, borders) -> None:
+        """Chance alone leads few devices as far as a commit."""
+        played = self._device(device)
+        self.fleet.come(device)
+        self.the_desired_state_arrives_whole(device)
+        with played.dying_in(borders):
+            played.work()
+        self.site.take_in(played, played.unsaid())
+        with played.dying_in(borders):
+            played.hear_ack(set(self.site.ledger[device]))
+        self.site.hear_reported(played)
+
+    @rule(device=DEVICES, where=st.sampled_from(sorted(WAITING)), data=st.data(), minutes=st.sampled_from([0, 1, 3]))
+    def it_waits_for_leave_and_says_so(self, device, where, data, minutes) -> None:
+        """A deadline of the server may run out meanwhile."""
+        played = self._device(device)
+        self.fleet.come(device)
+        self.the_desired_state_arrives_whole(device)
+        played.work(until=where)
+        if played.doing is where:
+            played.step_ends(data.draw(st.sampled_from(WAITING[where])))
+            self.site.hear_reported(played)
+            self.fleet.wait(timedelta(minutes=minutes), step=GLANCE)
+
+    @precondition(lambda self: any(device.active for device in self.site.devices.values()))
+    @rule(data=st.data(), told=st.booleans())
+    def the_active_model_takes_the_agent_down(self, data, told) -> None:
+        running = [device for device in self.site.devices.values() if device.active]
+        played = data.draw(st.sampled_from(running))
+        played.model_takes_the_agent_down()
+        if told:
+            self.site.hear_reported(played)
+
+    @rule(device=DEVICES)
     def the_card_turns_a_bit(self, device) -> None:
         self._device(device).card_turns_a_bit()
 
@@ -177,8 +222,8 @@ class Together(RolloutRules):
         for device in self.site.devices.values():
             assert device.active is None or device.active in device.world.verified
             assert device.active is None or device.active in device.world.committed
-            finals = [key for key in device.spool if key.endswith("/final")]
-            assert set(finals) == set(device.world.finals), "a final status that is not in the spool"
+            finals = {key for key in device.spool.keys() | device.world.gone if key.endswith("/final")}
+            assert finals == set(device.world.finals), "a final status that is not in the spool"
 
     def _an_outcome_stands(self, one) -> None:
         before = self.site.outcomes.get(one.id)

@@ -35,7 +35,10 @@ class PlayedDevice(RuleBasedStateMachine):
         self.doing: Command | None = None
         self.revision = 0
         self.active: str | None = None
+        #: What it holds, by name; its number, and what was in the ones before it.
         self.spool: dict[str, UpdateState] = {}
+        self.spool_number = 1
+        self.gone: set[str] = set()
         #: What the world has shown about the update under way.
         self.verified: set[str] = set()
         self.listed_now = False
@@ -100,7 +103,7 @@ class PlayedDevice(RuleBasedStateMachine):
                 key = report_key("gas", self.update)
                 assert self.spool.setdefault(key, report.state) == report.state
                 self.border()
-                self.feed(events.Reported())
+                self.feed(events.Reported(str(self.spool_number)))
             case Command.TAKE_NEXT:
                 if self.update.next is not None:
                     self.feed(machine.begin(self.update.next, active=self.active))
@@ -115,14 +118,16 @@ class PlayedDevice(RuleBasedStateMachine):
         except DiedError:
             self.boot()
 
-    def boot(self) -> None:
+    def boot(self, *, dies_in: int = -1) -> None:
         """A new process: all it knows is the disk."""
         self.update = msgspec.json.decode(self.disk, type=Update)
         self.doing = None
-        self.dies_in = -1
+        self.dies_in = dies_in
         if self.update.state is UpdateState.TRIAL:
             self.boots_in_trial += 1
             self.feed(machine.boot(self.update))
+        elif (unheard := machine.loss_of_report(self.update, spool=str(self.spool_number))) is not None:
+            self.feed(unheard)
         else:
             self.carry_out(machine.resume(self.update))
 
@@ -205,6 +210,25 @@ class PlayedDevice(RuleBasedStateMachine):
     def the_agent_dies(self) -> None:
         self.boot()
 
+    @precondition(lambda self: self.update.state is not UpdateState.TRIAL)
+    @rule(dies_in=st.integers(-1, 6))
+    def the_spool_is_lost_and_the_next_start_dies(self, dies_in) -> None:
+        self.lose_spool()
+        try:
+            self.boot(dies_in=dies_in)
+        except DiedError:
+            self.boot()
+
+    @rule()
+    def the_spool_is_lost(self) -> None:
+        self.lose_spool()
+        self.boot()
+
+    def lose_spool(self) -> None:
+        self.gone |= self.spool.keys()
+        self.spool.clear()
+        self.spool_number += 1
+
     @precondition(lambda self: self.update.state is UpdateState.COMMITTED and self.update.wanted.digest == self.active)
     @rule()
     def the_slot_is_damaged(self) -> None:
@@ -240,7 +264,7 @@ class PlayedDevice(RuleBasedStateMachine):
     @invariant()
     def every_installation_but_the_last_has_its_final_report(self) -> None:
         assert len(set(self.begun)) == len(self.begun)
-        assert all(key in self.spool for key in self.begun[:-1])
+        assert all(key in self.spool or key in self.gone for key in self.begun[:-1])
 
     @invariant()
     def no_end_is_a_wait_and_no_trial_waits(self) -> None:
@@ -250,7 +274,8 @@ class PlayedDevice(RuleBasedStateMachine):
     @invariant()
     def a_deployment_at_rest_owes_nothing(self) -> None:
         if self.update.state in RESTING and self.update.reported and self.begun:
-            assert self.begun[-1] in self.spool
+            is_past = self.update.state is UpdateState.IDLE  # another one was wanted since: nothing
+            assert self.begun[-1] in (self.spool.keys() | self.gone if is_past else self.spool)
 
 
 _OUTCOMES = {

@@ -1,13 +1,16 @@
 """What an agent keeps in files, and what it says when one cannot be used."""
 
+import json
 import stat
 from pathlib import Path
 
 import pytest
 
+from device_agent.agent import Agent
 from device_agent.config import (
     Deployment,
     Device,
+    MqttTarget,
     PredictionMode,
     Replay,
     StateFolder,
@@ -55,6 +58,25 @@ def test_the_device_file_keeps_the_broker_password_to_its_owner(state):
 def test_without_enrolment_the_error_says_how(state):
     with pytest.raises(ConfigError, match="enrol URL --token"):
         read_device(state)
+
+
+@pytest.mark.parametrize("host", ["192.0.2.7", "broker.example"])
+def test_a_broker_beyond_loopback_is_reached_over_tls_or_not_at_all(state, host):
+    with pytest.raises(ConfigError, match=rf"{host}:1883 .* over TLS.*--server https://"):
+        Agent(state, DEVICE, broker=(host, 1883))
+
+
+def test_a_broker_of_the_owners_beyond_loopback_hears_no_password_in_plain(state):
+    target = {"host": "192.0.2.7", "port": 1883, "topic": "plant", "credentials": "/secret"}
+    with pytest.raises(ConfigError, match=r"192\.0\.2\.7:1883 .* over TLS only; .*--ca FILE"):
+        MqttTarget(**target)
+    assert MqttTarget(**target, ca="/ca.pem").credentials == "/secret"
+    assert MqttTarget(**target | {"host": "localhost"}).ca is None
+    assert MqttTarget(**target | {"credentials": None}).ca is None
+    state.configuration("pump").parent.mkdir(parents=True)
+    state.configuration("pump").write_text(json.dumps({"mqtt": target}))
+    with pytest.raises(ConfigError, match="over TLS only"):
+        read_deployment(state, "pump")
 
 
 def test_a_damaged_device_file_is_named(state):

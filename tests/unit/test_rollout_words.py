@@ -54,7 +54,7 @@ from edgeops.rollout.targeting import Standing
         (
             hindrance.Cause,
             (
-                "none unwanted removed quarantine pin incompatible freeze draft approval schedule pause rolling-back "
+                "none unwanted removed quarantine pin incompatible left-out freeze draft approval schedule pause rolling-back "
                 "rollout-ended health-gate control bake silence retry-pause max-in-flight rate turn window held device "
                 "ended-badly differs"
             ),

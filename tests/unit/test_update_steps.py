@@ -209,8 +209,9 @@ def test_what_comes_before_the_final_report_is_spooled_waits_for_it(state):
     owing = update_in(state)
     waiting, command = machine.step(owing, machine.desired(owing, NEXT, active=None))
     assert (waiting.state, waiting.next, waiting.mark, command) == (state, NEXT, (1, 8), Command.NONE)
-    reported, command = machine.step(waiting, events.Reported())
+    reported, command = machine.step(waiting, events.Reported("a1"))
     assert (reported.state, reported.reported, reported.next, command) == (state, True, NEXT, Command.TAKE_NEXT)
+    assert reported.reported_in == "a1"
 
 
 @pytest.mark.parametrize("state", list(UpdateState))
@@ -277,6 +278,27 @@ def test_after_a_restart_a_reported_end_turns_to_what_waits(state):
     assert machine.resume(update_in(state, reported=True, next=NEXT)) is Command.TAKE_NEXT
 
 
+@pytest.mark.parametrize("state", ENDS)
+def test_an_end_whose_report_went_with_its_spool_is_reported_once_more_before_anything_else(state):
+    update = update_in(state, reported=True, reported_in="a1", next=NEXT, detail="as it was")
+    assert machine.loss_of_report(update, spool="a1") is None
+    lost = machine.loss_of_report(update, spool="b2")
+    assert lost == events.ReportLost()
+    after, command = machine.step(update, lost)
+    assert command is Command.REPORT
+    assert after == msgspec.structs.replace(update, reported=False)
+
+
+@pytest.mark.parametrize("state", S)
+def test_what_is_not_reported_yet_was_lost_with_no_spool(state):
+    assert machine.loss_of_report(update_in(state, reported_in="a1"), spool="b2") is None
+
+
+@pytest.mark.parametrize("state", [S.IDLE, *UNDER_WAY])
+def test_what_is_no_end_owes_no_spool_a_report(state):
+    assert machine.loss_of_report(update_in(state, reported=True, reported_in="a1"), spool="b2") is None
+
+
 def test_after_a_restart_complete_evidence_is_sent_and_not_gathered_again():
     assert machine.resume(update_in(S.TRIAL, evidence=EVIDENCE)) is Command.SEND_EVIDENCE
 
@@ -290,10 +312,11 @@ def test_a_deployment_that_never_was_told_anything_does_nothing_after_a_restart(
     [(None, events.Booted(), Command.START_TRIAL), (EVIDENCE, events.BootedAwaitingAck(), Command.SEND_EVIDENCE)],
 )
 def test_a_start_in_trial_counts_and_goes_on_where_the_trial_was(evidence, event, command):
-    before = update_in(S.TRIAL, boots=1, evidence=evidence)
+    before = update_in(S.TRIAL, boots=1, evidence=evidence, evidence_seq=4)
     assert machine.boot(before) == event
     after, commanded = machine.step(before, event)
     assert (after.state, after.boots, after.evidence, commanded) == (S.TRIAL, 2, evidence, command)
+    assert after.evidence_seq is None, "a number in a spool that may be gone"
 
 
 def test_a_trial_that_saw_too_many_starts_says_how_many():
