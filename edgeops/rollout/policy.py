@@ -76,8 +76,8 @@ def of_undo(policy: Policy) -> Policy:
     """What a rollout demands that undoes another one of this policy: as much proof, and none by what it replaces.
 
     That is known to be wrong, so it is no witness: it answers beside nothing and is loaded nowhere, nobody is held back
-    with it, nothing that it did better or faster stops the model that was proven before it, and no failure brings it
-    back.
+    with it, nothing that it did better or faster stops the model that was proven before it, and no wave that fails
+    brings it back.
     """
     health = replace(policy.health, labels=0, max_error_rise=0.5, max_latency_ratio=1_000.0, max_memory_ratio=1_000.0)
     return replace(policy, shadow_share=0.0, control_share=0.0, roll_back_on_failure=False, health=health)
