@@ -133,3 +133,11 @@ def test_more_classes_than_bins_begin_to_share_at_33():
     shared = class_edges(np.array([32], np.float32))
     assert shared.tolist() == [np.ceil(place * 33 / 32) - 0.5 for place in range(1, 32)]
     assert shared[-1] == 31.5
+
+
+def test_no_channel_is_marked_that_is_not_there():
+    """Version, channels, rows, and one bit a channel: those beyond the last say nothing."""
+    data = packed(60)
+    assert data[:4] == b"\x01\x03\x3c\x00"
+    with pytest.raises(MessageError, match=r"^a sketch of 3 channels marks more than those$"):
+        unpack(data[:3] + b"\x08" + data[4:])
