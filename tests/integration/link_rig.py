@@ -28,7 +28,7 @@ from tests.integration.ports import free_port, is_free
 from tests.integration.waiting import ask_until, mosquitto
 from tests.stores import config_for, database_in
 
-DEADLINE_S = 30.0
+DEADLINE_S = 60.0
 LINK = """
 import json, logging, os, pathlib, sys
 from fleet_server.config import ServerConfig

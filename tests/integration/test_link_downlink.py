@@ -284,7 +284,7 @@ def test_a_broker_that_lost_everything_gets_it_again(rig):
     device.disconnect()
     rig.end_link()
     rig.broker.kill()
-    rig.broker.wait(10)
+    rig.broker.wait(60)
     (rig.config.broker / "mosquitto.db").unlink(missing_ok=True)
     rig.start_broker()
     rig.start_link()
