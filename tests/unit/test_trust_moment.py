@@ -72,13 +72,21 @@ def test_an_answer_is_read_and_then_proven():
         read_moment(answer(key_id="ab" * 32), KEYS, nonce=NONCE)
 
 
-@pytest.mark.parametrize(
-    "data",
-    [
-        b"", b"{}", b"[" * 5_000, b"\xff", answer(at="yesterday"), answer(at=5), answer(at="0001-01-01T00:00:00+23:00"),
-        answer(signature="ab"), answer(signature="AB" * 64), answer(signature="ab" * 64 + "\n"),
-    ],
-)  # fmt: skip
+NO_ANSWERS = {
+    "nothing": b"",
+    "empty": b"{}",
+    "deep": b"[" * 5_000,
+    "not UTF-8": b"\xff",
+    "a word": answer(at="yesterday"),
+    "a number": answer(at=5),
+    "before the calendar": answer(at="0001-01-01T00:00:00+23:00"),
+    "a short signature": answer(signature="ab"),
+    "capitals": answer(signature="AB" * 64),
+    "a line end": answer(signature="ab" * 64 + "\n"),
+}
+
+
+@pytest.mark.parametrize("data", NO_ANSWERS.values(), ids=NO_ANSWERS)
 def test_what_is_no_answer_is_refused(data):
     with pytest.raises(TrustError, match=r"^(not an answer about the time: |the time that was answered is not)"):
         read_moment(data, KEYS, nonce=NONCE)

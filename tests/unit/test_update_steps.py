@@ -209,6 +209,7 @@ def test_what_comes_before_the_final_report_is_spooled_waits_for_it(state):
     owing = update_in(state)
     waiting, command = machine.step(owing, machine.desired(owing, NEXT, active=None))
     assert (waiting.state, waiting.next, waiting.mark, command) == (state, NEXT, (1, 8), Command.NONE)
+    assert (waiting.reported, waiting.reported_in) == (False, "")
     reported, command = machine.step(waiting, events.Reported("a1"))
     assert (reported.state, reported.reported, reported.next, command) == (state, True, NEXT, Command.TAKE_NEXT)
     assert reported.reported_in == "a1"
