@@ -111,9 +111,11 @@ class SeededRig(LoopRig):
                 **self._verb(RolloutState.RUNNING, device_ids=DEVICES[:2]),
                 "body": {"remark": "seen by hand"},
             },
-            ("POST", "/rollouts/{rollout_id}/retry"): lambda: self._verb(RolloutState.PAUSED, failed=True),
+            ("POST", "/rollouts/{rollout_id}/retry"): lambda: self._verb(
+                RolloutState.PAUSED, ended=InstallationState.FAILED
+            ),
             ("POST", "/rollouts/{rollout_id}/undo"): lambda: {
-                **self._verb(RolloutState.FINISHED, device_ids=[self._fresh()]),
+                **self._verb(RolloutState.FINISHED, device_ids=[self._fresh()], ended=InstallationState.COMMITTED),
                 "body": {"to": self._rollout(RolloutState.FINISHED)},
             },
             ("PUT", "/freeze"): lambda: self._switch("/freeze", on=False),
@@ -270,7 +272,7 @@ class SeededRig(LoopRig):
     def _verb(self, state, **changes):
         return {"path": {"rollout_id": self._rollout(state, **changes)}, "headers": {}}
 
-    def _rollout(self, state=RolloutState.RUNNING, *, device_ids=DEVICES[:1], failed=False):
+    def _rollout(self, state=RolloutState.RUNNING, *, device_ids=DEVICES[:1], ended=None):
         """One device a wave."""
         with self.database.write() as connection:
             one = rollouts.Rollout(
@@ -279,9 +281,9 @@ class SeededRig(LoopRig):
                 policy=Policy(), state=state, created_by="ann", created_at=self.now,
             )  # fmt: skip
             rollouts.add(connection, one, [Wave((Candidate(id=each, name=each, online=True),)) for each in device_ids])
-            if failed:
+            if ended is not None:
                 of_rollout = installations.c.rollout_id == one.id
-                connection.execute(update(installations).where(of_rollout).values(state=InstallationState.FAILED))
+                connection.execute(update(installations).where(of_rollout).values(state=ended))
         return one.id
 
     def _change(self):
