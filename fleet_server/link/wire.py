@@ -10,7 +10,8 @@ import logging
 import socket
 import ssl
 import struct
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from threading import Lock
 from typing import Any, NamedTuple
 
@@ -50,6 +51,8 @@ class Wire:
         self._came = b""
         #: Where the next packet begins.
         self._at = 0
+        #: Where the packet ends that paho reads; None = it may read what it likes.
+        self._lent_until: int | None = None
         self._unsent = bytearray()
         self._writing = Lock()
 
@@ -94,6 +97,20 @@ class Wire:
             raise IndexError(f"a PUBLISH of {body.stop - body.start} bytes ends before its payload begins")
         return Publish(topic.decode(errors="replace"), came[at : body.stop], bool(first & _RETAIN), packet)
 
+    @contextmanager
+    def lent(self) -> Iterator[None]:
+        """Give paho the next packet, which is whole, and nothing behind it.
+
+        It asks for as many packets at a time as it waits for acknowledgements, and a PUBLISH among them would be lost.
+        """
+        body = self._body()
+        assert body is not None
+        self._lent_until = body.stop
+        try:
+            yield
+        finally:
+            self._lent_until = None
+
     def put(self, packets: bytes | bytearray) -> None:
         """Have whole packets written with paho's next."""
         with self._writing:
@@ -119,9 +136,11 @@ class Wire:
 
     def recv(self, size: int) -> bytes:
         """Bytes of the packet that is next."""
+        if self._at == self._lent_until:
+            raise BlockingIOError
         if self._at == len(self._came):
             return self._sock.recv(size)
-        data = self._came[self._at : self._at + size]
+        data = self._came[self._at : min(self._at + size, self._lent_until or len(self._came))]
         self._at += len(data)
         return data
 
@@ -181,7 +200,8 @@ class Client(paho.Client):
             if kind & _KIND == _PUBLISH:
                 self._hear(wire)
             else:
-                result = super().loop_read(max_packets)
+                with wire.lent():
+                    result = super().loop_read(max_packets)
         return result
 
     def loop_write(self) -> MQTTErrorCode:

@@ -38,6 +38,9 @@ STREAM = b"".join(
 )
 
 
+MESSAGES_BEFORE = publish("edgeops/v1/up/e/status", b"")
+
+
 @pytest.fixture
 def ends():
     """Both ends of a connection; ours does not block."""
@@ -224,6 +227,22 @@ def test_all_that_came_with_the_connack_is_heard_and_acknowledged_in_order(conne
     assert [heard.get(timeout=DEADLINE_S) for _ in MESSAGES] == MESSAGES
     client.ack_all([1, 65_535, 2])
     assert taken(broker, 12) == b"\x40\x02\x00\x01\x40\x02\xff\xff\x40\x02\x00\x02"
+
+
+def test_no_message_behind_an_acknowledgement_is_taken_by_paho(connected):
+    """paho reads as many packets at a time as it waits for acknowledgements; a message among them would be lost."""
+    client, broker = connected
+    heard = Queue()
+    client.hear = heard.put
+    broker.sendall(CONNACK + MESSAGES_BEFORE)
+    heard.get(timeout=DEADLINE_S)
+    ours = [client.publish("t", b"x", qos=1) for _ in range(5)]
+    taken(broker, 5 * 9)
+    acknowledged = b"".join(struct.pack("!BBH", 0x40, 2, one.mid) for one in ours[:2])
+    broker.sendall(acknowledged + STREAM)
+    assert [heard.get(timeout=DEADLINE_S) for _ in MESSAGES] == MESSAGES
+    ours[1].wait_for_publish(DEADLINE_S)
+    assert [one.is_published() for one in ours] == [True, True, False, False, False]
 
 
 def test_a_message_that_fails_whoever_hears_it_keeps_no_other_from_being_heard(connected):
