@@ -7,7 +7,7 @@ promised is each one's own.
 import contextlib
 from datetime import timedelta
 
-from hypothesis import HealthCheck, Phase, settings
+from hypothesis import HealthCheck, Phase, seed, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, precondition, rule, run_state_machine_as_test
 
@@ -20,19 +20,11 @@ from tests.unit.engine_rig import Fleet
 
 #: Of the machine that runs.
 DEVICES = st.runner().flatmap(lambda machine: st.sampled_from(machine.fleet.ids))
-WAVES = st.sampled_from([("1", "100%"), ("100%",), ("1", "50%", "100%"), ("1", "2", "100%")])
-_SOON = {"offer_timeout": timedelta(minutes=2), "wave_timeout": timedelta(minutes=4)}
-_BAKED = {"bake": timedelta(minutes=1), "evidence_timeout": timedelta(minutes=2)}
-POLICIES = st.sampled_from(
-    [
-        Policy(bake=timedelta(0), retries=0, **_SOON),
-        Policy(retries=1, max_in_flight=1, **_SOON, **_BAKED),
-        Policy(
-            retries=1, max_in_flight=2, min_success=0.5, max_failure=0.5, roll_back_on_failure=False, **_SOON, **_BAKED
-        ),
-        Policy(retries=2, rate_per_minute=1, bake=timedelta(0), retry_after=timedelta(0), **_SOON),
-    ]
-)
+WAVES = st.runner().flatmap(lambda machine: st.sampled_from(machine.waves))
+POLICIES = st.runner().flatmap(lambda machine: st.sampled_from(machine.policies))
+#: Longer than most waits of a course, shorter than the longest.
+SOON = {"offer_timeout": timedelta(minutes=4), "wave_timeout": timedelta(minutes=8)}
+BAKED = {"bake": timedelta(minutes=1), "evidence_timeout": timedelta(minutes=2)}
 #: Goes on without anybody.
 BY_ITSELF = {RolloutState.SCHEDULED, RolloutState.RUNNING, RolloutState.ROLLING_BACK}
 #: A look at the fleet while time passes; later ones would be an outage.
@@ -44,6 +36,15 @@ class RolloutRules(RuleBasedStateMachine):
 
     fleet: Fleet
     most_rollouts: int
+    waves = (("1", "100%"), ("100%",), ("1", "50%", "100%"), ("1", "2", "100%"))
+    policies = (
+        Policy(bake=timedelta(0), retries=0, **SOON),
+        Policy(retries=1, max_in_flight=1, **SOON, **BAKED),
+        Policy(
+            retries=1, max_in_flight=2, min_success=0.5, max_failure=0.5, roll_back_on_failure=False, **SOON, **BAKED
+        ),
+        Policy(retries=2, rate_per_minute=1, bake=timedelta(0), retry_after=timedelta(0), **SOON),
+    )
 
     def __init__(self) -> None:
         super().__init__()
@@ -82,18 +83,24 @@ class RolloutRules(RuleBasedStateMachine):
         self.fleet.wait(timedelta(minutes=minutes), step=GLANCE)
 
 
+#: Hypothesis plays variations of what it has played from the eleventh course of a run on; of courses as long as these
+#: they are the same again.
+_AT_ONCE = 10
+
+
 def run(machine: type[RolloutRules], *, examples: int, steps: int, anew: bool = False) -> None:
     """Play so many courses of so many steps: the same ones every time, or `anew` others."""
-    run_state_machine_as_test(
-        machine,
-        settings=settings(
-            max_examples=examples,
-            stateful_step_count=steps,
-            deadline=None,
-            derandomize=not anew,
-            database=None,
-            # Each step costs a few transactions: shrinking a failure would outlast the test's timeout.
-            phases=(Phase.generate,),
-            suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large],
-        ),
-    )
+    for number in range(0, examples, _AT_ONCE):
+        run_state_machine_as_test(
+            seed(None if anew else number)(machine),
+            settings=settings(
+                max_examples=min(_AT_ONCE, examples - number),
+                stateful_step_count=steps,
+                deadline=None,
+                derandomize=not anew,
+                database=None,
+                # Each step costs a few transactions: shrinking a failure would outlast the test's timeout.
+                phases=(Phase.generate,),
+                suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large],
+            ),
+        )

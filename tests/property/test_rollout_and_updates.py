@@ -10,18 +10,21 @@ from pathlib import Path
 
 import pytest
 from hypothesis import strategies as st
-from hypothesis.stateful import invariant, precondition, rule
+from hypothesis.stateful import initialize, invariant, precondition, rule
 
 from edgeops.errors import InputError
 from edgeops.protocol.messages import UpdateState
 from edgeops.rollout.installation import BAD as ENDED_BADLY
 from edgeops.rollout.installation import HOLDING, InstallationState, is_final
+from edgeops.rollout.installation import OPEN as OPEN_OFFERS
 from edgeops.rollout.rollout import OPEN, PASSED, RolloutState
 from edgeops.update.update import RESTING
 from tests.property.played_fleet import BAD, GOOD, NEVER, OUTCOMES, WAITING, PlayedSite
-from tests.property.rollout_rules import BY_ITSELF, DEVICES, GLANCE, RolloutRules, run
+from tests.property.rollout_rules import BY_ITSELF, DEVICES, GLANCE, POLICIES, WAVES, RolloutRules, run
 from tests.unit.engine_rig import digest_of
 
+#: One that was asked for something, if there is any.
+ASKED = st.runner().flatmap(lambda machine: st.sampled_from(machine.asked() or machine.fleet.ids))
 BORDERS = st.sampled_from([NEVER, NEVER, 1, 2, 3, 4, 6])
 
 #: What may still become of an outcome: the gate passes it, the server takes it back or asks again.
@@ -40,7 +43,7 @@ AFTERWARDS = {
 class Together(RolloutRules):
     """One engine, three devices."""
 
-    most_rollouts = 4
+    most_rollouts = 6
 
     def __init__(self) -> None:
         super().__init__()
@@ -73,6 +76,24 @@ class Together(RolloutRules):
             self.site.close()
             self._folder.cleanup()
 
+    # -- many at once
+
+    @initialize(waves=WAVES, policy=POLICIES, well=st.booleans())
+    def begin(self, waves, policy, well) -> None:
+        """Some courses begin where every device runs a model."""
+        super().begin(waves=waves, policy=policy)
+        if well:
+            self.everything_flows()
+
+    @rule()
+    def everything_flows(self) -> None:
+        """Wave after wave is installed and bakes: chance alone leads few devices as far as a commit."""
+        for device_id in self.fleet.ids:
+            self.fleet.come(device_id)
+        for _ in range(2):
+            self.site.everything_flows()
+            self.wait(minutes=1)
+
     # -- the server
 
     # Once each: a restored server asks nothing more of anybody, and these two alone would fill most courses.
@@ -83,7 +104,7 @@ class Together(RolloutRules):
         self._is_backed_up = True
         self.site.back_up()
 
-    @precondition(lambda self: self._is_backed_up and not self._was_lost)
+    @precondition(lambda self: self._is_backed_up and not self._was_lost and len(self.rollouts) > 1)
     @rule()
     def lose_the_server(self) -> None:
         self._was_lost = True
@@ -172,7 +193,7 @@ class Together(RolloutRules):
 
     @rule(device=DEVICES, borders=BORDERS)
     def all_goes_well_for_a_while(self, device, borders) -> None:
-        """Chance alone leads few devices as far as a commit."""
+        """The same for one device."""
         played = self._device(device)
         self.fleet.come(device)
         self.the_desired_state_arrives_whole(device)
@@ -183,7 +204,8 @@ class Together(RolloutRules):
             played.hear_ack(set(self.site.ledger[device]))
         self.site.hear_reported(played)
 
-    @rule(device=DEVICES, where=st.sampled_from(sorted(WAITING)), data=st.data(), minutes=st.sampled_from([0, 1, 3]))
+    @precondition(lambda self: self.asked())
+    @rule(device=ASKED, where=st.sampled_from(sorted(WAITING)), data=st.data(), minutes=st.sampled_from([0, 1, 3]))
     def it_waits_for_leave_and_says_so(self, device, where, data, minutes) -> None:
         """A deadline of the server may run out meanwhile."""
         played = self._device(device)
@@ -195,6 +217,9 @@ class Together(RolloutRules):
             self.site.hear_reported(played)
             self.fleet.wait(timedelta(minutes=minutes), step=GLANCE)
 
+    #: Listed again to be played more often.
+    it_waits_again = it_waits_for_leave_and_says_so
+
     @precondition(lambda self: any(device.active for device in self.site.devices.values()))
     @rule(data=st.data(), told=st.booleans())
     def the_active_model_takes_the_agent_down(self, data, told) -> None:
@@ -203,6 +228,8 @@ class Together(RolloutRules):
         played.model_takes_the_agent_down()
         if told:
             self.site.hear_reported(played)
+
+    it_takes_the_agent_down_again = the_active_model_takes_the_agent_down
 
     @rule(device=DEVICES)
     def the_card_turns_a_bit(self, device) -> None:
@@ -268,12 +295,17 @@ class Together(RolloutRules):
                 states = {one.state for one in self.fleet.attempts(rollout_id)}
                 assert all(is_final(state) for state in states), "a device is left waiting for what has ended"
 
+    def asked(self) -> list[str]:
+        """The devices that have an open offer."""
+        known = [one for rollout_id in self.rollouts for one in self.fleet.attempts(rollout_id)]
+        return sorted({one.device_id for one in known if one.state in OPEN_OFFERS})
+
     def _device(self, device_id):
         return self.site.devices[device_id]
 
 
 def test_whatever_the_wire_the_power_and_the_server_do_both_machines_keep_their_promises():
-    run(Together, examples=5, steps=30)
+    run(Together, examples=5, steps=22)
 
 
 @pytest.mark.long

@@ -44,6 +44,8 @@ FACTS = DeviceFacts(
 QUICK = Policy(bake=timedelta(0), retries=0)
 #: Of every artifact of these tests.
 DESCRIPTOR = msgspec.json.encode(tiny_descriptor(tiny_artifact()))
+#: What a wave has shown of which all is well.
+WELL = Shown(devices=1_000, heard=1_000, since=Period(rows=1_000_000))
 ENOUGH = {"inferences": 20, "errors": 0, "latency_p50_us": 5, "latency_p95_us": 9, "memory_bytes": 0}
 
 
@@ -197,20 +199,19 @@ class Fleet:
     def show(self, about: Installation) -> None:
         """What a device and its wave show, as if windows of them had been gathered."""
         health = DeviceHealth(since=Period(rows=10_000))
-        wave = WaveShows(canary=Shown(devices=1_000, heard=1_000, since=Period(rows=1_000_000)))
+        wave = WaveShows(canary=WELL)
         with self.database.write() as connection:
             own = tables.installations.c.id == about.id
             connection.execute(update(tables.installations).where(own).values(health=Shows(health=health)))
             of_rollout = tables.waves.c.rollout_id == about.rollout_id
             connection.execute(update(tables.waves).where(of_rollout).values(health=wave))
 
-    def show_all(self) -> None:
-        """All devices and all waves show that all is well."""
+    def show_all(self, canary: Shown = WELL) -> None:
+        """All devices and all waves show that all is well, or what else their canaries show."""
         health = Shows(health=DeviceHealth(since=Period(rows=10_000)))
-        wave = WaveShows(canary=Shown(devices=1_000, heard=1_000, since=Period(rows=1_000_000)))
         with self.database.write() as connection:
             connection.execute(update(tables.installations).values(health=health))
-            connection.execute(update(tables.waves).values(health=wave))
+            connection.execute(update(tables.waves).values(health=WaveShows(canary=canary)))
 
     def report(self, device_id: str, *states: DeploymentState, facts: DeviceFacts = FACTS) -> None:
         """The retained `reported` of a device."""
