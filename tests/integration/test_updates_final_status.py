@@ -181,15 +181,21 @@ ENDINGS = {
 }
 
 
-@pytest.mark.parametrize("ending", ENDINGS)
-def test_a_final_status_is_said_again_until_its_ack_whoever_dies_before_that(tmp_path, link, artifacts, ending):
+def brought_to(ending, folder, link, artifacts):
+    """A server and a device whose update has just come to this end, and that end."""
     end, probe, state, reason = ENDINGS[ending]
-    server = Server(tmp_path)
-    device = started(tmp_path, server, probe=probe)
+    server = Server(folder)
+    device = started(folder, server, probe=probe)
     digest = digest_bytes(b"smuggled") if state is UpdateState.REJECTED else None
     device.desire(server.publish(artifacts[0]), revision=1, digest=digest)
     device.run()
     end(device, link)
+    return server, device, state, reason
+
+
+@pytest.mark.parametrize("ending", ENDINGS)
+def test_a_final_status_is_said_again_until_its_ack_whoever_dies_before_that(tmp_path, link, artifacts, ending):
+    server, device, state, reason = brought_to(ending, tmp_path, link, artifacts)
     assert (device.state, device.updates.state().reason) == (state, reason)
 
     device.close()  # before anything has left
@@ -218,13 +224,7 @@ def test_a_final_status_is_said_again_until_its_ack_whoever_dies_before_that(tmp
 @pytest.mark.parametrize(("ending", "heard"), [*((ending, False) for ending in ENDINGS), ("committed", True)])
 def test_a_final_status_outlives_the_spool_that_it_was_in(tmp_path, link, artifacts, ending, heard):
     """The device says it once more, for it does not know what the server heard."""
-    end, probe, state, reason = ENDINGS[ending]
-    server = Server(tmp_path)
-    device = started(tmp_path, server, probe=probe)
-    digest = digest_bytes(b"smuggled") if state is UpdateState.REJECTED else None
-    device.desire(server.publish(artifacts[0]), revision=1, digest=digest)
-    device.run()
-    end(device, link)
+    server, device, state, reason = brought_to(ending, tmp_path, link, artifacts)
     if heard:
         link.carry(device)
         link.answer(device)
