@@ -1,6 +1,7 @@
 """Devices that join the fleet while a continuous rollout goes on: those that match and may be asked are added to it.
 
-The newest one that means a device gets it. Whom a selector means is decided in `edgeops.rollout.selector`.
+So is one that left it because the model did not fit, once it fits. The newest one that means a device gets it. Whom a
+selector means is decided in `edgeops.rollout.selector`.
 """
 
 from datetime import datetime
@@ -23,16 +24,21 @@ def join_live(connection: Connection, device: Device, now: datetime) -> None:
     going = [one for one in rollouts.in_states(connection, _GOING) if one.continuous]
     served: set[str] = set()
     for rollout in reversed(going):
-        if (
-            rollout.deployment in served
-            or installations.newest_of(connection, device.id, rollout.deployment) >= rollout.id
-        ):
+        if rollout.deployment in served or _has_a_part(connection, rollout, device):
             continue
         placed = placement(connection, rollout, device, now)
         if placed is not None and placed.is_in:
             served.add(rollout.deployment)
             last = rollouts.wave_count(connection, rollout.id) - 1
             rollouts.join(connection, rollout, device.id, wave=last, now=now)
+
+
+def _has_a_part(connection: Connection, rollout: Rollout, device: Device) -> bool:
+    """Whether it is in the rollout or in a newer one, and did not leave it before it was asked."""
+    newest = installations.newest_of(connection, device.id, rollout.deployment)
+    if newest == rollout.id:
+        return not installations.has_left(connection, rollout.id, device.id)
+    return newest > rollout.id
 
 
 def placement(connection: Connection, rollout: Rollout, device: Device, now: datetime) -> Placement | None:

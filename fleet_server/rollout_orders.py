@@ -169,7 +169,7 @@ def undo_rollout(
     with database.write() as connection:
         rollout = _known(connection, rollout_id)
         _ask_nobody(connection, rollout, by)
-        devices = _holding(connection, rollout)
+        devices, quarantined = _holding(connection, rollout)
         target = _earlier(connection, rollout, devices) if to is None else _known(connection, to)
         if target.deployment != rollout.deployment or target.id == rollout.id:
             raise ConflictError(
@@ -190,7 +190,7 @@ def undo_rollout(
             undoes=rollout.id,
         )
         begun = begin_rollout(connection, order, by.now)
-        _note(connection, "rollout.undone", rollout, by, to=target.id, rollout=begun)
+        _note(connection, "rollout.undone", rollout, by, to=target.id, rollout=begun, quarantined=quarantined)
         return begun
 
 
@@ -280,13 +280,16 @@ def _ask_nobody(connection: Connection, rollout: Rollout, by: By) -> None:
         withdraw_some(connection, by.now)
 
 
-def _holding(connection: Connection, rollout: Rollout) -> tuple[str, ...]:
-    """The devices in the fleet that have its model, or shall have it."""
+def _holding(connection: Connection, rollout: Rollout) -> tuple[tuple[str, ...], tuple[str, ...]]:
+    """The devices in the fleet that have its model, or shall have it; those of them that are quarantined apart."""
     states = (*installing.HOLDING, InstallationState.REGRESSED)
-    ids = installations.still_enrolled(connection, installations.devices_in(connection, rollout.id, states))
+    held = installations.devices_in(connection, rollout.id, states)
+    ids = installations.still_enrolled(connection, held)
+    quarantined = installations.quarantined(connection, held)
     if not ids:
-        raise ConflictError(f"no device has what rollout {rollout.id} brought; nothing is left to undo")
-    return ids
+        left = f"; quarantined and left as they are: {', '.join(quarantined[:NAMED_IN_ERRORS])}" if quarantined else ""
+        raise ConflictError(f"no device has what rollout {rollout.id} brought; nothing is left to undo{left}")
+    return ids, quarantined
 
 
 def _earlier(connection: Connection, rollout: Rollout, devices: Sequence[str]) -> Rollout:

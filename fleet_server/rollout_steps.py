@@ -62,8 +62,8 @@ from fleet_server.service_clock import service_time
 OFFER_BATCH = 50
 #: How often a device that is judged by itself is looked at again.
 _ASKED_AGAIN_AFTER = timedelta(seconds=1)
-#: The same where it failed and its pin may end.
-_LOOKED_AFTER_PINS = timedelta(minutes=1)
+#: The same where it failed and keeps the model all the same.
+_KEPT_LOOKED_AT_AFTER = timedelta(minutes=1)
 #: A wave is judged.
 _JUDGED = frozenset({RolloutState.RUNNING, RolloutState.PAUSED})
 #: The last wave has just passed.
@@ -270,8 +270,8 @@ def judge_alone(connection: Connection, rollout: Rollout, installation: Installa
     match verdict:
         case Pass():
             take(connection, installation, InstallationEvent.PASS, detail=verdict.reason, now=now)
-        case Fail() if _is_kept(connection, installation, now):
-            later = clock + _LOOKED_AFTER_PINS
+        case Fail() if _is_kept(connection, rollout, installation, now):
+            later = clock + _KEPT_LOOKED_AT_AFTER
             offers.put_off(connection, installation, Deadlines(installation.asked_at, later, later))
         case Fail():
             recall(connection, installation, detail=verdict.reason, now=now)
@@ -284,7 +284,10 @@ def judge_alone(connection: Connection, rollout: Rollout, installation: Installa
             assert_never(verdict)
 
 
-def _is_kept(connection: Connection, installation: Installation, now: datetime) -> bool:
+def _is_kept(connection: Connection, rollout: Rollout, installation: Installation, now: datetime) -> bool:
+    """Whether a device keeps the model though it failed: a pin says so, or what it ran before is what is undone."""
+    if rollout.undoes is not None:
+        return True
     deployment, digest = installation.deployment, installation.digest
     return any(pin.keeps(deployment, digest, now) for pin in pins.of(connection, installation.device_id))
 

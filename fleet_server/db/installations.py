@@ -210,15 +210,33 @@ def newest_of(connection: Connection, device_id: str, deployment: str) -> str:
     return connection.execute(query).scalar_one() or ""
 
 
+def has_left(connection: Connection, rollout_id: str, device_id: str) -> bool:
+    """Whether a device of a rollout left it before it was asked, or before it was asked once more."""
+    query = select(installations.c.state, installations.c.offered_at).where(
+        installations.c.rollout_id == rollout_id, installations.c.device_id == device_id
+    )
+    last = connection.execute(query.order_by(installations.c.id.desc()).limit(1)).one()
+    return last.state == InstallationState.SUPERSEDED and last.offered_at is None
+
+
 def still_enrolled(connection: Connection, device_ids: Sequence[str]) -> tuple[str, ...]:
     """Those of the devices that were not removed and are believed, in the given order."""
-    left: set[str] = set()
+    return _in_fleet(connection, device_ids, quarantined=False)
+
+
+def quarantined(connection: Connection, device_ids: Sequence[str]) -> tuple[str, ...]:
+    """Those of the devices that were not removed and are not believed, in the given order."""
+    return _in_fleet(connection, device_ids, quarantined=True)
+
+
+def _in_fleet(connection: Connection, device_ids: Sequence[str], *, quarantined: bool) -> tuple[str, ...]:
+    found: set[str] = set()
     for ids in portions(device_ids):
         query = select(devices.c.id).where(
-            devices.c.id.in_(ids), devices.c.removed_at.is_(None), devices.c.quarantined.is_(False)
+            devices.c.id.in_(ids), devices.c.removed_at.is_(None), devices.c.quarantined.is_(quarantined)
         )
-        left |= set(connection.execute(query).scalars())
-    return tuple(one for one in device_ids if one in left)
+        found |= set(connection.execute(query).scalars())
+    return tuple(one for one in device_ids if one in found)
 
 
 def withdrawn(connection: Connection, rollout_id: str) -> tuple[str, ...]:

@@ -5,7 +5,7 @@ from datetime import timedelta
 import pytest
 from msgspec.structs import replace
 
-from edgeops.protocol.messages import DeploymentState, UpdateState
+from edgeops.protocol.messages import DeploymentState, Reason, UpdateState
 from edgeops.rollout.installation import InstallationState
 from edgeops.rollout.rollout import RolloutState
 from fleet_server import rollout_orders as orders
@@ -23,8 +23,12 @@ def fleet(tmp_path):
 
 
 def shrink(fleet, *device_ids):
+    become(fleet, *device_ids, facts=TINY)
+
+
+def become(fleet, *device_ids, facts):
     for device_id in device_ids:
-        fleet.report(device_id, DeploymentState(deployment="gas", state=UpdateState.IDLE), facts=TINY)
+        fleet.report(device_id, DeploymentState(deployment="gas", state=UpdateState.IDLE), facts=facts)
 
 
 def submitted(fleet, *shrunk, **changes):
@@ -91,3 +95,45 @@ def test_who_is_asked_again_is_looked_at_again(fleet):
     assert fleet.states(rollout_id)["dev-0"] is S.SUPERSEDED
     (wave,) = fleet.waves(rollout_id)
     assert (wave.offered, wave.failed) == (2, 0)
+
+
+@pytest.mark.parametrize("shrinks", ["before-it-is-asked", "before-it-is-asked-again"])
+def test_a_device_that_left_a_continuous_rollout_is_asked_once_the_model_fits_it_again(fleet, shrinks):
+    fleet.go("dev-2")
+    rollout_id = fleet.roll_out(waves=("100%",), continuous=True)
+    for device_id in ("dev-0", "dev-1"):
+        fleet.commit(device_id)
+    assert fleet.rollout(rollout_id).state is R.LIVE
+    if shrinks == "before-it-is-asked-again":
+        fleet.come("dev-2")
+        fleet.say("dev-2", UpdateState.FAILED, reason=Reason.DISK)
+        fleet.now += timedelta(seconds=1)
+        orders.retry_rollout(fleet.database, rollout_id, fleet.me())
+    shrink(fleet, "dev-2")
+    fleet.come("dev-2")
+    fleet.wait(QUICK.retry_after + timedelta(seconds=10), step=timedelta(seconds=5))
+    assert fleet.states(rollout_id)["dev-2"] is S.SUPERSEDED
+    become(fleet, "dev-2", facts=FACTS)
+    fleet.wait(timedelta(seconds=3), step=timedelta(seconds=1))
+    assert fleet.states(rollout_id)["dev-2"] is S.OFFERED
+    fleet.commit("dev-2")
+    fleet.wait(timedelta(seconds=3), step=timedelta(seconds=1))
+    assert fleet.states(rollout_id)["dev-2"] is S.HEALTHY
+
+
+def test_a_device_that_left_a_rollout_and_then_a_newer_one_had_it_stays_with_the_newer_one(fleet):
+    fleet.go("dev-2")
+    rollout_id = fleet.roll_out(waves=("100%",), continuous=True)
+    for device_id in ("dev-0", "dev-1"):
+        fleet.commit(device_id)
+    shrink(fleet, "dev-2")
+    fleet.come("dev-2")
+    fleet.wait(timedelta(seconds=3), step=timedelta(seconds=1))
+    become(fleet, "dev-2", facts=FACTS)
+    fleet.publish(2)
+    fleet.now += timedelta(seconds=1)
+    newer = fleet.roll_out(2, waves=("100%",), selector="id=dev-2")
+    become(fleet, "dev-2", facts=FACTS)
+    fleet.wait(timedelta(seconds=3), step=timedelta(seconds=1))
+    assert fleet.states(newer)["dev-2"] is S.OFFERED
+    assert fleet.states(rollout_id)["dev-2"] is S.SUPERSEDED

@@ -13,7 +13,7 @@ from edgeops.rollout.policy import Policy
 from edgeops.rollout.rollout import RolloutState
 from fleet_server import rollout_orders as orders
 from fleet_server import targets
-from fleet_server.db import aliases, tables
+from fleet_server.db import aliases, audit, devices, tables
 from fleet_server.db.aliases import Alias
 from fleet_server.db.evidence import WaveShows
 from fleet_server.four_eyes import demand_four_eyes
@@ -147,6 +147,26 @@ def test_undo_reaches_a_device_that_was_online_then_and_is_not_now(fleet):
     assert fleet.desired_digest("dev-1") == digest_of(1)
 
 
+def test_undo_tells_which_quarantined_devices_it_leaves_as_they_are(fleet):
+    bring(fleet, 1)
+    bad = bring(fleet, 2)
+    with fleet.database.write() as connection:
+        devices.quarantine(connection, "dev-1", reason="cloned", now=fleet.now)
+    assert set(fleet.states(undo(fleet, bad))) == {"dev-0", "dev-2"}
+    with fleet.database.read() as connection:
+        [entry] = [one for one in audit.page(connection, limit=50) if one.action == "rollout.undone"]
+    assert entry.data["quarantined"] == ["dev-1"]
+
+
+def test_undo_of_what_only_a_quarantined_device_has_is_refused_and_names_it(fleet):
+    bring(fleet, 1)
+    bad = bring(fleet, 2, "dev-1")
+    with fleet.database.write() as connection:
+        devices.quarantine(connection, "dev-1", reason="cloned", now=fleet.now)
+    with pytest.raises(ConflictError, match=r"nothing is left to undo; quarantined and left as they are: dev-1$"):
+        undo(fleet, bad)
+
+
 @pytest.mark.parametrize("changed", [True, False])
 def test_undo_reaches_the_devices_of_a_group_that_was_changed_or_removed_since(fleet, changed):
     bring(fleet, 1)
@@ -180,6 +200,22 @@ def ungroup(fleet):
 
 
 # -- what it must show
+
+
+def test_a_device_that_comes_late_to_an_undo_and_shows_nothing_does_not_go_back_to_what_is_undone(fleet):
+    bring(fleet, 1)
+    policy = Policy(bake=timedelta(0), retries=0, evidence_timeout=timedelta(minutes=1))
+    bad = bring(fleet, 2, policy=policy)
+    fleet.go("dev-2")
+    begun = undo(fleet, bad)
+    for device_id in ("dev-0", "dev-1"):
+        fleet.commit(device_id)
+    assert fleet.rollout(begun).state is R.FINISHED
+    fleet.come("dev-2")
+    fleet.commit("dev-2", shown=False)
+    fleet.wait(timedelta(minutes=5), step=20 * SECOND)
+    assert fleet.states(begun)["dev-2"] is S.COMMITTED
+    assert fleet.desired_digest("dev-2") == digest_of(1)
 
 
 def test_undo_finishes_without_a_word_of_the_model_that_it_undoes(fleet):
