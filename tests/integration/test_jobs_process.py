@@ -102,6 +102,7 @@ def test_a_stop_ends_the_process_and_leaves_its_job_in_the_queue(site: Site) -> 
     assert (job.state, job.error) == (JobState.QUEUED, None)
 
 
+@pytest.mark.long
 def test_a_job_is_tried_once_more_after_a_crash_and_fails_clearly_after_the_second(site: Site) -> None:
     process = site.start()
     site.wait(site.queue_import(), has_ended)

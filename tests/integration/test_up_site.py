@@ -191,6 +191,7 @@ def occupied(port):
         return None
 
 
+@pytest.mark.long
 def test_a_process_that_cannot_live_ends_the_site_with_its_last_words(tmp_path):
     told = []
     with Site(tmp_path, agents=0, say=told.append) as running:
