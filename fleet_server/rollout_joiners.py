@@ -7,13 +7,15 @@ selector means is decided in `edgeops.rollout.selector`.
 from datetime import datetime
 
 from edgeops.errors import InputError
+from edgeops.rollout.installation import InstallationState
 from edgeops.rollout.rollout import RolloutState
 from edgeops.rollout.selector import matches, parse_selector, resolve
 from edgeops.rollout.targeting import Offer, Placement, place
-from fleet_server.db import groups, installations, models, pins, rollouts
+from fleet_server.db import groups, models, parts, pins, rollouts
 from fleet_server.db.candidates import candidate_of
 from fleet_server.db.database import Connection
 from fleet_server.db.devices import Device
+from fleet_server.db.installations import Installation
 from fleet_server.db.rollouts import Rollout
 
 _GOING = (RolloutState.RUNNING, RolloutState.PAUSED, RolloutState.LIVE)
@@ -22,9 +24,13 @@ _GOING = (RolloutState.RUNNING, RolloutState.PAUSED, RolloutState.LIVE)
 def join_live(connection: Connection, device: Device, now: datetime) -> None:
     """Add a device that told its state to the continuous rollouts that concern it."""
     going = [one for one in rollouts.in_states(connection, _GOING) if one.continuous]
+    if not going:
+        return
+    newest = parts.newest_of(connection, device.id)
     served: set[str] = set()
-    for rollout in reversed(going):
-        if rollout.deployment in served or _has_a_part(connection, rollout, device):
+    for rollout in sorted(going, key=lambda one: one.age, reverse=True):
+        part = newest.get(rollout.deployment)
+        if rollout.deployment in served or (part is not None and _belongs(connection, rollout, part)):
             continue
         placed = placement(connection, rollout, device, now)
         if placed is not None and placed.is_in:
@@ -33,12 +39,13 @@ def join_live(connection: Connection, device: Device, now: datetime) -> None:
             rollouts.join(connection, rollout, device.id, wave=last, now=now)
 
 
-def _has_a_part(connection: Connection, rollout: Rollout, device: Device) -> bool:
-    """Whether it is in the rollout or in a newer one, and did not leave it before it was asked."""
-    newest = installations.newest_of(connection, device.id, rollout.deployment)
-    if newest == rollout.id:
-        return not installations.has_left(connection, rollout.id, device.id)
-    return newest > rollout.id
+def _belongs(connection: Connection, rollout: Rollout, part: Installation) -> bool:
+    """Whether a device with this newest part is in the rollout and did not leave it unasked, or is in a newer one."""
+    if part.rollout_id == rollout.id:
+        return part.state is not InstallationState.SUPERSEDED or part.offered_at is not None
+    other = rollouts.get(connection, part.rollout_id)
+    assert other is not None
+    return other.age > rollout.age
 
 
 def placement(connection: Connection, rollout: Rollout, device: Device, now: datetime) -> Placement | None:

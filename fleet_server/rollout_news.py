@@ -192,20 +192,29 @@ def _settle(connection: Connection, rollout: Rollout, before: Installation, now:
     """After an installation took a step: ask it again if that may help, give it a gate of its own, judge its wave."""
     installation = installations.get(connection, before.id)
     assert installation is not None
-    may_be_asked = rollout.state in rolling.ASKING and before.withdrawal is None
+    # A pause asks nobody, and loses nobody who is to be asked again.
+    may_be_asked = rollout.state in rolling.ASKING | {RolloutState.PAUSED} and before.withdrawal is None
     again = may_be_asked and installing.is_asked_again(
         installation.state, _reason(installation), attempt=installation.attempt, policy=rollout.policy
     )
     if again:
         ask_again(connection, rollout, installation, now)
-    late = rollout.state in rolling.PASSED or installation.wave < rollout.wave
-    if installation.state is InstallationState.COMMITTED and late and installation.deadline_at is None:
+    is_new = installation.state is InstallationState.COMMITTED and installation.deadline_at is None
+    if is_new and _came_late(connection, rollout, installation):
         clock = service_time(connection, now)
         given_up_at = clock + rollout.policy.bake + rollout.policy.evidence_timeout
         offers.put_off(connection, installation, Deadlines(clock, given_up_at, clock + rollout.policy.bake))
     if rollout.state in rolling.ASKING_LATE and not again and installing.is_lost(installation.state):
         judge_lost(connection, rollout, installation.wave, now)
     judge(connection, rollout, now)
+
+
+def _came_late(connection: Connection, rollout: Rollout, installation: Installation) -> bool:
+    """Whether no wave is judged by it any more."""
+    if rollout.state in rolling.PASSED or installation.wave < rollout.wave:
+        return True
+    # A continuous one may be paused after its last wave.
+    return rollout.state is RolloutState.PAUSED and rollouts.get_wave(connection, rollout.id, rollout.wave).has_passed
 
 
 def _reason(installation: Installation) -> Reason:
@@ -373,10 +382,12 @@ def _device_came(connection: Connection, device_id: str, now: datetime) -> None:
 
 def _model_withdrawn(connection: Connection, now: datetime) -> None:
     for rollout in rollouts.without_model(connection):
-        if not rolling.allows(rollout.state, RolloutEvent.MODEL_WITHDRAWN):
-            continue  # it is being taken back already
         reason = f"{rollout.model}@{rollout.version} {rollout.variant} was withdrawn"
-        advance(connection, rollout, RolloutEvent.MODEL_WITHDRAWN, reason=reason, now=now)
+        if rolling.allows(rollout.state, RolloutEvent.MODEL_WITHDRAWN):
+            advance(connection, rollout, RolloutEvent.MODEL_WITHDRAWN, reason=reason, now=now)
+        elif rollout.state is not RolloutState.ROLLING_BACK:  # that takes it back already
+            withdrawals.let_go(connection, rollout.id, reason=reason, now=now)
+            withdraw_some(connection, now)
 
 
 def _devices_ready(connection: Connection, rollout_id: str, now: datetime) -> None:

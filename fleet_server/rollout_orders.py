@@ -13,10 +13,9 @@ from edgeops.limits import MAX_DETAIL_LENGTH, NAMED_IN_ERRORS
 from edgeops.protocol.messages import Intent
 from edgeops.rollout import installation as installing
 from edgeops.rollout import rollout as rolling
-from edgeops.rollout.installation import InstallationState
 from edgeops.rollout.policy import of_undo
 from edgeops.rollout.rollout import RolloutEvent, RolloutState
-from fleet_server.db import audit, installations, offers, rollouts, withdrawals
+from fleet_server.db import audit, installations, models, offers, parts, rollouts, withdrawals
 from fleet_server.db.database import Connection, Database
 from fleet_server.db.rollouts import Rollout
 from fleet_server.engine import begin_if_due, begin_rollout, submit
@@ -169,8 +168,8 @@ def undo_rollout(
     with database.write() as connection:
         rollout = _known(connection, rollout_id)
         _ask_nobody(connection, rollout, by)
-        devices, quarantined = _holding(connection, rollout)
-        target = _earlier(connection, rollout, devices) if to is None else _known(connection, to)
+        holders = _holders(connection, rollout)
+        target = _earlier(connection, rollout, holders.here) if to is None else _known(connection, to)
         if target.deployment != rollout.deployment or target.id == rollout.id:
             raise ConflictError(
                 f"rollout {target.id} brought {target.model}@{target.version} to deployment {target.deployment}; name"
@@ -182,7 +181,7 @@ def undo_rollout(
                 " proven is nothing to go back to, begin it anew: edgeops rollout create"
             )
         order = replace(
-            _again(target, by, waves=waves, devices=devices),
+            _again(target, by, waves=waves, devices=holders.here),
             selector=rollout.selector,
             intent=Intent.HEAL,
             policy=of_undo(rollout.policy),
@@ -190,12 +189,15 @@ def undo_rollout(
             undoes=rollout.id,
         )
         begun = begin_rollout(connection, order, by.now)
-        _note(connection, "rollout.undone", rollout, by, to=target.id, rollout=begun, quarantined=quarantined)
+        left = {"quarantined": holders.quarantined, "moved_on": holders.moved_on}
+        _note(connection, "rollout.undone", rollout, by, to=target.id, rollout=begun, **left)
         return begun
 
 
 def retry_rollout(database: Database, rollout_id: str, by: By) -> str:
     """Ask those again that ended badly, and nobody else; of a rollout that has ended, as a new one. Returns the id.
+
+    Who has, or is at, a newer model since is left with that.
 
     Raises:
         NotFoundError: no such rollout.
@@ -203,8 +205,11 @@ def retry_rollout(database: Database, rollout_id: str, by: By) -> str:
     """
     with database.write() as connection:
         rollout = _known(connection, rollout_id)
+        _require_listed(connection, rollout)
         if rolling.allows(rollout.state, RolloutEvent.RETRY):
-            bad = offers.ended_badly(connection, rollout.id, limit=_RETRIED_AT_ONCE)
+            ended = offers.ended_badly(connection, rollout.id, limit=_RETRIED_AT_ONCE)
+            ids = _with_nothing_newer(connection, rollout, [one.device_id for one in ended])
+            bad = [one for one in ended if one.device_id in ids]
             _require_some(bad, rollout)
             passed = rollouts.get_wave(connection, rollout.id, rollout.wave).has_passed
             if passed and rollout.state is RolloutState.PAUSED:
@@ -226,7 +231,9 @@ def retry_rollout(database: Database, rollout_id: str, by: By) -> str:
             *installations.devices_in(connection, rollout.id, installing.BAD),
             *installations.withdrawn(connection, rollout.id),
         )
-        ids = installations.still_enrolled(connection, tuple(dict.fromkeys(asked)))
+        ids = installations.still_enrolled(
+            connection, _with_nothing_newer(connection, rollout, tuple(dict.fromkeys(asked)))
+        )
         _require_some(ids, rollout)
         order = _again(rollout, by, waves=_CAREFUL, devices=ids)
         begun = begin_rollout(connection, order, by.now)
@@ -263,7 +270,22 @@ def _require(rollout: Rollout, event: RolloutEvent, verb: str) -> None:
 
 def _require_some(found: Sequence[object], rollout: Rollout) -> None:
     if not found:
-        raise ConflictError(f"no device of rollout {rollout.id} ended badly; nobody is left to ask again")
+        raise ConflictError(
+            f"no device of rollout {rollout.id} ended badly that has nothing newer; nobody is left to ask again"
+        )
+
+
+def _require_listed(connection: Connection, rollout: Rollout) -> None:
+    artifact = models.artifact_by_digest(connection, rollout.digest)
+    assert artifact is not None, "a rollout's artifact stays known"
+    if artifact.withdrawn_at is not None:
+        raise ConflictError(f"{rollout.model}@{rollout.version} {rollout.variant} was withdrawn; nobody can be asked")
+
+
+def _with_nothing_newer(connection: Connection, rollout: Rollout, device_ids: Sequence[str]) -> tuple[str, ...]:
+    """Those of the devices that no newer rollout has, or is at."""
+    taken = parts.moved_on(connection, rollout, device_ids)
+    return tuple(one for one in device_ids if one not in taken)
 
 
 def _note(connection: Connection, action: str, rollout: Rollout, by: By, /, **data: object) -> None:
@@ -280,32 +302,41 @@ def _ask_nobody(connection: Connection, rollout: Rollout, by: By) -> None:
         withdraw_some(connection, by.now)
 
 
-def _holding(connection: Connection, rollout: Rollout) -> tuple[tuple[str, ...], tuple[str, ...]]:
-    """The devices in the fleet that have its model, or shall have it; those of them that are quarantined apart."""
-    states = (*installing.HOLDING, InstallationState.REGRESSED)
-    held = installations.devices_in(connection, rollout.id, states)
-    ids = installations.still_enrolled(connection, held)
-    quarantined = installations.quarantined(connection, held)
-    if not ids:
-        left = f"; quarantined and left as they are: {', '.join(quarantined[:NAMED_IN_ERRORS])}" if quarantined else ""
-        raise ConflictError(f"no device has what rollout {rollout.id} brought; nothing is left to undo{left}")
-    return ids, quarantined
+@dataclass(frozen=True, slots=True)
+class _Holders:
+    """The devices that a rollout brought its model to, in the order in which they were asked."""
+
+    #: They have it, or shall have it.
+    here: tuple[str, ...]
+    #: Nothing is believed of them.
+    quarantined: tuple[str, ...]
+    #: Another rollout brought another model since.
+    moved_on: tuple[str, ...]
+
+
+def _holders(connection: Connection, rollout: Rollout) -> _Holders:
+    asked = installations.devices_in(connection, rollout.id, parts.HELD)
+    last = parts.held(connection, rollout.deployment, asked)
+    held = tuple(one for one in asked if last[one] == rollout.digest)
+    here, quarantined = installations.still_enrolled(connection, held), installations.quarantined(connection, held)
+    moved_on = tuple(one for one in asked if last[one] != rollout.digest)
+    if not here:
+        left = {"quarantined and left as they are": quarantined, "have another one since": moved_on}
+        words = [f"; {said}: {', '.join(ids[:NAMED_IN_ERRORS])}" for said, ids in left.items() if ids]
+        raise ConflictError(f"no device has what rollout {rollout.id} brought; nothing is left to undo{''.join(words)}")
+    return _Holders(here, quarantined, moved_on)
 
 
 def _earlier(connection: Connection, rollout: Rollout, devices: Sequence[str]) -> Rollout:
     """The last one before it that passed and brought something else, which all of these devices ran."""
-    undone: set[str | None] = set()
+    undone = rollouts.undone(connection, rollout.deployment)
     newest: Rollout | None = None
-    last = rollout.id
-    while some := rollouts.page(connection, after=last, deployment=rollout.deployment, limit=50):
-        last = some[-1].id
-        for one in some:
-            undone.add(one.undoes)
-            if one.digest == rollout.digest or one.id in undone or not _was_proven(connection, one):
-                continue
-            newest = newest or one
-            if not _strangers(connection, one, devices):
-                return one
+    for one in rollouts.newest_first(connection, rollout.deployment, before=rollout):
+        if one.digest == rollout.digest or one.id in undone or not _was_proven(connection, one):
+            continue
+        newest = newest or one
+        if not _strangers(connection, one, devices):
+            return one
     if newest is None:
         raise ConflictError(
             f"no rollout before {rollout.id} finished on deployment {rollout.deployment} with another model; there is"

@@ -92,6 +92,7 @@ def advance(
             state=after.state,
             wave=after.wave,
             reason=after.reason,
+            began_at=rollout.began_at or (now if event is RolloutEvent.START else None),
             entered_at=clock,
             deadline_at=deadline_of(after.state, rollout.policy, clock),
             approved_by=approved_by or rollout.approved_by,
@@ -449,13 +450,19 @@ def _restore(connection: Connection, installation: Installation, now: datetime) 
     present = [one for one in desired.deployments if one.deployment == installation.deployment] if desired else []
     if not present or present[0].installation != installation.id:
         return
-    proven = installations.last_committed(
-        connection, installation.device_id, installation.deployment, besides=installation.id
-    )
+    proven = _ran_before(connection, installation)
     if proven is not None and not backups.is_older_than_this_server(connection, proven.finished_at):
         _desire(connection, proven, now)
         return
     _want_what_runs(connection, installation, proven, now)
+
+
+def _ran_before(connection: Connection, installation: Installation) -> Installation | None:
+    """By what the device ran what it ran when it was asked; where that is not known, what it proved last."""
+    place = installation.device_id, installation.deployment
+    incumbent = evidence.shows_of(installation.health).incumbent
+    ran = None if incumbent is None else installations.last_run(connection, *place, incumbent)
+    return ran or installations.last_committed(connection, *place, besides=installation.id)
 
 
 def _want_what_runs(

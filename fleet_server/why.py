@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from itertools import islice
 
 from edgeops.artifact.compatibility import incompatibilities
 from edgeops.protocol.messages import DeploymentState, Presence, Reason, UpdateState
@@ -10,7 +11,7 @@ from edgeops.rollout.installation import InstallationState
 from edgeops.rollout.pins import Pin
 from edgeops.rollout.rollout import PASSED, RolloutState
 from edgeops.rollout.targeting import Standing
-from fleet_server.db import devices, installations, models, offers, parts, pins, rollouts
+from fleet_server.db import devices, models, offers, parts, pins, rollouts
 from fleet_server.db.database import Connection
 from fleet_server.db.devices import Device
 from fleet_server.db.installations import Installation
@@ -70,21 +71,21 @@ def _situation(  # noqa: PLR0917 - what is known of one deployment, source by so
         active=None if told is None else told.active,
         desired=desired,
         pins=tuple(pin for pin in pinned if pin.concerns(deployment, now)),
-        misfits=() if installation is None else _misfits(connection, device, installation.digest),
+        misfits=() if installation is None else _misfits(connection, device, installation),
         freeze=_freeze(connection),
         part=None if installation is None else _part(connection, installation, now),
         told=UpdateState.IDLE if told is None else told.state,
         reason=Reason.NONE if told is None else told.reason,
         detail="" if told is None else told.detail,
-        left_out=None if told is None else _left_out(connection, device, deployment, now),
+        left_out=None if told is None else _left_out(connection, device, deployment, installation, now),
     )
 
 
-def _misfits(connection: Connection, device: Device, digest: str) -> tuple[str, ...]:
-    artifact = models.artifact_by_digest(connection, digest)
+def _misfits(connection: Connection, device: Device, installation: Installation) -> tuple[str, ...]:
+    artifact = models.artifact_by_digest(connection, installation.digest)
     if artifact is None or device.reported is None:
         return ()
-    return incompatibilities(artifact.describe(), device.reported.facts)
+    return incompatibilities(artifact.describe(), device.reported.facts, deployment=installation.deployment)
 
 
 def _part(connection: Connection, installation: Installation, now: datetime) -> Part:
@@ -99,6 +100,8 @@ def _part(connection: Connection, installation: Installation, now: datetime) -> 
         state=installation.state,
         detail=installation.detail or ("" if installation.reason == "none" else installation.reason),
         digest=installation.digest,
+        was_asked=installation.offered_at is not None,
+        is_judged_alone=installation.deadline_at is not None,
         wave=installation.wave,
         present_wave=rollout.wave,
         waves=len(waves),
@@ -113,11 +116,12 @@ def _part(connection: Connection, installation: Installation, now: datetime) -> 
     )
 
 
-def _left_out(connection: Connection, device: Device, deployment: str, now: datetime) -> LeftOut | None:
+def _left_out(
+    connection: Connection, device: Device, deployment: str, part: Installation | None, now: datetime
+) -> LeftOut | None:
     """The newest rollout that means the device, if it is newer than its newest part; not one that failed or ended."""
-    last = installations.newest_of(connection, device.id, deployment)
-    for rollout in rollouts.page(connection, deployment=deployment, limit=_LOOKED_BACK):
-        if rollout.id <= last:
+    for rollout in islice(rollouts.newest_first(connection, deployment), _LOOKED_BACK):
+        if part is not None and rollout.id == part.rollout_id:
             return None
         placed = placement(connection, rollout, device, now) if rollout.state in _BRINGING else None
         if placed is not None:

@@ -12,7 +12,7 @@ from enum import StrEnum
 from edgeops.protocol.messages import Reason, UpdateState
 from edgeops.rollout.installation import BAD, HOLDING, IN_FLIGHT, InstallationState
 from edgeops.rollout.pins import Pin
-from edgeops.rollout.rollout import ASKING, PASSED, RolloutState
+from edgeops.rollout.rollout import ASKING, RolloutState
 from edgeops.rollout.targeting import IN, Standing
 from edgeops.update.update import RESTING
 
@@ -101,6 +101,10 @@ class Part:
     #: Why it stands where it stands.
     detail: str = ""
     digest: str
+    #: It was offered to the device.
+    was_asked: bool = True
+    #: It came late, and a health gate of its own is still to pass.
+    is_judged_alone: bool = False
     #: Its wave, the present one, and how many there are.
     wave: int = 0
     present_wave: int = 0
@@ -159,8 +163,8 @@ class Situation:
 
 _R, _S = RolloutState, InstallationState
 
-#: A device that has the model may still lose it again, or make its wave wait.
-_SHOWING = PASSED | {_R.RUNNING, _R.PAUSED, _R.ROLLING_BACK}
+#: Its waves are judged, or it takes its model back.
+_SHOWING = frozenset({_R.RUNNING, _R.PAUSED, _R.ROLLING_BACK})
 _TAKING_BACK = frozenset({_R.ROLLING_BACK, _R.ROLLED_BACK})
 _NOT_ASKING = {
     _R.DRAFT: (Cause.DRAFT, "is a draft; submit it"),
@@ -186,12 +190,22 @@ def _of_part(situation: Situation, part: Part, now: datetime) -> Iterator[Hindra
         yield from held or (Hindrance(Cause.TURN, f"rollout {part.rollout_id} asks it next"),)
     elif part.state in IN_FLIGHT:
         yield from _asked(situation, part)
-    elif part.state is _S.COMMITTED and part.rollout_state in _SHOWING and situation.active == part.digest:
+    elif _shows_itself(part) and situation.active == part.digest:
         yield from _bakes(situation, part)
+    elif part.state is _S.SUPERSEDED and not part.was_asked and situation.misfits:
+        words = f"rollout {part.rollout_id} leaves it out: the model does not fit: {'; '.join(situation.misfits)}"
+        yield Hindrance(Cause.INCOMPATIBLE, words)
     else:
         if part.state in BAD:
             yield _ended_badly(part)
         yield from _settled(situation)
+
+
+def _shows_itself(part: Part) -> bool:
+    """Whether it has the model and may lose it again, or make its wave wait."""
+    if part.state is not _S.COMMITTED:
+        return False
+    return part.is_judged_alone or part.rollout_state in _SHOWING
 
 
 # -- not asked yet -----------------------------------------------------------------------
@@ -274,7 +288,7 @@ def _waits(situation: Situation) -> tuple[Hindrance, ...]:
 def _bakes(situation: Situation, part: Part) -> Iterator[Hindrance]:
     yield from _distrusted(situation)
     yield from _pinned(situation, situation.pins)
-    who = "it came late and" if part.rollout_state in PASSED else f"wave {part.wave + 1} of rollout {part.rollout_id}"
+    who = "it came late and" if part.is_judged_alone else f"wave {part.wave + 1} of rollout {part.rollout_id}"
     words = f"it runs the model; {who} must show itself"
     if part.rollout_state is _R.PAUSED:
         yield _not_asking(part)

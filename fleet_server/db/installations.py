@@ -139,10 +139,27 @@ def last_committed(
     connection: Connection, device_id: str, deployment: str, *, besides: str | None = None, digest: str | None = None
 ) -> Installation | None:
     """The newest proven installation on a device, other than `besides`, of `digest` if given."""
+    return _last(connection, device_id, deployment, machine.HOLDING, besides=besides, digest=digest)
+
+
+def last_run(connection: Connection, device_id: str, deployment: str, digest: str) -> Installation | None:
+    """The newest installation by which a device came to run a model, also if it ran something else for a time."""
+    return _last(connection, device_id, deployment, machine.HOLDING | {InstallationState.REGRESSED}, digest=digest)
+
+
+def _last(
+    connection: Connection,
+    device_id: str,
+    deployment: str,
+    states: Iterable[InstallationState],
+    *,
+    besides: str | None = None,
+    digest: str | None = None,
+) -> Installation | None:
     query = select(installations).where(
         installations.c.device_id == device_id,
         installations.c.deployment == deployment,
-        installations.c.state.in_(list(machine.HOLDING)),
+        installations.c.state.in_(list(states)),
         installations.c.id != (besides or ""),
     )
     if digest is not None:
@@ -200,23 +217,6 @@ def is_within(connection: Connection, rollout_id: str, other_id: str) -> bool:
         ),
     )
     return connection.execute(beyond.limit(1)).first() is None
-
-
-def newest_of(connection: Connection, device_id: str, deployment: str) -> str:
-    """The id of the newest rollout that has a part for a device; empty = none has. Ids sort by age."""
-    query = select(func.max(installations.c.rollout_id)).where(
-        installations.c.device_id == device_id, installations.c.deployment == deployment
-    )
-    return connection.execute(query).scalar_one() or ""
-
-
-def has_left(connection: Connection, rollout_id: str, device_id: str) -> bool:
-    """Whether a device of a rollout left it before it was asked, or before it was asked once more."""
-    query = select(installations.c.state, installations.c.offered_at).where(
-        installations.c.rollout_id == rollout_id, installations.c.device_id == device_id
-    )
-    last = connection.execute(query.order_by(installations.c.id.desc()).limit(1)).one()
-    return last.state == InstallationState.SUPERSEDED and last.offered_at is None
 
 
 def still_enrolled(connection: Connection, device_ids: Sequence[str]) -> tuple[str, ...]:

@@ -3,16 +3,17 @@
 It keeps what `edgeops.rollout` decided and decides nothing.
 """
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from typing import Any
 
 import msgspec
-from sqlalchemy import Connection, Row, func, select, update
+from sqlalchemy import ColumnElement, Connection, Row, and_, func, or_, select, update
 
 from edgeops.artifact.manifest import Variant
 from edgeops.protocol.messages import Intent
+from edgeops.rollout import installation as machine
 from edgeops.rollout.installation import InstallationState
 from edgeops.rollout.policy import Policy
 from edgeops.rollout.rollout import OPEN, RolloutState
@@ -51,6 +52,8 @@ class Rollout:
     needs_approval: bool = False
     approved_by: str | None = None
     starts_at: datetime | None = None
+    #: When it asked for the first time; of two rollouts the one that began last is the newer one.
+    began_at: datetime | None = None
     #: When it came into its state, and until when it may stay there, on the service clock.
     entered_at: datetime | None = None
     deadline_at: datetime | None = None
@@ -59,6 +62,11 @@ class Rollout:
     created_by: str
     created_at: datetime
     finished_at: datetime | None = None
+
+    @property
+    def age(self) -> tuple[datetime, str]:
+        """Grows from older rollouts to newer ones; one that has not begun is as old as its order."""
+        return self.began_at or self.created_at, self.id
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -176,6 +184,33 @@ def in_states(connection: Connection, states: Iterable[RolloutState]) -> tuple[R
     return tuple(_rollout(row) for row in connection.execute(query))
 
 
+def newest_first(connection: Connection, deployment: str, *, before: Rollout | None = None) -> Iterator[Rollout]:
+    """The rollouts of a deployment from the newest to the oldest, or from the last one `before` another."""
+    since, name = by_age()
+    query = select(rollouts).where(rollouts.c.deployment == deployment).order_by(since.desc(), name.desc())
+    if before is not None:
+        at, other = before.age
+        query = query.where(or_(since < at, and_(since == at, name < other)))
+    return (_rollout(row) for row in connection.execute(query))
+
+
+def by_age() -> tuple[ColumnElement[Any], ColumnElement[Any]]:
+    """`Rollout.age` in a query."""
+    return func.coalesce(rollouts.c.began_at, rollouts.c.created_at), rollouts.c.id
+
+
+def is_newer(than: Rollout) -> ColumnElement[bool]:
+    """`Rollout.age` compared in a query."""
+    (since, name), (at, other) = by_age(), than.age
+    return or_(since > at, and_(since == at, name > other))
+
+
+def undone(connection: Connection, deployment: str) -> frozenset[str]:
+    """The rollouts of a deployment that somebody undid."""
+    query = select(rollouts.c.undoes).where(rollouts.c.deployment == deployment, rollouts.c.undoes.is_not(None))
+    return frozenset(connection.execute(query).scalars())
+
+
 def unended(connection: Connection) -> tuple[Rollout, ...]:
     """The rollouts that have something to do, or a person has, oldest first."""
     query = select(rollouts).where(rollouts.c.state.in_(list(OPEN))).order_by(rollouts.c.id)
@@ -188,11 +223,16 @@ def showing(connection: Connection) -> tuple[Rollout, ...]:
 
 
 def without_model(connection: Connection) -> tuple[Rollout, ...]:
-    """The rollouts that have not ended and whose artifact was withdrawn."""
+    """The rollouts whose artifact was withdrawn, and that have not ended or still wait for a device."""
+    waits = select(installations.c.id).where(
+        installations.c.rollout_id == rollouts.c.id,
+        installations.c.state.in_([InstallationState.PENDING, *machine.OPEN]),
+        installations.c.withdrawal.is_(None),
+    )
     query = (
         select(rollouts)
         .join(artifacts, artifacts.c.digest == rollouts.c.digest)
-        .where(rollouts.c.state.in_(list(OPEN)), artifacts.c.withdrawn_at.is_not(None))
+        .where(or_(rollouts.c.state.in_(list(OPEN)), waits.exists()), artifacts.c.withdrawn_at.is_not(None))
         .order_by(rollouts.c.id)
     )
     return tuple(_rollout(row) for row in connection.execute(query))
@@ -232,7 +272,9 @@ def save(connection: Connection, rollout: Rollout, now: datetime) -> Rollout:
     """Keep what can change of a rollout; the revision goes up, and `events` hears of it."""
     ended = rollout.state not in OPEN
     saved = replace(rollout, revision=rollout.revision + 1, finished_at=(rollout.finished_at or now) if ended else None)
-    fields = ("state", "wave", "reason", "revision", "approved_by", "entered_at", "deadline_at", "finished_at")
+    fields = (
+        "state", "wave", "reason", "revision", "approved_by", "began_at", "entered_at", "deadline_at", "finished_at",
+    )  # fmt: skip
     changed = connection.execute(
         update(rollouts)
         .where(rollouts.c.id == saved.id, rollouts.c.revision == rollout.revision)

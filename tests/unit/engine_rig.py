@@ -27,7 +27,7 @@ from fleet_server import roster, service_clock
 from fleet_server.config import ServerConfig
 from fleet_server.db import devices, events, installations, models, rollouts, tables
 from fleet_server.db.events import EventKind
-from fleet_server.db.evidence import Shows, WaveShows
+from fleet_server.db.evidence import Shows, WaveShows, shows_of
 from fleet_server.db.installations import Installation
 from fleet_server.engine import Engine, create_rollout
 from fleet_server.rollout_orders import By, abort_rollout
@@ -202,7 +202,8 @@ class Fleet:
         wave = WaveShows(canary=WELL)
         with self.database.write() as connection:
             own = tables.installations.c.id == about.id
-            connection.execute(update(tables.installations).where(own).values(health=Shows(health=health)))
+            shows = Shows(incumbent=shows_of(about.health).incumbent, health=health)
+            connection.execute(update(tables.installations).where(own).values(health=shows))
             of_rollout = tables.waves.c.rollout_id == about.rollout_id
             connection.execute(update(tables.waves).where(of_rollout).values(health=wave))
 

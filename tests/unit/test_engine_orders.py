@@ -378,6 +378,55 @@ def test_a_device_that_joins_a_continuous_rollout_is_asked_and_judged_by_itself(
     assert fleet.states(rollout_id)["dev-9"] is S.HEALTHY
 
 
+def test_a_device_that_commits_while_a_continuous_rollout_is_paused_is_judged_by_itself(fleet):
+    fleet.go("dev-2")
+    policy = Policy(bake=timedelta(0), retries=0, evidence_timeout=timedelta(minutes=1))
+    rollout_id = fleet.roll_out(waves=("100%",), policy=policy, continuous=True)
+    fleet.commit("dev-0")
+    fleet.commit("dev-1")
+    fleet.come("dev-2")
+    orders.pause_rollout(fleet.database, rollout_id, by(fleet))
+    fleet.commit("dev-2", shown=False)
+    fleet.wait(timedelta(minutes=2), step=timedelta(seconds=20))
+    assert fleet.states(rollout_id)["dev-2"] is S.ROLLED_BACK
+
+
+@pytest.mark.parametrize(
+    ("said", "reason"),
+    [(None, Reason.NONE), (UpdateState.FAILED, Reason.FETCH), (UpdateState.ROLLED_BACK, Reason.INCONCLUSIVE)],
+)
+def test_a_device_whose_end_need_not_last_is_asked_again_after_a_pause_and_fails_nothing_meanwhile(fleet, said, reason):
+    policy = Policy(bake=timedelta(0), retries=1, retry_after=timedelta(minutes=1))
+    rollout_id = fleet.roll_out(policy=policy)
+    orders.pause_rollout(fleet.database, rollout_id, by(fleet))
+    if said is not None:
+        fleet.say("dev-0", said, reason=reason)
+    fleet.wait(timedelta(minutes=20))
+    assert (fleet.rollout(rollout_id).state, fleet.states(rollout_id)["dev-0"]) == (R.PAUSED, S.PENDING)
+    orders.resume_rollout(fleet.database, rollout_id, by(fleet))
+    fleet.wait(timedelta(minutes=2))
+    assert (fleet.rollout(rollout_id).state, fleet.states(rollout_id)["dev-0"]) == (R.RUNNING, S.OFFERED)
+
+
+def test_a_finished_rollout_offers_a_withdrawn_model_to_nobody_that_comes_late_or_is_at_it(fleet):
+    for device_id in ("dev-1", "dev-2"):
+        fleet.go(device_id)
+    rollout_id = fleet.roll_out(waves=("100%",))
+    fleet.commit("dev-0")
+    fleet.come("dev-1")
+    assert (fleet.rollout(rollout_id).state, fleet.states(rollout_id)["dev-1"]) == (R.FINISHED, S.OFFERED)
+    fleet.withdraw(1)
+    fleet.run()
+    fleet.come("dev-2")
+    fleet.say("dev-1", UpdateState.REJECTED, reason=Reason.WITHDRAWN)
+    states = fleet.states(rollout_id)
+    assert (states["dev-1"], states["dev-2"]) == (S.SUPERSEDED, S.SUPERSEDED)
+    assert fleet.installations(rollout_id)["dev-2"].detail.endswith("was withdrawn")
+    assert fleet.rollout(rollout_id).state is R.FINISHED
+    with pytest.raises(ConflictError, match="was withdrawn; nobody can be asked"):
+        orders.retry_rollout(fleet.database, rollout_id, by(fleet))
+
+
 def test_a_late_device_that_shows_nothing_does_not_keep_the_model(fleet):
     fleet.go("dev-2")
     policy = Policy(bake=timedelta(0), retries=0, evidence_timeout=timedelta(minutes=1))

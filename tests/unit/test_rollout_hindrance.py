@@ -16,7 +16,7 @@ LATER = NOW + timedelta(minutes=5)
 #: States in which a rollout asks devices, in which its waves have passed, and in which it can lose what it brought.
 ASKING = {"running", "finished", "live"}
 PASSED = {"finished", "finished-with-regressions", "live"}
-BAKING = {"running", "paused", "rolling-back", *PASSED}
+BAKING = {"running", "paused", "rolling-back"}
 BAD = {"failed", "rejected", "rolled-back", "inconclusive", "timed-out"}
 NOT_ASKING = {
     "draft": Cause.DRAFT, "awaiting-approval": Cause.APPROVAL, "scheduled": Cause.SCHEDULE, "paused": Cause.PAUSE,
@@ -201,10 +201,25 @@ def test_a_device_that_has_the_model_bakes_while_its_rollout_is_open(rollout):
     if rollout not in BAKING:
         assert [one.cause for one in found] == [Cause.NONE]
         return
-    who = "it came late and" if rollout in PASSED else "wave 2 of rollout rollout-1"
-    bakes = Hindrance(Cause.BAKE, f"it runs the model; {who} must show itself: 240 of 200 inputs")
-    assert bakes in found
+    words = "it runs the model; wave 2 of rollout rollout-1 must show itself: 240 of 200 inputs"
+    assert Hindrance(Cause.BAKE, words) in found
     assert [one.cause for one in found] == ([Cause.PAUSE, Cause.BAKE] if rollout == "paused" else [Cause.BAKE])
+
+
+@pytest.mark.parametrize("rollout", ["running", "paused", *sorted(PASSED)])
+def test_a_device_that_came_late_bakes_until_it_is_judged(rollout):
+    late = part("committed", rollout, gate="240 of 200 inputs", is_judged_alone=True)
+    bakes = Hindrance(Cause.BAKE, "it runs the model; it came late and must show itself: 240 of 200 inputs")
+    assert bakes in why(part=late, active=DIGEST, desired=DIGEST)
+
+
+def test_a_device_that_left_its_rollout_because_the_model_does_not_fit_is_told_so():
+    left = part("superseded", was_asked=False)
+    words = "rollout rollout-1 leaves it out: the model does not fit: no runtime; too little memory"
+    assert why(part=left, misfits=("no runtime", "too little memory")) == (Hindrance(Cause.INCOMPATIBLE, words),)
+    assert causes(part=left) == [Cause.NONE]
+    assert causes(part=part("superseded"), misfits=("no runtime",)) == [Cause.NONE]
+    assert causes(part=part("healthy", was_asked=False), misfits=("no runtime",)) == [Cause.NONE]
 
 
 def test_a_device_that_bakes_and_is_silent_is_told_so():

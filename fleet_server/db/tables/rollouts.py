@@ -32,6 +32,8 @@ rollouts = Table(
     Column("approved_by", Text),
     #: Not before this.
     Column("starts_at", Instant),
+    #: When it asked for the first time.
+    Column("began_at", Instant),
     #: When it came into its state, on the service clock; and until when it may stay there.
     Column("entered_at", Instant),
     Column("deadline_at", Instant),

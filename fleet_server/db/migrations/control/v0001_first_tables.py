@@ -424,6 +424,7 @@ def _j_to_z() -> None:
         sa.Column("needs_approval", sa.Boolean(), nullable=False),
         sa.Column("approved_by", sa.Text(), nullable=True),
         sa.Column("starts_at", sa.BigInteger(), nullable=True),
+        sa.Column("began_at", sa.BigInteger(), nullable=True),
         sa.Column("entered_at", sa.BigInteger(), nullable=True),
         sa.Column("deadline_at", sa.BigInteger(), nullable=True),
         sa.Column("undoes", sa.Text(), nullable=True),
