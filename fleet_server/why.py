@@ -2,7 +2,6 @@
 
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from itertools import islice
 
 from edgeops.artifact.compatibility import incompatibilities
 from edgeops.protocol.messages import DeploymentState, Presence, Reason, UpdateState
@@ -120,7 +119,7 @@ def _left_out(
     connection: Connection, device: Device, deployment: str, part: Installation | None, now: datetime
 ) -> LeftOut | None:
     """The newest rollout that means the device, if it is newer than its newest part; not one that failed or ended."""
-    for rollout in islice(rollouts.newest_first(connection, deployment), _LOOKED_BACK):
+    for rollout in rollouts.newest_first(connection, deployment, limit=_LOOKED_BACK):
         if part is not None and rollout.id == part.rollout_id:
             return None
         placed = placement(connection, rollout, device, now) if rollout.state in _BRINGING else None

@@ -3,7 +3,7 @@
 It keeps what `edgeops.rollout` decided and decides nothing.
 """
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from typing import Any
@@ -184,14 +184,16 @@ def in_states(connection: Connection, states: Iterable[RolloutState]) -> tuple[R
     return tuple(_rollout(row) for row in connection.execute(query))
 
 
-def newest_first(connection: Connection, deployment: str, *, before: Rollout | None = None) -> Iterator[Rollout]:
+def newest_first(
+    connection: Connection, deployment: str, *, before: Rollout | None = None, limit: int | None = None
+) -> tuple[Rollout, ...]:
     """The rollouts of a deployment from the newest to the oldest, or from the last one `before` another."""
     since, name = by_age()
-    query = select(rollouts).where(rollouts.c.deployment == deployment).order_by(since.desc(), name.desc())
+    query = select(rollouts).where(rollouts.c.deployment == deployment).order_by(since.desc(), name.desc()).limit(limit)
     if before is not None:
         at, other = before.age
         query = query.where(or_(since < at, and_(since == at, name < other)))
-    return (_rollout(row) for row in connection.execute(query))
+    return tuple(_rollout(row) for row in connection.execute(query))
 
 
 def by_age() -> tuple[ColumnElement[Any], ColumnElement[Any]]:
