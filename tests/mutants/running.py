@@ -38,6 +38,8 @@ _OPTIONS = (
     "-q", "-x", "--no-header", "--no-summary", "-p", "no:cacheprovider", "-p", "no:faulthandler",
     "-p", "_hypothesis_pytestplugin", "-p", "pytest_timeout", "--hypothesis-profile", "mutants",
 )  # fmt: skip
+_OURS = ("edgeops.", "device_agent.", "fleet_server.", "tests.")
+_MUTANTS = "tests.mutants"
 #: The tests of a room without a mutant, traced.
 _BASELINE_S = 1800.0
 #: A mutant is late after so much CPU, and so many times what its tests take.
@@ -109,6 +111,9 @@ def import_all_but_ours() -> None:
     # Its own plugins it imports when it first runs.
     with contextlib.redirect_stdout(io.StringIO()):
         _pytest(["--collect-only", str(Path(__file__).with_name("__init__.py"))], object())
+    # The conftest came with it and with that some of ours, of which children would not find the mutated source.
+    for name in [name for name in sys.modules if name.startswith(_OURS) and not name.startswith(_MUTANTS)]:
+        del sys.modules[name]
     gc.collect()
     gc.freeze()
 

@@ -302,8 +302,14 @@ def test_a_pin_to_another_model_than_what_runs_is_told_to_bring_none():
     ],
 )  # fmt: skip
 def test_a_pin_that_kept_a_model_which_was_taken_back_from_others_is_told(to, rollout, is_left):
-    found = words(part=part("healthy", rollout), active=DIGEST, desired=DIGEST, pins=(pin(digest=to),))
-    assert found.endswith("; rollout rollout-1 leaves its model here") is is_left
+    held = pin(digest=to)
+    found = words(part=part("healthy", rollout), active=DIGEST, desired=DIGEST, pins=(held,))
+    told = (str(held), held.leaves(DIGEST), "rollout rollout-1 leaves its model here" if is_left else "")
+    assert found == "; ".join(one for one in told if one)
+
+
+def test_who_is_left_out_for_no_reason_is_told_none():
+    assert LeftOut("rollout-2", Standing.QUARANTINED).reason == ""
 
 
 def test_a_device_that_bakes_is_told_of_its_pin():

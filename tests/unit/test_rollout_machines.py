@@ -53,6 +53,11 @@ def test_a_passed_wave_asks_the_next_one():
     assert (after.state, after.wave, command) == (RolloutState.RUNNING, 1, RolloutCommand.OFFER_WAVE)
 
 
+def test_a_step_for_which_nobody_gives_a_reason_leaves_none():
+    after, _ = rollout.step(Rollout(RolloutState.RUNNING, 0, 2, "before"), RolloutEvent.PAUSE)
+    assert (after.state, after.reason) == (RolloutState.PAUSED, "")
+
+
 def test_the_last_passed_wave_finishes_with_its_proof():
     after, command = rollout.step(LAST_OF_TWO, RolloutEvent.LAST_WAVE_PASSED, reason="proof")
     assert (after.state, after.reason, command) == (RolloutState.FINISHED, "proof", RolloutCommand.NONE)

@@ -3,12 +3,31 @@
 import msgspec
 import pytest
 
-from edgeops.rollout.policy import HealthPolicy, Policy
+from edgeops.rollout.policy import HealthPolicy, Policy, of_undo
 
 
 def test_a_policy_that_says_nothing_asks_once_more_and_takes_back_what_failed():
     policy = Policy()
     assert (policy.retries, policy.roll_back_on_failure) == (1, True)
+
+
+def test_an_undo_demands_as_much_proof_and_none_by_what_it_replaces():
+    before = Policy(min_success=0.9, retries=3, shadow_share=0.5, health=HealthPolicy(min_rows=500, labels=60))
+    health = {
+        "min_rows": 500,
+        "labels": 0,
+        "max_error_rise": 0.5,
+        "max_latency_ratio": 1_000,
+        "max_memory_ratio": 1_000,
+    }
+    assert of_undo(before) == Policy(
+        min_success=0.9,
+        retries=3,
+        shadow_share=0,
+        control_share=0,
+        roll_back_on_failure=False,
+        health=HealthPolicy(**health),
+    )
 
 
 @pytest.mark.parametrize("kind", [Policy, HealthPolicy])
