@@ -48,7 +48,16 @@ from edgeops.update.faults import FailPoint, did, saved
 from edgeops.update.leave import Hold, obstacle
 from edgeops.update.machine import Command
 from edgeops.update.streak import Standing, standing
-from edgeops.update.update import RESTING, Update, Wanted, committed, evidence_report, final_report, report_key
+from edgeops.update.update import (
+    RESTING,
+    Update,
+    Wanted,
+    committed,
+    evidence_report,
+    final_report,
+    is_tried,
+    report_key,
+)
 
 __all__ = ["Running", "Surroundings", "Updates"]
 
@@ -132,7 +141,7 @@ class Updates:
     # -- what the agent says ---------------------------------------------------------
 
     def resume(self) -> None:
-        """Go on where the last process ended; a start in mid TRIAL is counted before the candidate answers."""
+        """Go on where the last process ended; a start in mid probe or TRIAL is counted before the candidate runs."""
         with self._changing():
             active = self._slots.start(committed=committed(self._update), fallen=self._update.fallen)
             if not self._around.has_disk:
@@ -142,7 +151,7 @@ class Updates:
             update = self._update
             self._baking.start(update, now=self._monotonic())
             lost = active is None or update.wanted is None or active.digest != update.wanted.digest
-            if update.state is UpdateState.TRIAL:
+            if is_tried(update):
                 self._decide(machine.boot(update))
             elif update.state is UpdateState.COMMITTED and update.reported and lost:
                 self._decide(Lost())

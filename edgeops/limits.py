@@ -21,6 +21,8 @@ MAX_PACKET_BYTES = MAX_MESSAGE_BYTES + 4 * 1024
 MAX_RECORDS_PER_MESSAGE = 16
 #: One spool record before it enters an envelope.
 MAX_RECORD_BYTES = 16 * 1024
+#: Sequence numbers that one record may answer for beside its own, five bytes each on the wire.
+MAX_ABSORBED = 2048
 #: Predictions in one record.
 MAX_PREDICTIONS_PER_RECORD = 200
 #: One nominated input: its raw readings, and how many are asked for and travel at once.
@@ -164,7 +166,7 @@ POOL_DISAGREEMENTS = 0.25
 # -- the update machine --------------------------------------------------------
 #: Real inferences a candidate must answer in TRIAL without error.
 TRIAL_INFERENCES = 20
-#: Starts of the agent that a TRIAL may see before it is rolled back (breaks reboot loops).
+#: Starts of the agent that a probe may see before it failed, and a TRIAL before it is rolled back: no reboot loops.
 TRIAL_BOOTS = 3
 #: Starts of the agent in a row that neither lasted (BAKE_NOTED_AFTER) nor ended in order, after which an active model
 #: answers no more: of those in which the server was not heard (one more than a shadow may take down, which goes first),

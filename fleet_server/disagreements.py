@@ -23,7 +23,7 @@ from edgeops.rollout.health.asking import asked_of, wanted_labels
 from edgeops.rollout.health.finding import Kind, Sign
 from edgeops.rollout.verdict import Health, Undecided
 from fleet_server.artifacts import Artifacts
-from fleet_server.db import disagreements, evidence, label_queue, nominations, outbox, rollouts, samples
+from fleet_server.db import disagreements, evidence, label_queue, models, nominations, outbox, rollouts, samples
 from fleet_server.db.database import Connection, Database, is_outage
 from fleet_server.db.label_queue import Item
 from fleet_server.db.nominations import Nomination
@@ -35,6 +35,8 @@ from fleet_server.rollout_health import health_of
 _REST = timedelta(seconds=1)
 #: Devices are asked again after this, if a wave still wants labels.
 _AGAIN_AFTER = timedelta(seconds=10)
+#: The same where one had none to name: it has not met any, or has sent what it may for today.
+_AGAIN_AFTER_NONE = timedelta(minutes=10)
 #: Of one wave so many devices are looked at.
 _DEVICES = 1_000
 
@@ -172,6 +174,9 @@ def _wanting(connection: Connection, rollout_id: str, now: datetime) -> _Wanting
     ended = wave.committed + wave.failed + wave.inconclusive
     if wave.has_passed or not wave.committed or ended < wave.offered:
         return None
+    model = models.get(connection, rollout.model)
+    if model is not None and Task(model.task) is not Task.CLASSIFICATION:
+        return None  # there are labels for classes alone
     if not wants_labels(health_of(connection, rollout, wave, now)):
         return None
     shown = evidence.shown_in(connection, rollout.id, wave.position, limit=_DEVICES)
@@ -181,7 +186,7 @@ def _wanting(connection: Connection, rollout_id: str, now: datetime) -> _Wanting
     labels = wanted_labels(
         policy=rollout.policy.health.labels,
         seen=sum(differing.values()),
-        sent=disagreements.sent(connection, rollout.id),
+        sent=disagreements.sent(connection, rollout.id, wave=wave.position),
     )
     incumbents = {device_id: shows.incumbent for device_id, shows in shown.items() if shows.incumbent is not None}
     return _Wanting(rollout, wave, differing, incumbents, labels) if labels else None
@@ -190,7 +195,7 @@ def _wanting(connection: Connection, rollout_id: str, now: datetime) -> _Wanting
 def _is_awaited(one: Nomination, now: datetime) -> bool:
     if one.answered_at is None:
         return now < one.asked_at + limits.NOMINATION_TIMEOUT
-    return now < one.answered_at + _AGAIN_AFTER
+    return now < one.answered_at + (_AGAIN_AFTER if one.samples else _AGAIN_AFTER_NONE)
 
 
 def _post(connection: Connection, rollout: Rollout, one: Nomination, *, seed: int, now: datetime) -> None:

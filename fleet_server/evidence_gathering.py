@@ -198,7 +198,7 @@ class _Batch:
         for rollouts_on in self._parts.values():
             for part in chain.from_iterable(rollouts_on.values()):
                 if part.shows is not None and _has_started(part):
-                    health = _with_device_news(part.shows.health, part, part.shows)
+                    health = _with_device_news(part.shows.health, part, part.shows.session)
                     new = msgspec.structs.replace(part.shows, health=health, session=part.session)
                     shows_wave = part.is_showing and part.wave == part.present
                     if shows_wave and not self._waves[part.rollout_id][part.wave].has_passed:
@@ -229,7 +229,9 @@ class _Batch:
             new = self._gatherer.with_past(new, window)
         else:
             health = self._gatherer.with_since(new.health, window, new.incumbent)
-            health = _with_device_news(health, part, new)
+            # Until it commits, starts are the device's own affair: it may wait for days, and its trial counts its own.
+            counted = new.session if part.state is InstallationState.COMMITTED else part.session
+            health = _with_device_news(health, part, counted)
             new = msgspec.structs.replace(new, health=health, session=max(new.session, part.session))
         if new.past_from is not None and new.past_from != old.past_from:
             usual = starts_between(part.starts, new.past_from, part.offered_at)
@@ -260,7 +262,7 @@ class _Batch:
         if belongs is Belonging.PAST:
             health = self._gatherer.with_past(new, window).health
         else:
-            health = _with_device_news(self._gatherer.with_since(new.health, window, None), part, new)
+            health = _with_device_news(self._gatherer.with_since(new.health, window, None), part, new.session)
         shown = self._of_wave(place)
         is_in = new.wave == part.present
         control = replaced(shown.control, old.health, health) if is_in else with_device(shown.control, health)
@@ -321,9 +323,9 @@ def _has_started(part: Part) -> bool:
     return committed and part.shows is not None and 0 < part.shows.session < part.session
 
 
-def _with_device_news(health: DeviceHealth, part: Part, shows: Shows) -> DeviceHealth:
-    """What its trial told of memory, and the starts of its agent."""
-    for _ in range(min(part.session - shows.session, limits.HEALTH_CRASHES) if shows.session else 0):
+def _with_device_news(health: DeviceHealth, part: Part, counted: int) -> DeviceHealth:
+    """What its trial told of memory, and the starts of its agent after the session `counted`; 0 = that is not known."""
+    for _ in range(min(part.session - counted, limits.HEALTH_CRASHES) if counted else 0):
         health = with_crash(health)
     return with_memory(health, part.memory_bytes)
 

@@ -29,11 +29,12 @@ _ACCURACY = "accuracy"
 def health_of(connection: Connection, rollout: Rollout, wave: Wave, now: datetime) -> Health:
     """Whether the devices of a wave that bakes are as well as before; `now` is the clock of this machine."""
     del now  # everything that is judged was seen at its own time
-    shows = _with_unheard(wave, evidence.wave_shows_of(wave.health))
+    shows = _with_unheard(connection, wave)
     silent = installations.silent_in(connection, rollout.id, wave.position)
     # As many may fall silent as may fail: in a large wave somebody always loses power.
     tolerated = int(rollout.policy.max_failure * wave.offered)
-    return _judged(connection, rollout, shows, silent=silent if silent > tolerated else 0)
+    labels = labels_of(connection, rollout.id, wave=wave.position)
+    return _judged(connection, rollout, shows, labels, silent=silent if silent > tolerated else 0)
 
 
 def health_of_one(connection: Connection, rollout: Rollout, installation: Installation, now: datetime) -> Health:
@@ -41,23 +42,27 @@ def health_of_one(connection: Connection, rollout: Rollout, installation: Instal
     del now
     shows = evidence.shows_of(installation.health)
     incumbents = {} if shows.incumbent is None else {shows.incumbent: 1}
-    return _judged(connection, rollout, WaveShows(canary=shown_by(shows.health), incumbents=incumbents))
+    # For one device nobody labels: what people said of the waves before it is all that there is.
+    labels = msgspec.structs.replace(labels_of(connection, rollout.id), of_others=True)
+    return _judged(connection, rollout, WaveShows(canary=shown_by(shows.health), incumbents=incumbents), labels)
 
 
-def _with_unheard(wave: Wave, shows: WaveShows) -> WaveShows:
-    """Devices that committed and of which no window came yet owe what the others sent."""
-    missing = wave.committed - shows.canary.devices
+def _with_unheard(connection: Connection, wave: Wave) -> WaveShows:
+    """What a wave has shown; devices that committed and of which no window came yet owe what the others sent."""
+    shows = evidence.wave_shows_of(wave.health)
+    open_ones = evidence.in_wave_and_open(connection, wave.rollout_id, wave.position)
+    missing = wave.committed - (shows.canary.devices - open_ones)
     if missing <= 0:
         return shows
     unheard = Shown(devices=missing, shadowed=missing if shows.canary.shadowed else 0)
     return msgspec.structs.replace(shows, canary=plus(shows.canary, unheard))
 
 
-def _judged(connection: Connection, rollout: Rollout, shows: WaveShows, *, silent: int = 0) -> Health:
+def _judged(connection: Connection, rollout: Rollout, shows: WaveShows, labels: Labels, *, silent: int = 0) -> Health:
     health = WaveHealth(
         canary=shows.canary,
         control=shows.control,
-        labels=labels_of(connection, rollout.id),
+        labels=labels,
         stated=_stated(connection, rollout, shows.incumbents),
         silent=silent,
     )
@@ -67,9 +72,9 @@ def _judged(connection: Connection, rollout: Rollout, shows: WaveShows, *, silen
     return _with_sums(verdict, health)
 
 
-def labels_of(connection: Connection, rollout_id: str) -> Labels:
-    """What people said of the disagreements that a rollout has sent for labelling."""
-    told = disagreements.told(connection, rollout_id)
+def labels_of(connection: Connection, rollout_id: str, *, wave: int | None = None) -> Labels:
+    """What people said of the disagreements that a rollout has sent for labelling, or one wave of it."""
+    told = disagreements.told(connection, rollout_id, wave=wave)
     right = [_who(one) for one in told if one.label is not None]
     return Labels(
         new_right=right.count("new"),

@@ -402,6 +402,10 @@ def take(
     )
     if installing.is_over(state) and not installing.is_over(installation.state):
         evidence.leave(connection, installation)
+    if state is InstallationState.COMMITTED and installation.state is not state:
+        device = devices.get(connection, installation.device_id)
+        assert device is not None, "an installation is on a device"
+        evidence.count_starts_from(connection, installation, device.session_counter)
     match command:
         case InstallationCommand.NONE:
             pass

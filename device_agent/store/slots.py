@@ -17,7 +17,7 @@ import msgspec
 
 from device_agent.store.aside import read_or_set_aside, was_set_aside
 from edgeops import limits
-from edgeops.digest import digest_file, digest_hex, sync_folder, write_atomically
+from edgeops.digest import digest_file, digest_hex, sync_folder, sync_tree, write_atomically
 from edgeops.protocol.messages import Digest
 
 _ARTIFACT = "artifact.tflite"
@@ -98,13 +98,14 @@ class Slots:
         making.mkdir()
         write_atomically(making / _DESCRIPTOR, descriptor)
         artifact.replace(making / _ARTIFACT)
-        sync_folder(making)
+        # Its bytes too: those that a killed process wrote last may lie in memory alone.
+        sync_tree(making)
         making.rename(slot.path.parent)
         sync_folder(self._folder)
         return slot
 
     def start(self, *, committed: str | None = None, fallen: Collection[str] = ()) -> Slot | None:
-        """What answers after a start: the active model, else the previous one, else None (NO_MODEL).
+        """What answers after a start: the active model, else the previous one, else None (NO_MODEL), as after `clear`.
 
         `committed` is what this device committed last, if it shall run: the active one where the pointer is damaged.
         What has `fallen` is passed over, as what is damaged is.
@@ -114,6 +115,8 @@ class Slots:
         if stands_in is not None and was_set_aside(self._pointer_file) and self.holds(stands_in):
             self._stand_in(Pointer(active=stands_in))
             return self.slot(stands_in)
+        if self._pointer.active is None and self._pointer.previous is not None:
+            return None  # it was told to run nothing
         for digest in (self._pointer.active, self._pointer.previous):
             if digest is None or digest in fallen:
                 continue

@@ -39,8 +39,6 @@ from edgeops.update.faults import FailPoint
 #: What may be given up when the file is full, in this order: a nomination can be asked for again, a report cannot.
 #: Windows merge instead, reports stay.
 _EXPENDABLE = (UpKind.PREDICTIONS, UpKind.SAMPLES)
-#: Seqs that one record may answer for beside its own, five bytes each on the wire.
-_MAX_ABSORBED = 2048
 _MAX_ONCE = 1024
 _DROPPED_AT_ONCE = 16
 #: Seqs that are set aside on disk at a time: after a power cut, none below them is used again.
@@ -446,7 +444,7 @@ class Spool:
     def _merge_windows(self) -> None:
         rows = {row.seq: row for row in self._tables.new_windows()}
         windows = [(row.seq, row.data, row.absorbed) for row in rows.values()]
-        for kept, data, absorbed in merge_records(windows, _MAX_ABSORBED):
+        for kept, data, absorbed in merge_records(windows, limits.MAX_ABSORBED):
             gone = [seq for seq in absorbed if seq in rows]
             self._delete(gone)
             self._rewrite(rows[kept], data=data, absorbed=absorbed)
@@ -475,9 +473,9 @@ class Spool:
         with self._transaction(durable=durable):
             self._tables.mark_sent(row.seq for row in rows)
             for row in rows:
-                if len(row.absorbed) >= _MAX_ABSORBED:
+                if len(row.absorbed) >= limits.MAX_ABSORBED:
                     continue
-                gaps = self._tables.take_gaps(_MAX_ABSORBED - len(row.absorbed))
+                gaps = self._tables.take_gaps(limits.MAX_ABSORBED - len(row.absorbed))
                 if not gaps:
                     break
                 self._rewrite(row, data=row.data, absorbed=[*row.absorbed, *gaps])

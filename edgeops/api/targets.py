@@ -31,7 +31,7 @@ class Groups:
     ) -> shapes.Group:
         """Make a group of those that a selector means or, without one, of a list.
 
-        `edition` = only if there is none, or one that is still at this revision.
+        `edition` = only if it is still at this revision; NEW = only if there is none.
         """
         body = {"device_ids": list(device_ids)} if selector is None else {"selector": selector}
         return self._wire.ask("PUT", f"/groups/{segment(name)}", shapes.Group, edition=edition, json=body)
@@ -63,7 +63,7 @@ class Pins:
     ) -> shapes.Pin:
         """Keep a device, or one deployment of it, on an artifact; without a digest on what it runs.
 
-        `edition` = only if the pin that is there is still this one.
+        `edition` = only if the pin that is there is still this one; NEW = only if there is none.
         """
         body = {
             "deployment": deployment,

@@ -35,6 +35,9 @@ _RETRY_AFTER_S = 0.25
 #: What a POST carries, so that the server acts once however often it comes.
 _KEY = "Idempotency-Key"
 
+#: The edition of what is not there: only if there is still none.
+NEW = "*"
+
 _A = TypeVar("_A", bound=shapes.Answer)
 
 Query = Mapping[str, str | int | float | bool | datetime | tuple[str, ...] | None]
@@ -133,14 +136,15 @@ class Wire:
     ) -> httpx.Response:
         """The answer, whatever is in it, unless it is a problem.
 
-        `edition` = only if the thing is still this one (If-Match), as it was read. A POST has a key of its own, and any
-        request that may have arrived without an answer is sent again: a repetition changes nothing more.
+        `edition` = only if the thing is still this one (If-Match), as it was read; NEW = only if there is none. A POST
+        has a key of its own, and any request that may have arrived without an answer is sent again: a repetition
+        changes nothing more.
         """
         headers = dict(content.pop("headers", None) or {})
         if method == "POST":
             headers[_KEY] = secrets.token_hex(16)
         if edition is not None:
-            headers["If-Match"] = f'"{edition}"'
+            headers |= {"If-None-Match": "*"} if edition == NEW else {"If-Match": f'"{edition}"'}
         try:
             request = self._http.build_request(
                 method, path, params=_parameters(query or {}), headers=headers, **content

@@ -10,6 +10,7 @@ import msgspec
 
 from edgeops.api import shapes
 from edgeops.api.client import Client
+from edgeops.api.wire import NEW
 from edgeops.errors import InputError
 from edgeops.fleet_file.document import Document, Group, Rollout, split_reference
 from edgeops.fleet_file.plan import Act, Change, Present, PresentPin, PresentRollout, pin_name
@@ -52,7 +53,7 @@ def carry_out(client: Client, change: Change, editions: Mapping[tuple[str, str],
     Raises:
         ConflictError: a group, pin or policy is another by now.
     """
-    edition = editions.get((change.noun, change.name))
+    edition = NEW if change.act is Act.CREATE else editions.get((change.noun, change.name))
     match change.noun:
         case "group":
             _set_group(client, change, edition)
@@ -60,7 +61,7 @@ def carry_out(client: Client, change: Change, editions: Mapping[tuple[str, str],
             _set_pin(client, change, edition)
         case "retraining":
             assert change.after is not None, "a policy is never removed"
-            client.set_retraining_policy(change.name, change.after, edition=edition)
+            client.set_retraining_policy(change.name, change.after, edition=None if edition == NEW else edition)
         case _:
             if change.act is Act.CREATE:
                 return f"rollout {_begin(client, change)}"
@@ -125,13 +126,16 @@ def _present_pin(one: shapes.Pin) -> PresentPin:
 
 
 def _newest_rollouts(client: Client) -> Iterable[PresentRollout]:
+    """Of each deployment and selector the newest rollout, and behind it the newest that has begun."""
     every = {one.id: one for one in client.rollouts()}
-    newest: dict[tuple[str, str], PresentRollout] = {}
-    for one in every.values():
+    newest: dict[tuple[str, str, bool], shapes.Rollout] = {}
+    for one in sorted(every.values(), key=lambda one: (one.began_at or one.created_at, one.id), reverse=True):
+        for begun in (False, True):
+            if one.began_at is not None or not begun:
+                newest.setdefault((one.deployment, one.selector, begun), one)
+    for _, one in sorted(newest.items(), key=lambda found: found[0]):
         undone = every.get(one.undoes or "")
-        present = _present_rollout(one, undoes=None if undone is None else _present_rollout(undone))
-        newest.setdefault((one.deployment, one.selector), present)
-    return newest.values()
+        yield _present_rollout(one, undoes=None if undone is None else _present_rollout(undone))
 
 
 def _present_rollout(one: shapes.Rollout, *, undoes: PresentRollout | None = None) -> PresentRollout:
@@ -147,6 +151,7 @@ def _present_rollout(one: shapes.Rollout, *, undoes: PresentRollout | None = Non
         waves=one.wanted_waves,
         intent=one.intent,
         continuous=one.continuous,
+        has_begun=one.began_at is not None,
         undoes=undoes,
     )
 

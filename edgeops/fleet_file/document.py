@@ -245,11 +245,11 @@ def _twice(document: Document) -> Iterator[Objection]:
 
 
 def _moment(value: Any) -> Any:
-    """A day is its first moment, and a moment without offset is UTC."""
+    """A day is its first moment, and a moment without offset is UTC; as others tell it, in UTC."""
     if isinstance(value, date) and not isinstance(value, datetime):
         return datetime(value.year, value.month, value.day, tzinfo=UTC)
-    if isinstance(value, datetime) and value.tzinfo is None:
-        return value.replace(tzinfo=UTC)
+    if isinstance(value, datetime):
+        return value.replace(tzinfo=UTC) if value.tzinfo is None else value.astimezone(UTC)
     return value
 
 

@@ -4,7 +4,7 @@ What the file does not speak of stays, unless pruning is asked for; what a rollo
 changed, so a difference there is told and not acted on.
 """
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from enum import StrEnum
@@ -54,7 +54,7 @@ class PresentPin:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PresentRollout:
-    """The newest rollout of a deployment and selector."""
+    """The newest rollout of a deployment and selector, or the newest that has begun."""
 
     id: str
     state: str
@@ -67,6 +67,7 @@ class PresentRollout:
     waves: tuple[str, ...]
     intent: str
     continuous: bool = False
+    has_begun: bool = True
     #: The rollout that this one undoes.
     undoes: "PresentRollout | None" = None
 
@@ -141,10 +142,10 @@ def _retraining(document: Document, present: Present) -> Iterator[Change]:
 
 
 def _rollouts(document: Document, present: Present) -> Iterator[Change]:
-    there = {(one.deployment, one.to): one for one in present.rollouts}
     for rollout in document.rollouts:
-        found = there.get((rollout.deployment, rollout.to))
         wanted = (_normal(rollout.model), rollout.variant)
+        there = [one for one in present.rollouts if (one.deployment, one.to) == (rollout.deployment, rollout.to)]
+        found = _deciding(there, wanted)
         if found is None:
             yield Change(Act.CREATE, "rollout", rollout.name, None, _plain(rollout))
         elif found.brings == wanted:
@@ -157,6 +158,14 @@ def _rollouts(document: Document, present: Present) -> Iterator[Change]:
             yield Change(Act.DIFFERS, "rollout", rollout.name, _brought(found), _brought(found.undoes), remark)
         else:
             yield Change(Act.CREATE, "rollout", rollout.name, _brought(found), _plain(rollout))
+
+
+def _deciding(newest_first: Sequence[PresentRollout], wanted: tuple[str, str]) -> PresentRollout | None:
+    """The newest; but another one that waits, or was denied, does not make anew what has begun and is wanted."""
+    if not newest_first:
+        return None
+    newest, begun = newest_first[0], newest_first[-1]
+    return begun if not newest.has_begun and newest.brings != wanted and begun.brings == wanted else newest
 
 
 def _differing(rollout: Rollout, found: PresentRollout) -> Iterator[Change]:

@@ -192,7 +192,7 @@ class Record(Body, frozen=True, kw_only=True):
     at_ms: int
     data: Annotated[bytes, msgspec.Meta(max_length=limits.MAX_RECORD_BYTES)]
     #: Earlier records that were merged into this one; they count as received with it.
-    absorbed: tuple[Count, ...] = ()
+    absorbed: Annotated[tuple[Count, ...], msgspec.Meta(max_length=limits.MAX_ABSORBED)] = ()
 
 
 class Records(Body, frozen=True, kw_only=True):

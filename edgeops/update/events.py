@@ -111,7 +111,7 @@ class Listed:
 
 @dataclass(frozen=True, slots=True)
 class Booted:
-    """The agent started in the middle of a TRIAL, not too often yet."""
+    """The agent started in the middle of a probe or a TRIAL, not too often yet."""
 
 
 @dataclass(frozen=True, slots=True)

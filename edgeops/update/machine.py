@@ -110,6 +110,7 @@ TABLE: dict[tuple[UpdateState, type[Event]], tuple[UpdateState, Command]] = {
     (_S.STAGED, Staged): (_S.PROBING, Command.PROBE),
     (_S.STAGED, FetchFailed): (_S.FETCHING, Command.FETCH),
     (_S.STAGED, Failed): (_S.FAILED, Command.REPORT),
+    (_S.PROBING, Booted): (_S.PROBING, Command.PROBE),
     (_S.PROBING, ProbePassed): (_S.PROBING, Command.CHECK_LISTED),
     (_S.PROBING, NoContact): (_S.PROBING, Command.WAIT),
     (_S.PROBING, Refused): (_S.REJECTED, Command.REPORT),
@@ -236,11 +237,13 @@ def fetch_failure(update: Update, detail: str) -> FetchFailed | Failed:
     return FetchFailed(detail)
 
 
-def boot(update: Update) -> Booted | BootedAwaitingAck | TrialFailed:
-    """A start of the agent in TRIAL; too many mean that the candidate takes the agent down."""
+def boot(update: Update) -> Booted | BootedAwaitingAck | Failed | TrialFailed:
+    """A start of the agent while a candidate is tried; too many mean that the candidate takes the agent down."""
     if update.boots + 1 > limits.TRIAL_BOOTS:
-        detail = f"the agent started {update.boots + 1} times while this model was in trial"
-        return TrialFailed(Reason.TRIAL_BOOTS, detail, update.evidence)
+        starts = f"the agent started {update.boots + 1} times while this model was"
+        if update.state is UpdateState.PROBING:
+            return Failed(Reason.PROBE, f"{starts} probed")
+        return TrialFailed(Reason.TRIAL_BOOTS, f"{starts} in trial", update.evidence)
     return Booted() if update.evidence is None else BootedAwaitingAck()
 
 
@@ -365,7 +368,9 @@ def _changed(update: Update, event: Event, *, state: UpdateState) -> Update:  # 
             )
         case Fallen(digest):
             return _fallen(change(update, fallen=(*update.fallen, digest)), state)
-        case Fetched() | NoContact() | Verified() | Staged() | Listed() | Settled():
+        case Listed():
+            return change(update, state=state, boots=0)
+        case Fetched() | NoContact() | Verified() | Staged() | Settled():
             return change(update, state=state)
         case _:
             assert_never(event)

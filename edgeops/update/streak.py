@@ -13,8 +13,8 @@ from dataclasses import dataclass
 import msgspec
 
 from edgeops import limits
-from edgeops.protocol.messages import Count, Digest, UpdateState
-from edgeops.update.update import Update
+from edgeops.protocol.messages import Count, Digest
+from edgeops.update.update import Update, is_tried
 
 
 class Streak(msgspec.Struct, frozen=True, kw_only=True):
@@ -36,7 +36,7 @@ class Standing:
 
     #: The digest that answers; None = nothing does.
     active: str | None
-    #: A candidate answers real inputs, and its trial bounds the starts.
+    #: A candidate is probed or answers real inputs, and that bounds the starts.
     tries: bool
     #: The (epoch, revision) that asked for the active model; (0, 0) = it is not known, and long ago.
     asked: tuple[int, int]
@@ -46,7 +46,7 @@ def standing(update: Update, *, active: str | None) -> Standing:
     """How a deployment stands whose pointer names `active`."""
     is_shown = update.shown is not None and update.shown.digest == active
     asked = update.shown.asked if update.shown is not None and is_shown else (0, 0)
-    return Standing(active=active, tries=update.state is UpdateState.TRIAL, asked=asked)
+    return Standing(active=active, tries=is_tried(update), asked=asked)
 
 
 def is_counted(standings: Mapping[str, Standing]) -> bool:

@@ -92,7 +92,7 @@ class Update(msgspec.Struct, frozen=True, kw_only=True):
     attempts: int = 0
     #: The probe of this candidate passed.
     probed: bool = False
-    #: Starts of the agent seen in TRIAL.
+    #: Starts of the agent seen while it was probed, and then in TRIAL.
     boots: int = 0
     evidence: Evidence | None = None
     #: Where the trial evidence lies in the spool.
@@ -126,6 +126,11 @@ RESTING = frozenset(
 
 #: Why an update under way does not go on for now: neither an end nor silence, so no deadline may run out meanwhile.
 WAITS = frozenset({Reason.WINDOW, Reason.HELD})
+
+
+def is_tried(update: Update) -> bool:
+    """Whether a candidate runs, in a probe or beside the rest, and may be what ends the agent."""
+    return update.state is UpdateState.TRIAL or (update.state is UpdateState.PROBING and not update.probed)
 
 
 def committed(update: Update) -> str | None:

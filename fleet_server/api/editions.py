@@ -23,6 +23,10 @@ from fleet_server.db.database import Connection, Database
 Edition = int | str
 
 _TAG = re.compile(r'(W/)?"([!#-~]*)"')
+_IfNoneMatch = Annotated[
+    str | None,
+    Header(alias="If-None-Match", max_length=1_000, description='"*": only if there is no such thing yet.'),
+]
 _IfMatch = Annotated[
     str | None,
     Header(alias="If-Match", max_length=1_000, description="Only if the thing is still this edition (its ETag)."),
@@ -41,35 +45,53 @@ class Editions:
     #: None = any; an empty set = none that there is.
     wanted: frozenset[str] | None
     response: Response
+    #: The caller saw none.
+    is_new: bool = False
 
     def show(self, edition: Edition) -> None:
         """Say the edition of what is answered."""
         self.response.headers["ETag"] = f'"{edition}"'
 
     @contextmanager
-    def unchanged(self, database: Database, now_is: Callable[[Connection], Edition | None]) -> Iterator[None]:
+    def unchanged(
+        self, database: Database, now_is: Callable[[Connection], Edition | None], *, creates: bool = False
+    ) -> Iterator[None]:
         """Inside, every write is one transaction, at whose start the thing is what the caller saw.
 
         Args:
             database: where it is.
             now_is: the edition of the thing now; None = there is none, which the endpoint says itself.
+            creates: the endpoint says nothing and makes one.
 
         Raises:
-            StaleError: it is another one by now.
+            StaleError: it is another one by now, or was made or taken away meanwhile.
         """
-        if self.wanted is None:
+        if self.wanted is None and not self.is_new:
             yield
             return
         with database.together():
             with database.write() as connection:
                 edition = now_is(connection)
-            if edition is not None and str(edition) not in self.wanted:
-                seen = ", ".join(sorted(self.wanted)) or "none"
-                raise StaleError(f"this is edition {edition} by now, not {seen[:100]}; read it again and decide anew")
+            self._require(edition, creates=creates)
             yield
 
+    def _require(self, edition: Edition | None, *, creates: bool) -> None:
+        if self.is_new and edition is not None:
+            raise StaleError(f"there is one by now, edition {edition}; read it and decide anew")
+        if self.wanted is None:
+            return
+        if edition is None and creates:
+            raise StaleError("it was taken away meanwhile; decide anew")
+        if edition is not None and str(edition) not in self.wanted:
+            seen = ", ".join(sorted(self.wanted)) or "none"
+            raise StaleError(f"this is edition {edition} by now, not {seen[:100]}; read it again and decide anew")
 
-def _editions(response: Response, if_match: _IfMatch = None) -> Editions:
+
+def _editions(response: Response, if_match: _IfMatch = None, if_none_match: _IfNoneMatch = None) -> Editions:
+    if if_none_match is not None and if_none_match.strip() != "*":
+        raise FieldError(FieldProblem(pointer="If-None-Match", detail='expected "*": only if there is none yet'))
+    if if_none_match is not None:
+        return Editions(None, response, is_new=True)
     if if_match is None or if_match.strip() == "*":
         return Editions(None, response)
     tags = [one.strip() for one in if_match.split(",")]

@@ -16,8 +16,8 @@ from fleet_server.rollout_health import health_of
 
 router = APIRouter(prefix="/rollouts", tags=["rollouts"])
 
-#: Of a wave's verdict.
-_HEALTH = {"pass": "healthy", "wait": "undecided", "fail": "unhealthy"}
+#: Of a verdict that was acted upon; a person's override stands in place of one.
+_HEALTH = {"pass": "healthy", "fail": "unhealthy", "override": "undecided"}
 
 
 @router.get("/{rollout_id}/evidence", dependencies=[VIEWER])
@@ -36,8 +36,9 @@ def read_evidence(server: ServerOf, rollout_id: str) -> Evidence:
 
 def _shown(connection: Connection, rollout: Rollout, wave: Wave, now: datetime) -> WaveEvidence:
     stored = wave.verdict
-    if stored is not None and "findings" in stored.get("evidence", {}):
-        health = _HEALTH[stored["verdict"]]
+    # Of a wave that waits, what it has shown by now tells more than what it had when it was given up.
+    health = None if stored is None else _HEALTH.get(stored["verdict"])
+    if stored is not None and health is not None and "findings" in stored.get("evidence", {}):
         return _wave(wave.position, health, stored["reason"], stored["evidence"], judged=True)
     found = health_of(connection, rollout, wave, now)
     return _wave(wave.position, _name(found), found.words, dict(found.evidence), judged=False)

@@ -37,7 +37,8 @@ def read_group(server: ServerOf, editions: EditionsOf, name: str) -> Group:
 @router.put("/{name}")
 def write_group(server: ServerOf, caller: Operator, editions: EditionsOf, name: str, wanted: GroupRequest) -> Group:
     """Make a group, or make one of this name another; harmless to repeat."""
-    with editions.unchanged(server.database, _revision_of(name)), server.database.write() as connection:
+    unchanged = editions.unchanged(server.database, _revision_of(name), creates=True)
+    with unchanged, server.database.write() as connection:
         group = targets.set_group(
             connection,
             name,

@@ -1,6 +1,7 @@
 """What people decide about single devices: pins and labels; and why one does not turn to another model."""
 
 from collections.abc import Callable
+from datetime import UTC
 from typing import Annotated
 
 from fastapi import APIRouter, Query, Response
@@ -51,9 +52,9 @@ def pin_device(server: ServerOf, caller: Operator, editions: EditionsOf, device_
         reason=wanted.reason,
         pinned_by=caller.name,
         pinned_at=server.now(),
-        until=wanted.until,
+        until=None if wanted.until is None else wanted.until.astimezone(UTC),
     )
-    with editions.unchanged(server.database, _edition_of(device_id, wanted.deployment)):
+    with editions.unchanged(server.database, _edition_of(device_id, wanted.deployment), creates=True):
         warning = targets.set_pin(server.database, pin)
     editions.show(edition_of(pin))
     return _pin(pin).model_copy(update={"warning": warning})

@@ -210,6 +210,7 @@ def _rollout(rollout: rollouts.Rollout, waves: Sequence[rollouts.Wave]) -> Rollo
         needs_approval=rollout.needs_approval,
         approved_by=rollout.approved_by,
         starts_at=rollout.starts_at,
+        began_at=rollout.began_at,
         deadline_at=rollout.deadline_at,
         undoes=rollout.undoes,
         waits_for="" if waiting is None else waiting.words,

@@ -6,13 +6,13 @@ What their labels amount to is decided in `edgeops.learning.labels`, what follow
 
 from dataclasses import dataclass
 
-from sqlalchemy import Connection, func, select
+from sqlalchemy import ColumnElement, Connection, func, select
 
 from edgeops.learning.labels import Agreed, settle
 from edgeops.rollout.rollout import OPEN
 from fleet_server.db import labels
 from fleet_server.db.label_queue import ItemState
-from fleet_server.db.tables import label_queue, rollouts
+from fleet_server.db.tables import installations, label_queue, rollouts
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,9 +28,11 @@ class Told:
     waits: bool
 
 
-def told(connection: Connection, rollout_id: str) -> tuple[Told, ...]:
-    """All that were sent, in the order in which they are asked for."""
+def told(connection: Connection, rollout_id: str, *, wave: int | None = None) -> tuple[Told, ...]:
+    """All that were sent, or those of devices of one wave, in the order in which they are asked for."""
     query = select(label_queue).where(label_queue.c.asker == rollout_id, label_queue.c.new_answer.is_not(None))
+    if wave is not None:
+        query = query.where(_is_of(rollout_id, wave))
     rows = connection.execute(query.order_by(label_queue.c.position)).all()
     spoken = labels.of_samples(connection, [row.sample_id for row in rows if row.state != ItemState.OPEN])
     found = []
@@ -42,9 +44,11 @@ def told(connection: Connection, rollout_id: str) -> tuple[Told, ...]:
     return tuple(found)
 
 
-def sent(connection: Connection, rollout_id: str) -> int:
-    """How many were sent so far and were not dropped without a label."""
+def sent(connection: Connection, rollout_id: str, *, wave: int | None = None) -> int:
+    """How many were sent so far, or of devices of one wave, and were not dropped without a label."""
     counts = (label_queue.c.asker == rollout_id) & (label_queue.c.state != ItemState.DROPPED)
+    if wave is not None:
+        counts &= _is_of(rollout_id, wave)
     return connection.execute(select(func.count()).select_from(label_queue).where(counts)).scalar_one()
 
 
@@ -58,6 +62,13 @@ def among(connection: Connection, model: str) -> frozenset[str]:
     """The samples of a model that were chosen because two models disagreed on them."""
     query = select(label_queue.c.sample_id).where(label_queue.c.model == model, label_queue.c.new_answer.is_not(None))
     return frozenset(connection.execute(query).scalars())
+
+
+def _is_of(rollout_id: str, wave: int) -> ColumnElement[bool]:
+    devices = select(installations.c.device_id).where(
+        installations.c.rollout_id == rollout_id, installations.c.wave == wave
+    )
+    return label_queue.c.device_id.in_(devices)
 
 
 def askers_to_drop(connection: Connection) -> tuple[str, ...]:

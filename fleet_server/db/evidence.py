@@ -16,7 +16,7 @@ from edgeops.protocol.messages import DeploymentState, Reported
 from edgeops.rollout.evidence import Proof
 from edgeops.rollout.health.device import DeviceHealth
 from edgeops.rollout.health.wave import Shown, left
-from edgeops.rollout.installation import InstallationState
+from edgeops.rollout.installation import OPEN, InstallationState
 from edgeops.rollout.rollout import PASSED, RolloutState
 from fleet_server.db import settings
 from fleet_server.db.installations import Installation
@@ -161,6 +161,22 @@ def keep_waves(connection: Connection, shown: Iterable[tuple[str, int, WaveShows
     rows = [{"of": rollout, "at": position, "shows": what} for rollout, position, what in shown]
     if rows:
         connection.execute(update(waves).where(place).values(health=bindparam("shows")), rows)
+
+
+def count_starts_from(connection: Connection, installation: Installation, session: int) -> None:
+    """The device took the model in this session: starts before are none of it."""
+    keep(connection, {installation.id: msgspec.structs.replace(shows_of(installation.health), session=session)})
+
+
+def in_wave_and_open(connection: Connection, rollout_id: str, wave: int) -> int:
+    """How many devices are part of what a wave has shown and have not ended, as one that timed out after its trial."""
+    query = select(installations.c.health).where(
+        installations.c.rollout_id == rollout_id,
+        installations.c.wave == wave,
+        installations.c.state.in_(list(OPEN)),
+        installations.c.health.is_not(None),
+    )
+    return sum(shows_of(health).wave == wave for health in connection.execute(query).scalars())
 
 
 def leave(connection: Connection, installation: Installation) -> None:

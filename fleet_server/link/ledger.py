@@ -29,7 +29,7 @@ class Ledger:
         """The ledger with one record's number and those it absorbed; unchanged when they do not fit."""
         if not self.ranges and len(seqs) == 1 and seqs[0] == self.through + 1:
             return Ledger(seqs[0])
-        added = [(seq, seq) for seq in seqs if seq > self.through]
+        added = [(seq, seq) for seq in set(seqs) if seq > self.through]
         (_, through), *ranges = _merged([(-1, self.through), *self.ranges, *added])
         return Ledger(through, tuple(ranges)) if len(ranges) <= limits.MAX_SPOOL_RANGES else self
 

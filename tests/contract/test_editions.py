@@ -1,10 +1,12 @@
 """ETag and If-Match: nobody overwrites what they have not seen."""
 
 from concurrent.futures import ThreadPoolExecutor
+from datetime import datetime, timedelta, timezone
 
 import pytest
 
 from edgeops.api.roles import Role
+from edgeops.api.wire import NEW
 from edgeops.errors import ConflictError
 from edgeops.protocol.messages import Intent
 from edgeops.rollout.candidate import Candidate
@@ -152,6 +154,37 @@ def test_a_pin_comes_with_an_edition_that_a_list_shows_as_well(rig):
     (left,) = [one for one in rig.operator.pins.every() if one.device_id == "edge-1"]
     assert left.reason == "theirs"
     rig.operator.pins.remove("edge-1", edition=left.edition)
+
+
+def test_what_was_taken_away_meanwhile_does_not_come_back(rig):
+    seen = rig.operator.groups.put("gone", selector="all").revision
+    rig.operator.groups.remove("gone")
+    with pytest.raises(ConflictError, match="it was taken away meanwhile"):
+        rig.operator.groups.put("gone", selector="not all", edition=seen)
+    pin = rig.operator.pins.put("edge-1", reason="audit")
+    rig.operator.pins.remove("edge-1")
+    with pytest.raises(ConflictError, match="it was taken away meanwhile"):
+        rig.operator.pins.put("edge-1", reason="other", edition=pin.edition)
+    assert [one.device_id for one in rig.operator.pins.every()] == []
+
+
+def test_who_saw_none_makes_none_anew(rig):
+    rig.operator.groups.put("fresh", selector="all", edition=NEW)
+    with pytest.raises(ConflictError, match="there is one by now"):
+        rig.operator.groups.put("fresh", selector="not all", edition=NEW)
+    assert rig.operator.groups.get("fresh").selector == "all"
+    problem = rig.request(
+        "PUT", "/api/v1/groups/fresh", role=Role.OPERATOR, headers={"If-None-Match": '"1"'}, json={"selector": "all"}
+    )
+    assert [one["pointer"] for one in assert_problem(problem, 422)["errors"]] == ["If-None-Match"]
+
+
+def test_the_edition_of_a_pin_is_the_same_wherever_the_clock_stands_that_it_ends_by(rig):
+    until = datetime(2030, 1, 1, tzinfo=timezone(timedelta(hours=2)))
+    pin = rig.operator.pins.put("edge-1", reason="audit", until=until)
+    (read,) = rig.operator.pins.every()
+    assert (pin.edition, pin.until) == (read.edition, until)
+    rig.operator.pins.remove("edge-1", edition=pin.edition)
 
 
 def test_a_freeze_whose_answer_was_lost_may_be_sent_again(rig):

@@ -5,13 +5,14 @@ from datetime import timedelta
 from edgeops.digest import digest_raw
 from edgeops.protocol.messages import DeploymentState, Paired, Reported, UpdateState, encode
 from edgeops.rollout.evidence import Proof
-from edgeops.rollout.installation import InstallationState
+from edgeops.rollout.installation import InstallationEvent
 from edgeops.rollout.policy import HealthPolicy, Policy
 from fleet_server.artifacts import Artifacts
 from fleet_server.blobs import Blobs
 from fleet_server.db import devices, evidence, ingest, installations, rollouts
 from fleet_server.engine import Engine, Order, create_rollout
 from fleet_server.evidence_gathering import EvidenceGatherer
+from fleet_server.rollout_steps import take
 from tests.unit.drift_rig import DEPLOYMENT, FACTS, DriftRig, digest, sketch_of
 
 OLD, NEW = 1, 2
@@ -89,9 +90,7 @@ class EvidenceRig:
         with self.database.write() as connection:
             reported = Reported(desired_epoch=0, desired_revision=9, facts=FACTS, deployments=(state,))
             devices.set_reported(connection, device_id, reported, now=self.now)
-            installations.move(
-                connection, newest(connection, device_id), InstallationState.COMMITTED, evidence=ENOUGH, now=self.now
-            )
+            take(connection, newest(connection, device_id), InstallationEvent.COMMIT, proof=ENOUGH, now=self.now)
 
     # -- the server
 

@@ -6,6 +6,7 @@ import pytest
 from msgspec.structs import replace
 from sqlalchemy import update
 
+from edgeops.artifact.manifest import Task
 from edgeops.learning.labels import Given, LabelSource
 from edgeops.protocol.messages import Command, decode
 from edgeops.protocol.topics import DownKind
@@ -166,6 +167,39 @@ def test_each_label_is_counted_for_who_was_right_and_what_waits_is_told(rig):
     with rig.database.read() as connection:
         labels = labels_of(connection, rig.id)
     assert (labels.new_right, labels.old_right, labels.neither, labels.waiting) == (5, 7, 2, 26)
+
+
+def test_labels_of_another_wave_say_nothing_of_this_one(rig):
+    rig.turn()
+    rig.answer()
+    rig.turn()
+    rig.label("green")
+    with rig.database.read() as connection:
+        assert labels_of(connection, rig.id, wave=0).given == 40
+        assert labels_of(connection, rig.id, wave=1).given == 0
+        assert labels_of(connection, rig.id).given == 40
+        assert (disagreements.sent(connection, rig.id, wave=0), disagreements.sent(connection, rig.id, wave=1)) == (
+            40,
+            0,
+        )
+
+
+@pytest.mark.parametrize("task", [Task.REGRESSION, Task.ANOMALY])
+def test_devices_are_asked_for_nothing_that_cannot_be_labelled(rig, task):
+    with rig.database.write() as connection:
+        connection.execute(update(tables.models).values(task=task))
+    rig.turn()
+    assert rig.commands() == []
+
+
+def test_a_device_that_has_none_to_name_is_asked_again_much_later(rig):
+    rig.turn()
+    rig.answer(count=0)
+    for _ in range(10):
+        rig.turn(20)
+    assert len(rig.commands()) == 1
+    rig.turn(600)
+    assert len(rig.commands()) == 2
 
 
 def test_nothing_is_asked_of_a_rollout_without_labels_in_its_policy(tmp_path):

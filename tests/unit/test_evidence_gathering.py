@@ -5,8 +5,9 @@ from sqlalchemy import event
 
 from edgeops.protocol.messages import Presence
 from edgeops.rollout.installation import InstallationEvent
-from fleet_server.db import devices
+from fleet_server.db import devices, installations, rollouts
 from fleet_server.db.database import Database
+from fleet_server.rollout_health import health_of
 from fleet_server.rollout_steps import take
 from tests.unit.drift_rig import digest
 from tests.unit.evidence_rig import NEW, OLD, EvidenceRig, newest, pairs
@@ -170,6 +171,44 @@ def test_starts_in_the_trial_are_the_devices_own_affair(rig, rollout):
     started_again(rig, "edge-00", 2)
     rig.gather()
     assert rig.wave(rollout).canary.since.crashes == 0
+
+
+@pytest.mark.parametrize("shown", ["before-it-commits", "after-it-commits"])
+def test_starts_before_the_commit_are_none_of_the_new_model(rig, rollout, shown):
+    started_again(rig, "edge-00", 4)
+    rig.gather()
+    if shown == "before-it-commits":
+        rig.window("edge-00", NEW, phase="trial")
+        rig.gather()
+        started_again(rig, "edge-00", 6)
+    rig.commit("edge-00")
+    rig.window("edge-00", NEW)
+    rig.gather()
+    assert rig.wave(rollout).canary.since.crashes == 0
+    started_again(rig, "edge-00", 8)
+    rig.window("edge-00", NEW)
+    rig.gather()
+    assert rig.wave(rollout).canary.since.crashes == (2 if shown == "before-it-commits" else 4)
+
+
+def test_a_device_that_was_not_heard_is_missed_though_another_one_timed_out(rig):
+    rollout = rig.roll_out(waves=("100%",))
+    rig.wait(10)
+    with rig.database.write() as connection:
+        first, second, third = sorted(installations.of_rollout(connection, rollout, limit=3), key=lambda one: one.id)
+    for device_id in (first.device_id, second.device_id):
+        rig.window(device_id, NEW)
+    rig.gather()
+    with rig.database.write() as connection:
+        take(connection, first, InstallationEvent.TIME_OUT, now=rig.now)
+    rig.commit(second.device_id)
+    rig.commit(third.device_id)
+    with rig.database.read() as connection:
+        wave = rollouts.get_wave(connection, rollout, 0)
+        health = health_of(connection, rollouts.get(connection, rollout), wave, rig.now)
+    assert (wave.committed, wave.failed) == (2, 1)
+    assert health.evidence["sums"]["canary"]["devices"] == 3
+    assert health.evidence["sums"]["canary"]["heard"] == 2
 
 
 def test_missing_readings_and_the_mix_of_answers_come_from_the_sketch(rig, rollout):

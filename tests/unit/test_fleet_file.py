@@ -288,6 +288,30 @@ def test_what_was_undone_is_told_and_not_begun_again():
     assert "rollout rollout-2 undid rollout-1" in change.remark
 
 
+@pytest.mark.parametrize("state", ["draft", "awaiting-approval", "scheduled", "denied"])
+def test_what_waits_or_was_denied_does_not_make_anew_what_has_begun(state):
+    begun = THERE.rollouts[0]
+    newest = replace(begun, id="rollout-2", version=3, state=state, has_begun=False)
+    present = replace(THERE, rollouts=(newest, begun))
+    assert acts(present=present) == []
+    document = replace(DOCUMENT, rollouts=(msgspec.structs.replace(DOCUMENT.rollouts[0], model="gas@3"),))
+    differs = [(Act.DIFFERS, "rollout", "gas on group=canaries")] if state == "denied" else []
+    assert acts(document, present) == differs
+
+
+def test_a_newer_rollout_that_has_begun_decides():
+    begun = THERE.rollouts[0]
+    newest = replace(begun, id="rollout-2", version=3)
+    assert acts(present=replace(THERE, rollouts=(newest, begun))) == [(Act.CREATE, "rollout", "gas on group=canaries")]
+
+
+def test_a_moment_is_the_same_wherever_its_clock_stands():
+    text = "pins:\n  - {device: pump-1, until: 2026-12-01T00:00:00+02:00}\n"
+    (pin,) = read_document(read_source(text, name="fleet.yaml")).pins
+    assert pin.until == datetime(2026, 11, 30, 22, tzinfo=UTC)
+    assert pin.until.tzinfo is UTC
+
+
 @pytest.mark.parametrize(("model", "expected"), [("gas@1", []), ("gas@3", [Act.CREATE])])
 def test_after_an_undo_a_file_may_name_what_it_brought_or_something_new(model, expected):
     document = replace(DOCUMENT, rollouts=(msgspec.structs.replace(DOCUMENT.rollouts[0], model=model),))

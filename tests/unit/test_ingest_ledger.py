@@ -45,3 +45,7 @@ def test_endless_gaps_are_not_counted_and_nothing_held_is_forgotten():
     assert ledger.holds(1)
     assert not ledger.holds(4 * limits.MAX_SPOOL_RANGES - 1)
     assert ledger.add(0).through == 1
+
+
+def test_numbers_that_a_record_repeats_count_once():
+    assert Ledger().add(*[7] * 1_000, 7) == Ledger(-1, ((7, 7),))

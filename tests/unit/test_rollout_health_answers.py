@@ -121,6 +121,25 @@ def test_more_labels_than_disagreements_were_counted_are_taken_as_they_are():
     assert told.sign is Sign.BAD
 
 
+def test_labels_of_devices_before_it_tell_of_one_that_came_late_what_they_tell_of_them():
+    few = seen((440, 30, 30, 0), labels=Labels(new_right=58, old_right=57, neither=5, of_others=True))
+    told = answers(few)
+    assert told.words.startswith(
+        "they differ on 60 of 500 inputs (12 %); of 120 labels on devices before it 58 say that the new one is right, "
+    )
+    # A hundred and twenty labels stand for a thousand inputs of which twelve in a hundred differ.
+    assert told.value == pytest.approx(-1 / 1_000)
+    own = answers(seen((440, 30, 30, 0), labels=Labels(new_right=58, old_right=57, neither=5)))
+    assert own.value == pytest.approx(-1 / 500)
+
+
+@pytest.mark.parametrize("task", [Task.REGRESSION, Task.ANOMALY])
+def test_what_nobody_can_label_is_a_persons_to_decide(task):
+    told = answers(seen(regression(near=900, far=100) if task is Task.REGRESSION else (450, 50, 50, 450)), task=task)
+    assert told.sign is Sign.OPEN
+    assert told.words.endswith("(10 %); there are labels for classes alone, so a person decides")
+
+
 def test_the_last_label_ends_it_for_a_model_that_is_certainly_well_enough():
     told = answers(seen(labels=Labels(new_right=50, old_right=61, neither=9)))
     assert told.sign is Sign.GOOD

@@ -1,5 +1,7 @@
 """Slots appear whole, the pointer moves in one step, and what is damaged never answers."""
 
+import os
+
 import pytest
 
 from device_agent.store.slots import Slots
@@ -145,3 +147,31 @@ def test_a_state_is_read_back_and_a_corrupt_one_set_aside(tmp_path):
     assert store.load() == Update()
     assert store.damaged == 1
     assert (tmp_path / "gas" / "update.json.corrupt").exists()
+
+
+@pytest.mark.parametrize("holds", [True, False])
+def test_what_was_told_to_run_nothing_runs_nothing_after_a_start_either(slots, tmp_path, holds):
+    for number in (0, 1):
+        stage(slots, tmp_path, number)
+        slots.commit(DIGESTS[number])
+    slots.clear()
+    if not holds:
+        slots.slot(DIGESTS[1]).path.write_bytes(b"damaged")
+    for _ in range(2):
+        again = Slots(tmp_path)
+        assert again.start(committed=DIGESTS[0]) is None
+        assert (again.active, again.pointer.previous, again.damaged) == (None, DIGESTS[1], 0)
+
+
+def test_a_slot_appears_with_its_bytes_on_disk_whoever_wrote_them(slots, tmp_path, monkeypatch):
+    synced, fsync = [], os.fsync
+
+    def watched(fd):
+        synced.append(os.fstat(fd).st_ino)
+        fsync(fd)
+
+    part = tmp_path / "part"
+    part.write_bytes(MODELS[0])
+    monkeypatch.setattr(os, "fsync", watched)
+    slot = slots.stage(DIGESTS[0], part, descriptor=b"{}")
+    assert slot.path.stat().st_ino in synced

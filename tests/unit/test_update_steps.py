@@ -10,7 +10,17 @@ from edgeops.digest import digest_raw
 from edgeops.protocol.messages import DesiredDeployment, Evidence, Reason, UpdateState
 from edgeops.update import events, machine
 from edgeops.update.machine import Command
-from edgeops.update.update import RESTING, Shown, Update, Wanted, committed, evidence_report, final_report, report_key
+from edgeops.update.update import (
+    RESTING,
+    Shown,
+    Update,
+    Wanted,
+    committed,
+    evidence_report,
+    final_report,
+    is_tried,
+    report_key,
+)
 
 S = UpdateState
 DIGEST = "sha256:" + "a" * 64
@@ -326,6 +336,32 @@ def test_a_trial_that_saw_too_many_starts_says_how_many():
     assert verdict == events.TrialFailed(
         Reason.TRIAL_BOOTS, f"the agent started {limits.TRIAL_BOOTS + 1} times while this model was in trial", EVIDENCE
     )
+
+
+def test_a_start_in_mid_probe_counts_and_the_probe_begins_anew():
+    before = update_in(S.PROBING, boots=1)
+    assert machine.boot(before) == events.Booted()
+    after, commanded = machine.step(before, events.Booted())
+    assert (after.state, after.boots, commanded) == (S.PROBING, 2, Command.PROBE)
+
+
+def test_a_probe_that_saw_too_many_starts_failed_and_says_how_many():
+    verdict = machine.boot(update_in(S.PROBING, boots=limits.TRIAL_BOOTS))
+    words = f"the agent started {limits.TRIAL_BOOTS + 1} times while this model was probed"
+    assert verdict == events.Failed(Reason.PROBE, words)
+
+
+def test_starts_in_the_probe_are_not_held_against_the_trial():
+    after, _ = machine.step(update_in(S.PROBING, boots=2, probed=True), events.Listed())
+    assert (after.state, after.boots) == (S.TRIAL, 0)
+
+
+@pytest.mark.parametrize(
+    ("state", "probed", "tried"),
+    [(S.PROBING, False, True), (S.PROBING, True, False), (S.TRIAL, True, True), (S.STAGED, False, False)],
+)
+def test_a_candidate_is_tried_in_its_probe_and_its_trial(state, probed, tried):
+    assert is_tried(update_in(state, probed=probed)) is tried
 
 
 # -- conditions -----------------------------------------------------------------------------

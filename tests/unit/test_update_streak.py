@@ -50,8 +50,10 @@ def test_a_model_of_which_nobody_knows_who_asked_for_it_is_the_oldest():
 
 
 @pytest.mark.parametrize("state", list(UpdateState))
-def test_only_in_trial_a_candidate_may_be_what_ends_the_agent(state):
-    assert standing(Update(state=state), active=A).tries is (state is UpdateState.TRIAL)
+def test_only_in_probe_and_trial_a_candidate_may_be_what_ends_the_agent(state):
+    tried = {UpdateState.PROBING, UpdateState.TRIAL}
+    assert standing(Update(state=state), active=A).tries is (state in tried)
+    assert standing(Update(state=state, probed=True), active=A).tries is (state is UpdateState.TRIAL)
 
 
 def test_a_start_is_counted_where_a_model_answers_and_no_candidate():

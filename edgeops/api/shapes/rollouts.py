@@ -136,6 +136,8 @@ class Rollout(Answer):
     needs_approval: bool = False
     approved_by: str | None = None
     starts_at: AwareDatetime | None = None
+    #: When it asked for the first time; of two rollouts of a deployment the one that began last is the newer one.
+    began_at: AwareDatetime | None = None
     #: Until when it may stay in its state, on the service clock; null = a person decides, or it has ended.
     deadline_at: AwareDatetime | None = None
     #: The rollout that this one undoes.

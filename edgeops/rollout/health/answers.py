@@ -77,6 +77,9 @@ def judge_answers(health: WaveHealth, policy: HealthPolicy, *, task: Task, inten
         return _found(Sign.GOOD, words, **numbers)
     if intent is Intent.IMPROVE and (words := _impossible(health, policy, task=task)):
         return _found(Sign.BAD, f"{seen.words}; {words}", **numbers)
+    if policy.labels and task is not Task.CLASSIFICATION:
+        words = "; there are labels for classes alone, so a person decides"
+        return _found(Sign.OPEN, seen.words + words, **numbers)
     return _by_labels(health.labels, policy, seen) if policy.labels else _unlabelled(health, seen, intent=intent)
 
 
@@ -86,17 +89,24 @@ def _by_labels(labels: Labels, policy: HealthPolicy, seen: _Differing) -> Health
     if not given:
         return _found(Sign.OPEN, f"{seen.words}; who is right is not known: {_wanted(labels, policy, seen)}")
     # Labels are drawn by chance: with them so many inputs are known in full, for agreements need no label.
-    known = seen.compared * min(given / max(seen.differing, 1), 1.0)
+    known = given / max(seen.share, 1 / seen.compared)
+    if not labels.of_others:
+        known = min(known, seen.compared)
     outcomes = difference_of(labels.old_right, labels.new_right, max(known, given))
     side = side_of(outcomes, zone, alpha=policy.alpha / 2)
     words = (
-        f"{seen.words}; of {counted(given, 'label')} there {labels.new_right} say that the new one is right, "
+        f"{seen.words}; of {counted(given, 'label')} {_where(labels)} "
+        f"{labels.new_right} say that the new one is right, "
         f"{labels.old_right} the old one, {labels.neither} neither: {_loss(outcomes.mean)}; limit {points(zone.limit)}"
     )
     if side is Side.UNKNOWN and _is_last(labels, policy):
         return _at_the_end(labels, seen, outcomes.mean, words)
     more = f"; that is not certain yet: {_wanted(labels, policy, seen)}" if side is Side.UNKNOWN else ""
     return _found(sign_of(side), words + more, value=outcomes.mean, limit=zone.limit)
+
+
+def _where(labels: Labels) -> str:
+    return "on devices before it" if labels.of_others else "there"
 
 
 def _is_last(labels: Labels, policy: HealthPolicy) -> bool:

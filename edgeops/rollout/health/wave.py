@@ -42,6 +42,8 @@ class Labels(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     neither: int = 0
     #: Disagreements that were sent for labelling and wait.
     waiting: int = 0
+    #: They are of devices that were asked before, not of those that are judged.
+    of_others: bool = False
 
     @property
     def given(self) -> int:
