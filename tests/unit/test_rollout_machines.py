@@ -53,6 +53,13 @@ def test_a_passed_wave_asks_the_next_one():
     assert (after.state, after.wave, command) == (RolloutState.RUNNING, 1, RolloutCommand.OFFER_WAVE)
 
 
+@pytest.mark.parametrize("state", RolloutState)
+def test_a_failed_wave_is_taken_back_from_all_unless_every_wave_had_passed(state):
+    passed = {"finished", "finished-with-regressions", "live"}
+    event = RolloutEvent.WAVE_FAILED if state in passed else RolloutEvent.ROLL_BACK
+    assert rollout.failing(state, roll_back=True, holders=True) is event
+
+
 def test_a_step_for_which_nobody_gives_a_reason_leaves_none():
     after, _ = rollout.step(Rollout(RolloutState.RUNNING, 0, 2, "before"), RolloutEvent.PAUSE)
     assert (after.state, after.reason) == (RolloutState.PAUSED, "")
