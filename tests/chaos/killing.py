@@ -15,7 +15,7 @@ from edgeops.local.part import Part
 from edgeops.local.processes import require_running
 from edgeops.protocol.messages import UpdateState
 from edgeops.update.faults import VARIABLE, Fault, saved
-from edgeops.update.update import RESTING, Update
+from edgeops.update.update import RESTING, Update, is_tried
 from tests.chaos.fleet import DEPLOYMENT, GOOD, SPARE, Device, Fleet, say
 from tests.chaos.place import PLACES, Place
 from tests.chaos.plot import Plot, plots
@@ -154,7 +154,7 @@ class Killer:
             scene(plot, self._fleet, device)
         scenes = list(plot.scenes)
         ahead = scenes[scenes.index(place) + 1 :] if place in scenes else []
-        self._start(device, self._rarest(ahead) if ahead else None)
+        self._start(device, self._rarest(ahead) if ahead else None, found=update)
         if self.toll.kills.total() % _ANY_EVERY == 0:
             self._strike_anywhere()
 
@@ -180,10 +180,13 @@ class Killer:
             self.toll.hits[Place.of(update)] += 1
         self.note(device)
 
-    def _start(self, device: Device, armed: Place | None) -> None:
-        """Start its agent; it stands still once the state of this place is persisted."""
+    def _start(self, device: Device, armed: Place | None, *, found: Update | None = None) -> None:
+        """Start its agent, which finds this; it stands still once the state of the place is persisted."""
         self._armed[device.id] = armed
-        environment = {} if armed is None else {VARIABLE: f"{saved(armed.state)}:{Fault.STOP}"}
+        # A start in mid probe is persisted as what it is: killed there again and again, it would never be elsewhere.
+        is_counted = armed is not None and found is not None and found.state is armed.state and is_tried(found)
+        point = None if armed is None else f"{saved(armed.state)}:{2 if is_counted else 1}:{Fault.STOP}"
+        environment = {} if point is None else {VARIABLE: point}
         self._fleet.site.start_agent(device.agent, environment=environment)
 
     def _rarest(self, places: Sequence[Place]) -> Place:

@@ -64,6 +64,7 @@ class SeededRig(LoopRig):
             "digest": digest,
             "Idempotency-Key": lambda: secrets.token_hex(8),
             "If-Match": lambda: "*",
+            "If-None-Match": lambda: None,
             "Last-Event-ID": lambda: None,
             "Range": lambda: None,
             "Authorization": lambda: None,
