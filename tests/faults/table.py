@@ -127,7 +127,8 @@ WAITS = {
         saved=Border(FailPoint.SAVED_STAGED, 2),
         ended=Border(FailPoint.SAVED_STAGED, 3),
     ),
-    _S.PROBING: Wait(Story.CAUGHT, Reason.HELD, saved=Border(FailPoint.SAVED_PROBING)),
+    # The first time is that of the start in mid probe, which counts itself.
+    _S.PROBING: Wait(Story.CAUGHT, Reason.HELD, saved=Border(FailPoint.SAVED_PROBING, 2)),
 }
 
 
