@@ -11,15 +11,11 @@ from datetime import datetime
 from edgeops import limits
 from edgeops.protocol.messages import DeploymentState, DesiredDeployment
 from edgeops.rollout.deviation import Deviation, agrees, deviation
-from edgeops.rollout.installation import HOLDING, InstallationState
 from fleet_server.db import devices, events, incidents, installations
 from fleet_server.db.database import Connection
 from fleet_server.db.devices import Device
 from fleet_server.db.events import EventKind
 from fleet_server.db.incidents import Incident
-
-#: An installation that ended otherwise never ran what it was about.
-_PROVEN = HOLDING | {InstallationState.REGRESSED}
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,4 +89,4 @@ def _is_proven(connection: Connection, wanted: DesiredDeployment) -> bool:
     if wanted.installation is None:
         return True
     installation = installations.get(connection, wanted.installation)
-    return installation is not None and installation.state in _PROVEN
+    return installation is not None and installation.state in installations.PROVEN

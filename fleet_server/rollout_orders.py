@@ -208,8 +208,8 @@ def retry_rollout(database: Database, rollout_id: str, by: By) -> str:
         _require_listed(connection, rollout)
         if rolling.allows(rollout.state, RolloutEvent.RETRY):
             ended = offers.ended_badly(connection, rollout.id, limit=_RETRIED_AT_ONCE)
-            ids = _with_nothing_newer(connection, rollout, [one.device_id for one in ended])
-            bad = [one for one in ended if one.device_id in ids]
+            gone = parts.moved_on(connection, rollout, [one.device_id for one in ended])
+            bad = [one for one in ended if one.device_id not in gone]
             _require_some(bad, rollout)
             passed = rollouts.get_wave(connection, rollout.id, rollout.wave).has_passed
             if passed and rollout.state is RolloutState.PAUSED:
@@ -231,9 +231,8 @@ def retry_rollout(database: Database, rollout_id: str, by: By) -> str:
             *installations.devices_in(connection, rollout.id, installing.BAD),
             *installations.withdrawn(connection, rollout.id),
         )
-        ids = installations.still_enrolled(
-            connection, _with_nothing_newer(connection, rollout, tuple(dict.fromkeys(asked)))
-        )
+        gone = parts.moved_on(connection, rollout, asked)
+        ids = installations.still_enrolled(connection, tuple(one for one in dict.fromkeys(asked) if one not in gone))
         _require_some(ids, rollout)
         order = _again(rollout, by, waves=_CAREFUL, devices=ids)
         begun = begin_rollout(connection, order, by.now)
@@ -282,12 +281,6 @@ def _require_listed(connection: Connection, rollout: Rollout) -> None:
         raise ConflictError(f"{rollout.model}@{rollout.version} {rollout.variant} was withdrawn; nobody can be asked")
 
 
-def _with_nothing_newer(connection: Connection, rollout: Rollout, device_ids: Sequence[str]) -> tuple[str, ...]:
-    """Those of the devices that no newer rollout has, or is at."""
-    taken = parts.moved_on(connection, rollout, device_ids)
-    return tuple(one for one in device_ids if one not in taken)
-
-
 def _note(connection: Connection, action: str, rollout: Rollout, by: By, /, **data: object) -> None:
     audit.append(connection, by.name, action, rollout.id, dict(data), by.now, remark=by.remark)
 
@@ -315,7 +308,7 @@ class _Holders:
 
 
 def _holders(connection: Connection, rollout: Rollout) -> _Holders:
-    asked = installations.devices_in(connection, rollout.id, parts.HELD)
+    asked = installations.devices_in(connection, rollout.id, installations.PROVEN)
     last = parts.held(connection, rollout.deployment, asked)
     held = tuple(one for one in asked if last[one] == rollout.digest)
     here, quarantined = installations.still_enrolled(connection, held), installations.quarantined(connection, held)

@@ -61,7 +61,7 @@ def carry_out(client: Client, change: Change, editions: Mapping[tuple[str, str],
             _set_pin(client, change, edition)
         case "retraining":
             assert change.after is not None, "a policy is never removed"
-            client.set_retraining_policy(change.name, change.after, edition=None if edition == NEW else edition)
+            client.set_retraining_policy(change.name, change.after, edition=edition)
         case _:
             if change.act is Act.CREATE:
                 return f"rollout {_begin(client, change)}"

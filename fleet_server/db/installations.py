@@ -23,6 +23,8 @@ from fleet_server.db.reach import Reach
 from fleet_server.db.rollouts import Rollout
 from fleet_server.db.tables import devices, installations, waves
 
+#: The device came to run the model, also if it ran something else for a time; ended otherwise, it never did.
+PROVEN = machine.HOLDING | {InstallationState.REGRESSED}
 #: What a step of an installation can change.
 _CHANGING = (
     "state",
@@ -144,7 +146,7 @@ def last_committed(
 
 def last_run(connection: Connection, device_id: str, deployment: str, digest: str) -> Installation | None:
     """The newest installation by which a device came to run a model, also if it ran something else for a time."""
-    return _last(connection, device_id, deployment, machine.HOLDING | {InstallationState.REGRESSED}, digest=digest)
+    return _last(connection, device_id, deployment, PROVEN, digest=digest)
 
 
 def _last(

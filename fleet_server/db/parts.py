@@ -4,14 +4,11 @@ from collections.abc import Collection, Sequence
 
 from sqlalchemy import Connection, Select, select
 
-from edgeops.rollout.installation import HOLDING, OPEN, InstallationState
-from fleet_server.db.installations import Installation, get
+from edgeops.rollout.installation import OPEN, InstallationState
+from fleet_server.db.installations import PROVEN, Installation, get
 from fleet_server.db.many import portions
 from fleet_server.db.rollouts import Rollout, by_age, is_newer
 from fleet_server.db.tables import installations, rollouts
-
-#: The device came to run the model, and was not told to run another instead.
-HELD = HOLDING | {InstallationState.REGRESSED}
 
 
 def newest_of(connection: Connection, device_id: str) -> dict[str, Installation]:
@@ -31,7 +28,7 @@ def held(connection: Connection, deployment: str, device_ids: Sequence[str]) -> 
     """By device, the digest of the model that it kept of the newest of its rollouts of which it kept one."""
     found: dict[str, str] = {}
     for ids in portions(device_ids):
-        query = _of_devices(deployment, ids, HELD).order_by(*by_age(), installations.c.id)
+        query = _of_devices(deployment, ids, PROVEN).order_by(*by_age(), installations.c.id)
         found |= {row.device_id: row.digest for row in connection.execute(query)}
     return found
 
@@ -40,7 +37,7 @@ def moved_on(connection: Connection, rollout: Rollout, device_ids: Sequence[str]
     """Those of the devices that a newer rollout, with another model, waits for or brought it to."""
     found: set[str] = set()
     for ids in portions(device_ids):
-        states = {InstallationState.PENDING, *OPEN, *HELD}
+        states = {InstallationState.PENDING, *OPEN, *PROVEN}
         query = _of_devices(rollout.deployment, ids, states).where(
             installations.c.digest != rollout.digest, rollouts.c.began_at.is_not(None), is_newer(rollout)
         )

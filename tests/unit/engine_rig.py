@@ -196,6 +196,15 @@ class Fleet:
             self.show(changes.get("installation") or self.newest(device_id))
         self.say(device_id, UpdateState.COMMITTED, evidence=ENOUGH, **changes)
 
+    def bring(self, version: int, *device_ids: str, **changes: object) -> str:
+        """A second later, a rollout of a version to these devices, or all, which take it; its id."""
+        self.now += timedelta(seconds=1)
+        chosen = {"selector": f"id={','.join(device_ids)}"} if device_ids else {}
+        rollout_id = self.roll_out(version, **{"waves": ("100%",), **chosen, **changes})
+        for device_id in device_ids or self.ids:
+            self.commit(device_id)
+        return rollout_id
+
     def show(self, about: Installation) -> None:
         """What a device and its wave show, as if windows of them had been gathered."""
         health = DeviceHealth(since=Period(rows=10_000))

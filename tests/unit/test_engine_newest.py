@@ -35,11 +35,8 @@ def runs(fleet, device_id, version, **changes):
 
 def bring(fleet, version, *device_ids, **changes):
     """Bring a version to devices, which take it; the rollout."""
-    fleet.now += SECOND
-    chosen = {"selector": f"id={','.join(device_ids)}"} if device_ids else {}
-    rollout_id = fleet.roll_out(version, **{"waves": ("100%",), **chosen, **changes})
+    rollout_id = fleet.bring(version, *device_ids, **changes)
     for device_id in device_ids or fleet.ids:
-        fleet.commit(device_id)
         runs(fleet, device_id, version, installation=fleet.newest(device_id).id)
     return rollout_id
 

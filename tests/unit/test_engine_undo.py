@@ -40,11 +40,7 @@ def by(fleet, name="boss"):
 
 def bring(fleet, version, *device_ids, **changes):
     """Bring a version to devices, which take it; the rollout."""
-    fleet.now += SECOND
-    chosen = {"selector": f"id={','.join(device_ids)}"} if device_ids else {}
-    rollout_id = fleet.roll_out(version, **{"waves": ("100%",), **chosen, **changes})
-    for device_id in device_ids or fleet.ids:
-        fleet.commit(device_id)
+    rollout_id = fleet.bring(version, *device_ids, **changes)
     assert fleet.rollout(rollout_id).state in {R.FINISHED, R.LIVE}
     return rollout_id
 
