@@ -21,6 +21,7 @@ from edgeops import limits
 from edgeops.artifact.blockplan import Acceptance, BlockMap, wishes
 from edgeops.artifact.manifest import Descriptor
 from edgeops.artifact.transport import Transport, transports
+from edgeops.artifact.window import Window
 from edgeops.digest import digest_hex
 from edgeops.protocol.messages import MetaPart, MetaStatus, MetaWish, Wish
 from edgeops.protocol.topics import Block
@@ -260,7 +261,7 @@ def _give_up(failures: Mapping[Transport, FetchError], *, waited_s: float) -> No
 
 
 class _Pull:
-    """Blocks over MQTT: which are outstanding, and since when."""
+    """Blocks over MQTT."""
 
     def __init__(
         self, progress: Progress, *, link: FetchLink, monotonic: Callable[[], float], patience_s: float
@@ -272,8 +273,7 @@ class _Pull:
         self._link = link
         self._monotonic = monotonic
         self._patience_s = patience_s
-        #: Block index -> when it was asked for.
-        self._asked: dict[int, float] = {}
+        self._window = Window()
         self._last_progress = monotonic()
 
     def received(self, block: Block, data: bytes) -> None:
@@ -291,34 +291,31 @@ class _Pull:
         if self._progress.take(block.index, data) is not Acceptance.ACCEPTED:
             return
         self._last_progress = self._monotonic()
-        if self._asked.pop(block.index, None) is not None:
+        if self._window.arrived(block.index, self._last_progress):
             self._link.unsubscribe_blocks([block])
 
     def stop(self) -> None:
         """Leave nothing subscribed."""
-        if self._asked:
-            self._link.unsubscribe_blocks([Block(self.digest, index) for index in self._asked])
-            self._asked.clear()
+        if self._window.outstanding:
+            self._link.unsubscribe_blocks([Block(self.digest, index) for index in self._window.outstanding])
+            self._window.clear()
 
     def _ask(self) -> None:
         """Wish for the blocks that fill the window, and again for those that are late."""
         now = self._monotonic()
         if now - self._last_progress >= self._patience_s:
             raise SilentError(f"no block of {self.digest} over MQTT in {self._patience_s:.0f} s")
-        late = [i for i, at in self._asked.items() if now - at >= limits.BLOCK_RETRY_AFTER.total_seconds()]
-        # One as each comes: asked for several at a time, devices drift apart, and blocks leave four times as often.
-        new = [i for i in self._blocks.missing(limits.BLOCK_WINDOW) if i not in self._asked]
-        new = new[: limits.BLOCK_WINDOW - len(self._asked)]
-        if not late and not new:
+        due = self._window.due(self._blocks.missing(limits.BLOCK_WINDOW), now)
+        if not due:
             return
         self._require_room()
         # Subscribed first: a block that comes before its subscription is lost (QoS 0). The late ones are
         # subscribed once more, because a new connection has no subscriptions.
-        self._link.subscribe_blocks([Block(self.digest, index) for index in (*late, *new)])
-        for wish in wishes(self.digest, (*late, *new)):
+        self._link.subscribe_blocks([Block(self.digest, index) for index in due])
+        for wish in wishes(self.digest, due):
             if not self._link.publish_wish(wish):
                 raise NoContactError(f"no connection to ask for blocks of {self.digest}")
-        self._asked.update(dict.fromkeys((*late, *new), now))
+        self._window.asked(due, now)
 
     def _require_room(self) -> None:
         """A broker drops what is larger than it takes, and tells nobody (MQTT 5 3.1.2.11.4)."""

@@ -51,13 +51,16 @@ BLOCK_BYTES = 32 * 1024
 BLOCK_WINDOW = 8
 #: The server sends a given block at most once per this span, however many ask.
 BLOCK_RESEND_AFTER = timedelta(milliseconds=250)
-#: How long a block is held back for devices that are close behind. Measured with a hundred that share two cores: 1.1 to
-#: 1.4 messages a block, and 1.6 to 8 with half of it, in the same time; one slow device holds the others to 256 KiB/s.
-BLOCK_GATHER = timedelta(seconds=1)
-#: A block that waits for this long leaves before those that more devices wait for.
+#: How long a block is held back for the next device that is close behind, once one has asked. Measured with a hundred
+#: that share two slow cores: 1.3 to 1.5 messages a block; one slow device holds the others to 512 KiB/s.
+BLOCK_GATHER = timedelta(milliseconds=500)
+#: A block is held back no longer than this, and leaves then before those that more devices wait for.
 BLOCK_LONGEST_WAIT = timedelta(seconds=5)
-#: The device asks again for blocks that did not come.
+#: A device that asks for no block for so long fetches no more.
+BLOCK_SILENT_AFTER = timedelta(seconds=10)
+#: The device asks again for blocks that did not come: after the first, or for as long as they usually take and vary.
 BLOCK_RETRY_AFTER = timedelta(seconds=2)
+BLOCK_RETRY_AT_MOST_AFTER = timedelta(seconds=8)
 #: Token bucket over all blocks that leave the server, and per device.
 BLOCK_RATE_BYTES_PER_S = 16 * 1024 * 1024
 BLOCK_RATE_BYTES_PER_S_PER_DEVICE = 8 * 1024 * 1024

@@ -5,13 +5,14 @@ leaves before they ask has to leave again for them. Held back, those in front wa
 them. A device that is just ahead may have missed a block, and asks again. Pure: time is an argument.
 """
 
-from collections import Counter, OrderedDict
+from bisect import bisect_left, insort
+from collections import OrderedDict
 
 from edgeops import limits
 
 #: So many blocks ahead a device may lack one that it asked for.
 _REACH = 2 * limits.BLOCK_WINDOW
-_SILENT_AFTER_S = limits.BLOCK_RETRY_AFTER.total_seconds()
+_SILENT_AFTER_S = limits.BLOCK_SILENT_AFTER.total_seconds()
 #: Fetches remembered; the quietest are forgotten.
 _MOST = 10_000
 
@@ -21,38 +22,36 @@ class Followers:
 
     def __init__(self) -> None:
         #: (digest, device) -> the furthest block it asked for, and when it asked last; the quietest first.
-        self._places: OrderedDict[tuple[str, str], tuple[int, float]] = OrderedDict()
-        #: Digest -> block -> how many devices have come so far.
-        self._there: dict[str, Counter[int]] = {}
+        self._last: OrderedDict[tuple[str, str], tuple[int, float]] = OrderedDict()
+        #: Digest -> the furthest blocks that devices asked for, in order; one each.
+        self._places: dict[str, list[int]] = {}
 
     def asked(self, digest: str, index: int, device_id: str, now_s: float) -> None:
         """A device asks for a block."""
         key = (digest, device_id)
-        if key in self._places:
+        if key in self._last:
             index = max(index, self._remove(key))
-        elif len(self._places) >= _MOST:
-            self._remove(next(iter(self._places)))
-        self._places[key] = index, now_s
-        self._there.setdefault(digest, Counter())[index] += 1
+        elif len(self._last) >= _MOST:
+            self._remove(next(iter(self._last)))
+        self._last[key] = index, now_s
+        insort(self._places.setdefault(digest, []), index)
 
     def forget(self, now_s: float) -> None:
         """Whoever asks no more is not waited for."""
-        while self._places:
-            key, (_, at_s) = next(iter(self._places.items()))
+        while self._last:
+            key, (_, at_s) = next(iter(self._last.items()))
             if now_s - at_s < _SILENT_AFTER_S:
                 break
             self._remove(key)
 
     def near(self, digest: str, index: int) -> int:
         """How many devices may ask for this block soon, those included who wait for it: all but who is far ahead."""
-        return sum(count for place, count in self._there.get(digest, {}).items() if place < index + _REACH)
+        return bisect_left(self._places.get(digest, []), index + _REACH)
 
     def _remove(self, key: tuple[str, str]) -> int:
-        index, _ = self._places.pop(key)
-        there = self._there[key[0]]
-        there[index] -= 1
-        if not there[index]:
-            del there[index]
-        if not there:
-            del self._there[key[0]]
+        index, _ = self._last.pop(key)
+        places = self._places[key[0]]
+        del places[bisect_left(places, index)]
+        if not places:
+            del self._places[key[0]]
         return index

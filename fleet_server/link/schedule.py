@@ -1,10 +1,10 @@
 """Decides which block leaves when: shared among all who ask, held to a rate, fair to every device.
 
 Pure: time is an argument, in seconds of a clock that never goes back. Many devices that ask for one
-block get one message, at most one per BLOCK_RESEND_AFTER. It is held back for those who may soon ask too, for
-BLOCK_GATHER at most; then it leaves as soon as one of them may have it, and is charged to all of them: nobody receives
-for nothing. When the line is full, what most wait for leaves first, so that devices which began at different times come
-together; what waited too long goes before that.
+block get one message, at most one per BLOCK_RESEND_AFTER. It is held back for those who may soon ask too, until none
+has come for BLOCK_GATHER, for BLOCK_LONGEST_WAIT at most; then it leaves as soon as one of them may have it, and is
+charged to all of them: nobody receives for nothing. When the line is full, what most wait for leaves first, so that
+devices which began at different times come together; what waited too long goes before that.
 """
 
 from collections import Counter
@@ -35,7 +35,9 @@ class _Waiting:
     """A block and all who wait for it, in the order they asked."""
 
     first: Asked
+    #: When the first and the last of them asked.
     since_s: float
+    last_s: float
     device_ids: dict[str, None] = field(default_factory=dict)
 
 
@@ -68,8 +70,9 @@ class BlockSchedule:
         ] >= limits.WAITING_BLOCKS_PER_DEVICE:
             return False
         if waiting is None:
-            waiting = self._waiting[key] = _Waiting(asked, now_s)
+            waiting = self._waiting[key] = _Waiting(asked, now_s, now_s)
         waiting.device_ids[asked.device_id] = None
+        waiting.last_s = now_s
         self._waiting_for[asked.device_id] += 1
         return True
 
@@ -134,7 +137,7 @@ class BlockSchedule:
             if not device_s:
                 break
         held_s = max(0.0, again_s, soonest_s)
-        gather_s = waiting.since_s + _GATHER_S - now_s
+        gather_s = min(waiting.last_s + _GATHER_S, waiting.since_s + _LONGEST_WAIT_S) - now_s
         # Who is near is looked up only where it counts: this is asked of every block that waits.
         if gather_s > held_s and self._followers.near(*key) > len(waiting.device_ids):
             return gather_s

@@ -132,16 +132,44 @@ def test_a_block_is_held_back_for_devices_that_come_up_to_it():
     assert sent(plan, 0.2) == [1]
 
 
-def test_a_block_is_held_back_no_longer_than_its_span():
-    plan = schedule()
-    for device in ("a", "b"):
-        plan.ask(asked(0, device), 0.0)
+def behind(plan, count):
+    """So many devices that all got the first block."""
+    for number in range(count):
+        plan.ask(asked(0, f"device-{number}"), 0.0)
     assert sent(plan, 0.0) == [0]
-    plan.ask(asked(1, "a"), 0.1)
-    span_s = limits.BLOCK_GATHER.total_seconds()
+
+
+def test_a_block_is_held_back_until_nobody_has_come_for_its_span():
+    plan, span_s = schedule(), limits.BLOCK_GATHER.total_seconds()
+    behind(plan, 3)
+    plan.ask(asked(1, "device-0"), 0.1)
     assert plan.wait_s(0.1) == pytest.approx(span_s)
-    assert sent(plan, 0.1 + span_s - 0.01) == []
-    assert sent(plan, 0.1 + span_s + 1e-9) == [1]
+    last_s = 0.1 + 0.9 * span_s
+    plan.ask(asked(1, "device-1"), last_s)
+    assert sent(plan, 0.1 + 1.5 * span_s) == []
+    assert plan.wait_s(last_s) == pytest.approx(span_s)
+    assert sent(plan, last_s + span_s - 0.01) == []
+    assert sent(plan, last_s + span_s + 1e-9) == [1]
+
+
+def test_who_asks_again_does_not_hold_a_block_back():
+    plan, span_s = schedule(), limits.BLOCK_GATHER.total_seconds()
+    behind(plan, 2)
+    plan.ask(asked(1, "device-0"), 0.0)
+    plan.ask(asked(1, "device-0"), 0.9 * span_s)
+    assert sent(plan, span_s + 1e-9) == [1]
+
+
+def test_a_block_is_held_back_no_longer_than_its_longest_wait_whoever_comes():
+    plan, longest_s = schedule(), limits.BLOCK_LONGEST_WAIT.total_seconds()
+    behind(plan, 100)
+    number, now_s = 0, 0.0
+    while now_s < longest_s:
+        plan.ask(asked(1, f"device-{number}"), now_s)
+        assert sent(plan, now_s) == []
+        number, now_s = number + 1, now_s + 0.2
+    assert number < 100
+    assert sent(plan, longest_s) == [1]
 
 
 def test_who_is_far_ahead_is_not_waited_for_and_waits_for_who_is_behind():
@@ -158,8 +186,9 @@ def test_who_asks_no_more_is_not_waited_for():
     plan = schedule()
     plan.ask(asked(0, "gone"), 0.0)
     assert sent(plan, 0.0) == [0]
-    later_s = limits.BLOCK_RETRY_AFTER.total_seconds() + 0.1
-    plan.ask(asked(1, "here"), later_s)
+    later_s = limits.BLOCK_SILENT_AFTER.total_seconds()
+    plan.ask(asked(1, "here"), later_s - 0.1)
+    assert sent(plan, later_s - 0.1) == []
     assert sent(plan, later_s) == [1]
 
 
