@@ -17,6 +17,7 @@ import sys
 from collections.abc import Callable, Sequence
 from contextlib import nullcontext
 from pathlib import Path
+from threading import Event
 
 import msgspec
 
@@ -99,7 +100,7 @@ def _repin(options: argparse.Namespace) -> int:
 
 
 def _run(options: argparse.Namespace) -> int:
-    from device_agent.agent import Agent, Ending  # noqa: PLC0415 - loads the runtime
+    from device_agent.agent import Agent  # noqa: PLC0415 - loads the runtime
     from device_agent.events import log_to_stderr  # noqa: PLC0415
     from device_agent.lock import only_agent  # noqa: PLC0415
 
@@ -109,18 +110,23 @@ def _run(options: argparse.Namespace) -> int:
         faulthandler.enable(sys.__stderr__)
     state = _state(options)
     device = read_device(state)
+    agent: Agent | None = None
+    stopping = Event()
+
+    def stop(*_: object) -> None:
+        stopping.set()
+        if agent is not None:
+            agent.stop()
+
     with only_agent(state.pid):
-        ending = None
-        while ending is not Ending.STOPPED:
+        for number in (signal.SIGTERM, signal.SIGINT):
+            signal.signal(number, stop)
+        while not stopping.is_set():
             agent = Agent(state, device, broker=options.broker, server=options.server)
-            _stop_at_signals(agent.stop)
-            ending = agent.run()
+            if stopping.is_set():  # told so while there was nobody to tell
+                agent.stop()
+            agent.run()
     return 0
-
-
-def _stop_at_signals(stop: Callable[[], None]) -> None:
-    for number in (signal.SIGTERM, signal.SIGINT):
-        signal.signal(number, lambda _number, _frame: stop())
 
 
 def _replay(options: argparse.Namespace) -> int:

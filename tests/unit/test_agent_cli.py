@@ -2,12 +2,15 @@
 
 import csv
 import json
+import signal
 
 import pytest
 
+from device_agent.agent import Agent, Ending
 from device_agent.cli import main
 from device_agent.config import PredictionMode, StateFolder, read_deployment, write_device
 from edgeops import limits
+from edgeops.protocol.keys import SigningKey, write_private_key
 from tests.golden.tiny import COLUMNS, LABELS, tiny_artifact, tiny_rows
 from tests.unit.lone_agent import DEVICE
 
@@ -222,3 +225,34 @@ def test_answers_that_cannot_be_written_are_an_error_in_words(artifact, rows, tm
     output = tmp_path / "nowhere" / "answers.csv"
     assert main(["batch", str(artifact), str(rows), "--output", str(output)]) == 1
     assert str(output) in capsys.readouterr().err
+
+
+class Told(Agent):
+    """Agents of one process: the first gives way to another, and the process is told to end while that one is made."""
+
+    made = 0
+
+    def __init__(self, *arguments, **options):
+        super().__init__(*arguments, **options)
+        Told.made += 1
+        if Told.made == 1:
+            self._begin_again(Ending.DISK_IS_BACK)
+        else:
+            signal.raise_signal(signal.SIGTERM)
+
+
+@pytest.fixture
+def signals_as_before():
+    numbers = (signal.SIGTERM, signal.SIGINT)
+    before = [signal.getsignal(number) for number in numbers]
+    yield
+    for number, handler in zip(numbers, before, strict=True):
+        signal.signal(number, handler)
+
+
+@pytest.mark.usefixtures("signals_as_before")
+def test_an_agent_told_to_end_between_two_agents_ends(state, monkeypatch):
+    write_private_key(state.key, SigningKey.generate())
+    monkeypatch.setattr("device_agent.agent.Agent", Told)
+    assert main(["--state", str(state.path), "run"]) == 0
+    assert Told.made == 2
