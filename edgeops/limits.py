@@ -56,7 +56,7 @@ BLOCK_RESEND_AFTER = timedelta(milliseconds=250)
 BLOCK_GATHER = timedelta(milliseconds=500)
 #: A block is held back no longer than this, and leaves then before those that more devices wait for.
 BLOCK_LONGEST_WAIT = timedelta(seconds=5)
-#: A device that asks for no block for so long fetches no more.
+#: A device that asks for no block for so long fetches no more; the most patient asks again before.
 BLOCK_SILENT_AFTER = timedelta(seconds=10)
 #: The device asks again for blocks that did not come: after the first, or for as long as they usually take and vary.
 BLOCK_RETRY_AFTER = timedelta(seconds=2)

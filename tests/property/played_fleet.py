@@ -352,6 +352,11 @@ class PlayedSite:
         #: Outcomes of installations, as the server knew them last.
         self.outcomes: dict[str, str] = {}
 
+    @property
+    def present(self) -> list[PlayedDevice]:
+        """Those of the fleet; others were removed, and are neither heard nor told anything."""
+        return [self.devices[device_id] for device_id in self.fleet.ids]
+
     def close(self) -> None:
         self.fleet.close()
         STORES.forget(self._folder)
@@ -359,11 +364,12 @@ class PlayedSite:
     def compose(self) -> None:
         """The link sends what changed."""
         with self.fleet.database.read() as connection:
-            for device_id, sent in self.desired.items():
-                now = devices.desired_of(connection, device_id)
+            for device in self.present:
+                sent = self.desired[device.id]
+                now = devices.desired_of(connection, device.id)
                 if now is not None and (not sent or now != sent[-1]):
                     sent.append(now)
-                    self.devices[device_id].world.asked |= {one.digest for one in now.deployments}
+                    device.world.asked |= {one.digest for one in now.deployments}
 
     def take_in(self, device: PlayedDevice, keys: list[str]) -> None:
         """Reports arrive, in this order; those that are committed already change nothing."""
@@ -437,7 +443,7 @@ class PlayedSite:
         fleet.engine = Engine(fleet.database)
         self.ledger = {device_id: set(keys) for device_id, keys in self._backup.items()}
         self.outcomes = {}
-        for device in self.devices.values():
+        for device in self.present:
             fleet.come(device.id)
         return True
 
@@ -447,7 +453,7 @@ class PlayedSite:
             STORES.copy(self._folder / source, self._folder / target)
             return
         (self._folder / target).mkdir(exist_ok=True)
-        for file in (self._folder / target).iterdir():
+        for file in (self._folder / target).glob("control.db*"):
             file.unlink()
         with closing(sqlite3.connect(self._folder / source / "control.db")) as connection:
             connection.execute("VACUUM INTO ?", (str(self._folder / target / "control.db"),))
@@ -460,9 +466,9 @@ class PlayedSite:
         Yet an act in seven is hindered for a while, and power fails now and then while an ack is taken in.
         """
         for _ in range(8):
-            before = [device.disk for device in self.devices.values()]
+            before = [device.disk for device in self.present]
             self.compose()
-            for device in self.devices.values():
+            for device in self.present:
                 if self.desired[device.id]:
                     device.hear(self.desired[device.id][-1])
                 self._turn += 1
@@ -475,8 +481,8 @@ class PlayedSite:
                 self._write_reported(device)
             self.fleet.show_all()
             self.fleet.run()
-            unsaid = any(device.unsaid() for device in self.devices.values())
-            if not unsaid and before == [device.disk for device in self.devices.values()]:
+            unsaid = any(device.unsaid() for device in self.present)
+            if not unsaid and before == [device.disk for device in self.present]:
                 return
 
 

@@ -11,7 +11,7 @@ from sqlalchemy import select
 
 from edgeops.protocol.messages import Presence, UpdateState
 from edgeops.rollout.evidence import Proof
-from edgeops.rollout.installation import HOLDING, IN_FLIGHT, InstallationState
+from edgeops.rollout.installation import HOLDING, IN_FLIGHT, InstallationState, is_final
 from edgeops.rollout.installation import OPEN as OPEN_OFFERS
 from edgeops.rollout.policy import Policy
 from edgeops.rollout.rollout import OPEN, UNBEGUN, RolloutState
@@ -91,6 +91,7 @@ class Promised(RolloutRules):
     def _one_offer_at_a_time(self, by_id) -> None:
         offers = Counter(one.device_id for one in by_id.values() if one.state in OPEN_OFFERS)
         assert all(count == 1 for count in offers.values())
+        assert not any(one.device_id in self.gone for one in by_id.values() if not is_final(one.state))
 
     def _a_wave_is_asked_after_the_one_before_passed(self, waves, parts) -> None:
         for one in parts:
@@ -137,7 +138,10 @@ class Promised(RolloutRules):
             assert not [one for one in parts if one.state in OPEN_OFFERS], "an offer outlived its rollout"
 
     def _no_offer_where_none_may_be(self, by_id) -> None:
-        """Neither of a rollout that asks nobody, nor to who is pinned (and keeps what it has), unfit or not believed."""
+        """Neither of a rollout that asks nobody, nor to who is pinned, unfit, not believed or gone.
+
+        Who is pinned keeps what it has, too.
+        """
         news = self.fleet.events(EventKind.INSTALLATION_CHANGED, EventKind.ROLLOUT_CHANGED)
         for one in news:
             if one.id <= self.seen:
@@ -150,7 +154,7 @@ class Promised(RolloutRules):
             self.last[one.subject] = after
             if after == S.OFFERED:
                 assert self.stood.get(one.data["rollout"]) in ASKED_IN, one
-                assert one.data["device"] not in self.pinned | self.unfit | self.distrusted, one
+                assert one.data["device"] not in self.pinned | self.unfit | self.distrusted | self.gone, one
             if one.data["device"] in self.pinned:
                 assert before not in HOLDING or after != S.ROLLED_BACK, one
         assert "too-small" not in {one.device_id for one in by_id.values()}
@@ -170,14 +174,9 @@ class Promised(RolloutRules):
         with self.fleet.database.read() as connection:
             assert not withdrawals.marked(connection, limit=1)
             rows = connection.execute(select(tables.installations.c["device_id", "state", "reach"])).all()
-            known = {one.id: one for one in devices.some(connection, [*self.fleet.ids, "too-small"])}
+            known = {one.id: one for one in devices.some(connection, [*self.fleet.ids, *self.gone, "too-small"])}
         for device_id, state, reach in rows:
-            device = known[device_id]
-            if device.presence is not Presence.ONLINE:
-                expected = Reach.AWAY
-            else:
-                expected = Reach.OUT if device.quarantined else Reach.READY
-            assert state not in FOLLOWED or reach == expected, device
+            assert state not in FOLLOWED or reach == _reach(known[device_id]), known[device_id]
 
     def never_more_at_it_than_the_policy_says(self) -> None:
         """At no moment of the whole course."""
@@ -200,6 +199,14 @@ class Promised(RolloutRules):
             one.data["installation"] == installation_id and one.data["state"] == UpdateState.SUPERSEDED
             for one in self.fleet.events(EventKind.REPORT_RECEIVED)
         )
+
+
+def _reach(device: devices.Device) -> Reach:
+    if device.removed_at is not None:
+        return Reach.OUT
+    if device.presence is not Presence.ONLINE:
+        return Reach.AWAY
+    return Reach.OUT if device.quarantined else Reach.READY
 
 
 def _went_well(trial: Proof, policy: Policy) -> bool:

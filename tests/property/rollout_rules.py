@@ -49,6 +49,8 @@ class RolloutRules(RuleBasedStateMachine):
     def __init__(self) -> None:
         super().__init__()
         self.rollouts: list[str] = []
+        #: Devices that were removed: they are not heard any more.
+        self.gone: set[str] = set()
 
     @initialize(waves=WAVES, policy=POLICIES)
     def begin(self, waves, policy) -> None:
@@ -77,6 +79,17 @@ class RolloutRules(RuleBasedStateMachine):
     @rule(device=DEVICES)
     def come(self, device) -> None:
         self.fleet.come(device)
+
+    @precondition(lambda self: not self.gone)
+    @rule(device=DEVICES)
+    def somebody_leaves_for_good(self, device) -> None:
+        self.remove(device)
+
+    def remove(self, device) -> None:
+        self.fleet.remove(device)
+        self.fleet.ids.remove(device)
+        self.gone.add(device)
+        self.fleet.run()
 
     @rule(minutes=st.sampled_from([1, 3, 6]))
     def wait(self, minutes) -> None:

@@ -4,6 +4,7 @@ Power fails at any border of a device; the server may be lost and come back out 
 the commands that both sides give (`tests.property.played_fleet` checks those of devices as they are given).
 """
 
+import contextlib
 import tempfile
 from datetime import timedelta
 from pathlib import Path
@@ -12,19 +13,22 @@ import pytest
 from hypothesis import strategies as st
 from hypothesis.stateful import initialize, invariant, precondition, rule
 
-from edgeops.errors import InputError
+from edgeops.errors import InputError, NotFoundError
 from edgeops.protocol.messages import UpdateState
 from edgeops.rollout.installation import BAD as ENDED_BADLY
 from edgeops.rollout.installation import HOLDING, InstallationState, is_final
 from edgeops.rollout.installation import OPEN as OPEN_OFFERS
 from edgeops.rollout.rollout import OPEN, PASSED, RolloutState
 from edgeops.update.update import RESTING
-from tests.property.played_fleet import BAD, GOOD, NEVER, OUTCOMES, WAITING, PlayedSite
+from tests.property.played_fleet import BAD, GOOD, NEVER, OUTCOMES, WAITING, PlayedDevice, PlayedSite
 from tests.property.rollout_rules import BY_ITSELF, DEVICES, GLANCE, POLICIES, WAVES, RolloutRules, run
 from tests.unit.engine_rig import digest_of
 
 #: One that was asked for something, if there is any.
 ASKED = st.runner().flatmap(lambda machine: st.sampled_from(machine.asked() or machine.fleet.ids))
+#: How far the first rollout has come when chance takes over.
+STARTS = st.sampled_from(["barely", "waits", "well", "fallen"])
+WAITS = st.sampled_from(sorted(WAITING))
 BORDERS = st.sampled_from([NEVER, NEVER, 1, 2, 3, 4, 6])
 
 #: What may still become of an outcome: the gate passes it, the server takes it back or asks again.
@@ -68,7 +72,7 @@ class Together(RolloutRules):
             again = self._roll_out_to_the_end(2)
             self.the_promises_hold()
             assert again is None or again.state is RolloutState.FINISHED, again
-            for device in self.site.devices.values():
+            for device in self.site.present:
                 assert device.active == digest_of(2)
                 assert device.unsaid() == []
                 assert device.world.owed <= device.acknowledged, "an end that the server never heard of"
@@ -78,12 +82,16 @@ class Together(RolloutRules):
 
     # -- many at once
 
-    @initialize(waves=WAVES, policy=POLICIES, well=st.booleans())
-    def begin(self, waves, policy, well) -> None:
-        """Some courses begin where every device runs a model."""
+    @initialize(waves=WAVES, policy=POLICIES, how=STARTS, data=st.data())
+    def begin(self, waves, policy, how, data) -> None:
+        """Some courses begin where a device waits for its owner, some where every one runs a model, or ran it."""
         super().begin(waves=waves, policy=policy)
-        if well:
+        if how == "waits" and self.asked():
+            self.it_waits_for_leave_and_says_so(self.asked()[0], data.draw(WAITS), data, minutes=1)
+        if how in {"well", "fallen"}:
             self.everything_flows()
+        if how == "fallen" and self.running():
+            self.the_active_model_takes_the_agent_down(data, told=True)
 
     @rule()
     def everything_flows(self) -> None:
@@ -111,6 +119,9 @@ class Together(RolloutRules):
         if self.site.restore():
             self.rollouts = [one for one in self.rollouts if self.fleet.rollout(one) is not None]
             assert all(self.fleet.rollout(one).state not in OPEN for one in self.rollouts)
+            for device_id in self.gone:  # the backup may know it as present
+                with contextlib.suppress(NotFoundError):
+                    self.fleet.remove(device_id)
 
     # -- the wire
 
@@ -205,7 +216,7 @@ class Together(RolloutRules):
         self.site.hear_reported(played)
 
     @precondition(lambda self: self.asked())
-    @rule(device=ASKED, where=st.sampled_from(sorted(WAITING)), data=st.data(), minutes=st.sampled_from([0, 1, 3]))
+    @rule(device=ASKED, where=WAITS, data=st.data(), minutes=st.sampled_from([0, 1, 3]))
     def it_waits_for_leave_and_says_so(self, device, where, data, minutes) -> None:
         """A deadline of the server may run out meanwhile."""
         played = self._device(device)
@@ -220,11 +231,10 @@ class Together(RolloutRules):
     #: Listed again to be played more often.
     it_waits_again = it_waits_for_leave_and_says_so
 
-    @precondition(lambda self: any(device.active for device in self.site.devices.values()))
+    @precondition(lambda self: self.running())
     @rule(data=st.data(), told=st.booleans())
     def the_active_model_takes_the_agent_down(self, data, told) -> None:
-        running = [device for device in self.site.devices.values() if device.active]
-        played = data.draw(st.sampled_from(running))
+        played = data.draw(st.sampled_from(self.running()))
         played.model_takes_the_agent_down()
         if told:
             self.site.hear_reported(played)
@@ -271,7 +281,7 @@ class Together(RolloutRules):
         return self.fleet.rollout(rollout_id)
 
     def _everybody_turned_to_what_was_wanted_last(self) -> None:
-        for device in self.site.devices.values():
+        for device in self.site.present:
             for wanted in self.site.desired[device.id][-1].deployments if self.site.desired[device.id] else ():
                 assert device.update.next is None
                 assert device.update.wanted is not None
@@ -294,6 +304,10 @@ class Together(RolloutRules):
             if rollout.state not in OPEN | PASSED:
                 states = {one.state for one in self.fleet.attempts(rollout_id)}
                 assert all(is_final(state) for state in states), "a device is left waiting for what has ended"
+
+    def running(self) -> list[PlayedDevice]:
+        """The devices that run a model."""
+        return [device for device in self.site.present if device.active]
 
     def asked(self) -> list[str]:
         """The devices that have an open offer."""
