@@ -19,6 +19,7 @@ from edgeops.rollout.installation import BAD as ENDED_BADLY
 from edgeops.rollout.installation import HOLDING, InstallationState, is_final
 from edgeops.rollout.installation import OPEN as OPEN_OFFERS
 from edgeops.rollout.rollout import OPEN, PASSED, RolloutState
+from edgeops.update.machine import Command
 from edgeops.update.update import RESTING
 from tests.property.played_fleet import BAD, GOOD, NEVER, OUTCOMES, WAITING, PlayedDevice, PlayedSite
 from tests.property.rollout_rules import BY_ITSELF, DEVICES, GLANCE, POLICIES, WAVES, RolloutRules, run
@@ -86,7 +87,7 @@ class Together(RolloutRules):
     def begin(self, waves, policy, how, data) -> None:
         """Some courses begin where a device waits for its owner, some where every one runs a model, or ran it."""
         super().begin(waves=waves, policy=policy)
-        if how == "waits" and self.asked():
+        if how == "waits":
             self.it_waits_for_leave_and_says_so(self.asked()[0], data.draw(WAITS), data, minutes=1)
         if how in {"well", "fallen"}:
             self.everything_flows()
@@ -228,8 +229,25 @@ class Together(RolloutRules):
             self.site.hear_reported(played)
             self.fleet.wait(timedelta(minutes=minutes), step=GLANCE)
 
+    @precondition(lambda self: self.asked())
+    @rule(device=ASKED, where=st.sampled_from([*sorted(OUTCOMES), Command.START_TRIAL]), data=st.data())
+    def a_step_goes_wrong_and_it_says_so(self, device, where, data) -> None:
+        played = self._device(device)
+        self.fleet.come(device)
+        self.the_desired_state_arrives_whole(device)
+        played.work(until=where)
+        if played.doing is not where:
+            return
+        if where is Command.START_TRIAL:
+            played.trial_goes_on(BAD)
+        else:
+            played.step_ends(data.draw(st.sampled_from(OUTCOMES[where][1:])))
+        self.site.take_in(played, played.unsaid())
+        self.site.hear_reported(played)
+
     #: Listed again to be played more often.
     it_waits_again = it_waits_for_leave_and_says_so
+    a_step_goes_wrong_again = a_step_goes_wrong_and_it_says_so
 
     @precondition(lambda self: self.running())
     @rule(data=st.data(), told=st.booleans())
