@@ -326,6 +326,7 @@ class Agent:
         match event:
             case Connected():
                 self._failed_connects = 0
+                self._blocks.reconnected()
                 self._born()
             case Disconnected():
                 self._spool.no_contact()

@@ -13,7 +13,7 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from itertools import count
 from pathlib import Path
-from threading import Lock
+from threading import Event, Lock
 from typing import Protocol
 
 from device_agent.progress import Download, Progress
@@ -172,6 +172,11 @@ class BlockFetch:
             if pull.digest == block.digest:
                 pull.received(block, data)
 
+    def reconnected(self) -> None:
+        """There is a new connection: what was subscribed to on the one before is to be asked for again."""
+        for pull in self._pulls:
+            pull.reconnected()
+
     def blob(
         self, descriptor: Descriptor, folder: Path, *, meta: MetaFetch, cancelled: Callable[[], bool] = never
     ) -> Path:
@@ -274,12 +279,17 @@ class _Pull:
         self._monotonic = monotonic
         self._patience_s = patience_s
         self._window = Window()
+        self._reconnected = Event()
         self._last_progress = monotonic()
 
     def received(self, block: Block, data: bytes) -> None:
         """For the link's thread."""
         if self._arrived.qsize() < _MAX_WAITING and len(data) <= limits.BLOCK_BYTES:
             self._arrived.put((block, data))
+
+    def reconnected(self) -> None:
+        """For any thread."""
+        self._reconnected.set()
 
     def advance(self) -> None:
         """Ask for what is due, take in what arrives."""
@@ -305,12 +315,15 @@ class _Pull:
         now = self._monotonic()
         if now - self._last_progress >= self._patience_s:
             raise SilentError(f"no block of {self.digest} over MQTT in {self._patience_s:.0f} s")
+        if self._reconnected.is_set():
+            self._reconnected.clear()
+            self._window.cut()
         due = self._window.due(self._blocks.missing(limits.BLOCK_WINDOW), now)
         if not due:
             return
         self._require_room()
         # Subscribed first: a block that comes before its subscription is lost (QoS 0). The late ones are
-        # subscribed once more, because a new connection has no subscriptions.
+        # subscribed once more: whether their subscription arrived is not known.
         self._link.subscribe_blocks([Block(self.digest, index) for index in due])
         for wish in wishes(self.digest, due):
             if not self._link.publish_wish(wish):

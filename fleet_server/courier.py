@@ -189,14 +189,28 @@ class _Connection(http.client.HTTPConnection):
         Raises:
             InputError: the name leads to an address that is not allowed.
         """
-        address = socket.getaddrinfo(self.host, self.port, type=socket.SOCK_STREAM)[0][4][0]
-        reason = objection(self._scheme, str(address), self._allowed)
-        if reason is not None:
-            raise InputError(f"{self.host}: {reason}")
-        self.sock = socket.create_connection((str(address), self.port), self.timeout)
+        self.sock = self._connected()
         self._line = self.sock.dup()
         if self._scheme == "https":
             self.sock = ssl.create_default_context().wrap_socket(self.sock, server_hostname=self.host)
+
+    def _connected(self) -> socket.socket:
+        """To the first of its addresses that may be spoken to and answers."""
+        found = socket.getaddrinfo(self.host, self.port, type=socket.SOCK_STREAM)
+        problem: Exception | None = None
+        for address in dict.fromkeys(str(one[4][0]) for one in found):
+            reason = objection(self._scheme, address, self._allowed)
+            if reason is not None:
+                problem = problem or InputError(f"{self.host}: {reason}")
+                continue
+            try:
+                return socket.create_connection((address, self.port), self.timeout)
+            except OSError as error:
+                problem = error
+                if self.was_cut:
+                    break
+        assert problem is not None, "a name that was resolved has an address"
+        raise problem
 
     def cut(self) -> None:
         """End what another thread waits for; closing is its own affair."""

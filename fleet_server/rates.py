@@ -7,7 +7,7 @@ from edgeops import limits
 
 #: A bucket holds what flows in this time, but always one block.
 _BURST_S = 0.25
-#: Devices whose buckets are kept; full ones are forgotten first.
+#: With more devices than this the full buckets are forgotten; then with twice as many as were left.
 _KEPT_DEVICES = 4096
 
 
@@ -53,12 +53,14 @@ class DeviceBuckets:
     def __init__(self, rate_bytes_per_s: float) -> None:
         self._rate = rate_bytes_per_s
         self._buckets: dict[str, TokenBucket] = {}
+        self._most = _KEPT_DEVICES
 
     def of(self, device_id: str, now_s: float) -> TokenBucket:
         """The bucket of a device."""
         bucket = self._buckets.get(device_id)
         if bucket is None:
-            if len(self._buckets) >= _KEPT_DEVICES:
+            if len(self._buckets) >= self._most:
                 self._buckets = {name: one for name, one in self._buckets.items() if not one.is_full(now_s)}
+                self._most = max(_KEPT_DEVICES, 2 * len(self._buckets))
             bucket = self._buckets[device_id] = TokenBucket(self._rate, now_s=now_s)
         return bucket

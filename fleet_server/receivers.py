@@ -5,17 +5,20 @@ server speak to a place of theirs. Messages are sent by `fleet_server.courier`.
 """
 
 import secrets
+from collections.abc import Sequence
 from datetime import datetime
+from difflib import get_close_matches
 
 import msgspec
 
 from edgeops import limits
 from edgeops.digest import write_atomically
-from edgeops.errors import ConflictError, NotFoundError
+from edgeops.errors import ConflictError, InputError, NotFoundError
 from edgeops.webhooks import check_url, key_of, parse_allowed, place_of, public_text
 from fleet_server.config import ServerConfig
 from fleet_server.db import audit, events, webhooks
 from fleet_server.db.database import Connection, Database
+from fleet_server.db.events import EventKind
 from fleet_server.db.identifiers import new_id
 from fleet_server.db.webhooks import Delivery, DeliveryState, Webhook
 
@@ -56,10 +59,14 @@ def add(
     """A new receiver, which gets what happens from now on.
 
     Raises:
-        InputError: no receiver, or a host that is not listed.
+        InputError: no receiver, a host that is not listed, or a kind that no event has.
         ConflictError: there are as many as there may be.
     """
-    check_url(url, allowed_hosts(config))
+    try:
+        check_url(url, allowed_hosts(config))
+    except InputError as error:
+        raise InputError(str(error), fields=[("#/url", str(error))]) from error
+    _require_kinds(kinds)
     with database.write() as connection:
         if len(webhooks.every(connection)) >= limits.MAX_WEBHOOKS:
             raise ConflictError(f"there are {limits.MAX_WEBHOOKS} webhooks, which is the most; remove one first")
@@ -70,6 +77,21 @@ def add(
         webhooks.add(connection, webhook)
         audit.append(connection, added_by, "webhook.added", webhook.id, {"to": place_of(url), "kinds": kinds}, now)
     return webhook
+
+
+def _require_kinds(kinds: Sequence[str]) -> None:
+    """A receiver of what never happens would wait for ever."""
+    there = (*EventKind, MISSED)
+    wrong = []
+    for number, kind in enumerate(kinds):
+        if kind in there or (kind.endswith(".") and any(one.startswith(kind) for one in there)):
+            continue
+        near = get_close_matches(kind, there, n=1)
+        guess = f", did you mean {near[0]}?" if near else ""
+        groups = ", ".join(sorted({one.partition(".")[0] + "." for one in there}))
+        wrong.append((f"#/kinds/{number}", f"no event is called {kind}{guess}; they begin with {groups}"))
+    if wrong:
+        raise InputError("; ".join(words for _, words in wrong), fields=wrong)
 
 
 def known(connection: Connection, webhook_id: str) -> Webhook:

@@ -142,13 +142,21 @@ def advance_rollout(database: Database, rollout_id: str, by: By) -> None:
 def abort_rollout(database: Database, rollout_id: str, by: By, *, roll_back: bool = False) -> None:
     """End a rollout: offers are taken back; devices that committed keep the model unless it is to `roll_back`.
 
+    One that has finished stays so, and asks nobody who comes later.
+
     Raises:
         NotFoundError: no such rollout.
-        ConflictError: it has ended already.
+        ConflictError: it has ended already, and asks nobody.
     """
     event = RolloutEvent.ROLL_BACK if roll_back else RolloutEvent.ABORT
     deed = "taken back" if roll_back else "aborted"
-    _order(database, rollout_id, event, by, verb="abort", deed=deed)
+    with database.write() as connection:
+        rollout = _known(connection, rollout_id)
+        _require(rollout, event, "abort")
+        if not roll_back and rollout.state in rolling.PASSED - rolling.OPEN:
+            _require_unfinished(connection, rollout)
+        advance(connection, rollout, event, reason=by.words(deed), now=by.now)
+        _note(connection, f"rollout.{deed.replace(' ', '-')}", rollout, by)
 
 
 def undo_rollout(
@@ -265,6 +273,14 @@ def _require(rollout: Rollout, event: RolloutEvent, verb: str) -> None:
     if waiting is None:
         raise ConflictError(f"rollout {rollout.id} is {rollout.state} already; nothing is left to {verb}")
     raise ConflictError(f"cannot {verb} rollout {rollout.id}: it is {rollout.state} and waits for {waiting.words}")
+
+
+def _require_unfinished(connection: Connection, rollout: Rollout) -> None:
+    if not installations.has_unfinished(connection, rollout.id):
+        raise ConflictError(
+            f"rollout {rollout.id} is {rollout.state} already and asks nobody; nothing is left to abort, but the model"
+            " can be taken back (--roll-back)"
+        )
 
 
 def _require_some(found: Sequence[object], rollout: Rollout) -> None:

@@ -6,9 +6,9 @@ from datetime import datetime, timedelta
 from edgeops.artifact.compatibility import incompatibilities
 from edgeops.protocol.messages import DeploymentState, Presence, Reason, UpdateState
 from edgeops.rollout.hindrance import Hindrance, LeftOut, Part, Situation, hindrances
-from edgeops.rollout.installation import InstallationState
+from edgeops.rollout.installation import InstallationState, is_final
 from edgeops.rollout.pins import Pin
-from edgeops.rollout.rollout import PASSED, RolloutState
+from edgeops.rollout.rollout import OPEN, PASSED, RolloutState
 from edgeops.rollout.targeting import Standing
 from fleet_server.db import devices, models, offers, parts, pins, rollouts
 from fleet_server.db.database import Connection
@@ -40,14 +40,30 @@ def why(connection: Connection, device: Device, now: datetime) -> tuple[Why, ...
     """What holds each deployment that the device reports, should run, or has a part in a rollout with."""
     reported = {one.deployment: one for one in (device.reported.deployments if device.reported else ())}
     wanted = {one.deployment: one.digest for one in devices.wanted_by_device(connection, [device.id])[device.id]}
-    newest = parts.newest_of(connection, device.id)
+    newest = _parts(connection, device)
+    known = {*reported, *wanted, *newest}
     pinned = pins.of(connection, device.id)
     found = []
-    for name in sorted({*reported, *wanted, *newest}):
+    for name in sorted(known | rollouts.deployments(connection, _BRINGING)):
         told, installation = reported.get(name), newest.get(name)
         situation = _situation(connection, device, name, told, wanted.get(name), installation, pinned=pinned, now=now)
-        found.append(Why(situation, hindrances(situation, service_time(connection, now))))
+        if name in known or situation.left_out is not None:
+            found.append(Why(situation, hindrances(situation, service_time(connection, now))))
     return tuple(found)
+
+
+def _parts(connection: Connection, device: Device) -> dict[str, Installation]:
+    """By deployment, the part that decides: of the newest rollout that began; of a planned one where that is done."""
+    begun = parts.newest_of(connection, device.id)
+    at_it = {name: one for name, one in begun.items() if _is_at_it(connection, one)}
+    return {**begun, **parts.planned_for(connection, device.id), **at_it}
+
+
+def _is_at_it(connection: Connection, one: Installation) -> bool:
+    if one.state is not InstallationState.COMMITTED:
+        return not is_final(one.state)
+    rollout = rollouts.get(connection, one.rollout_id)
+    return rollout is not None and rollout.state in OPEN
 
 
 def _situation(  # noqa: PLR0917 - what is known of one deployment, source by source
@@ -76,7 +92,7 @@ def _situation(  # noqa: PLR0917 - what is known of one deployment, source by so
         told=UpdateState.IDLE if told is None else told.state,
         reason=Reason.NONE if told is None else told.reason,
         detail="" if told is None else told.detail,
-        left_out=None if told is None else _left_out(connection, device, deployment, installation, now),
+        left_out=_left_out(connection, device, deployment, installation, now),
     )
 
 
@@ -131,7 +147,7 @@ def _left_out(
 
 def _gate(connection: Connection, rollout: Rollout, wave: Wave, installation: Installation, now: datetime) -> str:
     """What the present wave, or the device if it came late, has shown; the stored verdict where waiting has ended."""
-    if installation.state is InstallationState.COMMITTED and rollout.state in PASSED:
+    if installation.state is InstallationState.COMMITTED and installation.deadline_at is not None:
         return health_of_one(connection, rollout, installation, now).words
     if rollout.state is RolloutState.RUNNING:
         return gate_words(connection, rollout, now)

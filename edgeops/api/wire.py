@@ -32,6 +32,7 @@ _CONNECT_TIMEOUT = timedelta(seconds=5)
 _SILENCE = 3 * limits.STREAM_HEARTBEAT
 #: The pause before a request is sent again, doubling.
 _RETRY_AFTER_S = 0.25
+_SENT_BEFORE = "; this was sent before, and the answer was lost: it may have been done then, look"
 #: What a POST carries, so that the server acts once however often it comes.
 _KEY = "Idempotency-Key"
 
@@ -149,20 +150,21 @@ class Wire:
             request = self._http.build_request(
                 method, path, params=_parameters(query or {}), headers=headers, **content
             )
-            answer = self._answer(request)
+            answer, tries = self._answer(request)
         except httpx.TimeoutException as error:
             raise UnreachableError(f"{self.url} did not answer in time; is the server busy or gone?") from error
         except (httpx.TransportError, httpx.InvalidURL) as error:
             raise UnreachableError(f"cannot reach {self.url}: {error}; is the server running there?") from error
         if not answer.is_success:
-            raise _error(self.url, answer)
+            raise _error(self.url, answer, sent_before=tries > 1 and method != "GET")
         return answer
 
-    def _answer(self, request: httpx.Request) -> httpx.Response:
+    def _answer(self, request: httpx.Request) -> tuple[httpx.Response, int]:
+        """The answer, and to which try it came."""
         ends_at = time.monotonic() + limits.REQUEST_RETRY_WITHIN.total_seconds()
         for tries in range(1, limits.REQUEST_TRIES):
             try:
-                return self._http.send(request)
+                return self._http.send(request), tries
             except (httpx.ConnectError, httpx.ConnectTimeout):
                 if tries == 1:
                     raise  # there is no server
@@ -170,7 +172,7 @@ class Wire:
                 if time.monotonic() >= ends_at:
                     raise
             time.sleep(_RETRY_AFTER_S * 2**tries * random.uniform(0.5, 1.0))  # noqa: S311 - spreads clients
-        return self._http.send(request)
+        return self._http.send(request), limits.REQUEST_TRIES
 
 
 def segment(name: str) -> str:
@@ -198,8 +200,8 @@ def _told(field: shapes.FieldProblem) -> str:
     return f"{name}: {field.detail}" if name else field.detail
 
 
-def _error(url: str, answer: httpx.Response) -> Exception:
-    """The error that a problem document stands for."""
+def _error(url: str, answer: httpx.Response, *, sent_before: bool = False) -> Exception:
+    """The error that a problem document stands for; `sent_before` = an earlier answer to it was lost."""
     try:
         problem = shapes.read(answer.content, shapes.Problem)
     except MessageError:
@@ -212,9 +214,10 @@ def _error(url: str, answer: httpx.Response) -> Exception:
         case 401 | 403:
             return AccessError(text)
         case 404:
-            return NotFoundError(text)
+            return NotFoundError(text + (_SENT_BEFORE if sent_before else ""))
         case 409 | 412:
-            return ConflictError(text)
+            text = problem.detail if problem.status == 412 else text
+            return ConflictError(text + (_SENT_BEFORE if sent_before else ""))
         case 400 | 413 | 422:
             return InputError(text)
         case _:

@@ -7,7 +7,7 @@ block that was asked for twice gives no measure, Karn's rule). Pure: time is an 
 never goes back.
 """
 
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from dataclasses import dataclass
 
 from edgeops import limits
@@ -57,6 +57,7 @@ class Window:
     def __init__(self) -> None:
         self._asked: dict[int, _Asked] = {}
         self._patience = Patience()
+        self._ran_out_at_s = float("-inf")
 
     @property
     def outstanding(self) -> tuple[int, ...]:
@@ -73,15 +74,14 @@ class Window:
         new = [index for index in missing if index not in self._asked]
         return late + new[: limits.BLOCK_WINDOW - len(self._asked)]
 
-    def asked(self, indexes: Iterable[int], now_s: float) -> None:
+    def asked(self, indexes: Collection[int], now_s: float) -> None:
         """They were asked for."""
-        again = False
-        for index in indexes:
-            late = index in self._asked
-            again |= late
-            self._asked[index] = _Asked(now_s, again=late)
-        if again:
+        late = [self._asked[index].at_s for index in indexes if index in self._asked]
+        self._asked |= {index: _Asked(now_s, again=index in self._asked) for index in indexes}
+        # Those that were asked for before it ran out last are late for the same reason.
+        if max(late, default=self._ran_out_at_s) > self._ran_out_at_s:
             self._patience.ran_out()
+            self._ran_out_at_s = now_s
 
     def arrived(self, index: int, now_s: float) -> bool:
         """A block came; whether it was outstanding."""
@@ -91,6 +91,10 @@ class Window:
         if not asked.again:
             self._patience.answered(now_s - asked.at_s)
         return True
+
+    def cut(self) -> None:
+        """What is outstanding will not come: the connection that it was asked for on has ended."""
+        self._asked = dict.fromkeys(self._asked, _Asked(float("-inf"), again=True))
 
     def clear(self) -> None:
         """Wait for nothing."""

@@ -163,8 +163,8 @@ class Situation:
 
 _R, _S = RolloutState, InstallationState
 
-#: Its waves are judged, or it takes its model back.
-_SHOWING = frozenset({_R.RUNNING, _R.PAUSED, _R.ROLLING_BACK})
+#: Its present wave is judged.
+_WAITING_FOR_PROOF = frozenset({_R.RUNNING, _R.PAUSED})
 _TAKING_BACK = frozenset({_R.ROLLING_BACK, _R.ROLLED_BACK})
 _NOT_ASKING = {
     _R.DRAFT: (Cause.DRAFT, "is a draft; submit it"),
@@ -205,7 +205,10 @@ def _shows_itself(part: Part) -> bool:
     """Whether it has the model and may lose it again, or make its wave wait."""
     if part.state is not _S.COMMITTED:
         return False
-    return part.is_judged_alone or part.rollout_state in _SHOWING
+    if part.is_judged_alone or part.rollout_state is _R.ROLLING_BACK:
+        return True
+    # One that somebody let pass is judged no more.
+    return part.rollout_state in _WAITING_FOR_PROOF and part.wave >= part.present_wave
 
 
 # -- not asked yet -----------------------------------------------------------------------

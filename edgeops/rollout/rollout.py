@@ -130,6 +130,8 @@ TABLE: dict[tuple[RolloutState, RolloutEvent], tuple[RolloutState, RolloutComman
     **{(state, _E.ADVANCE_LAST): (_S.FINISHED, _C.NONE) for state in (_S.RUNNING, _S.PAUSED)},
     **{(state, _E.WAVE_FAILED): (_S.FAILED, _C.WITHDRAW_OFFERS) for state in (_S.RUNNING, _S.PAUSED)},
     (_S.FINISHED, _E.GO_LIVE): (_S.LIVE, _C.OFFER_WAVE),
+    # It has ended; whom it has not asked yet it asks no more.
+    (_S.FINISHED, _E.ABORT): (_S.FINISHED, _C.WITHDRAW_OFFERS),
     (_S.FINISHED, _E.REGRESSED): (_S.FINISHED_WITH_REGRESSIONS, _C.NONE),
     (_S.FINISHED, _E.WAVE_FAILED): (_S.FINISHED_WITH_REGRESSIONS, _C.NONE),
     # Only a person has those asked that are left.

@@ -77,14 +77,19 @@ class Editions:
 
     def _require(self, edition: Edition | None, *, creates: bool) -> None:
         if self.is_new and edition is not None:
-            raise StaleError(f"there is one by now, edition {edition}; read it and decide anew")
+            raise _stale("If-None-Match", f"there is one by now, edition {edition}; read it and decide anew")
         if self.wanted is None:
             return
         if edition is None and creates:
-            raise StaleError("it was taken away meanwhile; decide anew")
+            raise _stale("If-Match", "it was taken away meanwhile; decide anew")
         if edition is not None and str(edition) not in self.wanted:
             seen = ", ".join(sorted(self.wanted)) or "none"
-            raise StaleError(f"this is edition {edition} by now, not {seen[:100]}; read it again and decide anew")
+            words = f"this is edition {edition} by now, not {seen[:100]}; read it again and decide anew"
+            raise _stale("If-Match", words)
+
+
+def _stale(header: str, words: str) -> StaleError:
+    return StaleError(words, fields=[(header, words)])
 
 
 def _editions(response: Response, if_match: _IfMatch = None, if_none_match: _IfNoneMatch = None) -> Editions:

@@ -67,7 +67,10 @@ class EventFeed:
                 self._kept.clear()
                 if self._looking is None:
                     self._looking = asyncio.create_task(self._look())
-            yield self._newest if cursor is None else min(cursor, self._newest)
+            if cursor is not None and cursor > self._newest:
+                # Read elsewhere before the last look here: nothing is told twice. Of another database: from now on.
+                cursor = min(cursor, await run_in_threadpool(self._last_id))
+            yield self._newest if cursor is None else cursor
         finally:
             self._readers -= 1
             if self._readers == 0 and self._looking is not None:
@@ -84,7 +87,7 @@ class EventFeed:
                 await asyncio.wait_for(self._news.wait(), max(wait_s, 0.0))
         if cursor < self._since:
             return (), cursor
-        return tuple(event for event in self._kept if event.id > cursor), self._newest
+        return tuple(event for event in self._kept if event.id > cursor), max(cursor, self._newest)
 
     async def _look(self) -> None:
         while True:

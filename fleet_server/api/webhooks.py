@@ -2,13 +2,11 @@
 
 from fastapi import APIRouter, Response
 
-from edgeops.api.shapes import Delivery, FieldProblem, Page, Webhook, WebhookRequest, shape_of
-from edgeops.errors import InputError
+from edgeops.api.shapes import Delivery, Page, Webhook, WebhookRequest, shape_of
 from fleet_server import receivers
 from fleet_server.api.callers import ADMIN, Admin
 from fleet_server.api.once import Act
 from fleet_server.api.pages import PagingOf
-from fleet_server.api.problems import FieldError
 from fleet_server.api.server import Server, ServerOf
 from fleet_server.db import webhooks
 
@@ -18,12 +16,9 @@ router = APIRouter(prefix="/webhooks", tags=["webhooks"], dependencies=[ADMIN], 
 @router.post("", status_code=201)
 def add_webhook(server: ServerOf, caller: Admin, wanted: WebhookRequest) -> Webhook:
     """Tell a receiver what happens from now on; its host must be on the list that the server's owner keeps."""
-    try:
-        made = receivers.add(
-            server.config, server.database, wanted.url, list(wanted.kinds), added_by=caller.name, now=server.now()
-        )
-    except InputError as error:
-        raise FieldError(FieldProblem(pointer="#/url", detail=str(error))) from error
+    made = receivers.add(
+        server.config, server.database, wanted.url, list(wanted.kinds), added_by=caller.name, now=server.now()
+    )
     return _webhook(server, made)
 
 

@@ -9,7 +9,8 @@ from edgeops.rollout.installation import InstallationState
 from edgeops.rollout.pins import Pin
 from fleet_server.db import devices, pins
 from fleet_server.db.devices import Device
-from fleet_server.db.tables import desired, installations
+from fleet_server.db.rollouts import by_age
+from fleet_server.db.tables import desired, installations, rollouts
 
 _PAGE = 1_000
 
@@ -51,14 +52,16 @@ def candidate_of(
 
 
 def _taken(connection: Connection, deployment: str) -> dict[str, str]:
-    """The newest rollout that has not finished with each device."""
+    """The newest rollout that has begun and is not done with each device."""
     query = (
         select(installations.c.device_id, installations.c.rollout_id)
+        .join(rollouts, rollouts.c.id == installations.c.rollout_id)
         .where(
+            rollouts.c.began_at.is_not(None),
             installations.c.deployment == deployment,
             installations.c.state.in_([InstallationState.PENDING, *machine.OPEN]),
         )
-        .order_by(installations.c.id)
+        .order_by(*by_age(), installations.c.id)
     )
     return {device_id: rollout_id for device_id, rollout_id in connection.execute(query)}  # noqa: C416 - rows are no pairs to mypy
 

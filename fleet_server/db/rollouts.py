@@ -3,7 +3,7 @@
 It keeps what `edgeops.rollout` decided and decides nothing.
 """
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from typing import Any
@@ -194,6 +194,12 @@ def newest_first(
         at, other = before.age
         query = query.where(or_(since < at, and_(since == at, name < other)))
     return tuple(_rollout(row) for row in connection.execute(query))
+
+
+def deployments(connection: Connection, states: Collection[RolloutState]) -> frozenset[str]:
+    """Those that a rollout in one of these states brings a model to."""
+    query = select(rollouts.c.deployment).where(rollouts.c.state.in_(list(states))).distinct()
+    return frozenset(connection.execute(query).scalars())
 
 
 def by_age() -> tuple[ColumnElement[Any], ColumnElement[Any]]:

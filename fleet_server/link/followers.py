@@ -2,7 +2,7 @@
 
 Devices ask for blocks in order, several at a time. Of devices that fetch together some are always behind; a block that
 leaves before they ask has to leave again for them. Held back, those in front wait until the others have come up to
-them. A device that is just ahead may have missed a block, and asks again. Pure: time is an argument.
+them. Who is ahead has asked before, and is not waited for. Pure: time is an argument.
 """
 
 from bisect import bisect_left, insort
@@ -10,8 +10,6 @@ from collections import OrderedDict
 
 from edgeops import limits
 
-#: So many blocks ahead a device may lack one that it asked for.
-_REACH = 2 * limits.BLOCK_WINDOW
 _SILENT_AFTER_S = limits.BLOCK_SILENT_AFTER.total_seconds()
 #: Fetches remembered; the quietest are forgotten.
 _MOST = 10_000
@@ -44,9 +42,10 @@ class Followers:
                 break
             self._remove(key)
 
-    def near(self, digest: str, index: int) -> int:
-        """How many devices may ask for this block soon, those included who wait for it: all but who is far ahead."""
-        return bisect_left(self._places.get(digest, []), index + _REACH)
+    def are_behind(self, digest: str, index: int) -> bool:
+        """Whether a device has not come to this block yet."""
+        places = self._places.get(digest)
+        return places is not None and places[0] < index
 
     def _remove(self, key: tuple[str, str]) -> int:
         index, _ = self._last.pop(key)

@@ -1,10 +1,11 @@
 """Decides which block leaves when: shared among all who ask, held to a rate, fair to every device.
 
 Pure: time is an argument, in seconds of a clock that never goes back. Many devices that ask for one
-block get one message, at most one per BLOCK_RESEND_AFTER. It is held back for those who may soon ask too, until none
-has come for BLOCK_GATHER, for BLOCK_LONGEST_WAIT at most; then it leaves as soon as one of them may have it, and is
-charged to all of them: nobody receives for nothing. When the line is full, what most wait for leaves first, so that
-devices which began at different times come together; what waited too long goes before that.
+block get one message, at most one per BLOCK_RESEND_AFTER. While devices fetch the same blob and have not come to it, it
+is held back until none has come for BLOCK_GATHER, for BLOCK_LONGEST_WAIT at most; then it leaves as soon as one of
+those who wait may have it, and is charged to all of them: nobody receives for nothing. When the line is full, what most
+wait for leaves first, so that devices which began at different times come together; what waited too long goes before
+that, in the order of asking.
 """
 
 from collections import Counter
@@ -138,8 +139,7 @@ class BlockSchedule:
                 break
         held_s = max(0.0, again_s, soonest_s)
         gather_s = min(waiting.last_s + _GATHER_S, waiting.since_s + _LONGEST_WAIT_S) - now_s
-        # Who is near is looked up only where it counts: this is asked of every block that waits.
-        if gather_s > held_s and self._followers.near(*key) > len(waiting.device_ids):
+        if gather_s > held_s and self._followers.are_behind(*key):
             return gather_s
         return held_s
 

@@ -31,6 +31,8 @@ log = logging.getLogger(__name__)
 
 _TOPIC_END = f"/{UpKind.FETCH}"
 _MANY = limits.WAITING_WISHES * 3 // 4
+#: Wishes that are read before it is looked which blocks may leave: a look costs as much as blocks wait.
+_AT_ONCE = 64
 
 
 def is_wish(delivery: Delivery) -> bool:
@@ -103,8 +105,11 @@ class WishServer:
         except Empty:
             delivery = None
         try:
-            if delivery is not None:
+            served = 0
+            while delivery is not None:
                 self._serve(delivery)
+                served += 1
+                delivery = self._waiting() if served < _AT_ONCE else None
             for asked in self._schedule.due(time.monotonic()):
                 self._send_block(asked)
         except Exception as error:
@@ -112,6 +117,11 @@ class WishServer:
             if not is_outage(error):
                 raise
             log.warning("wishes.outage error=%s", error)
+
+    def _waiting(self) -> Delivery | None:
+        with suppress(Empty):
+            return self._queue.get_nowait()
+        return None
 
     def _serve(self, delivery: Delivery) -> None:
         """Serve one wish; it is acknowledged here, or by whoever puts it aside, never twice."""

@@ -1,4 +1,4 @@
-"""A proxy between a client and the API that swallows the first answers to POSTs: they arrived, and nobody knows."""
+"""A proxy between a client and the API that swallows the first answers to POSTs and PUTs: they arrived, and nobody knows."""
 
 import socket
 import threading
@@ -8,7 +8,7 @@ from edgeops.api.client import Client
 
 
 class CuttingProxy:
-    """Forwards connections to `url`; `cuts` answers to POSTs are dropped with their connection."""
+    """Forwards connections to `url`; `cuts` answers to them are dropped with their connection."""
 
     def __init__(self, url, *, cuts=1):
         self.cuts, self.cut = cuts, 0
@@ -46,7 +46,7 @@ class CuttingProxy:
             first = False
             far.sendall(asked)
             answer = _whole_message(far)
-            if asked.startswith(b"POST") and self.cut < self.cuts:
+            if asked.startswith((b"POST", b"PUT")) and self.cut < self.cuts:
                 self.cut += 1
                 return True
             near.sendall(answer)

@@ -74,7 +74,9 @@ def test_who_saw_the_present_edition_may_change_it_and_gets_the_next(rig, rollou
 
 @pytest.mark.parametrize("tag", ['"0"', 'W/"1"', '"0", "99"', '""'])
 def test_who_saw_another_edition_changes_nothing(rig, rollout, tag):
-    assert "read it again" in assert_problem(abort(rig, rollout.json()["id"], tag), 412)["detail"]
+    problem = assert_problem(abort(rig, rollout.json()["id"], tag), 412)
+    assert "read it again" in problem["detail"]
+    assert [one["pointer"] for one in problem["errors"]] == ["If-Match"]
     assert read(rig, rollout.json()["id"]).json()["state"] == rollout.json()["state"]
 
 

@@ -11,6 +11,8 @@ from sqlalchemy import select
 
 from edgeops import limits
 from edgeops.api.roles import Role
+from edgeops.api.wire import NEW
+from edgeops.errors import ConflictError
 from fleet_server.db import audit, idempotency, tables, tokens
 from tests.contract.rig import assert_problem
 
@@ -168,3 +170,10 @@ def test_the_client_repeats_a_request_whose_answer_was_lost(rig, cutting_proxy):
     assert cutting_proxy.cut == 1
     assert names(rig).count("lost") == 1
     assert rig.client().create_token("other", Role.VIEWER).id != made.id
+
+
+def test_a_change_whose_answer_was_lost_and_that_is_no_more_legal_says_that_it_may_have_been_done(rig, cutting_proxy):
+    client = cutting_proxy.client(rig.tokens[Role.ADMIN])
+    with pytest.raises(ConflictError, match="edition 1; read it and decide anew; this was sent before"):
+        client.groups.put("lost", selector="site=north", edition=NEW)
+    assert [one.name for one in rig.client().groups.every()] == ["lost"]

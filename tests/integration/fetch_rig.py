@@ -207,6 +207,7 @@ class Fetcher:
             case Connected():
                 self.link.subscribe([Down(self.id, kind) for kind in DownKind], qos=1)
                 self.uplink.birth()
+                self.blocks.reconnected()
                 self.births += 1
                 self.born.set()
             case Arrived(topic=Block() as block, payload=payload):

@@ -193,6 +193,32 @@ def test_a_receiver_that_is_not_listed_is_refused_with_the_field(rig, receiver):
     assert [one["pointer"] for one in answer.json()["errors"]] == ["#/url"]
 
 
+def test_a_kind_that_no_event_has_is_refused_with_the_field(rig, receiver):
+    body = {"url": receiver.url, "kinds": ["rollout.", "rollout.change", "pump."]}
+    first, second = rig.request("POST", "/api/v1/webhooks", role=Role.ADMIN, json=body).json()["errors"]
+    assert first["pointer"] == "#/kinds/1"
+    assert "no event is called rollout.change, did you mean rollout.changed?" in first["detail"]
+    assert second["pointer"] == "#/kinds/2"
+    assert list(rig.client().webhooks.list()) == []
+
+
+def test_a_name_with_several_addresses_is_reached_by_the_one_that_may_be_and_answers(
+    rig, receiver, courier, monkeypatch
+):
+    rig.config.webhook_hosts.write_text("localhost\n127.0.0.1\n")
+    resolve = socket.getaddrinfo
+
+    def both(host, *arguments, **wanted):
+        hosts = ("::1", "127.0.0.1") if host == "localhost" else (host,)
+        return [found for one in hosts for found in resolve(one, *arguments, **wanted)]
+
+    monkeypatch.setattr("fleet_server.courier.socket.getaddrinfo", both)
+    webhook = rig.client().webhooks.add(receiver.url.replace("127.0.0.1", "localhost"))
+    rig.client().webhooks.test(webhook.id)
+    courier.run_once(rig.now)
+    assert states(rig, webhook) == [("delivered", 1)]
+
+
 def test_a_removed_receiver_gets_nothing_that_was_on_its_way(rig, receiver, courier):
     webhook = rig.client().webhooks.add(receiver.url)
     rig.client().webhooks.test(webhook.id)

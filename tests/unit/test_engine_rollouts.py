@@ -10,7 +10,7 @@ from edgeops.errors import ConflictError, InputError, NotFoundError
 from edgeops.protocol.messages import DeploymentState, Reason, UpdateState
 from edgeops.rollout.installation import InstallationState
 from edgeops.rollout.rollout import RolloutState
-from fleet_server.db import aliases, audit, devices, events
+from fleet_server.db import aliases, audit, candidates, devices, events
 from fleet_server.db.aliases import Alias
 from fleet_server.db.events import EventKind
 from fleet_server.rollout_orders import pause_rollout
@@ -434,6 +434,35 @@ def test_what_has_ended_cannot_be_aborted(fleet):
         fleet.abort(rollout)
     with pytest.raises(NotFoundError, match="no rollout 'rollout-x'"):
         fleet.abort("rollout-x")
+
+
+def test_a_finished_rollout_that_is_aborted_stays_finished_and_asks_nobody_who_comes_later(fleet):
+    fleet.go("dev-2")
+    rollout = fleet.roll_out(waves=("100%",))
+    for device_id in ("dev-0", "dev-1"):
+        fleet.commit(device_id)
+    assert fleet.rollout(rollout).state is RolloutState.FINISHED
+
+    fleet.abort(rollout)
+
+    fleet.come("dev-2")
+    assert fleet.rollout(rollout).state is RolloutState.FINISHED
+    assert fleet.states(rollout) == {"dev-0": S.HEALTHY, "dev-1": S.HEALTHY, "dev-2": S.SUPERSEDED}
+    assert fleet.installations(rollout)["dev-2"].detail == "aborted by me"
+    with pytest.raises(ConflictError, match="is finished already and asks nobody"):
+        fleet.abort(rollout)
+
+
+def test_a_draft_takes_no_device_over(fleet):
+    fleet.roll_out(draft=True)
+    with fleet.database.read() as connection:
+        assert {one.taken_by for one in candidates.of_fleet(connection, "gas")} == {None}
+    fleet.now += timedelta(seconds=1)
+    running = fleet.roll_out(2)
+    fleet.now += timedelta(seconds=1)
+    fleet.roll_out(draft=True)
+    with fleet.database.read() as connection:
+        assert {one.taken_by for one in candidates.of_fleet(connection, "gas")} == {running}
 
 
 def test_a_newer_rollout_takes_all_devices_over(fleet):

@@ -2,11 +2,13 @@
 
 import threading
 from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
 from device_agent.fetch import BlockFetch, CancelledError, MetaFetch
 from edgeops import limits
+from edgeops.artifact import window
 from edgeops.artifact.blockplan import block_list, wished
 from edgeops.protocol.messages import BlockWish, MetaPart, MetaStatus, Wish
 from edgeops.protocol.topics import Block
@@ -101,3 +103,19 @@ def test_a_blob_whose_blocks_do_not_come_holds_up_no_other(tmp_path, server):
     )
     assert server.blocks.blob(descriptors[1], tmp_path / "b", meta=server.meta).read_bytes() == second
     stalled.cancel()
+
+
+def test_after_a_new_connection_blocks_are_asked_for_again_at_once(tmp_path, server, monkeypatch):
+    monkeypatch.setattr(window, "_LEAST_S", 3600.0)
+    monkeypatch.setattr(window, "_MOST_S", 3600.0)
+    data = tiny_artifact()
+    descriptor = tiny_descriptor(data)
+    server.blobs[descriptor.digest] = data
+    server.files[f"blocklists/{descriptor.digest.removeprefix('sha256:')}"] = block_list(data, limits.BLOCK_BYTES)
+    server.lost = {descriptor.digest}
+    with ThreadPoolExecutor() as pool:
+        fetching = pool.submit(server.blocks.blob, descriptor, tmp_path, meta=server.meta)
+        assert server.asked.wait(DEADLINE_S)
+        server.lost.clear()
+        server.blocks.reconnected()
+        assert fetching.result(DEADLINE_S).read_bytes() == data

@@ -192,6 +192,17 @@ def test_who_asks_no_more_is_not_waited_for():
     assert sent(plan, later_s) == [1]
 
 
+def test_who_is_just_ahead_is_not_waited_for():
+    """Two that fetch a moment apart hold each other up at every window otherwise."""
+    plan = schedule()
+    for index in range(limits.BLOCK_WINDOW):
+        plan.ask(asked(index, "ahead"), 0.0)
+    assert len(sent(plan, 0.0)) == limits.BLOCK_WINDOW
+    plan.ask(asked(limits.BLOCK_WINDOW, "ahead"), 0.3)
+    plan.ask(asked(0, "behind"), 0.3)
+    assert sent(plan, 0.3) == [0]
+
+
 def test_another_blob_is_not_waited_for():
     plan = schedule()
     plan.ask(other(1), 0.0)

@@ -4,6 +4,7 @@ import pytest
 
 from edgeops import limits
 from edgeops.errors import ConfigError
+from fleet_server import rates
 from fleet_server.cli import _parser
 from fleet_server.config import ServerConfig
 from fleet_server.rates import DeviceBuckets, TokenBucket
@@ -53,3 +54,18 @@ def test_a_rate_that_is_no_number_is_told_wherever_it_stands(monkeypatch, capsys
     with pytest.raises(SystemExit):
         _parser().parse_args(["api"])
     assert "'fast' is no number of bytes a second" in capsys.readouterr().err
+
+
+def test_however_many_devices_wait_at_once_making_a_bucket_costs_the_same(monkeypatch):
+    looked = 0
+
+    def is_full(*_):
+        nonlocal looked
+        looked += 1
+        return False
+
+    monkeypatch.setattr(TokenBucket, "is_full", is_full)
+    buckets, devices = DeviceBuckets(RATE), 3 * rates._KEPT_DEVICES
+    for number in range(devices):
+        buckets.of(f"dev-{number}", 0.0).take(1, 0.0)
+    assert looked <= devices

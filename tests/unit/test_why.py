@@ -5,6 +5,7 @@ from datetime import timedelta
 import msgspec
 import pytest
 
+from edgeops.protocol.keys import SigningKey
 from edgeops.protocol.messages import DeploymentState, Reason, UpdateState
 from edgeops.rollout.hindrance import Cause
 from edgeops.rollout.pins import Pin
@@ -12,6 +13,7 @@ from edgeops.rollout.policy import Policy
 from fleet_server import targets
 from fleet_server.db import devices
 from fleet_server.rollout_freeze import freeze
+from fleet_server.rollout_orders import advance_rollout
 from fleet_server.why import why
 from tests.unit.engine_rig import FACTS, Fleet, digest_of
 
@@ -117,7 +119,73 @@ def test_a_device_that_bakes_is_told_what_its_wave_must_show(fleet):
     assert "bakes until" in told(fleet, "dev-1")[0][1]
 
 
+# -- rollouts that have not begun
+
+
+def planned(fleet, **changes):
+    fleet.now += timedelta(seconds=1)
+    return fleet.roll_out(2, draft=True, **changes)
+
+
+def test_a_draft_does_not_hide_what_really_holds_a_device(fleet):
+    fleet.roll_out()
+    planned(fleet)
+    assert causes(fleet, "dev-1") == [Cause.HEALTH_GATE]
+
+
+def test_neither_does_one_that_ended_before_it_began(fleet):
+    fleet.roll_out()
+    fleet.abort(planned(fleet))
+    assert causes(fleet, "dev-1") == [Cause.HEALTH_GATE]
+
+
+def test_a_device_that_is_done_with_a_rollout_is_told_of_the_draft_that_comes_next(fleet):
+    fleet.roll_out(waves=("100%",))
+    for device_id in fleet.ids:
+        fleet.commit(device_id)
+    planned(fleet)
+    assert causes(fleet, "dev-1") == [Cause.DRAFT]
+
+
+def test_a_device_that_bakes_is_told_that_and_no_draft(fleet):
+    fleet.roll_out(policy=Policy(bake=timedelta(hours=1)))
+    fleet.commit("dev-0")
+    fleet.report("dev-0", DeploymentState(deployment="gas", state=UpdateState.COMMITTED, active=digest_of(1)))
+    planned(fleet)
+    assert causes(fleet, "dev-0") == [Cause.BAKE]
+
+
+def test_a_device_of_a_wave_that_somebody_let_pass_is_judged_no_more(fleet):
+    rollout = fleet.roll_out(policy=Policy(bake=timedelta(hours=1)))
+    fleet.commit("dev-0")
+    fleet.report("dev-0", DeploymentState(deployment="gas", state=UpdateState.COMMITTED, active=digest_of(1)))
+    advance_rollout(fleet.database, rollout, fleet.me("seen by hand"))
+    assert causes(fleet, "dev-0") == [Cause.NONE]
+
+
 # -- devices that a rollout began without
+
+
+def test_a_device_that_never_reported_is_told_which_rollout_began_without_it(fleet):
+    with fleet.database.write() as connection:
+        devices.enrol(
+            connection, "mute", name="mute", hardware="h", public_key=SigningKey.generate().public, now=fleet.now
+        )
+    rollout = fleet.roll_out()
+    with fleet.database.read() as connection:
+        (found,) = why(connection, devices.get(connection, "mute"), fleet.now)
+    words = [one.words for one in found.hindrances]
+    assert found.situation.deployment == "gas"
+    assert f"rollout {rollout} leaves it out: it has not reported yet" in words
+
+
+def test_a_deployment_that_a_device_does_not_have_is_told_where_a_rollout_means_the_device(fleet):
+    fleet.enrol("other", deployments=("water",))
+    fleet.roll_out()
+    with fleet.database.read() as connection:
+        gas, water = why(connection, devices.get(connection, "other"), fleet.now)
+    assert [one.cause for one in water.hindrances] == [Cause.UNWANTED]
+    assert [one.words for one in gas.hindrances][-1].endswith("leaves it out: it reports water")
 
 
 def keep(fleet, device_id, digest=None):

@@ -98,6 +98,37 @@ def test_a_window_backs_off_once_for_all_that_is_late():
     assert window.due(range(WINDOW), 3 * LEAST_S) == list(range(WINDOW))
 
 
+def test_blocks_that_were_lost_together_back_off_once_though_they_were_asked_for_one_by_one():
+    window = Window()
+    for index in range(WINDOW):
+        window.asked(window.due(range(index + 1), index * 0.1), index * 0.1)
+    now_s, again = 0.0, {}
+    while len(again) < WINDOW:
+        now_s += 0.1
+        late = window.due(range(WINDOW), now_s)
+        again |= dict.fromkeys(late, now_s)
+        window.asked(late, now_s)
+    assert again[WINDOW - 1] <= 2 * LEAST_S + WINDOW * 0.1 + 0.2
+
+
+def test_on_a_new_connection_all_that_is_outstanding_is_due_at_once_and_nothing_backs_off():
+    window = asking()
+    window.cut()
+    assert window.due(range(WINDOW), 0.1) == list(range(WINDOW))
+    window.asked(window.due(range(WINDOW), 0.1), 0.1)
+    assert window.due(range(WINDOW), 0.1 + LEAST_S - 0.01) == []
+    assert window.due(range(WINDOW), 0.1 + LEAST_S) == list(range(WINDOW))
+
+
+def test_what_was_cut_off_is_no_measure():
+    window = asking(range(1))
+    window.cut()
+    window.asked([0], 0.1)
+    window.arrived(0, 1.1)
+    window.asked([1], 2.0)
+    assert window.due([1], 2.0 + LEAST_S) == [1]
+
+
 def test_a_window_learns_from_blocks_that_were_asked_for_once():
     window = asking(range(1))
     window.arrived(0, 1.0)
