@@ -24,6 +24,7 @@ from fleet_server.db.events import Event, EventKind
 from fleet_server.db.installations import Installation
 from fleet_server.db.rollouts import Rollout
 from fleet_server.reconciliation import reconcile
+from fleet_server.rollout_alone import came_late, judge_alone
 from fleet_server.rollout_freeze import frozen
 from fleet_server.rollout_joiners import join_live
 from fleet_server.rollout_steps import (
@@ -31,7 +32,6 @@ from fleet_server.rollout_steps import (
     ask_again,
     end_deserted,
     judge,
-    judge_alone,
     judge_lost,
     offer_some,
     take,
@@ -200,21 +200,13 @@ def _settle(connection: Connection, rollout: Rollout, before: Installation, now:
     if again:
         ask_again(connection, rollout, installation, now)
     is_new = installation.state is InstallationState.COMMITTED and installation.deadline_at is None
-    if is_new and _came_late(connection, rollout, installation):
+    if is_new and came_late(connection, rollout, installation):
         clock = service_time(connection, now)
         given_up_at = clock + rollout.policy.bake + rollout.policy.evidence_timeout
         offers.put_off(connection, installation, Deadlines(clock, given_up_at, clock + rollout.policy.bake))
     if rollout.state in rolling.ASKING_LATE and not again and installing.is_lost(installation.state):
         judge_lost(connection, rollout, installation.wave, now)
     judge(connection, rollout, now)
-
-
-def _came_late(connection: Connection, rollout: Rollout, installation: Installation) -> bool:
-    """Whether no wave is judged by it any more."""
-    if rollout.state in rolling.PASSED or installation.wave < rollout.wave:
-        return True
-    # A continuous one may be paused after its last wave.
-    return rollout.state is RolloutState.PAUSED and rollouts.get_wave(connection, rollout.id, rollout.wave).has_passed
 
 
 def _reason(installation: Installation) -> Reason:

@@ -20,9 +20,7 @@ from edgeops.rollout.evidence import (
     Pass,
     Proof,
     Verdict,
-    Wait,
     WaveEvidence,
-    alone_verdict,
     installed_verdict,
     wave_verdict,
 )
@@ -44,7 +42,6 @@ from fleet_server.db import (
     installations,
     models,
     offers,
-    pins,
     rollouts,
     withdrawals,
 )
@@ -54,16 +51,12 @@ from fleet_server.db.installations import Installation
 from fleet_server.db.rollouts import Rollout, Wave
 from fleet_server.fit import misfits
 from fleet_server.rollout_freeze import frozen
-from fleet_server.rollout_health import health_of, health_of_one
+from fleet_server.rollout_health import health_of
 from fleet_server.rollout_trail import note_verdict
 from fleet_server.service_clock import service_time
 
 #: Devices asked in one transaction, so that the write lock is held for moments only.
 OFFER_BATCH = 50
-#: How often a device that is judged by itself is looked at again.
-_ASKED_AGAIN_AFTER = timedelta(seconds=1)
-#: The same where it failed and keeps the model all the same.
-_KEPT_LOOKED_AT_AFTER = timedelta(minutes=1)
 #: A wave is judged.
 _JUDGED = frozenset({RolloutState.RUNNING, RolloutState.PAUSED})
 #: The last wave has just passed.
@@ -254,43 +247,6 @@ def judge_lost(connection: Connection, rollout: Rollout, position: int, now: dat
     if isinstance(verdict, Fail):
         event = RolloutEvent.WAVE_FAILED
         _act(connection, rollout, event, verdict, numbers={}, position=position, now=now)
-
-
-def judge_alone(connection: Connection, rollout: Rollout, installation: Installation, now: datetime) -> None:
-    """Put a device that came late before a health gate of its own, and act on the verdict."""
-    assert installation.asked_at is not None
-    assert installation.ends_by is not None
-    clock = service_time(connection, now)
-    health = health_of_one(connection, rollout, installation, now)
-    verdict = alone_verdict(
-        health,
-        baked_at=installation.asked_at + rollout.policy.bake,
-        given_up_at=installation.ends_by,
-        now=clock,
-    )
-    match verdict:
-        case Pass():
-            take(connection, installation, InstallationEvent.PASS, detail=verdict.reason, now=now)
-        case Fail() if _is_kept(connection, rollout, installation, now):
-            later = clock + _KEPT_LOOKED_AT_AFTER
-            offers.put_off(connection, installation, Deadlines(installation.asked_at, later, later))
-        case Fail():
-            recall(connection, installation, detail=verdict.reason, now=now)
-            if rollout.state in rolling.ASKING_LATE:
-                judge_lost(connection, rollout, installation.wave, now)
-        case Wait():
-            again = Deadlines(installation.asked_at, installation.ends_by, clock + _ASKED_AGAIN_AFTER)
-            offers.put_off(connection, installation, again)
-        case _:
-            assert_never(verdict)
-
-
-def _is_kept(connection: Connection, rollout: Rollout, installation: Installation, now: datetime) -> bool:
-    """Whether a device keeps the model though it failed: a pin says so, or what it ran before is what is undone."""
-    if rollout.undoes is not None:
-        return True
-    deployment, digest = installation.deployment, installation.digest
-    return any(pin.keeps(deployment, digest, now) for pin in pins.of(connection, installation.device_id))
 
 
 def _evidence(connection: Connection, rollout: Rollout, wave: Wave, clock: datetime) -> WaveEvidence:
