@@ -65,8 +65,7 @@ def judge_alone(connection: Connection, rollout: Rollout, installation: Installa
             offers.put_off(connection, installation, Deadlines(installation.asked_at, later, later))
         case Fail():
             recall(connection, installation, detail=verdict.reason, now=now)
-            if rollout.state in rolling.ASKING_LATE:
-                judge_lost(connection, rollout, installation.wave, now)
+            judge_lost(connection, rollout, installation.wave, now)
         case Wait():
             again = Deadlines(installation.asked_at, installation.ends_by, clock + _ASKED_AGAIN_AFTER)
             offers.put_off(connection, installation, again)

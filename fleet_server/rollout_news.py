@@ -204,8 +204,9 @@ def _settle(connection: Connection, rollout: Rollout, before: Installation, now:
         clock = service_time(connection, now)
         given_up_at = clock + rollout.policy.bake + rollout.policy.evidence_timeout
         offers.put_off(connection, installation, Deadlines(clock, given_up_at, clock + rollout.policy.bake))
-    if rollout.state in rolling.ASKING_LATE and not again and installing.is_lost(installation.state):
-        judge_lost(connection, rollout, installation.wave, now)
+    is_behind = rollout.state in rolling.ASKING_LATE or installation.wave < rollout.wave
+    if is_behind and not again and installing.is_lost(installation.state):
+        rollout = judge_lost(connection, rollout, installation.wave, now)
     judge(connection, rollout, now)
 
 

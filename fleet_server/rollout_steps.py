@@ -238,15 +238,21 @@ def _act(
         end_deserted(connection, [rollout.id], reason=deserted, now=now)
 
 
-def judge_lost(connection: Connection, rollout: Rollout, position: int, now: datetime) -> None:
-    """A wave that passed has lost devices since: too many of them fail the rollout, or end that it asks late ones."""
+def judge_lost(connection: Connection, rollout: Rollout, position: int, now: datetime) -> Rollout:
+    """A wave that passed, or that a person advanced past, has lost devices since; the rollout after that.
+
+    Too many of them fail it, or end that it asks late ones.
+    """
     if rollout.state is RolloutState.PAUSED and rollouts.get_wave(connection, rollout.id, rollout.wave).has_passed:
-        return  # it was live, and a person decides already
+        return rollout  # it was live, and a person decides already
     wave = rollouts.get_wave(connection, rollout.id, position)
     verdict = installed_verdict(_evidence(connection, rollout, wave, now), rollout.policy)
     if isinstance(verdict, Fail):
         event = RolloutEvent.WAVE_FAILED
         _act(connection, rollout, event, verdict, numbers={}, position=position, now=now)
+    after = rollouts.get(connection, rollout.id)
+    assert after is not None
+    return after
 
 
 def _evidence(connection: Connection, rollout: Rollout, wave: Wave, clock: datetime) -> WaveEvidence:
