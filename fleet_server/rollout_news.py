@@ -15,9 +15,10 @@ from edgeops.protocol.messages import DeploymentState, Evidence, Presence, Reaso
 from edgeops.rollout import installation as installing
 from edgeops.rollout import rollout as rolling
 from edgeops.rollout.installation import Deadlines, InstallationEvent, InstallationState
+from edgeops.rollout.pins import forbidding
 from edgeops.rollout.rollout import RolloutEvent, RolloutState
 from edgeops.update.update import WAITS
-from fleet_server.db import devices, installations, offers, rollouts, withdrawals
+from fleet_server.db import devices, installations, offers, pins, rollouts, withdrawals
 from fleet_server.db.database import Connection
 from fleet_server.db.devices import Device
 from fleet_server.db.events import Event, EventKind
@@ -147,6 +148,8 @@ def keep_installation(connection: Connection, installation: Installation, now: d
         until = clock + rollout.policy.offer_timeout
         offers.put_off(connection, installation, Deadlines(clock, until, until))
         return
+    elif installation.state is InstallationState.PENDING and (out := _kept_out(connection, installation, now)):
+        take(connection, installation, InstallationEvent.WITHDRAW, detail=out, now=now)
     elif _was_missed(connection, installation):
         words = "it was not online since it was asked; it is asked when it comes"
         take(connection, installation, InstallationEvent.MISS, detail=words, now=now)
@@ -165,6 +168,17 @@ def _is_kept_waiting(connection: Connection, rollout: Rollout, installation: Ins
         return True
     clock = service_time(connection, now)
     return bool(offers.next_devices(connection, rollout, clock=clock, now=now, limit=1, only=installation.id))
+
+
+def _kept_out(connection: Connection, installation: Installation, now: datetime) -> str:
+    """What keeps a device from being asked again that is no fault of its own, in words; empty = nothing."""
+    device = devices.get(connection, installation.device_id)
+    if device is None or device.removed_at is not None:
+        return "the device was removed"
+    if device.quarantined:
+        return "the device is quarantined"
+    pin = forbidding(pins.of(connection, device.id), installation.deployment, installation.digest, now)
+    return "" if pin is None else str(pin)
 
 
 def _was_missed(connection: Connection, installation: Installation) -> bool:
