@@ -59,6 +59,8 @@ from fleet_server.service_clock import service_time
 OFFER_BATCH = 50
 #: A wave is judged.
 _JUDGED = frozenset({RolloutState.RUNNING, RolloutState.PAUSED})
+#: What becomes of a wave in which nobody could be asked.
+_GIVING_UP = frozenset({RolloutEvent.EVIDENCE_MISSING, RolloutEvent.LAST_WAVE_PASSED})
 #: The last wave has just passed.
 _FINISHING = frozenset({RolloutEvent.LAST_WAVE_PASSED, RolloutEvent.ADVANCE_LAST})
 
@@ -194,8 +196,11 @@ def judge(connection: Connection, rollout: Rollout, now: datetime) -> None:
     verdict = wave_verdict(evidence, rollout.policy, health, clock)
     count = rollouts.wave_count(connection, rollout.id)
     event = rolling.event_of(verdict, rolling.Rollout(rollout.state, rollout.wave, count), clock)
-    if event is RolloutEvent.EVIDENCE_MISSING and evidence.offered == 0 and frozen(connection):
+    if evidence.offered == 0 and event in _GIVING_UP and frozen(connection):
         return
+    is_empty = evidence.offered == 0 and event is RolloutEvent.LAST_WAVE_PASSED
+    if is_empty and offers.next_devices(connection, rollout, clock=clock, now=now, limit=1):
+        return  # asked as soon as those have ended that came late to the waves before
     numbers = health.evidence if health else {}
     _act(connection, rollout, event, verdict, numbers=numbers, position=rollout.wave, now=now)
 
@@ -267,7 +272,15 @@ def _evidence(connection: Connection, rollout: Rollout, wave: Wave, clock: datet
         regressed=wave.regressed,
         bakes_since=wave.bakes_since,
         problem=_problem(connection, rollout, wave.position) if troubled else "",
+        is_spare=wave.offered == 0 and _is_spare(connection, rollout, wave),
     )
+
+
+def _is_spare(connection: Connection, rollout: Rollout, wave: Wave) -> bool:
+    """Whether it is the last wave, and the one before passed by proof."""
+    if wave.position == 0 or wave.position + 1 < rollouts.wave_count(connection, rollout.id):
+        return False
+    return rollouts.get_wave(connection, rollout.id, wave.position - 1).override is None
 
 
 def offer_some(connection: Connection, rollout: Rollout, now: datetime, *, only: str | None = None) -> Rollout:
