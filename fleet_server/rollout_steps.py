@@ -159,8 +159,18 @@ def take_back_some(connection: Connection, rollout: Rollout, now: datetime) -> N
 
 def recall(connection: Connection, installation: Installation, *, detail: str, now: datetime) -> None:
     """Take the model back from one device that has it."""
-    heard = installation.state is InstallationState.REGRESSED  # it runs something else already
+    # One that regressed may have got the model back since, by reconciliation.
+    heard = installation.state is InstallationState.REGRESSED and _runs_another(connection, installation)
     take(connection, installation, InstallationEvent.RECALL, detail=detail, heard=heard, now=now)
+
+
+def _runs_another(connection: Connection, installation: Installation) -> bool:
+    """Whether the device told last that another model, or none, is active."""
+    device = devices.get(connection, installation.device_id)
+    if device is None or device.reported is None:
+        return False
+    active = {one.deployment: one.active for one in device.reported.deployments}
+    return active.get(installation.deployment) != installation.digest
 
 
 def end_deserted(connection: Connection, rollout_ids: Iterable[str], *, reason: str, now: datetime) -> None:
