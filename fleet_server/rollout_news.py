@@ -15,15 +15,17 @@ from edgeops.protocol.messages import DeploymentState, Evidence, Presence, Reaso
 from edgeops.rollout import installation as installing
 from edgeops.rollout import rollout as rolling
 from edgeops.rollout.installation import Deadlines, InstallationEvent, InstallationState
+from edgeops.rollout.pins import forbidding
 from edgeops.rollout.rollout import RolloutEvent, RolloutState
 from edgeops.update.update import WAITS
-from fleet_server.db import devices, installations, offers, rollouts, withdrawals
+from fleet_server.db import devices, installations, offers, pins, rollouts, withdrawals
 from fleet_server.db.database import Connection
 from fleet_server.db.devices import Device
 from fleet_server.db.events import Event, EventKind
 from fleet_server.db.installations import Installation
 from fleet_server.db.rollouts import Rollout
 from fleet_server.reconciliation import reconcile
+from fleet_server.rollout_alone import came_late, judge_alone
 from fleet_server.rollout_freeze import frozen
 from fleet_server.rollout_joiners import join_live
 from fleet_server.rollout_steps import (
@@ -31,7 +33,6 @@ from fleet_server.rollout_steps import (
     ask_again,
     end_deserted,
     judge,
-    judge_alone,
     judge_lost,
     offer_some,
     take,
@@ -147,6 +148,8 @@ def keep_installation(connection: Connection, installation: Installation, now: d
         until = clock + rollout.policy.offer_timeout
         offers.put_off(connection, installation, Deadlines(clock, until, until))
         return
+    elif installation.state is InstallationState.PENDING and (out := _kept_out(connection, installation, now)):
+        take(connection, installation, InstallationEvent.WITHDRAW, detail=out, now=now)
     elif _was_missed(connection, installation):
         words = "it was not online since it was asked; it is asked when it comes"
         take(connection, installation, InstallationEvent.MISS, detail=words, now=now)
@@ -165,6 +168,17 @@ def _is_kept_waiting(connection: Connection, rollout: Rollout, installation: Ins
         return True
     clock = service_time(connection, now)
     return bool(offers.next_devices(connection, rollout, clock=clock, now=now, limit=1, only=installation.id))
+
+
+def _kept_out(connection: Connection, installation: Installation, now: datetime) -> str:
+    """What keeps a device from being asked again that is no fault of its own, in words; empty = nothing."""
+    device = devices.get(connection, installation.device_id)
+    if device is None or device.removed_at is not None:
+        return "the device was removed"
+    if device.quarantined:
+        return "the device is quarantined"
+    pin = forbidding(pins.of(connection, device.id), installation.deployment, installation.digest, now)
+    return "" if pin is None else str(pin)
 
 
 def _was_missed(connection: Connection, installation: Installation) -> bool:
@@ -200,21 +214,14 @@ def _settle(connection: Connection, rollout: Rollout, before: Installation, now:
     if again:
         ask_again(connection, rollout, installation, now)
     is_new = installation.state is InstallationState.COMMITTED and installation.deadline_at is None
-    if is_new and _came_late(connection, rollout, installation):
+    if is_new and came_late(connection, rollout, installation):
         clock = service_time(connection, now)
         given_up_at = clock + rollout.policy.bake + rollout.policy.evidence_timeout
         offers.put_off(connection, installation, Deadlines(clock, given_up_at, clock + rollout.policy.bake))
-    if rollout.state in rolling.ASKING_LATE and not again and installing.is_lost(installation.state):
-        judge_lost(connection, rollout, installation.wave, now)
+    is_behind = rollout.state in rolling.ASKING_LATE or installation.wave < rollout.wave
+    if is_behind and not again and installing.is_lost(installation.state):
+        rollout = judge_lost(connection, rollout, installation.wave, now)
     judge(connection, rollout, now)
-
-
-def _came_late(connection: Connection, rollout: Rollout, installation: Installation) -> bool:
-    """Whether no wave is judged by it any more."""
-    if rollout.state in rolling.PASSED or installation.wave < rollout.wave:
-        return True
-    # A continuous one may be paused after its last wave.
-    return rollout.state is RolloutState.PAUSED and rollouts.get_wave(connection, rollout.id, rollout.wave).has_passed
 
 
 def _reason(installation: Installation) -> Reason:

@@ -20,9 +20,7 @@ from edgeops.rollout.evidence import (
     Pass,
     Proof,
     Verdict,
-    Wait,
     WaveEvidence,
-    alone_verdict,
     installed_verdict,
     wave_verdict,
 )
@@ -44,7 +42,6 @@ from fleet_server.db import (
     installations,
     models,
     offers,
-    pins,
     rollouts,
     withdrawals,
 )
@@ -54,18 +51,16 @@ from fleet_server.db.installations import Installation
 from fleet_server.db.rollouts import Rollout, Wave
 from fleet_server.fit import misfits
 from fleet_server.rollout_freeze import frozen
-from fleet_server.rollout_health import health_of, health_of_one
+from fleet_server.rollout_health import health_of
 from fleet_server.rollout_trail import note_verdict
 from fleet_server.service_clock import service_time
 
 #: Devices asked in one transaction, so that the write lock is held for moments only.
 OFFER_BATCH = 50
-#: How often a device that is judged by itself is looked at again.
-_ASKED_AGAIN_AFTER = timedelta(seconds=1)
-#: The same where it failed and keeps the model all the same.
-_KEPT_LOOKED_AT_AFTER = timedelta(minutes=1)
 #: A wave is judged.
 _JUDGED = frozenset({RolloutState.RUNNING, RolloutState.PAUSED})
+#: What becomes of a wave in which nobody could be asked.
+_GIVING_UP = frozenset({RolloutEvent.EVIDENCE_MISSING, RolloutEvent.LAST_WAVE_PASSED})
 #: The last wave has just passed.
 _FINISHING = frozenset({RolloutEvent.LAST_WAVE_PASSED, RolloutEvent.ADVANCE_LAST})
 
@@ -164,8 +159,18 @@ def take_back_some(connection: Connection, rollout: Rollout, now: datetime) -> N
 
 def recall(connection: Connection, installation: Installation, *, detail: str, now: datetime) -> None:
     """Take the model back from one device that has it."""
-    heard = installation.state is InstallationState.REGRESSED  # it runs something else already
+    # One that regressed may have got the model back since, by reconciliation.
+    heard = installation.state is InstallationState.REGRESSED and _runs_another(connection, installation)
     take(connection, installation, InstallationEvent.RECALL, detail=detail, heard=heard, now=now)
+
+
+def _runs_another(connection: Connection, installation: Installation) -> bool:
+    """Whether the device told last that another model, or none, is active."""
+    device = devices.get(connection, installation.device_id)
+    if device is None or device.reported is None:
+        return False
+    active = {one.deployment: one.active for one in device.reported.deployments}
+    return active.get(installation.deployment) != installation.digest
 
 
 def end_deserted(connection: Connection, rollout_ids: Iterable[str], *, reason: str, now: datetime) -> None:
@@ -201,8 +206,11 @@ def judge(connection: Connection, rollout: Rollout, now: datetime) -> None:
     verdict = wave_verdict(evidence, rollout.policy, health, clock)
     count = rollouts.wave_count(connection, rollout.id)
     event = rolling.event_of(verdict, rolling.Rollout(rollout.state, rollout.wave, count), clock)
-    if event is RolloutEvent.EVIDENCE_MISSING and evidence.offered == 0 and frozen(connection):
+    if evidence.offered == 0 and event in _GIVING_UP and frozen(connection):
         return
+    is_empty = evidence.offered == 0 and event is RolloutEvent.LAST_WAVE_PASSED
+    if is_empty and offers.next_devices(connection, rollout, clock=clock, now=now, limit=1):
+        return  # asked as soon as those have ended that came late to the waves before
     numbers = health.evidence if health else {}
     _act(connection, rollout, event, verdict, numbers=numbers, position=rollout.wave, now=now)
 
@@ -245,52 +253,21 @@ def _act(
         end_deserted(connection, [rollout.id], reason=deserted, now=now)
 
 
-def judge_lost(connection: Connection, rollout: Rollout, position: int, now: datetime) -> None:
-    """A wave that passed has lost devices since: too many of them fail the rollout, or end that it asks late ones."""
+def judge_lost(connection: Connection, rollout: Rollout, position: int, now: datetime) -> Rollout:
+    """A wave that passed, or that a person advanced past, has lost devices since; the rollout after that.
+
+    Too many of them fail it, or end that it asks late ones.
+    """
     if rollout.state is RolloutState.PAUSED and rollouts.get_wave(connection, rollout.id, rollout.wave).has_passed:
-        return  # it was live, and a person decides already
+        return rollout  # it was live, and a person decides already
     wave = rollouts.get_wave(connection, rollout.id, position)
     verdict = installed_verdict(_evidence(connection, rollout, wave, now), rollout.policy)
     if isinstance(verdict, Fail):
         event = RolloutEvent.WAVE_FAILED
         _act(connection, rollout, event, verdict, numbers={}, position=position, now=now)
-
-
-def judge_alone(connection: Connection, rollout: Rollout, installation: Installation, now: datetime) -> None:
-    """Put a device that came late before a health gate of its own, and act on the verdict."""
-    assert installation.asked_at is not None
-    assert installation.ends_by is not None
-    clock = service_time(connection, now)
-    health = health_of_one(connection, rollout, installation, now)
-    verdict = alone_verdict(
-        health,
-        baked_at=installation.asked_at + rollout.policy.bake,
-        given_up_at=installation.ends_by,
-        now=clock,
-    )
-    match verdict:
-        case Pass():
-            take(connection, installation, InstallationEvent.PASS, detail=verdict.reason, now=now)
-        case Fail() if _is_kept(connection, rollout, installation, now):
-            later = clock + _KEPT_LOOKED_AT_AFTER
-            offers.put_off(connection, installation, Deadlines(installation.asked_at, later, later))
-        case Fail():
-            recall(connection, installation, detail=verdict.reason, now=now)
-            if rollout.state in rolling.ASKING_LATE:
-                judge_lost(connection, rollout, installation.wave, now)
-        case Wait():
-            again = Deadlines(installation.asked_at, installation.ends_by, clock + _ASKED_AGAIN_AFTER)
-            offers.put_off(connection, installation, again)
-        case _:
-            assert_never(verdict)
-
-
-def _is_kept(connection: Connection, rollout: Rollout, installation: Installation, now: datetime) -> bool:
-    """Whether a device keeps the model though it failed: a pin says so, or what it ran before is what is undone."""
-    if rollout.undoes is not None:
-        return True
-    deployment, digest = installation.deployment, installation.digest
-    return any(pin.keeps(deployment, digest, now) for pin in pins.of(connection, installation.device_id))
+    after = rollouts.get(connection, rollout.id)
+    assert after is not None
+    return after
 
 
 def _evidence(connection: Connection, rollout: Rollout, wave: Wave, clock: datetime) -> WaveEvidence:
@@ -305,7 +282,15 @@ def _evidence(connection: Connection, rollout: Rollout, wave: Wave, clock: datet
         regressed=wave.regressed,
         bakes_since=wave.bakes_since,
         problem=_problem(connection, rollout, wave.position) if troubled else "",
+        is_spare=wave.offered == 0 and _is_spare(connection, rollout, wave),
     )
+
+
+def _is_spare(connection: Connection, rollout: Rollout, wave: Wave) -> bool:
+    """Whether it is the last wave, and the one before passed by proof."""
+    if wave.position == 0 or wave.position + 1 < rollouts.wave_count(connection, rollout.id):
+        return False
+    return rollouts.get_wave(connection, rollout.id, wave.position - 1).override is None
 
 
 def offer_some(connection: Connection, rollout: Rollout, now: datetime, *, only: str | None = None) -> Rollout:

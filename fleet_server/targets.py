@@ -130,7 +130,9 @@ def set_pin(database: Database, pin: Pin) -> str:
             raise NotFoundError(f"no artifact {pin.digest} here; `edgeops model show NAME` lists digests")
         pins.put(connection, pin)
         for one in installations.unfinished_on(connection, [pin.device_id]):
-            if one.state in installing.OPEN and pin.forbids(one.deployment, one.digest, now):
+            # Who was not asked yet waits for the end of the pin; no wave waits for them.
+            was_asked = one.state in installing.OPEN or one.attempt > 1
+            if was_asked and pin.forbids(one.deployment, one.digest, now):
                 take(connection, one, InstallationEvent.WITHDRAW, detail=str(pin), now=now)
         data = {"deployment": pin.deployment, "digest": pin.digest, "until": pin.until}
         audit.append(connection, pin.pinned_by, "device.pinned", pin.device_id, data, now, remark=pin.reason)

@@ -51,6 +51,8 @@ def _print(preview: RolloutPreview, devices: list[Placement]) -> None:
         ],
         empty="no waves",
     )
+    if len(preview.waves) == 1 and preview.asked >= limits.CONTROL_FROM_DEVICES:
+        say("one wave asks all of them: there is no canary, and nobody is held back as control")
     print_table(
         ("device", "name", "wave>", "stands", "reason"),
         [

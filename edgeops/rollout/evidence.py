@@ -38,6 +38,8 @@ class WaveEvidence:
     bakes_since: datetime | None = None
     #: Which device failed or was inconclusive first, and why.
     problem: str = ""
+    #: No wave follows it and the one before was proven: nothing rests on its proof.
+    is_spare: bool = False
 
     @property
     def lost(self) -> int:
@@ -102,8 +104,7 @@ def installed_verdict(evidence: WaveEvidence, policy: Policy) -> Verdict:
     was asked counts as not asked; an inconclusive end is neither success nor failure.
     """
     if evidence.offered == 0:
-        why = "offline, pinned, quarantined, removed, held back, taken over, or not fit for the model"
-        return Wait(evidence.given_up_at, f"none of {_devices(evidence.size)} could be asked: {why}")
+        return Wait(evidence.given_up_at, _nobody_asked(evidence))
     asked = _devices(evidence.offered)
     enough = evidence.ended >= min(policy.min_devices, evidence.size)
     if enough and evidence.lost > policy.max_failure * evidence.offered:
@@ -126,12 +127,15 @@ def installed_verdict(evidence: WaveEvidence, policy: Policy) -> Verdict:
 
 
 def wave_verdict(evidence: WaveEvidence, policy: Policy, health: Health | None, now: datetime) -> Verdict:
-    """Judge the present wave: installed, then baked, then healthy.
+    """Judge the present wave: installed, then baked, then healthy. A spare one in which nobody can be asked passes.
 
     `health` is what the health gate says of the devices now, None while the wave does not bake; `now` is on the
     service clock.
     """
     installed = installed_verdict(evidence, policy)
+    if evidence.is_spare and evidence.offered == 0 and evidence.bakes_since is None and evidence.given_up_at <= now:
+        late = "the wave before was proven and no other follows, so who comes is asked then and judged by itself"
+        return Pass(f"{_nobody_asked(evidence)}; {late}")
     if evidence.bakes_since is None or isinstance(installed, Fail):
         # What has installed well begins to bake; until then it goes on waiting.
         return Wait(FOREVER, installed.reason) if isinstance(installed, Pass) else installed
@@ -160,6 +164,11 @@ def alone_verdict(health: Health, *, baked_at: datetime, given_up_at: datetime, 
             return Wait(given_up_at, words)
         case _:
             assert_never(health)
+
+
+def _nobody_asked(evidence: WaveEvidence) -> str:
+    why = "offline, pinned, quarantined, removed, held back, taken over, or not fit for the model"
+    return f"none of {_devices(evidence.size)} could be asked: {why}"
 
 
 def _devices(count: int) -> str:

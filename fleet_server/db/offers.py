@@ -120,6 +120,11 @@ def put_off(connection: Connection, installation: Installation, deadlines: Deadl
     )
 
 
+def expect_nothing(connection: Connection, installation: Installation) -> None:
+    """Nothing is due of it any more; what people see does not change."""
+    connection.execute(update(installations).where(installations.c.id == installation.id).values(deadline_at=None))
+
+
 # -- asked again, and taken back -----------------------------------------------------------------
 
 

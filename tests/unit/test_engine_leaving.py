@@ -8,9 +8,12 @@ from msgspec.structs import replace
 from edgeops.errors import ConflictError
 from edgeops.protocol.messages import Intent, Reason, UpdateState
 from edgeops.rollout.installation import InstallationState
+from edgeops.rollout.pins import Pin
 from edgeops.rollout.policy import Policy
 from edgeops.rollout.rollout import RolloutState
 from fleet_server import rollout_orders as orders
+from fleet_server import targets
+from fleet_server.db import devices
 from fleet_server.rollout_freeze import freeze, thaw
 from tests.unit.engine_rig import Fleet
 
@@ -136,6 +139,71 @@ def test_who_is_to_be_asked_again_and_does_not_come_times_out(fleet):
     fleet.wait(timedelta(minutes=4), step=20 * SECOND)
     assert fleet.rollout(rollout_id).state is R.FAILED
     assert "did not come to be asked again" in fleet.rollout(rollout_id).reason
+
+
+# -- who may not be asked again
+
+
+def waits_to_be_asked_again(fleet):
+    """Two of three have committed; the third one could not fetch, and waits for its second attempt."""
+    rollout_id = fleet.roll_out(waves=("100%",), policy=AGAIN)
+    for device_id in ("dev-1", "dev-2"):
+        fleet.commit(device_id)
+    fail(fleet, "dev-0", Reason.FETCH)
+    one = fleet.installations(rollout_id)["dev-0"]
+    assert (one.state, one.attempt) == (S.PENDING, 2)
+    return rollout_id
+
+
+def pin(fleet, device_id="dev-0"):
+    kept = {"deployment": None, "digest": None, "reason": "audit", "until": None}
+    targets.set_pin(fleet.database, Pin(device_id=device_id, pinned_by="me", pinned_at=fleet.now, **kept))
+    fleet.run()
+
+
+def distrust(fleet):
+    with fleet.database.write() as connection:
+        devices.quarantine(connection, "dev-0", reason="cloned", now=fleet.now)
+
+
+def assert_it_counts_neither_way(fleet, rollout_id, words):
+    left = fleet.installations(rollout_id)["dev-0"]
+    assert (left.state, left.detail) == (S.SUPERSEDED, words)
+    (wave,) = fleet.waves(rollout_id)
+    assert (wave.offered, wave.failed) == (2, 0)
+    assert fleet.rollout(rollout_id).state is R.FINISHED
+
+
+def test_a_device_that_is_pinned_before_it_is_asked_again_leaves_its_rollout_at_once(fleet):
+    rollout_id = waits_to_be_asked_again(fleet)
+    pin(fleet)
+    fleet.wait(2 * SECOND, step=SECOND)
+    assert_it_counts_neither_way(fleet, rollout_id, "pinned to what it runs by me: audit")
+
+
+def test_a_device_that_is_quarantined_before_it_is_asked_again_leaves_its_rollout_when_its_time_is_over(fleet):
+    rollout_id = waits_to_be_asked_again(fleet)
+    distrust(fleet)
+    fleet.wait(timedelta(minutes=4))
+    assert_it_counts_neither_way(fleet, rollout_id, "the device is quarantined")
+
+
+@pytest.mark.parametrize(
+    ("keep_out", "words"),
+    [(pin, "pinned to what it runs by me: audit"), (lambda fleet: fleet.remove("dev-0"), "the device was removed")],
+)
+def test_a_retry_does_not_fail_who_was_pinned_or_removed_meanwhile(fleet, keep_out, words):
+    rollout_id = fleet.roll_out(waves=("100%",), policy=replace(AGAIN, max_failure=1.0, min_success=0.5))
+    fail(fleet, "dev-0")
+    keep_out(fleet)
+    orders.retry_rollout(fleet.database, rollout_id, by(fleet))
+    for device_id in ("dev-1", "dev-2"):
+        fleet.commit(device_id)
+    fleet.wait(timedelta(minutes=4))
+    assert_it_counts_neither_way(fleet, rollout_id, words)
+
+
+# -- undone, and taken over
 
 
 def test_undo_expects_another_mix_of_answers_for_the_model_it_replaces_is_known_to_be_wrong(fleet):

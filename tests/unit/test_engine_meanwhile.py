@@ -7,14 +7,14 @@ from msgspec.structs import replace
 from sqlalchemy import update
 
 from edgeops.protocol.messages import DeploymentState, Reason, UpdateState
-from edgeops.rollout.health.device import Period
+from edgeops.rollout.health.device import DeviceHealth, Period
 from edgeops.rollout.health.wave import Shown
 from edgeops.rollout.installation import InstallationState
 from edgeops.rollout.rollout import RolloutState
 from fleet_server import rollout_orders as orders
 from fleet_server.db import events, offers, tables
 from fleet_server.db.events import EventKind
-from fleet_server.db.evidence import WaveShows
+from fleet_server.db.evidence import Shows, WaveShows
 from tests.unit.engine_rig import QUICK, Fleet, digest_of
 
 S, R = InstallationState, RolloutState
@@ -125,6 +125,47 @@ def test_what_really_runs_counts_also_of_a_wave_that_a_person_advanced_past(flee
     assert fleet.states(rollout_id)["dev-0"] is S.REGRESSED
     assert fleet.rollout(rollout_id).state is R.FAILED
     assert fleet.waves(rollout_id)[0].verdict["verdict"] == "override"
+
+
+def advanced_past(fleet, *, takes_back=False):
+    """A person advanced past the first wave, whose two devices have not ended; the second one is asked."""
+    rollout_id = fleet.roll_out(waves=("2", "100%"), policy=replace(BAKES, roll_back_on_failure=takes_back))
+    orders.advance_rollout(fleet.database, rollout_id, fleet.me("I know it"))
+    assert (fleet.rollout(rollout_id).wave, fleet.states(rollout_id)["dev-2"]) == (1, S.OFFERED)
+    return rollout_id
+
+
+@pytest.mark.parametrize("is_paused", [False, True])
+def test_a_wave_that_a_person_advanced_past_and_that_then_fails_ends_the_rollout(fleet, is_paused):
+    rollout_id = advanced_past(fleet)
+    if is_paused:
+        orders.pause_rollout(fleet.database, rollout_id, fleet.me())
+    fleet.say("dev-0", UpdateState.FAILED, reason=Reason.GOLDEN)
+    assert fleet.rollout(rollout_id).state is (R.PAUSED if is_paused else R.RUNNING), "one of two may fail"
+    fleet.say("dev-1", UpdateState.FAILED, reason=Reason.GOLDEN)
+    rollout = fleet.rollout(rollout_id)
+    assert (rollout.state, rollout.reason) == (
+        R.FAILED,
+        "2 of 2 devices did not keep the model: dev-0 failed (golden)",
+    )
+    assert fleet.states(rollout_id)["dev-2"] is S.SUPERSEDED
+    first, second = fleet.waves(rollout_id)
+    assert (first.verdict["verdict"], second.verdict) == ("override", None)
+
+
+def test_devices_of_a_wave_that_a_person_advanced_past_fail_the_rollout_by_gates_of_their_own(fleet):
+    rollout_id = advanced_past(fleet, takes_back=True)
+    for device_id in ("dev-0", "dev-1"):
+        fleet.commit(device_id, shown=False)
+        ill = Shows(health=DeviceHealth(since=BROKEN))
+        own = tables.installations.c.id == fleet.newest(device_id).id
+        with fleet.database.write() as connection:
+            connection.execute(update(tables.installations).where(own).values(health=ill))
+    fleet.wait(timedelta(minutes=11))
+    assert {fleet.states(rollout_id)[one] for one in ("dev-0", "dev-1")} == {S.ROLLED_BACK}
+    assert fleet.rollout(rollout_id).state is R.FAILED, "nobody has the model any more"
+    assert "2 of 2 devices did not keep the model" in fleet.rollout(rollout_id).reason
+    assert fleet.states(rollout_id)["dev-2"] is S.SUPERSEDED
 
 
 # -- after its last wave

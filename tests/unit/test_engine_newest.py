@@ -5,6 +5,7 @@ from datetime import timedelta
 import pytest
 from msgspec.structs import replace
 
+from edgeops import limits
 from edgeops.errors import ConflictError
 from edgeops.protocol.messages import DeploymentState, Reason, UpdateState
 from edgeops.rollout.hindrance import Cause
@@ -95,6 +96,33 @@ def test_a_device_that_had_healed_from_no_model_is_not_left_without_one(fleet):
     orders.abort_rollout(fleet.database, third, fleet.me(), roll_back=True)
     fleet.run()
     assert fleet.desired_digest("dev-0") == digest_of(2)
+
+
+def taken_back_without_dev_0(fleet):
+    """Version 2 is taken back; the others tell that they run version 1 again, and `dev-0` is offline."""
+    rollout_id = fleet.newest("dev-0").rollout_id
+    fleet.go("dev-0")
+    orders.abort_rollout(fleet.database, rollout_id, fleet.me("wrong"), roll_back=True)
+    for device_id in ("dev-1", "dev-2"):
+        runs(fleet, device_id, 1)
+    fleet.wait(2 * SECOND, step=SECOND)
+    return rollout_id
+
+
+def test_a_device_that_had_healed_is_not_taken_for_one_that_runs_something_else(healed):
+    rollout_id = taken_back_without_dev_0(healed)
+    assert healed.rollout(rollout_id).state is R.ROLLING_BACK
+    healed.wait(limits.ROLL_BACK_TIMEOUT + timedelta(minutes=3))
+    rollout = healed.rollout(rollout_id)
+    assert rollout.state is R.ROLLED_BACK
+    assert rollout.reason == "taken back by me: wrong; 1 device was not heard to have gone back yet"
+    healed.come("dev-0")
+    assert healed.desired_digest("dev-0") == digest_of(1)
+
+
+def test_a_device_that_fell_back_and_told_nothing_else_since_is_waited_for_by_no_rollout(healed):
+    runs(healed, "dev-0", 1, instead_of=digest_of(2))
+    assert healed.rollout(taken_back_without_dev_0(healed)).state is R.ROLLED_BACK
 
 
 # -- who has what an older rollout brought

@@ -77,6 +77,18 @@ def test_a_failure_of_many_stops_before_the_others_have_ended():
     assert isinstance(installed(size=100, offered=20, failed=1), Wait)
 
 
+def test_a_spare_wave_in_which_nobody_can_be_asked_passes_when_its_time_is_over():
+    nobody = evidence(offered=0, is_spare=True)
+    given_up = NOW + 30 * MINUTE
+    assert isinstance(wave_verdict(nobody, POLICY, None, given_up - MINUTE), Wait)
+    verdict = wave_verdict(nobody, POLICY, None, given_up)
+    assert isinstance(verdict, Pass)
+    assert verdict.reason.startswith("none of 2 devices could be asked: offline, pinned, ")
+    assert isinstance(wave_verdict(evidence(offered=0), POLICY, None, given_up), Wait), "another one proves something"
+    left = evidence(offered=0, is_spare=True, bakes_since=NOW)
+    assert isinstance(wave_verdict(left, POLICY, OPEN, given_up), Wait), "it was asked, and lost its devices since"
+
+
 def test_no_share_is_judged_before_enough_devices_have_ended():
     policy = shares(min_devices=3)
     assert isinstance(installed(policy, size=5, offered=5, failed=2), Wait)
