@@ -8,7 +8,7 @@ from edgeops.rollout.health.finding import Kind, Sign
 from edgeops.rollout.health.spread import Spread, combined
 from edgeops.rollout.health.wave import Shown
 from edgeops.rollout.policy import HealthPolicy
-from tests.unit.health_values import CONTROL, device, found, pairs, period, shown, times, wave
+from tests.unit.health_values import CONTROL, device, found, held_back, pairs, period, shown, times, wave
 
 ALONE = {"control": Shown()}
 
@@ -83,7 +83,7 @@ def test_a_device_alone_is_set_against_its_own_past():
 
 def test_what_happens_to_control_devices_too_is_not_the_models_fault():
     since = period(rows=1_900, errors=100)
-    control = shown(*[DeviceHealth(since=period(rows=1_900, errors=100))] * 4)
+    control = shown(*[held_back(since=period(rows=1_900, errors=100))] * 4)
     told = errors(wave(lone(since=since), control=control))
     assert told.sign is not Sign.BAD
     assert told.words.startswith("5 % of 2,000 inputs had no answer, against 0 % before and 5 % on 4 control devices")
@@ -92,7 +92,7 @@ def test_what_happens_to_control_devices_too_is_not_the_models_fault():
 
 
 def test_one_control_device_is_told_in_the_singular():
-    told = errors(wave(lone(), control=shown(DeviceHealth(since=period()))))
+    told = errors(wave(lone(), control=shown(held_back())))
     assert "on 1 control device;" in told.words
 
 

@@ -8,6 +8,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from edgeops.protocol.messages import Phase
 from edgeops.rollout.health.belonging import Belonging
 from edgeops.rollout.health.device import (
     DeviceHealth,
@@ -257,9 +258,18 @@ def test_a_device_adds_what_it_owes_and_what_it_sent():
     assert (heard.devices, heard.heard, heard.shadowed, heard.paired) == (1, 1, 1, 1)
     lone = shown_by(device(shadowed=False))
     assert (lone.heard, lone.shadowed, lone.paired) == (1, 0, 0)
-    assert shown_by(DeviceHealth(since=Period(rows=1))).heard == 1
-    assert shown_by(DeviceHealth(since=Period(errors=1))).heard == 1
-    assert shown_by(DeviceHealth(since=Period(dropped=1))).heard == 0
+    assert shown_by(with_window(DeviceHealth(), window(rows=1))).heard == 1
+    assert shown_by(with_window(DeviceHealth(), window(rows=0, errors=1))).heard == 1
+    assert shown_by(with_window(DeviceHealth(), window(rows=0, dropped=1))).heard == 0
+
+
+def test_what_a_device_shows_in_its_trial_counts_and_is_no_word_of_the_time_after_it():
+    tried = with_window(DeviceHealth(), window(phase=Phase.TRIAL))
+    assert (shown_by(tried).since.rows, shown_by(tried).heard) == (50, 0)
+    assert shown_by(with_window(tried, window())).heard == 1
+
+
+def test_a_device_owes_pairs_until_it_sent_one():
     assert shown_by(DeviceHealth(shadowed=True, pairs=Pairs(new_errors=1))).paired == 1
     assert shown_by(DeviceHealth(shadowed=True, pairs=Pairs(skipped=1))).paired == 0
 

@@ -11,7 +11,7 @@ from edgeops.rollout.health.inputs import distance
 from edgeops.rollout.health.wave import Labels, Shown, WaveHealth
 from edgeops.rollout.policy import HealthPolicy
 from edgeops.rollout.verdict import Healthy, Undecided, Unhealthy
-from tests.unit.health_values import device, found, judged, pairs, period, shown, wave
+from tests.unit.health_values import device, found, held_back, judged, pairs, period, shown, wave
 
 ALONE = {"control": Shown()}
 #: Differ on so much that labels decide.
@@ -77,7 +77,7 @@ def test_a_few_devices_are_weak_evidence():
     assert two.words.startswith("weak evidence: 2 devices, compared with themselves: ")
     three = judged(wave(device(), device(), device(), **ALONE))
     assert three.words.startswith("6,000 inputs on 3 devices, 3,000 of them by both models; they differ")
-    with_control = judged(wave(control=shown(*[DeviceHealth(since=period())] * 2)))
+    with_control = judged(wave(control=shown(*[held_back()] * 2)))
     assert not with_control.words.startswith("weak")
     bad = judged(wave(device(pairs=pairs(new_ms=18.0)), **ALONE))
     assert bad.words.endswith("windows (weak evidence: 1 device, compared with itself)")

@@ -9,7 +9,7 @@ sees to both.
 
 import msgspec
 
-from edgeops.protocol.messages import Paired, Window
+from edgeops.protocol.messages import Paired, Phase, Window
 from edgeops.rollout.health.spread import Spread, spread_of, step_of
 from edgeops.rollout.health.sums import plus
 
@@ -75,6 +75,18 @@ class Pairs(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
         return self.rows + self.new_errors + self.old_errors
 
 
+class Live(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """The part of the windows since that are of no trial: what the device showed after it committed."""
+
+    rows: int = 0
+    errors: int = 0
+
+    @property
+    def heard(self) -> bool:
+        """Whether an input came to the model at all."""
+        return self.rows + self.errors > 0
+
+
 class DeviceHealth(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     """What one device has shown."""
 
@@ -82,6 +94,7 @@ class DeviceHealth(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True
     shadowed: bool = False
     before: Period = Period()
     since: Period = Period()
+    live: Live = Live()
     pairs: Pairs = Pairs()
     #: Peak memory of the agent's model as it told in its trial, and what the incumbent took in its own; 0 = unknown.
     memory_bytes: int = 0
@@ -96,7 +109,9 @@ def with_baseline(health: DeviceHealth, window: Window, inputs: Inputs | None = 
 def with_window(health: DeviceHealth, window: Window, inputs: Inputs | None = None) -> DeviceHealth:
     """And a window since it was asked; pairs count if its shadow is the incumbent's."""
     pairs = health.pairs if window.paired is None else plus(health.pairs, _pairs_of(window.paired))
-    return msgspec.structs.replace(health, since=plus(health.since, _period_of(window, inputs)), pairs=pairs)
+    live = health.live if window.phase is Phase.TRIAL else plus(health.live, _live_of(window))
+    since = plus(health.since, _period_of(window, inputs))
+    return msgspec.structs.replace(health, since=since, live=live, pairs=pairs)
 
 
 def with_crash(health: DeviceHealth) -> DeviceHealth:
@@ -125,6 +140,10 @@ def _period_of(window: Window, inputs: Inputs | None) -> Period:
         latency_p95=_latency(window.latency_p95_us if window.rows >= LATENCY_ROWS else 0),
         inputs=inputs or Inputs(),
     )
+
+
+def _live_of(window: Window) -> Live:
+    return Live(rows=window.rows, errors=window.errors)
 
 
 def _pairs_of(paired: Paired) -> Pairs:

@@ -15,7 +15,7 @@ class Shown(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     """What some devices have shown."""
 
     devices: int = 0
-    #: Of them, those that were heard since they were asked.
+    #: Of them, those that were heard since they committed; what a trial shows tells nothing of the time after it.
     heard: int = 0
     #: Those that owe pairs, and those of them that sent any.
     shadowed: int = 0
@@ -79,7 +79,7 @@ def shown_by(device: DeviceHealth) -> Shown:
     has_memory = device.memory_bytes > 0 and device.memory_before_bytes > 0
     return Shown(
         devices=1,
-        heard=int(device.since.rows + device.since.errors > 0),
+        heard=int(device.live.heard),
         shadowed=int(device.shadowed),
         paired=int(device.shadowed and device.pairs.seen > 0),
         before=device.before,
