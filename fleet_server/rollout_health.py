@@ -14,7 +14,7 @@ from edgeops.artifact.manifest import Manifest, Task
 from edgeops.rollout.agreement import USUAL_ERROR
 from edgeops.rollout.health.sums import plus
 from edgeops.rollout.health.verdict import health_verdict
-from edgeops.rollout.health.wave import Labels, Shown, Stated, WaveHealth, shown_by
+from edgeops.rollout.health.wave import Labels, Part, Shown, Stated, WaveHealth, shown_by
 from edgeops.rollout.verdict import Health, Healthy, Undecided, Unhealthy
 from fleet_server.db import disagreements, evidence, installations, models
 from fleet_server.db.database import Connection
@@ -60,6 +60,7 @@ def _with_unheard(connection: Connection, wave: Wave) -> WaveShows:
         devices=missing,
         heard=sum(one.devices - one.heard for one in others),
         shadowed=missing if shows.canary.shadowed else 0,
+        beside=Part(devices=missing if shows.canary.shadowed else 0),
         paired=sum(one.shadowed - one.paired for one in others),
     )
     return msgspec.structs.replace(shows, canary=plus(shows.canary, unheard))

@@ -11,7 +11,7 @@ from fleet_server.db.database import Database
 from fleet_server.rollout_health import health_of
 from fleet_server.rollout_steps import take
 from tests.unit.drift_rig import digest
-from tests.unit.evidence_rig import NEW, OLD, EvidenceRig, newest, pairs
+from tests.unit.evidence_rig import NEW, OLD, POLICY, EvidenceRig, newest, pairs
 
 
 @pytest.fixture
@@ -143,6 +143,7 @@ def test_pairs_count_only_beside_the_incumbent(rig, rollout):
     rig.gather()
     canary = rig.wave(rollout).canary
     assert (canary.pairs.rows, canary.shadowed, canary.paired) == (40, 1, 1)
+    assert rig.shows("edge-00").health.shadow_share == POLICY.shadow_share
     assert sum(canary.pairs.cells) == 40
 
 

@@ -109,7 +109,10 @@ def test_without_a_past_and_without_control_the_limit_itself_counts():
 
 def test_where_nothing_is_known_of_the_time_before_few_inputs_will_do_up_to_the_limit():
     just, beyond = (
-        errors(wave(lone(before=Period(), since=period(rows=rows, errors=1)), **ALONE)) for rows in (99, 98)
+        errors(
+            wave(lone(before=Period(), since=period(rows=rows, errors=1)), **ALONE), policy=HealthPolicy(min_rows=98)
+        )
+        for rows in (99, 98)
     )
     assert just.sign is Sign.GOOD
     assert beyond.sign is Sign.OPEN

@@ -25,6 +25,7 @@ from edgeops.rollout.health.spread import Spread, combined, moved, spread_of, st
 from edgeops.rollout.health.sums import minus, plus
 from edgeops.rollout.health.wave import (
     Labels,
+    Part,
     Shown,
     Stated,
     WaveHealth,
@@ -184,7 +185,7 @@ def test_what_was_not_seen_takes_no_room():
 def test_a_device_that_showed_nothing_owes_and_takes_nothing():
     nothing = DeviceHealth()
     assert (nothing.shadowed, nothing.memory_bytes, nothing.memory_before_bytes) == (False, 0, 0)
-    assert shown_by(nothing) == Shown(devices=1)
+    assert shown_by(nothing) == Shown(devices=1, fresh=Part(devices=1))
 
 
 def test_the_names_that_are_stored_stay():

@@ -51,6 +51,11 @@ class Period(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     #: Starts of the agent that nobody asked for.
     crashes: int = 0
 
+    @property
+    def met(self) -> int:
+        """Inputs that came to the model, answered or not."""
+        return self.rows + self.errors + self.dropped
+
 
 class Pairs(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     """Inputs that the new model and the incumbent both saw, summed up."""
@@ -80,6 +85,8 @@ class Live(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
 
     rows: int = 0
     errors: int = 0
+    #: Inputs that were to be paired, and of which the device tells what became.
+    chosen: int = 0
 
     @property
     def heard(self) -> bool:
@@ -92,6 +99,8 @@ class DeviceHealth(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True
 
     #: It had a model before and was asked to let it shadow the new one, so that pairs are owed.
     shadowed: bool = False
+    #: Of the inputs after the commit, those that it was asked to pair; 0 = that is not known.
+    shadow_share: float = 0.0
     before: Period = Period()
     since: Period = Period()
     live: Live = Live()
@@ -143,7 +152,9 @@ def _period_of(window: Window, inputs: Inputs | None) -> Period:
 
 
 def _live_of(window: Window) -> Live:
-    return Live(rows=window.rows, errors=window.errors)
+    pairs = window.paired
+    chosen = pairs.rows + pairs.errors + pairs.shadow_errors + pairs.skipped + pairs.unmatched if pairs else 0
+    return Live(rows=window.rows, errors=window.errors, chosen=chosen)
 
 
 def _pairs_of(paired: Paired) -> Pairs:
