@@ -117,9 +117,10 @@ def test_what_may_have_been_usual_before_is_allowed():
     assert errors(unpaired(period(rows=100), risen, Shown())).sign is Sign.GOOD
 
 
-def test_what_may_be_usual_on_control_devices_is_no_proof():
-    few = shown(DeviceHealth(since=period(rows=48, errors=2)))
+def test_what_control_devices_may_have_got_more_of_is_no_proof():
+    few = shown(DeviceHealth(before=period(), since=period(rows=192, errors=8)))
     assert errors(unpaired(period(), period(rows=940, errors=60), few)).sign is Sign.OPEN
+    assert errors(unpaired(period(), period(rows=940, errors=60))).sign is Sign.BAD
 
 
 @pytest.mark.parametrize("model", ["new", "old"])

@@ -91,9 +91,50 @@ def test_what_happens_to_control_devices_too_is_not_the_models_fault():
     assert errors(wave(lone(since=since))).sign is Sign.BAD
 
 
+def test_what_control_devices_always_had_is_no_norm_for_others():
+    troubled = shown(held_back(before=period(rows=1_000, errors=1_000), since=period(rows=1_000, errors=1_000)))
+    told = errors(wave(lone(since=period(rows=1_400, errors=600)), control=troubled))
+    assert told.sign is Sign.BAD
+    assert told.against == 0.0
+    assert told.words.startswith(
+        "30 % of 2,000 inputs had no answer, against 0 % before and 50 % on 1 control device (50 % before); limit"
+    )
+    assert errors(wave(lone(), control=troubled)).sign is Sign.GOOD
+
+
+def test_a_device_keeps_what_it_always_had_and_what_control_devices_got_meanwhile():
+    usual = lone(before=period(rows=1_900, errors=100), since=period(rows=1_800, errors=200))
+    got_worse = shown(*[held_back(since=period(rows=1_900, errors=100))] * 4)
+    told = errors(wave(usual, control=got_worse))
+    assert told.sign is not Sign.BAD
+    assert told.against == pytest.approx(0.1)
+    assert errors(wave(usual)).sign is Sign.BAD
+    better = shown(held_back(before=period(rows=1_000, errors=1_000), since=period()))
+    assert errors(wave(usual, control=better)).against == pytest.approx(0.05)
+
+
+def test_control_devices_of_few_inputs_tell_nothing():
+    failing = lone(since=period(rows=1_400, errors=600))
+    for few in (
+        held_back(since=period(rows=100, errors=99)),
+        held_back(before=period(rows=199), since=period(rows=1_000, errors=1_000)),
+    ):
+        assert errors(wave(failing, control=shown(few))).sign is Sign.BAD
+    enough = held_back(before=period(rows=200), since=period(rows=1_000, errors=1_000))
+    assert errors(wave(failing, control=shown(enough))).sign is not Sign.BAD
+
+
+def test_devices_without_a_past_have_control_devices_alone_for_a_measure():
+    first = lone(before=Period(), since=period(rows=1_900, errors=100))
+    told = errors(wave(first, control=shown(held_back(since=period(rows=1_900, errors=100)))))
+    assert (told.sign is Sign.BAD, told.against) == (False, 0.05)
+    few = errors(wave(first, control=shown(held_back(since=period(rows=100, errors=99)))))
+    assert (few.sign, few.against) == (Sign.BAD, None)
+
+
 def test_one_control_device_is_told_in_the_singular():
     told = errors(wave(lone(), control=shown(held_back())))
-    assert "on 1 control device;" in told.words
+    assert "on 1 control device (0 % before);" in told.words
 
 
 def test_without_a_past_and_without_control_the_limit_itself_counts():

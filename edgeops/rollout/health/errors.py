@@ -5,12 +5,14 @@ set against their own past and against the control share: whatever happened ther
 wave of both kinds each is judged by itself, so that no device hides behind another one's pairs.
 """
 
+from edgeops import limits
 from edgeops.rollout.health.betting import (
     Observed,
     Side,
     difference_of,
     evidence_above,
     is_certain,
+    lower_bound,
     share_of,
     side_of,
     upper_bound,
@@ -43,18 +45,40 @@ def _alone(group: Group, control: Shown, policy: HealthPolicy, *, alpha: float) 
     zone = error_zone(policy)
     before, since = group.part.before, group.part.since
     seen = _unanswered(since)
-    known = [_unanswered(period) for period in (before, control.since) if period.met]
-    usual = max((one.mean for one in known), default=0.0)
-    surely = max((upper_bound(one, _USUAL_ALPHA) for one in known), default=zone.limit)
+    is_known = bool(before.met or _tells(control.since))
+    usual, surely = _usual(before, control) if is_known else (0.0, zone.limit)
     raised = Zone(surely, max(usual + zone.limit, surely), usual + zone.high)
     side = side_of(seen, raised, alpha=alpha, alpha_below=policy.alpha / 2)
     words = f"{percent(seen.mean)} of {since.met:,} inputs{group.where} had no answer{_elsewhere(before, control)}"
-    if not known:
+    if not is_known:
         words += ", and nothing is known of the time before"
         if side is Side.UNKNOWN and since.met and seen.mean <= zone.limit and since.rows >= policy.min_rows:
             # There is no rise to prove. How many inputs must be seen is in the policy.
             side = Side.BELOW
-    return _found(side, words, value=seen.mean, against=usual if known else None, limit=zone.limit)
+    return _found(side, words, value=seen.mean, against=usual if is_known else None, limit=zone.limit)
+
+
+def _usual(before: Period, control: Shown) -> tuple[float, float]:
+    """What share of the inputs has no answer anyway: an estimate, and what it is at most.
+
+    The devices' own past, and what the control share has more of than before (difference in differences). Without a
+    past of their own, what control devices show is all that there is.
+    """
+    if not before.met:
+        others = _unanswered(control.since)
+        return others.mean, upper_bound(others, _USUAL_ALPHA)
+    own = _unanswered(before)
+    usual, surely = own.mean, upper_bound(own, _USUAL_ALPHA)
+    if _tells(control.since) and _tells(control.before):
+        now, then = _unanswered(control.since), _unanswered(control.before)
+        usual += max(now.mean - then.mean, 0.0)
+        surely += max(upper_bound(now, _USUAL_ALPHA) - lower_bound(then, _USUAL_ALPHA), 0.0)
+    return usual, min(surely, 1.0)
+
+
+def _tells(control: Period) -> bool:
+    """Whether control devices met so many inputs that what they show is no chance."""
+    return control.met >= limits.HEALTH_ROWS
 
 
 def _paired(pairs: Pairs, policy: HealthPolicy, *, alpha: float) -> HealthFinding:
@@ -102,7 +126,10 @@ def _elsewhere(before: Period, control: Shown) -> str:
     if before.met:
         told.append(f"{percent(_unanswered(before).mean)} before")
     if control.since.met:
-        told.append(f"{percent(_unanswered(control.since).mean)} on {counted(control.heard, 'control device')}")
+        earlier = f" ({percent(_unanswered(control.before).mean)} before)" if control.before.met else ""
+        told.append(
+            f"{percent(_unanswered(control.since).mean)} on {counted(control.heard, 'control device')}{earlier}"
+        )
     return f", against {' and '.join(told)}" if told else ""
 
 

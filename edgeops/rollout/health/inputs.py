@@ -6,6 +6,7 @@ have, nothing that was measured proves the contrary either. Confidences support 
 
 from collections.abc import Sequence
 
+from edgeops import limits
 from edgeops.artifact.manifest import Task
 from edgeops.protocol.messages import Intent
 from edgeops.rollout.health.answers import mix_of
@@ -26,8 +27,7 @@ def judge_quality(health: WaveHealth, *, alpha: float) -> HealthFinding | None:
     since = health.canary.since.inputs
     if not since.values:
         return None
-    known = [one.inputs for one in (health.canary.before, health.control.since) if one.inputs.values]
-    usual = max((one.missing / one.values for one in known), default=0.0)
+    usual = _usually_missing(health.canary.before, health.control)
     seen = share_of(since.missing, since.values)
     # Readings of one row go missing together: a row is one observation.
     rows = share_of(seen.mean * health.canary.since.rows, health.canary.since.rows)
@@ -45,6 +45,20 @@ def judge_quality(health: WaveHealth, *, alpha: float) -> HealthFinding | None:
         against=usual,
         limit=_MORE_MISSING,
     )
+
+
+def _usually_missing(before: Period, control: Shown) -> float:
+    """What was missing before, and what control devices miss more by now; without a past, what those miss."""
+    now, then = (_missing(one) if one.rows >= limits.HEALTH_ROWS else None for one in (control.since, control.before))
+    own = _missing(before)
+    if own is None:
+        return now or 0.0
+    return own if now is None or then is None else own + max(now - then, 0.0)
+
+
+def _missing(period: Period) -> float | None:
+    """Of all readings; None = it is not known."""
+    return period.inputs.missing / period.inputs.values if period.inputs.values else None
 
 
 def judge_mix(health: WaveHealth, *, task: Task, intent: Intent) -> tuple[HealthFinding, ...]:
