@@ -248,6 +248,23 @@ def test_the_limit_is_between_two_steps():
     assert latency(wave(device(pairs=pairs(new_ms=15.6))), policy=HealthPolicy(max_latency_ratio=1.4)).sign is Sign.GOOD
 
 
+@pytest.mark.parametrize("limit", [1.01, 1.05, 1.1, 1.25, 1.4])
+def test_a_model_below_a_limit_is_not_stopped_and_one_beyond_it_does_not_pass(limit):
+    def sign(ratio):
+        slow = device(pairs=pairs(new_ms=100.0 * ratio, old_ms=100.0))
+        return latency(wave(slow), policy=HealthPolicy(max_latency_ratio=limit, min_latency_rise_ms=0.0)).sign
+
+    assert [sign(limit * factor) for factor in (0.985, 1.015)] == [Sign.GOOD, Sign.BAD]
+    assert all(sign(limit * factor) is not Sign.BAD for factor in (0.99, 0.995, 0.999))
+    assert all(sign(limit * factor) is not Sign.GOOD for factor in (1.001, 1.005, 1.01))
+
+
+def test_windows_at_the_limit_are_held_against_neither_side():
+    told = latency(wave(device(pairs=pairs(new_ms=11.0, old_ms=10.0))), policy=HealthPolicy(max_latency_ratio=1.1))
+    assert told.sign is Sign.OPEN
+    assert told.words.endswith("limit 1.1 x, met to within 1 % in 40; 40 windows cannot tell for certain")
+
+
 def test_few_windows_cannot_tell():
     few = device(pairs=pairs(new_ms=18.0, windows=4))
     told = latency(wave(few))
@@ -301,9 +318,9 @@ def test_pairs_without_a_time_prove_nothing():
 def test_a_device_alone_is_compared_with_its_own_past():
     told = latency(wave(lone(since=period(p95_ms=41.0)), **ALONE))
     assert told.sign is Sign.BAD
-    assert told.words == "p95 40 ms against 12 ms before; limit 1.25 x, exceeded in 40 of 40 windows"
+    assert told.words == "p95 41 ms against 12 ms before; limit 1.25 x, exceeded in 40 of 40 windows"
     with_control = latency(wave(lone(since=period(p95_ms=41.0))))
-    assert with_control.words.startswith("p95 40 ms against 12 ms before and 12 ms on 4 control devices; limit")
+    assert with_control.words.startswith("p95 41 ms against 12 ms before and 12 ms on 4 control devices; limit")
     assert latency(wave(lone(), **ALONE)).sign is Sign.GOOD
 
 

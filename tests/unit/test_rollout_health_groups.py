@@ -63,7 +63,7 @@ def test_the_past_of_some_is_no_measure_for_those_without_one():
 def test_a_device_alone_that_takes_longer_stops_it_whatever_others_pair():
     told = every(Kind.LATENCY, wave(device(), lone(since=period(p95_ms=41.0)), **ALONE))
     assert [one.sign for one in told] == [Sign.GOOD, Sign.BAD]
-    assert told[1].words.startswith("p95 40 ms on 1 device without an old model beside against 12 ms before; limit")
+    assert told[1].words.startswith("p95 41 ms on 1 device without an old model beside against 12 ms before; limit")
     unknown = every(Kind.LATENCY, wave(device(), fresh(), **ALONE))
     assert [one.sign for one in unknown] == [Sign.GOOD, Sign.TOLD]
     assert unknown[1].words == "no window on 1 device without a past tells how long both take"

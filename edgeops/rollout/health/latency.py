@@ -7,13 +7,13 @@ has as many votes as it has windows.
 """
 
 from dataclasses import dataclass
-from math import exp, log
+from math import exp
 
 from edgeops import limits
 from edgeops.rollout.health.betting import Side, share_of, side_of
 from edgeops.rollout.health.device import Period
 from edgeops.rollout.health.finding import HealthFinding, Kind, Sign, counted, ms, sign_of
-from edgeops.rollout.health.spread import STEPS, Spread, moved
+from edgeops.rollout.health.spread import STEPS, Spread, moved, sides_of
 from edgeops.rollout.health.wave import Group, Shown, WaveHealth, groups_alone
 from edgeops.rollout.health.zone import MOST
 from edgeops.rollout.policy import HealthPolicy
@@ -55,11 +55,17 @@ def _judged(compared: _Compared, policy: HealthPolicy, *, alpha: float) -> Healt
         sign = Sign.OPEN if compared.is_owed else Sign.TOLD
         words = f"no window{compared.where} tells how long both take{compared.elsewhere}"
         return HealthFinding(kind=Kind.LATENCY, sign=sign, words=words)
-    beyond = sum(count for step, count in ratios.counts if step > STEPS * log(policy.max_latency_ratio))
+    within, beyond = sides_of(ratios, policy.max_latency_ratio)
     words = f"p95 {ms(new_us)}{compared.where}{compared.against}; limit {policy.max_latency_ratio:g} x"
     if beyond:
         words += f", exceeded in {beyond} of {counted(ratios.total, 'window')}"
-    side = side_of(share_of(beyond, ratios.total), MOST, alpha=alpha, alpha_below=policy.alpha / 2)
+    if at_limit := ratios.total - within - beyond:
+        words += f", met to within 1 % in {at_limit}"
+    # What is at the limit is held against neither side.
+    side = side_of(share_of(beyond, ratios.total), MOST, alpha=alpha)
+    if side is not Side.ABOVE:
+        unproven = side_of(share_of(ratios.total - within, ratios.total), MOST, alpha=policy.alpha / 2)
+        side = Side.BELOW if unproven is Side.BELOW else Side.UNKNOWN
     if side is not Side.BELOW and _is_small(ratios.total, new_us, old_us, least_us=1000 * policy.min_latency_rise_ms):
         words += f"; less than {policy.min_latency_rise_ms:g} ms more are not looked at"
         side = Side.BELOW
