@@ -92,7 +92,8 @@ def follow(kind: str, is_bad: bool, seed: int) -> Ending:  # noqa: FBT001 - the 
 
 def _judged(kind: str, health: WaveHealth) -> Sign:
     judge = judge_errors if kind == "errors" else judge_latency
-    return judge(health, HealthPolicy(), alpha=_ALPHA).sign
+    [finding] = judge(health, HealthPolicy(), alpha=_ALPHA)
+    return finding.sign
 
 
 def _windows(kind: str, random: np.random.Generator, *, is_bad: bool) -> Iterator[Paired]:

@@ -171,8 +171,7 @@ def _wanting(connection: Connection, rollout_id: str, now: datetime) -> _Wanting
     if rollout is None or rollout.policy.health.labels == 0:
         return None
     wave = rollouts.get_wave(connection, rollout.id, rollout.wave)
-    ended = wave.committed + wave.failed + wave.inconclusive
-    if wave.has_passed or not wave.committed or ended < wave.offered:
+    if wave.has_passed or not wave.committed or wave.ended < wave.offered:
         return None
     model = models.get(connection, rollout.model)
     if model is not None and Task(model.task) is not Task.CLASSIFICATION:

@@ -14,7 +14,7 @@ from edgeops.artifact.manifest import Manifest, Task
 from edgeops.rollout.agreement import USUAL_ERROR
 from edgeops.rollout.health.sums import plus
 from edgeops.rollout.health.verdict import health_verdict
-from edgeops.rollout.health.wave import Labels, Shown, Stated, WaveHealth, shown_by
+from edgeops.rollout.health.wave import Labels, Part, Shown, Stated, WaveHealth, shown_by
 from edgeops.rollout.verdict import Health, Healthy, Undecided, Unhealthy
 from fleet_server.db import disagreements, evidence, installations, models
 from fleet_server.db.database import Connection
@@ -48,13 +48,21 @@ def health_of_one(connection: Connection, rollout: Rollout, installation: Instal
 
 
 def _with_unheard(connection: Connection, wave: Wave) -> WaveShows:
-    """What a wave has shown; devices that committed and of which no window came yet owe what the others sent."""
+    """What a wave has shown, and who owes what.
+
+    Devices that committed and of which no window came yet owe what the others sent; those that have not committed yet,
+    as one that timed out after its trial, owe nothing.
+    """
     shows = evidence.wave_shows_of(wave.health)
-    open_ones = evidence.in_wave_and_open(connection, wave.rollout_id, wave.position)
-    missing = wave.committed - (shows.canary.devices - open_ones)
-    if missing <= 0:
-        return shows
-    unheard = Shown(devices=missing, shadowed=missing if shows.canary.shadowed else 0)
+    others = [shown_by(one) for one in evidence.of_open_ones(connection, wave.rollout_id, wave.position)]
+    missing = max(wave.committed - (shows.canary.devices - len(others)), 0)
+    unheard = Shown(
+        devices=missing,
+        heard=sum(one.devices - one.heard for one in others),
+        shadowed=missing if shows.canary.shadowed else 0,
+        beside=Part(devices=missing if shows.canary.shadowed else 0),
+        paired=sum(one.shadowed - one.paired for one in others),
+    )
     return msgspec.structs.replace(shows, canary=plus(shows.canary, unheard))
 
 

@@ -42,7 +42,11 @@ def begin(connection: Connection, rollout: Rollout, installation: Installation) 
         proven = installations.last_committed(
             connection, installation.device_id, installation.deployment, besides=installation.id, digest=incumbent
         )
-    health = DeviceHealth(shadowed=shadowed, memory_before_bytes=proven.evidence.memory_bytes if proven else 0)
+    health = DeviceHealth(
+        shadowed=shadowed,
+        shadow_share=rollout.policy.shadow_share if shadowed else 0.0,
+        memory_before_bytes=proven.evidence.memory_bytes if proven else 0,
+    )
     shows = Shows(incumbent=incumbent, session=device.session_counter if device else 0, health=health)
     evidence.keep(connection, {installation.id: shows})
     return of_asked(rollout.policy)

@@ -168,15 +168,16 @@ def count_starts_from(connection: Connection, installation: Installation, sessio
     keep(connection, {installation.id: msgspec.structs.replace(shows_of(installation.health), session=session)})
 
 
-def in_wave_and_open(connection: Connection, rollout_id: str, wave: int) -> int:
-    """How many devices are part of what a wave has shown and have not ended, as one that timed out after its trial."""
+def of_open_ones(connection: Connection, rollout_id: str, wave: int) -> tuple[DeviceHealth, ...]:
+    """What devices showed that are part of a wave's sums and have not ended, as one that timed out after its trial."""
     query = select(installations.c.health).where(
         installations.c.rollout_id == rollout_id,
         installations.c.wave == wave,
         installations.c.state.in_(list(OPEN)),
         installations.c.health.is_not(None),
     )
-    return sum(shows_of(health).wave == wave for health in connection.execute(query).scalars())
+    shown = [shows_of(health) for health in connection.execute(query).scalars()]
+    return tuple(one.health for one in shown if one.wave == wave)
 
 
 def leave(connection: Connection, installation: Installation) -> None:

@@ -98,6 +98,11 @@ class Wave:
     verdict: dict[str, Any] | None
 
     @property
+    def ended(self) -> int:
+        """Devices of which no more is expected before the bake."""
+        return self.committed + self.failed + self.regressed + self.inconclusive
+
+    @property
     def has_passed(self) -> bool:
         """Whether the next wave may be asked: by proof, or because a person said so."""
         by_proof = self.verdict is not None and self.verdict["verdict"] == "pass"

@@ -19,7 +19,7 @@ from edgeops.protocol.messages import (
     Reported,
     UpdateState,
 )
-from edgeops.rollout.health.device import DeviceHealth, Period
+from edgeops.rollout.health.device import DeviceHealth, Live, Period
 from edgeops.rollout.health.wave import Shown
 from edgeops.rollout.installation import InstallationState
 from edgeops.rollout.policy import Policy
@@ -207,7 +207,7 @@ class Fleet:
 
     def show(self, about: Installation) -> None:
         """What a device and its wave show, as if windows of them had been gathered."""
-        health = DeviceHealth(since=Period(rows=10_000))
+        health = DeviceHealth(since=Period(rows=10_000), live=Live(rows=10_000))
         wave = WaveShows(canary=WELL)
         with self.database.write() as connection:
             own = tables.installations.c.id == about.id
@@ -218,7 +218,7 @@ class Fleet:
 
     def show_all(self, canary: Shown = WELL) -> None:
         """All devices and all waves show that all is well, or what else their canaries show."""
-        health = Shows(health=DeviceHealth(since=Period(rows=10_000)))
+        health = Shows(health=DeviceHealth(since=Period(rows=10_000), live=Live(rows=10_000)))
         with self.database.write() as connection:
             connection.execute(update(tables.installations).values(health=health))
             connection.execute(update(tables.waves).values(health=WaveShows(canary=canary)))

@@ -2,7 +2,7 @@
 
 from edgeops.artifact.manifest import Task
 from edgeops.protocol.messages import Intent, Paired, Phase, Window
-from edgeops.rollout.health.device import DeviceHealth, Inputs, Pairs, Period
+from edgeops.rollout.health.device import DeviceHealth, Inputs, Live, Pairs, Period
 from edgeops.rollout.health.spread import spread_of, step_of
 from edgeops.rollout.health.verdict import findings_of, health_verdict
 from edgeops.rollout.health.wave import Shown, WaveHealth, with_device
@@ -47,7 +47,14 @@ def pairs(*, cells=(600, 0, 0, 400), new_errors=0, old_errors=0, new_ms=12.0, ol
 
 def device(**fields):
     """A device that is as well as before."""
-    return DeviceHealth(**{"shadowed": True, "before": period(), "since": period(), "pairs": pairs(), **fields})
+    values = {"shadowed": True, "before": period(), "since": period(), "pairs": pairs(), **fields}
+    since = values["since"]
+    return DeviceHealth(**{"live": Live(rows=since.rows, errors=since.errors), **values})
+
+
+def held_back(**fields):
+    """A device that is held back, and as well as before."""
+    return device(shadowed=False, pairs=Pairs(), **fields)
 
 
 def shown(*devices):
@@ -58,7 +65,7 @@ def shown(*devices):
     return together
 
 
-CONTROL = shown(*[DeviceHealth(before=period(), since=period())] * 4)
+CONTROL = shown(*[held_back()] * 4)
 
 
 def wave(*devices, **fields):
@@ -77,11 +84,11 @@ def found(kind, health, *, policy=POLICY, task=Task.CLASSIFICATION, intent=Inten
     return next((one for one in findings if one.kind is kind), None)
 
 
-def window(*, rows=50, p95_us=12_000, paired=None, **fields):
+def window(*, rows=50, p95_us=12_000, paired=None, phase=Phase.LIVE, **fields):
     """A telemetry window."""
     values = {"source_rows": rows, "errors": 0, "dropped": 0, "duration_ms": 10_000, "latency_p50_us": 0, **fields}
     return Window(
-        deployment="pump1", digest=RAW, phase=Phase.LIVE, rows=rows, latency_p95_us=p95_us, sketch=b"", paired=paired,
+        deployment="pump1", digest=RAW, phase=phase, rows=rows, latency_p95_us=p95_us, sketch=b"", paired=paired,
         **values,
     )  # fmt: skip
 

@@ -100,6 +100,15 @@ def test_a_wave_that_cannot_be_judged_without_labels_asks_its_devices_for_disagr
     assert (request.disagreements, request.random_share, request.count) == (True, 0.0, 40)
 
 
+def test_a_device_of_the_wave_that_lost_the_model_again_is_waited_for_no_more(rig):
+    with rig.database.write() as connection:
+        connection.execute(
+            update(tables.waves).where(tables.waves.c.position == 0).values(size=2, offered=2, regressed=1)
+        )
+    rig.turn()
+    assert len(rig.commands()) == 1
+
+
 def test_it_asks_once_while_an_answer_can_still_come(rig):
     for _ in range(5):
         rig.turn()

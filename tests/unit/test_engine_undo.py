@@ -7,7 +7,6 @@ from sqlalchemy import update
 
 from edgeops.errors import ConflictError
 from edgeops.protocol.messages import Reason, UpdateState
-from edgeops.rollout.health.device import DeviceHealth
 from edgeops.rollout.installation import InstallationState
 from edgeops.rollout.policy import Policy
 from edgeops.rollout.rollout import RolloutState
@@ -18,7 +17,7 @@ from fleet_server.db.aliases import Alias
 from fleet_server.db.evidence import WaveShows
 from fleet_server.four_eyes import demand_four_eyes
 from tests.unit.engine_rig import Fleet, digest_of
-from tests.unit.health_values import period, shown
+from tests.unit.health_values import device, period, shown
 
 S, R = InstallationState, RolloutState
 SECOND = timedelta(seconds=1)
@@ -225,7 +224,7 @@ def test_undo_finishes_without_a_word_of_the_model_that_it_undoes(fleet):
     for device_id in fleet.ids:
         fleet.commit(device_id)
     # It answers twice as slowly as what it replaces, and one input in twenty not at all.
-    slower = DeviceHealth(before=period(), since=period(p95_ms=24.0, errors=100))
+    slower = device(shadowed=False, since=period(p95_ms=24.0, errors=100))
     with fleet.database.write() as connection:
         of_undo = tables.waves.c.rollout_id == begun
         connection.execute(update(tables.waves).where(of_undo).values(health=WaveShows(canary=shown(*[slower] * 3))))

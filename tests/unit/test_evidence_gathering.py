@@ -5,12 +5,13 @@ from sqlalchemy import event
 
 from edgeops.protocol.messages import Presence
 from edgeops.rollout.installation import InstallationEvent
+from edgeops.rollout.verdict import Healthy, Undecided
 from fleet_server.db import devices, installations, rollouts
 from fleet_server.db.database import Database
 from fleet_server.rollout_health import health_of
 from fleet_server.rollout_steps import take
 from tests.unit.drift_rig import digest
-from tests.unit.evidence_rig import NEW, OLD, EvidenceRig, newest, pairs
+from tests.unit.evidence_rig import NEW, OLD, POLICY, EvidenceRig, newest, pairs
 
 
 @pytest.fixture
@@ -46,6 +47,44 @@ def test_windows_of_the_trial_count(rig, rollout):
     rig.window("edge-00", NEW, rows=20, phase="trial")
     rig.gather()
     assert rig.wave(rollout).canary.since.rows == 20
+
+
+def judged(rig, rollout):
+    with rig.database.read() as connection:
+        wave = rollouts.get_wave(connection, rollout, 0)
+        return health_of(connection, rollouts.get(connection, rollout), wave, rig.now)
+
+
+def test_a_device_of_which_nothing_came_since_its_commit_is_not_heard(rig, rollout):
+    for _ in range(20):
+        rig.window("edge-00", NEW, rows=50, phase="trial", paired=pairs(50))
+    rig.commit("edge-00")
+    rig.gather()
+    health = judged(rig, rollout)
+    assert isinstance(health, Undecided)
+    assert "0 of 1 device have been heard since they took the model" in health.words
+    rig.window("edge-00", NEW, rows=1)
+    rig.gather()
+    assert isinstance(judged(rig, rollout), Healthy)
+
+
+def test_a_device_that_lost_the_model_again_owes_no_word_of_the_time_since(rig):
+    rollout = rig.roll_out(waves=("100%",))
+    rig.wait(10)
+    for device_id in rig.ids:
+        for _ in range(20):
+            rig.window(device_id, NEW, rows=50, phase="trial", paired=pairs(50))
+    rig.gather()
+    for device_id in rig.ids:
+        rig.commit(device_id)
+    rig.wait(1)
+    for device_id in rig.ids[1:]:
+        rig.window(device_id, NEW, rows=1)
+    rig.gather()
+    assert isinstance(judged(rig, rollout), Undecided)
+    with rig.database.write() as connection:
+        take(connection, newest(connection, rig.ids[0]), InstallationEvent.REGRESS, now=rig.now)
+    assert isinstance(judged(rig, rollout), Healthy)
 
 
 def test_its_own_past_is_taken_once_when_its_first_window_comes(rig, rollout):
@@ -104,6 +143,7 @@ def test_pairs_count_only_beside_the_incumbent(rig, rollout):
     rig.gather()
     canary = rig.wave(rollout).canary
     assert (canary.pairs.rows, canary.shadowed, canary.paired) == (40, 1, 1)
+    assert rig.shows("edge-00").health.shadow_share == POLICY.shadow_share
     assert sum(canary.pairs.cells) == 40
 
 
@@ -196,8 +236,8 @@ def test_a_device_that_was_not_heard_is_missed_though_another_one_timed_out(rig)
     rig.wait(10)
     with rig.database.write() as connection:
         first, second, third = sorted(installations.of_rollout(connection, rollout, limit=3), key=lambda one: one.id)
-    for device_id in (first.device_id, second.device_id):
-        rig.window(device_id, NEW)
+    rig.window(first.device_id, NEW, phase="trial")
+    rig.window(second.device_id, NEW)
     rig.gather()
     with rig.database.write() as connection:
         take(connection, first, InstallationEvent.TIME_OUT, now=rig.now)

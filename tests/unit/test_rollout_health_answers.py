@@ -133,6 +133,16 @@ def test_labels_of_devices_before_it_tell_of_one_that_came_late_what_they_tell_o
     assert own.value == pytest.approx(-1 / 500)
 
 
+def test_labels_of_other_devices_are_chance_here_however_many_they_are():
+    labels = Labels(new_right=10, old_right=100, neither=10, of_others=True)
+    told = answers(seen((440, 30, 30, 0), labels=labels), policy=HealthPolicy(alpha=1e-30))
+    share, decided, balance = 60 / 500, 110 / 120, 90 / 120
+    by_labels = share**2 * (decided - balance**2) / 120
+    by_inputs = (share * decided - (share * balance) ** 2) / 500
+    error = 196 * (by_labels + by_inputs) ** 0.5
+    assert f"between {9 - error:.2g} points and {9 + error:.0f} points" in told.words
+
+
 @pytest.mark.parametrize("task", [Task.REGRESSION, Task.ANOMALY])
 def test_what_nobody_can_label_is_a_persons_to_decide(task):
     told = answers(seen(regression(near=900, far=100) if task is Task.REGRESSION else (450, 50, 50, 450)), task=task)

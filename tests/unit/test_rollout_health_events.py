@@ -8,7 +8,7 @@ from edgeops.rollout.health.finding import Kind, Sign
 from edgeops.rollout.health.spread import Spread, combined
 from edgeops.rollout.health.wave import Shown
 from edgeops.rollout.policy import HealthPolicy
-from tests.unit.health_values import CONTROL, device, found, pairs, period, shown, times, wave
+from tests.unit.health_values import CONTROL, device, found, held_back, pairs, period, shown, times, wave
 
 ALONE = {"control": Shown()}
 
@@ -83,7 +83,7 @@ def test_a_device_alone_is_set_against_its_own_past():
 
 def test_what_happens_to_control_devices_too_is_not_the_models_fault():
     since = period(rows=1_900, errors=100)
-    control = shown(*[DeviceHealth(since=period(rows=1_900, errors=100))] * 4)
+    control = shown(*[held_back(since=period(rows=1_900, errors=100))] * 4)
     told = errors(wave(lone(since=since), control=control))
     assert told.sign is not Sign.BAD
     assert told.words.startswith("5 % of 2,000 inputs had no answer, against 0 % before and 5 % on 4 control devices")
@@ -91,9 +91,50 @@ def test_what_happens_to_control_devices_too_is_not_the_models_fault():
     assert errors(wave(lone(since=since))).sign is Sign.BAD
 
 
+def test_what_control_devices_always_had_is_no_norm_for_others():
+    troubled = shown(held_back(before=period(rows=1_000, errors=1_000), since=period(rows=1_000, errors=1_000)))
+    told = errors(wave(lone(since=period(rows=1_400, errors=600)), control=troubled))
+    assert told.sign is Sign.BAD
+    assert told.against == 0.0
+    assert told.words.startswith(
+        "30 % of 2,000 inputs had no answer, against 0 % before and 50 % on 1 control device (50 % before); limit"
+    )
+    assert errors(wave(lone(), control=troubled)).sign is Sign.GOOD
+
+
+def test_a_device_keeps_what_it_always_had_and_what_control_devices_got_meanwhile():
+    usual = lone(before=period(rows=1_900, errors=100), since=period(rows=1_800, errors=200))
+    got_worse = shown(*[held_back(since=period(rows=1_900, errors=100))] * 4)
+    told = errors(wave(usual, control=got_worse))
+    assert told.sign is not Sign.BAD
+    assert told.against == pytest.approx(0.1)
+    assert errors(wave(usual)).sign is Sign.BAD
+    better = shown(held_back(before=period(rows=1_000, errors=1_000), since=period()))
+    assert errors(wave(usual, control=better)).against == pytest.approx(0.05)
+
+
+def test_control_devices_of_few_inputs_tell_nothing():
+    failing = lone(since=period(rows=1_400, errors=600))
+    for few in (
+        held_back(since=period(rows=100, errors=99)),
+        held_back(before=period(rows=199), since=period(rows=1_000, errors=1_000)),
+    ):
+        assert errors(wave(failing, control=shown(few))).sign is Sign.BAD
+    enough = held_back(before=period(rows=200), since=period(rows=1_000, errors=1_000))
+    assert errors(wave(failing, control=shown(enough))).sign is not Sign.BAD
+
+
+def test_devices_without_a_past_have_control_devices_alone_for_a_measure():
+    first = lone(before=Period(), since=period(rows=1_900, errors=100))
+    told = errors(wave(first, control=shown(held_back(since=period(rows=1_900, errors=100)))))
+    assert (told.sign is Sign.BAD, told.against) == (False, 0.05)
+    few = errors(wave(first, control=shown(held_back(since=period(rows=100, errors=99)))))
+    assert (few.sign, few.against) == (Sign.BAD, None)
+
+
 def test_one_control_device_is_told_in_the_singular():
-    told = errors(wave(lone(), control=shown(DeviceHealth(since=period()))))
-    assert "on 1 control device;" in told.words
+    told = errors(wave(lone(), control=shown(held_back())))
+    assert "on 1 control device (0 % before);" in told.words
 
 
 def test_without_a_past_and_without_control_the_limit_itself_counts():
@@ -109,7 +150,10 @@ def test_without_a_past_and_without_control_the_limit_itself_counts():
 
 def test_where_nothing_is_known_of_the_time_before_few_inputs_will_do_up_to_the_limit():
     just, beyond = (
-        errors(wave(lone(before=Period(), since=period(rows=rows, errors=1)), **ALONE)) for rows in (99, 98)
+        errors(
+            wave(lone(before=Period(), since=period(rows=rows, errors=1)), **ALONE), policy=HealthPolicy(min_rows=98)
+        )
+        for rows in (99, 98)
     )
     assert just.sign is Sign.GOOD
     assert beyond.sign is Sign.OPEN
@@ -204,6 +248,23 @@ def test_the_limit_is_between_two_steps():
     assert latency(wave(device(pairs=pairs(new_ms=15.6))), policy=HealthPolicy(max_latency_ratio=1.4)).sign is Sign.GOOD
 
 
+@pytest.mark.parametrize("limit", [1.01, 1.05, 1.1, 1.25, 1.4])
+def test_a_model_below_a_limit_is_not_stopped_and_one_beyond_it_does_not_pass(limit):
+    def sign(ratio):
+        slow = device(pairs=pairs(new_ms=100.0 * ratio, old_ms=100.0))
+        return latency(wave(slow), policy=HealthPolicy(max_latency_ratio=limit, min_latency_rise_ms=0.0)).sign
+
+    assert [sign(limit * factor) for factor in (0.985, 1.015)] == [Sign.GOOD, Sign.BAD]
+    assert all(sign(limit * factor) is not Sign.BAD for factor in (0.99, 0.995, 0.999))
+    assert all(sign(limit * factor) is not Sign.GOOD for factor in (1.001, 1.005, 1.01))
+
+
+def test_windows_at_the_limit_are_held_against_neither_side():
+    told = latency(wave(device(pairs=pairs(new_ms=11.0, old_ms=10.0))), policy=HealthPolicy(max_latency_ratio=1.1))
+    assert told.sign is Sign.OPEN
+    assert told.words.endswith("limit 1.1 x, met to within 1 % in 40; 40 windows cannot tell for certain")
+
+
 def test_few_windows_cannot_tell():
     few = device(pairs=pairs(new_ms=18.0, windows=4))
     told = latency(wave(few))
@@ -257,9 +318,9 @@ def test_pairs_without_a_time_prove_nothing():
 def test_a_device_alone_is_compared_with_its_own_past():
     told = latency(wave(lone(since=period(p95_ms=41.0)), **ALONE))
     assert told.sign is Sign.BAD
-    assert told.words == "p95 40 ms against 12 ms before; limit 1.25 x, exceeded in 40 of 40 windows"
+    assert told.words == "p95 41 ms against 12 ms before; limit 1.25 x, exceeded in 40 of 40 windows"
     with_control = latency(wave(lone(since=period(p95_ms=41.0))))
-    assert with_control.words.startswith("p95 40 ms against 12 ms before and 12 ms on 4 control devices; limit")
+    assert with_control.words.startswith("p95 41 ms against 12 ms before and 12 ms on 4 control devices; limit")
     assert latency(wave(lone(), **ALONE)).sign is Sign.GOOD
 
 

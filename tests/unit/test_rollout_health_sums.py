@@ -8,6 +8,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from edgeops.protocol.messages import Phase
 from edgeops.rollout.health.belonging import Belonging
 from edgeops.rollout.health.device import (
     DeviceHealth,
@@ -20,10 +21,11 @@ from edgeops.rollout.health.device import (
     with_window,
 )
 from edgeops.rollout.health.finding import Kind, Sign
-from edgeops.rollout.health.spread import Spread, combined, moved, spread_of, step_of
+from edgeops.rollout.health.spread import Spread, combined, moved, sides_of, spread_of, step_of
 from edgeops.rollout.health.sums import minus, plus
 from edgeops.rollout.health.wave import (
     Labels,
+    Part,
     Shown,
     Stated,
     WaveHealth,
@@ -37,7 +39,7 @@ from tests.unit.health_values import device, paired, pairs, period, shown, windo
 
 COUNTS = st.integers(0, 1_000)
 #: A device is made of many numbers, which takes long on a busy machine.
-FEW = settings(max_examples=40, suppress_health_check=[HealthCheck.too_slow])
+FEW = settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 WINDOWS = st.builds(
     window,
     rows=st.integers(0, 60),
@@ -84,8 +86,15 @@ def test_a_device_that_left_owes_nothing_more_and_what_it_showed_stays():
     assert (rest.since, rest.before, rest.pairs) == (both.since, both.before, both.pairs)
 
 
-def test_a_step_is_a_twentieth_of_a_logarithm():
-    assert (step_of(1.0), step_of(math.e), step_of(1.05), step_of(0.95), step_of(12_000)) == (0, 20, 1, -1, 188)
+def test_a_step_is_a_hundredth_of_a_logarithm():
+    assert (step_of(1.0), step_of(math.e), step_of(1.01), step_of(0.99), step_of(12_000)) == (0, 100, 1, -1, 939)
+
+
+def test_entries_of_the_step_of_a_value_are_on_neither_side_of_it():
+    spread = spread_of([8, 9, 9, 10, 11, 11, 11])
+    assert (step_of(1.1), sides_of(spread, 1.1)) == (10, (3, 3))
+    assert sides_of(spread, 2.0) == (7, 0)
+    assert sides_of(spread, 1.01) == (0, 7)
 
 
 def test_the_lower_median_counts():
@@ -96,7 +105,7 @@ def test_the_lower_median_counts():
     assert spread_of([5, 1, 9]).median == 5
     assert spread_of([1, 1, 9, 9]).median == 1
     assert spread_of([1, 1, 9, 9, 9]).median == 9
-    assert spread_of([20, 20]).typical == pytest.approx(math.e)
+    assert spread_of([100, 100]).typical == pytest.approx(math.e)
 
 
 def test_entries_are_counted_in_order():
@@ -183,7 +192,7 @@ def test_what_was_not_seen_takes_no_room():
 def test_a_device_that_showed_nothing_owes_and_takes_nothing():
     nothing = DeviceHealth()
     assert (nothing.shadowed, nothing.memory_bytes, nothing.memory_before_bytes) == (False, 0, 0)
-    assert shown_by(nothing) == Shown(devices=1)
+    assert shown_by(nothing) == Shown(devices=1, fresh=Part(devices=1))
 
 
 def test_the_names_that_are_stored_stay():
@@ -200,7 +209,7 @@ def test_a_window_counts_as_the_device_told_it():
     grown = with_window(DeviceHealth(), window(errors=2, dropped=1), inputs)
     assert grown.before == Period()
     assert grown.since == Period(
-        windows=1, rows=50, errors=2, dropped=1, duration_ms=10_000, latency_p95=spread_of([188]), inputs=inputs
+        windows=1, rows=50, errors=2, dropped=1, duration_ms=10_000, latency_p95=spread_of([939]), inputs=inputs
     )
     assert grown.pairs == Pairs()
     assert with_baseline(DeviceHealth(), window(), inputs).before.inputs == inputs
@@ -212,7 +221,7 @@ def test_pairs_count_as_the_device_told_them():
     grown = with_window(DeviceHealth(shadowed=True), window(paired=told))
     assert grown.pairs == Pairs(
         windows=1, rows=10, new_errors=1, old_errors=2, skipped=3, cells=(5, 0, 2, 3),
-        ratio_p95=spread_of([step_of(1.2)]), new_p95=spread_of([188]), old_p95=spread_of([step_of(10_000)]),
+        ratio_p95=spread_of([step_of(1.2)]), new_p95=spread_of([939]), old_p95=spread_of([step_of(10_000)]),
     )  # fmt: skip
     assert grown.pairs.seen == 13
     assert grown.shadowed
@@ -257,16 +266,25 @@ def test_a_device_adds_what_it_owes_and_what_it_sent():
     assert (heard.devices, heard.heard, heard.shadowed, heard.paired) == (1, 1, 1, 1)
     lone = shown_by(device(shadowed=False))
     assert (lone.heard, lone.shadowed, lone.paired) == (1, 0, 0)
-    assert shown_by(DeviceHealth(since=Period(rows=1))).heard == 1
-    assert shown_by(DeviceHealth(since=Period(errors=1))).heard == 1
-    assert shown_by(DeviceHealth(since=Period(dropped=1))).heard == 0
+    assert shown_by(with_window(DeviceHealth(), window(rows=1))).heard == 1
+    assert shown_by(with_window(DeviceHealth(), window(rows=0, errors=1))).heard == 1
+    assert shown_by(with_window(DeviceHealth(), window(rows=0, dropped=1))).heard == 0
+
+
+def test_what_a_device_shows_in_its_trial_counts_and_is_no_word_of_the_time_after_it():
+    tried = with_window(DeviceHealth(), window(phase=Phase.TRIAL))
+    assert (shown_by(tried).since.rows, shown_by(tried).heard) == (50, 0)
+    assert shown_by(with_window(tried, window())).heard == 1
+
+
+def test_a_device_owes_pairs_until_it_sent_one():
     assert shown_by(DeviceHealth(shadowed=True, pairs=Pairs(new_errors=1))).paired == 1
     assert shown_by(DeviceHealth(shadowed=True, pairs=Pairs(skipped=1))).paired == 0
 
 
 def test_a_device_is_measured_by_its_own_past():
     slower = shown_by(device(since=period(p95_ms=12.0 * math.e), before=period(p95_ms=12.0)))
-    assert slower.own_p95 == spread_of([20] * 40)
+    assert slower.own_p95 == spread_of([100] * 40)
     assert shown_by(device(before=Period())).own_p95 == Spread()
     assert slower.since.latency_p95.median == step_of(12_000 * math.e)
 

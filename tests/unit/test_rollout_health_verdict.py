@@ -11,7 +11,7 @@ from edgeops.rollout.health.inputs import distance
 from edgeops.rollout.health.wave import Labels, Shown, WaveHealth
 from edgeops.rollout.policy import HealthPolicy
 from edgeops.rollout.verdict import Healthy, Undecided, Unhealthy
-from tests.unit.health_values import device, found, judged, pairs, period, shown, wave
+from tests.unit.health_values import device, found, held_back, judged, pairs, period, shown, wave
 
 ALONE = {"control": Shown()}
 #: Differ on so much that labels decide.
@@ -77,7 +77,7 @@ def test_a_few_devices_are_weak_evidence():
     assert two.words.startswith("weak evidence: 2 devices, compared with themselves: ")
     three = judged(wave(device(), device(), device(), **ALONE))
     assert three.words.startswith("6,000 inputs on 3 devices, 3,000 of them by both models; they differ")
-    with_control = judged(wave(control=shown(*[DeviceHealth(since=period())] * 2)))
+    with_control = judged(wave(control=shown(*[held_back()] * 2)))
     assert not with_control.words.startswith("weak")
     bad = judged(wave(device(pairs=pairs(new_ms=18.0)), **ALONE))
     assert bad.words.endswith("windows (weak evidence: 1 device, compared with itself)")
@@ -152,9 +152,10 @@ def test_pairs_that_are_owed_are_asked_for():
 # -- readings, mix, estimate --------------------------------------------------------------------------
 
 
-def quality(*, before=0, since=0, control=None):
+def quality(*, before=0, since=0, control=None, control_before=0, rows=2_000):
     canary = device(before=period(missing=before), since=period(missing=since))
-    others = Shown() if control is None else shown(DeviceHealth(since=period(missing=control)))
+    past = period(missing=control_before)
+    others = Shown() if control is None else shown(held_back(before=past, since=period(missing=control, rows=rows)))
     return found(Kind.QUALITY, wave(canary, control=others))
 
 
@@ -169,6 +170,15 @@ def test_missing_readings_forbid_to_conclude():
     assert quality(before=392, since=800).sign is Sign.OPEN
     assert quality(before=0, since=800, control=800).sign is Sign.GOOD
     assert quality(before=800, since=800, control=0).sign is Sign.GOOD
+    assert quality(before=400, since=1_200, control=800).sign is Sign.GOOD
+
+
+def test_what_control_devices_always_missed_is_not_usual_for_others():
+    assert quality(since=800, control=800, control_before=800).sign is Sign.OPEN
+    assert quality(since=800, control=199, rows=199).sign is Sign.OPEN
+    unknown = device(before=Period(), since=period(missing=800))
+    beside = wave(unknown, control=shown(held_back(since=period(missing=800))))
+    assert found(Kind.QUALITY, beside).sign is Sign.GOOD
 
 
 def test_a_few_rows_with_missing_readings_are_no_broken_sensor():

@@ -133,7 +133,8 @@ def _standard_error(labels: Labels, seen: _Differing) -> float:
     given = labels.given
     decided = (labels.old_right + labels.new_right) / given
     balance = (labels.old_right - labels.new_right) / given
-    unlabelled = max(1 - given / max(seen.differing, 1), 0.0)
+    # Labels of other devices say nothing certain of any disagreement here, however many there are.
+    unlabelled = 1.0 if labels.of_others else max(1 - given / max(seen.differing, 1), 0.0)
     by_labels = seen.share**2 * (decided - balance**2) / given * unlabelled
     by_inputs = (seen.share * decided - (seen.share * balance) ** 2) / seen.compared
     return sqrt(by_labels + by_inputs)

@@ -9,7 +9,7 @@ sees to both.
 
 import msgspec
 
-from edgeops.protocol.messages import Paired, Window
+from edgeops.protocol.messages import Paired, Phase, Window
 from edgeops.rollout.health.spread import Spread, spread_of, step_of
 from edgeops.rollout.health.sums import plus
 
@@ -51,6 +51,11 @@ class Period(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     #: Starts of the agent that nobody asked for.
     crashes: int = 0
 
+    @property
+    def met(self) -> int:
+        """Inputs that came to the model, answered or not."""
+        return self.rows + self.errors + self.dropped
+
 
 class Pairs(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     """Inputs that the new model and the incumbent both saw, summed up."""
@@ -75,13 +80,30 @@ class Pairs(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
         return self.rows + self.new_errors + self.old_errors
 
 
+class Live(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """The part of the windows since that are of no trial: what the device showed after it committed."""
+
+    rows: int = 0
+    errors: int = 0
+    #: Inputs that were to be paired, and of which the device tells what became.
+    chosen: int = 0
+
+    @property
+    def heard(self) -> bool:
+        """Whether an input came to the model at all."""
+        return self.rows + self.errors > 0
+
+
 class DeviceHealth(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     """What one device has shown."""
 
     #: It had a model before and was asked to let it shadow the new one, so that pairs are owed.
     shadowed: bool = False
+    #: Of the inputs after the commit, those that it was asked to pair; 0 = that is not known.
+    shadow_share: float = 0.0
     before: Period = Period()
     since: Period = Period()
+    live: Live = Live()
     pairs: Pairs = Pairs()
     #: Peak memory of the agent's model as it told in its trial, and what the incumbent took in its own; 0 = unknown.
     memory_bytes: int = 0
@@ -96,7 +118,9 @@ def with_baseline(health: DeviceHealth, window: Window, inputs: Inputs | None = 
 def with_window(health: DeviceHealth, window: Window, inputs: Inputs | None = None) -> DeviceHealth:
     """And a window since it was asked; pairs count if its shadow is the incumbent's."""
     pairs = health.pairs if window.paired is None else plus(health.pairs, _pairs_of(window.paired))
-    return msgspec.structs.replace(health, since=plus(health.since, _period_of(window, inputs)), pairs=pairs)
+    live = health.live if window.phase is Phase.TRIAL else plus(health.live, _live_of(window))
+    since = plus(health.since, _period_of(window, inputs))
+    return msgspec.structs.replace(health, since=since, live=live, pairs=pairs)
 
 
 def with_crash(health: DeviceHealth) -> DeviceHealth:
@@ -125,6 +149,12 @@ def _period_of(window: Window, inputs: Inputs | None) -> Period:
         latency_p95=_latency(window.latency_p95_us if window.rows >= LATENCY_ROWS else 0),
         inputs=inputs or Inputs(),
     )
+
+
+def _live_of(window: Window) -> Live:
+    pairs = window.paired
+    chosen = pairs.rows + pairs.errors + pairs.shadow_errors + pairs.skipped + pairs.unmatched if pairs else 0
+    return Live(rows=window.rows, errors=window.errors, chosen=chosen)
 
 
 def _pairs_of(paired: Paired) -> Pairs:

@@ -6,13 +6,15 @@ share changed by meanwhile. The median window decides (a sign test), so a host t
 has as many votes as it has windows.
 """
 
-from math import exp, log
+from dataclasses import dataclass
+from math import exp
 
 from edgeops import limits
 from edgeops.rollout.health.betting import Side, share_of, side_of
+from edgeops.rollout.health.device import Period
 from edgeops.rollout.health.finding import HealthFinding, Kind, Sign, counted, ms, sign_of
-from edgeops.rollout.health.spread import STEPS, Spread, moved
-from edgeops.rollout.health.wave import WaveHealth
+from edgeops.rollout.health.spread import STEPS, Spread, moved, sides_of
+from edgeops.rollout.health.wave import Group, Shown, WaveHealth, groups_alone
 from edgeops.rollout.health.zone import MOST
 from edgeops.rollout.policy import HealthPolicy
 
@@ -21,19 +23,49 @@ _WINDOWS_OF_A_RISE = 10
 _WINDOWS_OF_A_TIME = 3
 
 
-def judge_latency(health: WaveHealth, policy: HealthPolicy, *, alpha: float) -> HealthFinding:
-    """Whether answers take longer."""
-    ratios, new_us, old_us = _compared(health)
+@dataclass(frozen=True, slots=True)
+class _Compared:
+    """Ratios by window, and what is typical of the new model and of what it is compared with, in microseconds."""
+
+    ratios: Spread
+    new_us: float | None
+    old_us: float | None
+    #: Of which devices, what the new model is compared with, and what else is known; in words.
+    where: str
+    against: str
+    elsewhere: str
+    #: Pairs are owed, so that without them nothing is proven.
+    is_owed: bool
+
+
+def judge_latency(health: WaveHealth, policy: HealthPolicy, *, alpha: float) -> tuple[HealthFinding, ...]:
+    """Whether answers take longer.
+
+    One finding of the devices beside which the old model answers, one of the others, and those share `alpha`.
+    """
+    compared = [_alone(group, health.control) for group in groups_alone(health.canary)]
+    if health.canary.shadowed:
+        compared.insert(0, _paired(health))
+    return tuple(_judged(one, policy, alpha=alpha / len(compared)) for one in compared)
+
+
+def _judged(compared: _Compared, policy: HealthPolicy, *, alpha: float) -> HealthFinding:
+    ratios, new_us, old_us = compared.ratios, compared.new_us, compared.old_us
     if new_us is None or old_us is None:
-        sign = Sign.OPEN if health.canary.shadowed else Sign.TOLD
-        return HealthFinding(
-            kind=Kind.LATENCY, sign=sign, words=f"no window tells how long both take{_elsewhere(health)}"
-        )
-    beyond = sum(count for step, count in ratios.counts if step > STEPS * log(policy.max_latency_ratio))
-    words = f"p95 {ms(new_us)}{_against(health, old_us)}; limit {policy.max_latency_ratio:g} x"
+        sign = Sign.OPEN if compared.is_owed else Sign.TOLD
+        words = f"no window{compared.where} tells how long both take{compared.elsewhere}"
+        return HealthFinding(kind=Kind.LATENCY, sign=sign, words=words)
+    within, beyond = sides_of(ratios, policy.max_latency_ratio)
+    words = f"p95 {ms(new_us)}{compared.where}{compared.against}; limit {policy.max_latency_ratio:g} x"
     if beyond:
         words += f", exceeded in {beyond} of {counted(ratios.total, 'window')}"
-    side = side_of(share_of(beyond, ratios.total), MOST, alpha=alpha, alpha_below=policy.alpha / 2)
+    if at_limit := ratios.total - within - beyond:
+        words += f", met to within 1 % in {at_limit}"
+    # What is at the limit is held against neither side.
+    side = side_of(share_of(beyond, ratios.total), MOST, alpha=alpha)
+    if side is not Side.ABOVE:
+        unproven = side_of(share_of(ratios.total - within, ratios.total), MOST, alpha=policy.alpha / 2)
+        side = Side.BELOW if unproven is Side.BELOW else Side.UNKNOWN
     if side is not Side.BELOW and _is_small(ratios.total, new_us, old_us, least_us=1000 * policy.min_latency_rise_ms):
         words += f"; less than {policy.min_latency_rise_ms:g} ms more are not looked at"
         side = Side.BELOW
@@ -66,15 +98,35 @@ def judge_memory(health: WaveHealth, policy: HealthPolicy) -> HealthFinding | No
     )
 
 
-def _compared(health: WaveHealth) -> tuple[Spread, float | None, float | None]:
-    """Ratios by window, and what is typical of the new model and of what it is compared with, in microseconds."""
-    canary, control = health.canary, health.control
-    if canary.shadowed:
-        return canary.pairs.ratio_p95, canary.pairs.new_p95.typical, canary.pairs.old_p95.typical
-    meanwhile = control.own_p95.median or 0
-    before = canary.before.latency_p95.typical
-    expected = None if before is None else before * exp(meanwhile / STEPS)
-    return moved(canary.own_p95, -meanwhile), canary.since.latency_p95.typical, expected
+def _paired(health: WaveHealth) -> _Compared:
+    """On the same inputs."""
+    pairs, elsewhere = health.canary.pairs, _elsewhere(health.canary.before, health.control)
+    old_us = pairs.old_p95.typical
+    against = "" if old_us is None else f" against {ms(old_us)} of the old model on the same inputs{elsewhere}"
+    return _Compared(
+        ratios=pairs.ratio_p95,
+        new_us=pairs.new_p95.typical,
+        old_us=old_us,
+        where="",
+        against=against,
+        elsewhere=elsewhere,
+        is_owed=True,
+    )
+
+
+def _alone(group: Group, control: Shown) -> _Compared:
+    """With their own past, less what the control share changed by."""
+    part, meanwhile = group.part, control.own_p95.median or 0
+    before, elsewhere = part.before.latency_p95.typical, _elsewhere(part.before, control)
+    return _Compared(
+        ratios=moved(part.own_p95, -meanwhile),
+        new_us=part.since.latency_p95.typical,
+        old_us=None if before is None else before * exp(meanwhile / STEPS),
+        where=group.where,
+        against=elsewhere.replace(", ", " against ", 1),
+        elsewhere=elsewhere,
+        is_owed=False,
+    )
 
 
 def _is_small(windows: int, new_us: float, old_us: float, *, least_us: float) -> bool:
@@ -84,17 +136,11 @@ def _is_small(windows: int, new_us: float, old_us: float, *, least_us: float) ->
     return new_us - old_us < least_us
 
 
-def _against(health: WaveHealth, old_us: float) -> str:
-    if health.canary.shadowed:
-        return f" against {ms(old_us)} of the old model on the same inputs{_elsewhere(health)}"
-    return _elsewhere(health).replace(", ", " against ", 1)
-
-
-def _elsewhere(health: WaveHealth) -> str:
-    before, control = health.canary.before.latency_p95.typical, health.control.since.latency_p95.typical
-    told = [] if before is None else [f"{ms(before)} before"]
-    if control is not None:
-        told.append(f"{ms(control)} on {counted(health.control.heard, 'control device')}")
+def _elsewhere(before: Period, control: Shown) -> str:
+    before_us, control_us = before.latency_p95.typical, control.since.latency_p95.typical
+    told = [] if before_us is None else [f"{ms(before_us)} before"]
+    if control_us is not None:
+        told.append(f"{ms(control_us)} on {counted(control.heard, 'control device')}")
     return f", {' and '.join(told)}" if told else ""
 
 

@@ -1,6 +1,6 @@
 """Counts on a logarithmic scale: latencies, and ratios of two, so that they add up exactly and no outlier counts twice.
 
-A step is a twentieth of a natural logarithm, 5 %. One entry is one telemetry window (or one device), whatever its rows:
+A step is a hundredth of a natural logarithm, 1 %. One entry is one telemetry window (or one device), whatever its rows:
 windows are what is independent of each other, rows of one host are not.
 """
 
@@ -10,7 +10,7 @@ from math import exp, log
 import msgspec
 
 #: Of a natural logarithm.
-STEPS = 20
+STEPS = 100
 
 
 class Spread(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
@@ -38,6 +38,13 @@ class Spread(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
         """What the median step stands for, in the unit that was counted."""
         median = self.median
         return None if median is None else exp(median / STEPS)
+
+
+def sides_of(spread: Spread, value: float) -> tuple[int, int]:
+    """How many entries are certainly below a value above 0, and how many above; those of its own step are neither."""
+    place = STEPS * log(value)
+    below = sum(count for step, count in spread.counts if step + 0.5 <= place)
+    return below, sum(count for step, count in spread.counts if step - 0.5 >= place)
 
 
 def step_of(value: float) -> int:

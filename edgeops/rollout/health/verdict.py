@@ -43,12 +43,12 @@ def findings_of(health: WaveHealth, policy: HealthPolicy, *, task: Task, intent:
     found = (
         judge_telemetry(health, policy),
         judge_answers(health, policy, task=task, intent=intent),
-        judge_errors(health, policy, alpha=alpha),
+        *judge_errors(health, policy, alpha=alpha),
         judge_crashes(health, alpha=alpha),
-        judge_latency(health, policy, alpha=alpha),
+        *judge_latency(health, policy, alpha=alpha),
         judge_memory(health, policy),
         judge_quality(health, alpha=alpha),
-        judge_mix(health, task=task, intent=intent),
+        *judge_mix(health, task=task, intent=intent),
         tell_estimate(health),
     )
     return tuple(one for one in found if one is not None)
@@ -91,4 +91,6 @@ def _weakness(health: WaveHealth) -> str:
         return (
             f"weak evidence: {counted(devices, 'device')}, compared with {'itself' if devices == 1 else 'themselves'}"
         )
-    return "" if health.canary.shadowed else "weak evidence: no old model answered the same inputs"
+    alone = health.canary.devices - health.canary.shadowed
+    where = f" on {alone:,} of {counted(health.canary.devices, 'device')}" if health.canary.shadowed else ""
+    return f"weak evidence: no old model answered the same inputs{where}" if alone > 0 else ""

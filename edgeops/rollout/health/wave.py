@@ -4,20 +4,36 @@ A wave's health is stored with it as JSON. When a device's health changes, `repl
 out of the sums and puts in what it adds now. The control share is another such sum, over devices that were not asked.
 """
 
+from dataclasses import dataclass
+
 import msgspec
 
+from edgeops.rollout.health.betting import evidence_below, is_certain, share_of
 from edgeops.rollout.health.device import DeviceHealth, Pairs, Period
+from edgeops.rollout.health.finding import counted
 from edgeops.rollout.health.spread import Spread, moved
 from edgeops.rollout.health.sums import minus, plus
+
+#: How often, at most, a device that pairs half of what it shall is taken for one whose shadow was given up.
+_LACK_ALPHA = 0.001
+
+
+class Part(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """What those devices of a wave have shown by themselves that are judged together."""
+
+    devices: int = 0
+    before: Period = Period()
+    since: Period = Period()
+    own_p95: Spread = Spread()
 
 
 class Shown(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     """What some devices have shown."""
 
     devices: int = 0
-    #: Of them, those that were heard since they were asked.
+    #: Of them, those that were heard since they committed; what a trial shows tells nothing of the time after it.
     heard: int = 0
-    #: Those that owe pairs, and those of them that sent any.
+    #: Those that owe pairs, and those of them that send them.
     shadowed: int = 0
     paired: int = 0
     before: Period = Period()
@@ -25,10 +41,23 @@ class Shown(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     pairs: Pairs = Pairs()
     #: Each device against its own past: the 95th percentile of its windows since by its median before.
     own_p95: Spread = Spread()
+    #: Of all that, what is of devices beside whose model the old one answers, and of others without a past. Of those
+    #: that are left no pairs tell anything, and their past does.
+    beside: Part = Part()
+    fresh: Part = Part()
     #: New and old, over devices of which both are known, and how many these are.
     memory_devices: int = 0
     memory_bytes: int = 0
     memory_before_bytes: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Group:
+    """Devices beside which no old model answers, so that they are judged by what they show themselves."""
+
+    part: Part
+    #: Which ones these are; empty where there are no others.
+    where: str = ""
 
 
 class Labels(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
@@ -74,18 +103,37 @@ class WaveHealth(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     silent: int = 0
 
 
+def groups_alone(shown: Shown) -> tuple[Group, ...]:
+    """The devices whose pairs tell nothing; those with a past, and those that have only others to be compared with."""
+    whole = Part(devices=shown.devices, before=shown.before, since=shown.since, own_p95=shown.own_p95)
+    known = minus(minus(whole, shown.beside), shown.fresh)
+    told = {" without an old model beside": known, " without a past": shown.fresh}
+    seen = [(words, part) for words, part in told.items() if part.devices > 0 and part.since.met]
+    if len(seen) + bool(shown.shadowed) > 1:
+        return tuple(Group(part, f" on {counted(part.devices, 'device')}{words}") for words, part in seen)
+    if seen:
+        return (Group(seen[0][1]),)
+    return () if shown.shadowed else (Group(known),)
+
+
 def shown_by(device: DeviceHealth) -> Shown:
     """What one device adds."""
     has_memory = device.memory_bytes > 0 and device.memory_before_bytes > 0
+    own_p95 = _against(device.since.latency_p95, device.before.latency_p95)
+    part = Part(devices=1, before=device.before, since=device.since, own_p95=own_p95)
+    is_beside = device.shadowed and not _lacks_pairs(device)
+    is_fresh = not is_beside and not device.before.met
     return Shown(
         devices=1,
-        heard=int(device.since.rows + device.since.errors > 0),
+        heard=int(device.live.heard),
         shadowed=int(device.shadowed),
-        paired=int(device.shadowed and device.pairs.seen > 0),
+        paired=int(is_beside and device.pairs.seen > 0),
         before=device.before,
         since=device.since,
         pairs=device.pairs,
-        own_p95=_against(device.since.latency_p95, device.before.latency_p95),
+        own_p95=own_p95,
+        beside=part if is_beside else Part(),
+        fresh=part if is_fresh else Part(),
         memory_devices=int(has_memory),
         memory_bytes=device.memory_bytes if has_memory else 0,
         memory_before_bytes=device.memory_before_bytes if has_memory else 0,
@@ -105,12 +153,29 @@ def without_device(shown: Shown, device: DeviceHealth) -> Shown:
 def left(shown: Shown, device: DeviceHealth) -> Shown:
     """A device that is in it ended without the model: it owes nothing more, and what it showed stays."""
     owed = shown_by(device)
-    return minus(shown, Shown(devices=1, heard=owed.heard, shadowed=owed.shadowed, paired=owed.paired))
+    return minus(
+        shown,
+        Shown(
+            devices=1,
+            heard=owed.heard,
+            shadowed=owed.shadowed,
+            paired=owed.paired,
+            beside=Part(devices=owed.beside.devices),
+            fresh=Part(devices=owed.fresh.devices),
+        ),
+    )
 
 
 def replaced(shown: Shown, old: DeviceHealth, new: DeviceHealth) -> Shown:
     """A device that is in it has shown more."""
     return with_device(without_device(shown, old), new)
+
+
+def _lacks_pairs(device: DeviceHealth) -> bool:
+    """Whether clearly fewer than half of what was to be paired since the commit was: its shadow was given up."""
+    rows = device.live.rows
+    seen = share_of(min(device.live.chosen, rows), rows)
+    return is_certain(evidence_below(seen, device.shadow_share / 2), _LACK_ALPHA)
 
 
 def _against(since: Spread, before: Spread) -> Spread:
