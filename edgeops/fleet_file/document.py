@@ -2,13 +2,13 @@
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
-from datetime import UTC, date, datetime
-from difflib import get_close_matches
+from datetime import datetime
 from typing import Any
 
 import msgspec
 
 from edgeops.errors import InputError
+from edgeops.fleet_file.fields import guess, read_fields
 from edgeops.fleet_file.source import Source
 from edgeops.learning.triggers import RetrainPolicy, read_policy
 from edgeops.protocol.messages import Id
@@ -79,7 +79,7 @@ def read_document(source: Source) -> Document:
     if not isinstance(values, dict):
         raise source.refusal([Objection("#", f"a fleet file is a table of {', '.join(_SECTIONS)}")])
     objections = [
-        Objection(f"#/{key}", f"unknown section{_guess(key, _SECTIONS)}; known are {', '.join(_SECTIONS)}")
+        Objection(f"#/{key}", f"unknown section{guess(key, _SECTIONS)}; known are {', '.join(_SECTIONS)}")
         for key in values
         if key not in _SECTIONS
     ]
@@ -119,7 +119,7 @@ def _table(values: dict[str, Any], name: str, read: Any, objections: list[Object
         return {}
     found = {}
     for key, value in values[name].items():
-        item = _item(f"#/{name}/{key}", value, read, objections)
+        item = _item(f"#/{name}/{segment(key)}", value, read, objections)
         if item is not None:
             found[key] = item
     return found
@@ -142,31 +142,10 @@ def _item(pointer: str, value: Any, read: Any, objections: list[Objection]) -> A
     return found if len(objections) == before else None
 
 
-def _struct(kind: Any, pointer: str, value: Any, objections: list[Objection]) -> Any:
-    """A value of `kind`, field by field, so that every field that is wrong is told."""
-    if not isinstance(value, dict):
-        objections.append(Objection(pointer, "is a table of values"))
-        return None
-    fields = {one.name: one for one in msgspec.structs.fields(kind)}
-    read: dict[str, Any] = {}
-    for name, one in value.items():
-        if name not in fields:
-            words = f"no such value{_guess(name, tuple(fields))}; known are {', '.join(fields)}"
-            objections.append(Objection(f"{pointer}/{name}", words))
-            continue
-        try:
-            read[name] = msgspec.convert(_moment(one), fields[name].type, strict=True)
-        except msgspec.ValidationError as error:
-            objections.append(Objection(f"{pointer}/{name}", f"{one!r:.60} cannot be used: {error}"))
-    missing = [name for name, one in fields.items() if one.required and name not in value]
-    objections += [Objection(pointer, f"{name} is missing") for name in missing]
-    return None if missing or len(read) < len(value) else kind(**read)
-
-
 def _group(pointer: str, value: Any, objections: list[Objection]) -> Group | None:
     if isinstance(value, str | list):
         value = {"selector": value} if isinstance(value, str) else {"devices": value}
-    group: Group | None = _struct(Group, pointer, value, objections)
+    group: Group | None = read_fields(Group, pointer, value, objections)
     if group is None:
         return None
     if (group.selector is None) == (not group.devices):
@@ -180,7 +159,7 @@ def _group(pointer: str, value: Any, objections: list[Objection]) -> Group | Non
 
 
 def _pin(pointer: str, value: Any, objections: list[Objection]) -> Pin | None:
-    pin: Pin | None = _struct(Pin, pointer, value, objections)
+    pin: Pin | None = read_fields(Pin, pointer, value, objections)
     if pin is not None and pin.to is not None and not pin.to.startswith("sha256:"):
         objections += _wrong(f"{pointer}/to", lambda: split_reference(pin.to or ""))
     return pin
@@ -197,7 +176,7 @@ def _policy(pointer: str, value: Any, objections: list[Objection]) -> RetrainPol
 
 
 def _rollout(pointer: str, value: Any, objections: list[Objection]) -> Rollout | None:
-    rollout: Rollout | None = _struct(Rollout, pointer, value, objections)
+    rollout: Rollout | None = read_fields(Rollout, pointer, value, objections)
     if rollout is None:
         return None
     objections += _wrong(f"{pointer}/model", lambda: split_reference(rollout.model))
@@ -242,17 +221,3 @@ def _twice(document: Document) -> Iterator[Objection]:
             if earlier:
                 words = f"says again what entry {earlier[0]} says: {', '.join(str(part) for part in key)}"
                 yield Objection(f"#/{name}/{number}", words)
-
-
-def _moment(value: Any) -> Any:
-    """A day is its first moment, and a moment without offset is UTC; as others tell it, in UTC."""
-    if isinstance(value, date) and not isinstance(value, datetime):
-        return datetime(value.year, value.month, value.day, tzinfo=UTC)
-    if isinstance(value, datetime):
-        return value.replace(tzinfo=UTC) if value.tzinfo is None else value.astimezone(UTC)
-    return value
-
-
-def _guess(name: str, known: tuple[str, ...]) -> str:
-    near = get_close_matches(name, known, n=1, cutoff=0.6)
-    return f", did you mean {near[0]}?" if near else ""

@@ -79,6 +79,25 @@ def test_a_moment_is_utc_unless_it_says_otherwise():
     assert pin.until == datetime(2026, 12, 1, 8, tzinfo=UTC)
 
 
+@pytest.mark.parametrize(
+    ("until", "moment"),
+    [
+        ('"2030-01-01T00:00:00"', datetime(2030, 1, 1, tzinfo=UTC)),
+        ('"2030-01-01T00:00:00+02:00"', datetime(2029, 12, 31, 22, tzinfo=UTC)),
+        ('"2030-01-01T00:00:00Z"', datetime(2030, 1, 1, tzinfo=UTC)),
+    ],
+)
+def test_a_moment_in_quotes_is_read_as_one_without(until, moment):
+    """As the server tells it: otherwise the file would change the pin for ever."""
+    (pin,) = read(f"pins: [{{device: pump-1, until: {until}}}]").pins
+    assert (pin.until, pin.until.tzinfo) == (moment, UTC)
+
+
+@pytest.mark.parametrize("until", ["0001-01-01T00:00:00+02:00", '"0001-01-01T00:00:00+02:00"', '"tomorrow"'])
+def test_a_moment_that_cannot_be_told_is_refused_with_its_place(until):
+    assert "fleet.yaml:1: #/pins/0/until: " in refused(f"pins: [{{device: pump-1, until: {until}}}]")
+
+
 def test_everything_that_is_wrong_is_told_with_its_line_and_pointer():
     told = refused("""groups:
   canaries: hal=3
