@@ -4,7 +4,7 @@ It decides nothing. Each change is a request of its own: what broke off half-way
 """
 
 from collections.abc import Iterable, Mapping
-from typing import Any, assert_never
+from typing import assert_never
 
 import msgspec
 
@@ -12,7 +12,7 @@ from edgeops.api import shapes
 from edgeops.api.client import Client
 from edgeops.api.wire import NEW
 from edgeops.errors import InputError
-from edgeops.fleet_file.document import Document, Group, Rollout, split_reference
+from edgeops.fleet_file.document import Document, Group, Rollout, is_digest, order_of, split_reference
 from edgeops.fleet_file.plan import Act, Change, Present, PresentPin, PresentRollout, pin_name
 from edgeops.learning.triggers import read_policy
 
@@ -37,7 +37,7 @@ def present_of(client: Client, document: Document) -> Present:
         digests={
             (pin.to, pin.variant): _digest(client, pin.to, pin.variant)
             for pin in document.pins or ()
-            if pin.to is not None and not pin.to.startswith("sha256:")
+            if pin.to is not None and not is_digest(pin.to)
         },
         editions={
             **{("group", one.name): one.revision for one in groups},
@@ -105,15 +105,6 @@ def _begin(client: Client, change: Change) -> str:
     rollout = msgspec.convert(change.after, Rollout)
     made = client.order_rollout(order_of(rollout))
     return f"{made.id} begun: {rollout.model} for {change.name}"
-
-
-def order_of(rollout: Rollout) -> dict[str, Any]:
-    """The request that begins it."""
-    model, version = split_reference(rollout.model)
-    values = {
-        name: getattr(rollout, name) for name in ("deployment", "to", "variant", "intent", "policy", "continuous")
-    }
-    return {"model": model, "version": version, "waves": list(rollout.waves), **values}
 
 
 # -- the fleet as it is ------------------------------------------------------------------

@@ -12,7 +12,7 @@ from typing import Any
 
 import msgspec
 
-from edgeops.fleet_file.document import Document, Group, Pin, Rollout, split_reference
+from edgeops.fleet_file.document import Document, Group, Pin, Rollout, is_digest, split_reference
 from edgeops.learning.triggers import RetrainPolicy
 from edgeops.rollout.terms import read_terms
 
@@ -131,7 +131,7 @@ def _pins(document: Document, present: Present, *, prune: bool) -> Iterator[Chan
 
 def _resolved(pin: Pin, present: Present) -> PresentPin:
     digest = pin.to
-    if digest is not None and not digest.startswith("sha256:"):
+    if digest is not None and not is_digest(digest):
         digest = present.digests[digest, pin.variant]
     return PresentPin(device=pin.device, deployment=pin.deployment, digest=digest, reason=pin.reason, until=pin.until)
 

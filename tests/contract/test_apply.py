@@ -136,25 +136,45 @@ def test_what_only_the_server_knows_is_refused_before_anything_is_made(fleet, ap
   strangers: [pump-1-0a1b, nobody-1]
 pins:
   - device: nobody-2
+  - {device: pump-1-0a1b, to: "DIGEST"}
 retraining:
   pump-state: {labels: 47}
 rollouts:
   - {model: pump-state@1, deployment: pump1, to: group=old}
   - {model: pump-state@1, deployment: pump1, to: id=pump-1-0a1b, waves: [id=pump-3-1234, 100%]}
   - {model: pump-state@7, deployment: pump1, to: all}
-"""
+""".replace("DIGEST", "sha256:" + "0" * 64)
     )
     for options in (("--yes",), ("--dry-run",)):
         code, _, err = apply(file, *options)
         assert code == 1
         assert f"{file}:3: #/groups/strangers: no enrolled device with id nobody-1" in err
         assert f"{file}:5: #/pins/0/device: no enrolled device with id nobody-2" in err
-        assert f"{file}:9: #/rollouts/0/variant: " in err
-        assert f"{file}:10: #/rollouts/1/waves/0: " in err
-        assert f"{file}:11: #/rollouts/2/model: model 'pump-state' has no version 7" in err
+        assert f"{file}:6: #/pins/1/to: no artifact sha256:{'0' * 64} here" in err
+        assert f"{file}:10: #/rollouts/0/variant: " in err
+        assert f"{file}:11: #/rollouts/1/waves/0: " in err
+        assert f"{file}:12: #/rollouts/2/model: model 'pump-state' has no version 7" in err
         after = (list(client.groups.every()), list(client.pins.every()), [one.id for one in client.rollouts()])
         assert after == before
         assert client.retraining_policy("pump-state").labels != 47
+
+
+def test_a_pin_and_a_policy_are_made_as_the_file_names_them_and_a_second_time_nothing_changes(fleet, apply, tmp_path):
+    """A digest, a moment with an offset, and a wave of more than a few characters."""
+    file = tmp_path / "fleet.yaml"
+    file.write_text(
+        f"""pins:
+  - {{device: pump-3-1234, deployment: pump1, to: "{digest_of(1)}", until: "2030-01-01T00:00:00+02:00"}}
+retraining:
+  pump-state: {{waves: [label.site=plant-north or online, 100%]}}
+"""
+    )
+    code, _, err = apply(file, "--yes")
+    assert code == 0, err
+    assert "pin pump-3-1234/pump1 made" in err
+    assert fleet.client(Role.VIEWER).retraining_policy("pump-state").waves[0] == "label.site=plant-north or online"
+    assert "nothing to change: the fleet is as the file says" in apply(file, "--yes")[2]
+    fleet.client(Role.OPERATOR).pins.remove("pump-3-1234", deployment="pump1")
 
 
 def test_a_group_means_in_the_preview_what_the_file_will_have_made_of_it(fleet, apply, tmp_path):

@@ -10,7 +10,7 @@ from edgeops import limits
 from edgeops.errors import InputError
 from edgeops.fleet_file.document import Document, Group, Pin, Rollout, read_document, split_reference
 from edgeops.fleet_file.plan import Act, Present, PresentPin, PresentRollout, plan
-from edgeops.fleet_file.source import read_source
+from edgeops.fleet_file.source import Source, read_source
 from edgeops.learning.triggers import Mode, RetrainPolicy
 from edgeops.rollout.policy import Policy, of_undo
 
@@ -96,6 +96,47 @@ def test_a_moment_in_quotes_is_read_as_one_without(until, moment):
 @pytest.mark.parametrize("until", ["0001-01-01T00:00:00+02:00", '"0001-01-01T00:00:00+02:00"', '"tomorrow"'])
 def test_a_moment_that_cannot_be_told_is_refused_with_its_place(until):
     assert "fleet.yaml:1: #/pins/0/until: " in refused(f"pins: [{{device: pump-1, until: {until}}}]")
+
+
+def test_what_the_server_would_refuse_of_a_request_is_told_before_anything_is_changed(monkeypatch):
+    monkeypatch.setattr(limits, "MAX_GROUPS", 1)
+    told = refused(f"""groups:
+  lab: site=lab
+  plant: site=plant
+pins:
+  - {{device: pump-1, to: "sha256:abc"}}
+  - device: pump-2
+    reason: {"r" * 501}
+retraining:
+  gas:
+    waves: [{", ".join(["50%"] * 50)}, 100%]
+rollouts:
+  - {{model: gas@1, deployment: gas, variant: float99, intent: hope}}
+  - {{model: G@1, deployment: gas, to: online}}
+""").splitlines()
+    assert [line.split(": ")[:2] for line in told] == [
+        ["fleet.yaml:5", "#/pins/0/to"],
+        ["fleet.yaml:7", "#/pins/1/reason"],
+        ["fleet.yaml:10", "#/retraining/gas/waves"],
+        ["fleet.yaml:12", "#/rollouts/0/variant"],
+        ["fleet.yaml:12", "#/rollouts/0/intent"],
+        ["fleet.yaml:13", "#/rollouts/1/model"],
+        ["fleet.yaml:1", "#/groups"],
+    ]
+    assert "not a digest: 'sha256:abc'" in told[0]
+    assert "500 characters" in told[1]
+
+
+def test_a_group_of_more_devices_than_the_server_takes_is_refused():
+    many = [f"pump-{number}" for number in range(limits.MAX_GROUP_DEVICES + 1)]
+    with pytest.raises(InputError, match="#/groups/many/devices: "):
+        read_document(Source("fleet.yaml", {"groups": {"many": many}}, {}))
+
+
+def test_a_wave_of_a_retraining_is_any_selector_as_a_wave_of_a_rollout_is():
+    wave = "label.site=plant-north and memory>=512MiB"
+    document = read(f"retraining:\n  gas: {{waves: [{wave}, 100%]}}\n")
+    assert document.retraining == {"gas": RetrainPolicy(waves=(wave, "100%"))}
 
 
 def test_everything_that_is_wrong_is_told_with_its_line_and_pointer():
@@ -195,7 +236,7 @@ def test_a_file_is_not_read_deeper_than_a_fleet_can_be():
     assert "more than 32 tables or lists" in refused("[" * 70_000)
 
 
-@pytest.mark.parametrize("text", ["gas", "gas@", "gas@x", "gas@0", "gas@1234567890", "@"])
+@pytest.mark.parametrize("text", ["gas", "gas@", "gas@x", "gas@0", "gas@\u00b2", "gas@1234567890", "@"])
 def test_what_is_no_reference_is_refused(text):
     with pytest.raises(InputError, match="not MODEL@VERSION"):
         split_reference(text)
