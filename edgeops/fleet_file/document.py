@@ -11,7 +11,7 @@ from edgeops import limits
 from edgeops.api import shapes
 from edgeops.digest import digest_hex
 from edgeops.errors import InputError, MessageError
-from edgeops.fleet_file.fields import guess, read_fields
+from edgeops.fleet_file.fields import guess, read_fields, with_waves
 from edgeops.fleet_file.source import Source
 from edgeops.learning.triggers import RetrainPolicy, read_policy
 from edgeops.protocol.messages import Id
@@ -203,16 +203,16 @@ def _policy(pointer: str, value: Any, objections: list[Objection]) -> RetrainPol
     if isinstance(value, dict) and value.get("mode") is False:
         value = value | {"mode": "off"}  # YAML 1.1 reads the word `off` as a truth value
     try:
-        policy = read_policy(value)
+        policy = read_policy(with_waves(value))
     except InputError as error:
-        objections.append(Objection(pointer, str(error)))
+        objections += [Objection(place_of(pointer, place), words) for place, words in error.fields]
         return None
     objections += _unfit(shapes.RetrainingPolicyRequest, pointer, msgspec.to_builtins(policy))
     return policy
 
 
 def _rollout(pointer: str, value: Any, objections: list[Objection]) -> Rollout | None:
-    rollout: Rollout | None = read_fields(Rollout, pointer, value, objections)
+    rollout: Rollout | None = read_fields(Rollout, pointer, with_waves(value), objections)
     if rollout is None:
         return None
     before = len(objections)

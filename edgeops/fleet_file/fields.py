@@ -3,6 +3,7 @@
 It knows no section of a fleet file.
 """
 
+import re
 from datetime import UTC, date, datetime
 from difflib import get_close_matches
 from typing import Any
@@ -10,6 +11,9 @@ from typing import Any
 import msgspec
 
 from edgeops.rollout.objection import Objection, segment
+
+#: Where msgspec says that an item of a list is wrong.
+_ITEM = re.compile(r"`\$\[(\d+)\]")
 
 
 def read_fields(kind: Any, pointer: str, value: Any, objections: list[Objection]) -> Any:
@@ -28,16 +32,29 @@ def read_fields(kind: Any, pointer: str, value: Any, objections: list[Objection]
         try:
             read[name] = _in_utc(msgspec.convert(_first_moment(one), fields[name].type, strict=True))
         except (msgspec.ValidationError, OverflowError) as error:
-            objections.append(Objection(place, f"{one!r:.60} cannot be used: {error}"))
+            objections.append(Objection(place + _item(str(error)), f"{one!r:.60} cannot be used: {error}"))
     missing = [name for name, one in fields.items() if one.required and name not in value]
     objections += [Objection(pointer, f"{name} is missing") for name in missing]
     return None if missing or len(read) < len(value) else kind(**read)
+
+
+def with_waves(value: Any) -> Any:
+    """An entry whose waves are text: YAML reads a number of devices as a number."""
+    if not isinstance(value, dict) or not isinstance(value.get("waves"), list):
+        return value
+    return value | {"waves": [str(one) if type(one) is int else one for one in value["waves"]]}
 
 
 def guess(name: str, known: tuple[str, ...]) -> str:
     """What an unknown name may have been meant to be, in words that follow it; empty = nothing is near."""
     near = get_close_matches(name, known, n=1, cutoff=0.6)
     return f", did you mean {near[0]}?" if near else ""
+
+
+def _item(error: str) -> str:
+    """Which item of a list msgspec means, as the end of a pointer; empty = none."""
+    found = _ITEM.search(error)
+    return "" if found is None else f"/{found[1]}"
 
 
 def _first_moment(value: Any) -> Any:

@@ -44,7 +44,7 @@ retraining:
   gas: {mode: off, cooldown: P2D}
 rollouts:
   - {model: gas@2, deployment: gas, to: group=canaries, waves: [1, 100%], policy: {retries: 2}}
-""".replace("[1, 100%]", "['1', 100%]")
+"""
     )
     assert document == Document(
         groups={
@@ -139,6 +139,50 @@ def test_a_wave_of_a_retraining_is_any_selector_as_a_wave_of_a_rollout_is():
     assert document.retraining == {"gas": RetrainPolicy(waves=(wave, "100%"))}
 
 
+def test_a_number_of_devices_in_a_wave_needs_no_quotes():
+    document = read("""retraining:
+  gas: {waves: [1, 5, 100%]}
+rollouts:
+  - {model: gas@1, deployment: gas, waves: [3, 100%]}
+""")
+    assert document.retraining == {"gas": RetrainPolicy(waves=("1", "5", "100%"))}
+    assert document.rollouts[0].waves == ("3", "100%")
+
+
+@pytest.mark.parametrize("wave", ["0.5", "true", "half", "0", "{}"])
+def test_a_wave_that_cannot_be_used_is_told_with_its_place(wave):
+    told = refused(f"""retraining:
+  gas:
+    waves:
+      - 1
+      - {wave}
+      - 100%
+rollouts:
+  - model: gas@1
+    deployment: gas
+    waves:
+      - 1
+      - {wave}
+""").splitlines()
+    assert [line.split(": ")[:2] for line in told] == [
+        ["fleet.yaml:5", "#/retraining/gas/waves/1"],
+        ["fleet.yaml:12", "#/rollouts/0/waves/1"],
+    ]
+
+
+@pytest.mark.parametrize(
+    ("values", "place"),
+    [
+        ("labels: -1", "#/retraining/gas/labels"),
+        ("selector: hal=3", "#/retraining/gas/selector"),
+        ("waves: [1]", "#/retraining/gas/waves"),
+        ("rollout_policy: {health: {min_rows: 0}}", "#/retraining/gas/rollout_policy/health/min_rows"),
+    ],
+)
+def test_a_value_of_a_policy_that_cannot_be_used_is_told_with_its_place(values, place):
+    assert f"fleet.yaml:3: {place}: " in refused(f"retraining:\n  gas:\n    {values}\n")
+
+
 def test_everything_that_is_wrong_is_told_with_its_line_and_pointer():
     told = refused("""groups:
   canaries: hal=3
@@ -215,7 +259,7 @@ def test_terms_of_a_rollout_are_judged_with_their_lines():
         ("pins: {}\n", "#/pins: is a list"),
         ("pins: [3]\n", "#/pins/0: is a table of values"),
         ("pins: [{device: pump-1, to: gas}]\n", "#/pins/0/to: 'gas' is not MODEL@VERSION"),
-        ("retraining: {gas: {mode: never}}\n", "#/retraining/gas: not a retraining policy"),
+        ("retraining: {gas: {mode: never}}\n", "#/retraining/gas/mode: not a retraining policy"),
         ("retraining: {gas: 3}\n", "#/retraining/gas: not a retraining policy"),
         ("pins: [{device: pump-1}, {device: pump-1}]\n", "#/pins/1: says again what entry 1 says: pump-1"),
         ("[1]: 2\n", "a key that is no text"),
