@@ -14,6 +14,7 @@ import msgspec
 
 from edgeops.fleet_file.document import Document, Group, Pin, Rollout, is_digest, split_reference
 from edgeops.learning.triggers import RetrainPolicy
+from edgeops.rollout.objection import Objection
 from edgeops.rollout.terms import read_terms
 
 
@@ -89,6 +90,8 @@ class Present:
     digests: Mapping[tuple[str, str], str] = field(default_factory=dict)
     #: (noun, name) -> the edition that was read, of all but rollouts: what is another by now is not overwritten.
     editions: Mapping[tuple[str, str], int | str] = field(default_factory=dict)
+    #: What pins and policies name and nobody knows, with its place in the file: those are not compared.
+    missing: tuple[Objection, ...] = ()
 
 
 def plan(document: Document, present: Present, *, prune: bool) -> tuple[Change, ...]:
@@ -123,22 +126,27 @@ def _pins(document: Document, present: Present, *, prune: bool) -> Iterator[Chan
     there = {(one.device, one.deployment): one for one in present.pins}
     wanted = {(one.device, one.deployment): _resolved(one, present) for one in document.pins or ()}
     for key, pin in wanted.items():
-        yield from _compared("pin", pin_name(*key), there.get(key), pin)
+        if pin is not None:
+            yield from _compared("pin", pin_name(*key), there.get(key), pin)
     if prune and document.pins is not None:
         for key in sorted(set(there) - set(wanted), key=str):
             yield Change(Act.REMOVE, "pin", pin_name(*key), _plain(there[key]), None)
 
 
-def _resolved(pin: Pin, present: Present) -> PresentPin:
+def _resolved(pin: Pin, present: Present) -> PresentPin | None:
+    """The pin as the server would keep it; None where nobody knows what it names."""
     digest = pin.to
     if digest is not None and not is_digest(digest):
-        digest = present.digests[digest, pin.variant]
+        digest = present.digests.get((digest, pin.variant))
+        if digest is None:
+            return None
     return PresentPin(device=pin.device, deployment=pin.deployment, digest=digest, reason=pin.reason, until=pin.until)
 
 
 def _retraining(document: Document, present: Present) -> Iterator[Change]:
     for model, policy in sorted((document.retraining or {}).items()):
-        yield from _compared("retraining", model, present.retraining.get(model), policy)
+        if model in present.retraining:
+            yield from _compared("retraining", model, present.retraining[model], policy)
 
 
 def _rollouts(document: Document, present: Present) -> Iterator[Change]:

@@ -230,12 +230,25 @@ def test_what_somebody_undid_is_told_and_not_begun_again(fleet, apply, tmp_path)
     assert "nothing to change: what differs is not changed by a file" in err
 
 
-def test_a_pin_to_an_artifact_that_is_not_there_is_refused(apply, tmp_path):
+def test_models_that_are_not_there_are_told_all_at_once_with_their_places(fleet, apply, tmp_path):
     file = tmp_path / "fleet.yaml"
-    file.write_text("pins: [{device: pump-1-0a1b, to: pump-state@1, variant: float32}]\n")
-    code, _, err = apply(file, "--yes")
+    file.write_text("""groups:
+  unmade: site=lab
+pins:
+  - {device: pump-1-0a1b, to: pump-state@1, variant: float32}
+  - {device: pump-2-77fe, to: pump-stat@1}
+  - {device: nobody-1}
+retraining:
+  pump-stat: {labels: 40}
+""")
+    code, out, err = apply(file, "--yes")
     assert code == 1
-    assert "pump-state@1 has no variant 'float32'" in err
+    assert f"{file}:4: #/pins/0/variant: pump-state@1 has no variant 'float32'; there are: int8" in err
+    assert f"{file}:5: #/pins/1/to: no version 1 of a model 'pump-stat'" in err
+    assert f"{file}:6: #/pins/2/device: no enrolled device with id nobody-1" in err
+    assert f"{file}:8: #/retraining/pump-stat: no model 'pump-stat'" in err
+    assert "pump-stat" not in out
+    assert "unmade" not in [one.name for one in fleet.client(Role.VIEWER).groups.every()]
 
 
 def test_what_somebody_changed_since_the_plan_was_shown_is_not_overwritten(fleet):

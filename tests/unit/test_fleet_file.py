@@ -321,6 +321,13 @@ def test_a_fleet_that_is_as_its_file_says_needs_no_change():
     assert acts(prune=True) == []
 
 
+def test_what_nobody_knows_is_neither_compared_nor_pruned():
+    pins = (Pin(device="pump-1", to="gas@9"),)
+    document = Document(pins=pins, retraining={"gas": RetrainPolicy(labels=40), "oil": RetrainPolicy()})
+    present = replace(THERE, pins=THERE.pins[:1])
+    assert acts(document, present, prune=True) == []
+
+
 def test_a_fresh_fleet_gets_everything_groups_before_the_rollouts_that_name_them():
     assert acts(present=NOTHING) == [
         (Act.CREATE, "group", "canaries"), (Act.CREATE, "group", "pair"), (Act.CREATE, "pin", "pump-1"),
