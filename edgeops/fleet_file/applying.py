@@ -102,7 +102,9 @@ def _set_pin(client: Client, change: Change, edition: int | str | None) -> None:
 def _begin(client: Client, change: Change) -> str:
     rollout = msgspec.convert(change.after, Rollout)
     made = client.order_rollout(order_of(rollout))
-    return f"{made.id} begun: {rollout.model} for {change.name}"
+    waits = f", waits for {made.waits_for}" if made.waits_for else ""
+    said = "begun" if made.began_at is not None else f"is {made.state}{waits}"
+    return f"{made.id} {said}: {rollout.model} for {change.name}"
 
 
 # -- the fleet as it is ------------------------------------------------------------------
@@ -141,6 +143,7 @@ def _present_rollout(one: shapes.Rollout, *, undoes: PresentRollout | None = Non
         intent=one.intent,
         continuous=one.continuous,
         has_begun=one.began_at is not None,
+        waits_for=one.waits_for,
         undoes=undoes,
     )
 

@@ -69,6 +69,8 @@ class PresentRollout:
     intent: str
     continuous: bool = False
     has_begun: bool = True
+    #: What leads it out of its state, in words.
+    waits_for: str = ""
     #: The rollout that this one undoes.
     undoes: "PresentRollout | None" = None
 
@@ -177,7 +179,7 @@ def _deciding(newest_first: Sequence[PresentRollout], wanted: tuple[str, str]) -
 
 
 def _differing(rollout: Rollout, found: PresentRollout) -> Iterator[Change]:
-    """It brought the same model on other terms, ended badly, or stands still."""
+    """It brought the same model on other terms, ended badly, has not begun, or stands still."""
     wanted = _terms(rollout, rollout.policy)
     has = _terms(found, found.policy)
     # An undo has terms of its own, which no file names.
@@ -187,6 +189,9 @@ def _differing(rollout: Rollout, found: PresentRollout) -> Iterator[Change]:
     if found.state in {"failed", "aborted", "denied", "rolled-back", "rolling-back", "finished-with-regressions"}:
         remark = f"rollout {found.id} is {found.state}; begin another: edgeops rollout create"
         yield Change(Act.DIFFERS, "rollout", rollout.name, {"state": found.state}, {"state": "finished"}, remark)
+    elif found.state in {"draft", "awaiting-approval", "scheduled"}:
+        remark = f"rollout {found.id} is {found.state}, and waits for {found.waits_for}"
+        yield Change(Act.DIFFERS, "rollout", rollout.name, {"state": found.state}, {"state": "running"}, remark)
     elif found.state == "paused":
         remark = f"rollout {found.id} is paused, and a person decides; it says why: edgeops rollout status {found.id}"
         yield Change(Act.DIFFERS, "rollout", rollout.name, {"state": found.state}, {"state": "running"}, remark)

@@ -25,19 +25,23 @@ from tests.unit.run_rows import add_run
 SAMPLE = Path(__file__).resolve().parents[2] / "docs/fleet.yaml"
 
 
+def add_pump(rig, device_id, site, *, arch="aarch64"):
+    rig.enrol_device(device_id, labels={"site": site})
+    facts = DeviceFacts(
+        arch=arch, runtime="litert", runtime_version="2.3", python="3.11", memory_bytes=1 << 30, disk_free_bytes=1
+    )
+    deployments = (DeploymentState(deployment="pump1", state=UpdateState.IDLE),)
+    reported = Reported(desired_epoch=0, desired_revision=0, facts=facts, deployments=deployments)
+    with rig.database.write() as connection:
+        devices.set_reported(connection, device_id, reported, now=rig.now)
+        devices.set_presence(connection, device_id, presence=Presence.ONLINE, session_counter=1, now=rig.now)
+
+
 @pytest.fixture(scope="module")
 def fleet(rig):
     """The fleet of the sample: two named pumps and one in the lab."""
-    facts = DeviceFacts(
-        arch="aarch64", runtime="litert", runtime_version="2.3", python="3.11", memory_bytes=1 << 30, disk_free_bytes=1
-    )
     for device_id, site in (("pump-1-0a1b", "plant"), ("pump-2-77fe", "plant"), ("pump-3-1234", "lab")):
-        rig.enrol_device(device_id, labels={"site": site})
-        with rig.database.write() as connection:
-            deployments = (DeploymentState(deployment="pump1", state=UpdateState.IDLE),)
-            reported = Reported(desired_epoch=0, desired_revision=0, facts=facts, deployments=deployments)
-            devices.set_reported(connection, device_id, reported, now=rig.now)
-            devices.set_presence(connection, device_id, presence=Presence.ONLINE, session_counter=1, now=rig.now)
+        add_pump(rig, device_id, site)
     with rig.database.write() as connection:
         add_run(connection, "pump-state", rig.now)
         models.add_version(connection, "pump-state", 1, task="classification", run_id="run-1", now=rig.now)
@@ -119,14 +123,7 @@ def test_a_file_that_cannot_be_used_is_refused_with_line_and_pointer_and_changes
 
 def test_what_only_the_server_knows_is_refused_before_anything_is_made(fleet, apply, tmp_path):
     """A group's stranger, a pin's, an artifact that nobody can run, and waves that no device is in."""
-    fleet.enrol_device("odd-0001", labels={"site": "museum"})
-    with fleet.database.write() as connection:
-        facts = DeviceFacts(
-            arch="z80", runtime="litert", runtime_version="2.3", python="3.11", memory_bytes=1 << 30, disk_free_bytes=1
-        )
-        deployments = (DeploymentState(deployment="pump1", state=UpdateState.IDLE),)
-        reported = Reported(desired_epoch=0, desired_revision=0, facts=facts, deployments=deployments)
-        devices.set_reported(connection, "odd-0001", reported, now=fleet.now)
+    add_pump(fleet, "odd-0001", "museum", arch="z80")
     client = fleet.client(Role.OPERATOR)
     before = (list(client.groups.every()), list(client.pins.every()), [one.id for one in client.rollouts()])
     file = tmp_path / "fleet.yaml"
@@ -277,3 +274,23 @@ def test_what_somebody_changed_since_the_plan_was_shown_is_not_overwritten(fleet
     assert client.groups.get("contested").selector == "not site=lab"
     assert client.retraining_policy("pump-state").labels == 43
     assert [one.reason for one in client.pins.every() if one.device_id == "pump-1-0a1b"] == ["ours", "ours"]
+
+
+def test_a_rollout_that_awaits_an_approval_is_not_told_as_begun(fleet, apply, tmp_path):
+    add_pump(fleet, "pump-4-4444", "attic")
+    file = tmp_path / "fleet.yaml"
+    file.write_text("rollouts:\n  - {model: pump-state@1, deployment: pump1, to: site=attic}\n")
+    admin = fleet.client(Role.ADMIN)
+    admin.demand_four_eyes()
+    try:
+        code, _, err = apply(file, "--yes")
+    finally:
+        admin.waive_four_eyes()
+    assert code == 0, err
+    (rollout,) = [one for one in admin.rollouts() if one.selector == "site=attic"]
+    waits = "waits for an approver, who approves or denies it"
+    assert f"rollout {rollout.id} is awaiting-approval, {waits}: pump-state@1" in err
+    code, out, err = apply(file, "--yes")
+    assert code == 0
+    assert f"rollout {rollout.id} is awaiting-approval, and {waits}" in out
+    assert "nothing to change: what differs is not changed by a file" in err

@@ -406,8 +406,7 @@ def test_what_waits_or_was_denied_does_not_make_anew_what_has_begun(state):
     present = replace(THERE, rollouts=(newest, begun))
     assert acts(present=present) == []
     document = replace(DOCUMENT, rollouts=(msgspec.structs.replace(DOCUMENT.rollouts[0], model="gas@3"),))
-    differs = [(Act.DIFFERS, "rollout", "gas on group=canaries")] if state == "denied" else []
-    assert acts(document, present) == differs
+    assert acts(document, present) == [(Act.DIFFERS, "rollout", "gas on group=canaries")]
 
 
 def test_a_newer_rollout_that_has_begun_decides():
@@ -427,6 +426,15 @@ def test_a_moment_is_the_same_wherever_its_clock_stands():
 def test_after_an_undo_a_file_may_name_what_it_brought_or_something_new(model, expected):
     document = replace(DOCUMENT, rollouts=(msgspec.structs.replace(DOCUMENT.rollouts[0], model=model),))
     assert [one.act for one in plan(document, undone(), prune=False)] == expected
+
+
+@pytest.mark.parametrize("state", ["draft", "awaiting-approval", "scheduled"])
+def test_a_rollout_that_has_not_begun_says_what_it_waits_for(state):
+    """It may never begin: whoever applies the file again is not told that the fleet is as it says."""
+    waiting = replace(THERE.rollouts[0], state=state, has_begun=False, waits_for="an approver")
+    (change,) = plan(DOCUMENT, replace(THERE, rollouts=(waiting,)), prune=False)
+    assert change.act is Act.DIFFERS
+    assert change.remark == f"rollout rollout-1 is {state}, and waits for an approver"
 
 
 @pytest.mark.parametrize(
