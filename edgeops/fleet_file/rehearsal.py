@@ -1,8 +1,9 @@
 """Asks the server, before anything is changed, what it would refuse of a plan: nothing shall be made by half.
 
-Rollouts are previewed with the groups as the file will have made them. What somebody changes between this and the deed
-is refused when its turn comes; so is what no preview tells: the end of a pin that has passed, a group that is to go
-and that a rollout still names, a deed that the caller's role does not allow.
+Rollouts are previewed with the groups as the file will have made them, and policies judged by those. What somebody
+changes between this and the deed is refused when its turn comes; so is what no preview tells: the end of a pin that has
+passed, a group that is to go and that a rollout or the policy of another model still names, a deed that the caller's
+role does not allow.
 """
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -12,10 +13,11 @@ from edgeops import limits
 from edgeops.api.client import Client
 from edgeops.fleet_file.document import Document, Group, Pin, Rollout, is_digest, order_of, place_of
 from edgeops.fleet_file.plan import Act, Change, pin_name
+from edgeops.learning.healing_groups import groups_named, missing_groups
 from edgeops.rollout.objection import Objection, segment
 
 
-def objections_to(client: Client, document: Document, changes: Iterable[Change]) -> list[Objection]:
+def objections_to(client: Client, document: Document, changes: Sequence[Change]) -> list[Objection]:
     """Everything that the server would refuse of these changes, with its place in the file.
 
     Raises:
@@ -36,6 +38,7 @@ def objections_to(client: Client, document: Document, changes: Iterable[Change])
     return [
         *_strangers(client, groups, pins),
         *_missing_artifacts(client, pins),
+        *_missing_groups(client, document, changes),
         *_refused_rollouts(client, document, rollouts),
     ]
 
@@ -72,6 +75,18 @@ def _missing_artifacts(client: Client, pins: Iterable[tuple[str, Pin]]) -> Itera
     for place, digest in wanted:
         if digest not in known:
             yield Objection(f"{place}/to", f"no artifact {digest} here; list digests with: edgeops model show NAME")
+
+
+def _missing_groups(client: Client, document: Document, changes: Iterable[Change]) -> Iterator[Objection]:
+    """Groups that policies of the file name and that will not be there."""
+    policies = document.retraining or {}
+    if not any(groups_named(policy) for policy in policies.values()):
+        return
+    removed = {one.name for one in changes if one.act is Act.REMOVE and one.noun == "group"}
+    known = {one.name for one in client.groups.every()} | set(document.groups or ())
+    for model, policy in policies.items():
+        for one in missing_groups(policy, known - removed):
+            yield Objection(place_of(f"#/retraining/{segment(model)}", one.pointer), one.detail)
 
 
 def _refused_rollouts(

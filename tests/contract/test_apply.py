@@ -248,6 +248,30 @@ retraining:
     assert "unmade" not in [one.name for one in fleet.client(Role.VIEWER).groups.every()]
 
 
+def test_groups_of_a_policy_are_looked_for_among_those_that_there_will_be(fleet, apply, tmp_path):
+    client = fleet.client(Role.OPERATOR)
+    client.groups.put("leaving", selector="online")
+    file = tmp_path / "fleet.yaml"
+    file.write_text("""groups:
+  coming: site=lab
+retraining:
+  pump-state:
+    selector: not group=leaving
+    waves: [group=comming, group=coming, 100%]
+""")
+    code, _, err = apply(file, "--yes", "--prune")
+    assert code == 1
+    assert f"{file}:5: #/retraining/pump-state/selector: no group 'leaving'" in err
+    assert f"{file}:6: #/retraining/pump-state/waves/0: no group 'comming', did you mean 'coming'?" in err
+    assert "coming" not in [one.name for one in client.groups.every()]
+    file.write_text(file.read_text().replace("group=comming, ", ""))
+    code, _, err = apply(file, "--yes")
+    assert code == 0, err
+    assert client.retraining_policy("pump-state").waves == ("group=coming", "100%")
+    with pytest.raises(ConflictError, match="group coming is named by the retraining policy of pump-state"):
+        client.groups.remove("coming")
+
+
 def test_what_somebody_changed_since_the_plan_was_shown_is_not_overwritten(fleet):
     client = fleet.client(Role.OPERATOR)
     client.groups.put("contested", selector="all")
