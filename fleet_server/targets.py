@@ -3,17 +3,31 @@
 What a selector means and a pin forbids is decided in `edgeops.rollout`. A pin takes back at once what it forbids.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from datetime import datetime
 
 from edgeops import limits
 from edgeops.errors import ConflictError, InputError, NotFoundError
+from edgeops.learning.healing_groups import groups_named
+from edgeops.learning.retraining import RetrainingState
 from edgeops.rollout import installation as installing
 from edgeops.rollout.installation import InstallationEvent
 from edgeops.rollout.pins import Pin
 from edgeops.rollout.selector import groups_of, matches, misnamed, parse_selector
 from fleet_server import roster
-from fleet_server.db import audit, candidates, devices, events, groups, installations, models, pins, rollouts
+from fleet_server.db import (
+    audit,
+    candidates,
+    devices,
+    events,
+    groups,
+    installations,
+    models,
+    pins,
+    policies,
+    retrainings,
+    rollouts,
+)
 from fleet_server.db.database import Connection, Database
 from fleet_server.db.events import EventKind
 from fleet_server.db.groups import Group
@@ -79,15 +93,31 @@ def remove_group(connection: Connection, name: str, *, removed_by: str, now: dat
 
     Raises:
         NotFoundError: there is none of this name.
-        ConflictError: a rollout that has not ended names it.
+        ConflictError: a rollout or retraining that has not ended names it, or the retraining policy of a model.
     """
     known_group(connection, name)
-    users = [one.id for one in rollouts.unended(connection) if name in groups_of(parse_selector(one.selector))]
+    users = list(_users(connection, name))
     if users:
-        raise ConflictError(f"group {name} is named by {', '.join(users[: limits.NAMED_IN_ERRORS])}; end that first")
+        shown = ", ".join(users[: limits.NAMED_IN_ERRORS])
+        raise ConflictError(f"group {name} is named by {shown}; end or change that first")
     groups.remove(connection, name)
     audit.append(connection, removed_by, "group.removed", name, {}, now)
     events.append(connection, EventKind.GROUP_CHANGED, name, {}, now)
+
+
+def _users(connection: Connection, group: str) -> Iterator[str]:
+    """What needs a group, in words."""
+    for rollout in rollouts.unended(connection):
+        if group in groups_of(parse_selector(rollout.selector)):
+            yield rollout.id
+    for model, policy in policies.every(connection):
+        if group in groups_named(policy):
+            yield f"the retraining policy of {model}"
+    for retraining_id in retrainings.open_ids(connection):
+        going = retrainings.get(connection, retraining_id)
+        # What is proposed takes the policy that its model has by the approval.
+        if going is not None and going.state is not RetrainingState.PROPOSED and group in groups_named(going.policy):
+            yield f"{going.id} of {going.model}"
 
 
 def _require_usable(connection: Connection, selector: str | None, device_ids: Sequence[str]) -> None:

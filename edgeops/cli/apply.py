@@ -46,7 +46,7 @@ def apply(
     if not as_json:
         for change in changes:
             print("\n".join(_lines(change)))
-    objections = objections_to(client, document, deeds)
+    objections = [*present.missing, *objections_to(client, document, deeds)]
     if objections:
         raise source.refusal(objections)
     applied = bool(deeds) and not dry_run

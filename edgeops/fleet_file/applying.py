@@ -4,29 +4,30 @@ It decides nothing. Each change is a request of its own: what broke off half-way
 """
 
 from collections.abc import Iterable, Mapping
-from typing import Any, assert_never
+from typing import assert_never
 
 import msgspec
 
 from edgeops.api import shapes
 from edgeops.api.client import Client
 from edgeops.api.wire import NEW
-from edgeops.errors import InputError
-from edgeops.fleet_file.document import Document, Group, Rollout, split_reference
+from edgeops.errors import NotFoundError
+from edgeops.fleet_file.document import Document, Group, Pin, Rollout, is_digest, order_of, split_reference
 from edgeops.fleet_file.plan import Act, Change, Present, PresentPin, PresentRollout, pin_name
 from edgeops.learning.triggers import read_policy
+from edgeops.rollout.objection import Objection, segment
 
 
 def present_of(client: Client, document: Document) -> Present:
-    """The fleet as it is now.
+    """The fleet as it is now, with what the file names and is not there.
 
     Raises:
-        InputError: the file names an artifact that is not there.
         ServerError: the server could not tell.
     """
+    missing: list[Objection] = []
     groups = () if document.groups is None else tuple(client.groups.every())
     pins = () if document.pins is None else tuple(client.pins.every())
-    policies = {model: client.retraining_policy(model) for model in document.retraining or ()}
+    policies = _policies(client, document.retraining or (), missing)
     return Present(
         groups={one.name: Group(selector=one.selector, devices=one.device_ids) for one in groups},
         pins=tuple(map(_present_pin, pins)),
@@ -34,16 +35,13 @@ def present_of(client: Client, document: Document) -> Present:
             model: read_policy(one.model_dump(mode="json", exclude={"edition"})) for model, one in policies.items()
         },
         rollouts=tuple(_newest_rollouts(client)) if document.rollouts else (),
-        digests={
-            (pin.to, pin.variant): _digest(client, pin.to, pin.variant)
-            for pin in document.pins or ()
-            if pin.to is not None and not pin.to.startswith("sha256:")
-        },
+        digests=_digests(client, document.pins or (), missing),
         editions={
             **{("group", one.name): one.revision for one in groups},
             **{("pin", pin_name(one.device_id, one.deployment)): one.edition for one in pins},
             **{("retraining", model): one.edition for model, one in policies.items()},
         },
+        missing=tuple(missing),
     )
 
 
@@ -104,16 +102,9 @@ def _set_pin(client: Client, change: Change, edition: int | str | None) -> None:
 def _begin(client: Client, change: Change) -> str:
     rollout = msgspec.convert(change.after, Rollout)
     made = client.order_rollout(order_of(rollout))
-    return f"{made.id} begun: {rollout.model} for {change.name}"
-
-
-def order_of(rollout: Rollout) -> dict[str, Any]:
-    """The request that begins it."""
-    model, version = split_reference(rollout.model)
-    values = {
-        name: getattr(rollout, name) for name in ("deployment", "to", "variant", "intent", "policy", "continuous")
-    }
-    return {"model": model, "version": version, "waves": list(rollout.waves), **values}
+    waits = f", waits for {made.waits_for}" if made.waits_for else ""
+    said = "begun" if made.began_at is not None else f"is {made.state}{waits}"
+    return f"{made.id} {said}: {rollout.model} for {change.name}"
 
 
 # -- the fleet as it is ------------------------------------------------------------------
@@ -152,15 +143,36 @@ def _present_rollout(one: shapes.Rollout, *, undoes: PresentRollout | None = Non
         intent=one.intent,
         continuous=one.continuous,
         has_begun=one.began_at is not None,
+        waits_for=one.waits_for,
         undoes=undoes,
     )
 
 
-def _digest(client: Client, reference: str, variant: str) -> str:
-    model, version = split_reference(reference)
-    artifacts = client.version(model, version).artifacts
-    found = next((one.digest for one in artifacts if one.variant == variant), None)
-    if found is None:
-        known = ", ".join(one.variant for one in artifacts)
-        raise InputError(f"{reference} has no variant {variant[:40]!r}; there are: {known}")
-    return found
+def _policies(client: Client, models: Iterable[str], missing: list[Objection]) -> dict[str, shapes.RetrainingPolicy]:
+    policies = {}
+    for model in models:
+        try:
+            policies[model] = client.retraining_policy(model)
+        except NotFoundError as error:
+            missing.append(Objection(f"#/retraining/{segment(model)}", str(error)))
+    return policies
+
+
+def _digests(client: Client, pins: Iterable[Pin], missing: list[Objection]) -> dict[tuple[str, str], str]:
+    """Of each model and variant that a pin names, the digest."""
+    digests = {}
+    for number, pin in enumerate(pins):
+        if pin.to is None or is_digest(pin.to) or (pin.to, pin.variant) in digests:
+            continue
+        try:
+            artifacts = client.version(*split_reference(pin.to)).artifacts
+        except NotFoundError as error:
+            missing.append(Objection(f"#/pins/{number}/to", str(error)))
+            continue
+        by_variant = {one.variant: one.digest for one in artifacts}
+        if pin.variant in by_variant:
+            digests[pin.to, pin.variant] = by_variant[pin.variant]
+        else:
+            words = f"{pin.to} has no variant {pin.variant[:40]!r}; there are: {', '.join(by_variant) or 'none'}"
+            missing.append(Objection(f"#/pins/{number}/variant", words))
+    return digests

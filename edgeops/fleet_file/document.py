@@ -2,13 +2,16 @@
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
-from datetime import UTC, date, datetime
-from difflib import get_close_matches
+from datetime import datetime
 from typing import Any
 
 import msgspec
 
-from edgeops.errors import InputError
+from edgeops import limits
+from edgeops.api import shapes
+from edgeops.digest import digest_hex
+from edgeops.errors import InputError, MessageError
+from edgeops.fleet_file.fields import guess, read_fields, with_waves
 from edgeops.fleet_file.source import Source
 from edgeops.learning.triggers import RetrainPolicy, read_policy
 from edgeops.protocol.messages import Id
@@ -67,6 +70,8 @@ class Document:
 
 
 _SECTIONS = ("groups", "pins", "retraining", "rollouts")
+#: Where an entry has what a request calls otherwise: the version is a part of the model's name.
+_OTHER_PLACES = {"#/version": "/model", "#/device_ids": "/devices"}
 
 
 def read_document(source: Source) -> Document:
@@ -79,7 +84,7 @@ def read_document(source: Source) -> Document:
     if not isinstance(values, dict):
         raise source.refusal([Objection("#", f"a fleet file is a table of {', '.join(_SECTIONS)}")])
     objections = [
-        Objection(f"#/{key}", f"unknown section{_guess(key, _SECTIONS)}; known are {', '.join(_SECTIONS)}")
+        Objection(f"#/{key}", f"unknown section{guess(key, _SECTIONS)}; known are {', '.join(_SECTIONS)}")
         for key in values
         if key not in _SECTIONS
     ]
@@ -89,7 +94,7 @@ def read_document(source: Source) -> Document:
         retraining=_table(values, "retraining", _policy, objections),
         rollouts=_list(values, "rollouts", _rollout, objections) or (),
     )
-    objections += _misnamed(document)
+    objections += _impossible_groups(document)
     objections += _twice(document)
     if objections:
         raise source.refusal(objections)
@@ -103,9 +108,32 @@ def split_reference(text: str) -> tuple[str, int]:
         InputError: it is none.
     """
     model, at, version = text.partition("@")
-    if not at or not version.isdigit() or not 1 <= len(version) <= 9 or int(version) == 0:
+    if not at or not version.isdecimal() or not 1 <= len(version) <= 9 or int(version) == 0:
         raise InputError(f"{text[:80]!r} is not MODEL@VERSION; write for example digits@1")
     return model, int(version)
+
+
+def is_digest(text: str) -> bool:
+    """Whether what a pin names is meant as a digest, and not as `model@version`."""
+    return text.startswith("sha256:")
+
+
+def order_of(rollout: Rollout) -> dict[str, Any]:
+    """The request that begins it.
+
+    Raises:
+        InputError: its model is no reference.
+    """
+    model, version = split_reference(rollout.model)
+    values = {
+        name: getattr(rollout, name) for name in ("deployment", "to", "variant", "intent", "policy", "continuous")
+    }
+    return {"model": model, "version": version, "waves": list(rollout.waves), **values}
+
+
+def place_of(entry: str, pointer: str) -> str:
+    """Where the entry at `entry` has what a request for it has at `pointer`."""
+    return entry + _OTHER_PLACES.get(pointer, pointer.removeprefix("#"))
 
 
 # -- sections ----------------------------------------------------------------------------
@@ -119,7 +147,7 @@ def _table(values: dict[str, Any], name: str, read: Any, objections: list[Object
         return {}
     found = {}
     for key, value in values[name].items():
-        item = _item(f"#/{name}/{key}", value, read, objections)
+        item = _item(f"#/{name}/{segment(key)}", value, read, objections)
         if item is not None:
             found[key] = item
     return found
@@ -142,31 +170,10 @@ def _item(pointer: str, value: Any, read: Any, objections: list[Objection]) -> A
     return found if len(objections) == before else None
 
 
-def _struct(kind: Any, pointer: str, value: Any, objections: list[Objection]) -> Any:
-    """A value of `kind`, field by field, so that every field that is wrong is told."""
-    if not isinstance(value, dict):
-        objections.append(Objection(pointer, "is a table of values"))
-        return None
-    fields = {one.name: one for one in msgspec.structs.fields(kind)}
-    read: dict[str, Any] = {}
-    for name, one in value.items():
-        if name not in fields:
-            words = f"no such value{_guess(name, tuple(fields))}; known are {', '.join(fields)}"
-            objections.append(Objection(f"{pointer}/{name}", words))
-            continue
-        try:
-            read[name] = msgspec.convert(_moment(one), fields[name].type, strict=True)
-        except msgspec.ValidationError as error:
-            objections.append(Objection(f"{pointer}/{name}", f"{one!r:.60} cannot be used: {error}"))
-    missing = [name for name, one in fields.items() if one.required and name not in value]
-    objections += [Objection(pointer, f"{name} is missing") for name in missing]
-    return None if missing or len(read) < len(value) else kind(**read)
-
-
 def _group(pointer: str, value: Any, objections: list[Objection]) -> Group | None:
     if isinstance(value, str | list):
         value = {"selector": value} if isinstance(value, str) else {"devices": value}
-    group: Group | None = _struct(Group, pointer, value, objections)
+    group: Group | None = read_fields(Group, pointer, value, objections)
     if group is None:
         return None
     if (group.selector is None) == (not group.devices):
@@ -176,13 +183,19 @@ def _group(pointer: str, value: Any, objections: list[Objection]) -> Group | Non
         if named:
             words = f"a group names no other group, and this names {', '.join(sorted(named))}"
             objections.append(Objection(f"{pointer}/selector", words))
-    return msgspec.structs.replace(group, devices=tuple(dict.fromkeys(group.devices)))
+    group = msgspec.structs.replace(group, devices=tuple(dict.fromkeys(group.devices)))
+    objections += _unfit(shapes.GroupRequest, pointer, {"device_ids": group.devices}) if group.devices else ()
+    return group
 
 
 def _pin(pointer: str, value: Any, objections: list[Objection]) -> Pin | None:
-    pin: Pin | None = _struct(Pin, pointer, value, objections)
-    if pin is not None and pin.to is not None and not pin.to.startswith("sha256:"):
-        objections += _wrong(f"{pointer}/to", lambda: split_reference(pin.to or ""))
+    pin: Pin | None = read_fields(Pin, pointer, value, objections)
+    if pin is None:
+        return None
+    if pin.to is not None:
+        read = digest_hex if is_digest(pin.to) else split_reference
+        objections += _wrong(f"{pointer}/to", lambda to=pin.to: read(to))
+    objections += _unfit(shapes.PinRequest, pointer, {"reason": pin.reason, "until": pin.until})
     return pin
 
 
@@ -190,22 +203,27 @@ def _policy(pointer: str, value: Any, objections: list[Objection]) -> RetrainPol
     if isinstance(value, dict) and value.get("mode") is False:
         value = value | {"mode": "off"}  # YAML 1.1 reads the word `off` as a truth value
     try:
-        return read_policy(value)
+        policy = read_policy(with_waves(value))
     except InputError as error:
-        objections.append(Objection(pointer, str(error)))
+        objections += [Objection(place_of(pointer, place), words) for place, words in error.fields]
         return None
+    objections += _unfit(shapes.RetrainingPolicyRequest, pointer, msgspec.to_builtins(policy))
+    return policy
 
 
 def _rollout(pointer: str, value: Any, objections: list[Objection]) -> Rollout | None:
-    rollout: Rollout | None = _struct(Rollout, pointer, value, objections)
+    rollout: Rollout | None = read_fields(Rollout, pointer, with_waves(value), objections)
     if rollout is None:
         return None
+    before = len(objections)
     objections += _wrong(f"{pointer}/model", lambda: split_reference(rollout.model))
     _selects(f"{pointer}/to", rollout.to, objections)
     for number, wave in enumerate(rollout.waves):
         objections += _wrong(f"{pointer}/waves/{number}", lambda wave=wave: parse_waves([wave]))
     _, wrong = read_terms(rollout.policy)
     objections += [Objection(pointer + one.pointer.removeprefix("#"), one.detail) for one in wrong]
+    if len(objections) == before:
+        objections += _unfit(shapes.RolloutRequest, pointer, order_of(rollout))
     return rollout
 
 
@@ -218,12 +236,21 @@ def _selects(pointer: str, text: str, objections: list[Objection]) -> bool:
 def _wrong(pointer: str, read: Any) -> Iterator[Objection]:
     try:
         read()
-    except InputError as error:
+    except (InputError, MessageError) as error:
         yield Objection(pointer, str(error))
 
 
-def _misnamed(document: Document) -> Iterator[Objection]:
+def _unfit(request: type[shapes.Request], pointer: str, values: Mapping[str, object]) -> Iterator[Objection]:
+    """What the server would refuse of the entry at `pointer` before it looks at the fleet: its shape does so here."""
+    found = shapes.checked(request, values)
+    for one in found if isinstance(found, tuple) else ():
+        yield Objection(place_of(pointer, one.pointer), one.detail)
+
+
+def _impossible_groups(document: Document) -> Iterator[Objection]:
     """Groups that no server takes, told before anything is changed."""
+    if len(document.groups or {}) > limits.MAX_GROUPS:
+        yield Objection("#/groups", f"{len(document.groups or {})} groups; a fleet has {limits.MAX_GROUPS} at most")
     for name in document.groups or {}:
         wrong = misnamed(name)
         if wrong is not None:
@@ -242,17 +269,3 @@ def _twice(document: Document) -> Iterator[Objection]:
             if earlier:
                 words = f"says again what entry {earlier[0]} says: {', '.join(str(part) for part in key)}"
                 yield Objection(f"#/{name}/{number}", words)
-
-
-def _moment(value: Any) -> Any:
-    """A day is its first moment, and a moment without offset is UTC; as others tell it, in UTC."""
-    if isinstance(value, date) and not isinstance(value, datetime):
-        return datetime(value.year, value.month, value.day, tzinfo=UTC)
-    if isinstance(value, datetime):
-        return value.replace(tzinfo=UTC) if value.tzinfo is None else value.astimezone(UTC)
-    return value
-
-
-def _guess(name: str, known: tuple[str, ...]) -> str:
-    near = get_close_matches(name, known, n=1, cutoff=0.6)
-    return f", did you mean {near[0]}?" if near else ""

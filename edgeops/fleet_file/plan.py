@@ -12,8 +12,9 @@ from typing import Any
 
 import msgspec
 
-from edgeops.fleet_file.document import Document, Group, Pin, Rollout, split_reference
+from edgeops.fleet_file.document import Document, Group, Pin, Rollout, is_digest, split_reference
 from edgeops.learning.triggers import RetrainPolicy
+from edgeops.rollout.objection import Objection
 from edgeops.rollout.terms import read_terms
 
 
@@ -68,6 +69,8 @@ class PresentRollout:
     intent: str
     continuous: bool = False
     has_begun: bool = True
+    #: What leads it out of its state, in words.
+    waits_for: str = ""
     #: The rollout that this one undoes.
     undoes: "PresentRollout | None" = None
 
@@ -89,6 +92,8 @@ class Present:
     digests: Mapping[tuple[str, str], str] = field(default_factory=dict)
     #: (noun, name) -> the edition that was read, of all but rollouts: what is another by now is not overwritten.
     editions: Mapping[tuple[str, str], int | str] = field(default_factory=dict)
+    #: What pins and policies name and nobody knows, with its place in the file: those are not compared.
+    missing: tuple[Objection, ...] = ()
 
 
 def plan(document: Document, present: Present, *, prune: bool) -> tuple[Change, ...]:
@@ -123,22 +128,27 @@ def _pins(document: Document, present: Present, *, prune: bool) -> Iterator[Chan
     there = {(one.device, one.deployment): one for one in present.pins}
     wanted = {(one.device, one.deployment): _resolved(one, present) for one in document.pins or ()}
     for key, pin in wanted.items():
-        yield from _compared("pin", pin_name(*key), there.get(key), pin)
+        if pin is not None:
+            yield from _compared("pin", pin_name(*key), there.get(key), pin)
     if prune and document.pins is not None:
         for key in sorted(set(there) - set(wanted), key=str):
             yield Change(Act.REMOVE, "pin", pin_name(*key), _plain(there[key]), None)
 
 
-def _resolved(pin: Pin, present: Present) -> PresentPin:
+def _resolved(pin: Pin, present: Present) -> PresentPin | None:
+    """The pin as the server would keep it; None where nobody knows what it names."""
     digest = pin.to
-    if digest is not None and not digest.startswith("sha256:"):
-        digest = present.digests[digest, pin.variant]
+    if digest is not None and not is_digest(digest):
+        digest = present.digests.get((digest, pin.variant))
+        if digest is None:
+            return None
     return PresentPin(device=pin.device, deployment=pin.deployment, digest=digest, reason=pin.reason, until=pin.until)
 
 
 def _retraining(document: Document, present: Present) -> Iterator[Change]:
     for model, policy in sorted((document.retraining or {}).items()):
-        yield from _compared("retraining", model, present.retraining.get(model), policy)
+        if model in present.retraining:
+            yield from _compared("retraining", model, present.retraining[model], policy)
 
 
 def _rollouts(document: Document, present: Present) -> Iterator[Change]:
@@ -169,7 +179,7 @@ def _deciding(newest_first: Sequence[PresentRollout], wanted: tuple[str, str]) -
 
 
 def _differing(rollout: Rollout, found: PresentRollout) -> Iterator[Change]:
-    """It brought the same model on other terms, ended badly, or stands still."""
+    """It brought the same model on other terms, ended badly, has not begun, or stands still."""
     wanted = _terms(rollout, rollout.policy)
     has = _terms(found, found.policy)
     # An undo has terms of its own, which no file names.
@@ -179,6 +189,9 @@ def _differing(rollout: Rollout, found: PresentRollout) -> Iterator[Change]:
     if found.state in {"failed", "aborted", "denied", "rolled-back", "rolling-back", "finished-with-regressions"}:
         remark = f"rollout {found.id} is {found.state}; begin another: edgeops rollout create"
         yield Change(Act.DIFFERS, "rollout", rollout.name, {"state": found.state}, {"state": "finished"}, remark)
+    elif found.state in {"draft", "awaiting-approval", "scheduled"}:
+        remark = f"rollout {found.id} is {found.state}, and waits for {found.waits_for}"
+        yield Change(Act.DIFFERS, "rollout", rollout.name, {"state": found.state}, {"state": "running"}, remark)
     elif found.state == "paused":
         remark = f"rollout {found.id} is paused, and a person decides; it says why: edgeops rollout status {found.id}"
         yield Change(Act.DIFFERS, "rollout", rollout.name, {"state": found.state}, {"state": "running"}, remark)

@@ -1,41 +1,57 @@
 """Asks the server, before anything is changed, what it would refuse of a plan: nothing shall be made by half.
 
-Rollouts are previewed with the groups as the file will have made them. What somebody changes between this and the deed
-is refused when its turn comes; so is what no preview tells: the end of a pin that has passed, a group that is to go
-and that a rollout still names, a deed that the caller's role does not allow.
+Rollouts are previewed with the groups as the file will have made them, and policies judged by those. What somebody
+changes between this and the deed is refused when its turn comes; so is what no preview tells: the end of a pin that has
+passed, a group that is to go and that a rollout or the policy of another model still names, a deed that the caller's
+role does not allow.
 """
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 from edgeops import limits
 from edgeops.api.client import Client
-from edgeops.fleet_file.applying import order_of
-from edgeops.fleet_file.document import Document, Group, Pin
-from edgeops.fleet_file.plan import Act, Change
+from edgeops.fleet_file.document import Document, Group, Pin, Rollout, is_digest, order_of, place_of
+from edgeops.fleet_file.plan import Act, Change, pin_name
+from edgeops.learning.healing_groups import groups_named, missing_groups
 from edgeops.rollout.objection import Objection, segment
 
 
-def objections_to(client: Client, document: Document, changes: Iterable[Change]) -> list[Objection]:
+def objections_to(client: Client, document: Document, changes: Sequence[Change]) -> list[Objection]:
     """Everything that the server would refuse of these changes, with its place in the file.
 
     Raises:
         ServerError: the server could not tell.
     """
-    made = [one for one in changes if one.act in (Act.CREATE, Act.CHANGE)]
-    return [*_strangers(client, document, made), *_refused_rollouts(client, document, made)]
+    made = {(one.noun, one.name) for one in changes if one.act in (Act.CREATE, Act.CHANGE)}
+    groups = {name: group for name, group in (document.groups or {}).items() if ("group", name) in made}
+    pins = [
+        (f"#/pins/{number}", pin)
+        for number, pin in enumerate(document.pins or ())
+        if ("pin", pin_name(pin.device, pin.deployment)) in made
+    ]
+    rollouts = [
+        (f"#/rollouts/{number}", rollout)
+        for number, rollout in enumerate(document.rollouts)
+        if ("rollout", rollout.name) in made
+    ]
+    return [
+        *_strangers(client, groups, pins),
+        *_missing_artifacts(client, pins),
+        *_missing_groups(client, document, changes),
+        *_refused_rollouts(client, document, rollouts),
+    ]
 
 
-def _strangers(client: Client, document: Document, made: Iterable[Change]) -> Iterator[Objection]:
+def _strangers(client: Client, groups: Mapping[str, Group], pins: Sequence[tuple[str, Pin]]) -> Iterator[Objection]:
     """Devices of groups and pins that do not belong to the fleet."""
-    named = {one.name for one in made if one.noun == "group"}
-    groups = {name: group for name, group in (document.groups or {}).items() if name in named and group.devices}
-    pins = document.pins or () if any(one.noun == "pin" for one in made) else ()
-    if not groups and not pins:
+    if not any(group.devices for group in groups.values()) and not pins:
         return
     known = {one.id for one in client.devices()}
     yield from _stranger_members(groups, known)
-    yield from _stranger_pins(pins, known)
+    for place, pin in pins:
+        if pin.device not in known:
+            yield Objection(f"{place}/device", _no_device(pin.device))
 
 
 def _stranger_members(groups: Mapping[str, Group], known: set[str]) -> Iterator[Objection]:
@@ -45,30 +61,43 @@ def _stranger_members(groups: Mapping[str, Group], known: set[str]) -> Iterator[
             yield Objection(f"#/groups/{segment(name)}", _no_device(*missing[: limits.NAMED_IN_ERRORS]))
 
 
-def _stranger_pins(pins: Iterable[Pin], known: set[str]) -> Iterator[Objection]:
-    for number, pin in enumerate(pins):
-        if pin.device not in known:
-            yield Objection(f"#/pins/{number}/device", _no_device(pin.device))
-
-
 def _no_device(*ids: str) -> str:
     return f"no enrolled device with id {', '.join(ids)}; list them with: edgeops devices list"
 
 
-def _refused_rollouts(client: Client, document: Document, made: Iterable[Change]) -> Iterator[Objection]:
+def _missing_artifacts(client: Client, pins: Iterable[tuple[str, Pin]]) -> Iterator[Objection]:
+    """Digests of pins that no artifact has."""
+    wanted = [(place, pin.to) for place, pin in pins if pin.to is not None and is_digest(pin.to)]
+    if not wanted:
+        return
+    versions = (version for model in client.models() for version in client.model(model.name).versions or ())
+    known = {artifact.digest for version in versions for artifact in version.artifacts}
+    for place, digest in wanted:
+        if digest not in known:
+            yield Objection(f"{place}/to", f"no artifact {digest} here; list digests with: edgeops model show NAME")
+
+
+def _missing_groups(client: Client, document: Document, changes: Iterable[Change]) -> Iterator[Objection]:
+    """Groups that policies of the file name and that will not be there."""
+    policies = document.retraining or {}
+    if not any(groups_named(policy) for policy in policies.values()):
+        return
+    removed = {one.name for one in changes if one.act is Act.REMOVE and one.noun == "group"}
+    known = {one.name for one in client.groups.every()} | set(document.groups or ())
+    for model, policy in policies.items():
+        for one in missing_groups(policy, known - removed):
+            yield Objection(place_of(f"#/retraining/{segment(model)}", one.pointer), one.detail)
+
+
+def _refused_rollouts(
+    client: Client, document: Document, rollouts: Iterable[tuple[str, Rollout]]
+) -> Iterator[Objection]:
     groups = {name: _members(group) for name, group in (document.groups or {}).items()}
-    begun = {one.name for one in made if one.noun == "rollout"}
-    for number, rollout in enumerate(document.rollouts):
-        if rollout.name in begun:
-            preview = client.preview_rollout({**order_of(rollout), "groups": groups}, limit=1)
-            for one in preview.problems:
-                yield Objection(f"#/rollouts/{number}{_place(one.pointer)}", one.detail)
+    for place, rollout in rollouts:
+        preview = client.preview_rollout({**order_of(rollout), "groups": groups}, limit=1)
+        for one in preview.problems:
+            yield Objection(place_of(place, one.pointer), one.detail)
 
 
 def _members(group: Group) -> dict[str, Any]:
     return {"selector": group.selector} if group.selector is not None else {"device_ids": list(group.devices)}
-
-
-def _place(pointer: str) -> str:
-    """Where the file has what the order calls so: its version is a part of the model's name."""
-    return "/model" if pointer == "#/version" else pointer.removeprefix("#")

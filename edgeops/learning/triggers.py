@@ -5,10 +5,11 @@ again is not news. It decides and keeps nothing: the rows are the server's.
 """
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from enum import StrEnum
+from functools import partial
 from typing import Annotated
 
 import msgspec
@@ -69,8 +70,8 @@ class RetrainPolicy(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fi
     seed: Annotated[int, msgspec.Meta(ge=0, le=2**31 - 1)] = 0
 
 
-#: Where msgspec says that a value is wrong.
-_FIELD = re.compile(r"`\$\.([a-z_]+)")
+#: Where msgspec says that a value is wrong: a field, or an item of one.
+_FIELD = re.compile(r"`\$\.([a-z_]+)(?:\[(\d+)\])?")
 
 
 def read_policy(values: object) -> RetrainPolicy:
@@ -87,20 +88,25 @@ def read_policy(values: object) -> RetrainPolicy:
         policy = msgspec.convert(values, RetrainPolicy, strict=False)
     except msgspec.ValidationError as error:
         found = _FIELD.search(str(error))
-        raise _refusal("" if found is None else found[1], f"not a retraining policy: {error}") from error
+        field = "" if found is None else "/".join(filter(None, found.groups()))
+        raise _refusal(field, f"not a retraining policy: {error}") from error
     policy = msgspec.structs.replace(policy, rollout_policy=_terms(of_rollout))
-    field = "waves"
-    try:
-        _require_all_devices(policy.waves)
-        field = "selector"
-        parse_selector(policy.selector)
-    except InputError as error:
-        raise _refusal(field, str(error)) from error
+    for number, wave in enumerate(policy.waves):
+        _require_readable(f"waves/{number}", partial(parse_waves, [wave]))
+    _require_readable("waves", lambda: _require_all_devices(policy.waves))
+    _require_readable("selector", lambda: parse_selector(policy.selector))
     if policy.label_timeout <= timedelta(0):
         raise _refusal("label_timeout", "label_timeout must be longer than nothing")
     if policy.cooldown < timedelta(0):
         raise _refusal("cooldown", "cooldown must not be negative")
     return policy
+
+
+def _require_readable(field: str, read: Callable[[], object]) -> None:
+    try:
+        read()
+    except InputError as error:
+        raise _refusal(field, str(error)) from error
 
 
 def _refusal(field: str, words: str) -> InputError:

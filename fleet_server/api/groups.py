@@ -53,7 +53,7 @@ def write_group(server: ServerOf, caller: Operator, editions: EditionsOf, name: 
 
 @router.delete("/{name}", status_code=204)
 def remove_group(server: ServerOf, caller: Operator, editions: EditionsOf, name: str) -> Response:
-    """Take a group away that no running rollout names."""
+    """Take a group away that no open rollout or retraining names, and no retraining policy."""
     with editions.unchanged(server.database, _revision_of(name)), server.database.write() as connection:
         targets.remove_group(connection, name, removed_by=caller.name, now=server.now())
     return Response(status_code=204)

@@ -5,6 +5,7 @@ from collections.abc import Mapping
 import msgspec
 from fastapi import APIRouter
 
+from edgeops import limits
 from edgeops.api.shapes import (
     NominationAnswer,
     Page,
@@ -14,7 +15,8 @@ from edgeops.api.shapes import (
     RetrainingRequest,
     shape_of,
 )
-from edgeops.errors import NotFoundError
+from edgeops.errors import InputError, NotFoundError
+from edgeops.learning.healing_groups import missing_groups
 from edgeops.learning.triggers import RetrainPolicy, read_policy
 from edgeops.rollout.terms import write_terms
 from fleet_server.api.callers import VIEWER, Operator
@@ -22,7 +24,7 @@ from fleet_server.api.editions import EditionsOf, ShownEdition, edition_of
 from fleet_server.api.once import Act
 from fleet_server.api.pages import PagingOf
 from fleet_server.api.server import Server, ServerOf
-from fleet_server.db import label_queue, models, nominations, policies, retrainings
+from fleet_server.db import groups, label_queue, models, nominations, policies, retrainings
 from fleet_server.db.database import Connection
 from fleet_server.retraining_orders import cancel_retraining, start_retraining
 
@@ -51,6 +53,7 @@ def write_retraining_policy(
     ):
         _require_model(connection, name)
         policy = read_policy(wanted.model_dump(mode="json", exclude_none=True))
+        _require_groups(connection, policy)
         policies.put(connection, name, policy, updated_by=caller.name, now=server.now())
     edition = edition_of(policy)
     editions.show(edition)
@@ -151,6 +154,14 @@ def _retraining(row: retrainings.Retraining, queue: Mapping[label_queue.ItemStat
 def _policy(policy: RetrainPolicy) -> RetrainingPolicy:
     values = {**msgspec.to_builtins(policy), "rollout_policy": write_terms(policy.rollout_policy)}
     return RetrainingPolicy.model_validate(values)
+
+
+def _require_groups(connection: Connection, policy: RetrainPolicy) -> None:
+    """No healing is to fail for want of a group when its labels were bought."""
+    objections = tuple(missing_groups(policy, groups.names(connection, limit=limits.MAX_GROUPS)))
+    if objections:
+        words = "; ".join(one.detail for one in objections)
+        raise InputError(words, fields=[(one.pointer, one.detail) for one in objections])
 
 
 def _require_model(connection: Connection, name: str) -> None:

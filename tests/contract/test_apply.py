@@ -25,19 +25,23 @@ from tests.unit.run_rows import add_run
 SAMPLE = Path(__file__).resolve().parents[2] / "docs/fleet.yaml"
 
 
+def add_pump(rig, device_id, site, *, arch="aarch64"):
+    rig.enrol_device(device_id, labels={"site": site})
+    facts = DeviceFacts(
+        arch=arch, runtime="litert", runtime_version="2.3", python="3.11", memory_bytes=1 << 30, disk_free_bytes=1
+    )
+    deployments = (DeploymentState(deployment="pump1", state=UpdateState.IDLE),)
+    reported = Reported(desired_epoch=0, desired_revision=0, facts=facts, deployments=deployments)
+    with rig.database.write() as connection:
+        devices.set_reported(connection, device_id, reported, now=rig.now)
+        devices.set_presence(connection, device_id, presence=Presence.ONLINE, session_counter=1, now=rig.now)
+
+
 @pytest.fixture(scope="module")
 def fleet(rig):
     """The fleet of the sample: two named pumps and one in the lab."""
-    facts = DeviceFacts(
-        arch="aarch64", runtime="litert", runtime_version="2.3", python="3.11", memory_bytes=1 << 30, disk_free_bytes=1
-    )
     for device_id, site in (("pump-1-0a1b", "plant"), ("pump-2-77fe", "plant"), ("pump-3-1234", "lab")):
-        rig.enrol_device(device_id, labels={"site": site})
-        with rig.database.write() as connection:
-            deployments = (DeploymentState(deployment="pump1", state=UpdateState.IDLE),)
-            reported = Reported(desired_epoch=0, desired_revision=0, facts=facts, deployments=deployments)
-            devices.set_reported(connection, device_id, reported, now=rig.now)
-            devices.set_presence(connection, device_id, presence=Presence.ONLINE, session_counter=1, now=rig.now)
+        add_pump(rig, device_id, site)
     with rig.database.write() as connection:
         add_run(connection, "pump-state", rig.now)
         models.add_version(connection, "pump-state", 1, task="classification", run_id="run-1", now=rig.now)
@@ -119,14 +123,7 @@ def test_a_file_that_cannot_be_used_is_refused_with_line_and_pointer_and_changes
 
 def test_what_only_the_server_knows_is_refused_before_anything_is_made(fleet, apply, tmp_path):
     """A group's stranger, a pin's, an artifact that nobody can run, and waves that no device is in."""
-    fleet.enrol_device("odd-0001", labels={"site": "museum"})
-    with fleet.database.write() as connection:
-        facts = DeviceFacts(
-            arch="z80", runtime="litert", runtime_version="2.3", python="3.11", memory_bytes=1 << 30, disk_free_bytes=1
-        )
-        deployments = (DeploymentState(deployment="pump1", state=UpdateState.IDLE),)
-        reported = Reported(desired_epoch=0, desired_revision=0, facts=facts, deployments=deployments)
-        devices.set_reported(connection, "odd-0001", reported, now=fleet.now)
+    add_pump(fleet, "odd-0001", "museum", arch="z80")
     client = fleet.client(Role.OPERATOR)
     before = (list(client.groups.every()), list(client.pins.every()), [one.id for one in client.rollouts()])
     file = tmp_path / "fleet.yaml"
@@ -136,25 +133,45 @@ def test_what_only_the_server_knows_is_refused_before_anything_is_made(fleet, ap
   strangers: [pump-1-0a1b, nobody-1]
 pins:
   - device: nobody-2
+  - {device: pump-1-0a1b, to: "DIGEST"}
 retraining:
   pump-state: {labels: 47}
 rollouts:
   - {model: pump-state@1, deployment: pump1, to: group=old}
   - {model: pump-state@1, deployment: pump1, to: id=pump-1-0a1b, waves: [id=pump-3-1234, 100%]}
   - {model: pump-state@7, deployment: pump1, to: all}
-"""
+""".replace("DIGEST", "sha256:" + "0" * 64)
     )
     for options in (("--yes",), ("--dry-run",)):
         code, _, err = apply(file, *options)
         assert code == 1
         assert f"{file}:3: #/groups/strangers: no enrolled device with id nobody-1" in err
         assert f"{file}:5: #/pins/0/device: no enrolled device with id nobody-2" in err
-        assert f"{file}:9: #/rollouts/0/variant: " in err
-        assert f"{file}:10: #/rollouts/1/waves/0: " in err
-        assert f"{file}:11: #/rollouts/2/model: model 'pump-state' has no version 7" in err
+        assert f"{file}:6: #/pins/1/to: no artifact sha256:{'0' * 64} here" in err
+        assert f"{file}:10: #/rollouts/0/variant: " in err
+        assert f"{file}:11: #/rollouts/1/waves/0: " in err
+        assert f"{file}:12: #/rollouts/2/model: model 'pump-state' has no version 7" in err
         after = (list(client.groups.every()), list(client.pins.every()), [one.id for one in client.rollouts()])
         assert after == before
         assert client.retraining_policy("pump-state").labels != 47
+
+
+def test_a_pin_and_a_policy_are_made_as_the_file_names_them_and_a_second_time_nothing_changes(fleet, apply, tmp_path):
+    """A digest, a moment with an offset, and a wave of more than a few characters."""
+    file = tmp_path / "fleet.yaml"
+    file.write_text(
+        f"""pins:
+  - {{device: pump-3-1234, deployment: pump1, to: "{digest_of(1)}", until: "2030-01-01T00:00:00+02:00"}}
+retraining:
+  pump-state: {{waves: [label.site=plant-north or online, 100%]}}
+"""
+    )
+    code, _, err = apply(file, "--yes")
+    assert code == 0, err
+    assert "pin pump-3-1234/pump1 made" in err
+    assert fleet.client(Role.VIEWER).retraining_policy("pump-state").waves[0] == "label.site=plant-north or online"
+    assert "nothing to change: the fleet is as the file says" in apply(file, "--yes")[2]
+    fleet.client(Role.OPERATOR).pins.remove("pump-3-1234", deployment="pump1")
 
 
 def test_a_group_means_in_the_preview_what_the_file_will_have_made_of_it(fleet, apply, tmp_path):
@@ -210,12 +227,49 @@ def test_what_somebody_undid_is_told_and_not_begun_again(fleet, apply, tmp_path)
     assert "nothing to change: what differs is not changed by a file" in err
 
 
-def test_a_pin_to_an_artifact_that_is_not_there_is_refused(apply, tmp_path):
+def test_models_that_are_not_there_are_told_all_at_once_with_their_places(fleet, apply, tmp_path):
     file = tmp_path / "fleet.yaml"
-    file.write_text("pins: [{device: pump-1-0a1b, to: pump-state@1, variant: float32}]\n")
-    code, _, err = apply(file, "--yes")
+    file.write_text("""groups:
+  unmade: site=lab
+pins:
+  - {device: pump-1-0a1b, to: pump-state@1, variant: float32}
+  - {device: pump-2-77fe, to: pump-stat@1}
+  - {device: nobody-1}
+retraining:
+  pump-stat: {labels: 40}
+""")
+    code, out, err = apply(file, "--yes")
     assert code == 1
-    assert "pump-state@1 has no variant 'float32'" in err
+    assert f"{file}:4: #/pins/0/variant: pump-state@1 has no variant 'float32'; there are: int8" in err
+    assert f"{file}:5: #/pins/1/to: no version 1 of a model 'pump-stat'" in err
+    assert f"{file}:6: #/pins/2/device: no enrolled device with id nobody-1" in err
+    assert f"{file}:8: #/retraining/pump-stat: no model 'pump-stat'" in err
+    assert "pump-stat" not in out
+    assert "unmade" not in [one.name for one in fleet.client(Role.VIEWER).groups.every()]
+
+
+def test_groups_of_a_policy_are_looked_for_among_those_that_there_will_be(fleet, apply, tmp_path):
+    client = fleet.client(Role.OPERATOR)
+    client.groups.put("leaving", selector="online")
+    file = tmp_path / "fleet.yaml"
+    file.write_text("""groups:
+  coming: site=lab
+retraining:
+  pump-state:
+    selector: not group=leaving
+    waves: [group=comming, group=coming, 100%]
+""")
+    code, _, err = apply(file, "--yes", "--prune")
+    assert code == 1
+    assert f"{file}:5: #/retraining/pump-state/selector: no group 'leaving'" in err
+    assert f"{file}:6: #/retraining/pump-state/waves/0: no group 'comming', did you mean 'coming'?" in err
+    assert "coming" not in [one.name for one in client.groups.every()]
+    file.write_text(file.read_text().replace("group=comming, ", ""))
+    code, _, err = apply(file, "--yes")
+    assert code == 0, err
+    assert client.retraining_policy("pump-state").waves == ("group=coming", "100%")
+    with pytest.raises(ConflictError, match="group coming is named by the retraining policy of pump-state"):
+        client.groups.remove("coming")
 
 
 def test_what_somebody_changed_since_the_plan_was_shown_is_not_overwritten(fleet):
@@ -244,3 +298,23 @@ def test_what_somebody_changed_since_the_plan_was_shown_is_not_overwritten(fleet
     assert client.groups.get("contested").selector == "not site=lab"
     assert client.retraining_policy("pump-state").labels == 43
     assert [one.reason for one in client.pins.every() if one.device_id == "pump-1-0a1b"] == ["ours", "ours"]
+
+
+def test_a_rollout_that_awaits_an_approval_is_not_told_as_begun(fleet, apply, tmp_path):
+    add_pump(fleet, "pump-4-4444", "attic")
+    file = tmp_path / "fleet.yaml"
+    file.write_text("rollouts:\n  - {model: pump-state@1, deployment: pump1, to: site=attic}\n")
+    admin = fleet.client(Role.ADMIN)
+    admin.demand_four_eyes()
+    try:
+        code, _, err = apply(file, "--yes")
+    finally:
+        admin.waive_four_eyes()
+    assert code == 0, err
+    (rollout,) = [one for one in admin.rollouts() if one.selector == "site=attic"]
+    waits = "waits for an approver, who approves or denies it"
+    assert f"rollout {rollout.id} is awaiting-approval, {waits}: pump-state@1" in err
+    code, out, err = apply(file, "--yes")
+    assert code == 0
+    assert f"rollout {rollout.id} is awaiting-approval, and {waits}" in out
+    assert "nothing to change: what differs is not changed by a file" in err

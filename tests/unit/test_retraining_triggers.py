@@ -6,6 +6,7 @@ import msgspec
 import pytest
 
 from edgeops.errors import InputError
+from edgeops.learning.healing_groups import groups_named, missing_groups
 from edgeops.learning.retraining import RetrainingState
 from edgeops.learning.triggers import (
     Answer,
@@ -202,3 +203,15 @@ def test_a_policy_that_was_written_down_is_read_as_it_was():
 def test_a_policy_that_cannot_be_used_says_what_is_wrong(values, words):
     with pytest.raises(InputError, match=words):
         read_policy(values)
+
+
+def test_the_groups_that_a_policy_names_are_told_and_those_that_are_missing_with_their_places():
+    policy = read_policy({"selector": "not group=old", "waves": ["group=canarys", "50%", "group=old,lab", "100%"]})
+    assert groups_named(policy) == {"old", "canarys", "lab"}
+    found = [(one.pointer, one.detail.partition(";")[0]) for one in missing_groups(policy, ["canaries", "old"])]
+    assert found == [
+        ("#/waves/0", "no group 'canarys', did you mean 'canaries'?"),
+        ("#/waves/2", "no group 'lab'"),
+    ]
+    assert not list(missing_groups(policy, ["canarys", "old", "lab"]))
+    assert groups_named(RetrainPolicy()) == frozenset()

@@ -7,17 +7,19 @@ import pytest
 
 from edgeops import limits
 from edgeops.errors import ConflictError, InputError, NotFoundError
+from edgeops.learning.triggers import RetrainPolicy, read_policy
 from edgeops.protocol.messages import DeploymentState, Reason, UpdateState
 from edgeops.rollout.installation import InstallationState
 from edgeops.rollout.pins import Pin
 from edgeops.rollout.policy import Policy
 from edgeops.rollout.rollout import RolloutState
 from fleet_server import targets
-from fleet_server.db import audit, devices, events, groups, pins, rollouts
+from fleet_server.db import audit, devices, events, groups, pins, policies, rollouts
 from fleet_server.db.events import EventKind
 from fleet_server.rollout_orders import abort_rollout
 from fleet_server.rollout_plans import Order, plan_rollout
 from tests.unit.engine_rig import Fleet, digest_of
+from tests.unit.retraining_rig import Loop
 
 
 @pytest.fixture
@@ -200,6 +202,38 @@ def test_a_group_that_a_rollout_names_stays_until_that_has_ended(fleet):
     fleet.abort(rollout_id)
     with fleet.database.write() as connection:
         targets.remove_group(connection, "canaries", removed_by="me", now=fleet.now)
+
+
+@pytest.mark.parametrize("values", [{"selector": "not group=canaries"}, {"waves": ["group=canaries", "100%"]}])
+def test_a_group_that_a_retraining_policy_names_stays_until_that_is_changed(fleet, values):
+    """Otherwise labels are bought and a model is trained before its rollout cannot begin."""
+    put_group(fleet)
+    with fleet.database.write() as connection:
+        policies.put(connection, "gas", read_policy(values), updated_by="me", now=fleet.now)
+        with pytest.raises(
+            ConflictError, match="canaries is named by the retraining policy of gas; end or change that"
+        ):
+            targets.remove_group(connection, "canaries", removed_by="me", now=fleet.now)
+        policies.put(connection, "gas", RetrainPolicy(), updated_by="me", now=fleet.now)
+        targets.remove_group(connection, "canaries", removed_by="me", now=fleet.now)
+
+
+@pytest.mark.parametrize(("mode", "holds"), [("auto", True), ("propose", False)])
+def test_a_group_that_a_retraining_under_way_names_stays_until_that_has_ended(tmp_path, mode, holds):
+    """It goes on by the policy that it began with; what is only proposed takes the one of its approval."""
+    values = {"mode": mode, "labels": 4, "min_labels": 2, "waves": ["100%"]}
+    loop = Loop(tmp_path, policy=values | {"selector": "group=canaries"})
+    put_group(loop)
+    loop.judge()
+    going = loop.last()
+    loop.allow(**values)
+    with loop.database.write() as connection:
+        if holds:
+            with pytest.raises(ConflictError, match=f"canaries is named by {going.id} of gas"):
+                targets.remove_group(connection, "canaries", removed_by="me", now=loop.now)
+        else:
+            targets.remove_group(connection, "canaries", removed_by="me", now=loop.now)
+    loop.close()
 
 
 def test_a_group_that_is_unknown_is_told_with_those_that_are_there(fleet):

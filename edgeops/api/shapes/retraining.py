@@ -6,6 +6,7 @@ from typing import Annotated, Any, Literal
 from pydantic import AwareDatetime, Field, StringConstraints
 
 from edgeops import limits
+from edgeops.api.shapes.rollouts import Waves
 from edgeops.api.shapes.shape import Answer, Id, Remark, Request, Text
 
 
@@ -53,10 +54,8 @@ class RetrainingPolicyRequest(Request):
     labels_per_month: int | None = None
     new_labels: int | None = None
     label_weight: float | None = None
-    waves: Annotated[
-        tuple[Annotated[Text, StringConstraints(max_length=20)], ...] | None, Field(min_length=1, max_length=50)
-    ] = None
-    selector: Annotated[Text, StringConstraints(min_length=1, max_length=2000)] | None = None
+    waves: Waves | None = None
+    selector: Annotated[Text, StringConstraints(min_length=1, max_length=limits.MAX_SELECTOR_LENGTH)] | None = None
     deployment: Id | None = None
     rollout_policy: Annotated[dict[str, Any] | None, Field(max_length=100)] = None
     seed: int | None = None
