@@ -71,7 +71,7 @@ def test_a_policy_that_cannot_be_used_is_refused(rig, values, words):
 def test_a_policy_names_only_groups_that_there_are(rig):
     rig.operator.groups.put("canaries", selector="online")
     wanted = {"selector": "not group=canarys", "waves": ["group=canaries", "100%"]}
-    with pytest.raises(InputError, match="^selector: no group 'canarys', did you mean 'canaries'"):
+    with pytest.raises(InputError, match=r"^selector: no group 'canarys', did you mean 'canaries'"):
         rig.operator.set_retraining_policy("tiny", wanted)
     rig.operator.set_retraining_policy("tiny", wanted | {"selector": "not group=canaries"})
     with pytest.raises(ConflictError, match="the retraining policy of tiny"):
