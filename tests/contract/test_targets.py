@@ -272,9 +272,10 @@ def test_why_is_told_for_every_deployment_of_a_device(command, client):
     (odd,) = client.why("odd-0001").deployments
     assert [one.cause for one in odd.hindrances] == ["incompatible"]
     assert odd.hindrances[0].words.startswith(f"rollout {made.id} leaves it out: architecture z80")
-    assert "new-0001 reports no deployment" in command("why", "new-0001")[1]
+    assert f"rollout {made.id} leaves it out: it has not reported yet" in command("why", "new-0001")[1]
     assert command("why", "gone-0001")[0] == 3
     client.abort_rollout(made.id)
+    assert "new-0001 reports no deployment" in command("why", "new-0001")[1]
 
 
 def test_why_tells_a_device_that_was_left_out_of_its_pin(fleet, command, client):
