@@ -44,6 +44,7 @@ def begin(connection: Connection, rollout: Rollout, installation: Installation) 
         )
     health = DeviceHealth(
         shadowed=shadowed,
+        tried_alone=not rollout.policy.bake,
         shadow_share=rollout.policy.shadow_share if shadowed else 0.0,
         memory_before_bytes=proven.evidence.memory_bytes if proven else 0,
     )

@@ -79,7 +79,7 @@ def test_a_watched_rollout_ends_with_its_proof(site, report, capsys):
                 "--deployment",
                 "second",
                 "--bake",
-                "1s",
+                "0s",
                 "--min-rows",
                 "20",
                 "--watch",

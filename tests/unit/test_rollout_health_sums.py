@@ -277,6 +277,13 @@ def test_what_a_device_shows_in_its_trial_counts_and_is_no_word_of_the_time_afte
     assert shown_by(with_window(tried, window())).heard == 1
 
 
+def test_where_no_bake_follows_the_trial_is_what_a_device_shows():
+    tried = with_window(DeviceHealth(tried_alone=True), window(phase=Phase.TRIAL))
+    assert shown_by(tried).heard == 1
+    assert shown_by(DeviceHealth(tried_alone=True)).heard == 0
+    assert shown_by(with_window(DeviceHealth(tried_alone=True), window())).heard == 1
+
+
 def test_a_device_owes_pairs_until_it_sent_one():
     assert shown_by(DeviceHealth(shadowed=True, pairs=Pairs(new_errors=1))).paired == 1
     assert shown_by(DeviceHealth(shadowed=True, pairs=Pairs(skipped=1))).paired == 0

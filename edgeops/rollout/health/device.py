@@ -101,6 +101,8 @@ class DeviceHealth(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True
     shadowed: bool = False
     #: Of the inputs after the commit, those that it was asked to pair; 0 = that is not known.
     shadow_share: float = 0.0
+    #: No bake follows the commit, so that the trial alone is what it shows.
+    tried_alone: bool = False
     before: Period = Period()
     since: Period = Period()
     live: Live = Live()
@@ -108,6 +110,11 @@ class DeviceHealth(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True
     #: Peak memory of the agent's model as it told in its trial, and what the incumbent took in its own; 0 = unknown.
     memory_bytes: int = 0
     memory_before_bytes: int = 0
+
+    @property
+    def heard(self) -> bool:
+        """Whether it was heard when it had to be: after its commit, where a bake follows that."""
+        return self.live.heard or (self.tried_alone and self.since.rows + self.since.errors > 0)
 
 
 def with_baseline(health: DeviceHealth, window: Window, inputs: Inputs | None = None) -> DeviceHealth:

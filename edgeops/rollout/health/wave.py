@@ -125,7 +125,7 @@ def shown_by(device: DeviceHealth) -> Shown:
     is_fresh = not is_beside and not device.before.met
     return Shown(
         devices=1,
-        heard=int(device.live.heard),
+        heard=int(device.heard),
         shadowed=int(device.shadowed),
         paired=int(is_beside and device.pairs.seen > 0),
         before=device.before,
