@@ -126,13 +126,14 @@ def test_every_state_is_reached_from_a_draft():
     assert seen == set(RolloutState)
 
 
-def test_a_finished_rollout_goes_on_asking_and_may_be_taken_back():
+def test_a_finished_rollout_goes_on_asking_and_may_be_told_to_ask_nobody_more_or_be_taken_back():
     assert {event for event in RolloutEvent if rollout.allows(RolloutState.FINISHED, event)} == {
         RolloutEvent.DEVICES_READY,
         RolloutEvent.RETRY,
         RolloutEvent.REGRESSED,
         RolloutEvent.WAVE_FAILED,
         RolloutEvent.GO_LIVE,
+        RolloutEvent.ABORT,
         RolloutEvent.ROLL_BACK,
     }
 
