@@ -14,10 +14,7 @@ from fleet_server.db import aliases, audit, candidates, devices, events
 from fleet_server.db.aliases import Alias
 from fleet_server.db.events import EventKind
 from fleet_server.rollout_orders import pause_rollout
-from tests.stores import ON_BOTH
 from tests.unit.engine_rig import ENOUGH, QUICK, Fleet, digest_of, target_of
-
-pytestmark = ON_BOTH
 
 S = InstallationState
 

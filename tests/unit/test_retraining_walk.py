@@ -17,11 +17,8 @@ from fleet_server.db.aliases import Alias
 from fleet_server.db.events import EventKind
 from fleet_server.db.label_queue import ItemState
 from fleet_server.rollout_orders import pause_rollout
-from tests.stores import ON_BOTH
 from tests.unit.engine_rig import digest_of
 from tests.unit.retraining_rig import Loop
-
-pytestmark = ON_BOTH
 
 S = RetrainingState
 AUTO = {"mode": "auto", "labels": 4, "min_labels": 2, "cooldown": 0, "label_timeout": 3600, "waves": ["100%"]}
