@@ -32,10 +32,11 @@ _BATCH_TIMEOUT_S = 60.0
 #: What the sensors send while a healed model is tried on the devices.
 _TRIAL_RATE_HZ = 15.0
 
-#: Waves of a demo bake for seconds, and are judged on the rows that a demo has. That the healed model is the better one
-#: the promotion gate has shown, on labels that the stage has bought; of disagreements no more are bought.
+#: Waves of a demo are judged on the rows of the trial, in which both models answer, and do not bake: rows of this batch
+#: would drown those of the next. That the healed model is the better one the promotion gate has shown, on labels that the
+#: stage has bought; of disagreements no more are bought.
 _HEALING = {
-    "bake": 1,
+    "bake": 0,
     "shadow_share": 1.0,
     "shadow_cpu": 0.5,
     "health": {"min_rows": 40, "labels": 0, "max_error_rise": 0.2},
