@@ -33,8 +33,8 @@ _BATCH_TIMEOUT_S = 60.0
 _TRIAL_RATE_HZ = 15.0
 
 #: Waves of a demo are judged on the rows of the trial, in which both models answer, and do not bake: rows of this batch
-#: would drown those of the next. That the healed model is the better one the promotion gate has shown, on labels that the
-#: stage has bought; of disagreements no more are bought.
+#: would drown those of the next. That the healed model is the better one the promotion gate has shown, on labels that
+#: the stage has bought; of disagreements no more are bought.
 _HEALING = {
     "bake": 0,
     "shadow_share": 1.0,
