@@ -7,13 +7,13 @@ server speak to a place of theirs. Messages are sent by `fleet_server.courier`.
 import secrets
 from collections.abc import Sequence
 from datetime import datetime
-from difflib import get_close_matches
 
 import msgspec
 
 from edgeops import limits
 from edgeops.digest import write_atomically
 from edgeops.errors import ConflictError, InputError, NotFoundError
+from edgeops.rollout.objection import guess
 from edgeops.webhooks import check_url, key_of, parse_allowed, place_of, public_text
 from fleet_server.config import ServerConfig
 from fleet_server.db import audit, events, webhooks
@@ -86,10 +86,8 @@ def _require_kinds(kinds: Sequence[str]) -> None:
     for number, kind in enumerate(kinds):
         if kind in there or (kind.endswith(".") and any(one.startswith(kind) for one in there)):
             continue
-        near = get_close_matches(kind, there, n=1)
-        guess = f", did you mean {near[0]}?" if near else ""
         groups = ", ".join(sorted({one.partition(".")[0] + "." for one in there}))
-        wrong.append((f"#/kinds/{number}", f"no event is called {kind}{guess}; they begin with {groups}"))
+        wrong.append((f"#/kinds/{number}", f"no event is called {kind}{guess(kind, there)}; they begin with {groups}"))
     if wrong:
         raise InputError("; ".join(words for _, words in wrong), fields=wrong)
 

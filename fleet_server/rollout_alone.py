@@ -23,13 +23,11 @@ from fleet_server.service_clock import service_time
 _ASKED_AGAIN_AFTER = timedelta(seconds=1)
 #: The same where it failed and keeps the model all the same.
 _KEPT_LOOKED_AT_AFTER = timedelta(minutes=1)
-#: What devices show is counted (`fleet_server.db.evidence`), so that what is missing was not shown.
-_COUNTING = rolling.PASSED | {RolloutState.RUNNING, RolloutState.PAUSED}
 
 
 def came_late(connection: Connection, rollout: Rollout, installation: Installation) -> bool:
     """Whether no wave is judged by it any more, and the rollout still judges."""
-    if rollout.state not in _COUNTING:
+    if rollout.state not in rolling.COUNTING:
         return False
     if rollout.state in rolling.PASSED or installation.wave < rollout.wave:
         return True
@@ -42,7 +40,7 @@ def judge_alone(connection: Connection, rollout: Rollout, installation: Installa
 
     A rollout that has ended otherwise than by passing judges nobody any more: who has the model keeps it.
     """
-    if rollout.state not in _COUNTING:
+    if rollout.state not in rolling.COUNTING:
         offers.expect_nothing(connection, installation)
         return
     assert installation.asked_at is not None

@@ -150,13 +150,7 @@ def abort_rollout(database: Database, rollout_id: str, by: By, *, roll_back: boo
     """
     event = RolloutEvent.ROLL_BACK if roll_back else RolloutEvent.ABORT
     deed = "taken back" if roll_back else "aborted"
-    with database.write() as connection:
-        rollout = _known(connection, rollout_id)
-        _require(rollout, event, "abort")
-        if not roll_back and rollout.state in rolling.PASSED - rolling.OPEN:
-            _require_unfinished(connection, rollout)
-        advance(connection, rollout, event, reason=by.words(deed), now=by.now)
-        _note(connection, f"rollout.{deed.replace(' ', '-')}", rollout, by)
+    _order(database, rollout_id, event, by, verb="abort", deed=deed)
 
 
 def undo_rollout(
@@ -255,6 +249,8 @@ def _order(database: Database, rollout_id: str, event: RolloutEvent, by: By, *, 
     with database.write() as connection:
         rollout = _known(connection, rollout_id)
         _require(rollout, event, verb)
+        if event is RolloutEvent.ABORT and rollout.state not in rolling.OPEN:
+            _require_unfinished(connection, rollout)
         advance(connection, rollout, event, reason=by.words(deed), now=by.now)
         _note(connection, f"rollout.{deed.replace(' ', '-')}", rollout, by)
 

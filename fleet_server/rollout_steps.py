@@ -57,8 +57,6 @@ from fleet_server.service_clock import service_time
 
 #: Devices asked in one transaction, so that the write lock is held for moments only.
 OFFER_BATCH = 50
-#: A wave is judged.
-_JUDGED = frozenset({RolloutState.RUNNING, RolloutState.PAUSED})
 #: What becomes of a wave in which nobody could be asked.
 _GIVING_UP = frozenset({RolloutEvent.EVIDENCE_MISSING, RolloutEvent.LAST_WAVE_PASSED})
 #: The last wave has just passed.
@@ -187,7 +185,7 @@ def end_deserted(connection: Connection, rollout_ids: Iterable[str], *, reason: 
 
 def judge(connection: Connection, rollout: Rollout, now: datetime) -> None:
     """Put the present wave before the health gate, and act on its verdict."""
-    if rollout.state not in _JUDGED:
+    if rollout.state not in rolling.JUDGED:
         return
     wave = rollouts.get_wave(connection, rollout.id, rollout.wave)
     if wave.started_at is None or wave.has_passed:

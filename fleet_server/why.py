@@ -8,7 +8,7 @@ from edgeops.protocol.messages import DeploymentState, Presence, Reason, UpdateS
 from edgeops.rollout.hindrance import Hindrance, LeftOut, Part, Situation, hindrances
 from edgeops.rollout.installation import InstallationState, is_final
 from edgeops.rollout.pins import Pin
-from edgeops.rollout.rollout import OPEN, PASSED, RolloutState
+from edgeops.rollout.rollout import COUNTING, OPEN, RolloutState
 from edgeops.rollout.targeting import Standing
 from fleet_server.db import devices, models, offers, parts, pins, rollouts
 from fleet_server.db.database import Connection
@@ -22,8 +22,6 @@ from fleet_server.rollout_steps import gate_words
 from fleet_server.service_clock import service_time
 
 _MINUTE = timedelta(minutes=1)
-#: Their model is on its way, or has arrived.
-_BRINGING = PASSED | {RolloutState.RUNNING, RolloutState.PAUSED}
 #: Rollouts of one deployment that are asked whether they left a device out, newest first.
 _LOOKED_BACK = 50
 
@@ -44,7 +42,7 @@ def why(connection: Connection, device: Device, now: datetime) -> tuple[Why, ...
     known = {*reported, *wanted, *newest}
     pinned = pins.of(connection, device.id)
     found = []
-    for name in sorted(known | rollouts.deployments(connection, _BRINGING)):
+    for name in sorted(known | rollouts.deployments(connection, COUNTING)):
         told, installation = reported.get(name), newest.get(name)
         situation = _situation(connection, device, name, told, wanted.get(name), installation, pinned=pinned, now=now)
         if name in known or situation.left_out is not None:
@@ -138,7 +136,7 @@ def _left_out(
     for rollout in rollouts.newest_first(connection, deployment, limit=_LOOKED_BACK):
         if part is not None and rollout.id == part.rollout_id:
             return None
-        placed = placement(connection, rollout, device, now) if rollout.state in _BRINGING else None
+        placed = placement(connection, rollout, device, now) if rollout.state in COUNTING else None
         if placed is not None:
             is_there = placed.standing is Standing.CURRENT
             return None if is_there else LeftOut(rollout.id, placed.standing, placed.reason)

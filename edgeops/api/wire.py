@@ -210,14 +210,15 @@ def _error(url: str, answer: httpx.Response, *, sent_before: bool = False) -> Ex
         )
     fields = "; ".join(_told(field) for field in problem.errors)
     text = fields or problem.detail or problem.title
+    may_be_done = _SENT_BEFORE if sent_before else ""
     match problem.status:
         case 401 | 403:
             return AccessError(text)
         case 404:
-            return NotFoundError(text + (_SENT_BEFORE if sent_before else ""))
+            return NotFoundError(text + may_be_done)
         case 409 | 412:
             text = problem.detail if problem.status == 412 else text
-            return ConflictError(text + (_SENT_BEFORE if sent_before else ""))
+            return ConflictError(text + may_be_done)
         case 400 | 413 | 422:
             return InputError(text)
         case _:

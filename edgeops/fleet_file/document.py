@@ -11,11 +11,11 @@ from edgeops import limits
 from edgeops.api import shapes
 from edgeops.digest import digest_hex
 from edgeops.errors import InputError, MessageError
-from edgeops.fleet_file.fields import guess, read_fields, with_waves
+from edgeops.fleet_file.fields import read_fields, with_waves
 from edgeops.fleet_file.source import Source
 from edgeops.learning.triggers import RetrainPolicy, read_policy
 from edgeops.protocol.messages import Id
-from edgeops.rollout.objection import Objection, segment
+from edgeops.rollout.objection import Objection, guess, segment
 from edgeops.rollout.selector import groups_of, misnamed, parse_selector
 from edgeops.rollout.terms import read_terms
 from edgeops.rollout.waves import DEFAULT_WAVES, parse_waves

@@ -5,12 +5,11 @@ It knows no section of a fleet file.
 
 import re
 from datetime import UTC, date, datetime
-from difflib import get_close_matches
 from typing import Any
 
 import msgspec
 
-from edgeops.rollout.objection import Objection, segment
+from edgeops.rollout.objection import Objection, guess, segment
 
 #: Where msgspec says that an item of a list is wrong.
 _ITEM = re.compile(r"`\$\[(\d+)\]")
@@ -43,12 +42,6 @@ def with_waves(value: Any) -> Any:
     if not isinstance(value, dict) or not isinstance(value.get("waves"), list):
         return value
     return value | {"waves": [str(one) if type(one) is int else one for one in value["waves"]]}
-
-
-def guess(name: str, known: tuple[str, ...]) -> str:
-    """What an unknown name may have been meant to be, in words that follow it; empty = nothing is near."""
-    near = get_close_matches(name, known, n=1, cutoff=0.6)
-    return f", did you mean {near[0]}?" if near else ""
 
 
 def _item(error: str) -> str:

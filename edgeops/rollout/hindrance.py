@@ -12,7 +12,7 @@ from enum import StrEnum
 from edgeops.protocol.messages import Reason, UpdateState
 from edgeops.rollout.installation import BAD, HOLDING, IN_FLIGHT, InstallationState
 from edgeops.rollout.pins import Pin
-from edgeops.rollout.rollout import ASKING, RolloutState
+from edgeops.rollout.rollout import ASKING, JUDGED, RolloutState
 from edgeops.rollout.targeting import IN, Standing
 from edgeops.update.update import RESTING
 
@@ -163,8 +163,6 @@ class Situation:
 
 _R, _S = RolloutState, InstallationState
 
-#: Its present wave is judged.
-_WAITING_FOR_PROOF = frozenset({_R.RUNNING, _R.PAUSED})
 _TAKING_BACK = frozenset({_R.ROLLING_BACK, _R.ROLLED_BACK})
 _NOT_ASKING = {
     _R.DRAFT: (Cause.DRAFT, "is a draft; submit it"),
@@ -208,7 +206,7 @@ def _shows_itself(part: Part) -> bool:
     if part.is_judged_alone or part.rollout_state is _R.ROLLING_BACK:
         return True
     # One that somebody let pass is judged no more.
-    return part.rollout_state in _WAITING_FOR_PROOF and part.wave >= part.present_wave
+    return part.rollout_state in JUDGED and part.wave >= part.present_wave
 
 
 # -- not asked yet -----------------------------------------------------------------------

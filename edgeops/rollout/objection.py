@@ -1,6 +1,8 @@
 """What is wrong with one field of what somebody asks for; all of them are told at once, not only the first."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
+from difflib import get_close_matches
 from enum import StrEnum
 
 
@@ -24,6 +26,12 @@ class Objection:
     #: What is wrong, with the value, and what to do.
     detail: str
     fault: Fault = Fault.VALUE
+
+
+def guess(name: str, known: Sequence[str]) -> str:
+    """What an unknown name may have been meant to be, in words that follow it; empty = nothing is near."""
+    near = get_close_matches(name, known, n=1, cutoff=0.6)
+    return f", did you mean {near[0]}?" if near else ""
 
 
 def segment(name: str) -> str:

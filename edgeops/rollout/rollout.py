@@ -163,6 +163,10 @@ UNBEGUN = frozenset({_S.DRAFT, _S.AWAITING_APPROVAL, _S.SCHEDULED})
 OPEN = UNBEGUN | {_S.RUNNING, _S.PAUSED, _S.ROLLING_BACK, _S.LIVE}
 #: Every wave has passed; a device that was asked later is judged by itself.
 PASSED = frozenset({_S.FINISHED, _S.FINISHED_WITH_REGRESSIONS, _S.LIVE})
+#: The present wave is judged.
+JUDGED = frozenset({_S.RUNNING, _S.PAUSED})
+#: What devices show counts, for a wave or for those that came late.
+COUNTING = PASSED | JUDGED
 #: Devices are asked.
 ASKING = frozenset({_S.RUNNING, _S.FINISHED, _S.LIVE})
 #: Devices that come late are asked, and too many of them that are lost end that.

@@ -5,7 +5,6 @@ It knows the bounds of single values; what only a fleet makes impossible is told
 
 from collections.abc import Mapping, Sequence
 from datetime import timedelta
-from difflib import get_close_matches
 from typing import Any
 
 import msgspec
@@ -14,7 +13,7 @@ from edgeops import limits
 from edgeops.errors import InputError
 from edgeops.protocol.messages import Maintenance
 from edgeops.rollout.maintenance import parse_window, words
-from edgeops.rollout.objection import Objection, segment
+from edgeops.rollout.objection import Objection, guess, segment
 from edgeops.rollout.policy import HealthPolicy, Policy
 
 _LONG = limits.MAX_POLICY_SPAN
@@ -139,6 +138,4 @@ def _shown(value: object) -> str:
 
 
 def _unknown(name: str, known: Sequence[str]) -> str:
-    near = get_close_matches(name, known, n=1, cutoff=0.6)
-    guess = f", did you mean {near[0]}?" if near else ""
-    return f"no such value{guess}; known are {', '.join(known)}"
+    return f"no such value{guess(name, known)}; known are {', '.join(known)}"

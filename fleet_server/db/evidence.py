@@ -17,7 +17,7 @@ from edgeops.rollout.evidence import Proof
 from edgeops.rollout.health.device import DeviceHealth
 from edgeops.rollout.health.wave import Shown, left
 from edgeops.rollout.installation import OPEN, InstallationState
-from edgeops.rollout.rollout import PASSED, RolloutState
+from edgeops.rollout.rollout import JUDGED, PASSED
 from fleet_server.db import settings
 from fleet_server.db.installations import Installation
 from fleet_server.db.many import portions
@@ -28,8 +28,8 @@ _CURSOR = "evidence.cursor"
 #: Place of a window in the order of arrival: `fleet_server.db.telemetry.Window.arrival_key`.
 ArrivalKey = tuple[datetime, str, bytes, int]
 
-#: Rollouts whose waves show something, and of others the devices that came late.
-_SHOWING = (RolloutState.RUNNING, RolloutState.PAUSED)
+#: Rollouts whose waves show something, and others whose devices that came late do.
+_SHOWING = tuple(JUDGED)
 _LATE_IN = tuple(PASSED)
 #: What a device that came late may be in while it shows something.
 _AT_WORK = (InstallationState.OFFERED, InstallationState.INSTALLING, InstallationState.COMMITTED)

@@ -16,7 +16,7 @@ from edgeops.protocol.messages import Intent
 from edgeops.rollout import installation as machine
 from edgeops.rollout.installation import InstallationState
 from edgeops.rollout.policy import Policy
-from edgeops.rollout.rollout import OPEN, RolloutState
+from edgeops.rollout.rollout import JUDGED, OPEN, RolloutState
 from edgeops.rollout.waves import Wave as PlannedWave
 from fleet_server.db import events, reach
 from fleet_server.db.events import EventKind
@@ -232,7 +232,7 @@ def unended(connection: Connection) -> tuple[Rollout, ...]:
 
 def showing(connection: Connection) -> tuple[Rollout, ...]:
     """The rollouts whose waves show something, oldest first."""
-    return in_states(connection, (RolloutState.RUNNING, RolloutState.PAUSED))
+    return in_states(connection, tuple(JUDGED))
 
 
 def without_model(connection: Connection) -> tuple[Rollout, ...]:

@@ -121,8 +121,8 @@ def test_a_device_that_left_a_continuous_rollout_is_asked_once_the_model_fits_it
     assert fleet.states(rollout_id)["dev-2"] is S.HEALTHY
 
 
-@pytest.mark.parametrize("ends", [False, True])
-def test_a_draft_keeps_no_device_from_a_continuous_rollout_that_the_model_fits_again(fleet, ends):
+def left_a_live_one(fleet):
+    """A continuous rollout that dev-2 left unasked, as the model does not fit it."""
     fleet.go("dev-2")
     rollout_id = fleet.roll_out(waves=("100%",), continuous=True)
     for device_id in ("dev-0", "dev-1"):
@@ -130,6 +130,12 @@ def test_a_draft_keeps_no_device_from_a_continuous_rollout_that_the_model_fits_a
     shrink(fleet, "dev-2")
     fleet.come("dev-2")
     fleet.wait(timedelta(seconds=3), step=timedelta(seconds=1))
+    return rollout_id
+
+
+@pytest.mark.parametrize("ends", [False, True])
+def test_a_draft_keeps_no_device_from_a_continuous_rollout_that_the_model_fits_again(fleet, ends):
+    rollout_id = left_a_live_one(fleet)
     become(fleet, "dev-2", facts=FACTS)
     shrink(fleet, "dev-2")
     fleet.now += timedelta(seconds=1)
@@ -142,13 +148,7 @@ def test_a_draft_keeps_no_device_from_a_continuous_rollout_that_the_model_fits_a
 
 
 def test_a_device_that_left_a_rollout_and_then_a_newer_one_had_it_stays_with_the_newer_one(fleet):
-    fleet.go("dev-2")
-    rollout_id = fleet.roll_out(waves=("100%",), continuous=True)
-    for device_id in ("dev-0", "dev-1"):
-        fleet.commit(device_id)
-    shrink(fleet, "dev-2")
-    fleet.come("dev-2")
-    fleet.wait(timedelta(seconds=3), step=timedelta(seconds=1))
+    rollout_id = left_a_live_one(fleet)
     become(fleet, "dev-2", facts=FACTS)
     fleet.publish(2)
     fleet.now += timedelta(seconds=1)

@@ -88,11 +88,6 @@ class Live(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     #: Inputs that were to be paired, and of which the device tells what became.
     chosen: int = 0
 
-    @property
-    def heard(self) -> bool:
-        """Whether an input came to the model at all."""
-        return self.rows + self.errors > 0
-
 
 class DeviceHealth(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     """What one device has shown."""
@@ -114,7 +109,8 @@ class DeviceHealth(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True
     @property
     def heard(self) -> bool:
         """Whether it was heard when it had to be: after its commit, where a bake follows that."""
-        return self.live.heard or (self.tried_alone and self.since.rows + self.since.errors > 0)
+        shown = self.since if self.tried_alone else self.live
+        return shown.rows + shown.errors > 0
 
 
 def with_baseline(health: DeviceHealth, window: Window, inputs: Inputs | None = None) -> DeviceHealth:
