@@ -124,7 +124,7 @@ def take_over(connection: Connection, newer: Rollout, now: datetime) -> None:
     reason = f"superseded by rollout {newer.id}"
     touched = withdrawals.let_go_for(connection, newer, reason=reason, now=now)
     withdraw_some(connection, now)
-    end_deserted(connection, touched, reason=reason, now=now)
+    end_deserted(connection, touched, reason=reason, now=now, superseded=True)
     for older in rollouts.in_states(connection, _YIELDING):
         if (
             older.id != newer.id

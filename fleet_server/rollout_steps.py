@@ -171,8 +171,13 @@ def _runs_another(connection: Connection, installation: Installation) -> bool:
     return active.get(installation.deployment) != installation.digest
 
 
-def end_deserted(connection: Connection, rollout_ids: Iterable[str], *, reason: str, now: datetime) -> None:
-    """End those of the rollouts that no device is left to."""
+def end_deserted(
+    connection: Connection, rollout_ids: Iterable[str], *, reason: str, now: datetime, superseded: bool = False
+) -> None:
+    """End those of the rollouts that no device is left to.
+
+    One that lacked but its last wave has finished, unless a newer one may have that wave's devices (`superseded`).
+    """
     ending = {RolloutState.SCHEDULED, RolloutState.RUNNING, RolloutState.PAUSED}
     for rollout_id in sorted(rollout_ids):
         rollout = rollouts.get(connection, rollout_id)
@@ -180,7 +185,12 @@ def end_deserted(connection: Connection, rollout_ids: Iterable[str], *, reason: 
             wave = rollouts.get_wave(connection, rollout_id, rollout.wave)
             if wave.committed:
                 continue  # its devices have the model; the verdict on them is still to come
-            advance(connection, rollout, RolloutEvent.SUPERSEDED, reason=reason, now=now)
+            is_proven = not (superseded or wave.failed or wave.regressed) and _is_spare(connection, rollout, wave)
+            if is_proven and rolling.allows(rollout.state, RolloutEvent.LAST_WAVE_PASSED):
+                event, verdict = RolloutEvent.LAST_WAVE_PASSED, Pass(f"the waves before it passed, and {reason}")
+                _act(connection, rollout, event, verdict, numbers={}, position=rollout.wave, now=now)
+            else:
+                advance(connection, rollout, RolloutEvent.SUPERSEDED, reason=reason, now=now)
 
 
 def judge(connection: Connection, rollout: Rollout, now: datetime) -> None:
@@ -248,7 +258,7 @@ def _act(
     advance(connection, rollout, event, reason=verdict.reason, now=now)
     if event is RolloutEvent.WAVE_PASSED:
         deserted = "no device is left to ask: the others were removed or taken over"
-        end_deserted(connection, [rollout.id], reason=deserted, now=now)
+        end_deserted(connection, [rollout.id], reason=deserted, now=now, superseded=True)
 
 
 def judge_lost(connection: Connection, rollout: Rollout, position: int, now: datetime) -> Rollout:

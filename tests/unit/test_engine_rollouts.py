@@ -384,6 +384,27 @@ def test_a_rollout_ends_with_the_last_device_that_is_removed(fleet):
     )
 
 
+def test_a_proven_rollout_has_finished_when_the_only_device_of_its_last_wave_is_removed(fleet):
+    rollout = fleet.roll_out(waves=("2", "100%"))
+    fleet.commit("dev-0")
+    fleet.commit("dev-1")
+    assert fleet.states(rollout)["dev-2"] is S.OFFERED
+    fleet.remove("dev-2")
+    ended = fleet.rollout(rollout)
+    assert (ended.state, ended.reason) == (
+        RolloutState.FINISHED,
+        "the waves before it passed, and the last device it waited for, dev-2, was removed",
+    )
+
+
+def test_a_rollout_whose_last_wave_is_taken_over_is_superseded_however_proven(fleet):
+    rollout = fleet.roll_out(waves=("2", "100%"))
+    fleet.commit("dev-0")
+    fleet.commit("dev-1")
+    fleet.roll_out(selector="id=dev-2")
+    assert fleet.rollout(rollout).state is RolloutState.ABORTED
+
+
 def test_a_report_that_comes_before_a_removal_brings_no_desired_state_back(fleet):
     fleet.roll_out()
     fleet.say("dev-0", UpdateState.FAILED, run=False)

@@ -84,6 +84,7 @@ def test_a_spare_wave_in_which_nobody_can_be_asked_passes_when_its_time_is_over(
     verdict = wave_verdict(nobody, POLICY, None, given_up)
     assert isinstance(verdict, Pass)
     assert verdict.reason.startswith("none of 2 devices could be asked: offline, pinned, ")
+    assert verdict.reason.endswith("so who comes is asked then and judged by itself")
     assert isinstance(wave_verdict(evidence(offered=0), POLICY, None, given_up), Wait), "another one proves something"
     left = evidence(offered=0, is_spare=True, bakes_since=NOW)
     assert isinstance(wave_verdict(left, POLICY, OPEN, given_up), Wait), "it was asked, and lost its devices since"
