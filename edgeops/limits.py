@@ -364,7 +364,7 @@ LEAST_NOMINEES = 120
 #: A nomination is asked for again after this, and is complete without the silent after that.
 NOMINATION_RETRY_AFTER = timedelta(seconds=10)
 NOMINATION_TIMEOUT = timedelta(minutes=10)
-#: Samples that nobody labelled, and that wait for no label, are kept this long.
+#: Samples that nobody labelled, and that wait for no label, are kept this long; so is who was asked for samples.
 SAMPLE_LIFE = timedelta(days=90)
 #: Labels in one request or CSV file.
 MAX_LABELS_PER_REQUEST = 10_000

@@ -1,9 +1,9 @@
 """The whole circle, once per stage: the world changes, the fleet sees it, asks for a few labels, and heals.
 
-For each stage of a scenario the first half of its rows is played to the agents. What happens then is the server's
+For each stage of a scenario the first part of its rows is played to the agents. What happens then is the server's
 doing: its verdict from sketches, its nominations, its choice of samples, its retraining, promotion gate, signature and
 rollout. This module only plays the world, which goes on sending rows, and the lab, which answers the label requests
-that the public API shows. The second half, which nobody saw before, then measures what the healed fleet answers. What
+that the public API shows. The rest, which nobody saw before, then measures what the healed fleet answers. What
 older models would have answered on the same rows is asked of `edgeops-agent batch`.
 """
 
@@ -57,7 +57,7 @@ class StageFigures:
 
     stage: int | str
     rows: int
-    #: On the held-out half: the first model, the model before this stage, and what the healed fleet published.
+    #: On the held-out rows: the first model, the model before this stage, and what the healed fleet published.
     static: float
     before: float
     after: float | None
@@ -71,7 +71,7 @@ class StageFigures:
     #: How the retraining ended; empty when there was none.
     retraining: str
     version: int | None
-    #: The fleet-wide verdict on the held-out half, under the model that then runs.
+    #: The fleet-wide verdict on the held-out rows, under the model that then runs.
     verdict_after: str
     windows: int
     telemetry_bytes: int
@@ -159,18 +159,18 @@ class Circle:
             WaitTimeoutError: something did not happen in time.
         """
         started = time.monotonic()
-        first_half, held_out = stage.rows.halves()
+        shown, held_out = stage.rows.shown_and_held_out()
         older = {digest: self._judged(digest, held_out, stage) for digest in {self.first, self.active}}
         before = self.active
         # Drift is seen on some of the rows already, and on a busy machine some devices are far behind. What is asked of
         # the lab shall depend on the rows, not on who was first: it is asked for when all devices have seen theirs.
         self._let_heal(by_itself=False)
-        replay = self._show(first_half)
+        replay = self._show(shown)
         if not wait_for_windows(self.site, replay):
             raise WaitTimeoutError(f"the server did not count all rows of {stage.name} in time")
         self._let_heal(by_itself=True)
         finding = self._verdict()
-        retraining = self._heal(first_half, replay) if finding.verdict == _DRIFT else None
+        retraining = self._heal(shown, replay) if finding.verdict == _DRIFT else None
         replay_after = self._show(held_out, predictions="all")
         if not wait_for_answers(self.site, replay_after, self.active):
             raise WaitTimeoutError(f"the devices did not answer all held-out rows of {stage.name} in time")

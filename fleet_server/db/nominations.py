@@ -10,8 +10,9 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import Connection, Row, select, update
+from sqlalchemy import Connection, Row, delete, select, update
 
+from edgeops import limits
 from fleet_server.db import events
 from fleet_server.db.events import EventKind
 from fleet_server.db.identifiers import new_id
@@ -98,9 +99,11 @@ def answered(
 ) -> bool:
     """Take in one record of the answer; harmless to repeat. Whether it was the one that made the answer whole.
 
+    An answer to a nomination that is no longer kept is nobody's.
+
     Args:
         connection: to `control`.
-        nomination_id: of a nomination that exists.
+        nomination_id: of a nomination.
         part: the record's place in the answer, from 0.
         last: whether no record has a higher place.
         samples: how many it brought.
@@ -108,8 +111,8 @@ def answered(
         now: when it came.
     """
     own = nominations.c.id == nomination_id
-    row = connection.execute(select(nominations).where(own)).one()
-    if row.answered_at is not None or part in row.parts:
+    row = connection.execute(select(nominations).where(own)).one_or_none()
+    if row is None or row.answered_at is not None or part in row.parts:
         return False
     parts = sorted([*row.parts, part])
     expected = part + 1 if last else row.parts_expected
@@ -130,6 +133,12 @@ def answered(
         data = {"asker": row.asker, "nomination": nomination_id, "samples": total}
         events.append(connection, EventKind.NOMINATION_ANSWERED, row.device_id, data, now)
     return is_whole
+
+
+def drop_old(connection: Connection, *, before: datetime) -> int:
+    """Forget some that were asked for before that moment; how many."""
+    old = select(nominations.c.id).where(nominations.c.asked_at < before).limit(limits.RETENTION_BATCH)
+    return connection.execute(delete(nominations).where(nominations.c.id.in_(old.scalar_subquery()))).rowcount
 
 
 def _nomination(row: Row[Any]) -> Nomination:

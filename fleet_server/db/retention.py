@@ -1,8 +1,8 @@
 """Lets go of what is beyond its bound.
 
-That is of old windows, their hourly sums, predictions, samples, events, ledgers and what came of webhooks. Each
-transaction drops about RETENTION_BATCH rows, so that nobody waits long for the write lock. Only what a bound in
-`edgeops.limits` names is dropped; decisions, runs, models and labelled samples stay.
+That is of old windows, their hourly sums, predictions, samples and requests for them, events, ledgers and what came of
+webhooks. Each transaction drops about RETENTION_BATCH rows, so that nobody waits long for the write lock. Only what a
+bound in `edgeops.limits` names is dropped; decisions, runs, models and labelled samples stay.
 """
 
 import threading
@@ -16,7 +16,7 @@ from typing import Any
 from sqlalchemy import Column, Connection, Table, delete, func, select, tuple_, union
 
 from edgeops import limits
-from fleet_server.db import events, idempotency, samples, settings, webhooks
+from fleet_server.db import events, idempotency, nominations, samples, settings, webhooks
 from fleet_server.db.database import Database
 from fleet_server.db.tables import label_queue, labels, predictions, rollups, spools, windows
 
@@ -42,6 +42,7 @@ def drop_old(database: Database, now: datetime, stop: threading.Event | None = N
     dropped = _exhaust(drop_events, database.write, stop)
     dropped += _exhaust(partial(idempotency.drop_expired, now=now), database.write, stop)
     dropped += _exhaust(partial(webhooks.drop_ended, before=now - limits.DELIVERY_LIFE), database.write, stop)
+    dropped += _exhaust(partial(nominations.drop_old, before=now - limits.SAMPLE_LIFE), database.write, stop)
     for series in _SERIES:
         for device_id, deployment in _places(database, series.table):
             drop = partial(

@@ -6,11 +6,21 @@ from datetime import UTC, datetime, timedelta
 import pytest
 
 from edgeops import limits
-from fleet_server.db import events, ingest, retention, rollups, samples, settings, telemetry, webhooks
+from fleet_server.db import (
+    events,
+    ingest,
+    nominations,
+    retention,
+    rollups,
+    samples,
+    settings,
+    telemetry,
+    webhooks,
+)
 from fleet_server.db.migrate import upgrade
 from fleet_server.db.retention import drop_old
 from tests.stores import ON_BOTH, database_in
-from tests.unit.loop_rows import add_retraining, add_to_queue, label, rollup, sample_row
+from tests.unit.loop_rows import add_retraining, add_to_queue, ask, enrol, label, rollup, sample_row
 from tests.unit.test_ingest_writing import answer, window
 
 pytestmark = ON_BOTH
@@ -164,6 +174,20 @@ def test_old_samples_go_unless_they_have_a_label_or_wait_for_one(database, monke
     with database.read_telemetry() as connection:
         kept = samples.of_nominations(connection, ["nominate-1"])
     assert [one.id for one in kept] == ["sample-1", "sample-2", "sample-6", "sample-7", "sample-8"]
+
+
+def test_who_was_asked_for_samples_is_forgotten_with_them_and_a_late_answer_is_nobodys(database, monkeypatch):
+    monkeypatch.setattr(limits, "RETENTION_BATCH", 2)
+    old = NOW - limits.SAMPLE_LIFE
+    with database.write() as connection:
+        enrol(connection, "cam-1", now=old)
+        asked = [ask(connection, now=old + timedelta(days=number - 3)) for number in range(5)]
+    assert drop_old(database, NOW) == 3
+    with database.write() as connection:
+        assert nominations.of_asker(connection, "retrain-1") == tuple(asked[3:])
+        late = {"part": 0, "last": True, "samples": 1, "detail": "", "now": NOW}
+        assert not nominations.answered(connection, asked[0].id, **late)
+        assert nominations.answered(connection, asked[4].id, **late)
 
 
 def test_a_stop_ends_the_dropping(database):

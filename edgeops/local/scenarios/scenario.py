@@ -12,6 +12,10 @@ from typing import Protocol
 import numpy as np
 from numpy.typing import NDArray
 
+#: Over three devices, one in thirteen changes like batch 4 of the gas sensors goes unseen in 80 rows, none of forty in
+#: 100.
+_SHOWN_AT_LEAST = 110
+
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class Rows:
@@ -31,9 +35,9 @@ class Rows:
         """Some of them."""
         return Rows(values=self.values[which], ids=self.ids[which], labels=self.labels[which])
 
-    def halves(self) -> tuple["Rows", "Rows"]:
-        """The first half, rounded down, and the rest."""
-        middle = len(self) // 2
+    def shown_and_held_out(self) -> tuple["Rows", "Rows"]:
+        """Half of them, rounded down, and the rest; of few rows up to two thirds are shown."""
+        middle = max(len(self) // 2, min(_SHOWN_AT_LEAST, 2 * len(self) // 3))
         return self.part(slice(None, middle)), self.part(slice(middle, None))
 
 
