@@ -29,9 +29,8 @@ from edgeops.local.up import Site
 
 _HEAL_TIMEOUT_S = 180.0
 _BATCH_TIMEOUT_S = 60.0
-#: What each sensor sends while a healed model is tried. No more than the trial needs: how long a rollout takes depends
-#: on the machine, and what is answered in that time belongs to this batch and stands beside the rows of the next.
-_TRIAL_RATE_HZ = 4.0
+#: What the sensors send while a healed model is tried on the devices.
+_TRIAL_RATE_HZ = 15.0
 
 #: Waves of a demo are judged on the rows of the trial, in which both models answer, and do not bake: rows of this batch
 #: would drown those of the next. That the healed model is the better one the promotion gate has shown, on labels that
