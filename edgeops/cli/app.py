@@ -13,6 +13,7 @@ from edgeops.cli import (
     apply,
     audit,
     backup,
+    bash,
     dataset,
     demo,
     devices,
@@ -91,6 +92,7 @@ def _common(
 
 def run(arguments: Sequence[str]) -> int:
     """Run one command line and return its exit code."""
+    bash.mend_words(os.environ)
     try:
         app(list(arguments), prog_name="edgeops")
     except SystemExit as ending:

@@ -9,7 +9,7 @@ from edgeops.api.client import Client
 from edgeops.api.shapes import Dataset, Snapshot, Split
 from edgeops.cli.connection import connected
 from edgeops.cli.live import follow, say
-from edgeops.cli.options import AsJson, Timeout
+from edgeops.cli.options import AsJson, DatasetName, Timeout
 from edgeops.cli.output import abridged, print_facts, print_json, print_table, short_digest, size
 from edgeops.digest import write_atomically
 from edgeops.errors import InputError
@@ -89,7 +89,7 @@ def list_(client: Client, as_json: AsJson = False) -> None:
 
 @app.command()
 @connected
-def show(client: Client, name: Annotated[str, typer.Argument()], as_json: AsJson = False) -> None:
+def show(client: Client, name: DatasetName, as_json: AsJson = False) -> None:
     """One dataset and its snapshots."""
     dataset = client.dataset(name)
     if as_json:
@@ -102,7 +102,7 @@ def show(client: Client, name: Annotated[str, typer.Argument()], as_json: AsJson
 @connected
 def export(
     client: Client,
-    name: Annotated[str, typer.Argument()],
+    name: DatasetName,
     file: Annotated[Path, typer.Argument(help="Where to write; .npz for rows, .csv for labels.", dir_okay=False)],
     *,
     split: Annotated[Split, typer.Option(help="Which rows.")] = Split.EVALUATION,

@@ -13,14 +13,11 @@ from edgeops.api.shapes import Device
 from edgeops.cli import pin as pinning
 from edgeops.cli.connection import connected
 from edgeops.cli.live import confirm, say
-from edgeops.cli.options import AsJson, Limit, parse_moment
+from edgeops.cli.options import AsJson, DeviceId, Limit, OfDeployment, parse_moment
 from edgeops.cli.output import print_facts, print_json, print_table, short_digest, size
 from edgeops.trust.transport import is_loopback
 
 app = typer.Typer(help="Enrolled devices.", no_args_is_help=True)
-
-DeviceId = Annotated[str, typer.Argument(metavar="DEVICE", help="Id of the device, as `devices list` shows it.")]
-Deployment = Annotated[str | None, typer.Option(help="Only of this deployment.")]
 
 
 @app.command("list")
@@ -90,7 +87,7 @@ def telemetry(
     client: Client,
     device: DeviceId,
     *,
-    deployment: Deployment = None,
+    deployment: OfDeployment = None,
     from_: Annotated[
         datetime | None, typer.Option("--from", parser=parse_moment, metavar="MOMENT", help="Closed at or after this.")
     ] = None,
@@ -156,7 +153,7 @@ def predictions(
     client: Client,
     device: DeviceId,
     *,
-    deployment: Deployment = None,
+    deployment: OfDeployment = None,
     digest: Annotated[str | None, typer.Option(help="Only by the artifact with this digest.")] = None,
     latest: Annotated[bool, typer.Option("--latest", help="Only the newest of each deployment.")] = False,
     limit: Limit = 100,

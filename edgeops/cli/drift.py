@@ -9,6 +9,7 @@ import typer
 
 from edgeops.api.client import Client
 from edgeops.api.shapes import ChannelDrift, Drift, DriftFinding
+from edgeops.cli import completion
 from edgeops.cli.connection import connected
 from edgeops.cli.options import AsJson, Limit
 from edgeops.cli.output import abridged, print_json, print_table, printable
@@ -20,10 +21,17 @@ from edgeops.exits import Exit
 app = typer.Typer(help="Whether the world still looks like what a model learnt from.", no_args_is_help=True)
 
 Model = Annotated[
-    str, typer.Argument(metavar="MODEL[@VERSION]", help="A model where it runs now, or one version of it.")
+    str,
+    typer.Argument(
+        metavar="MODEL[@VERSION]",
+        autocompletion=completion.models_or_versions,
+        help="A model where it runs now, or one version of it.",
+    ),
 ]
-Deployment = Annotated[str | None, typer.Option(help="Only in this deployment.")]
-Device = Annotated[str | None, typer.Option(help="Of single devices, only this one.")]
+Deployment = Annotated[str | None, typer.Option(autocompletion=completion.deployments, help="Only in this deployment.")]
+Device = Annotated[
+    str | None, typer.Option(autocompletion=completion.devices, help="Of single devices, only this one.")
+]
 All = Annotated[bool, typer.Option("--all", help="Show every channel, also those that did not move.")]
 
 #: Channels that did not move and are shown beside those that did.

@@ -5,6 +5,7 @@ from typing import Annotated
 import typer
 
 from edgeops.api.client import Client
+from edgeops.cli import completion
 from edgeops.cli.connection import connected
 from edgeops.cli.live import say
 from edgeops.cli.options import AsJson
@@ -12,7 +13,7 @@ from edgeops.cli.output import abridged, print_facts, print_json, print_table
 
 app = typer.Typer(help="Devices under names.", no_args_is_help=True)
 
-Name = Annotated[str, typer.Argument(metavar="GROUP", help="For example canaries.")]
+Name = Annotated[str, typer.Argument(metavar="GROUP", autocompletion=completion.groups, help="For example canaries.")]
 
 
 @app.command("set")
@@ -24,7 +25,12 @@ def set_(
         str | None, typer.Argument(help="Who is in it, as in `label.site=plant-1 and memory>=512MiB`.")
     ] = None,
     *,
-    devices: Annotated[str | None, typer.Option(help="A fixed list instead: ids of devices, with commas.")] = None,
+    devices: Annotated[
+        str | None,
+        typer.Option(
+            autocompletion=completion.listed_devices, help="A fixed list instead: ids of devices, with commas."
+        ),
+    ] = None,
     as_json: AsJson = False,
 ) -> None:
     """Make a group, or make one of this name another."""

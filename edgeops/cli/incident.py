@@ -6,13 +6,12 @@ from typing import Annotated
 import typer
 
 from edgeops.api.client import Client
+from edgeops.cli import completion
 from edgeops.cli.connection import connected
-from edgeops.cli.options import AsJson, Limit
+from edgeops.cli.options import AsJson, Limit, OfDevice
 from edgeops.cli.output import print_json, print_table, short_digest
 
 app = typer.Typer(help="Devices that run something else than they shall.", no_args_is_help=True)
-
-OfDevice = Annotated[str | None, typer.Option("--device", metavar="DEVICE", help="Only of this device.")]
 
 
 @app.command("list")
@@ -54,7 +53,7 @@ def list_(
 @connected
 def close(
     client: Client,
-    incident: Annotated[str, typer.Argument(metavar="INCIDENT")],
+    incident: Annotated[str, typer.Argument(metavar="INCIDENT", autocompletion=completion.incidents)],
     *,
     remark: Annotated[str, typer.Option(metavar="TEXT", help="Kept with it and in the audit log.")] = "",
     as_json: AsJson = False,

@@ -6,6 +6,7 @@ from typing import Annotated
 import typer
 
 from edgeops.api.client import Client
+from edgeops.cli import completion
 from edgeops.cli.connection import connected
 from edgeops.cli.options import AsJson, Limit
 from edgeops.cli.output import print_facts, print_json, print_table
@@ -30,7 +31,9 @@ def list_(client: Client, limit: Limit = 100, as_json: AsJson = False) -> None:
 
 @app.command()
 @connected
-def show(client: Client, job: Annotated[str, typer.Argument()], as_json: AsJson = False) -> None:
+def show(
+    client: Client, job: Annotated[str, typer.Argument(autocompletion=completion.jobs)], as_json: AsJson = False
+) -> None:
     """One job: how far it is, or how it ended."""
     found = client.job(job)
     if as_json:

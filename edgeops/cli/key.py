@@ -14,10 +14,10 @@ import typer
 from edgeops import limits
 from edgeops.api.client import Client
 from edgeops.api.shapes import Key
-from edgeops.cli import key_ca, key_changes
+from edgeops.cli import completion, key_ca, key_changes
 from edgeops.cli.connection import Data, Token, Url, connect, local_url
 from edgeops.cli.live import confirm, say
-from edgeops.cli.options import AsJson, Keys
+from edgeops.cli.options import AsJson, Keys, ModelName
 from edgeops.cli.output import print_facts, print_json, print_table
 from edgeops.local.endpoints import default_data, keys_folder
 from edgeops.trust.expiry import advice, alert_stage
@@ -39,8 +39,6 @@ for _name, _command in (
     ("begin-again", key_changes.begin_again),
 ):
     app.command(_name)(_command)
-
-_Model = Annotated[str, typer.Argument(metavar="MODEL", help="Name of a model.")]
 
 
 @app.command("list")
@@ -65,7 +63,7 @@ def list_(url: Url = None, token: Token = None, data: Data = None, as_json: AsJs
 
 @app.command()
 def delegate(
-    model: _Model,
+    model: ModelName,
     *,
     floor: Annotated[
         float | None,
@@ -83,7 +81,11 @@ def delegate(
         int | None, typer.Option(min=1, help="Today's model.  [default: the champion, else the newest published]")
     ] = None,
     dataset: Annotated[
-        str | None, typer.Option(help="Whose evaluation rows are taken.  [default: the one it was trained on]")
+        str | None,
+        typer.Option(
+            autocompletion=completion.datasets,
+            help="Whose evaluation rows are taken.  [default: the one it was trained on]",
+        ),
     ] = None,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Show the acceptance set and sign nothing.")] = False,
     yes: key_changes.Yes = False,
@@ -130,7 +132,7 @@ def delegate(
 
 @app.command()
 def undelegate(
-    model: _Model,
+    model: ModelName,
     *,
     out: key_changes.Out = None,
     keys: Keys = None,

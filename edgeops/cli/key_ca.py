@@ -7,7 +7,7 @@ import typer
 
 from edgeops import limits
 from edgeops.api.client import Client
-from edgeops.cli import key_changes
+from edgeops.cli import completion, key_changes
 from edgeops.cli.connection import Data, Token, Url, connected
 from edgeops.cli.key_changes import Out
 from edgeops.cli.live import say
@@ -91,7 +91,14 @@ def switch(client: Client, as_json: AsJson = False) -> None:
 
 @app.command()
 def retire(
-    fingerprint: Annotated[str, typer.Argument(metavar="FINGERPRINT", help="As `key ca show` shows it, or its begin.")],
+    fingerprint: Annotated[
+        str,
+        typer.Argument(
+            metavar="FINGERPRINT",
+            autocompletion=completion.authorities,
+            help="As `key ca show` shows it, or its begin.",
+        ),
+    ],
     *,
     out: Out = None,
     keys: Keys = None,

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from edgeops.api.client import Client
+from edgeops.cli import completion
 from edgeops.cli.connection import Data, Token, Url, connect
 from edgeops.cli.live import confirm, say
 from edgeops.cli.options import AsJson, Keys
@@ -59,7 +60,13 @@ def trust(
     *,
     threshold: _Threshold = None,
     replaces: Annotated[
-        str | None, typer.Option("--replaces", metavar="KEY", help="Id of a key that signs no more from then on.")
+        str | None,
+        typer.Option(
+            "--replaces",
+            metavar="KEY",
+            autocompletion=completion.keys,
+            help="Id of a key that signs no more from then on.",
+        ),
     ] = None,
     out: Out = None,
     keys: Keys = None,
@@ -78,7 +85,12 @@ def trust(
 
 
 def revoke(
-    key_id: Annotated[str, typer.Argument(metavar="KEY", help="Its id, as `key list` shows it, or its beginning.")],
+    key_id: Annotated[
+        str,
+        typer.Argument(
+            metavar="KEY", autocompletion=completion.keys, help="Its id, as `key list` shows it, or its beginning."
+        ),
+    ],
     *,
     threshold: _Threshold = None,
     out: Out = None,

@@ -12,14 +12,13 @@ from edgeops.api.client import Client
 from edgeops.api.shapes import LabelsTaken
 from edgeops.cli.connection import connected
 from edgeops.cli.live import say
-from edgeops.cli.options import AsJson, Limit
+from edgeops.cli.options import AsJson, Limit, ModelName
 from edgeops.cli.output import print_json, print_table, printable
 from edgeops.errors import InputError
 from edgeops.exits import Exit
 
 app = typer.Typer(help="Samples that wait for a label, and what people say they are.", no_args_is_help=True)
 
-Model = Annotated[str, typer.Argument(help="Name of the model.")]
 
 #: Refused labels that are named one by one.
 _NAMED = 20
@@ -29,7 +28,7 @@ _NAMED = 20
 @connected
 def queue(
     client: Client,
-    model: Model,
+    model: ModelName,
     *,
     as_csv: Annotated[
         bool, typer.Option("--csv", help="A file to be filled in, for `edgeops label import`, on standard output.")
@@ -75,7 +74,7 @@ def add(
 @connected
 def import_(
     client: Client,
-    model: Model,
+    model: ModelName,
     file: Annotated[Path, typer.Argument(exists=True, dir_okay=False, help="CSV with the columns sample_id,label.")],
     *,
     as_json: AsJson = False,
@@ -90,7 +89,7 @@ def import_(
 
 @app.command("list")
 @connected
-def list_(client: Client, model: Model, *, limit: Limit = 100, as_json: AsJson = False) -> None:
+def list_(client: Client, model: ModelName, *, limit: Limit = 100, as_json: AsJson = False) -> None:
     """Who said what, newest first."""
     labels = list(islice(client.labels(model), limit))
     if as_json:

@@ -9,10 +9,10 @@ import typer
 from edgeops.api.client import Client
 from edgeops.api.shapes import Alias, Artifact, Version
 from edgeops.artifact.manifest import Variant
-from edgeops.cli import key_changes
+from edgeops.cli import completion, key_changes
 from edgeops.cli.connection import Data, Token, Url, connect, connected
 from edgeops.cli.live import follow, say
-from edgeops.cli.options import AsJson, Keys, Reference, Timeout
+from edgeops.cli.options import AsJson, Keys, ModelName, ModelOrVersion, Reference, Timeout
 from edgeops.cli.output import abridged, print_facts, print_json, print_table, printable, size
 from edgeops.cli.reference import ModelVersion, parse_model_version
 from edgeops.errors import ConflictError
@@ -44,7 +44,7 @@ def list_(client: Client, as_json: AsJson = False) -> None:
 @connected
 def show(
     client: Client,
-    name: Annotated[str, typer.Argument(metavar="MODEL[@VERSION]", help="A model, or one version of it.")],
+    name: ModelOrVersion,
     as_json: AsJson = False,
 ) -> None:
     """One model with all its versions, or one version with its artifacts."""
@@ -118,7 +118,12 @@ def request(
 def sign(
     model: Annotated[
         ModelVersion | None,
-        typer.Argument(metavar="MODEL@VERSION", parser=parse_model_version, help="For example digits@1."),
+        typer.Argument(
+            metavar="MODEL@VERSION",
+            parser=parse_model_version,
+            autocompletion=completion.versions,
+            help="For example digits@1.",
+        ),
     ] = None,
     *,
     offline: Annotated[
@@ -228,7 +233,7 @@ def promote(
 @connected
 def aliases(
     client: Client,
-    name: Annotated[str, typer.Argument(metavar="MODEL", help="Name of the model.")],
+    name: ModelName,
     as_json: AsJson = False,
 ) -> None:
     """How champion and challenger of a model changed, and why."""

@@ -7,13 +7,41 @@ from typing import Annotated, Any
 
 import typer
 
+from edgeops.cli import completion
 from edgeops.cli.reference import ModelVersion, parse_model_version
 
 AsJson = Annotated[bool, typer.Option("--json", help="One JSON document on standard output.")]
 Reference = Annotated[
-    ModelVersion, typer.Argument(metavar="MODEL@VERSION", parser=parse_model_version, help="For example digits@1.")
+    ModelVersion,
+    typer.Argument(
+        metavar="MODEL@VERSION",
+        parser=parse_model_version,
+        autocompletion=completion.versions,
+        help="For example digits@1.",
+    ),
 ]
-
+ModelName = Annotated[str, typer.Argument(metavar="MODEL", autocompletion=completion.models, help="Name of the model.")]
+ModelOrVersion = Annotated[
+    str,
+    typer.Argument(
+        metavar="MODEL[@VERSION]", autocompletion=completion.models_or_versions, help="A model, or one version of it."
+    ),
+]
+DatasetName = Annotated[str, typer.Argument(autocompletion=completion.datasets)]
+DeviceId = Annotated[
+    str,
+    typer.Argument(
+        metavar="DEVICE", autocompletion=completion.devices, help="Id of the device, as `devices list` shows it."
+    ),
+]
+OfDevice = Annotated[
+    str | None,
+    typer.Option("--device", metavar="DEVICE", autocompletion=completion.devices, help="Only of this device."),
+]
+OfDeployment = Annotated[
+    str | None,
+    typer.Option("--deployment", autocompletion=completion.deployments, help="Only of this deployment."),
+]
 
 Keys = Annotated[
     Path | None,

@@ -6,14 +6,17 @@ from typing import Annotated
 import typer
 
 from edgeops.api.client import Client
+from edgeops.cli import completion
 from edgeops.cli.connection import connected
 from edgeops.cli.live import say
-from edgeops.cli.options import AsJson, parse_moment
+from edgeops.cli.options import AsJson, DeviceId, parse_moment
 from edgeops.cli.output import print_json, print_table, printable, short_digest
 from edgeops.cli.reference import parse_model_version
 
-DeviceId = Annotated[str, typer.Argument(metavar="DEVICE", help="Id of the device, as `devices list` shows it.")]
-Deployment = Annotated[str | None, typer.Option(help="Of this deployment alone; else of all of the device.")]
+Deployment = Annotated[
+    str | None,
+    typer.Option(autocompletion=completion.deployments, help="Of this deployment alone; else of all of the device."),
+]
 
 
 @connected
@@ -24,7 +27,11 @@ def pin(
     deployment: Deployment = None,
     to: Annotated[
         str | None,
-        typer.Option(metavar="DIGEST|MODEL@VERSION", help="The only model it may be offered.  [default: what it runs]"),
+        typer.Option(
+            metavar="DIGEST|MODEL@VERSION",
+            autocompletion=completion.versions,
+            help="The only model it may be offered.  [default: what it runs]",
+        ),
     ] = None,
     variant: Annotated[str, typer.Option(help="Of MODEL@VERSION.")] = "int8",
     reason: Annotated[str, typer.Option(help="For whoever asks why.")] = "",

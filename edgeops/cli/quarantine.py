@@ -2,18 +2,15 @@
 
 from collections import deque
 from itertools import islice
-from typing import Annotated
 
 import typer
 
 from edgeops.api.client import Client
 from edgeops.cli.connection import connected
-from edgeops.cli.options import AsJson, Limit
+from edgeops.cli.options import AsJson, Limit, OfDevice
 from edgeops.cli.output import print_json, print_table, size
 
 app = typer.Typer(help="What was not believed, and who tried what.", no_args_is_help=True)
-
-OfDevice = Annotated[str | None, typer.Option("--device", metavar="DEVICE", help="Only of this device.")]
 
 
 @app.command("list")

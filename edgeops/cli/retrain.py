@@ -10,9 +10,10 @@ import typer
 
 from edgeops.api.client import Client
 from edgeops.api.shapes import Retraining, RetrainingPolicy
+from edgeops.cli import completion
 from edgeops.cli.connection import connected
 from edgeops.cli.live import say
-from edgeops.cli.options import AsJson, Limit, Timeout, parse_object, parse_span
+from edgeops.cli.options import AsJson, Limit, ModelName, Timeout, parse_object, parse_span
 from edgeops.cli.output import print_facts, print_json, print_json_line, print_table, printable
 from edgeops.errors import ServerError, WaitTimeoutError
 from edgeops.exits import GateRefusedError
@@ -22,8 +23,7 @@ from edgeops.rollout.waves import split_waves
 
 app = typer.Typer(help="Models that are healed with a few labels.", no_args_is_help=True)
 
-Model = Annotated[str, typer.Argument(help="Name of the model.")]
-RetrainingId = Annotated[str, typer.Argument(metavar="RETRAINING")]
+RetrainingId = Annotated[str, typer.Argument(metavar="RETRAINING", autocompletion=completion.retrainings)]
 
 _POLL_S = 0.5
 #: Waiting for these may take days, and only the person who looks can end it.
@@ -38,7 +38,7 @@ def _parse_rest(text: str) -> timedelta:
 @connected
 def run(
     client: Client,
-    model: Model,
+    model: ModelName,
     *,
     labels: Annotated[
         int | None, typer.Option(min=0, help="Labels to buy; 0: learn from those there are.  [default: the policy's]")
@@ -48,10 +48,18 @@ def run(
     ] = None,
     without: Annotated[
         list[str] | None,
-        typer.Option(metavar="DEVICE", help="Leave out all that ever came from this device; repeatable."),
+        typer.Option(
+            metavar="DEVICE",
+            autocompletion=completion.devices,
+            help="Leave out all that ever came from this device; repeatable.",
+        ),
     ] = None,
     deployment: Annotated[
-        str | None, typer.Option(help="Where.  [default: where drift was found, else where the champion runs]")
+        str | None,
+        typer.Option(
+            autocompletion=completion.deployments,
+            help="Where.  [default: where drift was found, else where the champion runs]",
+        ),
     ] = None,
     remark: Annotated[str | None, typer.Option(help="Why, for the audit trail.")] = None,
     follow: Annotated[bool, typer.Option("--follow", help="Show each step to the end, or until it needs you.")] = False,
@@ -80,7 +88,7 @@ def run(
 @connected
 def policy(
     client: Client,
-    model: Model,
+    model: ModelName,
     *,
     mode: Annotated[Mode | None, typer.Option(help="propose: ask a person; auto: run by itself; off.")] = None,
     labels: Annotated[int | None, typer.Option(min=0, help="Labels bought in one retraining.")] = None,
@@ -143,7 +151,9 @@ def policy(
 @connected
 def history(
     client: Client,
-    model: Annotated[str | None, typer.Argument(help="Name of the model.  [default: all]")] = None,
+    model: Annotated[
+        str | None, typer.Argument(autocompletion=completion.models, help="Name of the model.  [default: all]")
+    ] = None,
     *,
     limit: Limit = 100,
     as_json: AsJson = False,

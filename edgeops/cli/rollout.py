@@ -10,6 +10,7 @@ import typer
 from edgeops.api.client import Client
 from edgeops.api.shapes import Installation, Rollout
 from edgeops.artifact.manifest import Variant
+from edgeops.cli import completion
 from edgeops.cli.connection import connected
 from edgeops.cli.evidence import print_findings, print_words
 from edgeops.cli.live import say
@@ -22,7 +23,7 @@ from edgeops.rollout.waves import split_waves
 
 app = typer.Typer(help="Models on their way to devices.", no_args_is_help=True)
 
-RolloutId = Annotated[str, typer.Argument(metavar="ROLLOUT")]
+RolloutId = Annotated[str, typer.Argument(metavar="ROLLOUT", autocompletion=completion.rollouts)]
 Watch = Annotated[
     bool, typer.Option("--watch", help="Follow it until it ends or waits for a person; exit 7 when that is a bad end.")
 ]
@@ -41,7 +42,9 @@ def create(
     client: Client,
     model: Reference,
     *,
-    deployment: Annotated[str, typer.Option(help="Which deployment of the devices shall run it.")],
+    deployment: Annotated[
+        str, typer.Option(autocompletion=completion.deployments, help="Which deployment of the devices shall run it.")
+    ],
     to: Annotated[
         str, typer.Option(help="Which devices, as in `label.site=plant-1 and memory>=512MiB`; docs/rollouts.md.")
     ] = "all",
@@ -268,7 +271,12 @@ def undo(
     rollout: RolloutId,
     *,
     to: Annotated[
-        str | None, typer.Option(metavar="ROLLOUT", help="An earlier one.  [default: the last that finished]")
+        str | None,
+        typer.Option(
+            metavar="ROLLOUT",
+            autocompletion=completion.rollouts,
+            help="An earlier one.  [default: the last that finished]",
+        ),
     ] = None,
     waves: Annotated[str, typer.Option(help="As of create.")] = "100%",
     remark: Remark = "",
@@ -293,7 +301,7 @@ def retry(
 @connected
 def history(
     client: Client,
-    deployment: Annotated[str, typer.Argument(metavar="DEPLOYMENT")],
+    deployment: Annotated[str, typer.Argument(metavar="DEPLOYMENT", autocompletion=completion.deployments)],
     *,
     limit: Limit = 100,
     as_json: AsJson = False,

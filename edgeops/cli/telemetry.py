@@ -10,9 +10,10 @@ import typer
 
 from edgeops.api.client import Client
 from edgeops.api.shapes import FleetHour, Prediction, TelemetryWindow
+from edgeops.cli import completion
 from edgeops.cli.connection import connected
 from edgeops.cli.live import say
-from edgeops.cli.options import AsJson, Limit, parse_moment
+from edgeops.cli.options import AsJson, Limit, OfDeployment, parse_moment
 from edgeops.cli.output import print_json, print_json_line, print_table, printable, short_digest
 
 app = typer.Typer(help="What devices see and answer.", no_args_is_help=True)
@@ -26,9 +27,12 @@ def tail(
     client: Client,
     *,
     device: Annotated[
-        str | None, typer.Option(metavar="ID", help="Only of this device, and its latest answers too.")
+        str | None,
+        typer.Option(
+            metavar="ID", autocompletion=completion.devices, help="Only of this device, and its latest answers too."
+        ),
     ] = None,
-    deployment: Annotated[str | None, typer.Option(help="Only of this deployment.")] = None,
+    deployment: OfDeployment = None,
     last: Annotated[int, typer.Option(min=0, max=1000, help="Begin with so many that came before.")] = 10,
     as_json: Annotated[bool, typer.Option("--json", help="One JSON document a line (NDJSON).")] = False,
 ) -> None:
@@ -53,8 +57,10 @@ def tail(
 def hours(
     client: Client,
     *,
-    deployment: Annotated[str | None, typer.Option(help="Only of this deployment.")] = None,
-    model: Annotated[str | None, typer.Option(help="Only by artifacts of this model.")] = None,
+    deployment: OfDeployment = None,
+    model: Annotated[
+        str | None, typer.Option(autocompletion=completion.models, help="Only by artifacts of this model.")
+    ] = None,
     from_: Annotated[
         datetime | None, typer.Option("--from", parser=parse_moment, metavar="MOMENT", help="Began at or after this.")
     ] = None,

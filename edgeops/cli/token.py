@@ -6,6 +6,7 @@ import typer
 
 from edgeops.api.client import Client
 from edgeops.api.roles import Role
+from edgeops.cli import completion
 from edgeops.cli.connection import connected
 from edgeops.cli.live import say
 from edgeops.cli.options import AsJson
@@ -50,7 +51,9 @@ def list_(client: Client, as_json: AsJson = False) -> None:
 @connected
 def revoke(
     client: Client,
-    token_id: Annotated[str, typer.Argument(metavar="TOKEN", help="Its id, as `token list` shows it.")],
+    token_id: Annotated[
+        str, typer.Argument(metavar="TOKEN", autocompletion=completion.tokens, help="Its id, as `token list` shows it.")
+    ],
 ) -> None:
     """From now on the token opens nothing."""
     client.revoke_token(token_id)

@@ -6,6 +6,7 @@ from typing import Annotated
 import typer
 
 from edgeops.api.client import Client
+from edgeops.cli import completion
 from edgeops.cli.connection import connected
 from edgeops.cli.live import follow, say
 from edgeops.cli.model import print_version
@@ -17,9 +18,16 @@ from edgeops.errors import InputError
 @connected
 def train(
     client: Client,
-    dataset: Annotated[str, typer.Argument(help="Name of the dataset; its newest snapshot is learnt from.")],
+    dataset: Annotated[
+        str,
+        typer.Argument(
+            autocompletion=completion.datasets, help="Name of the dataset; its newest snapshot is learnt from."
+        ),
+    ],
     *,
-    model: Annotated[str | None, typer.Option(help="Name of the model.  [default: the dataset's]")] = None,
+    model: Annotated[
+        str | None, typer.Option(autocompletion=completion.models, help="Name of the model.  [default: the dataset's]")
+    ] = None,
     recipe: Annotated[str, typer.Option(help="dense (tables) or cnn (small images).")] = "dense",
     seed: Annotated[int, typer.Option(min=0, help="The same seed gives the same model.")] = 0,
     epochs: Annotated[int | None, typer.Option(min=1, help="Rounds over the data.  [default: the recipe's]")] = None,

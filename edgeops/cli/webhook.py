@@ -6,6 +6,7 @@ from typing import Annotated
 import typer
 
 from edgeops.api.client import Client
+from edgeops.cli import completion
 from edgeops.cli.connection import connected
 from edgeops.cli.live import say
 from edgeops.cli.options import AsJson, Limit
@@ -13,7 +14,10 @@ from edgeops.cli.output import print_json, print_table
 
 app = typer.Typer(help="Who else is told what happens.", no_args_is_help=True)
 
-WebhookId = Annotated[str, typer.Argument(metavar="WEBHOOK", help="Its id, as `webhook list` shows it.")]
+WebhookId = Annotated[
+    str,
+    typer.Argument(metavar="WEBHOOK", autocompletion=completion.webhooks, help="Its id, as `webhook list` shows it."),
+]
 
 
 @app.command()

@@ -1,19 +1,15 @@
 """`edgeops why`: what holds a device, deployment by deployment."""
 
-from typing import Annotated
-
-import typer
-
 from edgeops.api.client import Client
 from edgeops.cli.connection import connected
-from edgeops.cli.options import AsJson
+from edgeops.cli.options import AsJson, DeviceId
 from edgeops.cli.output import print_json, print_table
 
 
 @connected
 def why(
     client: Client,
-    device: Annotated[str, typer.Argument(metavar="DEVICE", help="Id of the device, as `devices list` shows it.")],
+    device: DeviceId,
     as_json: AsJson = False,
 ) -> None:
     """Why a device does not turn to another model: gate, pin, window, incompatibility, silence, or nothing."""
