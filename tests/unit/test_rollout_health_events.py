@@ -135,6 +135,8 @@ def test_devices_without_a_past_have_control_devices_alone_for_a_measure():
 def test_one_control_device_is_told_in_the_singular():
     told = errors(wave(lone(), control=shown(held_back())))
     assert "on 1 control device (0 % before);" in told.words
+    without_past = errors(wave(lone(), control=shown(held_back(before=Period()))))
+    assert "and 0 % on 1 control device; limit" in without_past.words
 
 
 def test_without_a_past_and_without_control_the_limit_itself_counts():

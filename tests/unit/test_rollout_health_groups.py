@@ -4,8 +4,9 @@ import msgspec
 import pytest
 
 from edgeops.protocol.messages import Intent, Phase
-from edgeops.rollout.health.device import DeviceHealth, Period, with_baseline, with_window
+from edgeops.rollout.health.device import DeviceHealth, Live, Period, with_baseline, with_window
 from edgeops.rollout.health.finding import Kind, Sign
+from edgeops.rollout.health.latency import judge_latency
 from edgeops.rollout.health.verdict import findings_of
 from edgeops.rollout.health.wave import Shown, left, shown_by, with_device
 from edgeops.rollout.verdict import Healthy, Undecided, Unhealthy
@@ -80,6 +81,16 @@ def test_kinds_share_the_chance_of_a_false_alarm():
     assert found(Kind.ERRORS, wave(eleven, lone())).sign is Sign.OPEN
 
 
+@pytest.mark.parametrize(
+    ("windows", "one_kind", "two_kinds"), [(10, "open", "open"), (11, "bad", "open"), (12, "bad", "bad")]
+)
+def test_kinds_share_the_chance_of_a_false_alarm_over_latency(windows, one_kind, two_kinds):
+    slower = lone(since=period(p95_ms=30.0, windows=windows))
+    [alone] = judge_latency(wave(slower), POLICY, alpha=0.05 / 8)
+    [_, beside] = judge_latency(wave(device(), slower), POLICY, alpha=0.05 / 8)
+    assert (alone.sign, beside.sign) == (one_kind, two_kinds)
+
+
 # -- a shadow that was given up -------------------------------------------------------------------
 
 
@@ -115,6 +126,13 @@ def test_what_was_skipped_or_matched_nothing_is_no_shadow_that_was_given_up():
     for _ in range(40):
         busy = with_window(busy, window(paired=paired(rows=1, skipped=5, unmatched=4)))
     assert shown_by(busy).paired == 1
+
+
+def test_what_became_of_the_inputs_that_were_to_be_paired_is_counted():
+    none = with_window(DeviceHealth(), window(rows=50, errors=7))
+    assert none.live == Live(rows=50, errors=7, chosen=0)
+    told = paired(rows=1, errors=20, shadow_errors=300, skipped=4_000, unmatched=50_000)
+    assert with_window(none, window(paired=told)).live == Live(rows=100, errors=7, chosen=54_321)
 
 
 def test_a_wave_waits_for_the_pairs_of_each_device():

@@ -169,6 +169,7 @@ def test_missing_readings_forbid_to_conclude():
     assert quality(before=400, since=800).sign is Sign.GOOD
     assert quality(before=392, since=800).sign is Sign.OPEN
     assert quality(before=0, since=800, control=800).sign is Sign.GOOD
+    assert [quality(since=800, control=80, rows=rows).sign for rows in (199, 200)] == [Sign.OPEN, Sign.GOOD]
     assert quality(before=800, since=800, control=0).sign is Sign.GOOD
     assert quality(before=400, since=1_200, control=800).sign is Sign.GOOD
 

@@ -123,7 +123,7 @@ def _alone(group: Group, control: Shown) -> _Compared:
         new_us=part.since.latency_p95.typical,
         old_us=None if before is None else before * exp(meanwhile / STEPS),
         where=group.where,
-        against=elsewhere.replace(", ", " against ", 1),
+        against=elsewhere.replace(", ", " against "),
         elsewhere=elsewhere,
         is_owed=False,
     )
