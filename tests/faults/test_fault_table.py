@@ -83,8 +83,8 @@ def test_a_struck_update_ends_as_the_table_says(stage, cell):
     ("artifact", "customization", "detail"),
     [
         pytest.param(partial(tiny_artifact, version=6), _CRASH, "SIGSEGV", id="crash"),
-        pytest.param(partial(tiny_artifact, version=7), _HANG, "hung", id="hang"),
-        pytest.param(hungry_artifact, "", "FILL", id="memory"),
+        pytest.param(partial(tiny_artifact, version=7), _HANG, "hung", id="hang", marks=pytest.mark.long),
+        pytest.param(hungry_artifact, "", "FILL", id="memory", marks=pytest.mark.long),
     ],
 )
 def test_a_child_that_breaks_in_the_probe_costs_no_prediction(stage, tmp_path, artifact, customization, detail):

@@ -114,15 +114,8 @@ def test_waiting_has_an_end_and_an_aborted_rollout_a_bad_one(site, report, capsy
     assert run(["rollout", "abort", rollout, *folder]) == 6
 
 
-@pytest.mark.parametrize(
-    "point",
-    [
-        "saved-staged",
-        pytest.param("did-start-trial", marks=pytest.mark.long),
-        pytest.param("window-spooled", marks=pytest.mark.long),
-        pytest.param("did-commit", marks=pytest.mark.long),
-    ],
-)
+@pytest.mark.long
+@pytest.mark.parametrize("point", ["saved-staged", "did-start-trial", "window-spooled", "did-commit"])
 def test_an_agent_killed_in_mid_rollout_loses_and_repeats_nothing(site, report, point):
     client, victim = site.client, site.agents[0]
     site.stop_agent(victim)

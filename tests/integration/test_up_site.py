@@ -235,7 +235,7 @@ def test_a_port_that_another_program_took_is_told_and_another_one_taken(tmp_path
             assert read_endpoints(tmp_path) == running.endpoints
 
 
-@pytest.mark.parametrize("victim", ["api", "broker"])
+@pytest.mark.parametrize("victim", ["api", pytest.param("broker", marks=pytest.mark.long)])
 def test_a_port_that_another_program_takes_during_the_start_ends_it_with_the_port_named(tmp_path, victim):
     """It answers there, but it is not ours: nothing is sent to it."""
     ports = {"api": free_port(), "broker": free_port()}
@@ -261,7 +261,10 @@ def test_a_port_that_another_program_takes_during_the_start_ends_it_with_the_por
             other.accept()
 
 
-@pytest.mark.parametrize("command", [("up", "--data"), ("demo", "--site")], ids=["up", "demo"])
+@pytest.mark.parametrize(
+    "command",
+    [pytest.param(("up", "--data"), id="up"), pytest.param(("demo", "--site"), id="demo", marks=pytest.mark.long)],
+)
 @pytest.mark.parametrize(
     ("wrong", "code", "line"),
     [

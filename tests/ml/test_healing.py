@@ -168,6 +168,7 @@ def test_a_liar_is_named_nothing_is_signed_and_without_it_the_fleet_heals(loop: 
     assert accuracy(loop, result(healed)["version"], aged=True) > 0.8
 
 
+@pytest.mark.long
 def test_labels_that_say_nothing_do_not_pass(loop: Loop) -> None:
     random = np.random.default_rng(0)
     seen = []
