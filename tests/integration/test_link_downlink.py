@@ -37,22 +37,27 @@ from edgeops.protocol.topics import Block, DownKind, UpKind
 from fleet_server import roster
 from fleet_server.blobs import Blobs
 from fleet_server.db import devices, models, outbox, settings
-from tests.integration.link_rig import Rig, eventually, reported
+from tests.integration.link_rig import eventually, linked_rig, reported
 
 pytestmark = pytest.mark.slow
 
 ONLINE = messages.Status(presence=messages.Presence.ONLINE, agent_version="1")
 DIGEST = digest_bytes(b"model")
+versions = itertools.count(1)
+
+
+@pytest.fixture(scope="module")
+def rig(tmp_path_factory):
+    """For all tests that are about devices of their own."""
+    with linked_rig(tmp_path_factory.mktemp("link")) as rig:
+        yield rig
 
 
 @pytest.fixture
-def rig(tmp_path):
-    rig = Rig(tmp_path)
-    try:
-        rig.start_broker()
+def own_rig(tmp_path):
+    """For a test that ends a process, or counts what all devices sent."""
+    with linked_rig(tmp_path) as rig:
         yield rig
-    finally:
-        rig.close()
 
 
 def want(rig, device, digest=DIGEST, deployment="digits"):
@@ -67,11 +72,12 @@ def desired_of(device):
 
 def artifact(rig, data, *, block_bytes=limits.BLOCK_BYTES):
     """Store `data` as an artifact that may leave."""
+    version = next(versions)
     digest = Blobs(rig.config).put(data)
     manifest = Manifest(
         format=FORMAT,
         name="digits",
-        version="1",
+        version=str(version),
         variant=Variant.INT8,
         task=Task.REGRESSION,
         inputs=(),
@@ -108,7 +114,7 @@ def artifact(rig, data, *, block_bytes=limits.BLOCK_BYTES):
         row = models.Artifact(
             digest=digest,
             model="digits",
-            version=1,
+            version=version,
             variant=Variant.INT8,
             size_bytes=len(data),
             tflite_bytes=len(data),
@@ -141,7 +147,6 @@ def _part(device, request, offset):
 
 
 def test_a_change_of_the_desired_state_reaches_the_device_signed(rig):
-    rig.start_linked()
     device = rig.device()
     assert want(rig, device) == 1
     eventually(lambda: desired_of(device) == [1], what="the desired state")
@@ -151,7 +156,6 @@ def test_a_change_of_the_desired_state_reaches_the_device_signed(rig):
 
 
 def test_the_desired_state_is_retained_for_devices_that_come_later(rig):
-    rig.start_linked()
     device = rig.device()
     device.disconnect()
     want(rig, device)
@@ -162,42 +166,40 @@ def test_the_desired_state_is_retained_for_devices_that_come_later(rig):
     assert desired_of(device) == [2]
 
 
-def test_a_removed_device_is_cut_off_told_nothing_and_not_believed(rig):
-    rig.start_linked()
-    device, other = rig.device(), rig.device("other")
+def test_a_removed_device_is_cut_off_told_nothing_and_not_believed(own_rig):
+    device, other = own_rig.device(), own_rig.device("other")
     device.send(UpKind.STATUS, ONLINE)
-    want(rig, device)
+    want(own_rig, device)
     eventually(lambda: desired_of(device), what="the desired state")
 
-    roster.remove(rig.config, rig.database, device.id, removed_by="ann", now=datetime.now(UTC))
+    roster.remove(own_rig.config, own_rig.database, device.id, removed_by="ann", now=datetime.now(UTC))
     eventually(device.refused.is_set, what="the broker cuts the device off and refuses it")
-    eventually(lambda: rig.control_rows("SELECT count(*) FROM outbox") == [(0,)], what="an empty outbox")
+    eventually(lambda: own_rig.control_rows("SELECT count(*) FROM outbox") == [(0,)], what="an empty outbox")
     other.send_windows(0)
     eventually(lambda: other.acked_through() == 0, what="the others go on")
     device.disconnect()
 
     # Even if the broker let it in again, with a key that was good:
-    rig.admit(device.id, device.password)
+    own_rig.admit(device.id, device.password)
     device.heard.clear()
     seqs = itertools.count()
 
     def is_refused():
         device.send_windows(next(seqs))
-        return rig.rows(f"SELECT 1 FROM quarantine WHERE device_id = '{device.id}' AND topic LIKE '%/telemetry'")
+        return own_rig.rows(f"SELECT 1 FROM quarantine WHERE device_id = '{device.id}' AND topic LIKE '%/telemetry'")
 
     device.connect()
     eventually(is_refused, what="its messages in quarantine")
     assert not device.heard[f"edgeops/v1/down/{device.id}/desired"]
-    (stored,) = rig.rows("SELECT count(*) FROM windows")
+    (stored,) = own_rig.rows("SELECT count(*) FROM windows")
     device.send_windows(next(seqs))
     other.send_windows(1)
     eventually(lambda: other.acked_through() == 1, what="what came after it")
-    assert rig.rows("SELECT count(*) FROM windows") == [(stored[0] + 1,)]
-    assert rig.control_rows("SELECT count(*) FROM desired") == [(0,)]
+    assert own_rig.rows("SELECT count(*) FROM windows") == [(stored[0] + 1,)]
+    assert own_rig.control_rows("SELECT count(*) FROM desired") == [(0,)]
 
 
 def test_a_birth_is_answered_with_ack_credit_and_the_desired_state_it_has_not_seen(rig):
-    rig.start_linked()
     device = rig.device()
     device.send_windows(0, 1)
     eventually(lambda: device.acked_through() == 1, what="the ack")
@@ -212,13 +214,12 @@ def test_a_birth_is_answered_with_ack_credit_and_the_desired_state_it_has_not_se
     assert granted[0].records == limits.CREDIT_RECORDS
 
 
-def test_a_device_that_stays_connected_while_the_link_starts_anew_is_told_the_time_with_its_next_message(rig):
-    rig.start_linked()
-    device = rig.device()
+def test_a_device_that_stays_connected_while_the_link_starts_anew_is_told_the_time_with_its_next_message(own_rig):
+    device = own_rig.device()
     device.send(UpKind.STATUS, ONLINE)
     first = eventually(lambda: device.told(DownKind.CREDIT, messages.Credit), what="the birth's credit")
-    rig.end_link()
-    rig.start_linked()
+    own_rig.end_link()
+    own_rig.start_linked()
     device.send_windows(0)
     both = eventually(lambda: device.told(DownKind.CREDIT, messages.Credit)[1:], what="the time, without a birth")
     assert both[0].at > first[0].at
@@ -228,7 +229,6 @@ def test_a_device_that_stays_connected_while_the_link_starts_anew_is_told_the_ti
 
 
 def test_a_device_that_knows_its_desired_state_is_not_told_again(rig):
-    rig.start_linked()
     device = rig.device()
     want(rig, device)
     eventually(lambda: desired_of(device) == [1], what="the desired state")
@@ -242,7 +242,6 @@ def test_a_device_that_knows_its_desired_state_is_not_told_again(rig):
 
 
 def test_a_device_that_saw_more_than_the_database_is_brought_above_it(rig):
-    rig.start_linked()
     device = rig.device()
     want(rig, device)
     eventually(lambda: desired_of(device) == [1], what="the desired state")
@@ -250,21 +249,20 @@ def test_a_device_that_saw_more_than_the_database_is_brought_above_it(rig):
     eventually(lambda: desired_of(device) == [1, 8], what="a desired state above the device's")
 
 
-def test_a_killed_link_sends_what_was_posted_and_its_session_grows_even_after_a_restore(rig):
-    rig.start_linked()
-    device = rig.device()
-    want(rig, device)
+def test_a_killed_link_sends_what_was_posted_and_its_session_grows_even_after_a_restore(own_rig):
+    device = own_rig.device()
+    want(own_rig, device)
     eventually(lambda: desired_of(device) == [1], what="the first desired state")
-    rig.end_link(signal.SIGKILL)
-    (first,) = set(sessions_of(rig, device))
-    want(rig, device)
-    with rig.database.write() as connection:
+    own_rig.end_link(signal.SIGKILL)
+    (first,) = set(sessions_of(own_rig, device))
+    want(own_rig, device)
+    with own_rig.database.write() as connection:
         settings.write(connection, settings.LINK_SESSIONS, "1")  # as after a restore from an old backup
     # The clock is what is left to go by; no restore is over within the second of the start before it.
     eventually(lambda: time.time() >= first + 1, what="the next second")
-    rig.start_link()
+    own_rig.start_link()
     eventually(lambda: 2 in desired_of(device), what="the second desired state")
-    sessions = sessions_of(rig, device)
+    sessions = sessions_of(own_rig, device)
     assert sessions == sorted(sessions)
     assert sessions[-1] > first
 
@@ -276,24 +274,22 @@ def sessions_of(rig, device):
     return [open_envelope(data, device=device.id, kind="desired", keys=keys).session.counter for data in payloads]
 
 
-def test_a_broker_that_lost_everything_gets_it_again(rig):
-    rig.start_linked()
-    device = rig.device()
-    want(rig, device)
+def test_a_broker_that_lost_everything_gets_it_again(own_rig):
+    device = own_rig.device()
+    want(own_rig, device)
     eventually(lambda: desired_of(device) == [1], what="the desired state")
     device.disconnect()
-    rig.end_link()
-    rig.broker.kill()
-    rig.broker.wait(60)
-    (rig.config.broker / "mosquitto.db").unlink(missing_ok=True)
-    rig.start_broker()
-    rig.start_link()
+    own_rig.end_link()
+    own_rig.broker.kill()
+    own_rig.broker.wait(60)
+    (own_rig.config.broker / "mosquitto.db").unlink(missing_ok=True)
+    own_rig.start_broker()
+    own_rig.start_link()
     device.connect()
     eventually(lambda: desired_of(device) == [1, 1], what="the desired state from the new broker")
 
 
 def test_a_command_is_sent_once_and_not_retained(rig):
-    rig.start_linked()
     device = rig.device()
     request = messages.Nominate(deployment="gas", digest=digest_bytes(b"a"), count=3, random_share=0.2, seed=1)
     body = messages.encode(messages.Command(command="cmd-1", request=request))
@@ -308,7 +304,6 @@ def test_a_command_is_sent_once_and_not_retained(rig):
 
 
 def test_blocks_and_their_list_are_served_and_prove_themselves(rig):
-    rig.start_linked()
     device = rig.device()
     data = secrets.token_bytes(5 * limits.BLOCK_BYTES + 123)
     digest, sums = artifact(rig, data)
@@ -323,7 +318,6 @@ def test_blocks_and_their_list_are_served_and_prove_themselves(rig):
 
 
 def test_a_block_that_was_just_sent_is_sent_again_a_moment_later(rig):
-    rig.start_linked()
     first, second = rig.device("first"), rig.device("second")
     digest, _ = artifact(rig, secrets.token_bytes(100))
     for device in (first, second):
@@ -340,13 +334,12 @@ def test_a_block_that_was_just_sent_is_sent_again_a_moment_later(rig):
 
 
 def test_what_is_unknown_withdrawn_or_outside_is_not_served(rig):
-    rig.start_linked()
     device = rig.device()
     secret = Blobs(rig.config).put(b"a snapshot, not an artifact")
     digest, _ = artifact(rig, b"model bytes")
     with rig.database.write() as connection:
         models.mark_withdrawn(connection, models.artifact_by_digest(connection, digest), datetime.now(UTC))
-    (rig.config.metadata).mkdir(parents=True)
+    rig.config.metadata.mkdir(parents=True, exist_ok=True)
     (rig.config.data / "secret.json").write_text("secret")
     paths = [
         "metadata/1.root.json",
@@ -370,9 +363,8 @@ def test_what_is_unknown_withdrawn_or_outside_is_not_served(rig):
 
 
 def test_tuf_metadata_and_targets_come_in_parts(rig):
-    rig.start_linked()
     device = rig.device()
-    rig.config.metadata.mkdir(parents=True)
+    rig.config.metadata.mkdir(parents=True, exist_ok=True)
     big = secrets.token_bytes(2 * limits.METADATA_PART_BYTES + 7)
     (rig.config.metadata / "2.targets.json").write_bytes(big)
     target = rig.config.targets / "models" / "digits"
@@ -383,11 +375,11 @@ def test_tuf_metadata_and_targets_come_in_parts(rig):
 
 
 def test_a_forged_wish_is_put_aside_and_not_served(rig):
-    rig.start_linked()
     device = rig.device()
     device.send(UpKind.STATUS, ONLINE)
     eventually(lambda: device.told(DownKind.CREDIT, messages.Credit), what="the birth")
     payload = device.sealed(UpKind.FETCH, messages.MetaWish(request=1, path="metadata/timestamp.json"))
     device.publish(UpKind.FETCH, payload[:-1] + bytes([payload[-1] ^ 1]))
-    eventually(lambda: rig.rows("SELECT reason FROM quarantine") == [("signature",)], what="the wish in quarantine")
+    put_aside = f"SELECT reason FROM quarantine WHERE device_id = '{device.id}'"
+    eventually(lambda: rig.rows(put_aside) == [("signature",)], what="the wish in quarantine")
     assert not device.heard[f"edgeops/v1/down/{device.id}/meta"]
