@@ -3,16 +3,23 @@
 A test asks `database_in(folder)` and gets SQLite, unless its module says `pytestmark = stores.ON_BOTH`: then it runs on
 SQLite and on PostgreSQL. With `EDGEOPS_TEST_DATABASE=postgresql` every test that asks has PostgreSQL, and only those run
 that may ask (`tests.standing`) and do not run on both anyway.
+
+Migrations run once in a process and on a kind, for a template that every database begins as a copy of; and what
+SQLAlchemy compiled for one database serves all of its kind. A small test would do little else.
 """
 
 import os
+import shutil
+import tempfile
 from pathlib import Path
 
 import pytest
 from sqlalchemy import event
+from sqlalchemy.util import LRUCache
 
 from fleet_server.config import ServerConfig
 from fleet_server.db.database import Database
+from fleet_server.db.migrate import upgrade
 from tests import postgresql
 
 SQLITE, POSTGRESQL = "sqlite", "postgresql"
@@ -23,13 +30,32 @@ ON_BOTH = pytest.mark.usefixtures("kind_of_database")
 ON_POSTGRESQL = [ON_BOTH, pytest.mark.parametrize("kind_of_database", [POSTGRESQL], indirect=True)]
 
 
+class Template:
+    """A database with all tables and nobody connected to it: what others of its kind begin as copies of."""
+
+    def __init__(self, place, database):
+        #: Its folder; on PostgreSQL, its name.
+        self.place = place
+        upgrade(database)
+        database.close()
+        self._chains = [(engine.dialect, LRUCache(1_000)) for engine in (database.control, database.telemetry)]
+
+    def teach(self, database):
+        """The same database, which compiles only what none of its kind has."""
+        for engine, (dialect, compiled) in zip((database.control, database.telemetry), self._chains, strict=True):
+            engine.dialect = dialect  # SQLAlchemy finds what it compiled by it
+            engine.update_execution_options(compiled_cache=compiled)
+        return database
+
+
 class Stores:
     """What the tests of this process have."""
 
     def __init__(self):
         self.by_default = self.kind = os.environ.get("EDGEOPS_TEST_DATABASE", SQLITE)
         self._server = None
-        self._template = None
+        #: By kind.
+        self._templates: dict[str, Template] = {}
         #: URL by folder: a folder that is opened again is the same database.
         self._urls: dict[Path, str] = {}
         self._opened: dict[str, list[Database]] = {}
@@ -48,7 +74,7 @@ class Stores:
         """Where the PostgreSQL database that stands for a folder is; with all tables, unless `empty`."""
         folder = Path(folder).absolute()
         if folder not in self._urls:
-            template = "template0" if empty else self._migrated()
+            template = "template0" if empty else self._template(POSTGRESQL).place
             self._urls[folder] = self.server.create(template=template)
         return self._urls[folder]
 
@@ -67,28 +93,37 @@ class Stores:
 
     def open(self, url):
         """A database on PostgreSQL, closed at the latest when the test ends."""
-        database = Database.at(url)
+        database = self._template(POSTGRESQL).teach(Database.at(url))
         self._opened.setdefault(url, []).append(database)
         return database
 
+    def in_folder(self, folder, *, empty=False):
+        """A database on SQLite that does not wait for the disk; a new one has all tables, unless `empty`."""
+        template = self._template(SQLITE)
+        if not empty and not (folder / "control.db").exists():
+            shutil.copytree(template.place, folder, dirs_exist_ok=True)
+        return template.teach(hasty(Database.in_folder(folder)))
+
     def stop(self):
-        """End the server, if there is one."""
+        """End the server, if there is one, and forget the templates."""
         for database in (one for some in self._opened.values() for one in some):
             database.close()
         if self._server is not None:
             self._server.stop()
-        self._server = self._template = None
+            self._server = None
+        if SQLITE in self._templates:
+            shutil.rmtree(self._templates[SQLITE].place)
+        self._templates.clear()
 
-    def _migrated(self):
-        if self._template is None:
-            from fleet_server.db.migrate import upgrade
-
-            url = self.server.create()
-            database = Database.at(url)
-            upgrade(database)
-            database.close()
-            self._template = postgresql.name_of(url)
-        return self._template
+    def _template(self, kind):
+        if kind not in self._templates:
+            if kind == SQLITE:
+                place = Path(tempfile.mkdtemp(prefix="edgeops-template-"))
+                self._templates[kind] = Template(place, Database.in_folder(place))
+            else:
+                url = self.server.create()
+                self._templates[kind] = Template(postgresql.name_of(url), Database.at(url))
+        return self._templates[kind]
 
 
 STORES = Stores()
@@ -105,9 +140,9 @@ def url_for(folder, *, empty=False):
 
 
 def database_in(folder, *, empty=False):
-    """The database that stands for this folder, of the running test's kind; `empty` = without tables on PostgreSQL."""
+    """The database that stands for this folder, of the running test's kind; with all tables, unless `empty`."""
     url = url_for(folder, empty=empty)
-    return Database.in_folder(folder) if url is None else STORES.open(url)
+    return STORES.in_folder(Path(folder), empty=empty) if url is None else STORES.open(url)
 
 
 def config_for(folder, **more):
@@ -116,7 +151,7 @@ def config_for(folder, **more):
 
 
 def hasty(database):
-    """The same, for tests that are not about power cuts: waiting for the disk would be most of their time."""
+    """The same, which waits for no disk: no test is about power cuts, and most of their time would be that."""
     if not database.is_shared:
         for engine in (database.control, database.telemetry):
             event.listen(engine, "connect", lambda one, _: one.execute("PRAGMA synchronous = OFF"))

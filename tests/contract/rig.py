@@ -14,9 +14,8 @@ from edgeops.trust.transport import believing
 from fleet_server.access import Access
 from fleet_server.app import create_app
 from fleet_server.db import devices
-from fleet_server.db.database import Database
 from fleet_server.setup import init
-from tests.stores import config_for
+from tests.stores import config_for, database_in
 
 DEADLINE_S = 30.0
 START = datetime(2026, 1, 1, tzinfo=UTC)
@@ -31,8 +30,8 @@ class ApiRig:
     def __init__(self, folder, *, tls=False, proxied=False, now=START):
         self.config = config_for(folder / "data", tls=tls or proxied)
         self.now = now
+        self.database = database_in(self.config.db)
         init(self.config, now=self.now)
-        self.database = Database.of(self.config)
         access = Access(self.database)
         self.tokens = {
             role: access.create_token(f"a {role}", role, created_by="test", now=self.now).text for role in Role
@@ -55,7 +54,7 @@ class ApiRig:
         self.url = f"{'https' if tls else 'http'}://127.0.0.1:{port}"
         self._clients = []
         self._context = believing(self.config.authorities, judges_time=False) if tls else None
-        self.http = httpx.Client(base_url=self.url, timeout=DEADLINE_S, verify=self._context or True)
+        self.http = httpx.Client(base_url=self.url, timeout=DEADLINE_S, verify=self._context or False)
 
     def client(self, role=Role.ADMIN):
         client = Client(self.url, self.tokens[role], context=self._context)

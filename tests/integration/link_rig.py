@@ -23,7 +23,6 @@ from edgeops.protocol.topics import RETAINED, DownKind, Up, UpKind, client_id
 from fleet_server import broker as accounts
 from fleet_server.accounts import publish_accounts
 from fleet_server.db import devices
-from fleet_server.db.migrate import upgrade
 from tests.integration.ports import free_port, is_free
 from tests.integration.waiting import ask_until, mosquitto
 from tests.stores import config_for, database_in
@@ -73,7 +72,6 @@ class Rig:
         self.protocol = paho.MQTTv311 if embedded else paho.MQTTv5
         self.config = config_for(folder / "data", broker_port=free_port())
         self.database = database_in(self.config.db)
-        upgrade(self.database)
         self.config.keys.mkdir(parents=True)
         self.fleet_key = SigningKey.generate()
         write_private_key(self.config.fleet_key(1), self.fleet_key)

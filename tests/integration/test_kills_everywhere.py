@@ -21,7 +21,7 @@ from fleet_server import service_clock
 from fleet_server.access import Access
 from fleet_server.app import create_app
 from fleet_server.courier import Courier
-from fleet_server.db import audit, events, settings, tables, webhooks
+from fleet_server.db import audit, events, settings, webhooks
 from fleet_server.db.events import EventKind
 from fleet_server.db.retention import drop_old
 from fleet_server.db.webhooks import DeliveryState
@@ -41,7 +41,6 @@ class Site(Fleet):
     def __init__(self, folder, *, size):
         self.config = config_for(folder / "data")
         super().__init__(self.config.db, size=size)
-        tables.telemetry.create_all(self.database.telemetry)
 
     def stage(self, more=""):
         return stage_of(self.config, self.now, more)

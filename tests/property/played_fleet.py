@@ -25,7 +25,7 @@ from fleet_server.db.backups import Restoration
 from fleet_server.db.events import EventKind
 from fleet_server.engine import Engine
 from fleet_server.link.records import report_data
-from tests.stores import STORES, database_in, hasty, on_postgresql
+from tests.stores import STORES, database_in, on_postgresql
 from tests.unit.engine_rig import FACTS, Fleet
 
 DEPLOYMENT = "gas"
@@ -435,7 +435,7 @@ class PlayedSite:
             return False
         fleet = self.fleet
         self._copy_tables("backup", "db")
-        fleet.database = hasty(database_in(self._folder / "db"))
+        fleet.database = database_in(self._folder / "db")
         fleet.now += timedelta(hours=1)
         restoration = Restoration(backup="b", taken_at=self._taken_at, restored_at=fleet.now)
         with fleet.database.write() as connection:

@@ -29,7 +29,6 @@ from edgeops.protocol.topics import Up, UpKind
 from edgeops.sketch.learnt import build_reference
 from edgeops.sketch.packing import pack, unpack
 from edgeops.sketch.window import Sketcher, merge_all
-from fleet_server.db.migrate import upgrade
 from fleet_server.db.tables import rollups, windows
 from fleet_server.link.catalog import Catalog
 from fleet_server.link.keyring import Opened
@@ -55,7 +54,6 @@ class Site:
     def __init__(self) -> None:
         self.folder = tempfile.mkdtemp()
         self.database = database_in(Path(self.folder))
-        upgrade(self.database)
 
     def close(self) -> None:
         self.database.close()

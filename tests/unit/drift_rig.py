@@ -20,11 +20,11 @@ from edgeops.sketch.window import Sketcher
 from fleet_server.artifacts import Artifacts
 from fleet_server.blobs import Blobs
 from fleet_server.config import ServerConfig
-from fleet_server.db import devices, events, findings, ingest, models, tables
+from fleet_server.db import devices, events, findings, ingest, models
 from fleet_server.db.events import EventKind
 from fleet_server.monitoring import Monitoring
 from tests.golden.tiny import tiny_artifact, tiny_descriptor, tiny_rows
-from tests.stores import database_in, hasty
+from tests.stores import database_in
 from tests.unit.run_rows import add_run
 
 START = datetime(2026, 11, 23, 12, tzinfo=UTC)
@@ -97,7 +97,7 @@ class DriftRig:
 
     def __init__(self, folder, *, devices_=("edge-1", "edge-2", "edge-3"), config=None, database=None):
         self.config = config or ServerConfig(folder / "data")
-        self.database = database or self._fresh()
+        self.database = database or database_in(self.config.db)
         self._owns_database = database is None
         self.artifacts = Artifacts(Blobs(self.config))
         self.monitoring = Monitoring(self.database, self.artifacts)
@@ -107,12 +107,6 @@ class DriftRig:
         self.publish(1)
         for device_id in devices_:
             self.enrol(device_id)
-
-    def _fresh(self):
-        database = hasty(database_in(self.config.db))
-        tables.control.create_all(database.control)
-        tables.telemetry.create_all(database.telemetry)
-        return database
 
     def close(self):
         if self._owns_database:

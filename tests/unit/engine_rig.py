@@ -33,7 +33,7 @@ from fleet_server.engine import Engine, create_rollout
 from fleet_server.rollout_orders import By, abort_rollout
 from fleet_server.rollout_plans import Order
 from tests.golden.tiny import tiny_artifact, tiny_descriptor
-from tests.stores import database_in, hasty
+from tests.stores import database_in
 from tests.unit.run_rows import add_run
 
 START = datetime(2026, 11, 23, 12, tzinfo=UTC)
@@ -65,8 +65,7 @@ class Fleet:
 
     def __init__(self, folder: Path, *, size: int) -> None:
         self._folder = folder
-        self.database = hasty(database_in(folder))
-        tables.control.create_all(self.database.control)
+        self.database = database_in(folder)
         self.now = START
         self.bugs = Bugs()
         logging.getLogger("fleet_server.engine").addHandler(self.bugs)

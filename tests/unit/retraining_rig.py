@@ -77,7 +77,6 @@ class Loop(Fleet):
 
     def __init__(self, folder: Path, *, size: int = 3, policy: dict[str, object] | None = None) -> None:
         super().__init__(folder, size=size)
-        tables.telemetry.create_all(self.database.telemetry)
         for name in ("retraining", "engine"):
             logging.getLogger(f"fleet_server.{name}").addHandler(self.bugs)
         self._blobs = _blobs_with_gas_1(folder)

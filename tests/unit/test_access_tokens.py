@@ -8,7 +8,6 @@ import pytest
 from edgeops.api.roles import Right, Role
 from fleet_server.access import Access, Identity
 from fleet_server.db import tokens
-from fleet_server.db.migrate import upgrade
 from tests.stores import ON_BOTH, database_in
 
 pytestmark = ON_BOTH
@@ -19,7 +18,6 @@ NOW = datetime(2026, 1, 1, tzinfo=UTC)
 @pytest.fixture
 def database(tmp_path):
     database = database_in(tmp_path)
-    upgrade(database)
     yield database
     database.close()
 

@@ -9,7 +9,6 @@ from edgeops.protocol.keys import SigningKey
 from edgeops.protocol.messages import DesiredDeployment, DeviceFacts, Presence, Reported
 from edgeops.protocol.topics import DownKind
 from fleet_server.db import devices, events, outbox, settings
-from fleet_server.db.migrate import upgrade
 from tests.stores import ON_BOTH, database_in
 
 pytestmark = ON_BOTH
@@ -24,7 +23,6 @@ FACTS = DeviceFacts(
 @pytest.fixture
 def database(tmp_path):
     database = database_in(tmp_path)
-    upgrade(database)
     with database.write() as connection:
         enrol(connection, "cam-1")
     yield database

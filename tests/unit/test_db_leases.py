@@ -7,7 +7,6 @@ import pytest
 
 from edgeops.errors import LeaseError
 from fleet_server.db import leases
-from fleet_server.db.migrate import upgrade
 from tests.stores import ON_BOTH, database_in
 
 pytestmark = ON_BOTH
@@ -20,7 +19,6 @@ MOMENT = timedelta(microseconds=1)
 @pytest.fixture
 def database(tmp_path):
     database = database_in(tmp_path)
-    upgrade(database)
     yield database
     database.close()
 

@@ -6,7 +6,6 @@ import pytest
 from sqlalchemy import event
 
 from fleet_server.db.many import insert_many, select_many
-from fleet_server.db.migrate import upgrade
 from fleet_server.db.tables import rollups
 from tests.stores import ON_BOTH, database_in
 
@@ -27,7 +26,6 @@ def key(number):
 @pytest.fixture
 def database(tmp_path):
     database = database_in(tmp_path)
-    upgrade(database)
     rows = [dict.fromkeys(NUMBERS, 1) | dict(zip(KEY, key(n), strict=True)) | {"sketch": b""} for n in range(300)]
     with database.write_telemetry() as connection:
         insert_many(connection, rollups.insert(), rows)

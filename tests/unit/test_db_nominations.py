@@ -8,7 +8,6 @@ from hypothesis import strategies as st
 
 from edgeops.protocol.messages import Command, Nominate, decode, encode
 from fleet_server.db import events, nominations
-from fleet_server.db.migrate import upgrade
 from tests.stores import ON_BOTH, database_in
 from tests.unit import loop_rows
 from tests.unit.loop_rows import DIGEST, enrol
@@ -21,7 +20,6 @@ NOW = datetime(2026, 11, 1, tzinfo=UTC)
 @pytest.fixture
 def database(tmp_path):
     database = database_in(tmp_path)
-    upgrade(database)
     with database.write() as connection:
         enrol(connection, "cam-1", now=NOW)
     yield database

@@ -6,18 +6,7 @@ from datetime import UTC, datetime, timedelta
 import pytest
 
 from edgeops import limits
-from fleet_server.db import (
-    events,
-    ingest,
-    nominations,
-    retention,
-    rollups,
-    samples,
-    settings,
-    telemetry,
-    webhooks,
-)
-from fleet_server.db.migrate import upgrade
+from fleet_server.db import events, ingest, nominations, retention, rollups, samples, settings, telemetry, webhooks
 from fleet_server.db.retention import drop_old
 from tests.stores import ON_BOTH, database_in
 from tests.unit.loop_rows import add_retraining, add_to_queue, ask, enrol, label, rollup, sample_row
@@ -31,7 +20,6 @@ NOW = datetime(2026, 11, 1, tzinfo=UTC)
 @pytest.fixture
 def database(tmp_path):
     database = database_in(tmp_path)
-    upgrade(database)
     yield database
     database.close()
 

@@ -6,7 +6,6 @@ from datetime import UTC, datetime, timedelta
 import pytest
 
 from fleet_server.db import tokens
-from fleet_server.db.migrate import upgrade
 from tests.stores import ON_BOTH, database_in
 
 pytestmark = ON_BOTH
@@ -18,7 +17,6 @@ HOUR = timedelta(hours=1)
 @pytest.fixture
 def database(tmp_path):
     database = database_in(tmp_path)
-    upgrade(database)
     with database.write() as connection:
         token = tokens.EnrolmentToken(id="t-1", hash="h", created_by="me", created_at=NOW, expires_at=NOW + HOUR)
         tokens.add_enrolment_token(connection, token)

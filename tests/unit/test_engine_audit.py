@@ -4,7 +4,7 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from fleet_server.db import audit, tables
+from fleet_server.db import audit
 from tests.stores import ON_BOTH, database_in
 
 pytestmark = ON_BOTH
@@ -15,7 +15,6 @@ NOW = datetime(2026, 11, 23, 12, 0, 0, 123456, tzinfo=UTC)
 @pytest.fixture
 def database(tmp_path):
     made = database_in(tmp_path)
-    tables.control.create_all(made.control)
     with made.write() as connection:
         for number in range(5):
             at = NOW + timedelta(seconds=number)
@@ -37,7 +36,6 @@ def test_an_untouched_trail_is_intact_and_has_a_head(database):
 
 def test_an_empty_trail_is_intact(tmp_path):
     empty = database_in(tmp_path / "empty")
-    tables.control.create_all(empty.control)
     assert verdict(empty) == audit.Intact(0, audit.GENESIS)
     empty.close()
 

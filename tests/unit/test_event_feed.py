@@ -7,14 +7,13 @@ import pytest
 
 from edgeops import limits
 from fleet_server.api.feed import EventFeed
-from fleet_server.db import events, tables
+from fleet_server.db import events
 from tests.stores import database_in
 
 
 @pytest.fixture
 def database(tmp_path):
     database = database_in(tmp_path)
-    tables.control.create_all(database.control)
     yield database
     database.close()
 

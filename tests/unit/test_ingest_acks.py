@@ -11,7 +11,6 @@ from edgeops.protocol.envelope import Session, Speaker, open_envelope, seal
 from edgeops.protocol.keys import SigningKey
 from edgeops.protocol.topics import Down, DownKind, Up, UpKind
 from fleet_server.db import devices
-from fleet_server.db.migrate import upgrade
 from fleet_server.link.ingestion import Ingestion
 from fleet_server.link.keyring import Keyring
 from fleet_server.link.mqtt import Delivery
@@ -52,7 +51,6 @@ class Broker:
 def told(tmp_path):
     """What is told about COUNT records that all waited when ingestion began."""
     database = database_in(tmp_path)
-    upgrade(database)
     key = SigningKey.generate()
     with database.write() as connection:
         devices.enrol(connection, DEVICE, name="one", hardware="board", public_key=key.public, now=NOW)

@@ -10,7 +10,6 @@ from edgeops import limits
 from edgeops.sketch.packing import pack, unpack
 from edgeops.sketch.window import merge_all
 from fleet_server.db import ingest, rollups
-from fleet_server.db.migrate import upgrade
 from fleet_server.link.entries import Place, WindowStored
 from fleet_server.link.hours import from_rows
 from fleet_server.link.standing import Standing
@@ -39,7 +38,6 @@ def stored(seq, *, rows=10, closed_at=NOW, sketch=None, device="cam-1", p50_us=5
 @pytest.fixture
 def database(tmp_path):
     database = database_in(tmp_path)
-    upgrade(database)
     yield database
     database.close()
 
@@ -85,7 +83,6 @@ def test_neither_batches_nor_repetitions_nor_restarts_change_a_sum(tmp_path_fact
     seen = []
     for each in ([windows], batches):
         database = database_in(tmp_path_factory.mktemp("db"))
-        upgrade(database)
         write(database, *each)
         # Rounded at every write, so only nearly the same.
         seen.append([{**row, "latency_p50_us": 0} for name in ("cam-0", "cam-1") for row in hours(database, name)])

@@ -6,7 +6,6 @@ from datetime import UTC, datetime
 from edgeops import limits
 from edgeops.protocol.envelope import Session
 from edgeops.protocol.keys import SigningKey
-from fleet_server.db.migrate import upgrade
 from fleet_server.link.ingestion import Ingestion
 from fleet_server.link.keyring import Keyring
 from fleet_server.link.mqtt import Delivery
@@ -36,7 +35,6 @@ def junk(packet):
 
 def test_a_flood_without_promise_is_cut_off_and_what_has_one_is_all_taken_in(tmp_path):
     database = database_in(tmp_path)
-    upgrade(database)
     stopping = threading.Event()
     promised = range(1, limits.RECEIVE_MAXIMUM + 1)
     broker = Broker(promised[-1], stopping)

@@ -9,7 +9,6 @@ from edgeops import limits
 from edgeops.protocol import messages
 from edgeops.protocol.envelope import Envelope, Session
 from edgeops.protocol.topics import Up, UpKind
-from fleet_server.db.migrate import upgrade
 from fleet_server.link.catalog import Catalog
 from fleet_server.link.entries import CloneSeen, ReportedTold, SetAside
 from fleet_server.link.keyring import Opened, Refusal, Refused
@@ -30,7 +29,6 @@ FACTS = messages.DeviceFacts(
 @pytest.fixture
 def reading(tmp_path):
     database = database_in(tmp_path)
-    upgrade(database)
     yield Reading(Standing(database), Catalog(database), is_quarantined=lambda _: False)
     database.close()
 

@@ -13,7 +13,6 @@ from edgeops.protocol import messages
 from edgeops.protocol.envelope import Envelope, Session
 from edgeops.protocol.topics import Up, UpKind
 from fleet_server.db import nominations, samples
-from fleet_server.db.migrate import upgrade
 from fleet_server.link.catalog import Catalog, Expected
 from fleet_server.link.entries import NomineesTold, Place, SamplesStored, SetAside, Taken, WindowStored
 from fleet_server.link.keyring import Opened, Refusal
@@ -38,7 +37,6 @@ COLUMNS = 4
 @pytest.fixture
 def database(tmp_path):
     database = database_in(tmp_path)
-    upgrade(database)
     with database.write() as connection:
         for device_id in ("cam-1", "cam-2"):
             enrol(connection, device_id, now=NOW)

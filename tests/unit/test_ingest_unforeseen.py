@@ -12,7 +12,6 @@ from edgeops.protocol.keys import SigningKey
 from edgeops.protocol.topics import Up, UpKind
 from fleet_server.db import devices, ingest
 from fleet_server.db.ingest import QuarantineRow
-from fleet_server.db.migrate import upgrade
 from fleet_server.link.ingestion import Ingestion
 from fleet_server.link.keyring import Keyring
 from fleet_server.link.mqtt import Delivery
@@ -51,7 +50,6 @@ class Brittle(Keyring):
 @pytest.fixture
 def database(tmp_path):
     database = database_in(tmp_path)
-    upgrade(database)
     yield database
     database.close()
 

@@ -9,7 +9,6 @@ from hypothesis import strategies as st
 from edgeops import limits
 from edgeops.protocol.messages import Record
 from fleet_server.db import ingest, telemetry
-from fleet_server.db.migrate import upgrade
 from fleet_server.db.tables import marks
 from fleet_server.link.records import made_at
 from fleet_server.link.writing import commit_divided
@@ -25,7 +24,6 @@ NOW_MS = int(NOW.timestamp() * 1000)
 @pytest.fixture
 def database(tmp_path):
     database = database_in(tmp_path)
-    upgrade(database)
     yield database
     database.close()
 

@@ -13,7 +13,6 @@ from fleet_server.blobs import Blobs
 from fleet_server.config import ServerConfig
 from fleet_server.db import datasets, jobs
 from fleet_server.db.jobs import ImportDataset, JobState
-from fleet_server.db.migrate import upgrade
 from fleet_server.job_desk import JobDesk
 from tests.contract.rig import START
 from tests.stores import ON_BOTH, database_in
@@ -33,7 +32,6 @@ NO_END = {
 @pytest.fixture
 def database(tmp_path):
     database = database_in(ServerConfig(tmp_path).db)
-    upgrade(database)
     yield database
     database.close()
 

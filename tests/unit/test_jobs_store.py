@@ -11,7 +11,6 @@ from edgeops.errors import InputError
 from fleet_server.db import events, jobs
 from fleet_server.db.database import Database
 from fleet_server.db.jobs import ImportDataset, Job, JobState, Publish, Train
-from fleet_server.db.migrate import upgrade
 from fleet_server.ml.recipes.names import RecipeName
 from tests.stores import ON_BOTH, database_in
 
@@ -24,7 +23,6 @@ UPLOAD = "sha256:" + "0" * 64
 @pytest.fixture
 def database(tmp_path: Path) -> Iterator[Database]:
     database = database_in(tmp_path)
-    upgrade(database)
     yield database
     database.close()
 

@@ -8,7 +8,6 @@ from edgeops import limits
 from edgeops.errors import ConfigError
 from edgeops.protocol.keys import SigningKey
 from fleet_server.db import devices, events
-from fleet_server.db.migrate import upgrade
 from fleet_server.link.allowance import Allowance, Share
 from fleet_server.link.floods import FloodWatch
 from fleet_server.link.mqtt import Delivery
@@ -127,7 +126,6 @@ def test_what_waits_when_it_is_stopped_stays():
 @pytest.fixture
 def database(tmp_path):
     database = database_in(tmp_path)
-    upgrade(database)
     with database.write() as connection:
         for name in ("cam-1", "cam-2"):
             devices.enrol(connection, name, name=name, hardware="x", public_key=SigningKey.generate().public, now=NOW)

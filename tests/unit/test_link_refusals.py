@@ -6,7 +6,6 @@ import pytest
 
 from edgeops.protocol.keys import SigningKey
 from fleet_server.db import devices, events
-from fleet_server.db.migrate import upgrade
 from fleet_server.link.refusals import RefusalWatch
 from tests.stores import database_in
 
@@ -19,7 +18,6 @@ DENIED = (
 @pytest.fixture
 def site(tmp_path):
     database = database_in(tmp_path / "db")
-    upgrade(database)
     with database.write() as connection:
         devices.enrol(connection, "cam-1", name="cam", hardware="x", public_key=SigningKey.generate().public, now=NOW)
     yield Site(database, tmp_path / "mosquitto.log")

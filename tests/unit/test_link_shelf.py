@@ -6,7 +6,6 @@ import pytest
 
 from edgeops.artifact.blockplan import block_list
 from fleet_server.config import ServerConfig
-from fleet_server.db.migrate import upgrade
 from fleet_server.link.blocks import Shelf
 from tests.integration.fetch_rig import stock
 from tests.stores import database_in
@@ -17,7 +16,6 @@ def rig(tmp_path):
     config = ServerConfig(tmp_path)
     config.db.mkdir()
     database = database_in(config.db)
-    upgrade(database)
     yield SimpleNamespace(config=config, database=database)
     database.close()
 

@@ -10,7 +10,6 @@ from edgeops import limits
 from edgeops.protocol.keys import SigningKey
 from edgeops.protocol.messages import Presence
 from fleet_server.db import devices
-from fleet_server.db.migrate import upgrade
 from fleet_server.link.silence import SilenceWatch
 from tests.stores import database_in
 
@@ -26,7 +25,6 @@ class Connection:
 class Rig:
     def __init__(self, folder):
         self.database = database_in(folder)
-        upgrade(self.database)
         self.broker = Connection()
         self._watch = SilenceWatch(self.database, broker=self.broker, stopping=threading.Event())
         for device_id in ("cam-1", "cam-2"):

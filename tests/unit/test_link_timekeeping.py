@@ -7,7 +7,6 @@ import pytest
 from edgeops import limits
 from fleet_server.db import events
 from fleet_server.db.events import EventKind
-from fleet_server.db.migrate import upgrade
 from fleet_server.link.timekeeping import Timekeeping
 from tests.stores import database_in
 
@@ -22,7 +21,6 @@ class Rig:
 
     def __init__(self, folder):
         self.database = database_in(folder)
-        upgrade(self.database)
         self.wall, self.passed_s = TODAY, 1000.0
         self.time = Timekeeping(self.database, now=lambda: self.wall, passed=lambda: self.passed_s)
 

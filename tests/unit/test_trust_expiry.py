@@ -7,7 +7,7 @@ import pytest
 from edgeops import limits
 from edgeops.trust.expiry import advice, alert_stage
 from edgeops.trust.repository import RoleKey
-from fleet_server.db import events, tables
+from fleet_server.db import events
 from fleet_server.key_alerts import KeyAlerts
 from tests.stores import database_in
 
@@ -46,7 +46,6 @@ def test_every_role_has_its_advice():
 @pytest.fixture
 def database(tmp_path):
     made = database_in(tmp_path)
-    tables.control.create_all(made.control)
     yield made
     made.close()
 
