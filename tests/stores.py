@@ -26,6 +26,10 @@ SQLITE, POSTGRESQL = "sqlite", "postgresql"
 
 #: Each test of the module on either kind of database.
 ON_BOTH = pytest.mark.usefixtures("kind_of_database")
+#: A test of such a module that takes long on PostgreSQL: there in `make test-all` alone.
+LONG_ON_POSTGRESQL = pytest.mark.parametrize(
+    "kind_of_database", [SQLITE, pytest.param(POSTGRESQL, marks=pytest.mark.long)], indirect=True
+)
 #: Each test of the module on PostgreSQL alone.
 ON_POSTGRESQL = [ON_BOTH, pytest.mark.parametrize("kind_of_database", [POSTGRESQL], indirect=True)]
 

@@ -8,13 +8,14 @@ from sqlalchemy import delete
 from edgeops.protocol.messages import Reason, UpdateState
 from edgeops.rollout.rollout import RolloutState
 from fleet_server.db import tables
-from tests.stores import ON_BOTH
+from tests.stores import LONG_ON_POSTGRESQL, ON_BOTH
 from tests.unit.deaths import MOMENTS, changes_of_desired, die_everywhere
 from tests.unit.engine_rig import Fleet, digest_of
 
 pytestmark = ON_BOTH
 
 
+@LONG_ON_POSTGRESQL
 @pytest.mark.parametrize("moment", MOMENTS)
 def test_an_engine_that_dies_at_every_statement_offers_and_advances_exactly_once(tmp_path, moment):
     fleet = Fleet(tmp_path, size=3)
@@ -33,6 +34,7 @@ def test_an_engine_that_dies_at_every_statement_offers_and_advances_exactly_once
     fleet.close()
 
 
+@LONG_ON_POSTGRESQL
 @pytest.mark.parametrize("moment", MOMENTS)
 def test_a_failure_is_taken_back_exactly_once_wherever_the_engine_dies(tmp_path, moment):
     fleet = Fleet(tmp_path, size=2)

@@ -8,7 +8,7 @@ from sqlalchemy import event
 from edgeops.learning.retraining import OPEN, RetrainingState
 from fleet_server.db import retrainings, rollouts
 from fleet_server.db.events import EventKind
-from tests.stores import ON_BOTH
+from tests.stores import LONG_ON_POSTGRESQL, ON_BOTH
 from tests.unit.retraining_rig import Loop
 
 pytestmark = ON_BOTH
@@ -57,6 +57,7 @@ def played(loop, act):
     loop.retrainer = retrainer
 
 
+@LONG_ON_POSTGRESQL
 @pytest.mark.parametrize("moment", MOMENTS)
 def test_wherever_it_dies_each_thing_is_done_exactly_once(tmp_path, moment):
     loop = Loop(tmp_path, policy=AUTO)
@@ -87,6 +88,7 @@ def test_wherever_it_dies_each_thing_is_done_exactly_once(tmp_path, moment):
     loop.close()
 
 
+@LONG_ON_POSTGRESQL
 @pytest.mark.parametrize("moment", MOMENTS)
 def test_a_proposal_is_made_once_wherever_it_dies(tmp_path, moment):
     loop = Loop(tmp_path)
