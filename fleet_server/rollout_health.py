@@ -1,6 +1,6 @@
 """The health of what a rollout brought: reads what devices have shown and has it judged.
 
-The engine asks while a wave bakes and after it, again and again until the answer is not `Undecided` or waiting ends; it
+The engine asks from the first commit of a wave on, again and again until the answer is not `Undecided` or waiting ends; it
 acts on the answer and asks nothing else. The sums are those that `fleet_server.evidence_gathering` has stored, so an
 answer costs the same in any fleet. It judges nothing: `edgeops.rollout.health` does.
 """
@@ -27,7 +27,7 @@ _ACCURACY = "accuracy"
 
 
 def health_of(connection: Connection, rollout: Rollout, wave: Wave, now: datetime) -> Health:
-    """Whether the devices of a wave that bakes are as well as before; `now` is the clock of this machine."""
+    """Whether the devices of a wave are as well as before; `now` is the clock of this machine."""
     del now  # everything that is judged was seen at its own time
     shows = _with_unheard(connection, wave)
     silent = installations.silent_in(connection, rollout.id, wave.position)
@@ -54,7 +54,9 @@ def _with_unheard(connection: Connection, wave: Wave) -> WaveShows:
     as one that timed out after its trial, owe nothing.
     """
     shows = evidence.wave_shows_of(wave.health)
-    others = [shown_by(one) for one in evidence.of_open_ones(connection, wave.rollout_id, wave.position)]
+    # While devices are asked, which may be many, nothing passes: what those in trial need not show yet is left in.
+    in_trial = evidence.of_open_ones(connection, wave.rollout_id, wave.position) if wave.bakes_since else ()
+    others = [shown_by(one) for one in in_trial]
     missing = max(wave.committed - (shows.canary.devices - len(others)), 0)
     unheard = Shown(
         devices=missing,

@@ -98,7 +98,8 @@ def keep_deadlines(connection: Connection, rollout_id: str, now: datetime) -> No
         case RolloutState.SCHEDULED if rolling.is_due(rollout.starts_at, now):
             start(connection, rollout, now)
         case RolloutState.RUNNING:
-            judge(connection, advance(connection, rollout, RolloutEvent.DEVICES_READY, now=now), now)
+            judge(connection, rollout, now)
+            _devices_ready(connection, rollout_id, now)  # nobody is asked for a model that is known to do harm
         case RolloutState.PAUSED:
             judge(connection, rollout, now)  # harm that is proven meanwhile ends it; nothing passes
         case RolloutState.LIVE | RolloutState.FINISHED:

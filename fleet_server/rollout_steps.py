@@ -33,6 +33,7 @@ from edgeops.rollout.installation import (
 )
 from edgeops.rollout.policy import Policy
 from edgeops.rollout.rollout import RolloutCommand, RolloutEvent, RolloutState
+from edgeops.rollout.verdict import Health, Unhealthy
 from fleet_server import shadowing
 from fleet_server.db import (
     aliases,
@@ -202,7 +203,9 @@ def judge(connection: Connection, rollout: Rollout, now: datetime) -> None:
         return
     clock = service_time(connection, now)
     evidence = _evidence(connection, rollout, wave, clock)
-    if wave.bakes_since is None and isinstance(installed_verdict(evidence, rollout.policy), Pass):
+    health = _health(connection, rollout, wave, now)
+    is_harmless = not isinstance(health, Unhealthy)
+    if wave.bakes_since is None and is_harmless and isinstance(installed_verdict(evidence, rollout.policy), Pass):
         if offers.next_devices(connection, rollout, clock=clock, now=now, limit=1):
             if rollout.state is RolloutState.RUNNING:
                 advance(connection, rollout, RolloutEvent.DEVICES_READY, now=now)
@@ -210,7 +213,7 @@ def judge(connection: Connection, rollout: Rollout, now: datetime) -> None:
         rollouts.bake(connection, rollout, clock)
         wave = replace(wave, bakes_since=clock)
         evidence = replace(evidence, bakes_since=clock)
-    health = None if wave.bakes_since is None else health_of(connection, rollout, wave, now)
+        health = _health(connection, rollout, wave, now)
     verdict = wave_verdict(evidence, rollout.policy, health, clock)
     count = rollouts.wave_count(connection, rollout.id)
     event = rolling.event_of(verdict, rolling.Rollout(rollout.state, rollout.wave, count), clock)
@@ -229,8 +232,14 @@ def gate_words(connection: Connection, rollout: Rollout, now: datetime) -> str:
     if wave.started_at is None or wave.offered == 0:
         return ""
     clock = service_time(connection, now)
-    health = None if wave.bakes_since is None else health_of(connection, rollout, wave, now)
+    health = _health(connection, rollout, wave, now)
     return wave_verdict(_evidence(connection, rollout, wave, clock), rollout.policy, health, clock).reason
+
+
+def _health(connection: Connection, rollout: Rollout, wave: Wave, now: datetime) -> Health | None:
+    """What the health gate says once a device has the model; None = none has it."""
+    has_begun = wave.committed > 0 or wave.bakes_since is not None
+    return health_of(connection, rollout, wave, now) if has_begun else None
 
 
 def _act(

@@ -129,26 +129,32 @@ def installed_verdict(evidence: WaveEvidence, policy: Policy) -> Verdict:
 def wave_verdict(evidence: WaveEvidence, policy: Policy, health: Health | None, now: datetime) -> Verdict:
     """Judge the present wave: installed, then baked, then healthy. A spare one in which nobody can be asked passes.
 
-    `health` is what the health gate says of the devices now, None while the wave does not bake; `now` is on the
-    service clock.
+    `health` is what the health gate says of the devices now, None while none has committed; harm that it proves ends
+    the wave at once, all else waits for the bake. `now` is on the service clock.
     """
     installed = installed_verdict(evidence, policy)
-    if evidence.is_spare and evidence.offered == 0 and evidence.bakes_since is None and evidence.given_up_at <= now:
-        late = "the wave before was proven and no other follows, so who comes is asked then and judged by itself"
-        return Pass(f"{_nobody_asked(evidence)}; {late}")
-    if evidence.bakes_since is None or isinstance(installed, Fail):
-        # What has installed well begins to bake; until then it goes on waiting.
-        return Wait(FOREVER, installed.reason) if isinstance(installed, Pass) else installed
+    if isinstance(installed, Fail):
+        return installed
+    if isinstance(health, Unhealthy):
+        return Fail(f"not healthy: {health.words}")
+    if evidence.bakes_since is None:
+        return _unbaked_verdict(evidence, installed, now)
     baked = evidence.bakes_since + policy.bake
     match health:
-        case Unhealthy(words):
-            return Fail(f"not healthy: {words}")
         case Healthy(words) if now >= baked and isinstance(installed, Pass):
             return Pass(f"proof: installed and healthy: {installed.reason}; {words}")
         case Undecided(words) if now >= baked:
             return Wait(baked + policy.evidence_timeout, f"insufficient evidence: {words}")
         case _:
             return Wait(baked + policy.evidence_timeout, f"{installed.reason}; bakes until {baked:%H:%M:%S} UTC")
+
+
+def _unbaked_verdict(evidence: WaveEvidence, installed: Pass | Wait, now: datetime) -> Verdict:
+    if evidence.is_spare and evidence.offered == 0 and evidence.given_up_at <= now:
+        late = "the wave before was proven and no other follows, so who comes is asked then and judged by itself"
+        return Pass(f"{_nobody_asked(evidence)}; {late}")
+    # What has installed well begins to bake; until then it goes on waiting.
+    return Wait(FOREVER, installed.reason) if isinstance(installed, Pass) else installed
 
 
 def alone_verdict(health: Health, *, baked_at: datetime, given_up_at: datetime, now: datetime) -> Verdict:

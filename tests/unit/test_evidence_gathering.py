@@ -1,5 +1,7 @@
 """Windows become evidence: each counts once, on the right side, whatever order they come in and whatever dies."""
 
+from dataclasses import replace
+
 import pytest
 from sqlalchemy import event
 
@@ -244,7 +246,7 @@ def test_a_device_that_was_not_heard_is_missed_though_another_one_timed_out(rig)
     rig.commit(second.device_id)
     rig.commit(third.device_id)
     with rig.database.read() as connection:
-        wave = rollouts.get_wave(connection, rollout, 0)
+        wave = replace(rollouts.get_wave(connection, rollout, 0), bakes_since=rig.now)
         health = health_of(connection, rollouts.get(connection, rollout), wave, rig.now)
     assert (wave.committed, wave.failed) == (2, 1)
     assert health.evidence["sums"]["canary"]["devices"] == 3

@@ -6,6 +6,7 @@ import msgspec
 import pytest
 
 from edgeops.rollout.evidence import (
+    FOREVER,
     Fail,
     Pass,
     Proof,
@@ -157,6 +158,18 @@ def test_a_wave_that_is_well_passes_when_its_bake_is_over_and_not_before():
 @pytest.mark.parametrize("minutes", [0, 5, 10, 69])
 def test_a_wave_that_is_ill_fails_at_once(minutes):
     assert baking(minutes, ILL) == Fail("not healthy: p95 41 ms against 12 ms")
+
+
+def test_harm_needs_no_bake_and_no_device_that_is_still_at_it():
+    assert wave_verdict(evidence(committed=1), POLICY, ILL, NOW) == Fail("not healthy: p95 41 ms against 12 ms")
+    assert wave_verdict(evidence(committed=1), POLICY, WELL, NOW) == Wait(FOREVER, "1 of 2 devices committed")
+    assert wave_verdict(evidence(committed=1), POLICY, OPEN, NOW) == Wait(FOREVER, "1 of 2 devices committed")
+    left = evidence(offered=0, is_spare=True, size=1)
+    assert wave_verdict(left, POLICY, ILL, NOW + 30 * MINUTE) == Fail("not healthy: p95 41 ms against 12 ms")
+
+
+def test_devices_that_were_lost_are_told_before_what_the_others_show():
+    assert baking(1, ILL, committed=1, failed=1).reason.startswith("1 of 2 devices did not keep the model")
 
 
 def test_a_wave_without_enough_evidence_waits_and_then_a_person_decides():
