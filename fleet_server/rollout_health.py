@@ -1,11 +1,11 @@
 """The health of what a rollout brought: reads what devices have shown and has it judged.
 
-The engine asks from the first commit of a wave on, again and again until the answer is not `Undecided` or waiting ends; it
-acts on the answer and asks nothing else. The sums are those that `fleet_server.evidence_gathering` has stored, so an
-answer costs the same in any fleet. It judges nothing: `edgeops.rollout.health` does.
+The engine asks from the first commit of a wave on, again and again until the answer is not `Undecided` or waiting
+ends; it acts on the answer and asks nothing else. The sums are those that `fleet_server.evidence_gathering` has stored,
+so an answer costs the same in any fleet. It judges nothing: `edgeops.rollout.health` does.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from datetime import datetime
 
 import msgspec
@@ -14,11 +14,11 @@ from edgeops.artifact.manifest import Manifest, Task
 from edgeops.rollout.agreement import USUAL_ERROR
 from edgeops.rollout.health.sums import plus
 from edgeops.rollout.health.verdict import health_verdict
-from edgeops.rollout.health.wave import Labels, Part, Shown, Stated, WaveHealth, shown_by
+from edgeops.rollout.health.wave import Labels, Part, Shown, Stated, WaveHealth, shown_by, without_device
 from edgeops.rollout.verdict import Health, Healthy, Undecided, Unhealthy
 from fleet_server.db import disagreements, evidence, installations, models
 from fleet_server.db.database import Connection
-from fleet_server.db.evidence import WaveShows
+from fleet_server.db.evidence import Shows, WaveShows
 from fleet_server.db.installations import Installation
 from fleet_server.db.rollouts import Rollout, Wave
 
@@ -29,12 +29,23 @@ _ACCURACY = "accuracy"
 def health_of(connection: Connection, rollout: Rollout, wave: Wave, now: datetime) -> Health:
     """Whether the devices of a wave are as well as before; `now` is the clock of this machine."""
     del now  # everything that is judged was seen at its own time
-    shows = _with_unheard(connection, wave)
+    distrusted = evidence.of_quarantined(connection, rollout.id, wave.position)
+    shows = _with_unheard(connection, wave, distrusted)
+    removed = installations.removed_in(connection, rollout.id, wave.position)
+    is_left = wave.committed > len(distrusted) + removed
     silent = installations.silent_in(connection, rollout.id, wave.position)
     # As many may fall silent as may fail: in a large wave somebody always loses power.
     tolerated = int(rollout.policy.max_failure * wave.offered)
     labels = labels_of(connection, rollout.id, wave=wave.position)
-    return _judged(connection, rollout, shows, labels, silent=silent if silent > tolerated else 0)
+    return _judged(
+        connection,
+        rollout,
+        shows,
+        labels,
+        silent=silent if silent > tolerated else 0,
+        distrusted=len(distrusted),
+        removed=0 if is_left else removed,
+    )
 
 
 def health_of_one(connection: Connection, rollout: Rollout, installation: Installation, now: datetime) -> Health:
@@ -47,17 +58,21 @@ def health_of_one(connection: Connection, rollout: Rollout, installation: Instal
     return _judged(connection, rollout, WaveShows(canary=shown_by(shows.health), incumbents=incumbents), labels)
 
 
-def _with_unheard(connection: Connection, wave: Wave) -> WaveShows:
+def _with_unheard(connection: Connection, wave: Wave, distrusted: Sequence[Shows]) -> WaveShows:
     """What a wave has shown, and who owes what.
 
     Devices that committed and of which no window came yet owe what the others sent; those that have not committed yet,
-    as one that timed out after its trial, owe nothing.
+    as one that timed out after its trial, owe nothing. What `distrusted` devices showed is no evidence.
     """
     shows = evidence.wave_shows_of(wave.health)
     # While devices are asked, which may be many, nothing passes: what those in trial need not show yet is left in.
     in_trial = evidence.of_open_ones(connection, wave.rollout_id, wave.position) if wave.bakes_since else ()
     others = [shown_by(one) for one in in_trial]
-    missing = max(wave.committed - (shows.canary.devices - len(others)), 0)
+    canary = shows.canary
+    for one in distrusted:
+        if one.wave == wave.position:
+            canary = without_device(canary, one.health)
+    missing = max(wave.committed - len(distrusted) - (canary.devices - len(others)), 0)
     unheard = Shown(
         devices=missing,
         heard=sum(one.devices - one.heard for one in others),
@@ -65,16 +80,17 @@ def _with_unheard(connection: Connection, wave: Wave) -> WaveShows:
         beside=Part(devices=missing if shows.canary.shadowed else 0),
         paired=sum(one.shadowed - one.paired for one in others),
     )
-    return msgspec.structs.replace(shows, canary=plus(shows.canary, unheard))
+    return msgspec.structs.replace(shows, canary=plus(canary, unheard))
 
 
-def _judged(connection: Connection, rollout: Rollout, shows: WaveShows, labels: Labels, *, silent: int = 0) -> Health:
+def _judged(connection: Connection, rollout: Rollout, shows: WaveShows, labels: Labels, **absent: int) -> Health:
+    """`absent`: devices of the wave that cannot show any more, by the field of `WaveHealth`."""
     health = WaveHealth(
         canary=shows.canary,
         control=shows.control,
         labels=labels,
         stated=_stated(connection, rollout, shows.incumbents),
-        silent=silent,
+        **absent,
     )
     model = models.get(connection, rollout.model)
     task = Task.CLASSIFICATION if model is None else Task(model.task)

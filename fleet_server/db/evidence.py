@@ -21,6 +21,7 @@ from edgeops.rollout.rollout import JUDGED, PASSED
 from fleet_server.db import settings
 from fleet_server.db.installations import Installation
 from fleet_server.db.many import portions
+from fleet_server.db.reach import Reach
 from fleet_server.db.tables import devices, installations, rollouts, waves
 
 #: Up to which window, in the order of arrival, everything was counted.
@@ -178,6 +179,22 @@ def of_open_ones(connection: Connection, rollout_id: str, wave: int) -> tuple[De
     )
     shown = [shows_of(health) for health in connection.execute(query).scalars()]
     return tuple(one.health for one in shown if one.wave == wave)
+
+
+def of_quarantined(connection: Connection, rollout_id: str, wave: int) -> tuple[Shows, ...]:
+    """What devices showed that committed in a wave and are not believed any more."""
+    query = (
+        select(installations.c.health)
+        .join(devices, devices.c.id == installations.c.device_id)
+        .where(
+            installations.c.rollout_id == rollout_id,
+            installations.c.state == InstallationState.COMMITTED,
+            installations.c.reach != Reach.READY,
+            installations.c.wave == wave,
+            devices.c.quarantined,
+        )
+    )
+    return tuple(shows_of(health) for health in connection.execute(query).scalars())
 
 
 def leave(connection: Connection, installation: Installation) -> None:

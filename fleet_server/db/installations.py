@@ -266,6 +266,23 @@ def silent_in(connection: Connection, rollout_id: str, wave: int) -> int:
     return connection.execute(query).scalar_one()
 
 
+def removed_in(connection: Connection, rollout_id: str, wave: int) -> int:
+    """How many devices of a wave had the model with trial proof when they left the fleet, in good standing."""
+    query = (
+        select(func.count())
+        .select_from(installations.join(devices, devices.c.id == installations.c.device_id))
+        .where(
+            installations.c.rollout_id == rollout_id,
+            installations.c.state == InstallationState.COMMITTED,
+            installations.c.reach == Reach.OUT,
+            installations.c.wave == wave,
+            devices.c.removed_at.is_not(None),
+            devices.c.quarantined.is_(False),
+        )
+    )
+    return connection.execute(query).scalar_one()
+
+
 def first_problem(connection: Connection, rollout_id: str, wave: int) -> Installation | None:
     """The installation of a wave that failed or regressed first, else the one that was inconclusive first."""
     lost = [state for state in InstallationState if machine.counted(state) & {"failed", "regressed"}]

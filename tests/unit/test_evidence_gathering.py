@@ -8,6 +8,7 @@ from sqlalchemy import event
 from edgeops.protocol.messages import Presence
 from edgeops.rollout.installation import InstallationEvent
 from edgeops.rollout.verdict import Healthy, Undecided
+from fleet_server import roster
 from fleet_server.db import devices, installations, rollouts
 from fleet_server.db.database import Database
 from fleet_server.rollout_health import health_of
@@ -390,3 +391,65 @@ def test_who_showed_itself_and_ended_without_the_model_does_not_stand_for_one_th
         rig.commit(device_id)
     canary = rig.wave(rollout).canary
     assert (canary.devices, canary.heard, canary.since.rows) == (1, 1, 400)
+
+
+def baking(rig, rollout, *, committed):
+    """What the gate says of the first wave, which bakes, once these devices have shown enough."""
+    for device_id in committed:
+        rig.commit(device_id)
+        for _ in range(10):
+            rig.window(device_id, NEW, rows=40, paired=pairs(40))
+    rig.gather()
+
+    def judge():
+        with rig.database.read() as connection:
+            wave = replace(rollouts.get_wave(connection, rollout, 0), bakes_since=rig.now)
+            return health_of(connection, rollouts.get(connection, rollout), wave, rig.now)
+
+    return judge
+
+
+def test_what_a_quarantined_device_showed_proves_nothing_until_it_is_released(rig, rollout):
+    judge = baking(rig, rollout, committed=["edge-00"])
+    assert isinstance(judge(), Healthy)
+    with rig.database.write() as connection:
+        devices.quarantine(connection, "edge-00", reason="two", now=rig.now)
+    verdict = judge()
+    assert isinstance(verdict, Undecided)
+    assert "what 1 quarantined device showed is not believed" in verdict.words
+    assert "0 of 0 devices have been heard" in verdict.words
+    with rig.database.write() as connection:
+        devices.release(connection, "edge-00", now=rig.now)
+    assert isinstance(judge(), Healthy)
+
+
+def test_the_others_of_a_wave_prove_it_without_a_quarantined_device(rig):
+    rollout = rig.roll_out(waves=("100%",))
+    rig.wait(10)
+    judge = baking(rig, rollout, committed=rig.ids)
+    with rig.database.write() as connection:
+        devices.quarantine(connection, "edge-00", reason="two", now=rig.now)
+    verdict = judge()
+    assert isinstance(verdict, Healthy), verdict
+    assert (verdict.evidence["sums"]["canary"]["devices"], verdict.evidence["sums"]["canary"]["since"]["rows"]) == (
+        2,
+        800,
+    )
+
+
+def test_a_wave_all_of_whose_devices_were_removed_does_not_pass(rig, rollout):
+    judge = baking(rig, rollout, committed=["edge-00"])
+    roster.remove(rig.drift.config, rig.database, "edge-00", removed_by="me", now=rig.now)
+    verdict = judge()
+    assert isinstance(verdict, Undecided)
+    assert "1 device left the fleet, and no other of the wave is there" in verdict.words
+
+
+def test_what_a_device_showed_before_it_was_removed_counts_beside_one_that_is_there(rig):
+    rollout = rig.roll_out(waves=("100%",))
+    rig.wait(10)
+    judge = baking(rig, rollout, committed=rig.ids)
+    roster.remove(rig.drift.config, rig.database, "edge-00", removed_by="me", now=rig.now)
+    verdict = judge()
+    assert isinstance(verdict, Healthy), verdict
+    assert verdict.evidence["sums"]["canary"]["devices"] == 3

@@ -132,6 +132,19 @@ def test_a_device_that_fell_silent_holds_its_wave():
     assert (told.sign, told.words) == (Sign.OPEN, "not enough was heard: 1 device fell silent")
 
 
+def test_a_wave_all_of_whose_devices_were_removed_is_not_enough():
+    told = telemetry(wave(removed=2))
+    words = "not enough was heard: 2 devices left the fleet, and no other of the wave is there"
+    assert (told.sign, told.words) == (Sign.OPEN, words)
+
+
+def test_a_quarantined_device_is_told_where_the_others_do_not_prove_enough():
+    assert telemetry(wave(distrusted=1)).sign is Sign.GOOD
+    told = telemetry(wave(silent=1, distrusted=1))
+    words = "not enough was heard: 1 device fell silent, what 1 quarantined device showed is not believed"
+    assert (told.sign, told.words) == (Sign.OPEN, words)
+
+
 def test_so_many_inputs_are_asked_for():
     few = wave(device(since=period(rows=199), pairs=pairs(cells=(199,) + (0,) * 3)))
     assert telemetry(few).words == (

@@ -64,6 +64,8 @@ def judge_telemetry(health: WaveHealth, policy: HealthPolicy) -> HealthFinding:
         )
     if health.silent:
         missing.append(f"{counted(health.silent, 'device')} fell silent")
+    if health.removed:
+        missing.append(f"{counted(health.removed, 'device')} left the fleet, and no other of the wave is there")
     if canary.since.rows < policy.min_rows:
         missing.append(f"{canary.since.rows:,} of {counted(policy.min_rows, 'input')} answered")
     if canary.paired < canary.shadowed:
@@ -72,6 +74,8 @@ def judge_telemetry(health: WaveHealth, policy: HealthPolicy) -> HealthFinding:
         )
     if canary.shadowed and canary.pairs.seen < policy.min_rows:
         missing.append(f"{canary.pairs.seen:,} of {counted(policy.min_rows, 'input')} answered by both models")
+    if missing and health.distrusted:
+        missing.append(f"what {counted(health.distrusted, 'quarantined device')} showed is not believed")
     if missing:
         return HealthFinding(kind=Kind.TELEMETRY, sign=Sign.OPEN, words=f"not enough was heard: {', '.join(missing)}")
     pairs = f", {canary.pairs.seen:,} of them by both models" if canary.shadowed else ""

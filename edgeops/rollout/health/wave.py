@@ -101,6 +101,10 @@ class WaveHealth(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     stated: Stated = Stated()
     #: Devices of the wave that run the new model and fell silent.
     silent: int = 0
+    #: Others that are quarantined: what they showed is in no sum.
+    distrusted: int = 0
+    #: Others that were removed, where none is left.
+    removed: int = 0
 
 
 def groups_alone(shown: Shown) -> tuple[Group, ...]:
