@@ -7,8 +7,10 @@ from datetime import datetime
 
 from edgeops.errors import ConflictError
 from edgeops.limits import MAX_DETAIL_LENGTH
-from fleet_server.db import audit
+from edgeops.rollout.rollout import RolloutState
+from fleet_server.db import audit, rollouts
 from fleet_server.db.database import Connection, Database
+from fleet_server.service_clock import service_time
 from fleet_server.standing_order import StandingOrder, give, standing, take_back
 
 _KEY = "rollouts.frozen"
@@ -37,9 +39,11 @@ def freeze(database: Database, *, by: str, remark: str, now: datetime) -> Standi
 
 
 def thaw(database: Database, *, by: str, remark: str, now: datetime) -> None:
-    """Ask devices again; harmless to repeat."""
+    """Ask devices again, and give each present wave its whole time to be asked; harmless to repeat."""
     with database.write() as connection:
         if frozen(connection) is None:
             return
         take_back(connection, _KEY)
+        for rollout in rollouts.in_states(connection, [RolloutState.RUNNING]):
+            rollouts.put_off(connection, rollout, service_time(connection, now) + rollout.policy.wave_timeout)
         audit.append(connection, by, "fleet.thawed", "fleet", {}, now, remark=remark[:MAX_DETAIL_LENGTH])

@@ -58,8 +58,6 @@ from fleet_server.service_clock import service_time
 
 #: Devices asked in one transaction, so that the write lock is held for moments only.
 OFFER_BATCH = 50
-#: What becomes of a wave in which nobody could be asked.
-_GIVING_UP = frozenset({RolloutEvent.EVIDENCE_MISSING, RolloutEvent.LAST_WAVE_PASSED})
 #: The last wave has just passed.
 _FINISHING = frozenset({RolloutEvent.LAST_WAVE_PASSED, RolloutEvent.ADVANCE_LAST})
 
@@ -202,6 +200,8 @@ def judge(connection: Connection, rollout: Rollout, now: datetime) -> None:
     if wave.started_at is None or wave.has_passed:
         return
     clock = service_time(connection, now)
+    if wave.bakes_since is None:
+        rollout = _given_time(connection, rollout, clock, now)
     evidence = _evidence(connection, rollout, wave, clock)
     health = _health(connection, rollout, wave, now)
     is_harmless = not isinstance(health, Unhealthy)
@@ -217,13 +217,17 @@ def judge(connection: Connection, rollout: Rollout, now: datetime) -> None:
     verdict = wave_verdict(evidence, rollout.policy, health, clock)
     count = rollouts.wave_count(connection, rollout.id)
     event = rolling.event_of(verdict, rolling.Rollout(rollout.state, rollout.wave, count), clock)
-    if evidence.offered == 0 and event in _GIVING_UP and frozen(connection):
-        return
-    is_empty = evidence.offered == 0 and event is RolloutEvent.LAST_WAVE_PASSED
-    if is_empty and offers.next_devices(connection, rollout, clock=clock, now=now, limit=1):
-        return  # asked as soon as those have ended that came late to the waves before
     numbers = health.evidence if health else {}
     _act(connection, rollout, event, verdict, numbers=numbers, position=rollout.wave, now=now)
+
+
+def _given_time(connection: Connection, rollout: Rollout, clock: datetime, now: datetime) -> Rollout:
+    """No wave is given up whose devices wait for the server: for their turn, or for the end of a freeze."""
+    if rollout.deadline_at is None or rollout.deadline_at > clock:
+        return rollout
+    if not (frozen(connection) or offers.next_devices(connection, rollout, clock=clock, now=now, limit=1)):
+        return rollout
+    return rollouts.put_off(connection, rollout, clock + rollout.policy.wave_timeout)
 
 
 def gate_words(connection: Connection, rollout: Rollout, now: datetime) -> str:

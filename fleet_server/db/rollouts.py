@@ -304,6 +304,12 @@ def start_wave(connection: Connection, rollout: Rollout, now: datetime) -> None:
     connection.execute(update(waves).where(*_present(rollout), waves.c.started_at.is_(None)).values(started_at=now))
 
 
+def put_off(connection: Connection, rollout: Rollout, until: datetime) -> Rollout:
+    """Set until when a rollout may stay in its state; what people see does not change."""
+    connection.execute(update(rollouts).where(rollouts.c.id == rollout.id).values(deadline_at=until))
+    return replace(rollout, deadline_at=until)
+
+
 def judge_wave(
     connection: Connection,
     rollout: Rollout,
