@@ -10,12 +10,13 @@ from datetime import datetime
 
 from edgeops import limits
 from edgeops.protocol.messages import DeploymentState, DesiredDeployment
-from edgeops.rollout.deviation import Deviation, agrees, deviation
+from edgeops.rollout.deviation import agrees, deviation
 from fleet_server.db import devices, events, incidents, installations
 from fleet_server.db.database import Connection
 from fleet_server.db.devices import Device
 from fleet_server.db.events import EventKind
 from fleet_server.db.incidents import Incident
+from fleet_server.db.installations import Installation
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,31 +58,41 @@ def _look(connection: Connection, place: _Place, running: Incident | None, now: 
     found = deviation(place.told, wanted, proven=proven, behind=device.is_behind)
     if found is None:
         return  # what is under way will show
-    if running is not None and running.cause is not found.cause:
+    if running is not None and (running.cause, running.should) != (found.cause, found.should):
         incidents.end(connection, running, now=now)
         running = None
     if running is None:
-        running = _open(connection, place, found, now)
+        running = incidents.begin(connection, device.id, place.deployment, found, now=now)
     else:
-        incidents.go_on(connection, running, found, now=now)
+        running = incidents.go_on(connection, running, found, now=now)
+    if running.installation_id is None:
+        _attribute(connection, place, running, now)
     is_due = running.asked_at is None or now - running.asked_at >= limits.ASKED_AGAIN_AFTER
     if found.heals_by_asking and wanted is not None and is_due:
         devices.set_desired(connection, device.id, wanted, now)
         incidents.ask_again(connection, running, now=now)
 
 
-def _open(connection: Connection, place: _Place, found: Deviation, now: datetime) -> Incident:
-    device, deployment = place.device, place.deployment
-    proof = None
-    if found.should is not None:
-        proof = installations.last_committed(connection, device.id, deployment, digest=found.should)
-    incident = incidents.begin(
-        connection, device.id, deployment, found, installation_id=proof.id if proof else None, now=now
-    )
-    if proof is not None:
-        data = {"device": device.id, "incident": incident.id, "cause": found.cause, "detail": incident.detail}
-        events.append(connection, EventKind.INSTALLATION_REGRESSED, proof.id, data, now)
-    return incident
+def _attribute(connection: Connection, place: _Place, incident: Incident, now: datetime) -> None:
+    """Tell once by which installation the device came to run what it should; its report may come after the fall."""
+    proof = _brought_by(connection, place, incident.should)
+    if proof is None:
+        return
+    incidents.attribute(connection, incident, proof.id)
+    data = {"device": place.device.id, "incident": incident.id, "cause": incident.cause, "detail": incident.detail}
+    events.append(connection, EventKind.INSTALLATION_REGRESSED, proof.id, data, now)
+
+
+def _brought_by(connection: Connection, place: _Place, digest: str | None) -> Installation | None:
+    """By what the device came to run a model last; None = by no installation, or its report has not come yet."""
+    if digest is None:
+        return None
+    wanted = place.wanted
+    if wanted is not None and wanted.digest == digest and wanted.installation is not None:
+        # An older one of the same model is not what fell.
+        newest = installations.get(connection, wanted.installation)
+        return newest if newest is not None and newest.state in installations.PROVEN else None
+    return installations.last_run(connection, place.device.id, place.deployment, digest)
 
 
 def _is_proven(connection: Connection, wanted: DesiredDeployment) -> bool:

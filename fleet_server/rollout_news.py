@@ -363,9 +363,9 @@ def _hear_truth(connection: Connection, device: Device, now: datetime) -> None:
 
 
 def _regress(connection: Connection, installation_id: str, words: str, now: datetime) -> None:
-    """A device that had committed runs something else: an incident was opened."""
+    """A device that had committed runs something else, perhaps not for the first time: an incident was opened."""
     installation = installations.get(connection, installation_id)
-    if installation is None or installation.state not in installing.HOLDING:
+    if installation is None or installation.state not in installations.PROVEN:
         return
     take(connection, installation, InstallationEvent.REGRESS, detail=words, now=now)
     rollout = rollouts.get(connection, installation.rollout_id)

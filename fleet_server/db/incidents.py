@@ -4,7 +4,7 @@ One lasts while a device says the same; what it runs meanwhile is written over. 
 bothered again until it is over. What an incident is, is decided by `edgeops.rollout.deviation`.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 
 from sqlalchemy import Connection, Row, select, tuple_, update
@@ -26,6 +26,7 @@ class Incident:
     cause: Cause
     should: str | None
     runs: str | None
+    #: By what the device had come to run what it should; None = by none, or its report has not come yet.
     installation_id: str | None
     detail: str
     opened_at: datetime
@@ -49,15 +50,7 @@ def running(connection: Connection, device_id: str) -> tuple[Incident, ...]:
     return tuple(_incident(row) for row in connection.execute(query.order_by(incidents.c.opened_at, incidents.c.id)))
 
 
-def begin(
-    connection: Connection,
-    device_id: str,
-    deployment: str,
-    found: Deviation,
-    *,
-    installation_id: str | None,
-    now: datetime,
-) -> Incident:
+def begin(connection: Connection, device_id: str, deployment: str, found: Deviation, *, now: datetime) -> Incident:
     """Open one, and say so in `events`."""
     incident = Incident(
         id=new_id("incident", now),
@@ -66,7 +59,7 @@ def begin(
         cause=found.cause,
         should=found.should,
         runs=found.runs,
-        installation_id=installation_id,
+        installation_id=None,
         detail=words(found),
         opened_at=now,
         last_at=now,
@@ -82,10 +75,17 @@ def begin(
     return incident
 
 
-def go_on(connection: Connection, incident: Incident, found: Deviation, *, now: datetime) -> None:
+def go_on(connection: Connection, incident: Incident, found: Deviation, *, now: datetime) -> Incident:
     """It lasts; what the device says now is what is kept."""
-    fresh = {"should": found.should, "runs": found.runs, "detail": words(found), "last_at": now}
+    fresh = {"runs": found.runs, "detail": words(found), "last_at": now}
     connection.execute(update(incidents).where(incidents.c.id == incident.id).values(fresh))
+    return replace(incident, runs=found.runs, detail=words(found), last_at=now)
+
+
+def attribute(connection: Connection, incident: Incident, installation_id: str) -> None:
+    """The installation that had brought what should answer is known."""
+    mine = incidents.c.id == incident.id
+    connection.execute(update(incidents).where(mine).values(installation_id=installation_id))
 
 
 def ask_again(connection: Connection, incident: Incident, *, now: datetime) -> None:

@@ -184,7 +184,7 @@ class SeededRig(LoopRig):
         found = Deviation(cause=Cause.NO_MODEL, should=digest(), runs=None, heals_by_asking=True)
         with self.database.write() as connection:
             deployment = f"spare-{secrets.token_hex(6)}"
-            return incidents.begin(connection, DEVICES[0], deployment, found, installation_id=None, now=self.now).id
+            return incidents.begin(connection, DEVICES[0], deployment, found, now=self.now).id
 
     def _target(self):
         targets = self.config.targets

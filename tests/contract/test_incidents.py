@@ -22,7 +22,7 @@ def api(tmp_path_factory):
 def test_an_incident_is_listed_read_and_closed_once_by_a_person(api):
     found = Deviation(cause=Cause.NO_MODEL, should=SHOULD, runs=None, heals_by_asking=True)
     with api.database.write() as connection:
-        begun = incidents.begin(connection, "pump-0001", "pump", found, installation_id=None, now=api.now)
+        begun = incidents.begin(connection, "pump-0001", "pump", found, now=api.now)
     client = api.client(Role.OPERATOR)
     assert [one.id for one in client.incidents(is_open=True)] == [begun.id]
     assert list(client.incidents(is_open=False)) == []

@@ -7,17 +7,22 @@ import pytest
 from edgeops import limits
 from edgeops.protocol.messages import DeploymentState, UpdateState
 from edgeops.rollout.deviation import Cause
+from edgeops.rollout.installation import InstallationState
+from edgeops.rollout.rollout import RolloutState
+from fleet_server import rollout_orders as orders
 from fleet_server.db import devices, incidents
 from fleet_server.db.events import EventKind
 from tests.unit.engine_rig import Fleet, digest_of
 
 _S = UpdateState
+_R = RolloutState
 DEVICE = "dev-0"
 
 
 @pytest.fixture
 def fleet(tmp_path):
     fleet = Fleet(tmp_path, size=1)
+    fleet.publish(3)
     yield fleet
     fleet.close()
 
@@ -137,6 +142,100 @@ def test_a_model_that_fell_is_an_incident_and_nobody_asks_for_it_again(fleet, co
     assert (incident.cause, incident.installation_id, incident.asked) == (Cause.CRASHED, committed.id, 0)
     assert revision(fleet) == before
     assert [one.subject for one in fleet.events(EventKind.INSTALLATION_REGRESSED)] == [committed.id]
+
+
+def fall(fleet, version, *, to):
+    """The device tells, some time later, that what it committed does not answer."""
+    fleet.now += timedelta(seconds=30)
+    told(fleet, digest_of(to), instead_of=digest_of(version))
+
+
+def heal(fleet, version):
+    fleet.now += timedelta(seconds=30)
+    told(fleet, digest_of(version))
+
+
+def outcomes(fleet, *rollout_ids):
+    return [fleet.rollout(one).state for one in rollout_ids]
+
+
+def test_a_fall_that_is_told_before_the_commit_turns_the_outcome_once_the_commit_is_known(fleet):
+    fleet.bring(1)
+    fleet.now += timedelta(seconds=1)
+    second = fleet.roll_out(2, waves=("100%",))
+    fall(fleet, 2, to=1)
+    (incident,) = known(fleet)
+    assert (incident.installation_id, fleet.events(EventKind.INSTALLATION_REGRESSED)) == (None, [])
+    fleet.commit(DEVICE)
+    fall(fleet, 2, to=1)
+    fall(fleet, 2, to=1)
+    (same,) = known(fleet, is_open=True)
+    assert (same.id, same.installation_id) == (incident.id, fleet.newest(DEVICE).id)
+    (event,) = fleet.events(EventKind.INSTALLATION_REGRESSED)
+    assert (event.subject, event.data["incident"]) == (same.installation_id, same.id)
+    assert outcomes(fleet, second) == [_R.FINISHED_WITH_REGRESSIONS]
+    assert fleet.states(second) == {DEVICE: InstallationState.REGRESSED}
+
+
+def test_a_fall_that_is_told_before_the_commit_is_none_of_what_brought_the_model_before(fleet):
+    first, second = fleet.bring(1), fleet.bring(2)
+    fleet.now += timedelta(seconds=1)
+    third = fleet.roll_out(1, waves=("100%",))
+    fall(fleet, 1, to=2)
+    assert outcomes(fleet, first, second, third) == [_R.FINISHED, _R.FINISHED, _R.RUNNING]
+    fleet.commit(DEVICE)
+    fall(fleet, 1, to=2)
+    assert outcomes(fleet, first, second, third) == [_R.FINISHED, _R.FINISHED, _R.FINISHED_WITH_REGRESSIONS]
+
+
+def test_a_device_that_falls_twice_turns_the_outcome_of_the_rollout_that_brought_its_model_last(fleet):
+    first, second, third = (fleet.bring(version) for version in (1, 2, 1))
+    told(fleet, digest_of(1))
+    for _ in range(2):
+        fall(fleet, 1, to=2)
+        heal(fleet, 1)
+    assert outcomes(fleet, first, second, third) == [_R.FINISHED, _R.FINISHED, _R.FINISHED_WITH_REGRESSIONS]
+    assert {one.installation_id for one in known(fleet)} == {fleet.newest(DEVICE).id}
+
+
+def test_a_device_that_falls_from_what_a_newer_rollout_wants_already_regressed_for_the_one_that_brought_it(fleet):
+    first = fleet.bring(1)
+    second = fleet.bring(2)
+    fleet.now += timedelta(seconds=1)
+    fleet.roll_out(3, waves=("100%",))
+    fall(fleet, 2, to=1)
+    assert outcomes(fleet, first, second) == [_R.FINISHED, _R.FINISHED_WITH_REGRESSIONS]
+
+
+@pytest.mark.parametrize(
+    ("continuous", "goes_on", "turned"),
+    [(False, _R.FINISHED, _R.FINISHED_WITH_REGRESSIONS), (True, _R.LIVE, _R.PAUSED)],
+)
+def test_a_device_that_falls_again_after_a_person_had_its_rollout_go_on_turns_the_outcome_again(
+    fleet, continuous, goes_on, turned
+):
+    fleet.bring(1)
+    second = fleet.bring(2, continuous=continuous)
+    told(fleet, digest_of(2))
+    fall(fleet, 2, to=1)
+    assert outcomes(fleet, second) == [turned]
+    orders.resume_rollout(fleet.database, second, fleet.me("a new card"))
+    fall(fleet, 2, to=1)
+    assert outcomes(fleet, second) == [goes_on], "that is what the person knew"
+    heal(fleet, 2)
+    fall(fleet, 2, to=1)
+    assert outcomes(fleet, second) == [turned]
+
+
+def test_another_model_that_should_answer_is_another_incident(fleet):
+    fleet.bring(1)
+    second = fleet.bring(2)
+    fall(fleet, 2, to=1)
+    third = fleet.bring(3)
+    fall(fleet, 3, to=1)
+    (latest,) = known(fleet, is_open=True)
+    assert (latest.should, latest.installation_id) == (digest_of(3), fleet.newest(DEVICE).id)
+    assert outcomes(fleet, second, third) == [_R.FINISHED_WITH_REGRESSIONS] * 2
 
 
 def test_what_is_under_way_ends_no_incident_and_opens_none(fleet, committed):
