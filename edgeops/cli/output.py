@@ -93,9 +93,17 @@ def _cell(value: object) -> Text:
         case float():
             return Text(f"{value:.4g}")
         case datetime():
-            return Text(value.astimezone().strftime("%Y-%m-%d %H:%M:%S"))
+            return Text(_local(value).strftime("%Y-%m-%d %H:%M:%S"))
         case _:
             return Text(printable(str(value)))
+
+
+def _local(moment: datetime) -> datetime:
+    """As the clock here shows it; as it was told where the calendar ends before that."""
+    try:
+        return moment.astimezone()
+    except OverflowError:
+        return moment
 
 
 def _plain(document: Any) -> Any:

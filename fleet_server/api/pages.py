@@ -8,7 +8,7 @@ import base64
 import binascii
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import UTC, datetime
 from typing import Annotated, Any, TypeVar
 
 import msgspec
@@ -54,6 +54,7 @@ class Paging:
             padding = "=" * (-len(self.cursor) % 4)
             packed = base64.b64decode(self.cursor + padding, altchars=b"-_", validate=True)
             path, key = msgspec.msgpack.decode(packed, type=tuple[str, kind])  # type: ignore[valid-type]  # a type at run time
+            _check_moments(key)
         except (binascii.Error, ValueError, OverflowError, msgspec.DecodeError):
             path, key = "", None
         if path != self.path:
@@ -68,6 +69,17 @@ class Paging:
 
     def _cursor(self, key: Key) -> str:
         return base64.urlsafe_b64encode(msgspec.msgpack.encode((self.path, key))).decode().rstrip("=")
+
+
+def _check_moments(key: object) -> None:
+    """Pass when each moment of a key is one in UTC as well.
+
+    Raises:
+        OverflowError: one is none.
+    """
+    for part in key if isinstance(key, tuple) else ():
+        if isinstance(part, datetime):
+            part.astimezone(UTC)
 
 
 def _paging(

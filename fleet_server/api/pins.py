@@ -1,7 +1,6 @@
 """What people decide about single devices: pins and labels; and why one does not turn to another model."""
 
 from collections.abc import Callable
-from datetime import UTC
 from typing import Annotated
 
 from fastapi import APIRouter, Query, Response
@@ -52,7 +51,7 @@ def pin_device(server: ServerOf, caller: Operator, editions: EditionsOf, device_
         reason=wanted.reason,
         pinned_by=caller.name,
         pinned_at=server.now(),
-        until=None if wanted.until is None else wanted.until.astimezone(UTC),
+        until=wanted.until,
     )
     with editions.unchanged(server.database, _edition_of(device_id, wanted.deployment), creates=True):
         warning = targets.set_pin(server.database, pin)

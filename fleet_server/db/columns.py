@@ -23,7 +23,8 @@ class Instant(TypeDecorator[datetime]):
             return None
         if value.tzinfo is None:
             raise ValueError(f"naive datetime {value!r}; times are aware UTC")
-        return (value - _EPOCH) // _MICROSECOND
+        # In UTC first: of a moment that overflows there, the number could not be read back.
+        return (value.astimezone(UTC) - _EPOCH) // _MICROSECOND
 
     def process_result_value(self, value: Any | None, dialect: Dialect) -> datetime | None:  # noqa: ARG002 - SQLAlchemy's signature
         """From the database."""

@@ -26,6 +26,8 @@ WRONG = [
     ("waves that end before all", {"waves": ["1"]}, 422, "#/waves"),
     ("waves that shrink", {"waves": ["100%", "50%", "100%"]}, 422, "#/waves/1"),
     ("no wave", {"waves": ["half"]}, 422, "#/waves/0"),
+    ("a start after the end of the calendar", {"starts_at": "9999-12-31T23:59:59-23:59"}, 422, "#/starts_at"),
+    ("a start before its beginning", {"starts_at": "0001-01-01T00:00:00+10:00"}, 422, "#/starts_at"),
     ("an unknown model", {"model": "gass"}, 404, "#/model"),
     ("an unknown version", {"version": 9}, 404, "#/version"),
     ("an unknown variant", {"variant": "float32"}, 404, "#/variant"),

@@ -1,7 +1,10 @@
 """What goes to standard output."""
 
 import json
+import time
 from datetime import UTC, datetime
+
+import pytest
 
 from edgeops.api.shapes import Job, JobState
 from edgeops.cli.output import print_facts, print_json, print_json_line, print_table, size
@@ -60,3 +63,18 @@ def test_sizes_are_for_people():
     assert [size(count) for count in (0, 1023, 1024, 5 * 2**20, 3 * 2**30)] == [
         "0 B", "1023 B", "1.0 KiB", "5.0 MiB", "3.0 GiB",
     ]  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("zone", "end", "shown"),
+    [("UTC-9", "9999-12-31T23:59:59Z", "9999-12-31 23:59:59"), ("UTC+5", "0001-01-01T00:00:00Z", "1-01-01 00:00:00")],
+)
+def test_a_moment_that_has_no_date_here_is_shown_as_it_was_told(monkeypatch, capsys, zone, end, shown):
+    monkeypatch.setenv("TZ", zone)
+    time.tzset()
+    try:
+        print_table(("until",), [(datetime.fromisoformat(end),)])
+    finally:
+        monkeypatch.undo()
+        time.tzset()
+    assert shown in capsys.readouterr().out

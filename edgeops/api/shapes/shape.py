@@ -5,9 +5,18 @@ It names no resource.
 
 import math
 from collections.abc import Mapping
+from datetime import UTC, datetime
 from typing import Annotated, Generic, TypeVar
 
-from pydantic import AwareDatetime, BaseModel, BeforeValidator, ConfigDict, StringConstraints, ValidationError
+from pydantic import (
+    AfterValidator,
+    AwareDatetime,
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    StringConstraints,
+    ValidationError,
+)
 
 from edgeops.errors import MessageError
 
@@ -20,8 +29,16 @@ def _no_number(value: object) -> object:
     return value
 
 
-#: An aware moment (RFC 3339).
-Moment = Annotated[AwareDatetime, BeforeValidator(_no_number)]
+def _in_utc(moment: datetime) -> datetime:
+    """The same moment in UTC, where of the first day and the last there may be none."""
+    try:
+        return moment.astimezone(UTC)
+    except OverflowError:
+        raise ValueError("a moment lies within the years 1 to 9999 of UTC") from None
+
+
+#: A moment (RFC 3339, with its offset), in UTC.
+Moment = Annotated[AwareDatetime, BeforeValidator(_no_number), AfterValidator(_in_utc)]
 Id = Annotated[str, StringConstraints(pattern=r"^[a-z0-9][a-z0-9-]{2,62}$")]
 Digest = Annotated[str, StringConstraints(pattern=r"^sha256:[0-9a-f]{64}$")]
 #: A number; null on the wire where there is none (JSON knows no NaN, RFC 8259 6).
