@@ -15,7 +15,7 @@ from fleet_server.db import audit, events, installations, offers, rollouts, sett
 from fleet_server.db.database import Connection, Database, is_outage
 from fleet_server.db.identifiers import new_id
 from fleet_server.db.rollouts import Rollout
-from fleet_server.four_eyes import four_eyes
+from fleet_server.four_eyes import lacks_approval
 from fleet_server.rollout_news import KINDS, keep_deadlines, keep_installation, start, take_in
 from fleet_server.rollout_plans import Order, plan_rollout
 from fleet_server.rollout_steps import OFFER_BATCH, advance, deadline_of, recall, withdraw
@@ -90,8 +90,7 @@ def begin_rollout(connection: Connection, order: Order, now: datetime) -> str:
 
 def submit(connection: Connection, draft: Rollout, now: datetime) -> Rollout:
     """Have a draft approved if its order or four eyes demand that, and begin it once it is due."""
-    demanded = draft.needs_approval or four_eyes(connection) is not None
-    event = submitting(needs_approval=demanded and draft.approved_by is None)
+    event = submitting(needs_approval=lacks_approval(connection, draft))
     return begin_if_due(connection, advance(connection, draft, event, now=now), now)
 
 

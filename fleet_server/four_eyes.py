@@ -7,9 +7,10 @@ yes is decided in `edgeops.rollout.approval`.
 from datetime import datetime
 
 from edgeops.errors import ConflictError
-from edgeops.rollout.approval import judge_approval
+from edgeops.rollout.approval import awaits_approval, judge_approval
 from fleet_server.db import audit
 from fleet_server.db.database import Connection, Database
+from fleet_server.db.rollouts import Rollout
 from fleet_server.standing_order import StandingOrder, give, standing, take_back
 
 _KEY = "rollouts.four-eyes"
@@ -22,6 +23,8 @@ def four_eyes(connection: Connection) -> StandingOrder | None:
 
 def demand_four_eyes(database: Database, *, by: str, remark: str, now: datetime) -> StandingOrder:
     """Have nobody approve what they began, from now on; rollouts that exist but have not begun included.
+
+    Those that wait for their time await an approval as soon as the engine looks at them.
 
     The same once more changes nothing.
 
@@ -46,6 +49,16 @@ def waive_four_eyes(database: Database, *, by: str, now: datetime) -> None:
             return
         take_back(connection, _KEY)
         audit.append(connection, by, "fleet.four-eyes-waived", "fleet", {}, now)
+
+
+def lacks_approval(connection: Connection, rollout: Rollout) -> bool:
+    """Whether a rollout that was submitted may not begin yet: its order or four eyes demand a yes that it has not."""
+    return awaits_approval(
+        rollout.created_by,
+        rollout.approved_by,
+        demanded=rollout.needs_approval,
+        four_eyes=four_eyes(connection) is not None,
+    )
 
 
 def require_four_eyes(connection: Connection, created_by: str, approved_by: str) -> None:

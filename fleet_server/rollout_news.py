@@ -24,6 +24,7 @@ from fleet_server.db.devices import Device
 from fleet_server.db.events import Event, EventKind
 from fleet_server.db.installations import Installation
 from fleet_server.db.rollouts import Rollout
+from fleet_server.four_eyes import lacks_approval
 from fleet_server.reconciliation import reconcile
 from fleet_server.rollout_alone import came_late, judge_alone
 from fleet_server.rollout_freeze import frozen
@@ -95,6 +96,8 @@ def keep_deadlines(connection: Connection, rollout_id: str, now: datetime) -> No
     if rollout is None:
         return
     match rollout.state:
+        case RolloutState.SCHEDULED if lacks_approval(connection, rollout):
+            advance(connection, rollout, RolloutEvent.ASK_APPROVAL, now=now)
         case RolloutState.SCHEDULED if rolling.is_due(rollout.starts_at, now):
             start(connection, rollout, now)
         case RolloutState.RUNNING:

@@ -87,7 +87,7 @@ def advance(
             began_at=rollout.began_at or (now if event is RolloutEvent.START else None),
             entered_at=clock,
             deadline_at=deadline_of(after.state, rollout.policy, clock),
-            approved_by=approved_by or rollout.approved_by,
+            approved_by=None if event is RolloutEvent.ASK_APPROVAL else approved_by or rollout.approved_by,
         )
         rollout = rollouts.save(connection, changed, now)
     match command:

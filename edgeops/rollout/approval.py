@@ -13,6 +13,16 @@ class NotYours:
     reason: str
 
 
+def awaits_approval(created_by: str, approved_by: str | None, *, demanded: bool, four_eyes: bool) -> bool:
+    """Whether somebody has to say yes before a rollout begins; `demanded` = by its own order.
+
+    Four eyes make void what somebody said yes to that they began.
+    """
+    if approved_by is None:
+        return demanded or four_eyes
+    return judge_approval(created_by, approved_by, four_eyes=four_eyes) is not None
+
+
 def judge_approval(created_by: str, approved_by: str, *, four_eyes: bool) -> NotYours | None:
     """Whether `approved_by` may approve what `created_by` began, or override a gate of it; None = yes.
 

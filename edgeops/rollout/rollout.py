@@ -46,7 +46,7 @@ class RolloutState(StrEnum):
 class RolloutEvent(StrEnum):
     """What can happen to a rollout."""
 
-    #: A draft is to begin, after an approval or without one.
+    #: A draft is to begin, after an approval or without one; one that waits for its time may come to need one.
     ASK_APPROVAL = "ask-approval"
     SUBMIT = "submit"
     #: A person decided on it.
@@ -116,6 +116,8 @@ TABLE: dict[tuple[RolloutState, RolloutEvent], tuple[RolloutState, RolloutComman
     (_S.AWAITING_APPROVAL, _E.APPROVE): (_S.SCHEDULED, _C.NONE),
     (_S.AWAITING_APPROVAL, _E.DENY): (_S.DENIED, _C.WITHDRAW_OFFERS),
     (_S.AWAITING_APPROVAL, _E.EXPIRE): (_S.DENIED, _C.WITHDRAW_OFFERS),
+    # Four eyes were demanded meanwhile.
+    (_S.SCHEDULED, _E.ASK_APPROVAL): (_S.AWAITING_APPROVAL, _C.NONE),
     (_S.SCHEDULED, _E.START): (_S.RUNNING, _C.OFFER_WAVE),
     (_S.RUNNING, _E.DEVICES_READY): (_S.RUNNING, _C.OFFER_WAVE),
     (_S.RUNNING, _E.WAVE_PASSED): (_S.RUNNING, _C.OFFER_WAVE),

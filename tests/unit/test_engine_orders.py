@@ -117,6 +117,53 @@ def test_with_four_eyes_a_rollout_that_asks_for_no_approval_awaits_one(fleet):
     assert set(fleet.states(draft_id).values()) == {S.PENDING}
 
 
+LATER = timedelta(hours=1)
+
+
+def scheduled(fleet, **changes):
+    return fleet.roll_out(starts_at=fleet.now + LATER, created_by="ann", **changes)
+
+
+def test_a_rollout_that_waits_for_its_time_awaits_an_approval_once_four_eyes_are_demanded(fleet):
+    rollout_id = scheduled(fleet)
+    assert fleet.rollout(rollout_id).state is R.SCHEDULED
+    demand_four_eyes(fleet.database, by="admin", remark="", now=fleet.now)
+    fleet.wait(timedelta(minutes=1))
+    waiting = fleet.rollout(rollout_id)
+    assert (waiting.state, waiting.deadline_at - waiting.entered_at) == (R.AWAITING_APPROVAL, limits.APPROVAL_TIMEOUT)
+    fleet.wait(LATER)
+    assert fleet.rollout(rollout_id).state is R.AWAITING_APPROVAL
+    assert set(fleet.states(rollout_id).values()) == {S.PENDING}
+    orders.approve_rollout(fleet.database, rollout_id, by(fleet))  # its time has come meanwhile
+    assert fleet.rollout(rollout_id).state is R.RUNNING
+
+
+def test_with_four_eyes_a_rollout_that_was_approved_before_its_time_begins_then(fleet):
+    rollout_id = scheduled(fleet)
+    demand_four_eyes(fleet.database, by="admin", remark="", now=fleet.now)
+    fleet.wait(timedelta(minutes=1))
+    orders.approve_rollout(fleet.database, rollout_id, by(fleet))
+    assert fleet.rollout(rollout_id).state is R.SCHEDULED
+    fleet.wait(LATER)
+    assert (fleet.rollout(rollout_id).state, fleet.rollout(rollout_id).approved_by) == (R.RUNNING, "boss")
+
+
+def test_what_somebody_else_approved_before_four_eyes_were_demanded_awaits_nothing_more(fleet):
+    rollout_id = scheduled(fleet, needs_approval=True)
+    orders.approve_rollout(fleet.database, rollout_id, by(fleet))
+    demand_four_eyes(fleet.database, by="admin", remark="", now=fleet.now)
+    fleet.wait(LATER)
+    assert fleet.rollout(rollout_id).state is R.RUNNING
+
+
+def test_an_approval_of_who_began_it_does_not_outlast_the_demand_for_four_eyes(fleet):
+    rollout_id = scheduled(fleet, needs_approval=True)
+    orders.approve_rollout(fleet.database, rollout_id, by(fleet, "ann"))
+    demand_four_eyes(fleet.database, by="admin", remark="", now=fleet.now)
+    fleet.wait(LATER)
+    assert (fleet.rollout(rollout_id).state, fleet.rollout(rollout_id).approved_by) == (R.AWAITING_APPROVAL, None)
+
+
 def test_with_four_eyes_somebody_else_approves_it(fleet):
     demand_four_eyes(fleet.database, by="admin", remark="", now=fleet.now)
     rollout_id = fleet.roll_out(created_by="ann")

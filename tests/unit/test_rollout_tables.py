@@ -8,7 +8,7 @@ from edgeops.rollout.rollout import RolloutState
 ROLLOUT = """
 draft: ask-approval > awaiting-approval, submit > scheduled, abort > aborted + withdraw-offers, superseded > aborted + withdraw-offers, model-withdrawn > failed + withdraw-offers, expire > aborted + withdraw-offers
 awaiting-approval: approve > scheduled, deny > denied + withdraw-offers, abort > aborted + withdraw-offers, superseded > aborted + withdraw-offers, model-withdrawn > failed + withdraw-offers, expire > denied + withdraw-offers
-scheduled: start > running + offer-wave, abort > aborted + withdraw-offers, superseded > aborted + withdraw-offers, model-withdrawn > failed + withdraw-offers
+scheduled: ask-approval > awaiting-approval, start > running + offer-wave, abort > aborted + withdraw-offers, superseded > aborted + withdraw-offers, model-withdrawn > failed + withdraw-offers
 running: devices-ready > running + offer-wave, wave-passed > running + offer-wave, last-wave-passed > finished, wave-failed > failed + withdraw-offers, evidence-missing > paused, pause > paused, advance > running + offer-wave, advance-last > finished, abort > aborted + withdraw-offers, roll-back > rolling-back + take-back, retry > running + offer-wave, superseded > aborted + withdraw-offers, model-withdrawn > failed + withdraw-offers
 paused: wave-failed > failed + withdraw-offers, resume > running + offer-wave, resume-live > live + offer-wave, advance > running + offer-wave, advance-last > finished, abort > aborted + withdraw-offers, roll-back > rolling-back + take-back, retry > running + offer-wave, superseded > aborted + withdraw-offers, model-withdrawn > failed + withdraw-offers
 rolling-back: taken-back > rolled-back, expire > rolled-back
