@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 
 from edgeops.artifact.compatibility import incompatibilities
-from edgeops.protocol.messages import DeploymentState, Presence, Reason, UpdateState
+from edgeops.protocol.messages import DeploymentState, DesiredDeployment, Presence, Reason, UpdateState
 from edgeops.rollout.hindrance import Hindrance, LeftOut, Part, Situation, hindrances
 from edgeops.rollout.installation import InstallationState, is_final
 from edgeops.rollout.pins import Pin
@@ -37,7 +37,7 @@ class Why:
 def why(connection: Connection, device: Device, now: datetime) -> tuple[Why, ...]:
     """What holds each deployment that the device reports, should run, or has a part in a rollout with."""
     reported = {one.deployment: one for one in (device.reported.deployments if device.reported else ())}
-    wanted = {one.deployment: one.digest for one in devices.wanted_by_device(connection, [device.id])[device.id]}
+    wanted = {one.deployment: one for one in devices.wanted_by_device(connection, [device.id])[device.id]}
     newest = _parts(connection, device)
     known = {*reported, *wanted, *newest}
     pinned = pins.of(connection, device.id)
@@ -69,7 +69,7 @@ def _situation(  # noqa: PLR0917 - what is known of one deployment, source by so
     device: Device,
     deployment: str,
     told: DeploymentState | None,
-    desired: str | None,
+    desired: DesiredDeployment | None,
     installation: Installation | None,
     *,
     pinned: tuple[Pin, ...],
@@ -82,7 +82,8 @@ def _situation(  # noqa: PLR0917 - what is known of one deployment, source by so
         online=device.presence is Presence.ONLINE,
         last_seen_at=device.last_seen_at,
         active=None if told is None else told.active,
-        desired=desired,
+        desired=None if desired is None else desired.digest,
+        shall_run_none=desired is not None and desired.digest is None,
         pins=tuple(pin for pin in pinned if pin.concerns(deployment, now)),
         misfits=() if installation is None else _misfits(connection, device, installation),
         freeze=_freeze(connection),

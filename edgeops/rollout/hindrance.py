@@ -146,6 +146,8 @@ class Situation:
     #: What it runs, and what it should run, by digest; None = no model, nobody says.
     active: str | None = None
     desired: str | None = None
+    #: Somebody says that it should run no model; `desired` is None then.
+    shall_run_none: bool = False
     #: What it said of its update last.
     told: UpdateState = UpdateState.IDLE
     reason: Reason = Reason.NONE
@@ -308,21 +310,27 @@ def _settled(situation: Situation) -> Iterator[Hindrance]:
     yield from kept_out
     if situation.freeze and situation.left_out is not None:
         yield _frozen(situation)  # it would hold the rollout that is to be begun with it
-    if situation.desired is None or situation.active == situation.desired:
+    if not _differs(situation):
         if not kept_out and situation.left_out is None:
             yield _content(situation)
         return
     yield from _waits(situation)
     yield from _silent(situation)
-    runs = "no model" if situation.active is None else _short(situation.active)
-    yield Hindrance(Cause.DIFFERS, f"it runs {runs} and should run {_short(situation.desired)}{_at(situation)}")
+    words = f"it runs {_model(situation.active)} and should run {_model(situation.desired)}{_at(situation)}"
+    yield Hindrance(Cause.DIFFERS, words)
+
+
+def _differs(situation: Situation) -> bool:
+    is_wanted = situation.desired is not None or situation.shall_run_none
+    return is_wanted and situation.active != situation.desired
 
 
 def _content(situation: Situation) -> Hindrance:
     if situation.desired is None:
-        runs = "it runs no model" if situation.active is None else f"it runs {_short(situation.active)}"
-        return Hindrance(Cause.UNWANTED, f"{runs}, and nobody says that it should run another")
-    return Hindrance(Cause.NONE, f"nothing holds it: it runs what it should, {_short(situation.desired)}")
+        return Hindrance(
+            Cause.UNWANTED, f"it runs {_model(situation.active)}, and nobody says that it should run another"
+        )
+    return Hindrance(Cause.NONE, f"nothing holds it: it runs what it should, {_model(situation.desired)}")
 
 
 def _left_out(situation: Situation) -> Iterator[Hindrance]:
@@ -375,5 +383,5 @@ def _silent(situation: Situation) -> Iterator[Hindrance]:
         yield Hindrance(Cause.SILENCE, f"the device is offline; {since}")
 
 
-def _short(digest: str) -> str:
-    return digest[: len("sha256:") + 12]
+def _model(digest: str | None) -> str:
+    return "no model" if digest is None else digest[: len("sha256:") + 12]

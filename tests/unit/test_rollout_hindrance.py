@@ -278,6 +278,13 @@ def test_a_device_that_runs_something_else_is_told_what_and_why():
     ]  # fmt: skip
 
 
+def test_a_device_that_should_run_no_model_and_runs_one_is_told_so():
+    nothing = {"desired": None, "shall_run_none": True}
+    assert why(**nothing) == (Hindrance(Cause.DIFFERS, "it runs sha256:222222222222 and should run no model"),)
+    assert causes(**nothing, online=False) == [Cause.SILENCE, Cause.DIFFERS]
+    assert causes(**nothing, active=None) == [Cause.UNWANTED]
+
+
 @pytest.mark.parametrize("desired", [None, OTHER, DIGEST])
 def test_who_can_be_in_no_rollout_is_told_so_whatever_it_runs(desired):
     held = pin(until=LATER)

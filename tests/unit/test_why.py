@@ -13,7 +13,7 @@ from edgeops.rollout.policy import Policy
 from fleet_server import targets
 from fleet_server.db import devices
 from fleet_server.rollout_freeze import freeze
-from fleet_server.rollout_orders import advance_rollout
+from fleet_server.rollout_orders import abort_rollout, advance_rollout
 from fleet_server.why import why
 from tests.unit.engine_rig import FACTS, Fleet, digest_of
 
@@ -117,6 +117,20 @@ def test_a_device_that_bakes_is_told_what_its_wave_must_show(fleet):
     assert "1 of 1 device committed" in words
     assert causes(fleet, "dev-1") == [Cause.HEALTH_GATE]
     assert "bakes until" in told(fleet, "dev-1")[0][1]
+
+
+def test_a_device_that_the_first_model_was_taken_back_from_is_told_that_it_was_not_heard_to_run_none(fleet):
+    rollout = fleet.roll_out(policy=Policy(bake=timedelta(hours=1)))
+    fleet.commit("dev-0")
+    fleet.report("dev-0", DeploymentState(deployment="gas", state=UpdateState.COMMITTED, active=digest_of(1)))
+    fleet.go("dev-0")
+    abort_rollout(fleet.database, rollout, fleet.me("bad"), roll_back=True)
+    fleet.run()
+    assert causes(fleet, "dev-0") == [Cause.ENDED_BADLY, Cause.SILENCE, Cause.DIFFERS]
+    assert told(fleet, "dev-0")[-1][1].endswith(" and should run no model")
+    fleet.come("dev-0")
+    fleet.report("dev-0", DeploymentState(deployment="gas", state=UpdateState.IDLE))
+    assert causes(fleet, "dev-0") == [Cause.ENDED_BADLY, Cause.UNWANTED]
 
 
 # -- rollouts that have not begun
