@@ -387,6 +387,10 @@ CONTROL_FROM_DEVICES = 10
 #: A fleet in a file (`edgeops apply`), and how deep tables and lists go in it.
 MAX_FLEET_FILE_BYTES = 1024 * 1024
 MAX_FLEET_FILE_DEPTH = 32
+#: Pins that are to be by the time a previewed rollout begins.
+MAX_PREVIEWED_PINS = 10_000
+#: What a preview is asked with: an order, and the groups and pins of a whole fleet file.
+MAX_PREVIEW_BYTES = 4 * MAX_FLEET_FILE_BYTES
 #: What the policy of a rollout may ask: spans, inferences of a trial, devices in a wave, retries of one device.
 MAX_POLICY_SPAN = timedelta(days=90)
 MAX_TRIAL_INFERENCES = 1_000_000

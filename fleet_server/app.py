@@ -150,6 +150,7 @@ def create_app(config: ServerConfig, *, now: Callable[[], datetime] = utc_now) -
         larger={
             f"{PREFIX}/datasets": limits.MAX_UPLOAD_BYTES + FORM_OVERHEAD_BYTES,
             f"{PREFIX}/keys/changes": limits.MAX_CHANGE_BYTES,
+            f"{PREFIX}/rollouts/preview": limits.MAX_PREVIEW_BYTES,
         },
     )
     problems.install(app)

@@ -5,13 +5,15 @@ It reads, inside the caller's transaction, and changes nothing. What an order be
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 from typing import NoReturn
 
 from edgeops.errors import ConflictError, InputError, NotFoundError
+from edgeops.rollout.candidate import Candidate
 from edgeops.rollout.objection import Fault, Objection
 from edgeops.rollout.order import Plan, Wanted, plan
+from edgeops.rollout.pins import Pin, changed
 from edgeops.rollout.policy import Policy
 from edgeops.rollout.selector import Selector
 from edgeops.rollout.targeting import Offer
@@ -49,6 +51,18 @@ class Order:
     undoes: str | None = None
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ToBe:
+    """What will be another by the time an order is given."""
+
+    groups: Mapping[str, Selector] = field(default_factory=dict)
+    #: By device and deployment; None = there is none any more.
+    pins: Mapping[str, Mapping[str | None, Pin | None]] = field(default_factory=dict)
+
+
+_AS_IT_IS = ToBe()
+
+
 @dataclass(frozen=True, slots=True)
 class Planned:
     """What an order becomes now, and of what; without the artifact nothing is started."""
@@ -73,13 +87,8 @@ class Planned:
         raise ConflictError(text, fields=told)
 
 
-def plan_rollout(
-    connection: Connection, order: Order, now: datetime, *, to_be: Mapping[str, Selector] | None = None
-) -> Planned:
-    """What the order becomes as the fleet is now, with everything that is wrong with it.
-
-    `to_be` are groups that are to mean something else by then.
-    """
+def plan_rollout(connection: Connection, order: Order, now: datetime, *, to_be: ToBe = _AS_IT_IS) -> Planned:
+    """What the order becomes as the fleet is now but for what is `to_be`, with everything that is wrong with it."""
     artifact, wrong = _artifact(connection, order)
     offer = None if artifact is None else Offer(order.deployment, artifact.digest, artifact.describe())
     wanted = Wanted(
@@ -92,15 +101,19 @@ def plan_rollout(
     found = plan(
         wanted,
         offer,
-        [
-            one
-            for one in candidates.of_fleet(connection, order.deployment)
-            if order.only is None or one.id in order.only
-        ],
-        groups={**groups.selectors(connection), **(to_be or {})},
+        _candidates(connection, order, to_be),
+        groups={**groups.selectors(connection), **to_be.groups},
         now=now,
     )
     return Planned(artifact, found, (*wrong, *found.objections))
+
+
+def _candidates(connection: Connection, order: Order, to_be: ToBe) -> list[Candidate]:
+    return [
+        replace(one, pins=changed(one.pins, to_be.pins[one.id])) if one.id in to_be.pins else one
+        for one in candidates.of_fleet(connection, order.deployment)
+        if order.only is None or one.id in order.only
+    ]
 
 
 def _artifact(connection: Connection, order: Order) -> tuple[Artifact | None, tuple[Objection, ...]]:

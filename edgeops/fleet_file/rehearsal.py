@@ -1,18 +1,20 @@
 """Asks the server, before anything is changed, what it would refuse of a plan: nothing shall be made by half.
 
-Rollouts are previewed with the groups as the file will have made them, and policies judged by those. What somebody
-changes between this and the deed is refused when its turn comes; so is what no preview tells: the end of a pin that has
-passed, a group that is to go and that a rollout or the policy of another model still names, a deed that the caller's
-role does not allow.
+Rollouts are previewed with the groups and pins as the file will have made them, and policies judged by those groups.
+What somebody changes between this and the deed is refused when its turn comes; so is what no preview tells: the end of
+a pin that has passed, a group that is to go and that a rollout or the policy of another model still names, a deed that
+the caller's role does not allow.
 """
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
+import msgspec
+
 from edgeops import limits
 from edgeops.api.client import Client
 from edgeops.fleet_file.document import Document, Group, Pin, Rollout, is_digest, order_of, place_of
-from edgeops.fleet_file.plan import Act, Change, pin_name
+from edgeops.fleet_file.plan import Act, Change, PresentPin, pin_name
 from edgeops.learning.healing_groups import groups_named, missing_groups
 from edgeops.rollout.objection import Objection, segment
 
@@ -39,7 +41,7 @@ def objections_to(client: Client, document: Document, changes: Sequence[Change])
         *_strangers(client, groups, pins),
         *_missing_artifacts(client, pins),
         *_missing_groups(client, document, changes),
-        *_refused_rollouts(client, document, rollouts),
+        *_refused_rollouts(client, document, rollouts, _pins_to_be(changes)),
     ]
 
 
@@ -90,13 +92,30 @@ def _missing_groups(client: Client, document: Document, changes: Iterable[Change
 
 
 def _refused_rollouts(
-    client: Client, document: Document, rollouts: Iterable[tuple[str, Rollout]]
+    client: Client,
+    document: Document,
+    rollouts: Iterable[tuple[str, Rollout]],
+    pins: Sequence[Mapping[str, Any]],
 ) -> Iterator[Objection]:
     groups = {name: _members(group) for name, group in (document.groups or {}).items()}
     for place, rollout in rollouts:
-        preview = client.preview_rollout({**order_of(rollout), "groups": groups}, limit=1)
+        preview = client.preview_rollout({**order_of(rollout), "groups": groups, "pins": pins}, limit=1)
         for one in preview.problems:
             yield Objection(place_of(place, one.pointer), one.detail)
+
+
+def _pins_to_be(changes: Iterable[Change]) -> list[dict[str, Any]]:
+    """Those that are made, are others, or are no more by the time rollouts begin; as many as a preview takes."""
+    pins = [_pin_to_be(change) for change in changes if change.noun == "pin"]
+    return pins[: limits.MAX_PREVIEWED_PINS]
+
+
+def _pin_to_be(change: Change) -> dict[str, Any]:
+    pin = msgspec.convert(change.after or change.before, PresentPin)
+    named = {"device_id": pin.device, "deployment": pin.deployment}
+    if change.after is None:
+        return {**named, "removed": True}
+    return {**named, "digest": pin.digest, "reason": pin.reason, "until": change.after["until"]}
 
 
 def _members(group: Group) -> dict[str, Any]:

@@ -4,7 +4,7 @@ It decides whether a pin is in the way. Where pins are kept, and what becomes of
 server's.
 """
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from datetime import datetime
 
@@ -53,6 +53,12 @@ class Pin:
         until = "" if self.until is None else f" until {self.until:%Y-%m-%d %H:%M} UTC"
         reason = f": {self.reason}" if self.reason else ""
         return f"pinned to {to} by {self.pinned_by}{until}{reason}"
+
+
+def changed(pins: Iterable[Pin], changes: Mapping[str | None, Pin | None]) -> tuple[Pin, ...]:
+    """The pins of a device once those of some deployments are others, or (None) no more."""
+    after = {**{pin.deployment: pin for pin in pins}, **changes}
+    return tuple(pin for _, pin in sorted(after.items(), key=lambda one: one[0] or "") if pin is not None)
 
 
 def forbidding(pins: Iterable[Pin], deployment: str, digest: str, now: datetime) -> Pin | None:

@@ -1,6 +1,7 @@
 """What people decide about single devices: pins and labels; and why one does not turn to another model."""
 
 from collections.abc import Callable
+from datetime import datetime
 from typing import Annotated
 
 from fastapi import APIRouter, Query, Response
@@ -44,15 +45,7 @@ def list_pins(server: ServerOf, paging: PagingOf) -> Page[Pin]:
 @router.put("/devices/{device_id}/pin")
 def pin_device(server: ServerOf, caller: Operator, editions: EditionsOf, device_id: str, wanted: PinRequest) -> Pin:
     """Keep a device, or one deployment of it, on a model: no rollout offers it another."""
-    pin = pinning.Pin(
-        device_id=device_id,
-        deployment=wanted.deployment,
-        digest=wanted.digest,
-        reason=wanted.reason,
-        pinned_by=caller.name,
-        pinned_at=server.now(),
-        until=wanted.until,
-    )
+    pin = pin_of(wanted, device_id, by=caller.name, now=server.now())
     with editions.unchanged(server.database, _edition_of(device_id, wanted.deployment), creates=True):
         warning = targets.set_pin(server.database, pin)
     editions.show(edition_of(pin))
@@ -89,6 +82,19 @@ def label_device(server: ServerOf, caller: Operator, device_id: str, wanted: Dev
         server.database, device_id, wanted.set, without=wanted.remove, set_by=caller.name, now=server.now()
     )
     return read_device(server, device_id)
+
+
+def pin_of(wanted: PinRequest, device_id: str, *, by: str, now: datetime) -> pinning.Pin:
+    """What somebody asks for, as it is kept."""
+    return pinning.Pin(
+        device_id=device_id,
+        deployment=wanted.deployment,
+        digest=wanted.digest,
+        reason=wanted.reason,
+        pinned_by=by,
+        pinned_at=now,
+        until=wanted.until,
+    )
 
 
 def _edition_of(device_id: str, deployment: str | None) -> Callable[[Connection], str | None]:

@@ -1,6 +1,8 @@
 """Previews of rollouts: the same plan as the creation's, told and not kept."""
 
+from collections import defaultdict
 from collections.abc import Collection, Mapping
+from datetime import datetime
 
 from fastapi import APIRouter
 
@@ -15,27 +17,32 @@ from edgeops.api.shapes import (
 from edgeops.errors import InputError
 from edgeops.rollout import targeting
 from edgeops.rollout.objection import segment
+from edgeops.rollout.pins import Pin
 from edgeops.rollout.selector import Selector
-from fleet_server.api.callers import VIEWER
+from fleet_server.api.callers import Viewer
 from fleet_server.api.once import Act
 from fleet_server.api.pages import Ordinal, PagingOf
+from fleet_server.api.pins import pin_of
 from fleet_server.api.server import ServerOf
 from fleet_server.db import groups
-from fleet_server.rollout_plans import Order, plan_rollout
+from fleet_server.rollout_plans import Order, ToBe, plan_rollout
 
 #: Not of the class `Act`: nothing is done, so that a repetition needs no memory.
 router = APIRouter(prefix="/rollouts", tags=["rollouts"], route_class=Act)
 
 
-@router.post("/preview", dependencies=[VIEWER])
-def preview_rollout(server: ServerOf, paging: PagingOf, wanted: RolloutPreviewRequest) -> RolloutPreview:
+@router.post("/preview")
+def preview_rollout(
+    server: ServerOf, caller: Viewer, paging: PagingOf, wanted: RolloutPreviewRequest
+) -> RolloutPreview:
     """What a rollout would do if it were created now: every device that it means, its wave, and why it is left out.
 
     Nothing is kept; each part is computed anew.
     """
+    now = server.now()
+    to_be = ToBe(groups=_groups_to_be(wanted), pins=_pins_to_be(wanted, by=caller.name, now=now))
     with server.database.read() as connection:
-        order = order_of(wanted, created_by="")
-        planned = plan_rollout(connection, order, server.now(), to_be=_groups_to_be(wanted))
+        planned = plan_rollout(connection, order_of(wanted, created_by=""), now, to_be=to_be)
     plan = planned.plan
     waves = plan.wave_of()
     held_back = {one.id for wave in plan.waves if wave.control for one in wave.devices}
@@ -88,6 +95,13 @@ def _groups_to_be(wanted: RolloutPreviewRequest) -> dict[str, Selector]:
             pointer = f"#/groups/{segment(name)}/selector"
             raise InputError(str(error), fields=[(pointer, str(error))]) from error
     return means
+
+
+def _pins_to_be(wanted: RolloutPreviewRequest, *, by: str, now: datetime) -> dict[str, dict[str | None, Pin | None]]:
+    pins: dict[str, dict[str | None, Pin | None]] = defaultdict(dict)
+    for one in wanted.pins:
+        pins[one.device_id][one.deployment] = None if one.removed else pin_of(one, one.device_id, by=by, now=now)
+    return pins
 
 
 def _placement(one: targeting.Placement, waves: Mapping[str, int], held_back: Collection[str]) -> Placement:

@@ -133,7 +133,7 @@ def test_what_only_the_server_knows_is_refused_before_anything_is_made(fleet, ap
   strangers: [pump-1-0a1b, nobody-1]
 pins:
   - device: nobody-2
-  - {device: pump-1-0a1b, to: "DIGEST"}
+  - {device: pump-2-77fe, to: "DIGEST"}
 retraining:
   pump-state: {labels: 47}
 rollouts:
@@ -187,6 +187,26 @@ def test_a_group_means_in_the_preview_what_the_file_will_have_made_of_it(fleet, 
     code, _, err = apply(file, "--yes")
     assert code == 0, err
     assert client.groups.get("moving").selector == "site=plant"
+
+
+def test_pins_of_the_file_that_leave_a_rollout_nobody_are_refused_before_anything_is_made(fleet, apply, tmp_path):
+    client = fleet.client(Role.OPERATOR)
+    before = list(client.pins.every())
+    file = tmp_path / "fleet.yaml"
+    wanted = "rollouts:\n  - {model: pump-state@1, deployment: pump1, to: id=pump-3-1234}\n"
+    pinned = "pins:\n  - {device: pump-3-1234, reason: spare}\n"
+    file.write_text(pinned + wanted)
+    code, _, err = apply(file, "--yes")
+    assert code == 1
+    assert f"{file}:4: #/rollouts/0/to: no device is left to ask: 1 of 1 pinned, as pump-3-1234: " in err
+    assert list(client.pins.every()) == before
+    file.write_text(pinned)
+    assert apply(file, "--yes")[0] == 0
+    file.write_text("pins: []\n" + wanted)
+    assert apply(file, "--dry-run")[0] == 1
+    code, _, err = apply(file, "--dry-run", "--prune")
+    assert code == 0, err
+    client.pins.remove("pump-3-1234")
 
 
 def test_where_a_change_is_refused_after_all_it_is_said_what_was_made_and_applying_again_makes_the_rest(

@@ -137,6 +137,24 @@ def test_a_preview_comes_in_parts(client):
     assert seen == ["pump-0001", "pump-0002", "odd-0001", "new-0001"]
 
 
+def test_a_preview_knows_pins_that_are_to_be(client):
+    client.pins.put("pump-0001", reason="audit")
+    try:
+        made = {"device_id": "pump-0002", "deployment": "gas", "reason": "acceptance"}
+        preview = client.preview_rollout(ORDER | {"pins": [made]})
+        assert preview.totals["pinned"] == 2
+        (problem,) = preview.problems
+        assert problem.pointer == "#/to"
+        reasons = {one.device_id: one.reason for one in preview.items}
+        assert reasons["pump-0002"].endswith(": acceptance")
+        gone = {"device_id": "pump-0001", "removed": True}
+        preview = client.preview_rollout(ORDER | {"pins": [made, gone]})
+        assert (preview.asked, preview.totals["pinned"], preview.items[0].device_id) == (1, 1, "pump-0001")
+        assert len(list(client.pins.every())) == 1
+    finally:
+        client.pins.remove("pump-0001")
+
+
 def test_what_is_wrong_is_the_same_in_a_preview_and_in_the_refusal(fleet, client):
     order = ORDER | {"waves": ["1", "half"], "policy": {"retrys": 1}, "to": "id=gone-0001 or all"}
     preview = client.preview_rollout(order)

@@ -4,7 +4,7 @@ from datetime import timedelta
 
 import pytest
 
-from edgeops.rollout.pins import forbidding
+from edgeops.rollout.pins import changed, forbidding
 from tests.unit.target_values import DIGEST, NOW, OTHER, pin
 
 SECOND = timedelta(seconds=1)
@@ -63,3 +63,13 @@ def test_a_pin_says_to_what_by_whom_why_and_until_when():
     assert str(pin()) == "pinned to what it runs by ada: it measures for the audit"
     text = str(pin(digest=DIGEST, until=NOW, reason=""))
     assert text == "pinned to sha256:111111111111 by ada until 2026-11-27 12:00 UTC"
+
+
+def test_pins_of_a_device_that_are_to_be_others_are_others_and_the_rest_stays():
+    whole, gas, water = pin(), pin(deployment="gas"), pin(deployment="water")
+    assert changed([whole, gas], {}) == (whole, gas)
+    assert changed([gas], {"gas": None, "oil": None}) == ()
+    other = pin(deployment="gas", digest=OTHER)
+    assert changed([gas, water], {"gas": other}) == (other, water)
+    assert changed([water], {"gas": gas, None: whole}) == (whole, gas, water)
+    assert changed([whole, gas], {None: None}) == (gas,)

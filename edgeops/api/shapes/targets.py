@@ -128,13 +128,21 @@ class PlannedWave(Answer):
     control: bool = False
 
 
+class PinToBe(PinRequest):
+    """A pin that is to be there, or to be gone, by the time a rollout begins."""
+
+    device_id: Id
+    removed: bool = False
+
+
 class RolloutPreviewRequest(RolloutRequest):
-    """The same as to create it, and groups as they are to be by then; others are as they are."""
+    """The same as to create it, and groups and pins as they are to be by then; others are as they are."""
 
     groups: Annotated[
         dict[Annotated[Text, StringConstraints(max_length=limits.MAX_SELECTOR_LENGTH)], GroupRequest],
         Field(max_length=limits.MAX_GROUPS),
     ] = {}
+    pins: Annotated[tuple[PinToBe, ...], Field(max_length=limits.MAX_PREVIEWED_PINS)] = ()
 
 
 class RolloutPreview(Answer):
