@@ -396,6 +396,8 @@ MAX_POLICY_SPAN = timedelta(days=90)
 MAX_TRIAL_INFERENCES = 1_000_000
 MAX_WAVE_DEVICES = 1_000_000
 MAX_INSTALLATION_RETRIES = 10
+#: Tables and lists in one another, as in the policy of a rollout; a policy needs half of them.
+MAX_PLAIN_DEPTH = 8
 #: Labels of a device, and what each may say.
 MAX_LABELS = 64
 MAX_LABEL_LENGTH = 200

@@ -112,7 +112,7 @@ def _read(
             continue
         try:
             found = msgspec.convert(value, known[name].type, strict=False)
-        except msgspec.ValidationError as error:
+        except (msgspec.ValidationError, UnicodeEncodeError) as error:
             objections.append(Objection(pointer, f"{value!r:.60} cannot be used: {error}"))
             continue
         outside = _outside(name, found)

@@ -140,3 +140,10 @@ def test_there_are_only_so_many_maintenance_windows():
     told = objected(maintenance=[good] * (limits.MAX_MAINTENANCE_WINDOWS + 1))[1]
     assert told == [("#/policy/maintenance", "9 windows; a device takes 8")]
     assert objected(maintenance="nights")[1] == [("#/policy/maintenance", "is a list of windows, not 'nights'")]
+
+
+@pytest.mark.parametrize("name", ["bake", "retries", "min_success", "roll_back_on_failure"])
+def test_text_that_is_no_unicode_is_told_like_any_value_that_cannot_be_used(name):
+    policy, (objection,) = read_terms({name: "\ud800"})
+    assert (policy, objection.pointer) == (Policy(), f"#/policy/{name}")
+    assert objection.detail.startswith(r"'\ud800' cannot be used: ")

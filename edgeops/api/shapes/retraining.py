@@ -7,7 +7,7 @@ from pydantic import AwareDatetime, Field, StringConstraints
 
 from edgeops import limits
 from edgeops.api.shapes.rollouts import Waves
-from edgeops.api.shapes.shape import Answer, Id, Remark, Request, Text
+from edgeops.api.shapes.shape import Answer, Id, Plain, Remark, Request, Text
 
 
 class RetrainingPolicy(Answer):
@@ -57,7 +57,7 @@ class RetrainingPolicyRequest(Request):
     waves: Waves | None = None
     selector: Annotated[Text, StringConstraints(min_length=1, max_length=limits.MAX_SELECTOR_LENGTH)] | None = None
     deployment: Id | None = None
-    rollout_policy: Annotated[dict[str, Any] | None, Field(max_length=100)] = None
+    rollout_policy: Plain | None = None
     seed: int | None = None
 
 

@@ -5,7 +5,7 @@ from typing import Annotated, Any, Literal
 from pydantic import AwareDatetime, Field, StringConstraints
 
 from edgeops import limits
-from edgeops.api.shapes.shape import Answer, Id, Moment, Remark, Request, Text
+from edgeops.api.shapes.shape import Answer, Id, Moment, Plain, Remark, Request, Text
 
 #: Cumulative sizes, numbers of devices or percentages; or selectors.
 Waves = Annotated[
@@ -26,7 +26,7 @@ class RolloutRequest(Request):
     waves: Waves = ("1", "100%")
     intent: Literal["improve", "heal"] = "improve"
     #: What it demands, as `edgeops.rollout.policy` names it; durations in ISO 8601 or seconds; the rest is default.
-    policy: Annotated[dict[str, Any], Field(max_length=100)] = {}
+    policy: Plain = {}
     #: Goes on after its last wave with devices that join later.
     continuous: bool = False
     #: Only written down; it begins when somebody submits it.

@@ -4,9 +4,9 @@ It names no resource.
 """
 
 import math
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from datetime import UTC, datetime
-from typing import Annotated, Generic, TypeVar
+from typing import Annotated, Any, Generic, TypeVar
 
 from pydantic import (
     AfterValidator,
@@ -14,10 +14,12 @@ from pydantic import (
     BaseModel,
     BeforeValidator,
     ConfigDict,
+    Field,
     StringConstraints,
     ValidationError,
 )
 
+from edgeops import limits
 from edgeops.errors import MessageError
 
 
@@ -39,6 +41,49 @@ def _in_utc(moment: datetime) -> datetime:
 
 #: A moment (RFC 3339, with its offset), in UTC.
 Moment = Annotated[AwareDatetime, BeforeValidator(_no_number), AfterValidator(_in_utc)]
+
+
+def _unusable(value: object, place: tuple[str | int, ...]) -> Iterator[tuple[tuple[str | int, ...], str]]:
+    """What no part of the server could keep of plain values, by place: half a character, tables without end."""
+    match value:
+        case str() if not _is_unicode(value):
+            yield place, "no Unicode text: half of a surrogate pair stands in it"
+        case dict() | list() if len(place) >= limits.MAX_PLAIN_DEPTH:
+            yield place, f"nested more than {limits.MAX_PLAIN_DEPTH} deep"
+        case dict():
+            for key, one in value.items():
+                inside = (*place, key.encode(errors="replace").decode())
+                yield from _unusable(key, inside)
+                yield from _unusable(one, inside)
+        case list():
+            for number, one in enumerate(value):
+                yield from _unusable(one, (*place, number))
+
+
+def _is_unicode(text: str) -> bool:
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
+
+
+def _usable(values: dict[str, Any]) -> dict[str, Any]:
+    problems = tuple(_unusable(values, ()))
+    if problems:
+        # pydantic puts the place of `values` before each place.
+        raise ValidationError.from_exception_data(
+            "plain values",
+            [
+                {"type": "value_error", "loc": place, "input": None, "ctx": {"error": words}}
+                for place, words in problems
+            ],
+        )
+    return values
+
+
+#: A table of values whose meaning is not the API's.
+Plain = Annotated[dict[str, Any], Field(max_length=100), AfterValidator(_usable)]
 Id = Annotated[str, StringConstraints(pattern=r"^[a-z0-9][a-z0-9-]{2,62}$")]
 Digest = Annotated[str, StringConstraints(pattern=r"^sha256:[0-9a-f]{64}$")]
 #: A number; null on the wire where there is none (JSON knows no NaN, RFC 8259 6).
