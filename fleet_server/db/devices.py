@@ -219,12 +219,11 @@ def set_presence(
     presence: Presence,
     session_counter: int,
     agent_version: str = "",
-    heard: bool = True,
     now: datetime,
 ) -> bool:
     """Take in a birth or last will; False when it changes nothing or an older session said it.
 
-    Not `heard` = concluded from silence, so it is no sign of life.
+    That it is gone is no sign of life: the broker found it out, or silence told it.
     """
     known = select(devices.c.presence, devices.c.session_counter, devices.c.starts).where(devices.c.id == device_id)
     last = connection.execute(known).one_or_none()
@@ -235,7 +234,7 @@ def set_presence(
     values: dict[str, Any] = {"presence": presence, "session_counter": session_counter}
     if 0 < last.session_counter < session_counter:
         values["starts"] = noted(last.starts, more=session_counter - last.session_counter, at=now)
-    if heard:
+    if presence is Presence.ONLINE:
         values["last_seen_at"] = now
     if agent_version:
         values["agent_version"] = agent_version
@@ -283,9 +282,7 @@ def end_silent(connection: Connection, device_ids: Iterable[str], *, now: dateti
     silent = select(devices.c.id, devices.c.session_counter).where(devices.c.id.in_(list(device_ids)), _is_silent(now))
     ended = connection.execute(silent).all()
     for device_id, session_counter in ended:
-        set_presence(
-            connection, device_id, presence=Presence.OFFLINE, session_counter=session_counter, heard=False, now=now
-        )
+        set_presence(connection, device_id, presence=Presence.OFFLINE, session_counter=session_counter, now=now)
     return len(ended)
 
 

@@ -78,7 +78,7 @@ class Reading:
 
     @property
     def heard(self) -> frozenset[str]:
-        """Devices with an acceptable message in this batch."""
+        """Devices with an acceptable message of their own in this batch."""
         return frozenset(self._heard)
 
     @property
@@ -141,7 +141,8 @@ class Reading:
             self.ended[device_id, kind] = before
         self._marks[device_id, kind] = Mark(message.envelope.session, message.envelope.seq)
         self._sessions[device_id] = message.envelope.session
-        self._heard.add(device_id)
+        if not _is_last_will(message.envelope):
+            self._heard.add(device_id)
         try:
             if kind in SPOOLED:
                 self._spooled.take(message, decode(message.envelope.body, Records))

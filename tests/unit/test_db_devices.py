@@ -72,6 +72,14 @@ def test_an_older_session_does_not_change_presence(database):
         assert devices.set_presence(connection, "cam-1", presence=Presence.OFFLINE, session_counter=5, now=NOW)
 
 
+def test_that_a_device_is_gone_is_no_sign_of_life(database):
+    later = NOW + timedelta(minutes=1)
+    with database.write() as connection:
+        devices.set_presence(connection, "cam-1", presence=Presence.ONLINE, session_counter=5, now=NOW)
+        devices.set_presence(connection, "cam-1", presence=Presence.OFFLINE, session_counter=5, now=later)
+        assert devices.get(connection, "cam-1").last_seen_at == NOW
+
+
 def test_every_change_of_the_desired_state_raises_the_revision(database):
     with database.write() as connection:
         assert devices.desired_of(connection, "cam-1") is None

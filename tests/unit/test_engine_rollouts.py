@@ -320,6 +320,19 @@ def test_an_offline_device_does_not_block_and_is_asked_when_it_comes(fleet):
     assert fleet.states(rollout)["dev-2"] is S.HEALTHY, "by a health gate of its own"
 
 
+def test_a_device_that_was_dead_when_it_was_asked_is_asked_when_it_comes_and_counts_as_not_asked(fleet):
+    rollout = fleet.roll_out()
+    fleet.wait(timedelta(seconds=40), step=timedelta(seconds=10))
+    fleet.go("dev-0")  # the broker tells what it found out
+    fleet.wait(timedelta(minutes=12))
+    assert fleet.states(rollout)["dev-0"] is S.PENDING
+    assert fleet.waves(rollout)[0].offered == 0
+    fleet.come("dev-0")
+    assert fleet.states(rollout)["dev-0"] is S.OFFERED
+    fleet.commit("dev-0")
+    assert fleet.rollout(rollout).wave == 1
+
+
 def test_a_device_that_missed_its_wave_takes_part_in_the_present_one(fleet):
     fleet.go("dev-0")
     fleet.go("dev-1")

@@ -70,10 +70,16 @@ def test_a_flood_of_junk_is_counted_whole_and_kept_in_part(reading):
     assert reading.refusals["camera-1", Refusal.UNPARSABLE] == (100, "junk")
 
 
-def said(session, seq):
-    body = messages.encode(messages.Status(presence=messages.Presence.ONLINE))
+def said(session, seq, presence=messages.Presence.ONLINE):
+    body = messages.encode(messages.Status(presence=presence))
     envelope = Envelope(1, "status", "camera-1", "key", 0, session, seq, body, b"")
     return Opened(delivery("camera-1", UpKind.STATUS), Up("camera-1", UpKind.STATUS), envelope)
+
+
+@pytest.mark.parametrize(("presence", "heard"), [("online", {"camera-1"}), ("offline", set())])
+def test_a_last_will_is_no_sign_of_life(reading, presence, heard):
+    reading.take(said(SESSION, 1, messages.Presence(presence)))
+    assert reading.heard == heard
 
 
 def clones(reading):
