@@ -10,7 +10,7 @@ from edgeops.rollout.installation import InstallationState, is_final
 from edgeops.rollout.pins import Pin
 from edgeops.rollout.rollout import COUNTING, OPEN, RolloutState
 from edgeops.rollout.targeting import Standing
-from fleet_server.db import devices, models, offers, parts, pins, rollouts
+from fleet_server.db import devices, installations, models, offers, parts, pins, rollouts
 from fleet_server.db.database import Connection
 from fleet_server.db.devices import Device
 from fleet_server.db.installations import Installation
@@ -112,7 +112,7 @@ def _part(connection: Connection, installation: Installation, now: datetime) -> 
         rollout_reason=rollout.reason,
         starts_at=rollout.starts_at,
         state=installation.state,
-        detail=installation.detail or ("" if installation.reason == "none" else installation.reason),
+        detail=_detail(connection, installation),
         digest=installation.digest,
         was_asked=installation.offered_at is not None,
         is_judged_alone=installation.deadline_at is not None,
@@ -128,6 +128,14 @@ def _part(connection: Connection, installation: Installation, now: datetime) -> 
         asked_lately=offers.offered_since(connection, rollout.id, now - _MINUTE, until=now),
         rate_per_minute=rollout.policy.rate_per_minute,
     )
+
+
+def _detail(connection: Connection, installation: Installation) -> str:
+    """How it ended; of one that is to be asked again, how its last attempt did."""
+    pending = installation.state is InstallationState.PENDING
+    before = installations.attempt_before(connection, installation) if pending else None
+    told = before or installation
+    return told.detail or ("" if told.reason == Reason.NONE else told.reason)
 
 
 def _left_out(

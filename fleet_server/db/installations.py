@@ -184,6 +184,19 @@ def last_proof(connection: Connection, installation: Installation) -> Installati
     return None if row is None else _installation(row)
 
 
+def attempt_before(connection: Connection, installation: Installation) -> Installation | None:
+    """The last attempt of the same part, which ended badly; None = this is the first."""
+    query = select(installations).where(
+        installations.c.rollout_id == installation.rollout_id,
+        installations.c.device_id == installation.device_id,
+        installations.c.deployment == installation.deployment,
+        installations.c.state == InstallationState.RETRIED,
+        installations.c.attempt < installation.attempt,
+    )
+    row = connection.execute(query.order_by(installations.c.attempt.desc()).limit(1)).one_or_none()
+    return None if row is None else _installation(row)
+
+
 def devices_in(connection: Connection, rollout_id: str, states: Iterable[InstallationState]) -> tuple[str, ...]:
     """The devices of a rollout that are in one of these states, each once, in the order in which they are asked."""
     query = select(installations.c.device_id).where(

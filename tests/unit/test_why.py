@@ -94,6 +94,16 @@ def test_a_device_that_did_not_keep_a_model_is_told_why(fleet):
     assert told(fleet, "dev-0")[0][1].endswith("rolled-back: 3 errors")
 
 
+def test_a_device_that_is_asked_again_after_a_pause_is_told_how_its_last_attempt_ended(fleet):
+    fleet.roll_out(selector="id=dev-0", policy=Policy(retries=2))
+    fleet.say("dev-0", UpdateState.FAILED, reason=Reason.FETCH, detail="connection reset by peer")
+    assert told(fleet, "dev-0") == [(Cause.RETRY_PAUSE, "asked again after a pause: connection reset by peer")]
+    fleet.wait(timedelta(minutes=5))
+    assert causes(fleet, "dev-0") == [Cause.DEVICE]
+    fleet.say("dev-0", UpdateState.FAILED, reason=Reason.DISK)
+    assert told(fleet, "dev-0") == [(Cause.RETRY_PAUSE, "asked again after a pause: disk")]
+
+
 def test_bounds_of_the_policy_are_told(fleet):
     fleet.roll_out(waves=("100%",), policy=Policy(max_in_flight=1, rate_per_minute=1))
     held = set(causes(fleet, "dev-2"))
