@@ -8,7 +8,7 @@ from edgeops.protocol.messages import DeploymentState, DesiredDeployment, Presen
 from edgeops.rollout.hindrance import Hindrance, LeftOut, Part, Situation, hindrances
 from edgeops.rollout.installation import InstallationState, is_final
 from edgeops.rollout.pins import Pin
-from edgeops.rollout.rollout import COUNTING, OPEN, RolloutState
+from edgeops.rollout.rollout import COUNTING, JUDGED, OPEN, RolloutState
 from edgeops.rollout.targeting import Standing
 from fleet_server.db import devices, installations, models, offers, parts, pins, rollouts
 from fleet_server.db.database import Connection
@@ -156,7 +156,7 @@ def _gate(connection: Connection, rollout: Rollout, wave: Wave, installation: In
     """What the present wave, or the device if it came late, has shown; the stored verdict where waiting has ended."""
     if installation.state is InstallationState.COMMITTED and installation.deadline_at is not None:
         return health_of_one(connection, rollout, installation, now).words
-    if rollout.state is RolloutState.RUNNING:
+    if rollout.state in JUDGED and not wave.has_passed:
         return gate_words(connection, rollout, now)
     return str(wave.verdict["reason"]) if wave.verdict else ""
 

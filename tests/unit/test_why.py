@@ -13,7 +13,7 @@ from edgeops.rollout.policy import Policy
 from fleet_server import targets
 from fleet_server.db import devices
 from fleet_server.rollout_freeze import freeze
-from fleet_server.rollout_orders import abort_rollout, advance_rollout
+from fleet_server.rollout_orders import abort_rollout, advance_rollout, pause_rollout
 from fleet_server.why import why
 from tests.unit.engine_rig import FACTS, Fleet, digest_of
 
@@ -141,6 +141,15 @@ def test_a_device_that_the_first_model_was_taken_back_from_is_told_that_it_was_n
     fleet.come("dev-0")
     fleet.report("dev-0", DeploymentState(deployment="gas", state=UpdateState.IDLE))
     assert causes(fleet, "dev-0") == [Cause.ENDED_BADLY, Cause.UNWANTED]
+
+
+def test_a_device_that_bakes_is_told_what_its_wave_has_shown_also_while_a_person_paused_it(fleet):
+    rollout = fleet.roll_out(policy=Policy(bake=timedelta(hours=1)))
+    fleet.commit("dev-0")
+    fleet.report("dev-0", DeploymentState(deployment="gas", state=UpdateState.COMMITTED, active=digest_of(1)))
+    pause_rollout(fleet.database, rollout, fleet.me("lunch"))
+    assert causes(fleet, "dev-0") == [Cause.PAUSE, Cause.BAKE]
+    assert "must show itself: 1 of 1 device committed" in told(fleet, "dev-0")[1][1]
 
 
 # -- rollouts that have not begun
