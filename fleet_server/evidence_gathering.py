@@ -20,7 +20,7 @@ import msgspec
 from edgeops import limits
 from edgeops.digest import digest_from_raw, digest_raw
 from edgeops.errors import MessageError
-from edgeops.protocol.messages import Paired, decode
+from edgeops.protocol.messages import Paired, Phase, decode
 from edgeops.protocol.messages import Window as Told
 from edgeops.rollout.agreement import agreement_of
 from edgeops.rollout.health.belonging import Belonging, Seen, of_asked, of_control
@@ -233,6 +233,8 @@ class _Batch:
             counted = new.session if part.state is InstallationState.COMMITTED else part.session
             health = _with_device_news(health, part, counted)
             new = msgspec.structs.replace(new, health=health, session=max(new.session, part.session))
+            if window.phase != Phase.TRIAL:
+                new = msgspec.structs.replace(new, shown_at=max(new.shown_at or window.closed_at, window.closed_at))
         if new.past_from is not None and new.past_from != old.past_from:
             usual = starts_between(part.starts, new.past_from, part.offered_at)
             new = msgspec.structs.replace(new, health=with_crashes_before(new.health, usual))

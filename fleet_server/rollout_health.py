@@ -6,7 +6,7 @@ so an answer costs the same in any fleet. It judges nothing: `edgeops.rollout.he
 """
 
 from collections.abc import Mapping, Sequence
-from datetime import datetime
+from datetime import datetime, timedelta
 
 import msgspec
 
@@ -15,12 +15,14 @@ from edgeops.rollout.agreement import USUAL_ERROR
 from edgeops.rollout.health.sums import plus
 from edgeops.rollout.health.verdict import health_verdict
 from edgeops.rollout.health.wave import Labels, Part, Shown, Stated, WaveHealth, shown_by, without_device
+from edgeops.rollout.shadowing import owed_since
 from edgeops.rollout.verdict import Health, Healthy, Undecided, Unhealthy
 from fleet_server.db import disagreements, evidence, installations, models
 from fleet_server.db.database import Connection
 from fleet_server.db.evidence import Shows, WaveShows
 from fleet_server.db.installations import Installation
 from fleet_server.db.rollouts import Rollout, Wave
+from fleet_server.service_clock import service_time
 
 #: Of an evaluation of a model, in `Manifest.metrics`.
 _ACCURACY = "accuracy"
@@ -28,7 +30,6 @@ _ACCURACY = "accuracy"
 
 def health_of(connection: Connection, rollout: Rollout, wave: Wave, now: datetime) -> Health:
     """Whether the devices of a wave are as well as before; `now` is the clock of this machine."""
-    del now  # everything that is judged was seen at its own time
     distrusted = evidence.of_quarantined(connection, rollout.id, wave.position)
     shows = _with_unheard(connection, wave, distrusted)
     removed = installations.removed_in(connection, rollout.id, wave.position)
@@ -43,6 +44,7 @@ def health_of(connection: Connection, rollout: Rollout, wave: Wave, now: datetim
         shows,
         labels,
         silent=silent if silent > tolerated else 0,
+        quiet=_quiet_in(connection, rollout, wave.position, baking_since=wave.bakes_since, now=now),
         distrusted=len(distrusted),
         removed=0 if is_left else removed,
     )
@@ -50,12 +52,33 @@ def health_of(connection: Connection, rollout: Rollout, wave: Wave, now: datetim
 
 def health_of_one(connection: Connection, rollout: Rollout, installation: Installation, now: datetime) -> Health:
     """The same for a device that committed alone: one that came late, or joined a rollout that is live."""
-    del now
     shows = evidence.shows_of(installation.health)
     incumbents = {} if shows.incumbent is None else {shows.incumbent: 1}
     # For one device nobody labels: what people said of the waves before it is all that there is.
     labels = msgspec.structs.replace(labels_of(connection, rollout.id), of_others=True)
-    return _judged(connection, rollout, WaveShows(canary=shown_by(shows.health), incumbents=incumbents), labels)
+    since, own = installation.asked_at, installation.id
+    quiet = _quiet_in(connection, rollout, installation.wave, baking_since=since, now=now, only=own)
+    shown = WaveShows(canary=shown_by(shows.health), incumbents=incumbents)
+    return _judged(connection, rollout, shown, labels, quiet=quiet)
+
+
+def _quiet_in(
+    connection: Connection,
+    rollout: Rollout,
+    wave: int,
+    *,
+    baking_since: datetime | None,
+    now: datetime,
+    only: str | None = None,
+) -> int:
+    """How many devices, once their bake is over, show nothing of its end: no sum of the time before tells of that."""
+    if baking_since is None or not rollout.policy.bake:
+        return 0
+    over_for = service_time(connection, now) - (baking_since + rollout.policy.bake)
+    if over_for < timedelta(0):
+        return 0
+    before = owed_since(rollout.policy, now - over_for)
+    return installations.quiet_in(connection, rollout.id, wave, before=before, only=only)
 
 
 def _with_unheard(connection: Connection, wave: Wave, distrusted: Sequence[Shows]) -> WaveShows:

@@ -11,6 +11,8 @@ from edgeops.protocol.messages import Shadowing
 from edgeops.rollout.policy import Policy
 
 _MS = timedelta(milliseconds=1)
+#: Of a bake, the part at its end in which each device must be heard.
+_LAST_PART = 1 / 4
 
 
 def of_asked(policy: Policy) -> Shadowing:
@@ -31,6 +33,14 @@ def of_control(policy: Policy) -> Shadowing:
 def is_to_be_renewed(shadowing: Shadowing, told_at: datetime, now: datetime) -> bool:
     """Whether it is told again although nothing changed: most of its time is over, and it is needed still."""
     return now - told_at >= shadowing.for_ms * _MS * 3 / 4
+
+
+def owed_since(policy: Policy, baked_at: datetime) -> datetime:
+    """After what moment each device must have closed a window that shows how it was at the end of a bake.
+
+    Windows close early while it bakes, so whoever sends at all has one.
+    """
+    return baked_at - max(policy.bake * _LAST_PART, 2 * _window(policy))
 
 
 def _lasts(policy: Policy) -> timedelta:

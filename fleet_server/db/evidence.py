@@ -47,6 +47,8 @@ class Shows(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     past_from: datetime | None = None
     #: Of which wave it is part of the sums; -1 = of none yet.
     wave: int = -1
+    #: When the last window closed that is of no trial.
+    shown_at: datetime | None = None
     #: The newest session of the device that was looked at.
     session: int = 0
     health: DeviceHealth = DeviceHealth()
@@ -151,9 +153,9 @@ def shown_in(connection: Connection, rollout_id: str, wave: int, *, limit: int) 
 def keep(connection: Connection, shown: Mapping[str, Shows]) -> None:
     """Store what installations show, by id."""
     if shown:
-        statement = update(installations).where(installations.c.id == bindparam("of")).values(health=bindparam("shows"))
-        rows = [{"of": name, "shows": shows} for name, shows in shown.items()]
-        connection.execute(statement, rows)
+        statement = update(installations).where(installations.c.id == bindparam("of"))
+        rows = [{"of": name, "shows": shows, "at": shows.shown_at} for name, shows in shown.items()]
+        connection.execute(statement.values(health=bindparam("shows"), shown_at=bindparam("at")), rows)
 
 
 def keep_waves(connection: Connection, shown: Iterable[tuple[str, int, WaveShows]]) -> None:

@@ -11,7 +11,7 @@ from datetime import datetime
 from typing import Any
 
 import msgspec
-from sqlalchemy import ColumnElement, Connection, Row, func, select, union_all, update
+from sqlalchemy import ColumnElement, Connection, Row, exists, func, select, union_all, update
 
 from edgeops.rollout import installation as machine
 from edgeops.rollout.evidence import Proof
@@ -279,6 +279,33 @@ def silent_in(connection: Connection, rollout_id: str, wave: int) -> int:
     return connection.execute(query).scalar_one()
 
 
+def quiet_in(connection: Connection, rollout_id: str, wave: int, *, before: datetime, only: str | None = None) -> int:
+    """How many devices of a wave run the model with trial proof and are there, but sent nothing since that moment.
+
+    `only`: look at this installation alone. Those that another rollout has asked for something newer owe nothing.
+    """
+    newer = installations.alias("newer")
+    query = (
+        select(func.count())
+        .select_from(installations)
+        .where(
+            installations.c.rollout_id == rollout_id,
+            installations.c.wave == wave,
+            installations.c.shown_at < before,
+            installations.c.state == InstallationState.COMMITTED,
+            installations.c.reach == Reach.READY,
+            ~exists().where(
+                newer.c.device_id == installations.c.device_id,
+                newer.c.deployment == installations.c.deployment,
+                newer.c.offered_at > installations.c.offered_at,
+            ),
+        )
+    )
+    if only is not None:
+        query = query.where(installations.c.id == only)
+    return connection.execute(query).scalar_one()
+
+
 def removed_in(connection: Connection, rollout_id: str, wave: int) -> int:
     """How many devices of a wave had the model with trial proof when they left the fleet, in good standing."""
     query = (
@@ -406,7 +433,7 @@ def count(connection: Connection, rollout_id: str, wave: int, changes: Mapping[s
 
 def _installation(row: Row[Any]) -> Installation:
     values = dict(row._mapping)  # noqa: SLF001 - SQLAlchemy's public name
-    del values["reach"]
+    del values["reach"], values["shown_at"]
     values["state"] = InstallationState(row.state)
     values["evidence"] = Proof() if row.evidence is None else msgspec.convert(row.evidence, Proof)
     return Installation(**values)

@@ -64,6 +64,8 @@ def judge_telemetry(health: WaveHealth, policy: HealthPolicy) -> HealthFinding:
         )
     if health.silent:
         missing.append(f"{counted(health.silent, 'device')} fell silent")
+    if health.quiet:
+        missing.append(f"{counted(health.quiet, 'device')} sent nothing in the last part of the bake and since")
     if health.removed:
         missing.append(f"{counted(health.removed, 'device')} left the fleet, and no other of the wave is there")
     if canary.since.rows < policy.min_rows:

@@ -101,6 +101,8 @@ class WaveHealth(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     stated: Stated = Stated()
     #: Devices of the wave that run the new model and fell silent.
     silent: int = 0
+    #: Others that sent nothing in the last part of the bake, and nothing since.
+    quiet: int = 0
     #: Others that are quarantined: what they showed is in no sum.
     distrusted: int = 0
     #: Others that were removed, where none is left.

@@ -90,6 +90,8 @@ installations = Table(
     Column("evidence", Json),
     #: What the device showed since it was asked, and before: `edgeops.rollout.health`.
     Column("health", Json),
+    #: When the last window closed that counts and is of no trial.
+    Column("shown_at", Instant),
     #: 1 = asked for the first time; a retry is a row of its own.
     Column("attempt", Integer, nullable=False, default=1),
     #: Not asked before this, on the service clock: the pause before a retry.
@@ -106,6 +108,7 @@ installations = Table(
     #: Why it is to be taken back from the device, which the engine has not done yet: `fleet_server.db.withdrawals`.
     Column("withdrawal", Text),
     Index("ix_installations_reach", "rollout_id", "state", "reach", "wave", "id"),
+    Index("ix_installations_shown", "rollout_id", "wave", "shown_at"),
     Index("ix_installations_wave", "rollout_id", "wave", "state", "updated_at"),
     Index("ix_installations_device", "device_id", "deployment", "updated_at"),
     Index("ix_installations_deadline", "deadline_at"),

@@ -468,6 +468,7 @@ def _j_to_z() -> None:
         sa.Column("detail", sa.Text(), nullable=False),
         sa.Column("evidence", sa.LargeBinary(), nullable=True),
         sa.Column("health", sa.LargeBinary(), nullable=True),
+        sa.Column("shown_at", sa.BigInteger(), nullable=True),
         sa.Column("attempt", sa.Integer(), nullable=False),
         sa.Column("not_before", sa.BigInteger(), nullable=True),
         sa.Column("asked_at", sa.BigInteger(), nullable=True),
@@ -494,6 +495,7 @@ def _j_to_z() -> None:
     op.create_index(
         "ix_installations_reach", "installations", ["rollout_id", "state", "reach", "wave", "id"], unique=False
     )
+    op.create_index("ix_installations_shown", "installations", ["rollout_id", "wave", "shown_at"], unique=False)
     op.create_index(
         "ix_installations_unfinished",
         "installations",
