@@ -317,8 +317,13 @@ def asked(policy: Policy, now: datetime) -> Deadlines:
 
 
 def heard(before: Deadlines, policy: Policy, now: datetime, *, waits: bool) -> Deadlines:
-    """The deadlines once it was heard; one that `waits` (for its maintenance window, or is held) gets more time."""
-    ends_by = before.ends_by
-    if waits:
-        ends_by = max(ends_by, min(now + policy.offer_timeout, before.asked_at + limits.LONGEST_HOLD))
-    return Deadlines(before.asked_at, ends_by, now + policy.progress_timeout)
+    """The deadlines once it was heard.
+
+    One that `waits` (for its maintenance window, or is held) gets more time, and at least as long to be heard again as
+    any device may be silent: it says the same once a minute, however short the policy is.
+    """
+    if not waits:
+        return Deadlines(before.asked_at, before.ends_by, now + policy.progress_timeout)
+    longer = now + max(policy.offer_timeout, limits.SILENCE_TIMEOUT)
+    ends_by = max(before.ends_by, min(longer, before.asked_at + limits.LONGEST_HOLD))
+    return Deadlines(before.asked_at, ends_by, now + max(policy.progress_timeout, limits.SILENCE_TIMEOUT))

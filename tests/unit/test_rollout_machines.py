@@ -380,6 +380,22 @@ def test_a_device_that_waits_for_its_window_gets_more_time_but_not_for_ever():
     assert installation.heard(waiting, policy, at, waits=True).ends_by == at
 
 
+def test_a_device_that_waits_is_not_lost_between_two_of_its_reports_however_short_the_policy_is():
+    policy = Policy(offer_timeout=timedelta(seconds=20), progress_timeout=timedelta(seconds=30))
+    first = installation.asked(policy, NOW)
+    waiting = installation.heard(first, policy, NOW, waits=True)
+    assert waiting.ends_by == waiting.heard_by == NOW + limits.SILENCE_TIMEOUT
+    at_work = installation.heard(first, policy, NOW, waits=False)
+    assert (at_work.ends_by, at_work.heard_by) == (NOW + timedelta(seconds=20), NOW + timedelta(seconds=30))
+
+
+def test_a_device_that_waits_has_the_time_of_the_policy_where_that_is_longer():
+    policy = Policy(offer_timeout=timedelta(hours=2), progress_timeout=timedelta(hours=1))
+    waiting = installation.heard(installation.asked(policy, NOW), policy, NOW + timedelta(hours=1), waits=True)
+    assert waiting.ends_by == NOW + timedelta(hours=3)
+    assert waiting.heard_by == NOW + timedelta(hours=2)
+
+
 def test_a_way_through_the_table_adds_its_counters_up():
     for (before, _), (after, _) in installation.TABLE.items():
         there, back = counters(before, after), counters(after, before)
