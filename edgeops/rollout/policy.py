@@ -77,7 +77,9 @@ def of_undo(policy: Policy) -> Policy:
 
     That is known to be wrong, so it is no witness: it answers beside nothing and is loaded nowhere, nobody is held back
     with it, nothing that it did better or faster stops the model that was proven before it, and no wave that fails
-    brings it back.
+    brings it back. Nor does it run on until a maintenance window opens; how many devices turn at a time stays.
     """
     health = replace(policy.health, labels=0, max_error_rise=0.5, max_latency_ratio=1_000.0, max_memory_ratio=1_000.0)
-    return replace(policy, shadow_share=0.0, control_share=0.0, roll_back_on_failure=False, health=health)
+    return replace(
+        policy, maintenance=(), shadow_share=0.0, control_share=0.0, roll_back_on_failure=False, health=health
+    )

@@ -3,6 +3,7 @@
 import msgspec
 import pytest
 
+from edgeops.rollout.maintenance import parse_window
 from edgeops.rollout.policy import HealthPolicy, Policy, of_undo
 
 
@@ -28,6 +29,12 @@ def test_an_undo_demands_as_much_proof_and_none_by_what_it_replaces():
         roll_back_on_failure=False,
         health=HealthPolicy(**health),
     )
+
+
+def test_an_undo_waits_for_no_window_and_keeps_the_pace():
+    window = parse_window("sat 02:00-04:00 UTC")
+    after = of_undo(Policy(maintenance=(window,), max_in_flight=3, rate_per_minute=2))
+    assert (after.maintenance, after.max_in_flight, after.rate_per_minute) == ((), 3, 2)
 
 
 @pytest.mark.parametrize("kind", [Policy, HealthPolicy])
