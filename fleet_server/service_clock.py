@@ -28,6 +28,13 @@ def service_time(connection: Connection, now: datetime) -> datetime:
     return _read(connection, now).at(now)
 
 
+def deaf_since(connection: Connection, now: datetime) -> datetime | None:
+    """When the link last heard devices, if it hears them no more; None = it does, or never did."""
+    beat_at = settings.read(connection, _BEAT)
+    last = None if beat_at is None else datetime.fromisoformat(beat_at)
+    return last if last is not None and machine.is_missed(last, now) else None
+
+
 def keep(database: Database, now: datetime) -> None:
     """Look for the heartbeat, and write the clock down when that is due or it stops or starts."""
     with database.read() as connection:

@@ -19,7 +19,7 @@ from fleet_server.rollout_freeze import frozen
 from fleet_server.rollout_health import health_of_one
 from fleet_server.rollout_joiners import placement
 from fleet_server.rollout_steps import gate_words
-from fleet_server.service_clock import service_time
+from fleet_server.service_clock import deaf_since, service_time
 
 _MINUTE = timedelta(minutes=1)
 #: Rollouts of one deployment that are asked whether they left a device out, newest first.
@@ -81,6 +81,7 @@ def _situation(  # noqa: PLR0917 - what is known of one deployment, source by so
         quarantined=device.quarantined,
         online=device.presence is Presence.ONLINE,
         last_seen_at=device.last_seen_at,
+        deaf_since=deaf_since(connection, now),
         active=None if told is None else told.active,
         desired=None if desired is None else desired.digest,
         shall_run_none=desired is not None and desired.digest is None,

@@ -39,11 +39,16 @@ def looked(clock: ServiceClock, now: datetime, *, beat_at: datetime | None) -> S
     if beat_at is None:
         return ServiceClock(shows, now, stands_until=now)  # nobody was ever heard, so nobody needs a grace
     away = not timedelta(0) <= now - clock.looked_at <= limits.HEARTBEAT_MISSED
-    if away or abs(now - beat_at) > limits.HEARTBEAT_MISSED:
+    if away or is_missed(beat_at, now):
         return ServiceClock(shows, now, stands_until=now + limits.GRACE_AFTER_OUTAGE)
     if clock.stands_until is not None and now < clock.stands_until:
         return replace(clock, looked_at=now)
     return ServiceClock(shows, now)
+
+
+def is_missed(beat_at: datetime, now: datetime) -> bool:
+    """Whether the last heartbeat is too far from now: devices are not heard."""
+    return abs(now - beat_at) > limits.HEARTBEAT_MISSED
 
 
 def _passed(since: datetime, now: datetime) -> timedelta:

@@ -54,7 +54,7 @@ class Cause(StrEnum):
     CONTROL = "control"
     #: It has the model; its wave shows itself before the health gate.
     BAKE = "bake"
-    #: The device is not connected.
+    #: The device is not connected, or the server hears none.
     SILENCE = "silence"
     #: It ended badly, and is asked again after a pause.
     RETRY_PAUSE = "retry-pause"
@@ -143,6 +143,8 @@ class Situation:
     quarantined: bool = False
     online: bool = True
     last_seen_at: datetime | None = None
+    #: Since when the server has heard no device at all; None = it hears them.
+    deaf_since: datetime | None = None
     #: What it runs, and what it should run, by digest; None = no model, nobody says.
     active: str | None = None
     desired: str | None = None
@@ -377,6 +379,10 @@ def _distrusted(situation: Situation) -> Iterator[Hindrance]:
 
 
 def _silent(situation: Situation) -> Iterator[Hindrance]:
+    deaf = situation.deaf_since
+    if deaf is not None:
+        words = f"the server has heard no device since {deaf:%Y-%m-%d %H:%M:%S} UTC; deadlines stand still"
+        yield Hindrance(Cause.SILENCE, words)
     if not situation.online:
         seen = situation.last_seen_at
         since = "it was never heard" if seen is None else f"it was last heard at {seen:%Y-%m-%d %H:%M:%S} UTC"

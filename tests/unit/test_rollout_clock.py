@@ -3,7 +3,7 @@
 from datetime import UTC, datetime, timedelta
 
 from edgeops import limits
-from edgeops.rollout.clock import ServiceClock, looked, started
+from edgeops.rollout.clock import ServiceClock, is_missed, looked, started
 
 NOW = datetime(2026, 11, 23, 12, tzinfo=UTC)
 SECOND = timedelta(seconds=1)
@@ -54,3 +54,10 @@ def test_a_clock_that_is_put_back_takes_nothing_back():
     clock = looked(RUNS, NOW - timedelta(hours=1), beat_at=NOW)
     assert clock.shows == NOW
     assert RUNS.at(NOW - timedelta(hours=1)) == NOW
+
+
+def test_a_heartbeat_is_missed_that_is_too_long_ago_or_too_far_ahead():
+    assert not is_missed(NOW, NOW + MISSED)
+    assert not is_missed(NOW, NOW - MISSED)
+    assert is_missed(NOW, NOW + MISSED + SECOND)
+    assert is_missed(NOW, NOW - MISSED - SECOND)

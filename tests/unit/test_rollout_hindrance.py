@@ -195,6 +195,18 @@ def test_a_device_that_was_asked_and_is_silent_is_told_so():
     assert causes(part=part("installing"), quarantined=True) == [Cause.QUARANTINE, Cause.DEVICE]
 
 
+def test_a_server_that_hears_nobody_is_told_beside_the_silence_of_the_device():
+    deaf = "the server has heard no device since 2026-11-27 12:00:00 UTC; deadlines stand still"
+    asked = why(part=part("offered"), deaf_since=NOW)
+    assert asked[0] == Hindrance(Cause.SILENCE, deaf)
+    assert [one.cause for one in asked] == [Cause.SILENCE, Cause.DEVICE]
+    assert why(part=part(), deaf_since=NOW) == (Hindrance(Cause.SILENCE, deaf),)
+    assert [one.words for one in why(part=part(), deaf_since=NOW, online=False)] == [
+        deaf, "the device is offline; it was never heard",
+    ]  # fmt: skip
+    assert causes(deaf_since=NOW) == [Cause.NONE]
+
+
 @pytest.mark.parametrize("rollout", RolloutState)
 def test_a_device_that_has_the_model_bakes_while_its_rollout_is_open(rollout):
     found = why(part=part("committed", rollout, wave=1, gate="240 of 200 inputs"), active=DIGEST, desired=DIGEST)

@@ -67,6 +67,21 @@ def test_a_device_that_is_offline_is_told_since_when(fleet):
     assert causes(fleet, "dev-1") == [Cause.SILENCE]
 
 
+def test_a_server_that_hears_nobody_says_since_when_until_it_hears_devices_again(fleet):
+    fleet.roll_out(waves=("100%",))
+    assert causes(fleet, "dev-0") == [Cause.DEVICE]
+    heard = fleet.now
+    fleet.is_heard = False
+    fleet.wait(timedelta(hours=3))
+    assert causes(fleet, "dev-0") == [Cause.SILENCE, Cause.DEVICE]
+    assert told(fleet, "dev-0")[0][1].startswith(
+        f"the server has heard no device since {heard:%Y-%m-%d %H:%M:%S} UTC; "
+    )
+    fleet.is_heard = True
+    fleet.run()
+    assert causes(fleet, "dev-0") == [Cause.DEVICE]
+
+
 def test_a_device_that_is_pinned_while_it_waits_is_told_by_whom(fleet):
     fleet.roll_out()
     pin = Pin(
