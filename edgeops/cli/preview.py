@@ -63,4 +63,7 @@ def _print(preview: RolloutPreview, devices: list[Placement]) -> None:
     )
     if len(devices) < preview.matched:
         say(f"{preview.matched - len(devices)} more devices; see them with --limit {preview.matched}")
-    say("nothing was started; without --dry-run it is")
+    if preview.problems:
+        say("nothing was started, and nothing would be without --dry-run")
+    else:
+        say("nothing was started; without --dry-run it is")

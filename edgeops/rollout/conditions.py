@@ -1,6 +1,7 @@
 """What a selector can ask of a device: keys, how their values are written, and whether a device has one.
 
-A device that has not reported what a condition is about does not meet it. How conditions are put together is in
+A device that has not reported what a condition is about does not meet it, but meets one with `!=`: it has none of the
+values, as in the label selectors of Kubernetes. How conditions are put together is in
 `edgeops.rollout.selector`.
 """
 
