@@ -304,6 +304,7 @@ def _evidence(connection: Connection, rollout: Rollout, wave: Wave, clock: datet
         bakes_since=wave.bakes_since,
         problem=_problem(connection, rollout, wave.position) if troubled else "",
         is_spare=wave.offered == 0 and _is_spare(connection, rollout, wave),
+        is_control=wave.control,
     )
 
 

@@ -40,6 +40,8 @@ class WaveEvidence:
     problem: str = ""
     #: No wave follows it and the one before was proven: nothing rests on its proof.
     is_spare: bool = False
+    #: It was held back as control until the waves before it had passed.
+    is_control: bool = False
 
     @property
     def lost(self) -> int:
@@ -134,7 +136,7 @@ def wave_verdict(evidence: WaveEvidence, policy: Policy, health: Health | None, 
     """
     installed = installed_verdict(evidence, policy)
     if isinstance(installed, Fail):
-        return installed
+        return _held_back(installed) if evidence.is_control else installed
     if isinstance(health, Unhealthy):
         return Fail(f"not healthy: {health.words}")
     if evidence.bakes_since is None:
@@ -147,6 +149,11 @@ def wave_verdict(evidence: WaveEvidence, policy: Policy, health: Health | None, 
             return Wait(baked + policy.evidence_timeout, f"insufficient evidence: {words}")
         case _:
             return Wait(baked + policy.evidence_timeout, f"{installed.reason}; bakes until {baked:%H:%M:%S} UTC")
+
+
+def _held_back(lost: Fail) -> Wait:
+    """Few devices that were held back are lost: too little to take a model from all others, on which it is proven."""
+    return Wait(PASSED_LONG_AGO, f"{lost.reason}; the waves before it passed, so a person decides")
 
 
 def _unbaked_verdict(evidence: WaveEvidence, installed: Pass | Wait, now: datetime) -> Verdict:

@@ -37,6 +37,26 @@ def canary_alone(fleet, *, waves=("1", "100%"), **policy):
     return rollout_id
 
 
+def test_a_control_device_that_is_lost_takes_a_proven_model_from_nobody(tmp_path):
+    fleet = Fleet(tmp_path, size=10)
+    rollout_id = fleet.roll_out(policy=IMPATIENT)
+    control = next(one.device_id for one in fleet.attempts(rollout_id) if one.wave == 2)
+    for device_id in fleet.ids:
+        if device_id != control:
+            fleet.commit(device_id)
+    fleet.say(control, UpdateState.FAILED, reason=Reason.GOLDEN)
+    rollout = fleet.rollout(rollout_id)
+    assert rollout.state is R.PAUSED
+    assert rollout.reason.startswith("1 of 1 device did not keep the model: ")
+    assert rollout.reason.endswith("; the waves before it passed, so a person decides")
+    assert set(fleet.states(rollout_id).values()) == {S.HEALTHY, S.FAILED}
+    fleet.wait(timedelta(minutes=5), step=10 * SECOND)
+    assert fleet.rollout(rollout_id).state is R.PAUSED
+    orders.advance_rollout(fleet.database, rollout_id, fleet.me("one broken sensor"))
+    assert fleet.rollout(rollout_id).state is R.FINISHED
+    fleet.close()
+
+
 def test_a_control_device_that_is_not_there_holds_up_no_rollout_and_is_asked_when_it_comes(tmp_path):
     fleet = Fleet(tmp_path, size=10)
     rollout_id = fleet.roll_out(policy=IMPATIENT)

@@ -91,6 +91,18 @@ def test_a_spare_wave_in_which_nobody_can_be_asked_passes_when_its_time_is_over(
     assert isinstance(wave_verdict(left, POLICY, OPEN, given_up), Wait), "it was asked, and lost its devices since"
 
 
+def test_what_is_lost_of_the_control_share_takes_the_model_from_nobody_but_harm_does():
+    lost = evidence(size=1, offered=1, failed=1, is_control=True)
+    verdict = wave_verdict(lost, POLICY, None, NOW)
+    assert isinstance(verdict, Wait)
+    assert verdict.is_over(NOW)
+    assert verdict.reason == (
+        "1 of 1 device did not keep the model: pump-0001 failed (golden); the waves before it passed, so a person decides"
+    )
+    harmful = evidence(size=40, offered=40, committed=40, is_control=True)
+    assert isinstance(wave_verdict(harmful, POLICY, ILL, NOW), Fail)
+
+
 def test_no_share_is_judged_before_enough_devices_have_ended():
     policy = shares(min_devices=3)
     assert isinstance(installed(policy, size=5, offered=5, failed=2), Wait)

@@ -132,6 +132,12 @@ def test_a_device_that_fell_silent_holds_its_wave():
     assert (told.sign, told.words) == (Sign.OPEN, "not enough was heard: 1 device fell silent")
 
 
+def test_a_device_that_shows_nothing_of_the_end_of_the_bake_holds_its_wave():
+    told = telemetry(wave(quiet=3))
+    words = "not enough was heard: 3 devices sent nothing in the last part of the bake and since"
+    assert (told.sign, told.words) == (Sign.OPEN, words)
+
+
 def test_a_wave_all_of_whose_devices_were_removed_is_not_enough():
     told = telemetry(wave(removed=2))
     words = "not enough was heard: 2 devices left the fleet, and no other of the wave is there"

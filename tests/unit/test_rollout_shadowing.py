@@ -5,7 +5,7 @@ from datetime import UTC, datetime, timedelta
 import pytest
 
 from edgeops.rollout.policy import Policy
-from edgeops.rollout.shadowing import is_to_be_renewed, of_asked, of_control
+from edgeops.rollout.shadowing import is_to_be_renewed, of_asked, of_control, owed_since
 from edgeops.rollout.waves import control_positions
 
 NOW = datetime(2026, 11, 23, 12, tzinfo=UTC)
@@ -35,6 +35,19 @@ def test_a_control_device_has_no_shadow_and_windows_as_short():
 def test_a_bake_has_twenty_windows_of_a_second_to_a_minute(bake, window_ms):
     assert of_asked(Policy(bake=bake)).window_ms == window_ms
     assert of_control(Policy(bake=bake)).window_ms == window_ms
+
+
+@pytest.mark.parametrize(
+    ("bake", "before"),
+    [
+        (timedelta(seconds=4), timedelta(seconds=2)),
+        (timedelta(seconds=12), timedelta(seconds=3)),
+        (timedelta(minutes=8), timedelta(minutes=2)),
+        (timedelta(days=1), timedelta(hours=6)),
+    ],
+)
+def test_a_device_shows_itself_in_the_last_quarter_of_a_bake_or_in_two_windows(bake, before):
+    assert owed_since(Policy(bake=bake), NOW) == NOW - before
 
 
 def test_where_nothing_is_waited_for_devices_are_not_told_again_and_again():
