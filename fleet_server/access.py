@@ -17,7 +17,7 @@ from argon2.exceptions import InvalidHashError, VerificationError
 
 from edgeops import limits
 from edgeops.api.roles import RIGHTS, Right, Role
-from edgeops.errors import NotFoundError
+from edgeops.errors import InputError, NotFoundError
 from fleet_server.db import audit, tokens
 from fleet_server.db.database import Database
 
@@ -26,8 +26,6 @@ ENROLMENT_PREFIX = "enrol"
 
 _ID_BYTES = 6
 _SECRET_BYTES = 32
-#: Who decided what was done on the machine itself, for the audit trail.
-OWNER = "edgeops-server"
 
 #: Tokens whose argon2 check is remembered, by digest; a revoked one is still refused at once.
 _REMEMBERED = 1024
@@ -78,7 +76,14 @@ class Access:
         self._checked: OrderedDict[str, tuple[str, bytes]] = OrderedDict()
 
     def create_token(self, name: str, role: Role, *, created_by: str, now: datetime) -> NewToken:
-        """A new API token."""
+        """A new API token.
+
+        Raises:
+            InputError: in the audit trail the name is the server's own.
+        """
+        if name.strip().casefold() in audit.RESERVED:
+            words = f"{name!r} is what the server itself is called in the audit trail; name the person or the program"
+            raise InputError(words, fields=[("#/name", words)])
         token_id, secret, secret_hash = _new_secret()
         row = tokens.ApiToken(token_id, name, role, secret_hash, now)
         with self._database.write() as connection:

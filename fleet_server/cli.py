@@ -109,7 +109,8 @@ def _jobs(config: ServerConfig, options: argparse.Namespace) -> None:
 
 
 def _token(config: ServerConfig, options: argparse.Namespace) -> None:
-    from fleet_server.access import OWNER, Access
+    from fleet_server.access import Access
+    from fleet_server.db.audit import OWNER
     from fleet_server.db.database import Database
 
     access = Access(Database.of(config))
@@ -118,8 +119,9 @@ def _token(config: ServerConfig, options: argparse.Namespace) -> None:
 
 
 def _enrolment_token(config: ServerConfig, options: argparse.Namespace) -> None:
-    from fleet_server.access import OWNER, Access
+    from fleet_server.access import Access
     from fleet_server.certificates import pinned
+    from fleet_server.db.audit import OWNER
     from fleet_server.db.database import Database
 
     access = Access(Database.of(config))

@@ -16,9 +16,6 @@ from fleet_server.config import ServerConfig
 from fleet_server.db import audit, devices, settings
 from fleet_server.db.database import Database
 
-#: In the audit trail: whoever signed the list of fleet keys.
-_BESIDE = "repository"
-
 
 def prepare(config: ServerConfig, database: Database) -> tuple[int, PublicKey]:
     """Make the key of the next epoch; it speaks once it is listed. One that was made before is forgotten."""
@@ -71,7 +68,9 @@ def follow(config: ServerConfig, database: Database, repository: Repository, now
     with database.write() as connection:
         settings.write(connection, settings.FLEET_EPOCH, str(keys.epoch))
         devices.begin_epoch(connection, keys.epoch, now)
-        audit.append(connection, _BESIDE, "key.fleet-epoch", str(keys.epoch), {"public": _newest(keys).hex}, now)
+        audit.append(
+            connection, audit.REPOSITORY, "key.fleet-epoch", str(keys.epoch), {"public": _newest(keys).hex}, now
+        )
     for old in _keys_before(config, keys.epoch):
         old.unlink(missing_ok=True)
     return True

@@ -19,8 +19,6 @@ from fleet_server.config import ServerConfig
 from fleet_server.db import audit, models
 from fleet_server.db.database import Connection, Database
 
-#: In the audit trail: somebody with a key beside the server, or a delegation that ended.
-_BESIDE = "repository"
 #: A delegation ends without anybody writing anything.
 _LOOK_AGAIN = timedelta(minutes=1)
 
@@ -162,10 +160,10 @@ class Listing:
             with self._database.write() as connection:
                 for artifact in gone:
                     models.mark_withdrawn(connection, artifact, now)
-                    _note(connection, _BESIDE, "model.withdrawn", [artifact], now)
+                    _note(connection, audit.REPOSITORY, "model.withdrawn", [artifact], now)
                 for artifact, place in moved:
                     models.mark_published(connection, artifact, now, target=place)
-                _mark_listed(connection, signed, listed, _BESIDE, now)
+                _mark_listed(connection, signed, listed, audit.REPOSITORY, now)
         return gone
 
 

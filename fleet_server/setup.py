@@ -15,11 +15,11 @@ from edgeops.trust.issuing import issuers_in, new_issuer, write_issuer
 from edgeops.trust.keyring import FLEET_KEYS_TARGET, encode_fleet_keys, fleet_keys_of
 from edgeops.trust.repository import Repository
 from fleet_server import broker
-from fleet_server.access import OWNER, Access
+from fleet_server.access import Access
 from fleet_server.accounts import publish_accounts
 from fleet_server.certificates import Certificates
 from fleet_server.config import ServerConfig
-from fleet_server.db import belonging, devices, settings
+from fleet_server.db import audit, belonging, devices, settings
 from fleet_server.db.database import Database
 from fleet_server.db.migrate import upgrade
 from fleet_server.starter import install
@@ -110,7 +110,7 @@ def _make_admin_token(config: ServerConfig, database: Database, now: datetime) -
     access = Access(database)
     token = _text(config.admin_token)
     if token is None or access.identify(token, now=now) is None:
-        made = access.create_token(_ADMIN_NAME, Role.ADMIN, created_by=OWNER, now=now)
+        made = access.create_token(_ADMIN_NAME, Role.ADMIN, created_by=audit.OWNER, now=now)
         write_atomically(config.admin_token, made.text.encode() + b"\n", mode=0o600)
 
 

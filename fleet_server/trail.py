@@ -11,7 +11,6 @@ from datetime import datetime
 from edgeops.errors import ConflictError
 from edgeops.trust.repository import Repository
 from edgeops.trust.trail import Anchor, Broken, Contradicted, Intact
-from fleet_server.access import OWNER
 from fleet_server.config import ServerConfig
 from fleet_server.db import audit, events, settings
 from fleet_server.db.database import Database
@@ -70,7 +69,7 @@ def accept(config: ServerConfig, database: Database, *, remark: str, now: dateti
         if isinstance(found, Intact):
             raise ConflictError("the audit trail holds what was signed of it; there is nothing to accept")
         data = {"detail": found.reason, **_signed(anchored)}
-        audit.append(connection, OWNER, "audit.accepted", "audit", data, now, remark=remark)
+        audit.append(connection, audit.OWNER, "audit.accepted", "audit", data, now, remark=remark)
     sign_anew(repository, database, now)
     return found.reason
 

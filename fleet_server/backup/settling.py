@@ -10,7 +10,6 @@ from datetime import datetime
 
 from edgeops.rollout.installation import InstallationEvent
 from edgeops.rollout.rollout import OPEN, RolloutEvent, RolloutState
-from fleet_server.access import OWNER
 from fleet_server.db import audit, backups, devices, events, installations, rollouts, settings
 from fleet_server.db.backups import Restoration
 from fleet_server.db.database import Connection
@@ -34,7 +33,7 @@ def settle(connection: Connection, restoration: Restoration, *, epoch: int, sign
     backups.remember(connection, restoration)
     settings.write(connection, settings.FLEET_EPOCH, str(epoch))
     data = {"taken_at": restoration.taken_at.isoformat(), **signed}
-    audit.append(connection, OWNER, EventKind.SERVER_RESTORED, restoration.backup, data, now)
+    audit.append(connection, audit.OWNER, EventKind.SERVER_RESTORED, restoration.backup, data, now)
     # Far above what the lost server told: whoever keeps the id of the last event he heard, and receivers of webhooks,
     # which know a message by its event's id, would take news for what they have.
     number = int(now.timestamp() * 1000)

@@ -13,10 +13,18 @@ from sqlalchemy import Connection, func, select
 from edgeops.trust.trail import GENESIS, Anchor, Broken, Contradicted, Entry, Intact, check_trail, hash_of
 from fleet_server.db.tables import audit
 
-__all__ = ["GENESIS", "POLICY", "Broken", "Contradicted", "Entry", "Intact"]
+__all__ = ["GENESIS", "Broken", "Contradicted", "Entry", "Intact"]
 
 #: Who decides where no person does.
 POLICY = "policy"
+#: Who decided what was done on the machine itself.
+OWNER = "edgeops-server"
+#: Somebody with a key beside the server: what the repository lists was signed there, or a delegation in it ended.
+REPOSITORY = "repository"
+#: Whoever made the model that the server comes with.
+STARTER = "edgeops"
+#: None of them is a person, so no token is called so.
+RESERVED = frozenset({POLICY, OWNER, REPOSITORY, STARTER})
 
 
 def append(  # noqa: PLR0917 - in the order of a sentence: who did what to what, and when

@@ -16,7 +16,7 @@ from edgeops.artifact.manifest import Descriptor, decode_descriptor, target_path
 from fleet_server.blobs import Blobs
 from fleet_server.config import ServerConfig
 from fleet_server.datasets.snapshot import Schema
-from fleet_server.db import datasets, models, runs
+from fleet_server.db import audit, datasets, models, runs
 from fleet_server.db.database import Database
 from fleet_server.publish import publish
 
@@ -24,7 +24,6 @@ from fleet_server.publish import publish
 NAME = "starter"
 VERSION = 1
 ARTIFACT, DESCRIPTOR, SNAPSHOT, RUN = "artifact.tflite", "descriptor.json", "snapshot.npz.gz", "run.json"
-_OWNER = "edgeops"
 
 
 class StarterRun(msgspec.Struct, frozen=True, kw_only=True):
@@ -47,7 +46,7 @@ def install(config: ServerConfig, database: Database, *, now: datetime) -> None:
     if known is None:
         _add(config, database, now=now)
     if known is None or known.published_at is None:
-        publish(config, database, NAME, VERSION, variant=None, published_by=_OWNER, now=now)
+        publish(config, database, NAME, VERSION, variant=None, published_by=audit.STARTER, now=now)
 
 
 def descriptor() -> Descriptor:
@@ -70,7 +69,7 @@ def _add(config: ServerConfig, database: Database, *, now: datetime) -> None:
     variant = described.manifest.variant
     with database.write() as connection:
         datasets.add_snapshot(
-            connection, NAME, snapshot, size_bytes=len(rows), schema=run.schema, created_by=_OWNER, now=now
+            connection, NAME, snapshot, size_bytes=len(rows), schema=run.schema, created_by=audit.STARTER, now=now
         )
         runs.start(
             connection,

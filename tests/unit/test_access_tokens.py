@@ -6,6 +6,7 @@ from datetime import UTC, datetime, timedelta
 import pytest
 
 from edgeops.api.roles import Right, Role
+from edgeops.errors import InputError
 from fleet_server.access import Access, Identity
 from fleet_server.db import tokens
 from tests.stores import ON_BOTH, database_in
@@ -35,6 +36,15 @@ def last_used(database, token_id):
 def test_a_token_names_its_owner_and_role(access):
     made = access.create_token("ann", Role.OPERATOR, created_by="root", now=NOW)
     assert access.identify(made.text, now=NOW) == Identity(made.row.id, "ann", Role.OPERATOR)
+
+
+@pytest.mark.parametrize("name", ["policy", "edgeops-server", "repository", "edgeops", "Policy", " policy "])
+def test_no_token_is_called_as_the_server_itself_is_in_the_audit_trail(access, database, name):
+    with pytest.raises(InputError, match="name the person or the program") as refused:
+        access.create_token(name, Role.OPERATOR, created_by="root", now=NOW)
+    assert [pointer for pointer, _ in refused.value.fields] == ["#/name"]
+    with database.read() as connection:
+        assert tokens.api_token_page(connection, limit=10) == ()
 
 
 def test_a_token_is_stored_as_an_argon2_hash_only(access, database):
