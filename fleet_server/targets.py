@@ -14,6 +14,7 @@ from edgeops.rollout import installation as installing
 from edgeops.rollout.installation import InstallationEvent
 from edgeops.rollout.pins import Pin
 from edgeops.rollout.selector import groups_of, matches, misnamed, parse_selector
+from edgeops.rollout.waves import ChosenWave, parse_waves
 from fleet_server import roster
 from fleet_server.db import (
     audit,
@@ -108,7 +109,8 @@ def remove_group(connection: Connection, name: str, *, removed_by: str, now: dat
 def _users(connection: Connection, group: str) -> Iterator[str]:
     """What needs a group, in words."""
     for rollout in rollouts.unended(connection):
-        if group in groups_of(parse_selector(rollout.selector)):
+        chosen = [wave.selector for wave in parse_waves(rollout.wanted_waves) if isinstance(wave, ChosenWave)]
+        if any(group in groups_of(selector) for selector in (parse_selector(rollout.selector), *chosen)):
             yield rollout.id
     for model, policy in policies.every(connection):
         if group in groups_named(policy):

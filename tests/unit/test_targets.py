@@ -194,9 +194,17 @@ def test_there_are_only_so_many_groups(fleet, monkeypatch):
         put_group(fleet, "others")
 
 
-def test_a_group_that_a_rollout_names_stays_until_that_has_ended(fleet):
+@pytest.mark.parametrize(
+    "values",
+    [
+        {"selector": "group=canaries", "waves": ("100%",)},
+        {"waves": ("1", "group=canaries", "100%")},
+        {"waves": ("1", "id=dev-0 or group=canaries", "100%"), "draft": True},
+    ],
+)
+def test_a_group_that_a_rollout_names_stays_until_that_has_ended(fleet, values):
     put_group(fleet)
-    rollout_id = fleet.roll_out(selector="group=canaries", waves=("100%",))
+    rollout_id = fleet.roll_out(**values)
     with fleet.database.write() as connection, pytest.raises(ConflictError, match=rollout_id):
         targets.remove_group(connection, "canaries", removed_by="me", now=fleet.now)
     fleet.abort(rollout_id)
