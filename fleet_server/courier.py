@@ -27,7 +27,7 @@ from fleet_server.config import ServerConfig
 from fleet_server.db import events, webhooks
 from fleet_server.db.database import Connection, Database
 from fleet_server.db.webhooks import Delivery, DeliveryState, Webhook
-from fleet_server.receivers import MISSED, allowed_hosts, message, signing_secret
+from fleet_server.receivers import MISSED, allowed_hosts, message, message_id, signing_secret
 
 _log = logging.getLogger(__name__)
 
@@ -90,7 +90,7 @@ def _queue_next(connection: Connection, webhook: Webhook, now: datetime) -> None
     rows = [
         message(
             webhook.id,
-            f"msg-{event.id:015}-{webhook.id}",
+            message_id(webhook.id, event.id),
             event.kind,
             {"id": event.id, "subject": event.subject, "detail": event.data},
             event.at,
@@ -102,7 +102,7 @@ def _queue_next(connection: Connection, webhook: Webhook, now: datetime) -> None
     if webhook.cursor < dropped:
         _log.warning("webhook.missed webhook=%s after=%d through=%d", webhook.id, webhook.cursor, dropped)
         data: dict[str, object] = {"after": webhook.cursor, "through": dropped}
-        rows.insert(0, message(webhook.id, f"msg-{dropped:015}-{webhook.id}", MISSED, data, now, now))
+        rows.insert(0, message(webhook.id, message_id(webhook.id, dropped), MISSED, data, now, now))
     webhooks.queue(connection, rows)
     webhooks.move(connection, webhook.id, cursor=news[-1].id)
 

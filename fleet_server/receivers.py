@@ -124,10 +124,20 @@ def test(database: Database, webhook_id: str, *, asked_by: str, now: datetime) -
     """
     with database.write() as connection:
         known(connection, webhook_id)
-        delivery = message(webhook_id, new_id("msg", now), TEST, {"asked_by": asked_by}, now, now)
+        delivery = message(webhook_id, _behind_all(connection, webhook_id, now), TEST, {"asked_by": asked_by}, now, now)
         webhooks.queue(connection, [delivery])
         audit.append(connection, asked_by, "webhook.tested", webhook_id, {"delivery": delivery.id}, now)
     return delivery
+
+
+def message_id(webhook_id: str, event_id: int) -> str:
+    """Of the message about an event; messages go out, and are listed, in the order of their ids."""
+    return f"msg-{event_id:015}-{webhook_id}"
+
+
+def _behind_all(connection: Connection, webhook_id: str, now: datetime) -> str:
+    """An id behind all that has happened, and before what happens next."""
+    return new_id(f"{message_id(webhook_id, events.last_id(connection))}_test", now)
 
 
 def message(  # noqa: PLR0917 - in the order of a sentence: to whom, under which name, what, and when
