@@ -13,6 +13,7 @@ from edgeops.rollout.health.belonging import Belonging
 from edgeops.rollout.health.device import (
     DeviceHealth,
     Inputs,
+    Live,
     Pairs,
     Period,
     with_baseline,
@@ -185,8 +186,9 @@ def test_what_is_stored_is_what_is_read(health):
 
 
 def test_what_was_not_seen_takes_no_room():
-    for kind in (DeviceHealth, Period, Pairs, Inputs, Spread, Shown, Labels, Stated, WaveHealth):
+    for kind in (DeviceHealth, Period, Pairs, Inputs, Live, Spread, Part, Shown, Labels, Stated, WaveHealth):
         assert msgspec.json.encode(kind()) == b"{}"
+    assert Live().chosen == 0
 
 
 def test_a_device_that_showed_nothing_owes_and_takes_nothing():
