@@ -109,7 +109,8 @@ def remove_group(connection: Connection, name: str, *, removed_by: str, now: dat
 def _users(connection: Connection, group: str) -> Iterator[str]:
     """What needs a group, in words."""
     for rollout in rollouts.unended(connection):
-        chosen = [wave.selector for wave in parse_waves(rollout.wanted_waves) if isinstance(wave, ChosenWave)]
+        waves = parse_waves(rollout.wanted_waves) if rollout.wanted_waves else ()
+        chosen = (wave.selector for wave in waves if isinstance(wave, ChosenWave))
         if any(group in groups_of(selector) for selector in (parse_selector(rollout.selector), *chosen)):
             yield rollout.id
     for model, policy in policies.every(connection):
