@@ -341,5 +341,6 @@ def test_whatever_the_wire_the_power_and_the_server_do_both_machines_keep_their_
 
 
 @pytest.mark.long
+@pytest.mark.timeout(1_200)  # new courses, of which none knows how long they are
 def test_courses_that_were_never_played_before_break_no_promise_either():
     run(Together, examples=40, steps=40, anew=True)

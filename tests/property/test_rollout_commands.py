@@ -402,5 +402,6 @@ class ManyDevices(Commands):
 
 
 @pytest.mark.long
+@pytest.mark.timeout(1_200)
 def test_whatever_happens_to_two_hundred_devices_no_promise_is_broken():
     run(ManyDevices, examples=6, steps=12)
