@@ -232,9 +232,11 @@ class _Batch:
             # Until it commits, starts are the device's own affair: it may wait for days, and its trial counts its own.
             counted = new.session if part.state is InstallationState.COMMITTED else part.session
             health = _with_device_news(health, part, counted)
-            new = msgspec.structs.replace(new, health=health, session=max(new.session, part.session))
+            shown_at = new.shown_at
             if window.phase != Phase.TRIAL:
-                new = msgspec.structs.replace(new, shown_at=max(new.shown_at or window.closed_at, window.closed_at))
+                shown_at = max(shown_at or window.closed_at, window.closed_at)
+            session = max(new.session, part.session)
+            new = msgspec.structs.replace(new, health=health, shown_at=shown_at, session=session)
         if new.past_from is not None and new.past_from != old.past_from:
             usual = starts_between(part.starts, new.past_from, part.offered_at)
             new = msgspec.structs.replace(new, health=with_crashes_before(new.health, usual))

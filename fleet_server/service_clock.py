@@ -30,8 +30,7 @@ def service_time(connection: Connection, now: datetime) -> datetime:
 
 def deaf_since(connection: Connection, now: datetime) -> datetime | None:
     """When the link last heard devices, if it hears them no more; None = it does, or never did."""
-    beat_at = settings.read(connection, _BEAT)
-    last = None if beat_at is None else datetime.fromisoformat(beat_at)
+    last = _last_beat(connection)
     return last if last is not None and machine.is_missed(last, now) else None
 
 
@@ -39,9 +38,9 @@ def keep(database: Database, now: datetime) -> None:
     """Look for the heartbeat, and write the clock down when that is due or it stops or starts."""
     with database.read() as connection:
         before = _read(connection, now)
-        beat_at = settings.read(connection, _BEAT)
+        beat_at = _last_beat(connection)
         is_new = settings.read(connection, _CLOCK) is None
-    after = machine.looked(before, now, beat_at=None if beat_at is None else datetime.fromisoformat(beat_at))
+    after = machine.looked(before, now, beat_at=beat_at)
     stands = before.stands_until is not None, after.stands_until is not None
     if (
         is_new
@@ -51,6 +50,11 @@ def keep(database: Database, now: datetime) -> None:
     ):
         with database.write() as connection:
             settings.write(connection, _CLOCK, msgspec.json.encode(after).decode())
+
+
+def _last_beat(connection: Connection) -> datetime | None:
+    beat_at = settings.read(connection, _BEAT)
+    return None if beat_at is None else datetime.fromisoformat(beat_at)
 
 
 def _read(connection: Connection, now: datetime) -> ServiceClock:
