@@ -4,6 +4,7 @@ What a selector means and a pin forbids is decided in `edgeops.rollout`. A pin t
 """
 
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
 from datetime import datetime
 
 from edgeops import limits
@@ -30,6 +31,7 @@ from fleet_server.db import (
     rollouts,
 )
 from fleet_server.db.database import Connection, Database
+from fleet_server.db.devices import Device
 from fleet_server.db.events import EventKind
 from fleet_server.db.groups import Group
 from fleet_server.rollout_steps import take
@@ -144,10 +146,11 @@ def _require_usable(connection: Connection, selector: str | None, device_ids: Se
 # -- pins --------------------------------------------------------------------------------
 
 
-def set_pin(database: Database, pin: Pin) -> str:
+def set_pin(database: Database, pin: Pin) -> tuple[Pin, str]:
     """Keep a device where it is; what the pin forbids and was offered is taken back.
 
-    Returns in words what the pin leaves undone; empty = nothing.
+    The same of the same person once more changes nothing. Returns the pin that holds, and in words what it leaves
+    undone; empty = nothing.
 
     Raises:
         NotFoundError: no such device, or an artifact that is not known here.
@@ -161,6 +164,9 @@ def set_pin(database: Database, pin: Pin) -> str:
         device = roster.known(connection, pin.device_id)
         if pin.digest is not None and models.artifact_by_digest(connection, pin.digest) is None:
             raise NotFoundError(f"no artifact {pin.digest} here; `edgeops model show NAME` lists digests")
+        before = next((one for one in pins.of(connection, pin.device_id) if one.deployment == pin.deployment), None)
+        if before is not None and replace(before, pinned_at=now) == pin:
+            return before, _undone(device, before, now)
         pins.put(connection, pin)
         for one in installations.unfinished_on(connection, [pin.device_id]):
             # Who was not asked yet waits for the end of the pin; no wave waits for them.
@@ -170,10 +176,7 @@ def set_pin(database: Database, pin: Pin) -> str:
         data = {"deployment": pin.deployment, "digest": pin.digest, "until": pin.until}
         audit.append(connection, pin.pinned_by, "device.pinned", pin.device_id, data, now, remark=pin.reason)
         events.append(connection, EventKind.DEVICE_PINNED, pin.device_id, {"deployment": pin.deployment}, now)
-    reported = device.reported.deployments if device.reported else ()
-    concerned = [one for one in reported if pin.concerns(one.deployment, now)]
-    undone = {one.deployment: pin.leaves(one.active) for one in concerned}
-    return "; ".join(f"deployment {name}: {words}" for name, words in undone.items() if words)
+    return pin, _undone(device, pin, now)
 
 
 def remove_pin(database: Database, device_id: str, deployment: str | None, *, removed_by: str, now: datetime) -> None:
@@ -189,6 +192,13 @@ def remove_pin(database: Database, device_id: str, deployment: str | None, *, re
             raise NotFoundError(f"device {device_id} is not pinned {what}; list pins with: edgeops devices pins")
         audit.append(connection, removed_by, "device.unpinned", device_id, {"deployment": deployment}, now)
         events.append(connection, EventKind.DEVICE_UNPINNED, device_id, {"deployment": deployment}, now)
+
+
+def _undone(device: Device, pin: Pin, now: datetime) -> str:
+    reported = device.reported.deployments if device.reported else ()
+    concerned = [one for one in reported if pin.concerns(one.deployment, now)]
+    undone = {one.deployment: pin.leaves(one.active) for one in concerned}
+    return "; ".join(f"deployment {name}: {words}" for name, words in undone.items() if words)
 
 
 # -- labels ------------------------------------------------------------------------------

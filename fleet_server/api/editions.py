@@ -2,7 +2,8 @@
 
 A reader gets the edition of a thing with it. Who changes it may say which edition they saw, and is refused with 412
 when it is another one by now. Who says nothing is not asked: each change is legal or not (409) by itself, and If-Match
-is for those who decided by what they had read.
+is for those who decided by what they had read. Nor is a PUT refused that finds what it would make: it was made before,
+and the answer was lost (RFC 9110, 13.1.1).
 """
 
 import hashlib
@@ -54,14 +55,15 @@ class Editions:
 
     @contextmanager
     def unchanged(
-        self, database: Database, now_is: Callable[[Connection], Edition | None], *, creates: bool = False
+        self, database: Database, now_is: Callable[[Connection], Edition | None], *, puts: bool = False
     ) -> Iterator[None]:
         """Inside, every write is one transaction, at whose start the thing is what the caller saw.
 
         Args:
             database: where it is.
             now_is: the edition of the thing now; None = there is none, which the endpoint says itself.
-            creates: the endpoint says nothing and makes one.
+            puts: the endpoint makes the thing what the request says, and leaves one as it is that is so already; then
+                it may also have been so at the start.
 
         Raises:
             StaleError: it is another one by now, or was made or taken away meanwhile.
@@ -71,21 +73,28 @@ class Editions:
             return
         with database.together():
             with database.write() as connection:
-                edition = now_is(connection)
-            self._require(edition, creates=creates)
+                before = now_is(connection)
+            stale = self._staleness(before, puts=puts)
+            if stale is not None and not puts:
+                raise stale
             yield
+            with database.write() as connection:
+                after = now_is(connection)
+            if stale is not None and after != before:
+                raise stale
 
-    def _require(self, edition: Edition | None, *, creates: bool) -> None:
+    def _staleness(self, edition: Edition | None, *, puts: bool) -> StaleError | None:
         if self.is_new and edition is not None:
-            raise _stale("If-None-Match", f"there is one by now, edition {edition}; read it and decide anew")
+            return _stale("If-None-Match", f"there is one by now, edition {edition}; read it and decide anew")
         if self.wanted is None:
-            return
-        if edition is None and creates:
-            raise _stale("If-Match", "it was taken away meanwhile; decide anew")
+            return None
+        if edition is None and puts:
+            return _stale("If-Match", "it was taken away meanwhile; decide anew")
         if edition is not None and str(edition) not in self.wanted:
             seen = ", ".join(sorted(self.wanted)) or "none"
             words = f"this is edition {edition} by now, not {seen[:100]}; read it again and decide anew"
-            raise _stale("If-Match", words)
+            return _stale("If-Match", words)
+        return None
 
 
 def _stale(header: str, words: str) -> StaleError:

@@ -37,7 +37,7 @@ def read_group(server: ServerOf, editions: EditionsOf, name: str) -> Group:
 @router.put("/{name}")
 def write_group(server: ServerOf, caller: Operator, editions: EditionsOf, name: str, wanted: GroupRequest) -> Group:
     """Make a group, or make one of this name another; harmless to repeat."""
-    unchanged = editions.unchanged(server.database, _revision_of(name), creates=True)
+    unchanged = editions.unchanged(server.database, _revision_of(name), puts=True)
     with unchanged, server.database.write() as connection:
         group = targets.set_group(
             connection,

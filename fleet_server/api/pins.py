@@ -46,8 +46,8 @@ def list_pins(server: ServerOf, paging: PagingOf) -> Page[Pin]:
 def pin_device(server: ServerOf, caller: Operator, editions: EditionsOf, device_id: str, wanted: PinRequest) -> Pin:
     """Keep a device, or one deployment of it, on a model: no rollout offers it another."""
     pin = pin_of(wanted, device_id, by=caller.name, now=server.now())
-    with editions.unchanged(server.database, _edition_of(device_id, wanted.deployment), creates=True):
-        warning = targets.set_pin(server.database, pin)
+    with editions.unchanged(server.database, _edition_of(device_id, wanted.deployment), puts=True):
+        pin, warning = targets.set_pin(server.database, pin)
     editions.show(edition_of(pin))
     return _pin(pin).model_copy(update={"warning": warning})
 

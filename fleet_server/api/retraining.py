@@ -47,10 +47,10 @@ def write_retraining_policy(
     server: ServerOf, caller: Operator, editions: EditionsOf, name: str, wanted: RetrainingPolicyRequest
 ) -> RetrainingPolicy:
     """Make this the policy of a model; what is left out is the default."""
-    with (
-        editions.unchanged(server.database, lambda connection: edition_of(policies.get(connection, name))),
-        server.database.write() as connection,
-    ):
+    unchanged = editions.unchanged(
+        server.database, lambda connection: edition_of(policies.get(connection, name)), puts=True
+    )
+    with unchanged, server.database.write() as connection:
         _require_model(connection, name)
         policy = read_policy(wanted.model_dump(mode="json", exclude_none=True))
         _require_groups(connection, policy)

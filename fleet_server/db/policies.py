@@ -25,7 +25,9 @@ def every(connection: Connection) -> tuple[tuple[str, RetrainPolicy], ...]:
 
 
 def put(connection: Connection, model: str, policy: RetrainPolicy, *, updated_by: str, now: datetime) -> None:
-    """Make `policy` the one of a model; who did is in the audit trail."""
+    """Make `policy` the one of a model, unless it is already; who did is in the audit trail."""
+    if policy == get(connection, model):
+        return
     values = {"policy": policy, "updated_by": updated_by, "updated_at": now}
     statement = insert(connection, retrain_policies).values(model=model, **values)
     connection.execute(statement.on_conflict_do_update(index_elements=["model"], set_=values))

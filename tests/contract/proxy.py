@@ -1,4 +1,4 @@
-"""A proxy between a client and the API that swallows the first answers to POSTs and PUTs: they arrived, and nobody knows."""
+"""A proxy between a client and the API that swallows the first answers to changes: they arrived, and nobody knows."""
 
 import socket
 import threading
@@ -46,7 +46,7 @@ class CuttingProxy:
             first = False
             far.sendall(asked)
             answer = _whole_message(far)
-            if asked.startswith((b"POST", b"PUT")) and self.cut < self.cuts:
+            if asked.startswith((b"POST", b"PUT", b"DELETE")) and self.cut < self.cuts:
                 self.cut += 1
                 return True
             near.sendall(answer)

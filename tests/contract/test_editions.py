@@ -4,6 +4,7 @@ from concurrent.futures import ThreadPoolExecutor
 from datetime import datetime, timedelta, timezone
 
 import pytest
+from sqlalchemy import func, select
 
 from edgeops.api.roles import Role
 from edgeops.api.wire import NEW
@@ -13,7 +14,7 @@ from edgeops.rollout.candidate import Candidate
 from edgeops.rollout.policy import Policy
 from edgeops.rollout.rollout import RolloutState
 from edgeops.rollout.waves import Wave as PlannedWave
-from fleet_server.db import rollouts
+from fleet_server.db import rollouts, tables
 from fleet_server.db.identifiers import new_id
 from tests.contract.loop_rig import LoopRig
 from tests.contract.rig import assert_problem
@@ -179,6 +180,60 @@ def test_who_saw_none_makes_none_anew(rig):
         "PUT", "/api/v1/groups/fresh", role=Role.OPERATOR, headers={"If-None-Match": '"1"'}, json={"selector": "all"}
     )
     assert [one["pointer"] for one in assert_problem(problem, 422)["errors"]] == ["If-None-Match"]
+
+
+#: A thing, what it was before, what it shall be, and what somebody else makes of it.
+PUTS = [
+    ("/api/v1/groups/lost", {"selector": "not all"}, {"selector": "all"}, {"selector": "id=edge-1"}),
+    ("/api/v1/devices/edge-2/pin", {"reason": "harvest"}, {"reason": "audit"}, {"reason": "fair"}),
+    (POLICY, {"labels": 61}, {"labels": 62}, {"labels": 63}),
+]
+
+
+def traces(rig):
+    """What was written down of decisions, and of news."""
+    with rig.database.read() as connection:
+        counts = [select(func.count()).select_from(table) for table in (tables.audit, tables.events)]
+        return [connection.execute(count).scalar_one() for count in counts]
+
+
+def put(rig, path, body, role=Role.OPERATOR, **headers):
+    return rig.request("PUT", path, role=role, headers=headers, json=body)
+
+
+@pytest.mark.parametrize(("path", "before", "body", "theirs"), PUTS)
+def test_a_put_whose_answer_was_lost_is_answered_when_it_comes_again(rig, path, before, body, theirs):
+    seen = put(rig, path, before).headers["etag"]
+    first = put(rig, path, body, **{"If-Match": seen})
+    written = traces(rig)
+    again = put(rig, path, body, **{"If-Match": seen})
+    assert (again.status_code, again.headers["etag"]) == (200, first.headers["etag"]) != (200, seen)
+    assert again.json() == first.json()
+    assert traces(rig) == written
+    put(rig, path, theirs)
+    written = traces(rig)
+    assert_problem(put(rig, path, body, **{"If-Match": seen}), 412)
+    assert traces(rig) == written
+
+
+@pytest.mark.parametrize(("path", "body", "theirs"), [(path, body, theirs) for path, _, body, theirs in PUTS[:2]])
+def test_a_first_put_whose_answer_was_lost_is_answered_when_it_comes_again(rig, path, body, theirs):
+    rig.request("DELETE", path, role=Role.OPERATOR)
+    first = put(rig, path, body, **{"If-None-Match": "*"})
+    written = traces(rig)
+    again = put(rig, path, body, **{"If-None-Match": "*"})
+    assert (again.status_code, again.headers["etag"], again.json()) == (200, first.headers["etag"], first.json())
+    assert_problem(put(rig, path, theirs, **{"If-None-Match": "*"}), 412)
+    assert traces(rig) == written
+
+
+def test_the_pin_of_another_person_is_another_though_it_says_the_same(rig):
+    path, before, body, _ = PUTS[1]
+    seen = put(rig, path, before).headers["etag"]
+    put(rig, path, body, role=Role.ADMIN)
+    assert_problem(put(rig, path, body, **{"If-Match": seen}), 412)
+    (left,) = [one for one in rig.operator.pins.every() if one.device_id == "edge-2"]
+    assert left.pinned_by == "a admin"
 
 
 def test_the_edition_of_a_pin_is_the_same_wherever_the_clock_stands_that_it_ends_by(rig):

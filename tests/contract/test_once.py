@@ -12,7 +12,7 @@ from sqlalchemy import select
 from edgeops import limits
 from edgeops.api.roles import Role
 from edgeops.api.wire import NEW
-from edgeops.errors import ConflictError
+from edgeops.errors import NotFoundError
 from fleet_server.db import audit, idempotency, tables, tokens
 from tests.contract.rig import assert_problem
 
@@ -174,6 +174,13 @@ def test_the_client_repeats_a_request_whose_answer_was_lost(rig, cutting_proxy):
 
 def test_a_change_whose_answer_was_lost_and_that_is_no_more_legal_says_that_it_may_have_been_done(rig, cutting_proxy):
     client = cutting_proxy.client(rig.tokens[Role.ADMIN])
-    with pytest.raises(ConflictError, match="edition 1; read it and decide anew; this was sent before"):
-        client.groups.put("lost", selector="site=north", edition=NEW)
-    assert [one.name for one in rig.client().groups.every()] == ["lost"]
+    edition = rig.client().groups.put("gone", selector="site=north", edition=NEW).revision
+    with pytest.raises(NotFoundError, match="this was sent before"):
+        client.groups.remove("gone", edition=edition)
+    assert "gone" not in [one.name for one in rig.client().groups.every()]
+
+
+def test_the_client_repeats_a_put_whose_answer_was_lost_and_that_demands_an_edition(rig, cutting_proxy):
+    client = cutting_proxy.client(rig.tokens[Role.ADMIN])
+    assert client.groups.put("lost", selector="site=north", edition=NEW).revision == 1
+    assert cutting_proxy.cut == 1

@@ -57,7 +57,7 @@ def put_pin(fleet, device_id="dev-0", **changes):
         "pinned_at": fleet.now,
         "until": None,
     }
-    undone = targets.set_pin(fleet.database, Pin(device_id=device_id, **(values | changes)))
+    _, undone = targets.set_pin(fleet.database, Pin(device_id=device_id, **(values | changes)))
     fleet.run()
     return undone
 
