@@ -152,8 +152,10 @@ def keep_installation(connection: Connection, installation: Installation, now: d
         until = clock + rollout.policy.offer_timeout
         offers.put_off(connection, installation, Deadlines(clock, until, until))
         return
-    elif installation.state is InstallationState.PENDING and (out := _kept_out(connection, installation, now)):
-        take(connection, installation, InstallationEvent.WITHDRAW, detail=out, now=now)
+    elif installation.state is InstallationState.PENDING and _has_left(connection, installation):
+        take(connection, installation, InstallationEvent.WITHDRAW, detail="the device was removed", now=now)
+    elif installation.state is InstallationState.PENDING and _is_kept_out(connection, installation, now):
+        offers.count_as_not_asked(connection, installation)
     elif _was_missed(connection, installation):
         words = "it was not online since it was asked; it is asked when it comes"
         take(connection, installation, InstallationEvent.MISS, detail=words, now=now)
@@ -174,15 +176,17 @@ def _is_kept_waiting(connection: Connection, rollout: Rollout, installation: Ins
     return bool(offers.next_devices(connection, rollout, clock=clock, now=now, limit=1, only=installation.id))
 
 
-def _kept_out(connection: Connection, installation: Installation, now: datetime) -> str:
-    """What keeps a device from being asked again that is no fault of its own, in words; empty = nothing."""
+def _has_left(connection: Connection, installation: Installation) -> bool:
     device = devices.get(connection, installation.device_id)
-    if device is None or device.removed_at is not None:
-        return "the device was removed"
-    if device.quarantined:
-        return "the device is quarantined"
+    return device is None or device.removed_at is not None
+
+
+def _is_kept_out(connection: Connection, installation: Installation, now: datetime) -> bool:
+    """Whether something keeps a device from being asked again that is no fault of its own and may end."""
+    device = devices.get(connection, installation.device_id)
+    assert device is not None, "an installation is on a device"
     pin = forbidding(pins.of(connection, device.id), installation.deployment, installation.digest, now)
-    return "" if pin is None else str(pin)
+    return device.quarantined or pin is not None
 
 
 def _was_missed(connection: Connection, installation: Installation) -> bool:

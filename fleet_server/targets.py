@@ -25,6 +25,7 @@ from fleet_server.db import (
     groups,
     installations,
     models,
+    offers,
     pins,
     policies,
     retrainings,
@@ -169,10 +170,12 @@ def set_pin(database: Database, pin: Pin) -> tuple[Pin, str]:
             return before, _undone(device, before, now)
         pins.put(connection, pin)
         for one in installations.unfinished_on(connection, [pin.device_id]):
-            # Who was not asked yet waits for the end of the pin; no wave waits for them.
-            was_asked = one.state in installing.OPEN or one.attempt > 1
-            if was_asked and pin.forbids(one.deployment, one.digest, now):
+            if not pin.forbids(one.deployment, one.digest, now):
+                continue
+            if one.state in installing.OPEN:
                 take(connection, one, InstallationEvent.WITHDRAW, detail=str(pin), now=now)
+            else:
+                offers.count_as_not_asked(connection, one)
         data = {"deployment": pin.deployment, "digest": pin.digest, "until": pin.until}
         audit.append(connection, pin.pinned_by, "device.pinned", pin.device_id, data, now, remark=pin.reason)
         events.append(connection, EventKind.DEVICE_PINNED, pin.device_id, {"deployment": pin.deployment}, now)

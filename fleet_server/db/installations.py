@@ -57,7 +57,7 @@ class Installation:
     evidence: Proof
     #: What the device showed since it was asked, and before.
     health: dict[str, Any] | None
-    #: 1 = asked for the first time; a retry is a row of its own.
+    #: 1 = asked for the first time, or anew after a pin or quarantine; a retry is a row of its own.
     attempt: int
     #: Not asked before this, on the service clock.
     not_before: datetime | None

@@ -120,6 +120,20 @@ def put_off(connection: Connection, installation: Installation, deadlines: Deadl
     )
 
 
+def count_as_not_asked(connection: Connection, installation: Installation) -> None:
+    """No wave waits for a device that was to be asked again, nor is anything due of it until it can be asked.
+
+    Harmless where it was not asked before.
+    """
+    assert installation.state is InstallationState.PENDING, f"{installation.id} is {installation.state}: it was asked"
+    if installation.attempt == 1:
+        return
+    first = {"attempt": 1, "not_before": None, "deadline_at": None}
+    connection.execute(update(installations).where(installations.c.id == installation.id).values(first))
+    changes = dict.fromkeys(machine.counted(installation.state, again=True), -1)
+    count(connection, installation.rollout_id, installation.wave, changes)
+
+
 def expect_nothing(connection: Connection, installation: Installation) -> None:
     """Nothing is due of it any more; what people see does not change."""
     connection.execute(update(installations).where(installations.c.id == installation.id).values(deadline_at=None))

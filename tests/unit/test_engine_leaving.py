@@ -144,9 +144,9 @@ def test_who_is_to_be_asked_again_and_does_not_come_times_out(fleet):
 # -- who may not be asked again
 
 
-def waits_to_be_asked_again(fleet):
+def waits_to_be_asked_again(fleet, **changes):
     """Two of three have committed; the third one could not fetch, and waits for its second attempt."""
-    rollout_id = fleet.roll_out(waves=("100%",), policy=AGAIN)
+    rollout_id = fleet.roll_out(waves=("100%",), policy=AGAIN, **changes)
     for device_id in ("dev-1", "dev-2"):
         fleet.commit(device_id)
     fail(fleet, "dev-0", Reason.FETCH)
@@ -166,33 +166,54 @@ def distrust(fleet):
         devices.quarantine(connection, "dev-0", reason="cloned", now=fleet.now)
 
 
-def assert_it_counts_neither_way(fleet, rollout_id, words):
-    left = fleet.installations(rollout_id)["dev-0"]
-    assert (left.state, left.detail) == (S.SUPERSEDED, words)
+def unpin(fleet):
+    targets.remove_pin(fleet.database, "dev-0", None, removed_by="me", now=fleet.now)
+
+
+def trust(fleet):
+    with fleet.database.write() as connection:
+        devices.release(connection, "dev-0", now=fleet.now)
+
+
+def assert_it_counts_neither_way(fleet, rollout_id, state=S.PENDING):
+    assert fleet.installations(rollout_id)["dev-0"].state is state
     (wave,) = fleet.waves(rollout_id)
     assert (wave.offered, wave.failed) == (2, 0)
     assert fleet.rollout(rollout_id).state is R.FINISHED
 
 
-def test_a_device_that_is_pinned_before_it_is_asked_again_leaves_its_rollout_at_once(fleet):
+def test_no_wave_waits_for_who_is_pinned_before_they_are_asked_again(fleet):
     rollout_id = waits_to_be_asked_again(fleet)
     pin(fleet)
     fleet.wait(2 * SECOND, step=SECOND)
-    assert_it_counts_neither_way(fleet, rollout_id, "pinned to what it runs by me: audit")
+    assert_it_counts_neither_way(fleet, rollout_id)
 
 
-def test_a_device_that_is_quarantined_before_it_is_asked_again_leaves_its_rollout_when_its_time_is_over(fleet):
+def test_no_wave_waits_for_who_is_quarantined_once_the_time_is_over_in_which_to_ask_again(fleet):
     rollout_id = waits_to_be_asked_again(fleet)
     distrust(fleet)
     fleet.wait(timedelta(minutes=4))
-    assert_it_counts_neither_way(fleet, rollout_id, "the device is quarantined")
+    assert_it_counts_neither_way(fleet, rollout_id)
 
 
-@pytest.mark.parametrize(
-    ("keep_out", "words"),
-    [(pin, "pinned to what it runs by me: audit"), (lambda fleet: fleet.remove("dev-0"), "the device was removed")],
-)
-def test_a_retry_does_not_fail_who_was_pinned_or_removed_meanwhile(fleet, keep_out, words):
+@pytest.mark.parametrize(("keep_out", "let_in"), [(pin, unpin), (distrust, trust)])
+@pytest.mark.parametrize("continuous", [False, True])
+def test_who_was_pinned_or_quarantined_before_they_were_asked_again_are_asked_when_that_ends(
+    fleet, keep_out, let_in, continuous
+):
+    rollout_id = waits_to_be_asked_again(fleet, continuous=continuous)
+    keep_out(fleet)
+    fleet.wait(timedelta(minutes=10))
+    let_in(fleet)
+    fleet.wait(2 * SECOND, step=SECOND)
+    assert fleet.states(rollout_id) == {"dev-0": S.OFFERED, "dev-1": S.HEALTHY, "dev-2": S.HEALTHY}
+    fleet.commit("dev-0")
+    (wave,) = fleet.waves(rollout_id)
+    assert (wave.size, wave.offered, wave.committed, wave.failed) == (3, 3, 3, 0)
+
+
+@pytest.mark.parametrize(("keep_out", "state"), [(pin, S.PENDING), (lambda fleet: fleet.remove("dev-0"), S.SUPERSEDED)])
+def test_a_retry_does_not_fail_who_was_pinned_or_removed_meanwhile(fleet, keep_out, state):
     rollout_id = fleet.roll_out(waves=("100%",), policy=replace(AGAIN, max_failure=1.0, min_success=0.5))
     fail(fleet, "dev-0")
     keep_out(fleet)
@@ -200,7 +221,7 @@ def test_a_retry_does_not_fail_who_was_pinned_or_removed_meanwhile(fleet, keep_o
     for device_id in ("dev-1", "dev-2"):
         fleet.commit(device_id)
     fleet.wait(timedelta(minutes=4))
-    assert_it_counts_neither_way(fleet, rollout_id, words)
+    assert_it_counts_neither_way(fleet, rollout_id, state)
 
 
 # -- undone, and taken over

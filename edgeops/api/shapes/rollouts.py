@@ -168,7 +168,7 @@ class Installation(Answer):
     reason: str = ""
     detail: str = ""
     evidence: dict[str, Any] | None = None
-    #: 1 = asked for the first time.
+    #: 1 = asked for the first time, or anew after a pin or quarantine.
     attempt: int = 1
     #: Not asked before this, on the service clock.
     not_before: AwareDatetime | None = None
