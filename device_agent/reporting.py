@@ -6,6 +6,7 @@ Decides whether to publish `reported`, and composes it. It does not find out wha
 from collections.abc import Callable, Mapping
 
 from device_agent.uplink import Uplink
+from edgeops import limits
 from edgeops.protocol.messages import DeploymentState, DeviceFacts, Reported
 from edgeops.protocol.topics import UpKind
 
@@ -14,7 +15,7 @@ _SETTLE_S = 0.1
 #: That something was refused is told after this at the latest; a flood of forgeries must not become one of ours.
 _REFUSALS_S = 5.0
 #: Counters and facts are told this often although nothing else changed.
-_COUNTERS_S = 60.0
+_COUNTERS_S = limits.REPORT_INTERVAL.total_seconds()
 
 
 class Reporter:

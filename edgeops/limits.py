@@ -214,8 +214,11 @@ MAX_CLOCK_AHEAD = timedelta(minutes=5)
 #: How often `last_seen_at` is written, and an alert about one device and reason repeated.
 LAST_SEEN_INTERVAL = timedelta(seconds=10)
 ALERT_INTERVAL = timedelta(minutes=1)
-#: A device that says nothing for this long is offline although no last will came; it reports every minute.
+#: A device tells its state again after this although nothing changed. One that says nothing for the second is offline
+#: although no last will came; one that is at work on an update may always say nothing for the third.
+REPORT_INTERVAL = timedelta(minutes=1)
 SILENCE_TIMEOUT = timedelta(minutes=5)
+QUIET_WORK = 2 * REPORT_INTERVAL
 #: Device keys and artifacts are read again after this, so that a removal or withdrawal counts.
 KEYS_REFRESH_INTERVAL = timedelta(seconds=5)
 ARTIFACTS_REFRESH_INTERVAL = timedelta(seconds=1)

@@ -207,7 +207,7 @@ def _overdue_words(installation: Installation, rollout: Rollout) -> str:
         return "it did not come to be asked again"
     if installation.deadline_at == installation.ends_by:
         return f"nothing final within {int(policy.offer_timeout.total_seconds())} s of the offer"
-    return f"not heard to go on within {int(policy.progress_timeout.total_seconds())} s"
+    return f"not heard to go on within {int(installing.progress_within(policy).total_seconds())} s"
 
 
 def _settle(connection: Connection, rollout: Rollout, before: Installation, now: datetime) -> None:

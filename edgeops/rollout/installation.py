@@ -5,7 +5,7 @@ each other. Hence an illegal event is a value here, not a crash. It decides and 
 """
 
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 from enum import StrEnum
 
 from edgeops import limits
@@ -313,7 +313,12 @@ class Deadlines:
 
 def asked(policy: Policy, now: datetime) -> Deadlines:
     """The deadlines of a device that is asked now."""
-    return Deadlines(now, now + policy.offer_timeout, now + policy.progress_timeout)
+    return Deadlines(now, now + policy.offer_timeout, now + progress_within(policy))
+
+
+def progress_within(policy: Policy) -> timedelta:
+    """Within what time a device that is at work must be heard: in one state it says the same once in REPORT_INTERVAL."""
+    return max(policy.progress_timeout, limits.QUIET_WORK)
 
 
 def heard(before: Deadlines, policy: Policy, now: datetime, *, waits: bool) -> Deadlines:
@@ -323,7 +328,7 @@ def heard(before: Deadlines, policy: Policy, now: datetime, *, waits: bool) -> D
     any device may be silent: it says the same once a minute, however short the policy is.
     """
     if not waits:
-        return Deadlines(before.asked_at, before.ends_by, now + policy.progress_timeout)
+        return Deadlines(before.asked_at, before.ends_by, now + progress_within(policy))
     longer = now + max(policy.offer_timeout, limits.SILENCE_TIMEOUT)
     ends_by = max(before.ends_by, min(longer, before.asked_at + limits.LONGEST_HOLD))
     return Deadlines(before.asked_at, ends_by, now + max(policy.progress_timeout, limits.SILENCE_TIMEOUT))

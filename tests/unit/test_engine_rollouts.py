@@ -5,6 +5,7 @@ from datetime import timedelta
 import pytest
 from msgspec.structs import replace
 
+from edgeops import limits
 from edgeops.digest import digest_bytes
 from edgeops.errors import ConflictError, InputError, NotFoundError
 from edgeops.protocol.messages import DeploymentState, Reason, UpdateState
@@ -265,6 +266,17 @@ def test_a_failure_while_paused_fails_the_rollout(fleet):
     pause_rollout(fleet.database, rollout, fleet.me())
     fleet.say("dev-0", UpdateState.FAILED, reason=Reason.GOLDEN)
     assert fleet.rollout(rollout).state is RolloutState.FAILED
+
+
+def test_a_device_that_says_the_same_once_a_minute_is_at_work_however_soon_it_shall_go_on(fleet):
+    rollout = fleet.roll_out(policy=replace(QUICK, progress_timeout=timedelta(seconds=5)))
+    about = fleet.newest("dev-0").id
+    for _ in range(5):
+        fleet.report("dev-0", DeploymentState(deployment="gas", state=UpdateState.PROBING, installation=about))
+        fleet.wait(limits.REPORT_INTERVAL, step=timedelta(seconds=20))
+    assert fleet.states(rollout)["dev-0"] is S.INSTALLING
+    fleet.wait(limits.QUIET_WORK, step=timedelta(seconds=20))
+    assert "dev-0 timed-out (not heard to go on within 120 s)" in fleet.rollout(rollout).reason
 
 
 def test_an_outage_of_the_server_times_nobody_out(fleet):

@@ -385,8 +385,20 @@ def test_a_device_that_waits_is_not_lost_between_two_of_its_reports_however_shor
     first = installation.asked(policy, NOW)
     waiting = installation.heard(first, policy, NOW, waits=True)
     assert waiting.ends_by == waiting.heard_by == NOW + limits.SILENCE_TIMEOUT
-    at_work = installation.heard(first, policy, NOW, waits=False)
-    assert (at_work.ends_by, at_work.heard_by) == (NOW + timedelta(seconds=20), NOW + timedelta(seconds=30))
+
+
+def test_a_device_at_work_is_not_lost_between_two_of_its_reports_however_short_its_time_for_progress_is():
+    policy = Policy(offer_timeout=timedelta(minutes=10), progress_timeout=timedelta(seconds=30))
+    first = installation.asked(policy, NOW)
+    again = installation.heard(first, policy, NOW + limits.REPORT_INTERVAL, waits=False)
+    assert first.next == NOW + limits.QUIET_WORK > NOW + limits.REPORT_INTERVAL
+    assert again.next == first.next + limits.REPORT_INTERVAL
+
+
+def test_a_device_at_work_must_end_in_time_however_short_that_is():
+    policy = Policy(offer_timeout=timedelta(seconds=20), progress_timeout=timedelta(seconds=30))
+    at_work = installation.heard(installation.asked(policy, NOW), policy, NOW, waits=False)
+    assert at_work.next == NOW + timedelta(seconds=20)
 
 
 def test_a_device_that_waits_has_the_time_of_the_policy_where_that_is_longer():
