@@ -49,6 +49,10 @@ class Promised(RolloutRules):
         #: What was looked at of the news, and what state each rollout was in by then.
         self.seen = 0
         self.stood: dict[str, str] = {}
+        #: While four eyes are demanded: the rollouts that had begun before.
+        self.begun_before: set[str] | None = None
+        #: Rollouts to which somebody said yes who did not begin them.
+        self.approved: set[str] = set()
         #: Of rollouts that are finished: how many devices each wave had lost when it was looked at last.
         self.lost: dict[str, list[int]] = {}
 
@@ -105,10 +109,12 @@ class Promised(RolloutRules):
             if not _has_passed(wave) or (seen and last):
                 continue  # after the last wave, late devices may join it and fail
             self.passed.add((wave.rollout_id, wave.position))
+            rollout = self.fleet.rollout(wave.rollout_id)
             if wave.override is not None:
                 assert wave.override["remark"]
+                assert seen or self.begun_before is None or wave.override["by"] != rollout.created_by, "two eyes"
                 continue
-            policy = self.fleet.rollout(wave.rollout_id).policy
+            policy = rollout.policy
             asked = [one for one in parts if one.wave == wave.position and one.offered_at]
             counted = [one for one in asked if one.state not in {S.SUPERSEDED, S.RETRIED}]
             if wave.bakes_since is None:
@@ -145,7 +151,8 @@ class Promised(RolloutRules):
     def _no_offer_where_none_may_be(self, by_id) -> None:
         """Neither of a rollout that asks nobody, nor to who is pinned, unfit, not believed or gone.
 
-        Who is pinned keeps what it has, too.
+        Nor of one that lacks the yes of another person and had not begun before four eyes were demanded. Who is pinned
+        keeps what it has, too.
         """
         news = self.fleet.events(EventKind.INSTALLATION_CHANGED, EventKind.ROLLOUT_CHANGED)
         for one in news:
@@ -160,6 +167,8 @@ class Promised(RolloutRules):
             if after == S.OFFERED:
                 assert self.stood.get(one.data["rollout"]) in ASKED_IN, one
                 assert one.data["device"] not in self.pinned | self.unfit | self.distrusted | self.gone, one
+                if self.begun_before is not None:
+                    assert one.data["rollout"] in self.begun_before | self.approved, f"two eyes: {one}"
             if one.data["device"] in self.pinned:
                 assert before not in HOLDING or after != S.ROLLED_BACK, one
         assert "too-small" not in {one.device_id for one in by_id.values()}

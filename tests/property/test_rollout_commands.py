@@ -23,11 +23,12 @@ from edgeops.rollout.installation import OPEN as OPEN_OFFERS
 from edgeops.rollout.pins import Pin
 from edgeops.rollout.policy import Policy
 from edgeops.rollout.rollout import PASSED, UNBEGUN, RolloutState, waits_for
-from fleet_server import rollout_freeze, targets
+from fleet_server import four_eyes, rollout_freeze, targets
 from fleet_server import rollout_orders as orders
 from fleet_server.db import devices, events
 from fleet_server.db.events import EventKind
 from fleet_server.db.installations import Installation
+from fleet_server.db.rollouts import Rollout
 from fleet_server.engine import Engine
 from tests.property.rollout_promises import Promised
 from tests.property.rollout_rules import BAKED, BY_ITSELF, DEVICES, GLANCE, POLICIES, SOON, WAVES, RolloutRules, run
@@ -48,6 +49,8 @@ ENDS = BAD_ENDS | st.sampled_from([(UpdateState.SUPERSEDED, Reason.NEWER), (Upda
 VERBS = [orders.pause_rollout, orders.resume_rollout, orders.advance_rollout, orders.retry_rollout, orders.undo_rollout]
 #: How far the first rollout has come when chance takes over.
 STARTS = st.sampled_from(["barely", "unseen", "well", "badly", "regressed"])
+#: Who orders and decides.
+PEOPLE = st.sampled_from(["me", "you"])
 #: How a rollout is ordered that does not begin at once.
 BEGINS = st.sampled_from(["draft", "needs_approval", "later"])
 #: Of a new model: an error in ten inputs, where the old one had none.
@@ -196,21 +199,72 @@ class Commands(Promised):
             self.one_of_all_ends_badly(data, end, later=data.draw(st.booleans()))
 
     @precondition(lambda self: len(self.rollouts) < self.most_rollouts)
-    @rule(waves=WAVES, policy=POLICIES, begins=BEGINS, version=st.sampled_from([1, 2]))
-    def plan(self, waves, policy, begins, version) -> None:
+    @rule(waves=WAVES, policy=POLICIES, begins=BEGINS, version=st.sampled_from([1, 2]), by=PEOPLE)
+    def plan(self, waves, policy, begins, version, by) -> None:
         """A rollout that does not begin at once."""
         self.fleet.now += timedelta(milliseconds=1)
         when = {"starts_at": self.fleet.now + timedelta(minutes=5)} if begins == "later" else {begins: True}
         with contextlib.suppress(InputError):  # all of them run it, are pinned, or not what it fits
-            self.rollouts.append(self.fleet.roll_out(version, waves=waves, policy=policy, **when))
+            self.rollouts.append(self.fleet.roll_out(version, waves=waves, policy=policy, created_by=by, **when))
 
-    @rule(data=st.data(), verb=st.sampled_from([orders.submit_rollout, orders.approve_rollout, orders.deny_rollout]))
+    @rule(data=st.data(), verb=st.sampled_from([orders.submit_rollout, orders.deny_rollout]))
     def decide(self, data, verb) -> None:
         """On one that has not begun, if there is any."""
-        unbegun = [one for one in self.rollouts if self.fleet.rollout(one).state in UNBEGUN]
         with contextlib.suppress(ConflictError):
-            verb(self.fleet.database, data.draw(st.sampled_from(unbegun or self.rollouts)), self.fleet.me())
+            verb(self.fleet.database, self._an_unbegun(data), self.fleet.me())
         self.fleet.run()
+
+    @rule(data=st.data(), by=PEOPLE)
+    def approve(self, data, by) -> None:
+        """The same; also who began it."""
+        with contextlib.suppress(ConflictError):
+            self._approve(self._an_unbegun(data), by)
+        self.fleet.run()
+
+    @precondition(lambda self: self._is_any(RolloutState.AWAITING_APPROVAL))
+    @rule()
+    def somebody_else_approves(self) -> None:
+        """All that waits for that."""
+        for one in self._awaiting():
+            self._approve(one.id, "you" if one.created_by == "me" else "me")
+        self.fleet.run()
+
+    @precondition(lambda self: len(self.rollouts) < self.most_rollouts)
+    @rule(policy=POLICIES, version=st.sampled_from([1, 2]), by=PEOPLE)
+    def one_person_begins_and_approves(self, policy, version, by) -> None:
+        """Four eyes are demanded while it waits for its time."""
+        self.plan(waves=self.waves[0], policy=policy, begins="later", version=version, by=by)
+        if self.begun_before is None:
+            self.demand_four_eyes()
+        self.wait(minutes=6)
+        for one in self._awaiting():
+            with contextlib.suppress(ConflictError):
+                self._approve(one.id, one.created_by)
+        self.fleet.run()
+
+    @precondition(lambda self: self._is_any(RolloutState.RUNNING, RolloutState.PAUSED))
+    @rule()
+    def one_person_begins_and_overrides(self) -> None:
+        """Four eyes are demanded while it runs."""
+        if self.begun_before is None:
+            self.demand_four_eyes()
+        for rollout in map(self.fleet.rollout, self.rollouts):
+            by = orders.By(name=rollout.created_by, now=self.fleet.now, remark="seen by hand")
+            with contextlib.suppress(ConflictError):
+                orders.advance_rollout(self.fleet.database, rollout.id, by)
+        self.fleet.run()
+
+    @precondition(lambda self: self.begun_before is None)
+    @rule()
+    def demand_four_eyes(self) -> None:
+        four_eyes.demand_four_eyes(self.fleet.database, by="boss", remark="", now=self.fleet.now)
+        self.begun_before = {one for one in self.rollouts if self.fleet.rollout(one).began_at is not None}
+
+    @precondition(lambda self: self.begun_before is not None)
+    @rule()
+    def waive_four_eyes(self) -> None:
+        four_eyes.waive_four_eyes(self.fleet.database, by="boss", now=self.fleet.now)
+        self.begun_before = None
 
     @rule(device=DEVICES, fits=st.booleans())
     def change(self, device, fits) -> None:
@@ -243,6 +297,12 @@ class Commands(Promised):
         (now,) = [other for other in self._known() if other.id == one.id]
         if now.state in OPEN_OFFERS:
             self.fleet.say(one.device_id, end[0], reason=end[1], installation=now)
+
+    @initialize(demanded=st.sampled_from([False, False, True]))
+    def four_eyes_are_demanded(self, demanded) -> None:
+        self.the_promises_hold()  # until now
+        if demanded:
+            self.demand_four_eyes()
 
     @initialize(device=st.none() | DEVICES)
     def somebody_is_pinned(self, device) -> None:
@@ -285,10 +345,10 @@ class Commands(Promised):
         if holding:
             self._fall_back(data.draw(st.sampled_from(holding)))
 
-    @rule(data=st.data(), verb=st.sampled_from(VERBS))
-    def order(self, data, verb) -> None:
+    @rule(data=st.data(), verb=st.sampled_from(VERBS), name=PEOPLE)
+    def order(self, data, verb, name) -> None:
         self.fleet.now += timedelta(milliseconds=1)
-        by = self.fleet.me("seen by hand")
+        by = orders.By(name=name, now=self.fleet.now, remark="seen by hand")
         with contextlib.suppress(ConflictError, InputError):
             begun = verb(self.fleet.database, data.draw(st.sampled_from(self.rollouts)), by)
             if begun is not None and begun not in self.rollouts:
@@ -344,6 +404,20 @@ class Commands(Promised):
     def _thaw(self) -> None:
         with contextlib.suppress(ConflictError):
             rollout_freeze.thaw(self.fleet.database, by="me", remark="", now=self.fleet.now)
+
+    def _approve(self, rollout_id: str, name: str) -> None:
+        orders.approve_rollout(self.fleet.database, rollout_id, orders.By(name=name, now=self.fleet.now))
+        if name != self.fleet.rollout(rollout_id).created_by:
+            self.approved.add(rollout_id)
+
+    def _awaiting(self) -> list[Rollout]:
+        known = [self.fleet.rollout(rollout_id) for rollout_id in self.rollouts]
+        return [one for one in known if one.state is RolloutState.AWAITING_APPROVAL]
+
+    def _an_unbegun(self, data) -> str:
+        """A rollout that has not begun, if there is any."""
+        unbegun = [one for one in self.rollouts if self.fleet.rollout(one).state in UNBEGUN]
+        return data.draw(st.sampled_from(unbegun or self.rollouts))
 
     def _an_offer(self, data) -> Installation:
         """An installation that a device was asked for, an open one if there is any."""
