@@ -317,7 +317,7 @@ def asked(policy: Policy, now: datetime) -> Deadlines:
 
 
 def progress_within(policy: Policy) -> timedelta:
-    """Within what time a device that is at work must be heard: in one state it says the same once in REPORT_INTERVAL."""
+    """Within what time a device at work must be heard: in one state it says the same once in REPORT_INTERVAL."""
     return max(policy.progress_timeout, limits.QUIET_WORK)
 
 
