@@ -6,6 +6,7 @@ It runs inside the caller's transaction, and is harmless to repeat. It decides n
 from datetime import datetime, timedelta
 from typing import assert_never
 
+from edgeops.protocol.messages import Presence
 from edgeops.rollout import rollout as rolling
 from edgeops.rollout.evidence import Fail, Pass, Wait, alone_verdict
 from edgeops.rollout.installation import Deadlines, InstallationEvent
@@ -21,7 +22,8 @@ from fleet_server.service_clock import service_time
 
 #: How often a device that is judged by itself is looked at again.
 _ASKED_AGAIN_AFTER = timedelta(seconds=1)
-#: The same where it failed and keeps the model all the same.
+#: The same where it is offline or quarantined, and where it failed and keeps the model all the same.
+_ABSENT_LOOKED_AT_AFTER = timedelta(seconds=10)
 _KEPT_LOOKED_AT_AFTER = timedelta(minutes=1)
 
 
@@ -58,6 +60,11 @@ def judge_alone(connection: Connection, rollout: Rollout, installation: Installa
             take(connection, installation, InstallationEvent.PASS, detail=verdict.reason, now=now)
         case Fail() if isinstance(health, Undecided) and not _is_wanted(connection, installation):
             offers.expect_nothing(connection, installation)  # it was asked something newer before it could show itself
+        case Fail() if isinstance(health, Undecided) and _cannot_show(connection, installation):
+            # No wave waits for it; it has its time to show itself when it is back.
+            until = clock + rollout.policy.evidence_timeout
+            again = Deadlines(installation.asked_at, until, clock + _ABSENT_LOOKED_AT_AFTER)
+            offers.put_off(connection, installation, again)
         case Fail() if _is_kept(connection, rollout, installation, now):
             later = clock + _KEPT_LOOKED_AT_AFTER
             offers.put_off(connection, installation, Deadlines(installation.asked_at, later, later))
@@ -75,6 +82,12 @@ def _is_wanted(connection: Connection, installation: Installation) -> bool:
     """Whether the device is to run the model by this installation, and not by another one."""
     desired = devices.desired_of(connection, installation.device_id)
     return desired is not None and any(one.installation == installation.id for one in desired.deployments)
+
+
+def _cannot_show(connection: Connection, installation: Installation) -> bool:
+    """Whether nothing that is believed can come from the device now."""
+    device = devices.get(connection, installation.device_id)
+    return device is None or device.quarantined or device.presence is not Presence.ONLINE
 
 
 def _is_kept(connection: Connection, rollout: Rollout, installation: Installation, now: datetime) -> bool:

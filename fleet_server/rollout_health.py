@@ -5,21 +5,22 @@ ends; it acts on the answer and asks nothing else. The sums are those that `flee
 so an answer costs the same in any fleet. It judges nothing: `edgeops.rollout.health` does.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from datetime import datetime, timedelta
 
 import msgspec
 
 from edgeops.artifact.manifest import Manifest, Task
+from edgeops.protocol.messages import Presence
 from edgeops.rollout.agreement import USUAL_ERROR
 from edgeops.rollout.health.sums import plus
 from edgeops.rollout.health.verdict import health_verdict
 from edgeops.rollout.health.wave import Labels, Part, Shown, Stated, WaveHealth, shown_by, without_device
 from edgeops.rollout.shadowing import owed_since
 from edgeops.rollout.verdict import Health, Healthy, Undecided, Unhealthy
-from fleet_server.db import disagreements, evidence, installations, models
+from fleet_server.db import devices, disagreements, evidence, installations, models
 from fleet_server.db.database import Connection
-from fleet_server.db.evidence import Shows, WaveShows
+from fleet_server.db.evidence import Distrusted, Shows, WaveShows
 from fleet_server.db.installations import Installation
 from fleet_server.db.rollouts import Rollout, Wave
 from fleet_server.service_clock import service_time
@@ -33,7 +34,7 @@ def health_of(connection: Connection, rollout: Rollout, wave: Wave, now: datetim
     distrusted = evidence.of_quarantined(connection, rollout.id, wave.position)
     shows = _with_unheard(connection, wave, distrusted)
     removed = installations.removed_in(connection, rollout.id, wave.position)
-    is_left = wave.committed > len(distrusted) + removed
+    is_left = wave.committed > distrusted.committed + removed
     silent = installations.silent_in(connection, rollout.id, wave.position)
     # As many may fall silent as may fail: in a large wave somebody always loses power.
     tolerated = int(rollout.policy.max_failure * wave.offered)
@@ -45,21 +46,25 @@ def health_of(connection: Connection, rollout: Rollout, wave: Wave, now: datetim
         labels,
         silent=silent if silent > tolerated else 0,
         quiet=_quiet_in(connection, rollout, wave.position, baking_since=wave.bakes_since, now=now),
-        distrusted=len(distrusted),
+        distrusted=distrusted.committed,
         removed=0 if is_left else removed,
     )
 
 
 def health_of_one(connection: Connection, rollout: Rollout, installation: Installation, now: datetime) -> Health:
     """The same for a device that committed alone: one that came late, or joined a rollout that is live."""
-    shows = evidence.shows_of(installation.health)
+    device = devices.get(connection, installation.device_id)
+    assert device is not None, "an installation is on a device"
+    shows = Shows() if device.quarantined else evidence.shows_of(installation.health)
     incumbents = {} if shows.incumbent is None else {shows.incumbent: 1}
     # For one device nobody labels: what people said of the waves before it is all that there is.
     labels = msgspec.structs.replace(labels_of(connection, rollout.id), of_others=True)
     since, own = installation.asked_at, installation.id
     quiet = _quiet_in(connection, rollout, installation.wave, baking_since=since, now=now, only=own)
     shown = WaveShows(canary=shown_by(shows.health), incumbents=incumbents)
-    return _judged(connection, rollout, shown, labels, quiet=quiet)
+    silent = device.presence is not Presence.ONLINE
+    distrusted = int(device.quarantined)
+    return _judged(connection, rollout, shown, labels, silent=int(silent), quiet=quiet, distrusted=distrusted)
 
 
 def _quiet_in(
@@ -81,7 +86,7 @@ def _quiet_in(
     return installations.quiet_in(connection, rollout.id, wave, before=before, only=only)
 
 
-def _with_unheard(connection: Connection, wave: Wave, distrusted: Sequence[Shows]) -> WaveShows:
+def _with_unheard(connection: Connection, wave: Wave, distrusted: Distrusted) -> WaveShows:
     """What a wave has shown, and who owes what.
 
     Devices that committed and of which no window came yet owe what the others sent; those that have not committed yet,
@@ -92,10 +97,9 @@ def _with_unheard(connection: Connection, wave: Wave, distrusted: Sequence[Shows
     in_trial = evidence.of_open_ones(connection, wave.rollout_id, wave.position) if wave.bakes_since else ()
     others = [shown_by(one) for one in in_trial]
     canary = shows.canary
-    for one in distrusted:
-        if one.wave == wave.position:
-            canary = without_device(canary, one.health)
-    missing = max(wave.committed - len(distrusted) - (canary.devices - len(others)), 0)
+    for one in distrusted.shown:
+        canary = without_device(canary, one)
+    missing = max(wave.committed - distrusted.committed - (canary.devices - len(others)), 0)
     unheard = Shown(
         devices=missing,
         heard=sum(one.devices - one.heard for one in others),

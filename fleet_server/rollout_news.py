@@ -378,7 +378,9 @@ def _regress(connection: Connection, installation_id: str, words: str, now: date
     rollout = rollouts.get(connection, installation.rollout_id)
     assert rollout is not None
     if rollout.state in _WATCHED:
-        judge_lost(connection, rollout, installation.wave, now)
+        if came_late(connection, rollout, installation):
+            rollout = judge_lost(connection, rollout, installation.wave, now)
+        judge(connection, rollout, now)
     elif rolling.allows(rollout.state, RolloutEvent.REGRESSED):
         reason = f"{installation.device_id}: {words}"
         advance(connection, rollout, RolloutEvent.REGRESSED, reason=reason, now=now)

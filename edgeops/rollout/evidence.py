@@ -135,10 +135,11 @@ def wave_verdict(evidence: WaveEvidence, policy: Policy, health: Health | None, 
     the wave at once, all else waits for the bake. `now` is on the service clock.
     """
     installed = installed_verdict(evidence, policy)
+    is_lost = isinstance(installed, Fail)
+    if isinstance(health, Unhealthy) and (evidence.is_control or not is_lost):
+        return Fail(f"not healthy: {health.words}")
     if isinstance(installed, Fail):
         return _held_back(installed) if evidence.is_control else installed
-    if isinstance(health, Unhealthy):
-        return Fail(f"not healthy: {health.words}")
     if evidence.bakes_since is None:
         return _unbaked_verdict(evidence, installed, now)
     baked = evidence.bakes_since + policy.bake

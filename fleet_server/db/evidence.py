@@ -15,7 +15,7 @@ from sqlalchemy import Connection, Row, and_, bindparam, or_, select, update
 from edgeops.protocol.messages import DeploymentState, Reported
 from edgeops.rollout.evidence import Proof
 from edgeops.rollout.health.device import DeviceHealth
-from edgeops.rollout.health.wave import Shown, left
+from edgeops.rollout.health.wave import Shown, left, without_device
 from edgeops.rollout.installation import OPEN, InstallationState
 from edgeops.rollout.rollout import JUDGED, PASSED
 from fleet_server.db import settings
@@ -61,6 +61,16 @@ class WaveShows(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     control: Shown = Shown()
     #: How many of its devices ran which model before.
     incumbents: dict[str, int] = {}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Distrusted:
+    """What quarantined devices have shown in one wave."""
+
+    #: How many of them have committed; others are still at it.
+    committed: int
+    #: What all of them added to the wave's sums.
+    shown: tuple[DeviceHealth, ...]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -172,41 +182,59 @@ def count_starts_from(connection: Connection, installation: Installation, sessio
 
 
 def of_open_ones(connection: Connection, rollout_id: str, wave: int) -> tuple[DeviceHealth, ...]:
-    """What devices showed that are part of a wave's sums and have not ended, as one that timed out after its trial."""
-    query = select(installations.c.health).where(
-        installations.c.rollout_id == rollout_id,
-        installations.c.wave == wave,
-        installations.c.state.in_(list(OPEN)),
-        installations.c.health.is_not(None),
-    )
-    shown = [shows_of(health) for health in connection.execute(query).scalars()]
-    return tuple(one.health for one in shown if one.wave == wave)
+    """What devices showed that are part of a wave's sums and have not ended, as one that timed out after its trial.
 
-
-def of_quarantined(connection: Connection, rollout_id: str, wave: int) -> tuple[Shows, ...]:
-    """What devices showed that committed in a wave and are not believed any more."""
+    Quarantined ones left out.
+    """
     query = (
         select(installations.c.health)
         .join(devices, devices.c.id == installations.c.device_id)
         .where(
             installations.c.rollout_id == rollout_id,
-            installations.c.state == InstallationState.COMMITTED,
+            installations.c.wave == wave,
+            installations.c.state.in_(list(OPEN)),
+            installations.c.health.is_not(None),
+            devices.c.quarantined.is_(False),
+        )
+    )
+    shown = [shows_of(health) for health in connection.execute(query).scalars()]
+    return tuple(one.health for one in shown if one.wave == wave)
+
+
+def of_quarantined(connection: Connection, rollout_id: str, wave: int) -> Distrusted:
+    """What devices of a wave showed that are not believed any more."""
+    query = (
+        select(installations.c.state, installations.c.health)
+        .join(devices, devices.c.id == installations.c.device_id)
+        .where(
+            installations.c.rollout_id == rollout_id,
+            installations.c.state.in_([*OPEN, InstallationState.COMMITTED]),
             installations.c.reach != Reach.READY,
             installations.c.wave == wave,
             devices.c.quarantined,
         )
     )
-    return tuple(shows_of(health) for health in connection.execute(query).scalars())
+    rows = connection.execute(query).all()
+    shown = [shows_of(row.health) for row in rows]
+    return Distrusted(
+        committed=sum(row.state == InstallationState.COMMITTED for row in rows),
+        shown=tuple(one.health for one in shown if one.wave == wave),
+    )
 
 
 def leave(connection: Connection, installation: Installation) -> None:
-    """An installation ended without the model: its wave waits for nothing of it, and must not take it for another."""
+    """An installation ended without the model: its wave waits for nothing of it, and must not take it for another.
+
+    What it showed stays, unless its device is quarantined.
+    """
     shows = shows_of(installation.health)
     if shows.wave != installation.wave:
         return
     of_wave = (waves.c.rollout_id == installation.rollout_id) & (waves.c.position == installation.wave)
     wave = wave_shows_of(connection.execute(select(waves.c.health).where(of_wave)).scalar_one())
-    wave = msgspec.structs.replace(wave, canary=left(wave.canary, shows.health))
+    is_quarantined = select(devices.c.quarantined).where(devices.c.id == installation.device_id)
+    without = without_device if connection.execute(is_quarantined).scalar_one() else left
+    wave = msgspec.structs.replace(wave, canary=without(wave.canary, shows.health))
     keep_waves(connection, [(installation.rollout_id, installation.wave, wave)])
     keep(connection, {installation.id: msgspec.structs.replace(shows, wave=-1)})
 

@@ -5,14 +5,14 @@ from datetime import timedelta
 import pytest
 from msgspec.structs import replace
 
-from edgeops.protocol.messages import Reason, UpdateState
+from edgeops.protocol.messages import DeploymentState, Reason, UpdateState
 from edgeops.rollout.installation import InstallationState
 from edgeops.rollout.rollout import RolloutState
 from fleet_server import rollout_orders as orders
 from fleet_server.db import aliases
 from fleet_server.db.aliases import Alias
 from fleet_server.rollout_freeze import freeze, thaw
-from tests.unit.engine_rig import QUICK, Fleet
+from tests.unit.engine_rig import QUICK, Fleet, digest_of
 
 S, R = InstallationState, RolloutState
 #: A wave in which nobody could be asked is given up after two minutes.
@@ -54,6 +54,32 @@ def test_a_control_device_that_is_lost_takes_a_proven_model_from_nobody(tmp_path
     assert fleet.rollout(rollout_id).state is R.PAUSED
     orders.advance_rollout(fleet.database, rollout_id, fleet.me("one broken sensor"))
     assert fleet.rollout(rollout_id).state is R.FINISHED
+    fleet.close()
+
+
+def test_a_control_device_that_falls_back_while_it_bakes_takes_a_proven_model_from_nobody_either(tmp_path):
+    fleet = Fleet(tmp_path, size=10)
+    fleet.bring(1)
+    fleet.now += SECOND
+    rollout_id = fleet.roll_out(2, policy=replace(IMPATIENT, bake=timedelta(minutes=1)))
+    control = next(one.device_id for one in fleet.attempts(rollout_id) if one.wave == 2)
+    for position in range(3):
+        for device_id, one in fleet.installations(rollout_id).items():
+            if one.wave == position:
+                fleet.commit(device_id)
+        fleet.show_all()
+        fleet.wait(timedelta(minutes=2) if position < 2 else 20 * SECOND, step=10 * SECOND)
+    assert (fleet.rollout(rollout_id).state, fleet.waves(rollout_id)[2].committed) == (R.RUNNING, 1)
+    installation = fleet.newest(control).id
+    fell = DeploymentState(
+        deployment="gas", state=UpdateState.COMMITTED, active=digest_of(1), installation=installation
+    )
+    fleet.report(control, fell)
+    fleet.run()
+    rollout = fleet.rollout(rollout_id)
+    assert rollout.state is R.PAUSED
+    assert rollout.reason.endswith("; the waves before it passed, so a person decides")
+    assert set(fleet.states(rollout_id).values()) == {S.HEALTHY, S.REGRESSED}
     fleet.close()
 
 

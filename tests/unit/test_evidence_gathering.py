@@ -7,7 +7,7 @@ from sqlalchemy import event
 
 from edgeops.protocol.messages import Presence
 from edgeops.rollout.installation import InstallationEvent
-from edgeops.rollout.verdict import Healthy, Undecided
+from edgeops.rollout.verdict import Healthy, Undecided, Unhealthy
 from fleet_server import roster
 from fleet_server.db import devices, installations, rollouts
 from fleet_server.db.database import Database
@@ -435,6 +435,23 @@ def test_the_others_of_a_wave_prove_it_without_a_quarantined_device(rig):
         2,
         800,
     )
+
+
+@pytest.mark.parametrize("ended", [False, True])
+def test_what_a_quarantined_device_showed_in_its_trial_is_held_against_nobody(rig, ended):
+    rollout = rig.roll_out(waves=("100%",))
+    rig.wait(10)
+    for _ in range(5):
+        rig.window("edge-02", NEW, rows=50, errors=300, phase="trial", paired=pairs(50, errors=100))
+    judge = baking(rig, rollout, committed=rig.ids[:2])
+    assert isinstance(judge(), Unhealthy)
+    with rig.database.write() as connection:
+        devices.quarantine(connection, "edge-02", reason="two", now=rig.now)
+        if ended:
+            take(connection, newest(connection, "edge-02"), InstallationEvent.FAIL, now=rig.now)
+    verdict = judge()
+    assert isinstance(verdict, Healthy), verdict
+    assert verdict.evidence["sums"]["canary"]["devices"] == 2
 
 
 def test_a_wave_all_of_whose_devices_were_removed_does_not_pass(rig, rollout):

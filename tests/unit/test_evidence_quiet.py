@@ -7,9 +7,11 @@ import msgspec
 import pytest
 
 from edgeops.protocol.messages import Presence
+from edgeops.rollout.installation import InstallationState
 from edgeops.rollout.rollout import RolloutState
 from fleet_server import service_clock
-from fleet_server.db import devices, rollouts
+from fleet_server.db import devices, events, rollouts
+from fleet_server.db.events import EventKind
 from fleet_server.rollout_health import health_of, health_of_one
 from tests.unit.evidence_rig import NEW, OLD, POLICY, EvidenceRig, newest, pairs
 
@@ -44,7 +46,10 @@ def begin(rig, *, waves=("1", "100%"), bake=BAKE):
     rollout_id = rig.roll_out(waves=waves, policy=msgspec.structs.replace(POLICY, bake=bake))
     go(rig, 10)
     for device_id in rig.ids[: 1 if waves[0] == "1" else 3]:
-        rig.commit(device_id)
+        with rig.database.read() as connection:
+            is_there = devices.get(connection, device_id).presence is Presence.ONLINE
+        if is_there:
+            rig.commit(device_id)
     rig.run()
     return rollout_id
 
@@ -110,6 +115,66 @@ def test_a_device_that_came_late_owes_it_too(rig):
     assert QUIET not in words_of_one(rig, rollout_id, baked_for=BAKE - timedelta(seconds=1))
     assert QUIET in words_of_one(rig, rollout_id, baked_for=BAKE)
     assert QUIET not in words_of_one(rig, rollout_id, baked_for=BAKE + timedelta(seconds=20))
+
+
+@pytest.mark.parametrize("quarantined", [False, True])
+def test_one_that_came_late_and_cannot_show_itself_is_judged_once_it_is_back(rig, quarantined):
+    late = rig.ids[-1]
+    absent(rig, late, away=True)
+    rollout_id = begin_with_late(rig, late)
+    go(rig, 30, late)
+    absent(rig, late, away=not quarantined, quarantined=quarantined)
+    go(rig, 1_500)
+    assert state_of(rig, late) is InstallationState.COMMITTED, "neither proven nor lost"
+    absent(rig, late, away=False)
+    go(rig, 30)
+    assert state_of(rig, late) is InstallationState.COMMITTED, "it has its time"
+    go(rig, 20, late)
+    assert state_of(rig, late) is InstallationState.HEALTHY
+    assert rig.rollout(rollout_id).state is RolloutState.FINISHED
+
+
+def begin_with_late(rig, late):
+    """A rollout that has finished but for one device, which was not there and has just committed."""
+    rollout_id = begin(rig, waves=("100%",))
+    go(rig, 200, *rig.ids[:2])
+    assert rig.rollout(rollout_id).state is RolloutState.FINISHED
+    absent(rig, late, away=False)
+    go(rig, 10)
+    with rig.database.write() as connection:
+        installation = newest(connection, late)
+        told = {
+            "installation": installation.id,
+            "deployment": installation.deployment,
+            "digest": installation.digest,
+            "state": "committed",
+            "evidence": {
+                "inferences": 20,
+                "errors": 0,
+                "latency_p50_us": 5,
+                "latency_p95_us": 9,
+                "memory_bytes": 0,
+            },
+        }
+        events.append(connection, EventKind.REPORT_RECEIVED, late, told, rig.now)
+    rig.run()
+    return rollout_id
+
+
+def absent(rig, device_id, *, away, quarantined=False):
+    with rig.database.write() as connection:
+        presence = Presence.OFFLINE if away else Presence.ONLINE
+        counter = devices.get(connection, device_id).session_counter
+        devices.set_presence(connection, device_id, presence=presence, session_counter=counter, now=rig.now)
+        if quarantined:
+            devices.quarantine(connection, device_id, reason="two", now=rig.now)
+        else:
+            devices.release(connection, device_id, now=rig.now)
+
+
+def state_of(rig, device_id):
+    with rig.database.read() as connection:
+        return newest(connection, device_id).state
 
 
 def words_of_one(rig, rollout_id, *, baked_for):

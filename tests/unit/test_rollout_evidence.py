@@ -101,6 +101,8 @@ def test_what_is_lost_of_the_control_share_takes_the_model_from_nobody_but_harm_
     )
     harmful = evidence(size=40, offered=40, committed=40, is_control=True)
     assert isinstance(wave_verdict(harmful, POLICY, ILL, NOW), Fail)
+    both = evidence(size=2, offered=2, committed=1, failed=1, is_control=True)
+    assert wave_verdict(both, POLICY, ILL, NOW) == Fail("not healthy: p95 41 ms against 12 ms")
 
 
 def test_no_share_is_judged_before_enough_devices_have_ended():
