@@ -18,6 +18,8 @@ from numpy.typing import NDArray
 from edgeops.errors import InputError
 
 Doubles = NDArray[np.float64]
+#: In single or double precision; all is computed in double.
+Rows = NDArray[np.float32] | NDArray[np.float64]
 
 #: So much of the covariance is replaced by that of channels without any relation (Ledoit & Wolf 2004): directions in
 #: which the normal rows hardly moved are not believed to be that narrow.
@@ -34,16 +36,19 @@ class Distance:
     matrix: Doubles
     offset: Doubles
 
-    def score(self, window: Doubles) -> float:
+    def score(self, window: Rows) -> float:
         """Of one window (window_rows, channels), as `WindowBuffer` gives it; NaN if a reading is missing."""
         return float(self.scores(window)[-1])
 
-    def scores(self, rows: Doubles) -> Doubles:
-        """Of every row (n, channels), the same bits as one window at a time; NaN while the first window fills."""
+    def scores(self, rows: Rows) -> Doubles:
+        """Of every row (n, channels), the same bits as one window at a time; NaN while the first window fills.
+
+        An infinite reading counts as missing.
+        """
         scores = np.full(len(rows), np.nan)
         if len(rows) < self.window_rows:
             return scores
-        means = trailing_means(rows, self.window_rows)
+        means = trailing_means(np.where(np.isfinite(rows), rows, np.nan), self.window_rows)
         # Column by column: a matrix product may round otherwise for one row than for many.
         mapped = np.tile(self.offset, (len(means), 1))
         for column, weights in enumerate(self.matrix.T):
@@ -52,7 +57,7 @@ class Distance:
         return scores
 
 
-def learn_distance(rows: Doubles, *, window_rows: int) -> Distance:
+def learn_distance(rows: Rows, *, window_rows: int) -> Distance:
     """From normal rows (n, channels) in time order.
 
     Raises:
@@ -79,7 +84,7 @@ def learn_distance(rows: Doubles, *, window_rows: int) -> Distance:
     return Distance(window_rows=window_rows, matrix=matrix, offset=-matrix @ centre)
 
 
-def trailing_means(rows: Doubles, window_rows: int) -> Doubles:
+def trailing_means(rows: Rows, window_rows: int) -> Doubles:
     """Of each row (n, channels) and those before it, (n - window_rows + 1, channels); always added oldest first."""
     count = len(rows) - window_rows + 1
     sums = rows[:count].astype(np.float64)

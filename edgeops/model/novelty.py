@@ -17,8 +17,8 @@ channels of any unit and distribution. The plainest such score, the excess over 
 known from the Numenta Anomaly Benchmark; bench/nab.py measures this one there, and ADR 0024 says what each part adds.
 What is odd from the first row on, or in its order alone, is not seen.
 
-A missing reading (NaN, or infinite) has no score, NaN, and changes nothing. This module judges no score but names a
-threshold that served many streams, and knows no time: everything is in rows.
+A missing reading (NaN, or beyond single precision) has no score, NaN, and changes nothing. This module judges no score
+but names a threshold that served many streams, and knows no time: everything is in rows.
 """
 
 import math
@@ -33,11 +33,15 @@ from numpy.typing import NDArray
 from edgeops.errors import InputError
 
 Doubles = NDArray[np.float64]
+#: In single or double precision; all is computed in double.
+Rows = NDArray[np.float32] | NDArray[np.float64]
 
 #: An alarm: a reading made the box wider by this share of it.
 THRESHOLD = 0.01
 #: The step of single precision, relative to the value.
 _RESOLUTION = 2.0**-24
+#: The most that single precision can say: what is beyond is no reading, and its differences might not be finite.
+_MOST = float(np.finfo(np.float32).max)
 _NOTHING = (math.inf, -math.inf)
 
 
@@ -84,15 +88,15 @@ class ChannelMemory(msgspec.Struct, frozen=True, kw_only=True):
     Ranges begin infinite, which MessagePack can say and JSON cannot.
     """
 
-    #: Readings, without missing ones.
-    seen: int
     #: The latest means of 1, 2, 4, ... readings: those of n stand at n to 2n - 1; the first place is not used.
     means: tuple[float, ...]
-    values: Range
-    averages: Range
-    #: How new the latest event was, and how many readings ago.
-    echo: float
-    echo_age: int
+    #: Readings, without missing ones.
+    seen: int = 0
+    values: Range = Range()
+    averages: Range = Range()
+    #: How new the latest event was, and which reading that was.
+    echo: float = 0.0
+    echo_row: int = 0
 
 
 class ChannelNovelty:
@@ -108,10 +112,7 @@ class ChannelNovelty:
         """
         self._pace = pace or Pace()
         self._sizes = _sizes(self._pace)
-        if memory is None:
-            self._seen, self._means = 0, [0.0] * self._pace.mean_rows
-            self._values, self._averages, self._echo = _Extremes(Range()), _Extremes(Range()), _Echo(self._pace)
-            return
+        memory = memory or ChannelMemory(means=(0.0,) * self._pace.mean_rows)
         if len(memory.means) != self._pace.mean_rows:
             raise InputError(
                 f"the memory has means of {len(memory.means)} rows, the pace asks for {self._pace.mean_rows}; "
@@ -119,12 +120,12 @@ class ChannelNovelty:
             )
         self._seen, self._means = memory.seen, list(memory.means)
         self._values, self._averages = _Extremes(memory.values), _Extremes(memory.averages)
-        self._echo = _Echo(self._pace, memory.echo, memory.seen - memory.echo_age)
+        self._echo = _Echo(self._pace, memory.echo, memory.echo_row)
 
     def score(self, value: float) -> float:
         """How new this reading is, 0 to 1; NaN of a missing one."""
         value = float(value)  # a numpy scalar would compute in its own precision
-        if not math.isfinite(value):
+        if not abs(value) <= _MOST:
             return math.nan
         seen, means, mean = self._seen, self._means, value
         self._seen = seen + 1
@@ -144,12 +145,12 @@ class ChannelNovelty:
     def memory(self) -> ChannelMemory:
         """What to save; `ChannelNovelty(pace, memory)` goes on with the same scores."""
         return ChannelMemory(
-            seen=self._seen,
             means=tuple(self._means),
+            seen=self._seen,
             values=self._values.range(),
             averages=self._averages.range(),
             echo=self._echo.height,
-            echo_age=self._seen - self._echo.at,
+            echo_row=self._echo.row,
         )
 
 
@@ -188,12 +189,12 @@ class RowNovelty:
         return tuple(channel.memory() for channel in self._channels)
 
 
-def novelty(rows: Doubles, pace: Pace | None = None) -> Doubles:
+def novelty(rows: Rows, pace: Pace | None = None) -> Doubles:
     """The scores (n,) of rows (n, channels) from the first row on: bit for bit those of `RowNovelty.score`."""
     pace = pace or Pace()
     scores = np.full(rows.shape, np.nan)
     for channel, values in enumerate(rows.T):
-        present = np.isfinite(values)
+        present = np.abs(values) <= _MOST
         scores[present, channel] = _series(values[present].astype(np.float64), pace)
     return np.asarray(np.fmax.reduce(scores, axis=1, initial=np.nan))
 
@@ -264,14 +265,14 @@ class _Extremes:
 class _Echo:
     """How new the latest readings were, fading."""
 
-    __slots__ = ("_quiet_rows", "at", "height")
+    __slots__ = ("_quiet_rows", "height", "row")
 
-    def __init__(self, pace: Pace, height: float = 0.0, at: int = 0) -> None:
+    def __init__(self, pace: Pace, height: float = 0.0, row: int = 0) -> None:
         self._quiet_rows = pace.quiet_rows
-        self.height, self.at = height, at
+        self.height, self.row = height, row
 
     def beyond(self, novelty: float, row: int) -> float:
         """By how much this novelty, of that row, exceeds the echo; it becomes part of it."""
-        echo = self.height * math.exp2((self.at - row) / self._quiet_rows)
-        self.height, self.at = max(novelty, echo), row
+        echo = self.height * math.exp2((self.row - row) / self._quiet_rows)
+        self.height, self.row = max(novelty, echo), row
         return max(novelty - echo, 0.0)

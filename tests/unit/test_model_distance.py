@@ -79,9 +79,9 @@ def test_what_comes_later_changes_no_score(learnt):
 
 def test_a_missing_reading_leaves_its_windows_without_a_score(learnt):
     rows = normal_rows(100, seed=5)
-    rows[50, 1] = np.nan
-    scores = learnt.scores(rows)
-    assert np.flatnonzero(np.isnan(scores)).tolist() == [*range(WINDOW - 1), *range(50, 50 + WINDOW)]
+    rows[50, 1], rows[80, 0] = np.nan, np.inf
+    without = np.flatnonzero(np.isnan(learnt.scores(rows)))
+    assert without.tolist() == [*range(WINDOW - 1), *range(50, 50 + WINDOW), *range(80, 80 + WINDOW)]
 
 
 def test_one_channel_is_a_row_too():
