@@ -73,3 +73,5 @@ def test_pins_of_a_device_that_are_to_be_others_are_others_and_the_rest_stays():
     assert changed([gas, water], {"gas": other}) == (other, water)
     assert changed([water], {"gas": gas, None: whole}) == (whole, gas, water)
     assert changed([whole, gas], {None: None}) == (gas,)
+    second = pin(deployment="2nd")
+    assert changed([second, whole], {}) == (whole, second), "digits come before letters"
