@@ -123,7 +123,7 @@ def _snapshot(
     rows = Rows(
         ids=np.concatenate([old.ids, -1 - np.arange(len(bought), dtype=np.int64)]),
         values=np.concatenate([old.values, *(row.values[np.newaxis] for row in bought)]),
-        classes=np.concatenate([old.classes, np.array([row.label for row in bought], dtype=np.int64)]),
+        targets=np.concatenate([old.classes, np.array([row.label for row in bought], dtype=np.int64)]),
         origins=np.concatenate(
             [old.origins, np.array([devices.index(row.purchase.device) for row in bought], dtype=np.int64)]
         ),

@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edgeops import limits
+from edgeops.artifact.manifest import Task
 from edgeops.digest import digest_file
 from edgeops.errors import DatasetError
 from fleet_server.datasets.csv_file import read_csv
@@ -66,7 +67,9 @@ def import_file(
     _refuse_empty_columns(table, train, file_name)
     schema = Schema(
         format=FORMAT,
+        task=Task.CLASSIFICATION,
         label=label,
+        units="",
         columns=table.columns,
         shape=table.shape,
         classes=names,
@@ -81,7 +84,7 @@ def import_file(
         ordered=in_time_order,
     )
     origins = np.full(len(classes), IMPORTED, dtype=np.int64)
-    rows = Rows(ids=table.ids, values=table.values, classes=classes, origins=origins)
+    rows = Rows(ids=table.ids, values=table.values, targets=classes, origins=origins)
     return SnapshotFile(schema=schema, rows=rows, splits=splits)
 
 

@@ -1,4 +1,4 @@
-"""The immutable form of a dataset: rows, classes, splits and a schema in one content-addressed blob.
+"""The immutable form of a dataset: rows, what is to be learnt of each, splits and a schema in one named blob.
 
 Rows were imported from a file, or bought: nominated by a device and labelled, which `purchases` tells of each. The
 blob is an npz archive written so that the same content gives the same bytes (fixed dates, no compression).
@@ -15,13 +15,14 @@ import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
+from edgeops.artifact.manifest import Task
 from edgeops.errors import DatasetError
 from edgeops.learning.labels import LabelSource
 from edgeops.npz import DAMAGED
 from edgeops.protocol.messages import Digest, Id
 from fleet_server.datasets.splits import Split
 
-FORMAT = 1
+FORMAT = 2
 #: The origin of a row that came from a file.
 IMPORTED = -1
 _SCHEMA_MEMBER = "schema.json"
@@ -52,10 +53,14 @@ class Schema(msgspec.Struct, frozen=True, kw_only=True):
     """What a snapshot holds and how it came about."""
 
     format: int
+    task: Task
     label: str
+    #: Of what is to be learnt, where that is a number.
+    units: str
     columns: tuple[str, ...]
     #: Shape of one row: (columns,), or (height, width[, channels]) of an image.
     shape: tuple[int, ...]
+    #: Names of the classes; empty unless the task is classification.
     classes: tuple[str, ...]
     rows: int
     #: Rows per split, and per class over all splits, in the order of `Split` and `classes`.
@@ -88,18 +93,24 @@ class Rows:
     ids: NDArray[np.int64]
     #: float32 (rows, columns); NaN = missing.
     values: NDArray[np.float32]
-    #: Class index, int64 (rows,).
-    classes: NDArray[np.int64]
+    #: What is to be learnt of each, (rows,): class indexes, int64, or of a regression numbers, float32.
+    targets: NDArray[Any]
     #: Which of the schema's devices the row was bought from, int64 (rows,); IMPORTED = none.
     origins: NDArray[np.int64]
 
     def __len__(self) -> int:
         return len(self.ids)
 
+    @property
+    def classes(self) -> NDArray[np.int64]:
+        """Class indexes, int64 (rows,), where the task is classification."""
+        assert self.targets.dtype == np.int64, f"targets of type {self.targets.dtype} are no classes"
+        return self.targets
+
     def only(self, rows: NDArray[Any]) -> "Rows":
         """Some of them: a mask or indexes."""
         return Rows(
-            ids=self.ids[rows], values=self.values[rows], classes=self.classes[rows], origins=self.origins[rows]
+            ids=self.ids[rows], values=self.values[rows], targets=self.targets[rows], origins=self.origins[rows]
         )
 
 
@@ -121,7 +132,7 @@ def encode_snapshot(snapshot: SnapshotFile) -> bytes:
     """The blob: the same content gives the same bytes."""
     rows = snapshot.rows
     return _archive(
-        {"id": rows.ids, "X": rows.values, "y": rows.classes, "origin": rows.origins, "split": snapshot.splits},
+        {"id": rows.ids, "X": rows.values, "y": rows.targets, "origin": rows.origins, "split": snapshot.splits},
         extra={
             _SCHEMA_MEMBER: msgspec.json.encode(snapshot.schema, order="sorted"),
             _PURCHASES_MEMBER: msgspec.json.encode(snapshot.purchases, order="sorted"),
@@ -140,7 +151,7 @@ def read_snapshot(path: Path) -> SnapshotFile:
             schema = msgspec.json.decode(archive.read(_SCHEMA_MEMBER), type=Schema)
             purchases = msgspec.json.decode(archive.read(_PURCHASES_MEMBER), type=tuple[Purchase, ...])
         with np.load(path, allow_pickle=False) as arrays:
-            rows = Rows(ids=arrays["id"], values=arrays["X"], classes=arrays["y"], origins=arrays["origin"])
+            rows = Rows(ids=arrays["id"], values=arrays["X"], targets=arrays["y"], origins=arrays["origin"])
             splits = arrays["split"]
     except (*DAMAGED, msgspec.DecodeError) as error:
         raise DatasetError(f"{path.name} is no snapshot, or damaged: {error}; import the dataset again") from error

@@ -113,7 +113,7 @@ def bench(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Bench]:
 def relabelled(snapshot: SnapshotFile, classes: np.ndarray) -> SnapshotFile:
     """The same rows; other classes for what is learnt from, the true ones for what judges."""
     judges = snapshot.splits == Split.EVALUATION
-    return replace(snapshot, rows=replace(snapshot.rows, classes=np.where(judges, snapshot.rows.classes, classes)))
+    return replace(snapshot, rows=replace(snapshot.rows, targets=np.where(judges, snapshot.rows.classes, classes)))
 
 
 def failures(descriptor: Descriptor) -> list[str]:
