@@ -18,17 +18,17 @@ import numpy as np
 from edgeops import limits
 from edgeops.artifact.manifest import FORMAT, InputWindow, Lineage, Manifest, Output, Requirements, Task, Variant
 from edgeops.artifact.package import package
+from edgeops.data.splits import Split
 from edgeops.learning.sampling import choose, nominate
 from edgeops.model.model import Model
 from edgeops.model.preprocess import transform_rows
-from fleet_server.datasets.importing import import_file
-from fleet_server.datasets.splits import Split
 from fleet_server.ml.conversion import convert
 from fleet_server.ml.framework import load_tensorflow
 from fleet_server.ml.recipes.catalog import find_recipe
 from fleet_server.ml.recipes.names import RecipeName
 from fleet_server.ml.recipes.plan import Plan
 from fleet_server.ml.training import Labelled, Trainer
+from tests.imported import import_file
 
 LATER = (3, 4, 5, 6, 8, 9)
 LABELS = (10, 30, 60)

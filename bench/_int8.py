@@ -16,13 +16,13 @@ from typing import Any
 import numpy as np
 
 from edgeops.artifact.package import tflite_part
+from edgeops.data.splits import Split
 from edgeops.model.model import Model
-from fleet_server.datasets.importing import import_file
 from fleet_server.datasets.snapshot import Rows, encode_snapshot, read_snapshot
-from fleet_server.datasets.splits import Split
 from fleet_server.ml import frames
 from fleet_server.ml.recipes.names import RecipeName
 from fleet_server.ml.supervisor import Worker
+from tests.imported import import_file
 
 SEEDS = (0, 1, 2)
 _TIMEOUT = timedelta(minutes=10)

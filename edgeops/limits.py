@@ -302,8 +302,14 @@ MAX_UPLOAD_BYTES = 512 * 1024 * 1024
 INCOMING_LIFE = timedelta(days=1)
 #: A dataset: values (rows x columns, held as float32), columns, classes, and rows of the rarest class.
 MAX_DATASET_VALUES = 100_000_000
-#: Its snapshot: the values, plus ids, classes and splits of as many rows at most.
-MAX_SNAPSHOT_BYTES = 24 * MAX_DATASET_VALUES
+#: Its snapshot: the values, plus what there is of each row, which are as many at most.
+MAX_SNAPSHOT_BYTES = 48 * MAX_DATASET_VALUES
+#: Refused rows, as JSON lines and packed.
+MAX_QUARANTINE_BYTES = 2 * 1024**3
+#: A line of a file, line breaks between quotes included.
+MAX_LINE_BYTES = 16 * 1024 * 1024
+#: What the process that reads files may hold.
+IMPORT_MEMORY_BYTES = 4 * 1024**3
 MAX_DATASET_COLUMNS = 4_096
 MAX_CLASSES = 256
 MIN_ROWS_PER_CLASS = 10

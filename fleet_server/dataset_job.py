@@ -14,21 +14,18 @@ def import_dataset(shop: Workshop, job: Job, request: ImportDataset) -> None:
         DatasetError: the file cannot be learnt from; the message says what is wrong and where.
     """
     with shop.workplace() as folder:
-        file = folder / "snapshot.npz"
+        file, refused = folder / "snapshot.npz", folder / "refused.jsonl.gz"
         task = frames.Import(
             source=str(shop.blobs.path(request.upload)),
             file_name=request.file_name,
-            label=request.label,
-            features=request.features,
-            exclude=request.exclude,
-            where=request.where,
-            hold_out=request.hold_out,
-            seed=request.seed,
-            in_time_order=request.in_time_order,
+            rules=request.rules,
             destination=str(file),
+            quarantine=str(refused),
         )
         ending = shop.work(job, task)
         assert isinstance(ending, frames.Imported), ending
+        if ending.schema.quarantine is not None:
+            shop.keep_quarantine(refused, ending.schema.quarantine)
         digest, size_bytes = shop.keep_snapshot(file)
     with shop.database.write() as connection:
         snapshot = datasets.add_snapshot(
@@ -50,5 +47,7 @@ def import_dataset(shop: Workshop, job: Job, request: ImportDataset) -> None:
             "train_rows": schema.split_rows[0],
             "validation_rows": schema.split_rows[1],
             "evaluation_rows": schema.split_rows[2],
+            "refused": {reason.value: rows for reason, rows in schema.refused.items()},
+            "warnings": list(schema.warnings),
         }
         jobs.succeed(connection, job.id, result=result, now=utc_now())

@@ -76,8 +76,8 @@ class JobDesk:
         return job is not None
 
     def close(self) -> None:
-        """End the worker."""
-        self._shop.worker.close()
+        """End the workers."""
+        self._shop.close()
 
     def _see_through(self, job: Job) -> None:
         _log.info("job.started id=%s kind=%s", job.id, job.kind)

@@ -8,11 +8,11 @@ from dataclasses import dataclass
 
 import msgspec
 
+from edgeops.data.schema import Schema
 from edgeops.errors import DatasetError, NotFoundError
 from fleet_server import gathering
 from fleet_server.artifacts import Artifacts
 from fleet_server.datasets.buying import Bought
-from fleet_server.datasets.snapshot import Schema
 from fleet_server.db import aliases, datasets, models, runs
 from fleet_server.db.aliases import Alias
 from fleet_server.db.database import Connection

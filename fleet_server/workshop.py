@@ -1,4 +1,4 @@
-"""Where jobs are worked on: the warm worker, the blobs and the books, as every kind of job needs them.
+"""Where jobs are worked on: workers, the blobs and the books, as every kind of job needs them.
 
 Use it from one thread. What a job does step by step is written in a file per kind (`dataset_job`, `train_job`,
 `retrain_job`); in which order jobs come and how one fails, `job_desk` decides.
@@ -39,6 +39,7 @@ class Workshop:
         self.blobs = Blobs(config)
         config.run.mkdir(parents=True, exist_ok=True)
         self.worker = Worker(stop=stop, folder=config.run)
+        self._reader = Worker(stop=stop, folder=config.run, memory_bytes=limits.IMPORT_MEMORY_BYTES)
 
     def work(self, job: Job, task: frames.Work) -> frames.Imported | frames.Built:
         """Let the worker do a task, and write down how far it is.
@@ -57,7 +58,9 @@ class Workshop:
             noted, noted_at = progress.step, time.monotonic()
             self.note(job, progress.step, progress.share)
 
-        ending = self.worker.run(task, timeout=limits.JOB_TIMEOUT, on_progress=note)
+        ending = self._worker_for(task).run(task, timeout=limits.JOB_TIMEOUT, on_progress=note)
+        # What read a file of a person does nothing after that.
+        self._reader.close()
         match ending:
             case frames.Refused(reason=reason):
                 raise DatasetError(reason)
@@ -68,10 +71,20 @@ class Workshop:
             case _:
                 assert_never(ending)
 
+    def _worker_for(self, task: frames.Work) -> Worker:
+        return self._reader if isinstance(task, frames.Reading) else self.worker
+
     def note(self, job: Job, step: str, share: float) -> None:
         """Tell how far a job is."""
         with self.database.write() as connection:
-            jobs.progress(connection, job.id, step=step, share=share, now=utc_now(), worker_pid=self.worker.pid)
+            jobs.progress(
+                connection,
+                job.id,
+                step=step,
+                share=share,
+                now=utc_now(),
+                worker_pid=self._reader.pid or self.worker.pid,
+            )
 
     def succeed(self, job: Job, result: dict[str, Any]) -> None:
         """End a job well that has no other row to write."""
@@ -82,6 +95,12 @@ class Workshop:
         """Put a snapshot among the blobs: digest and size; the row that names it comes after."""
         with file.open("rb") as content:
             return self.blobs.put_file(content, max_bytes=limits.MAX_SNAPSHOT_BYTES)
+
+    def keep_quarantine(self, file: Path, digest: str) -> None:
+        """Put refused rows among the blobs; the schema of the snapshot beside them names them."""
+        with file.open("rb") as content:
+            kept, _ = self.blobs.put_file(content, max_bytes=limits.MAX_QUARANTINE_BYTES)
+        assert kept == digest, "a schema names the quarantine that was written with it"
 
     def keep_artifact(self, model: str, version: int, built: frames.BuiltVariant) -> models.Artifact:
         """Put an artifact among the blobs; the row that names it comes after."""
@@ -101,6 +120,11 @@ class Workshop:
             published_at=None,
             withdrawn_at=None,
         )
+
+    def close(self) -> None:
+        """End the workers."""
+        self.worker.close()
+        self._reader.close()
 
     @contextmanager
     def workplace(self) -> Iterator[Path]:

@@ -326,45 +326,19 @@ class Client:
         """One dataset with its snapshots."""
         return self._wire.get(f"/datasets/{_segment(name)}", shapes.Dataset)
 
-    def import_dataset(
-        self,
-        path: Path,
-        *,
-        name: str,
-        label: str,
-        features: str | None = None,
-        where: str | Sequence[str] | None = None,
-        exclude: str | None = None,
-        hold_out: float | None = None,
-        seed: int | None = None,
-        in_time_order: bool = False,
-    ) -> shapes.Job:
-        """Upload a CSV or npz file; the job's result names the snapshot.
+    def import_dataset(self, path: Path, *, name: str, rules: str = "", **given: Any) -> shapes.Job:
+        """Upload a file; the job's result names the snapshot.
 
         Args:
-            path: the file.
+            path: the file: CSV, JSONL, Parquet or npz.
             name: of the dataset.
-            label: column (CSV) or array (npz) that is to be learnt.
-            features: columns or arrays to learn from, with commas; None = all others (npz: `X`).
-            where: only rows that match, such as `batch=1,2`; several conditions must all match.
-            exclude: columns to leave out, with commas.
-            hold_out: share of the rows that is only judged on; None = the server's default.
-            seed: of the split.
-            in_time_order: the rows are consecutive rows of one source, oldest first.
+            rules: TOML (docs/data.md).
+            given: fields of `shapes.DatasetRequest`, which come before the rules; None = not given.
 
         Raises:
             InputError: the file cannot be read.
         """
-        form = {
-            "name": name,
-            "label": label,
-            "features": features,
-            "where": where,
-            "exclude": exclude,
-            "hold_out": hold_out,
-            "seed": seed,
-            "in_time_order": str(in_time_order).lower(),
-        }
+        form = {"name": name, "rules": rules, **{key: _field(value) for key, value in given.items()}}
         try:
             file = path.open("rb")
         except OSError as error:
@@ -380,6 +354,10 @@ class Client:
         """The labels of a split, as CSV: `id,label`."""
         query = {"split": split, "labels": "true"}
         return self._wire.send("GET", f"/datasets/{_segment(name)}/rows", query=query).content
+
+    def dataset_quarantine(self, name: str) -> bytes:
+        """The refused rows of the newest snapshot, as gzip JSONL."""
+        return self._wire.send("GET", f"/datasets/{_segment(name)}/quarantine").content
 
     def runs(self) -> Iterator[shapes.Run]:
         """All trainings, newest first."""
@@ -705,6 +683,11 @@ class Client:
 
 def _artifact(model: str, version: int, variant: str) -> str:
     return f"/models/{_segment(model)}/versions/{version}/artifacts/{_segment(variant)}"
+
+
+def _field(value: Any) -> Any:
+    """A value as a form has it."""
+    return str(value).lower() if isinstance(value, bool) else value
 
 
 def _given(body: Mapping[str, Any]) -> dict[str, Any]:

@@ -7,10 +7,12 @@ import typer
 
 from edgeops.api.client import Client
 from edgeops.api.shapes import Dataset, Snapshot, Split
+from edgeops.artifact.manifest import Task
 from edgeops.cli.connection import connected
 from edgeops.cli.live import follow, say
 from edgeops.cli.options import AsJson, DatasetName, Timeout
 from edgeops.cli.output import abridged, print_facts, print_json, print_table, short_digest, size
+from edgeops.data.rules import BadRows, Duplicates, SplitBy
 from edgeops.digest import write_atomically
 from edgeops.errors import InputError
 
@@ -21,10 +23,22 @@ app = typer.Typer(help="Data that models learn from.", no_args_is_help=True)
 @connected
 def import_(
     client: Client,
-    file: Annotated[Path, typer.Argument(help="CSV with a header, or npz.", exists=True, dir_okay=False)],
+    file: Annotated[
+        Path,
+        typer.Argument(help="CSV with a header, JSONL, Parquet or npz.", exists=True, dir_okay=False),
+    ],
     *,
-    label: Annotated[str, typer.Option(help="The column (CSV) or array (npz) that is to be learnt.")],
+    rules: Annotated[
+        Path | None, typer.Option(help="TOML with what holds for the data: docs/data.md.", exists=True, dir_okay=False)
+    ] = None,
+    label: Annotated[
+        str | None, typer.Option(help="The column (npz: array) that is to be learnt; anomaly detectors need none.")
+    ] = None,
     name: Annotated[str | None, typer.Option(help="Name of the dataset.  [default: the file's name]")] = None,
+    task: Annotated[Task | None, typer.Option(help="What is learnt of the label.  [default: classification]")] = None,
+    units: Annotated[str | None, typer.Option(help="Of the label, where it is a number.")] = None,
+    group: Annotated[str | None, typer.Option(help="The column that names the device or person of a row.")] = None,
+    time: Annotated[str | None, typer.Option(help="The column with the moment of a row.")] = None,
     features: Annotated[
         str | None, typer.Option(help="Columns to learn from, with commas.  [default: all others; npz: X]")
     ] = None,
@@ -32,6 +46,14 @@ def import_(
         list[str] | None, typer.Option(help="Only rows whose column has one of these values: batch=1,2; repeatable.")
     ] = None,
     exclude: Annotated[str | None, typer.Option(help="Columns to leave out, with commas.")] = None,
+    duplicates: Annotated[
+        Duplicates | None, typer.Option(help="What becomes of a row that equals one before it.  [default: keep]")
+    ] = None,
+    bad_rows: Annotated[
+        BadRows | None, typer.Option(help="Import nothing, or keep bad rows apart.  [default: error]")
+    ] = None,
+    split: Annotated[SplitBy | None, typer.Option(help="What decides who is held out.  [default: row]")] = None,
+    held_out: Annotated[str | None, typer.Option(help="Groups that are held out, with commas.")] = None,
     hold_out: Annotated[
         float | None, typer.Option(min=0.01, max=0.9, help="Share of rows that is only judged on.  [default: 0.2]")
     ] = None,
@@ -47,13 +69,22 @@ def import_(
     job = client.import_dataset(
         file,
         name=chosen,
+        rules="" if rules is None else _text_of(rules),
         label=label,
+        task=task,
+        units=units,
+        group=group,
+        time=time,
         features=features,
         where=where,
         exclude=exclude,
+        duplicates=duplicates,
+        bad_rows=bad_rows,
+        split=split,
+        held_out=held_out,
         hold_out=hold_out,
         seed=seed,
-        in_time_order=in_time_order,
+        in_time_order=in_time_order or None,
     )
     job = follow(client, job, what=f"import {file.name}", timeout=timeout)
     if as_json:
@@ -110,11 +141,35 @@ def export(
 ) -> None:
     """Write rows without labels (npz: X, id), to replay them on a device; or their labels, to judge it."""
     data = client.dataset_labels(name, split) if labels else client.dataset_rows(name, split)
+    _write(file, data)
+    say(f"{file}: {'labels' if labels else 'rows'} of the {split} split of {name}, {size(len(data))}")
+
+
+@app.command()
+@connected
+def quarantine(
+    client: Client,
+    name: DatasetName,
+    file: Annotated[Path, typer.Argument(help="Where to write; .jsonl.gz.", dir_okay=False)],
+) -> None:
+    """Write the rows that an import refused: line, reason, column, value and the row as it was read (gzip JSONL)."""
+    data = client.dataset_quarantine(name)
+    _write(file, data)
+    say(f"{file}: refused rows of {name}, {size(len(data))}")
+
+
+def _write(file: Path, data: bytes) -> None:
     try:
         write_atomically(file, data)
     except OSError as error:
         raise InputError(f"cannot write {file}: {error.strerror or error}") from error
-    say(f"{file}: {'labels' if labels else 'rows'} of the {split} split of {name}, {size(len(data))}")
+
+
+def _text_of(file: Path) -> str:
+    try:
+        return file.read_text()
+    except (OSError, UnicodeDecodeError) as error:
+        raise InputError(f"cannot read {file}: {error}") from error
 
 
 def _name_of(file: Path) -> str:
@@ -143,8 +198,11 @@ def _snapshot_facts(snapshot: Snapshot) -> dict[str, object]:
         "rows": snapshot.rows,
         "split": ", ".join(f"{rows} {split}" for split, rows in zip(Split, parts, strict=True)) if parts else None,
         "order": "in time order" if details.get("ordered") else None,
-        "label": details.get("label"),
+        "task": details.get("task"),
+        "label": " ".join(filter(None, (details.get("label"), details.get("units")))) or None,
         "classes": ", ".join(map(str, classes)) or None,
         "columns": abridged(columns),
+        "refused": ", ".join(f"{rows} {reason}" for reason, rows in details.get("refused", {}).items()) or None,
+        "warnings": "; ".join(details.get("warnings", ())) or None,
         "size": size(snapshot.size_bytes),
     }

@@ -6,11 +6,14 @@ from typing import Annotated
 import msgspec
 from fastapi import APIRouter, Query, Request, Response
 from fastapi.concurrency import run_in_threadpool
+from fastapi.responses import FileResponse
 from starlette.datastructures import FormData, UploadFile
 
 from edgeops import limits
 from edgeops.api.shapes import Dataset, DatasetRequest, FieldProblem, Job, Page, Snapshot, Split, checked
-from edgeops.errors import ConflictError, NotFoundError
+from edgeops.data import splits
+from edgeops.data.rules import Rules, read_rules
+from edgeops.errors import ConflictError, DatasetError, NotFoundError
 from fleet_server.access import Identity
 from fleet_server.api.callers import VIEWER, Scientist
 from fleet_server.api.jobs import queue_job
@@ -19,7 +22,6 @@ from fleet_server.api.pages import PagingOf
 from fleet_server.api.problems import FieldError
 from fleet_server.api.server import Server, ServerOf
 from fleet_server.datasets import snapshot as snapshots
-from fleet_server.datasets import splits
 from fleet_server.db import datasets
 from fleet_server.db.jobs import ImportDataset
 
@@ -35,7 +37,7 @@ _FORM = {
             "multipart/form-data": {
                 "schema": {
                     "type": "object",
-                    "required": ["file", "name", "label"],
+                    "required": ["file", "name"],
                     "properties": {
                         "file": {"type": "string", "format": "binary"},
                         **DatasetRequest.model_json_schema()["properties"],
@@ -49,28 +51,18 @@ _FORM = {
 
 @router.post("", status_code=202, response_model=Job, openapi_extra=_FORM)
 async def import_dataset(server: ServerOf, caller: Scientist, request: Request, once: OnceOf) -> Job | Response:
-    """Upload a CSV or npz file; a job makes a snapshot of it.
+    """Upload a CSV, JSONL, Parquet or npz file; a job makes a snapshot of it.
 
     The form is read here and not by a parameter, so that nobody uploads before their role was checked.
     """
     async with request.form(max_files=_MAX_FILES, max_fields=_MAX_FIELDS) as form:
         file = form.get("file")
         if not isinstance(file, UploadFile):
-            raise FieldError(FieldProblem(pointer="#/file", detail="Field required: the CSV or npz file"))
+            raise FieldError(FieldProblem(pointer="#/file", detail="Field required: a CSV, JSONL, Parquet or npz file"))
         wanted = _fields(form)
+        rules = _rules(wanted)
         digest, _ = await run_in_threadpool(server.blobs.put_file, file.file, max_bytes=limits.MAX_UPLOAD_BYTES)
-        job = ImportDataset(
-            name=wanted.name,
-            upload=digest,
-            file_name=(file.filename or "upload")[:200],
-            label=wanted.label,
-            features=_list(wanted.features),
-            exclude=_list(wanted.exclude),
-            where=wanted.where,
-            hold_out=wanted.hold_out,
-            seed=wanted.seed,
-            in_time_order=wanted.in_time_order,
-        )
+        job = ImportDataset(name=wanted.name, upload=digest, file_name=(file.filename or "upload")[:200], rules=rules)
     return await run_in_threadpool(
         once, lambda: _queue_import(server, caller, job), said=msgspec.json.encode(job), status=202
     )
@@ -109,6 +101,15 @@ async def read_rows(
     # Each holds a whole snapshot in memory; who waits here holds no thread.
     async with server.exporting:
         return await run_in_threadpool(_export, server, name, splits.Split[split.name], labels=labels)
+
+
+@router.get("/{name}/quarantine", dependencies=[VIEWER], response_class=FileResponse)
+def read_quarantine(server: ServerOf, name: str) -> FileResponse:
+    """The refused rows of the newest snapshot (gzip JSONL): line, reason, column, value and the row as it was read."""
+    quarantine = known_head(server, name).schema.quarantine
+    if quarantine is None:
+        raise NotFoundError(f"no row was refused when dataset {name[:80]!r} was imported")
+    return FileResponse(server.blobs.path(quarantine), media_type="application/gzip")
 
 
 def _export(server: Server, name: str, split: splits.Split, *, labels: bool) -> Response:
@@ -153,6 +154,21 @@ def _fields(form: FormData) -> DatasetRequest:
     if not isinstance(fields, DatasetRequest):
         raise FieldError(*fields)
     return fields
+
+
+def _rules(wanted: DatasetRequest) -> Rules:
+    """The rules of the file with what was given beside it."""
+    given = wanted.model_dump(exclude={"name", "rules", "features", "exclude", "held_out", "where"})
+    lists = {"features": wanted.features, "exclude": wanted.exclude, "held_out": wanted.held_out}
+    try:
+        return read_rules(
+            wanted.rules,
+            **given,
+            **{name: None if text is None else _list(text) for name, text in lists.items()},
+            where=wanted.where or None,
+        )
+    except DatasetError as error:
+        raise FieldError(FieldProblem(pointer="#/rules", detail=str(error))) from error
 
 
 def _list(text: str) -> tuple[str, ...]:

@@ -13,6 +13,8 @@ import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
+from edgeops.data.cells import NO_MOMENT, NO_NAME
+from edgeops.data.splits import Split
 from edgeops.errors import DatasetError
 from edgeops.learning.labels import LabelSource
 from edgeops.protocol.messages import Digest, Id
@@ -24,7 +26,6 @@ from fleet_server.datasets.snapshot import (
     split_rows_of,
     statistics_of,
 )
-from fleet_server.datasets.splits import Split
 
 
 class Bought(msgspec.Struct, frozen=True, kw_only=True, array_like=True):
@@ -127,6 +128,8 @@ def _snapshot(
         origins=np.concatenate(
             [old.origins, np.array([devices.index(row.purchase.device) for row in bought], dtype=np.int64)]
         ),
+        groups=np.concatenate([old.groups, np.full(len(bought), NO_NAME, dtype=np.int64)]),
+        times=np.concatenate([old.times, np.full(len(bought), NO_MOMENT, dtype=np.int64)]),
     )
     splits = np.concatenate([parent.splits[imported], np.full(len(bought), Split.TRAIN, dtype=np.uint8)])
     schema = msgspec.structs.replace(
@@ -134,11 +137,12 @@ def _snapshot(
         rows=len(rows),
         split_rows=split_rows_of(splits),
         class_rows=tuple(int(count) for count in np.bincount(rows.classes, minlength=len(parent.schema.classes))),
-        statistics=statistics_of(rows.values[splits == Split.TRAIN]),
+        statistics=statistics_of(rows.values, np.flatnonzero(splits == Split.TRAIN)),
         parent=parent_digest,
         devices=devices,
         without=without,
         bought_rows=len(bought),
         fresh_rows=fresh,
     )
-    return SnapshotFile(schema=schema, rows=rows, splits=splits, purchases=tuple(row.purchase for row in bought))
+    purchases = tuple(row.purchase for row in bought)
+    return SnapshotFile(schema=schema, rows=rows, splits=splits, purchases=purchases, groups=parent.groups)

@@ -1,169 +1,176 @@
-"""Reads a CSV file (RFC 4180, UTF-8, first line is the header; gzip too) row by row.
+"""Reads a CSV file (RFC 4180, UTF-8, first line is the header; gzip too) block by block.
 
-Every error names file, line, column and value. Which rows become training rows is not decided here.
+Cells are read as text and converted later, so that one that cannot be read costs its row and not the file. Which line
+a row stands in is counted exactly: blank lines and line breaks between quotes count.
 """
 
 import csv
-import gzip
-import math
-import zlib
-from array import array
-from collections.abc import Iterator
-from dataclasses import dataclass
+import io
+import itertools
+from collections.abc import Collection, Iterator
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Protocol, TextIO
+from typing import Any
 
 import numpy as np
+import pyarrow as pa
+import pyarrow.csv as pa_csv
+from numpy.typing import NDArray
 
 from edgeops import limits
+from edgeops.data.cells import Batch, Cells
+from edgeops.data.layout import Header
+from edgeops.data.reasons import Reason, Refusal
+from edgeops.data.rules import Kind
 from edgeops.errors import DatasetError
-from fleet_server.datasets.table import Condition, Selection, Table, refuse_absent
+from fleet_server.datasets.arrow_cells import cells_of
+from fleet_server.datasets.text_file import TextFile
 
-_GZIP_MAGIC = b"\x1f\x8b"
-_MISSING = frozenset({"", "nan", "na", "null", "none"})
-
-
-def read_csv(path: Path, selection: Selection, *, file_name: str) -> Table:
-    """Read the chosen rows and columns; `file_name` is what errors call the file.
-
-    Raises:
-        DatasetError: names what is wrong and where.
-    """
-    with _open_text(path) as text:
-        try:
-            return _read(csv.reader(text, strict=True), selection, file_name)
-        except UnicodeDecodeError as error:
-            raise DatasetError(f"{file_name}: not UTF-8 ({error.reason}); save it as UTF-8") from error
-        except (EOFError, zlib.error, gzip.BadGzipFile) as error:
-            raise DatasetError(f"{file_name}: the gzip file is damaged or cut off: {error}") from error
+Malformed = tuple[Refusal, object]
 
 
-class _Reader(Protocol):
-    """What `csv.reader` gives."""
+class CsvFile:
+    """A source of rows."""
+
+    place = "line"
+
+    def __init__(self, path: Path, *, file_name: str) -> None:
+        self._file_name = file_name
+        self._text = TextFile(path, file_name=file_name)
+        self._blocks = self._text.blocks(quotes=True)
+        self._first, self._lines, self._names = self._header()
+        self.header = Header(file_name=file_name, names={name: (name,) for name in self._names}, shapes={})
 
     @property
-    def line_num(self) -> int: ...
+    def share(self) -> float:
+        """How much of the file's bytes was read, 0 to 1."""
+        return self._text.share
 
-    def __next__(self) -> list[str]: ...
+    def batches(self, _columns: Collection[str], /) -> Iterator[Batch]:
+        """All rows; blank lines are none.
 
+        Raises:
+            DatasetError: not UTF-8, damaged, or there are no rows.
+        """
+        rows, lines = 0, self._lines
+        for block in itertools.chain([self._first], self._blocks):
+            if block:
+                batch = self._read(block, rows=rows, lines=lines)
+                rows += len(batch.ids) + len(batch.malformed)
+                lines += block.count(b"\n")
+                yield batch
+        if not rows:
+            raise DatasetError(f"{self._file_name}: there are no rows below the header")
 
-@dataclass(frozen=True, slots=True)
-class _Layout:
-    """Where in a row the wanted things stand."""
-
-    width: int
-    label: int
-    features: tuple[int, ...]
-    columns: tuple[str, ...]
-    where: tuple[tuple[int, Condition], ...]
-
-
-def _read(reader: _Reader, selection: Selection, file_name: str) -> Table:
-    layout = _layout(_header(reader, file_name), selection, file_name)
-    values, labels, ids = array("f"), list[str](), array("q")
-    number = -1
-    for row in _rows(reader, file_name):
-        number += 1
-        if len(row) != layout.width:
-            raise DatasetError(
-                f"{file_name}, line {reader.line_num}: {len(row)} values where the header names {layout.width}"
-            )
-        if not all(condition.accepts(row[place]) for place, condition in layout.where):
-            continue
-        label = row[layout.label].strip()
-        if not label:
-            raise DatasetError(
-                f"{file_name}, line {reader.line_num}: the label column {selection.label!r} is empty; "
-                "give every row a class"
-            )
-        for place, column in zip(layout.features, layout.columns, strict=True):
-            values.append(_number(row[place], f"{file_name}, line {reader.line_num}, column {column!r}"))
-        labels.append(label)
-        ids.append(number)
-        if len(values) > limits.MAX_DATASET_VALUES:
-            raise DatasetError(f"{file_name}: more than {limits.MAX_DATASET_VALUES} values; import fewer rows")
-    if number < 0:
-        raise DatasetError(f"{file_name}: there are no rows below the header")
-    if not labels:
-        shown = " and ".join(f"{one.column}={','.join(one.values)}" for one in selection.where)
-        raise DatasetError(f"{file_name}: none of its {number + 1} rows passes the filter {shown}")
-    width = len(layout.columns)
-    return Table(
-        columns=layout.columns,
-        shape=(width,),
-        values=np.array(values, dtype=np.float32).reshape(len(labels), width),
-        labels=tuple(labels),
-        ids=np.array(ids, dtype=np.int64),
-    )
-
-
-def _header(reader: _Reader, file_name: str) -> tuple[str, ...]:
-    header = tuple(name.strip() for name in next(_rows(reader, file_name), []))
-    if not header:
-        raise DatasetError(f"{file_name}: the file is empty; the first line must name the columns")
-    if len(header) == 1 and any(mark in header[0] for mark in ";\t|"):
-        raise DatasetError(f"{file_name}, line 1: the columns are not separated by commas: {header[0][:60]!r}")
-    if len(header) > limits.MAX_DATASET_COLUMNS:
-        raise DatasetError(f"{file_name}: {len(header)} columns, the most is {limits.MAX_DATASET_COLUMNS}")
-    for place, name in enumerate(header):
-        if not name:
-            raise DatasetError(f"{file_name}, line 1: column {place + 1} has no name")
-        if name in header[:place]:
-            raise DatasetError(f"{file_name}, line 1: the column {name!r} appears twice; rename one")
-    return header
-
-
-def _layout(header: tuple[str, ...], selection: Selection, file_name: str) -> _Layout:
-    filtered = tuple(condition.column for condition in selection.where)
-    refuse_absent((selection.label,), header, file_name=file_name, what="label column")
-    refuse_absent(selection.features + selection.exclude + filtered, header, file_name=file_name, what="column")
-    # A column that rows were chosen by is a key, not a measurement, unless it is asked for by name.
-    left_out = {selection.label, *selection.exclude}
-    if not selection.features:
-        left_out.update(filtered)
-    columns = tuple(name for name in selection.features or header if name not in left_out)
-    if not columns:
-        raise DatasetError(f"{file_name}: no column is left to learn from beside the label {selection.label!r}")
-    return _Layout(
-        width=len(header),
-        label=header.index(selection.label),
-        features=tuple(header.index(name) for name in columns),
-        columns=columns,
-        where=tuple((header.index(condition.column), condition) for condition in selection.where),
-    )
-
-
-def _number(text: str, where: str) -> float:
-    """A cell as float32; an empty one is a missing value."""
-    if text.strip().lower() in _MISSING:
-        return math.nan
-    try:
-        value = float(text)
-    except ValueError:
-        raise DatasetError(
-            f"{where}: {text[:40]!r} is not a number; correct it, or leave the column out with exclude"
-        ) from None
-    if abs(value) > limits.MAX_FLOAT32:
-        raise DatasetError(f"{where}: {text[:40]!r} does not fit a 32-bit float; correct it, or leave the cell empty")
-    return value
-
-
-def _rows(reader: _Reader, file_name: str) -> Iterator[list[str]]:
-    """The rows; blank lines are skipped."""
-    while True:
+    def _header(self) -> tuple[bytes, int, tuple[str, ...]]:
+        """What is left of the first block, the lines before it, and the names of the columns."""
+        block = next(self._blocks, b"")
+        text = io.StringIO(self._decoded(block), newline="")
+        reader = csv.reader(text, strict=True)
+        names: tuple[str, ...] = ()
         try:
-            row = next(reader)
+            while not names:
+                names = tuple(name.strip() for name in next(reader))
         except StopIteration:
-            return
+            raise DatasetError(f"{self._file_name}: the file is empty; the first line must name the columns") from None
         except csv.Error as error:
-            raise DatasetError(f"{file_name}, line {reader.line_num}: {error}") from error
-        if row:
-            yield row
+            raise DatasetError(f"{self._file_name}, line {reader.line_num}: {error}") from error
+        self._check(names)
+        return text.read().encode(), reader.line_num, names
+
+    def _check(self, names: tuple[str, ...]) -> None:
+        if len(names) == 1 and any(mark in names[0] for mark in ";\t|"):
+            raise DatasetError(f"{self._file_name}, line 1: the columns are not separated by commas: {names[0][:60]!r}")
+        if len(names) > limits.MAX_DATASET_COLUMNS:
+            raise DatasetError(f"{self._file_name}: {len(names)} columns, the most is {limits.MAX_DATASET_COLUMNS}")
+        known = set[str]()
+        for place, name in enumerate(names):
+            if not name:
+                raise DatasetError(f"{self._file_name}, line 1: column {place + 1} has no name")
+            if name in known:
+                raise DatasetError(f"{self._file_name}, line 1: the column {name!r} appears twice; rename one")
+            known.add(name)
+
+    def _decoded(self, block: bytes) -> str:
+        try:
+            return block.decode()
+        except UnicodeDecodeError as error:
+            raise DatasetError(f"{self._file_name}: not UTF-8 ({error.reason}); save it as UTF-8") from error
+
+    def _read(self, block: bytes, *, rows: int, lines: int) -> "_Block":
+        """One block; `rows` and `lines` stood before it."""
+        # Of a whole block: a malformed row that is not UTF-8 would get lost in pyarrow.
+        self._decoded(block)
+        odd: list[Any] = []
+
+        def note(row: Any) -> str:
+            odd.append(row)
+            return "skip"
+
+        try:
+            table = pa_csv.read_csv(
+                pa.BufferReader(block),
+                read_options=pa_csv.ReadOptions(
+                    use_threads=False, column_names=self._names, block_size=len(block) + len(self._names) + 64
+                ),
+                parse_options=pa_csv.ParseOptions(invalid_row_handler=note, newlines_in_values=True),
+                convert_options=pa_csv.ConvertOptions(
+                    column_types=dict.fromkeys(self._names, pa.string()), strings_can_be_null=False, check_utf8=False
+                ),
+            )
+        except pa.ArrowInvalid as error:
+            if not block.strip(b"\r\n"):
+                return _Block(ids=_none(), lines=_none(), malformed=(), columns={})
+            raise DatasetError(f"{self._file_name}, below line {lines}: {error}") from error
+        total = table.num_rows + len(odd)
+        stands = self._lines_of(block, total) + lines
+        bad = np.array([row.number - 1 for row in odd], dtype=np.int64)
+        kept = np.delete(np.arange(total), bad)
+        return _Block(
+            ids=rows + kept,
+            lines=stands[kept],
+            malformed=tuple(self._malformed(row, int(stands[row.number - 1])) for row in odd),
+            columns={
+                name: column.chunk(0) if column.num_chunks == 1 else column.combine_chunks()
+                for name, column in zip(self._names, table.columns, strict=True)
+            },
+        )
+
+    def _lines_of(self, block: bytes, rows: int) -> NDArray[np.int64]:
+        """The line that each row of a block ends in, the first being 1."""
+        if block.count(b"\n") + (not block.endswith(b"\n")) == rows:
+            return np.arange(1, rows + 1)
+        reader = csv.reader(io.StringIO(self._decoded(block), newline=""))
+        stands = np.array([reader.line_num for row in reader if row], dtype=np.int64)
+        if len(stands) != rows:  # the two readers take a stray quote for different things
+            return np.arange(1, rows + 1)
+        return stands
+
+    @staticmethod
+    def _malformed(row: Any, line: int) -> Malformed:
+        what = f"{row.actual_columns} values where the header names {row.expected_columns}"
+        return Refusal(line=line, reason=Reason.MALFORMED, column="", value=what), row.text
 
 
-def _open_text(path: Path) -> TextIO:
-    with path.open("rb") as file:
-        packed = file.read(2) == _GZIP_MAGIC
-    if packed:
-        return gzip.open(path, "rt", encoding="utf-8-sig", newline="")
-    return path.open("r", encoding="utf-8-sig", newline="")
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Block:
+    """A batch of rows."""
+
+    ids: NDArray[np.int64]
+    lines: NDArray[np.int64]
+    malformed: tuple[Malformed, ...]
+    columns: dict[str, pa.Array] = field(repr=False)
+
+    def cells(self, column: str, kind: Kind, *, tick: int = 10**9) -> Cells:
+        """A column as cells of a kind."""
+        if not self.columns:
+            return cells_of(pa.array([], pa.string()), kind, tick=tick)
+        return cells_of(self.columns[column], kind, tick=tick)
+
+    def row(self, place: int) -> dict[str, Any]:
+        """A row as it was read."""
+        return {name: column[place].as_py() for name, column in self.columns.items()}
+
+
+def _none() -> NDArray[np.int64]:
+    return np.empty(0, dtype=np.int64)

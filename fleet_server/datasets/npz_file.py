@@ -3,122 +3,117 @@
 Sizes are checked from the archive's directory before anything is unpacked.
 """
 
+import math
 import zipfile
+from collections.abc import Collection, Iterator
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pyarrow as pa
 from numpy.typing import NDArray
 
 from edgeops import limits
+from edgeops.data.cells import Batch, Cells
+from edgeops.data.layout import Header
+from edgeops.data.rules import Kind
 from edgeops.errors import DatasetError
 from edgeops.npz import DAMAGED
-from fleet_server.datasets.table import Condition, Selection, Table, refuse_absent
+from fleet_server.datasets.arrow_cells import cells_of, plain
 
 #: The array that is learnt from when none is named.
 DEFAULT_FEATURES = "X"
+#: Cells of a batch.
+_CELLS = 1 << 20
 
 
-def read_npz(path: Path, selection: Selection, *, file_name: str) -> Table:
-    """Read the chosen rows and arrays; `file_name` is what errors call the file.
+class NpzFile:
+    """A source of rows."""
 
-    Raises:
-        DatasetError: names what is wrong and where.
-    """
-    arrays = _Arrays(path, file_name)
-    filtered = tuple(condition.column for condition in selection.where)
-    refuse_absent((selection.label,), arrays.names, file_name=file_name, what="label array")
-    refuse_absent(selection.features + selection.exclude + filtered, arrays.names, file_name=file_name, what="array")
-    names = tuple(name for name in selection.features or (DEFAULT_FEATURES,) if name not in selection.exclude)
-    refuse_absent(names, arrays.names, file_name=file_name, what="array")
-    if selection.label in names:
-        raise DatasetError(f"{file_name}: {selection.label!r} is both label and feature; choose")
+    place = "row"
 
-    labels = arrays.vector(selection.label)
-    chosen = np.ones(len(labels), dtype=bool)
-    for condition in selection.where:
-        chosen &= arrays.matches(condition, rows=len(labels))
-    if not chosen.any():
-        shown = " and ".join(f"{one.column}={','.join(one.values)}" for one in selection.where)
-        raise DatasetError(f"{file_name}: none of its {len(labels)} rows passes the filter {shown}")
-
-    parts, columns, shape = list[NDArray[np.float32]](), list[str](), tuple[int, ...]()
-    for name in names:
-        values = arrays.numbers(name, rows=len(labels))
-        shape = values.shape[1:] or (1,)
-        flat = values.reshape(len(values), -1)
-        parts.append(flat[chosen].astype(np.float32))
-        columns += [name] if values.ndim == 1 else [f"{name}{index}" for index in range(flat.shape[1])]
-    if not columns or len(columns) > limits.MAX_DATASET_COLUMNS:
-        raise DatasetError(f"{file_name}: {len(columns)} columns; between 1 and {limits.MAX_DATASET_COLUMNS} will do")
-    return Table(
-        columns=tuple(columns),
-        shape=shape if len(names) == 1 else (len(columns),),
-        values=np.concatenate(parts, axis=1),
-        labels=_texts(labels[chosen], selection.label, file_name),
-        ids=np.flatnonzero(chosen).astype(np.int64),
-    )
-
-
-class _Arrays:
-    """The arrays of one archive, each read when it is asked for."""
-
-    def __init__(self, path: Path, file_name: str) -> None:
+    def __init__(self, path: Path, *, file_name: str) -> None:
         self._path = path
         self._file = file_name
-        try:
-            with zipfile.ZipFile(path) as archive:
-                members = archive.infolist()
-        except DAMAGED as error:
-            size = path.stat().st_size
-            what = "the file is empty" if size == 0 else f"not an npz archive ({error})"
-            raise DatasetError(f"{file_name}: {what}; write it with numpy.savez") from error
-        self.names = tuple(one.filename.removesuffix(".npy") for one in members if one.filename.endswith(".npy"))
-        if not self.names:
-            raise DatasetError(
-                f"{file_name}: the archive holds no arrays; write it with numpy.savez(file, X=..., y=...)"
-            )
-        unpacked = sum(member.file_size for member in members)
-        if unpacked > limits.MAX_DATASET_VALUES * 8:
-            raise DatasetError(f"{file_name}: unpacks to {unpacked} bytes, the most is {limits.MAX_DATASET_VALUES * 8}")
+        self._share = 0.0
+        shapes = self._shapes()
+        self.header = Header(
+            file_name=file_name,
+            names={name: _columns(name, shape) for name, shape in shapes.items()},
+            shapes={name: shape[1:] for name, shape in shapes.items() if len(shape) > 1},
+            what="array",
+            default=(DEFAULT_FEATURES,),
+        )
 
-    def vector(self, name: str) -> NDArray[Any]:
-        """An array of one value per row."""
-        array = self._read(name)
-        if array.ndim != 1:
-            raise DatasetError(f"{self._file}: array {name!r} has shape {array.shape}; one value per row is needed")
-        if len(array) == 0:
-            raise DatasetError(f"{self._file}: array {name!r} is empty")
-        return array
+    @property
+    def share(self) -> float:
+        """How much of the rows was read, 0 to 1."""
+        return self._share
 
-    def numbers(self, name: str, *, rows: int) -> NDArray[Any]:
-        """A numeric array with one entry per row; infinite values are refused, NaN is a missing value."""
-        array = self._read(name)
-        self._refuse_other_length(name, array, rows)
-        if array.dtype.kind not in "fiub":
-            raise DatasetError(f"{self._file}: array {name!r} holds {array.dtype}, not numbers; leave it out")
-        if array.dtype.kind == "f":
-            broken = np.argwhere(np.isinf(array) | (np.abs(array) > limits.MAX_FLOAT32))
-            if len(broken):
-                row = tuple(int(index) for index in broken[0])
+    def batches(self, columns: Collection[str], /) -> Iterator[Batch]:
+        """All rows of the arrays that these columns are of.
+
+        Raises:
+            DatasetError: an array cannot be read, or has another length.
+        """
+        of = {column: name for name, parts in self.header.names.items() for column in parts}
+        named = dict.fromkeys(of.get(column, column) for column in columns)
+        arrays = {name: self._read(name) for name in named}
+        first = next(iter(arrays))
+        rows = len(arrays[first])
+        for name, array in arrays.items():
+            if len(array) != rows:
                 raise DatasetError(
-                    f"{self._file}: array {name!r}, entry {list(row)}: {array[row]} does not fit a 32-bit float; "
-                    "correct it, or write NaN for a missing value"
+                    f"{self._file}: array {name!r} has {len(array)} rows, {first!r} has {rows}; they must match"
                 )
-        return array
+        if not rows:
+            raise DatasetError(f"{self._file}: array {first!r} is empty")
+        parts = {
+            column: array.reshape(rows, -1)[:, place]
+            for name, array in arrays.items()
+            for place, column in enumerate(self.header.names[name])
+        }
+        step = max(1, _CELLS // max(1, len(parts)))
+        for start in range(0, rows, step):
+            self._share = start / rows
+            yield _Slice(ids=np.arange(start, min(start + step, rows)), parts=parts, start=start)
 
-    def matches(self, condition: Condition, *, rows: int) -> NDArray[np.bool_]:
-        """Which rows pass a filter."""
-        array = self.vector(condition.column)
-        self._refuse_other_length(condition.column, array, rows)
-        kinds, places = np.unique(array, return_inverse=True)
-        accepted = np.array([condition.accepts(str(kind)) for kind in kinds.tolist()], dtype=bool)
-        return np.asarray(accepted[places], dtype=np.bool_)
+    def _shapes(self) -> dict[str, tuple[int, ...]]:
+        """Of each array, by its header alone."""
+        try:
+            with zipfile.ZipFile(self._path) as archive:
+                members = archive.infolist()
+                unpacked = sum(member.file_size for member in members)
+                if unpacked > limits.MAX_DATASET_VALUES * 8:
+                    raise DatasetError(
+                        f"{self._file}: unpacks to {unpacked} bytes, the most is {limits.MAX_DATASET_VALUES * 8}"
+                    )
+                found = {
+                    one.filename.removesuffix(".npy"): self._shape(archive, one)
+                    for one in members
+                    if one.filename.endswith(".npy")
+                }
+        except DAMAGED as error:
+            size = self._path.stat().st_size
+            what = "the file is empty" if size == 0 else f"not an npz archive ({error})"
+            raise DatasetError(f"{self._file}: {what}; write it with numpy.savez") from error
+        if not found:
+            raise DatasetError(
+                f"{self._file}: the archive holds no arrays; write it with numpy.savez(file, X=..., y=...)"
+            )
+        return found
 
-    def _refuse_other_length(self, name: str, array: NDArray[Any], rows: int) -> None:
-        if array.ndim == 0 or len(array) != rows:
-            length = 0 if array.ndim == 0 else len(array)
-            raise DatasetError(f"{self._file}: array {name!r} has {length} rows, the label has {rows}; they must match")
+    def _shape(self, archive: zipfile.ZipFile, member: zipfile.ZipInfo) -> tuple[int, ...]:
+        """() of what is no array of rows: that is told when somebody asks for it."""
+        try:
+            with archive.open(member) as file:
+                version = np.lib.format.read_magic(file)
+                read = np.lib.format.read_array_header_1_0 if version == (1, 0) else np.lib.format.read_array_header_2_0
+                shape: tuple[int, ...] = read(file)[0]
+        except DAMAGED:
+            return ()
+        return shape if math.prod(shape[1:]) <= limits.MAX_DATASET_COLUMNS else ()
 
     def _read(self, name: str) -> NDArray[Any]:
         try:
@@ -131,14 +126,49 @@ class _Arrays:
             ) from error
         if not isinstance(array, np.ndarray):  # a member that does not begin as an array does comes as bytes
             raise DatasetError(f"{self._file}: array {name!r} is no array; write the file with numpy.savez")
+        if array.dtype.kind not in "fiubUM":
+            raise DatasetError(
+                f"{self._file}: array {name!r} holds {array.dtype}, neither numbers nor text; leave it out"
+            )
+        if array.ndim == 0 or array.shape[1:] != self.header.shapes.get(name, ()):
+            raise DatasetError(
+                f"{self._file}: array {name!r} has shape {array.shape}; rows of {limits.MAX_DATASET_COLUMNS} values "
+                "at most are needed"
+            )
         return array
 
 
-def _texts(labels: NDArray[Any], name: str, file_name: str) -> tuple[str, ...]:
-    if labels.dtype.kind == "f":
-        if not np.array_equal(labels, np.round(labels)):
-            raise DatasetError(f"{file_name}: the label array {name!r} holds fractions; a class is needed")
-        labels = labels.astype(np.int64)
-    if labels.dtype.kind not in "iubU":
-        raise DatasetError(f"{file_name}: the label array {name!r} holds {labels.dtype}; integers or text are needed")
-    return tuple(str(label) for label in labels.tolist())
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Slice:
+    """A batch of rows."""
+
+    ids: NDArray[np.int64]
+    #: By column, whole.
+    parts: dict[str, NDArray[Any]]
+    start: int
+    malformed: tuple[()] = ()
+
+    @property
+    def lines(self) -> NDArray[np.int64]:
+        """As the ids are: arrays have no lines."""
+        return self.ids
+
+    def cells(self, column: str, kind: Kind, *, tick: int = 10**9) -> Cells:
+        """A column as cells of a kind."""
+        part = self.parts[column][self.start : self.start + len(self.ids)]
+        if kind is Kind.NUMBER and part.dtype.kind in "fiub":
+            return Cells(values=part.astype(np.float64))
+        if part.dtype.kind == "M":
+            part = part.astype("datetime64[ns]")
+        if part.dtype == np.float16:
+            part = part.astype(np.float32)
+        # Arrow counts NaN as a value, but a missing label is none.
+        return cells_of(pa.array(np.ascontiguousarray(part), from_pandas=True), kind, tick=tick)
+
+    def row(self, place: int) -> dict[str, Any]:
+        """A row as it was read."""
+        return {name: plain(part[self.start + place].item()) for name, part in self.parts.items()}
+
+
+def _columns(name: str, shape: tuple[int, ...]) -> tuple[str, ...]:
+    return (name,) if len(shape) < 2 else tuple(f"{name}{place}" for place in range(math.prod(shape[1:])))

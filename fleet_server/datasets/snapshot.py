@@ -7,38 +7,31 @@ blob is an npz archive written so that the same content gives the same bytes (fi
 
 import io
 import zipfile
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
-from edgeops.artifact.manifest import Task
+from edgeops.data.schema import FORMAT, QUANTILES, ColumnStatistics, Schema
+from edgeops.data.splits import Split
 from edgeops.errors import DatasetError
 from edgeops.learning.labels import LabelSource
 from edgeops.npz import DAMAGED
-from edgeops.protocol.messages import Digest, Id
-from fleet_server.datasets.splits import Split
+from edgeops.protocol.messages import Id
 
-FORMAT = 2
 #: The origin of a row that came from a file.
 IMPORTED = -1
 _SCHEMA_MEMBER = "schema.json"
 _PURCHASES_MEMBER = "purchases.json"
+_GROUPS_MEMBER = "groups.json"
 #: The oldest date a zip can hold.
 _ZIP_DATE = (1980, 1, 1, 0, 0, 0)
-
-
-class ColumnStatistics(msgspec.Struct, frozen=True, kw_only=True):
-    """What the training rows say about one column; missing values do not count."""
-
-    minimum: float
-    maximum: float
-    mean: float
-    std: float
-    missing: int
+#: Larger members need the larger form of a zip.
+_ZIP64_FROM = 1 << 31
+_WRITTEN_BYTES = 1 << 22
 
 
 class Purchase(msgspec.Struct, frozen=True, kw_only=True):
@@ -49,42 +42,6 @@ class Purchase(msgspec.Struct, frozen=True, kw_only=True):
     source: LabelSource
 
 
-class Schema(msgspec.Struct, frozen=True, kw_only=True):
-    """What a snapshot holds and how it came about."""
-
-    format: int
-    task: Task
-    label: str
-    #: Of what is to be learnt, where that is a number.
-    units: str
-    columns: tuple[str, ...]
-    #: Shape of one row: (columns,), or (height, width[, channels]) of an image.
-    shape: tuple[int, ...]
-    #: Names of the classes; empty unless the task is classification.
-    classes: tuple[str, ...]
-    rows: int
-    #: Rows per split, and per class over all splits, in the order of `Split` and `classes`.
-    split_rows: tuple[int, int, int]
-    class_rows: tuple[int, ...]
-    statistics: tuple[ColumnStatistics, ...]
-    #: The imported file, and how rows were chosen.
-    source: Digest
-    where: tuple[str, ...]
-    hold_out: float
-    seed: int
-    #: Whether the file's rows are consecutive rows of one source, oldest first.
-    ordered: bool = False
-    #: The snapshot that this one extends.
-    parent: Digest | None = None
-    #: Devices that rows were bought from: what `origin` points into.
-    devices: tuple[Id, ...] = ()
-    #: Devices left out, with all that descends from them.
-    without: tuple[Id, ...] = ()
-    #: Bought rows, and how many of them people labelled and the parent did not have; these are the last rows.
-    bought_rows: int = 0
-    fresh_rows: int = 0
-
-
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Rows:
     """Some rows of a snapshot: imported ones in the order of their file, then bought ones."""
@@ -93,10 +50,15 @@ class Rows:
     ids: NDArray[np.int64]
     #: float32 (rows, columns); NaN = missing.
     values: NDArray[np.float32]
-    #: What is to be learnt of each, (rows,): class indexes, int64, or of a regression numbers, float32.
+    #: What is to be learnt of each, (rows,): class indexes, int64; of a regression numbers, float32; of an anomaly
+    #: detector 0 normal, 1 anomaly, UNLABELLED, int64.
     targets: NDArray[Any]
     #: Which of the schema's devices the row was bought from, int64 (rows,); IMPORTED = none.
     origins: NDArray[np.int64]
+    #: Which group of the snapshot the row is of, int64 (rows,); NO_NAME = none.
+    groups: NDArray[np.int64]
+    #: Nanoseconds since 1970, int64 (rows,); NO_MOMENT = none.
+    times: NDArray[np.int64]
 
     def __len__(self) -> int:
         return len(self.ids)
@@ -110,34 +72,65 @@ class Rows:
     def only(self, rows: NDArray[Any]) -> "Rows":
         """Some of them: a mask or indexes."""
         return Rows(
-            ids=self.ids[rows], values=self.values[rows], targets=self.targets[rows], origins=self.origins[rows]
+            ids=self.ids[rows],
+            values=self.values[rows],
+            targets=self.targets[rows],
+            origins=self.origins[rows],
+            groups=self.groups[rows],
+            times=self.times[rows],
         )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SnapshotFile:
-    """A whole snapshot in memory."""
+    """A whole snapshot, in memory or mapped."""
 
     schema: Schema
     rows: Rows
     splits: NDArray[np.uint8]
     purchases: tuple[Purchase, ...] = ()
+    #: What the rows' groups point into.
+    groups: tuple[str, ...] = ()
+
+    def with_schema(self, **changes: Any) -> "SnapshotFile":
+        """The same rows, of which something else is told."""
+        return replace(self, schema=msgspec.structs.replace(self.schema, **changes))
 
     def only(self, split: Split) -> Rows:
         """The rows of one split."""
         return self.rows.only(self.splits == split)
 
 
+def write_snapshot(snapshot: SnapshotFile, path: Path) -> None:
+    """Write the blob piece by piece: the same content gives the same bytes."""
+    with path.open("wb") as file:
+        _write(snapshot, file)
+
+
 def encode_snapshot(snapshot: SnapshotFile) -> bytes:
-    """The blob: the same content gives the same bytes."""
+    """The blob in memory, for a snapshot that is small."""
+    buffer = io.BytesIO()
+    _write(snapshot, buffer)
+    return buffer.getvalue()
+
+
+def _write(snapshot: SnapshotFile, file: BinaryIO) -> None:
     rows = snapshot.rows
-    return _archive(
-        {"id": rows.ids, "X": rows.values, "y": rows.targets, "origin": rows.origins, "split": snapshot.splits},
-        extra={
-            _SCHEMA_MEMBER: msgspec.json.encode(snapshot.schema, order="sorted"),
-            _PURCHASES_MEMBER: msgspec.json.encode(snapshot.purchases, order="sorted"),
-        },
-    )
+    arrays: dict[str, NDArray[Any]] = {
+        "id": rows.ids,
+        "X": rows.values,
+        "y": rows.targets,
+        "origin": rows.origins,
+        "split": snapshot.splits,
+        "group": rows.groups,
+        "time": rows.times,
+    }
+    extra = {
+        _SCHEMA_MEMBER: msgspec.json.encode(snapshot.schema, order="sorted"),
+        _PURCHASES_MEMBER: msgspec.json.encode(snapshot.purchases, order="sorted"),
+        _GROUPS_MEMBER: msgspec.json.encode(snapshot.groups),
+    }
+    _write_archive(file, arrays, extra=extra)
 
 
 def read_snapshot(path: Path) -> SnapshotFile:
@@ -150,31 +143,41 @@ def read_snapshot(path: Path) -> SnapshotFile:
         with zipfile.ZipFile(path) as archive:
             schema = msgspec.json.decode(archive.read(_SCHEMA_MEMBER), type=Schema)
             purchases = msgspec.json.decode(archive.read(_PURCHASES_MEMBER), type=tuple[Purchase, ...])
+            groups = msgspec.json.decode(archive.read(_GROUPS_MEMBER), type=tuple[str, ...])
         with np.load(path, allow_pickle=False) as arrays:
-            rows = Rows(ids=arrays["id"], values=arrays["X"], targets=arrays["y"], origins=arrays["origin"])
+            rows = Rows(
+                ids=arrays["id"],
+                values=arrays["X"],
+                targets=arrays["y"],
+                origins=arrays["origin"],
+                groups=arrays["group"],
+                times=arrays["time"],
+            )
             splits = arrays["split"]
     except (*DAMAGED, msgspec.DecodeError) as error:
         raise DatasetError(f"{path.name} is no snapshot, or damaged: {error}; import the dataset again") from error
     if schema.format != FORMAT:
         raise DatasetError(f"snapshot format {schema.format}, this version reads {FORMAT}; import the dataset again")
-    return SnapshotFile(schema=schema, rows=rows, splits=splits, purchases=purchases)
+    return SnapshotFile(schema=schema, rows=rows, splits=splits, purchases=purchases, groups=groups)
 
 
-def statistics_of(values: NDArray[np.float32]) -> tuple[ColumnStatistics, ...]:
-    """Per column of training rows (n, columns); every column has a value somewhere."""
-    wide = values.astype(np.float64)
-    low, high = np.nanmin(wide, axis=0), np.nanmax(wide, axis=0)
-    mean, std = np.nanmean(wide, axis=0), np.nanstd(wide, axis=0)
-    missing = np.isnan(wide).sum(axis=0)
-    return tuple(
-        ColumnStatistics(
-            minimum=float(low[place]),
-            maximum=float(high[place]),
-            mean=float(mean[place]),
-            std=float(std[place]),
-            missing=int(missing[place]),
-        )
-        for place in range(wide.shape[1])
+def statistics_of(values: NDArray[np.float32], rows: NDArray[np.int64]) -> tuple[ColumnStatistics, ...]:
+    """Per column of some rows (indexes) of (n, columns); every column has a value somewhere."""
+    return tuple(_statistics_of(values[rows, place]) for place in range(values.shape[1]))
+
+
+def _statistics_of(column: NDArray[np.float32]) -> ColumnStatistics:
+    known = np.sort(column[~np.isnan(column)])
+    wide = known.astype(np.float64)
+    # Of a sorted column, without sorting it again.
+    places = np.array(QUANTILES) * (len(known) - 1)
+    return ColumnStatistics(
+        minimum=float(known[0]),
+        maximum=float(known[-1]),
+        mean=float(wide.mean()),
+        std=float(wide.std()),
+        missing=len(column) - len(known),
+        quantiles=tuple(np.interp(places, np.arange(len(wide)), wide).tolist()),
     )
 
 
@@ -212,13 +215,21 @@ def _quoted(text: str) -> str:
     return text
 
 
-def _archive(arrays: dict[str, NDArray[Any]], *, extra: dict[str, bytes] | None = None) -> bytes:
+def _archive(arrays: dict[str, NDArray[Any]]) -> bytes:
     buffer = io.BytesIO()
-    with zipfile.ZipFile(buffer, "w", zipfile.ZIP_STORED) as archive:
-        for name, content in (extra or {}).items():
+    _write_archive(buffer, arrays, extra={})
+    return buffer.getvalue()
+
+
+def _write_archive(file: BinaryIO, arrays: dict[str, NDArray[Any]], *, extra: dict[str, bytes]) -> None:
+    with zipfile.ZipFile(file, "w", zipfile.ZIP_STORED) as archive:
+        for name, content in extra.items():
             archive.writestr(zipfile.ZipInfo(name, _ZIP_DATE), content)
         for name, array in arrays.items():
-            member = io.BytesIO()
-            np.lib.format.write_array(member, np.ascontiguousarray(array), version=(1, 0), allow_pickle=False)
-            archive.writestr(zipfile.ZipInfo(f"{name}.npy", _ZIP_DATE), member.getvalue())
-    return buffer.getvalue()
+            info = zipfile.ZipInfo(f"{name}.npy", _ZIP_DATE)
+            with archive.open(info, "w", force_zip64=array.nbytes > _ZIP64_FROM) as member:
+                header = np.lib.format.header_data_from_array_1_0(np.empty((0,), array.dtype)) | {"shape": array.shape}
+                np.lib.format.write_array_header_1_0(member, header)
+                rows = max(1, _WRITTEN_BYTES * len(array) // max(1, array.nbytes))
+                for start in range(0, len(array), rows):
+                    member.write(np.ascontiguousarray(array[start : start + rows]).tobytes())

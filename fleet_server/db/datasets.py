@@ -11,7 +11,7 @@ from typing import Any
 import msgspec
 from sqlalchemy import Connection, Row, select, update
 
-from fleet_server.datasets.snapshot import Schema
+from edgeops.data.schema import Schema
 from fleet_server.db.tables import datasets, snapshots
 
 

@@ -13,6 +13,7 @@ import msgspec
 from sqlalchemy import Connection, Row, select, update
 
 from edgeops.artifact.manifest import Variant
+from edgeops.data.rules import Rules
 from edgeops.errors import InputError
 from edgeops.protocol.messages import Digest, Id
 from fleet_server.db import events
@@ -47,18 +48,7 @@ class ImportDataset(msgspec.Struct, frozen=True, kw_only=True, tag="dataset"):
     #: The uploaded file among the blobs, and how its sender called it.
     upload: Digest
     file_name: str
-    #: Column or array that holds the class.
-    label: str
-    #: Columns or one array that are learnt from; empty = all numeric columns but the label (npz: `X`).
-    features: tuple[str, ...] = ()
-    exclude: tuple[str, ...] = ()
-    #: `column=value,value`; several are joined by `and`.
-    where: tuple[str, ...] = ()
-    #: Share of rows frozen as evaluation set.
-    hold_out: Annotated[float, msgspec.Meta(gt=0.0, lt=1.0)] = 0.2
-    seed: Seed = 0
-    #: The rows are consecutive rows of one source, oldest first.
-    in_time_order: bool = False
+    rules: Rules
 
 
 class Train(msgspec.Struct, frozen=True, kw_only=True, tag="train"):

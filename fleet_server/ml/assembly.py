@@ -29,6 +29,7 @@ from edgeops.artifact.manifest import (
     encode_value,
 )
 from edgeops.artifact.package import describe, package
+from edgeops.data.splits import Split
 from edgeops.digest import digest_bytes
 from edgeops.learning.promotion import Candidate, LeftOut, Measured, Recent, promote
 from edgeops.model.golden import make_golden
@@ -40,7 +41,6 @@ from edgeops.sketch.learnt import build_reference
 from edgeops.sketch.reference import ReferenceProfile, encode_reference
 from edgeops.sketch.window import Sketch
 from fleet_server.datasets.snapshot import IMPORTED, Rows, SnapshotFile
-from fleet_server.datasets.splits import Split
 from fleet_server.ml.card import write_card
 from fleet_server.ml.conversion import Converted
 from fleet_server.ml.frames import Build, BuiltVariant

@@ -16,11 +16,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edgeops.artifact.manifest import Channel, Variant
+from edgeops.data.splits import Split
 from edgeops.model.model import Model
 from edgeops.model.preprocess import transform_rows
 from edgeops.sketch.packing import unpack
 from fleet_server.datasets.snapshot import IMPORTED, Rows, SnapshotFile, read_snapshot
-from fleet_server.datasets.splits import Split
 from fleet_server.ml.assembly import Assembled, Healed, Trained, assemble, bare_model
 from fleet_server.ml.conversion import convert
 from fleet_server.ml.folds import Trainings, cross_judge

@@ -6,8 +6,8 @@ Only what a rebuild repeats is in it: no times, hosts or latencies.
 import numpy as np
 
 from edgeops.artifact.manifest import Manifest, Transform
+from edgeops.data.schema import Schema
 from edgeops.learning.metrics import Answers
-from fleet_server.datasets.snapshot import Schema
 from fleet_server.ml.training import Learned
 
 _CONFUSIONS_SHOWN = 5

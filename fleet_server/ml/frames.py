@@ -8,7 +8,8 @@ from typing import Annotated, BinaryIO
 import msgspec
 
 from edgeops.artifact.manifest import Variant
-from fleet_server.datasets.snapshot import Schema
+from edgeops.data.rules import Rules
+from edgeops.data.schema import Schema
 from fleet_server.ml.recipes.names import RecipeName
 
 _LENGTH_BYTES = 4
@@ -26,15 +27,10 @@ class Import(Frame, frozen=True, kw_only=True):
     source: str
     #: How its owner calls the file.
     file_name: str
-    label: str
-    features: tuple[str, ...]
-    exclude: tuple[str, ...]
-    where: tuple[str, ...]
-    hold_out: float
-    seed: int
-    in_time_order: bool = False
-    #: Where the snapshot goes.
+    rules: Rules
+    #: Where the snapshot goes, and what was refused.
     destination: str
+    quarantine: str
 
 
 class Extend(Frame, frozen=True, kw_only=True):
@@ -97,8 +93,10 @@ class Warm(Frame, frozen=True, kw_only=True):
     """Import TensorFlow now, so that the first training need not wait for it; there is no answer."""
 
 
+#: What is done by a child of its own, without TensorFlow.
+Reading = Import | Extend
 #: What has an ending.
-Work = Import | Extend | Build
+Work = Reading | Build
 Task = Work | Warm
 
 

@@ -1,4 +1,4 @@
-"""Keeps one warm worker: starts it when needed, bounds what it may take, replaces it when it dies.
+"""Keeps one worker: starts it when needed, bounds what it may take, replaces it when it dies.
 
 One task at a time, from one thread. What a task means for the database is not known here.
 """
@@ -35,13 +35,15 @@ class Worker:
     Args:
         stop: set when this process is told to stop.
         folder: where the child's scratch folder is made; None = where the system keeps temporary files.
+        memory_bytes: what the child may hold; 0 = no bound.
     """
 
     #: Of the scratch folder; one that a killed process left behind may be removed.
     FOLDER_PREFIX = "worker-"
 
-    def __init__(self, *, stop: threading.Event, folder: Path | None = None) -> None:
+    def __init__(self, *, stop: threading.Event, folder: Path | None = None, memory_bytes: int = 0) -> None:
         self._stop = stop
+        self._memory_bytes = memory_bytes
         self._folder = folder
         self._scratch: tempfile.TemporaryDirectory[str] | None = None
         self._process: subprocess.Popen[bytes] | None = None
@@ -57,7 +59,7 @@ class Worker:
             self.close()
             self._scratch = tempfile.TemporaryDirectory(prefix=self.FOLDER_PREFIX, dir=self._folder)
             self._process = subprocess.Popen(
-                [sys.executable, "-m", "fleet_server.ml.worker", str(os.getpid())],
+                [sys.executable, "-m", "fleet_server.ml.worker", str(os.getpid()), str(self._memory_bytes)],
                 stdin=subprocess.PIPE,
                 stdout=subprocess.PIPE,
                 # TensorFlow leaves generated code among the temporary files, Keras its settings in the home folder, and
@@ -90,9 +92,9 @@ class Worker:
         except BrokenPipeError:
             ending = frames.Crashed(reason=self._epitaph())
         except _TookTooLongError:
-            ending = frames.Crashed(reason=f"took longer than {timeout}; train on fewer rows or for fewer epochs")
+            ending = frames.Crashed(reason=f"took longer than {timeout}; use fewer rows, or train for fewer epochs")
         except (ValueError, msgspec.DecodeError) as error:
-            ending = frames.Crashed(reason=f"the training process spoke nonsense: {error}")
+            ending = frames.Crashed(reason=f"the child process spoke nonsense: {error}")
         except BaseException:
             self.close()
             raise
@@ -138,8 +140,8 @@ class Worker:
         if code < 0:
             name = signal.Signals(-code).name
             hint = "; was memory short?" if name == "SIGKILL" else ""
-            return f"the training process was ended by {name}{hint}"
-        return f"the training process ended with code {code}"
+            return f"the child process was ended by {name}{hint}"
+        return f"the child process ended with code {code}"
 
 
 class _TookTooLongError(Exception):

@@ -1,10 +1,12 @@
-"""The warm child: reads tasks from stdin, does one at a time, tells progress and the ending on stdout.
+"""The child: reads tasks from stdin, does one at a time, tells progress and the ending on stdout.
 
-It knows no database and no keys: files in, files out. It ends when its parent does. TensorFlow is
-imported when the first task needs it.
+It knows no database and no keys: files in, files out. It ends when its parent does. TensorFlow and pyarrow are imported
+when the first task needs them: trainings have a child that is kept warm, a file of a person has one to itself, which
+may hold only so much memory.
 """
 
 import os
+import resource
 import sys
 import traceback
 from contextlib import suppress
@@ -16,14 +18,16 @@ import msgspec
 from edgeops.errors import InputError, PlatformError
 from edgeops.parent import end_with
 from fleet_server.datasets.buying import Bought, extend
-from fleet_server.datasets.importing import import_file
-from fleet_server.datasets.snapshot import encode_snapshot, read_snapshot
+from fleet_server.datasets.snapshot import read_snapshot, write_snapshot
 from fleet_server.ml import frames
 
 
 def main() -> None:
     """Serve tasks until stdin ends."""
     end_with(int(sys.argv[1]))
+    if most_bytes := int(sys.argv[2]):
+        # What is mapped from files does not count (RLIMIT_DATA, Linux 4.7).
+        resource.setrlimit(resource.RLIMIT_DATA, (most_bytes, most_bytes))
     # Libraries print to stdout; frames need a stream of their own.
     with os.fdopen(os.dup(1), "wb") as reports, os.fdopen(os.dup(0), "rb") as tasks:
         nothing = os.open(os.devnull, os.O_RDWR)
@@ -65,27 +69,23 @@ def _do(task: frames.Work, reports: BinaryIO) -> frames.Ending:
 
     match task:
         case frames.Import():
-            report("reading the file", 0.1)
-            snapshot = import_file(
+            from fleet_server.datasets.importing import import_file
+
+            schema = import_file(
                 Path(task.source),
+                task.rules,
                 file_name=task.file_name,
-                label=task.label,
-                features=task.features,
-                exclude=task.exclude,
-                where=task.where,
-                hold_out=task.hold_out,
-                seed=task.seed,
-                in_time_order=task.in_time_order,
+                destination=Path(task.destination),
+                quarantine=Path(task.quarantine),
+                report=report,
             )
-            report("writing the snapshot", 0.8)
-            Path(task.destination).write_bytes(encode_snapshot(snapshot))
-            return frames.Imported(schema=snapshot.schema)
+            return frames.Imported(schema=schema)
         case frames.Extend():
             report("joining the bought rows", 0.1)
             parent = read_snapshot(Path(task.parent))
             bought = msgspec.msgpack.decode(Path(task.bought).read_bytes(), type=list[Bought])
             snapshot = extend(parent, bought, parent_digest=task.parent_digest, without=task.without)
-            Path(task.destination).write_bytes(encode_snapshot(snapshot))
+            write_snapshot(snapshot, Path(task.destination))
             return frames.Imported(schema=snapshot.schema)
         case frames.Build():
             from fleet_server.ml.build import build

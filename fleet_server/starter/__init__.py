@@ -13,9 +13,9 @@ from typing import Any
 import msgspec
 
 from edgeops.artifact.manifest import Descriptor, decode_descriptor, target_path
+from edgeops.data.schema import Schema
 from fleet_server.blobs import Blobs
 from fleet_server.config import ServerConfig
-from fleet_server.datasets.snapshot import Schema
 from fleet_server.db import audit, datasets, models, runs
 from fleet_server.db.database import Database
 from fleet_server.publish import publish

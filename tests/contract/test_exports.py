@@ -12,12 +12,12 @@ from fleet_server.access import Access
 from fleet_server.app import create_app
 from fleet_server.blobs import Blobs
 from fleet_server.config import ServerConfig
-from fleet_server.datasets.importing import import_file
 from fleet_server.datasets.snapshot import encode_snapshot
 from fleet_server.db import datasets, jobs
 from fleet_server.db.database import Database
 from fleet_server.setup import init
 from tests.contract.rig import DEADLINE_S, START
+from tests.imported import import_file
 
 
 @pytest.fixture

@@ -124,7 +124,7 @@ def test_each_wrong_field_is_named(rig):
 def test_an_upload_without_its_fields_names_them(rig):
     answer = rig.request("POST", "/api/v1/datasets", role=Role.OPERATOR, files={"file": ("a.csv", b"a,b\n1,2\n")})
     problem = assert_problem(answer, 422)
-    assert {error["pointer"] for error in problem["errors"]} == {"#/name", "#/label"}
+    assert {error["pointer"] for error in problem["errors"]} == {"#/name"}
 
 
 def test_an_upload_without_its_file_says_so(rig):

@@ -8,11 +8,11 @@ from edgeops.artifact.manifest import Descriptor, Task, Variant, encode_value, t
 from edgeops.artifact.package import tflite_part
 from fleet_server.blobs import Blobs
 from fleet_server.config import ServerConfig
-from fleet_server.datasets.importing import import_file
 from fleet_server.datasets.snapshot import encode_snapshot
 from fleet_server.db import datasets, models, runs
 from fleet_server.db.database import Database
 from tests.golden.tiny import COLUMNS, LABELS, tiny_artifact, tiny_descriptor, tiny_rows
+from tests.imported import import_file
 
 MODEL = "tiny"
 DATASET = "tiny-rows"

@@ -6,13 +6,13 @@ import numpy as np
 import pytest
 
 from edgeops.artifact.manifest import ChannelKind, Transform
+from edgeops.data.splits import Split
 from edgeops.drift.finding import Finding, Verdict
 from edgeops.drift.policy import DriftPolicy
 from edgeops.drift.verdict import judge_fleet
 from edgeops.model.model import Model
 from edgeops.sketch.window import Sketch, Sketcher
 from fleet_server.datasets.snapshot import read_snapshot
-from fleet_server.datasets.splits import Split
 from fleet_server.db import datasets
 from fleet_server.db.jobs import Job
 from fleet_server.ml.recipes.names import RecipeName

@@ -9,13 +9,13 @@ from edgeops.api import shapes
 from edgeops.artifact.manifest import auto_model
 from edgeops.cli.options import parse_moment, parse_span
 from edgeops.cli.reference import parse_model_version
+from edgeops.data.conditions import parse_conditions
 from edgeops.digest import digest_hex
 from edgeops.errors import InputError, MessageError
 from edgeops.rollout.waves import parse_waves
 from edgeops.update.faults import parse as parse_fail_point
 from fleet_server.api.pages import Moment, Ordinal, Paging
 from fleet_server.api.problems import FieldError
-from fleet_server.datasets.table import parse_conditions
 from tests.fuzz.parser import Parser, through_text
 
 _SAID = (typer.BadParameter, argparse.ArgumentTypeError)

@@ -7,21 +7,22 @@ import zipfile
 from pathlib import Path
 
 import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
 
 from device_agent.feeding import Lines
 from device_agent.judging import read_labels
 from device_agent.sources.replay import read_table
 from device_agent.sources.stream import StreamSource
+from edgeops.data.rules import BadRows, Duplicates, Rules
 from edgeops.errors import DatasetError
 from edgeops.learning.labels import read_csv as read_label_queue
-from fleet_server.datasets.csv_file import read_csv
-from fleet_server.datasets.importing import import_file
-from fleet_server.datasets.npz_file import read_npz
+from fleet_server.datasets.importing import import_file as import_to
 from fleet_server.datasets.snapshot import encode_snapshot, read_snapshot
-from fleet_server.datasets.table import Selection
 from tests.fuzz.parser import Parser, scratch, through_file
+from tests.imported import import_file
 
-_SELECTION = Selection(label="y")
+_RULES = Rules(label="y", bad_rows=BadRows.QUARANTINE, duplicates=Duplicates.REFUSE)
 _CSV = b'\xef\xbb\xbfid,a,b,y\n1,0.5,,red\n\n2,1e3,"nan","bl""ue"\n'
 _JSONL = b'{"id": "1", "a": 0.5, "b": null}\n\n{"a": 1e3, "b": "2", "y": "red"}\n'
 _LABELS = b"sample_id,label,remark\nsample-1,red,\nsample-2,,why\n"
@@ -57,6 +58,22 @@ def _odd_npz() -> list[bytes]:
             archive.writestr("y.npy", member.getvalue())
         found.append(buffer.getvalue())
     return found
+
+
+def _many(header: bytes, line: bytes) -> bytes:
+    """Enough rows for an import."""
+    return header + b"".join(line % (row, row % 2) for row in range(40))
+
+
+def _parquet() -> bytes:
+    buffer = io.BytesIO()
+    pq.write_table(pa.table({"a": [0.5, None] * 20, "y": ["red", "blue"] * 20}), buffer)
+    return buffer.getvalue()
+
+
+def _imported(path: Path) -> object:
+    refused = path.with_name("refused")
+    return import_to(path, _RULES, file_name=path.name, destination=path.with_name("snapshot"), quarantine=refused)
 
 
 def _snapshot() -> bytes:
@@ -125,23 +142,19 @@ PARSERS = (
         most_bytes=1000,
     ),
     Parser(name="label-queue", read=_queue, errors=(), seeds=lambda: [_LABELS], most_bytes=1000),
-    Parser(
-        name="dataset-csv",
-        read=through_file("data.csv", lambda path: read_csv(path, _SELECTION, file_name="data.csv")),
-        errors=(DatasetError,),
-        seeds=lambda: [_CSV, b"\x1f\x8b\x08\x00", gzip.compress(_CSV, mtime=0)],
-    ),
-    Parser(
-        name="dataset-npz",
-        read=through_file("data.npz", lambda path: read_npz(path, _SELECTION, file_name="data.npz")),
-        errors=(DatasetError,),
-        seeds=lambda: [_small_npz(), _packed_npz(), *_odd_npz()],
-    ),
-    Parser(
-        name="dataset-import",
-        read=through_file("import.npz", lambda path: import_file(path, file_name="import.npz", label="y")),
-        errors=(DatasetError,),
-        seeds=lambda: [_npz(X=np.zeros((20, 2)), y=np.arange(20) % 2)],
+    *(
+        Parser(
+            name=f"dataset-{suffix}",
+            read=through_file(f"data.{suffix}", _imported),
+            errors=(DatasetError,),
+            seeds=seeds,
+        )
+        for suffix, seeds in {
+            "csv": lambda: [_CSV, b"\x1f\x8b\x08\x00", gzip.compress(_CSV, mtime=0), _many(b"a,y\n", b"%d,%d\n")],
+            "jsonl": lambda: [_JSONL, b"[" * 70_000, _many(b"", b'{"a": %d, "y": "%d"}\n')],
+            "parquet": lambda: [_parquet()],
+            "npz": lambda: [_small_npz(), _packed_npz(), *_odd_npz(), _npz(X=np.zeros((20, 2)), y=np.arange(20) % 2)],
+        }.items()
     ),
     Parser(
         name="snapshot",

@@ -11,6 +11,7 @@ from edgeops.api.client import Client
 from edgeops.api.roles import Role
 from edgeops.artifact.manifest import Task, Variant, encode_value, target_path
 from edgeops.artifact.package import open_artifact, tflite_part
+from edgeops.data.rules import Rules
 from edgeops.errors import ConflictError, InputError, NotFoundError, UnreachableError, WaitTimeoutError
 from edgeops.protocol.messages import (
     DeploymentState,
@@ -27,12 +28,12 @@ from edgeops.sketch.packing import pack
 from edgeops.sketch.reference import decode_reference
 from edgeops.sketch.window import Sketcher
 from fleet_server.blobs import Blobs
-from fleet_server.datasets.importing import import_file
 from fleet_server.datasets.snapshot import encode_snapshot
 from fleet_server.db import datasets, devices, ingest, jobs, models, runs
 from fleet_server.ml.recipes.names import RecipeName
 from tests.contract.rig import START, ApiRig
 from tests.golden.tiny import COLUMNS, LABELS, tiny_artifact, tiny_descriptor, tiny_rows
+from tests.imported import import_file
 
 pytestmark = pytest.mark.slow
 
@@ -350,12 +351,14 @@ def test_an_upload_becomes_a_blob_and_a_job_with_all_its_fields(client, rig, tmp
         name="gas",
         upload=request.upload,
         file_name="gas drift.csv",
-        label="gas",
-        features=("a", "b"),
-        exclude=("c",),
-        where=("batch=1,2", "b=2"),
-        hold_out=0.25,
-        seed=3,
+        rules=Rules(
+            label="gas",
+            features=("a", "b"),
+            exclude=("c",),
+            where=("batch=1,2", "b=2"),
+            hold_out=0.25,
+            seed=3,
+        ),
     )
 
 

@@ -11,6 +11,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from edgeops.data.rules import Rules
 from fleet_server.blobs import Blobs
 from fleet_server.config import ServerConfig
 from fleet_server.db import jobs, runs
@@ -68,7 +69,7 @@ class Site:
         classes = np.arange(90) % 2
         np.savez(file, X=(random.normal(size=(90, 3)) + classes[:, None]).astype(np.float32), y=classes)
         upload = Blobs(self.config).put(file.read_bytes())
-        return self.queue(ImportDataset(name="table", upload=upload, file_name="table.npz", label="y"))
+        return self.queue(ImportDataset(name="table", upload=upload, file_name="table.npz", rules=Rules(label="y")))
 
 
 @pytest.fixture

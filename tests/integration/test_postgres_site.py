@@ -16,6 +16,7 @@ import numpy as np
 import pytest
 
 from edgeops import limits
+from edgeops.data.rules import Rules
 from edgeops.local.starter import begin
 from edgeops.local.up import Site
 from fleet_server.blobs import Blobs
@@ -179,7 +180,7 @@ def queue_import(shared, folder):
     file = folder / "table.npz"
     np.savez(file, X=np.random.default_rng(1).normal(size=(90, 3)).astype(np.float32), y=np.arange(90) % 2)
     upload = Blobs(shared.config).put(file.read_bytes())
-    request = ImportDataset(name="table", upload=upload, file_name="table.npz", label="y")
+    request = ImportDataset(name="table", upload=upload, file_name="table.npz", rules=Rules(label="y"))
     with shared.database.write() as connection:
         return jobs.queue(connection, request, created_by="test", now=datetime.now(UTC))
 

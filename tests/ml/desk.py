@@ -4,8 +4,10 @@ import threading
 from datetime import UTC, datetime
 from pathlib import Path
 
+import msgspec
 import numpy as np
 
+from edgeops.data.rules import Rules
 from edgeops.trust.repository import Repository
 from fleet_server.blobs import Blobs
 from fleet_server.config import ServerConfig
@@ -53,7 +55,12 @@ class Desk:
         return job
 
     def load(self, file: Path, name: str, **options: object) -> Job:
-        request = ImportDataset(name=name, upload=self.blobs.put(file.read_bytes()), file_name=file.name, **options)  # type: ignore[arg-type]
+        request = ImportDataset(
+            name=name,
+            upload=self.blobs.put(file.read_bytes()),
+            file_name=file.name,
+            rules=msgspec.convert(options, Rules),
+        )
         return self.succeed(request)
 
     def train(

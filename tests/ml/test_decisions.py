@@ -6,12 +6,12 @@ import numpy as np
 import pytest
 
 from edgeops.artifact.manifest import ChannelKind, MissingPolicy, Transform
+from edgeops.data.splits import Split
 from edgeops.errors import ConfigError
-from fleet_server.datasets.importing import import_file
 from fleet_server.datasets.snapshot import SnapshotFile
-from fleet_server.datasets.splits import Split
 from fleet_server.ml.recipes import cnn, dense
 from fleet_server.ml.watching import anova_f, image_channels, table_channels
+from tests.imported import import_file
 
 RANDOM = np.random.default_rng(2)
 

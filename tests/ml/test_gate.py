@@ -14,11 +14,11 @@ import pytest
 
 from edgeops.artifact.manifest import Descriptor, Manifest, Variant, decode_descriptor
 from edgeops.artifact.package import open_artifact, package, tflite_part
+from edgeops.data.splits import Split
 from edgeops.digest import digest_bytes
 from edgeops.learning.promotion import Candidate, Measured, promote
 from edgeops.model.model import Model
 from fleet_server.datasets.snapshot import SnapshotFile, encode_snapshot, read_snapshot
-from fleet_server.datasets.splits import Split
 from fleet_server.db import datasets
 from fleet_server.ml import frames
 from fleet_server.ml.judging import judge

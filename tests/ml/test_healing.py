@@ -10,10 +10,10 @@ from sqlalchemy import update
 
 from edgeops.artifact.manifest import ChannelKind, Variant
 from edgeops.artifact.package import open_artifact
+from edgeops.data.splits import Split
 from edgeops.learning.labels import LabelSource
 from edgeops.trust.repository import Repository
 from fleet_server.datasets.snapshot import read_snapshot
-from fleet_server.datasets.splits import Split
 from fleet_server.db import aliases, datasets, models, tables
 from fleet_server.db.aliases import Alias
 from fleet_server.db.jobs import Job, JobState

@@ -12,6 +12,7 @@ import pytest
 
 from edgeops.artifact.manifest import MissingPolicy, Task, Transform, Variant
 from edgeops.artifact.package import open_artifact, tflite_part
+from edgeops.data.splits import Split
 from edgeops.drift.finding import Finding, Kind, Verdict
 from edgeops.drift.policy import DriftPolicy
 from edgeops.drift.verdict import judge
@@ -20,7 +21,6 @@ from edgeops.model.model import Model
 from edgeops.sketch.window import Sketcher
 from edgeops.trust.repository import Repository
 from fleet_server.datasets.snapshot import SnapshotFile, read_snapshot
-from fleet_server.datasets.splits import Split
 from fleet_server.db import datasets, runs
 from fleet_server.db.jobs import Job, JobState, Publish, Train, Withdraw
 from fleet_server.db.models import Artifact

@@ -22,6 +22,7 @@ SINS = {
     "daemon-starts-the-tuf-client": ("device_agent/__init__.py", "import edgeops.trust.client"),
     "training-stays-in-ml": ("fleet_server/__init__.py", "import tensorflow"),
     "database-stays-in-db": ("fleet_server/__init__.py", "import sqlalchemy"),
+    "arrow-stays-with-files": ("fleet_server/__init__.py", "import pyarrow"),
     "mqtt-stays-in-the-links": ("fleet_server/__init__.py", "import paho.mqtt.client"),
     "amqtt-stays-embedded": ("fleet_server/__init__.py", "import amqtt"),
     "pydantic-stays-in-shapes": ("edgeops/errors.py", "import pydantic"),

@@ -5,13 +5,13 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from edgeops.data.splits import Split
 from edgeops.digest import digest_bytes
 from edgeops.errors import DatasetError
 from edgeops.learning.labels import LabelSource
 from fleet_server.datasets.buying import Bought, extend
-from fleet_server.datasets.importing import import_file
 from fleet_server.datasets.snapshot import IMPORTED, SnapshotFile, encode_snapshot, export_rows, read_snapshot
-from fleet_server.datasets.splits import Split
+from tests.imported import import_file
 
 PARENT = digest_bytes(b"parent")
 

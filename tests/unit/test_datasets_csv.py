@@ -7,10 +7,10 @@ import numpy as np
 import pytest
 
 from edgeops import limits
+from edgeops.data.splits import Split
 from edgeops.errors import DatasetError
-from fleet_server.datasets.importing import import_file
 from fleet_server.datasets.snapshot import SnapshotFile
-from fleet_server.datasets.splits import Split
+from tests.imported import import_file
 
 
 def lines(rows: int = 40) -> list[str]:

@@ -9,8 +9,8 @@ import pytest
 
 from edgeops import limits
 from edgeops.errors import DatasetError
-from fleet_server.datasets.importing import import_file
 from fleet_server.datasets.snapshot import SnapshotFile
+from tests.imported import import_file
 
 ROWS = 60
 RANDOM = np.random.default_rng(3)
@@ -62,7 +62,7 @@ def test_text_labels_and_whole_float_labels_are_classes(tmp_path: Path) -> None:
 
 
 def test_fractions_as_label_are_refused(tmp_path: Path) -> None:
-    assert "holds fractions" in refusal(tmp_path, {"X": X, "y": Y + 0.5})
+    assert "row 0, column 'y': '0.5' is a fraction" in refusal(tmp_path, {"X": X, "y": Y + 0.5})
 
 
 def test_a_missing_array_is_named_with_what_there_is(tmp_path: Path) -> None:
@@ -72,7 +72,7 @@ def test_a_missing_array_is_named_with_what_there_is(tmp_path: Path) -> None:
 
 
 def test_arrays_of_other_lengths_are_named(tmp_path: Path) -> None:
-    assert "array 'X' has 59 rows, the label has 60" in refusal(tmp_path, {"X": X[1:], "y": Y})
+    assert "array 'X' has 59 rows, 'y' has 60" in refusal(tmp_path, {"X": X[1:], "y": Y})
     assert "array 'b' has 59 rows" in refusal(tmp_path, {"X": X, "y": Y, "b": Y[1:]}, where=("b=1",))
 
 
@@ -96,13 +96,13 @@ def test_pickled_objects_are_refused_unread(tmp_path: Path) -> None:
 
 
 def test_text_is_not_a_feature(tmp_path: Path) -> None:
-    assert "array 'X' holds <U1, not numbers" in refusal(tmp_path, {"X": np.array(["a"] * ROWS), "y": Y})
+    assert "row 0, column 'X': 'a' is not a number" in refusal(tmp_path, {"X": np.array(["a"] * ROWS), "y": Y})
 
 
 def test_infinite_values_are_named_with_their_place(tmp_path: Path) -> None:
     broken = X.copy()
     broken[7, 2] = np.inf
-    assert "array 'X', entry [7, 2]: inf" in refusal(tmp_path, {"X": broken, "y": Y})
+    assert "data.npz, row 7, column 'X2': 'inf' does not fit a 32-bit float" in refusal(tmp_path, {"X": broken, "y": Y})
 
 
 def test_an_empty_file_and_an_archive_without_arrays_are_refused(tmp_path: Path) -> None:

@@ -9,8 +9,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from edgeops.data.rules import Rules
+from edgeops.data.splits import Split, split_rows
 from edgeops.errors import DatasetError
-from fleet_server.datasets.importing import import_file
 from fleet_server.datasets.snapshot import (
     SnapshotFile,
     encode_snapshot,
@@ -18,7 +19,7 @@ from fleet_server.datasets.snapshot import (
     export_rows,
     read_snapshot,
 )
-from fleet_server.datasets.splits import Split, split_rows
+from tests.imported import import_file
 
 
 @pytest.fixture
@@ -96,7 +97,9 @@ def test_a_label_with_a_comma_survives_its_export(tmp_path: Path) -> None:
 )
 def test_every_class_is_in_every_split_in_its_share(counts: list[int], hold_out: float, seed: int) -> None:
     classes = np.repeat(np.arange(len(counts)), counts)
-    splits = split_rows(classes, hold_out=hold_out, seed=seed)
+    splits = split_rows(
+        Rules(label="y", hold_out=hold_out, seed=seed), classes, groups=classes, names=(), times=classes
+    )
     for one, count in enumerate(counts):
         sizes = np.bincount(splits[classes == one], minlength=3)
         assert sizes.sum() == count

@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 
 from edgeops import limits
+from edgeops.data.rules import Rules
 from fleet_server.blobs import Blobs
 from fleet_server.config import ServerConfig
 from fleet_server.db import datasets, jobs
@@ -55,7 +56,7 @@ def table(rows=30):
 
 
 def queue_import(database, upload, *, label="y", name="table"):
-    request = ImportDataset(name=name, upload=upload, file_name="table.npz", label=label)
+    request = ImportDataset(name=name, upload=upload, file_name="table.npz", rules=Rules(label=label))
     with database.write() as connection:
         return jobs.queue(connection, request, created_by="test", now=START).id
 
@@ -114,7 +115,7 @@ def test_a_job_whose_end_cannot_be_written_had_no_effect(database, tmp_path):
     np.savez(tmp_path / "table.npz", X=np.arange(90, dtype=np.float32).reshape(30, 3), y=np.arange(30) % 2)
     upload = Blobs(config).put((tmp_path / "table.npz").read_bytes())
     with database.write() as connection:
-        request = ImportDataset(name="table", upload=upload, file_name="table.npz", label="y")
+        request = ImportDataset(name="table", upload=upload, file_name="table.npz", rules=Rules(label="y"))
         job = jobs.queue(connection, request, created_by="test", now=START)
         connection.exec_driver_sql(NO_END[connection.dialect.name])
     desk = JobDesk(config, database, threading.Event())

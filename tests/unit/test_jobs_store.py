@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from edgeops.artifact.manifest import Variant
+from edgeops.data.rules import Rules
 from edgeops.errors import InputError
 from fleet_server.db import events, jobs
 from fleet_server.db.database import Database
@@ -51,7 +52,7 @@ def read(database: Database, job: Job) -> Job:
 @pytest.mark.parametrize(
     "request_",
     [
-        ImportDataset(name="gas", upload=UPLOAD, file_name="gas.npz", label="gas", where=("batch=1,2",)),
+        ImportDataset(name="gas", upload=UPLOAD, file_name="gas.npz", rules=Rules(label="gas", where=("batch=1,2",))),
         Train(dataset="gas", model="gas", recipe=RecipeName.DENSE, seed=3, options={"batch": 32.0}),
         Publish(model="gas", version=2, variant=Variant.INT8),
     ],
@@ -69,7 +70,7 @@ def test_a_request_comes_back_as_it_was_queued(database: Database, request_: job
         Train(dataset="gas", model="gas", recipe="magic"),  # type: ignore[arg-type]
         Train(dataset="../gas", model="gas", recipe=RecipeName.DENSE),
         Publish(model="gas", version=0),
-        ImportDataset(name="gas", upload=UPLOAD, file_name="gas.npz", label="gas", hold_out=1.0),
+        ImportDataset(name="gas", upload=UPLOAD, file_name="gas.npz", rules=Rules(label="gas", hold_out=1.0)),
     ],
 )
 def test_a_request_out_of_bounds_is_not_queued(database: Database, request_: jobs.Request) -> None:

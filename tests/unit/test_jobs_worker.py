@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from edgeops.data.rules import Rules
 from fleet_server.datasets.snapshot import read_snapshot
 from fleet_server.ml import frames
 from fleet_server.ml.supervisor import StoppedError, Worker
@@ -34,13 +35,9 @@ def task(folder: Path, label: str = "kind") -> frames.Import:
     return frames.Import(
         source=str(source),
         file_name="data.csv",
-        label=label,
-        features=(),
-        exclude=(),
-        where=(),
-        hold_out=0.2,
-        seed=0,
+        rules=Rules(label=label),
         destination=str(folder / "snapshot"),
+        quarantine=str(folder / "refused"),
     )
 
 
@@ -59,7 +56,7 @@ def test_a_task_is_done_with_its_steps_told(worker: Worker, tmp_path: Path) -> N
     ending = run(worker, task(tmp_path), on_progress=lambda progress: steps.append(progress.step))
     assert isinstance(ending, frames.Imported)
     assert read_snapshot(tmp_path / "snapshot").schema == ending.schema
-    assert steps == ["reading the file", "writing the snapshot"]
+    assert list(dict.fromkeys(steps)) == ["reading the file", "splitting the rows", "writing the snapshot"]
 
 
 def test_bad_input_is_refused_and_the_worker_stays(worker: Worker, tmp_path: Path) -> None:
@@ -89,7 +86,7 @@ def test_a_killed_worker_ends_its_task_and_the_next_task_gets_another(worker: Wo
     many = task(tmp_path)
     Path(many.source).write_text("\n".join(["x,kind", *(f"{index},{index % 2}" for index in range(300_000))]))
     ending = run(worker, many, on_progress=kill)
-    assert ending == frames.Crashed(reason="the training process was ended by SIGKILL; was memory short?")
+    assert ending == frames.Crashed(reason="the child process was ended by SIGKILL; was memory short?")
     assert isinstance(run(worker, task(tmp_path)), frames.Imported)
     assert worker.pid not in killed
 

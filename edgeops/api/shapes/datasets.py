@@ -6,6 +6,8 @@ from typing import Annotated, Any
 from pydantic import AwareDatetime, Field, StringConstraints
 
 from edgeops.api.shapes.shape import Answer, Id, Request, Text
+from edgeops.artifact.manifest import Task
+from edgeops.data.rules import BadRows, Duplicates, SplitBy
 
 
 class Snapshot(Answer):
@@ -17,7 +19,7 @@ class Snapshot(Answer):
     created_at: AwareDatetime
     rows: int
     size_bytes: int
-    #: Label, columns, classes, rows per split and class, statistics per column.
+    #: `edgeops.data.schema.Schema`: rules, columns, classes, rows per split and class, statistics, refused rows, leaks.
     details: dict[str, Any]
 
 
@@ -45,19 +47,35 @@ class Split(StrEnum):
 
 
 class DatasetRequest(Request):
-    """The fields beside the uploaded file; lists are texts with commas."""
+    """The fields beside the uploaded file; lists are texts with commas. What is given here comes before the rules."""
 
     name: Id
-    #: Column (CSV) or array (npz) that is to be learnt.
-    label: Annotated[Text, StringConstraints(min_length=1, max_length=200)]
-    #: Columns or arrays to learn from; empty = all others (npz: `X`).
-    features: Annotated[Text, StringConstraints(max_length=100_000)] = ""
+    #: TOML: docs/data.md.
+    rules: Annotated[Text, StringConstraints(max_length=1_000_000)] = ""
+    #: Column (CSV, JSONL, Parquet) or array (npz) that is to be learnt; an anomaly detector needs none.
+    label: Annotated[Text, StringConstraints(min_length=1, max_length=200)] | None = None
+    task: Task | None = None
+    #: Of the label, where it is a number.
+    units: Annotated[Text, StringConstraints(max_length=40)] | None = None
+    #: Column that names the device, person or machine that a row is of.
+    group: Annotated[Text, StringConstraints(min_length=1, max_length=200)] | None = None
+    #: Column with the moment of a row.
+    time: Annotated[Text, StringConstraints(min_length=1, max_length=200)] | None = None
+    #: Columns or arrays to learn from; none = all others (npz: `X`).
+    features: Annotated[Text, StringConstraints(max_length=100_000)] | None = None
     #: Columns to leave out.
-    exclude: Annotated[Text, StringConstraints(max_length=100_000)] = ""
+    exclude: Annotated[Text, StringConstraints(max_length=100_000)] | None = None
     #: Conditions such as `batch=1,2`, which must all hold.
     where: Annotated[tuple[Annotated[Text, StringConstraints(max_length=1000)], ...], Field(max_length=20)] = ()
+    #: What becomes of a row that equals one before it.
+    duplicates: Duplicates | None = None
+    #: What becomes of the whole when rows are refused.
+    bad_rows: BadRows | None = None
+    #: What decides which rows are held out, and groups to hold out by name.
+    split: SplitBy | None = None
+    held_out: Annotated[Text, StringConstraints(max_length=100_000)] | None = None
     #: Share of the rows that is only judged on.
-    hold_out: Annotated[float, Field(gt=0, lt=1)] = 0.2
-    seed: Annotated[int, Field(ge=0, lt=2**31)] = 0
+    hold_out: Annotated[float, Field(gt=0, lt=1)] | None = None
+    seed: Annotated[int, Field(ge=0, lt=2**31)] | None = None
     #: The rows are consecutive rows of one source, oldest first: then the model knows how they hang together.
-    in_time_order: bool = False
+    in_time_order: bool | None = None

@@ -24,7 +24,7 @@ snapshots = Table(
     Column("created_at", Instant, nullable=False),
     Column("rows", BigInteger, nullable=False),
     Column("size_bytes", BigInteger, nullable=False),
-    #: Columns, label, classes, splits and statistics: `fleet_server.datasets.snapshot.Schema`.
+    #: Columns, label, classes, splits and statistics: `edgeops.data.schema.Schema`.
     Column("schema", Json, nullable=False),
     Index("ix_snapshots_dataset", "dataset", "created_at"),
 )

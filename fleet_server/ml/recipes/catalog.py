@@ -11,7 +11,7 @@ from typing import Any, assert_never
 import numpy as np
 from numpy.typing import NDArray
 
-from fleet_server.datasets.snapshot import Schema
+from edgeops.data.schema import Schema
 from fleet_server.ml.recipes import cnn, dense
 from fleet_server.ml.recipes.names import RecipeName
 from fleet_server.ml.recipes.plan import Plan

@@ -8,8 +8,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edgeops.artifact.manifest import Budgets, MissingPolicy, Preprocess
+from edgeops.data.schema import Schema
 from edgeops.errors import ConfigError
-from fleet_server.datasets.snapshot import Schema
 from fleet_server.ml.recipes.plan import Plan, number, refuse_unknown, rounded
 
 _STEM, _FIRST, _REST, _EMBEDDING = 24, 48, 64, 32

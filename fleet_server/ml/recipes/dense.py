@@ -7,8 +7,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edgeops.artifact.manifest import Budgets, MissingPolicy, Preprocess, Transform
+from edgeops.data.schema import Schema
 from edgeops.errors import ConfigError
-from fleet_server.datasets.snapshot import Schema
 from fleet_server.ml.recipes.plan import Plan, number, refuse_unknown, rounded
 
 _HIDDEN, _EMBEDDING = 64, 32

@@ -1,0 +1,149 @@
+"""Columns of Arrow as typed cells: whole columns at once, and cell by cell only where one cannot be read."""
+
+import math
+from datetime import UTC, datetime
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+from numpy.typing import NDArray
+
+from edgeops.data.cells import NO_MOMENT, NO_NAME, Cells
+from edgeops.data.rules import Kind
+
+#: Texts of a number that is missing, in lower case.
+MISSING = ("", "nan", "na", "null", "none")
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+_MISSING = pa.array(MISSING)
+#: What float() reads, without underscores and names.
+_NUMBER = r"^[+-]?([0-9]+\.?[0-9]*|\.[0-9]+)([eE][+-]?[0-9]+)?$"
+
+
+def cells_of(column: pa.Array, kind: Kind, *, tick: int) -> Cells:
+    """A column of any type as cells of a kind."""
+    if pa.types.is_dictionary(column.type):
+        column = column.dictionary_decode()
+    match kind:
+        case Kind.NUMBER:
+            return _numbers(column)
+        case Kind.CATEGORY:
+            return _categories(column)
+        case Kind.MOMENT:
+            return _moments(column, tick)
+
+
+def _is_text(column: pa.Array) -> bool:
+    return bool(pa.types.is_string(column.type) or pa.types.is_large_string(column.type))
+
+
+def _numbers(column: pa.Array) -> Cells:
+    if not _is_text(column):
+        try:
+            return Cells(values=_floats(column.cast(pa.float64())))
+        except pa.ArrowInvalid:  # a type that has no numbers, or some that are no whole 64-bit floats
+            column = _texts(column)
+    try:
+        return Cells(values=_floats(column.cast(pa.float64())))
+    except pa.ArrowInvalid:
+        texts = pc.utf8_trim_whitespace(column)
+    plain = pc.match_substring_regex(texts, _NUMBER)
+    values = _floats(pc.if_else(plain, texts, None).cast(pa.float64()))
+    odd = pc.invert(pc.or_kleene(plain, pc.is_in(pc.utf8_lower(texts), _MISSING)))
+    return _with_odd(values, texts, np.flatnonzero(odd.fill_null(False).to_numpy(zero_copy_only=False)))
+
+
+def _with_odd(values: NDArray[np.float64], texts: pa.Array, odd: NDArray[np.int64]) -> Cells:
+    """Infinities have names; what else there is cannot be read."""
+    broken = []
+    for place in odd:
+        try:
+            values[place] = float(texts[int(place)].as_py())
+        except ValueError:
+            broken.append(place)
+    return Cells(values=values, broken=np.array(broken, dtype=np.int64))
+
+
+def _floats(column: pa.Array) -> NDArray[np.float64]:
+    """Writable; null = NaN."""
+    return np.array(column.to_numpy(zero_copy_only=False), dtype=np.float64)
+
+
+def _texts(column: pa.Array) -> pa.Array:
+    try:
+        return column.cast(pa.string())
+    except (pa.ArrowInvalid, pa.ArrowNotImplementedError):
+        return pa.array([None if one is None else str(one) for one in column.to_pylist()], pa.string())
+
+
+def _categories(column: pa.Array) -> Cells:
+    broken = np.empty(0, dtype=np.int64)
+    if pa.types.is_floating(column.type):
+        # 3.0 is the class 3, as an integer column has it.
+        numbers = _floats(column)
+        broken = np.flatnonzero(~np.isnan(numbers) & ((numbers != np.round(numbers)) | np.isinf(numbers)))
+        numbers[broken] = np.nan
+        column = pa.array(numbers, from_pandas=True).cast(pa.int64(), safe=False)
+    texts = column if _is_text(column) else _texts(column)
+    coded = pc.utf8_trim_whitespace(texts).dictionary_encode()
+    names = tuple(coded.dictionary.to_pylist())
+    codes = np.array(coded.indices.fill_null(NO_NAME).to_numpy(zero_copy_only=False), dtype=np.int64)
+    if "" in names:
+        codes[codes == names.index("")] = NO_NAME
+    return Cells(values=codes, names=names, broken=broken)
+
+
+def _moments(column: pa.Array, tick: int) -> Cells:
+    if pa.types.is_timestamp(column.type) or pa.types.is_date(column.type):
+        moments = column.cast(pa.timestamp("ns")).cast(pa.int64())
+        return Cells(values=_filled(moments))
+    if not _is_text(column):
+        return _counted(_numbers(column), tick)
+    for kind in (pa.timestamp("ns", "UTC"), pa.timestamp("ns")):
+        try:
+            return Cells(values=_filled(column.cast(kind).cast(pa.int64())))
+        except pa.ArrowInvalid:
+            continue
+    numbers = _numbers(column)
+    moments = _counted(numbers, tick).values
+    broken = []
+    for place in numbers.broken:
+        text = column[int(place)].as_py().strip()
+        try:
+            moments[place] = _parsed(text)
+        except ValueError:
+            broken.append(place)
+    return Cells(values=moments, broken=np.array(broken, dtype=np.int64))
+
+
+def _filled(column: pa.Array) -> NDArray[np.int64]:
+    return np.array(column.fill_null(NO_MOMENT).to_numpy(zero_copy_only=False), dtype=np.int64)
+
+
+def _counted(numbers: Cells, tick: int) -> Cells:
+    """Numbers since 1970; what no 64-bit count of nanoseconds holds cannot be read."""
+    held = np.abs(numbers.values) < 2.0**62 / tick
+    known = np.where(held, numbers.values, 0.0)
+    # Apart, so that a fraction does not cost the last digits of the whole.
+    whole = np.floor(known)
+    values = whole.astype(np.int64) * tick + np.round((known - whole) * tick).astype(np.int64)
+    values[~held] = NO_MOMENT
+    beyond = np.flatnonzero(~held & ~np.isnan(numbers.values))
+    return Cells(values=values, broken=np.union1d(numbers.broken, beyond))
+
+
+def _parsed(text: str) -> int:
+    """ISO 8601; without an offset it is UTC."""
+    moment = datetime.fromisoformat(text)
+    since = (moment if moment.tzinfo else moment.replace(tzinfo=UTC)) - _EPOCH
+    nanoseconds = (since.days * 86_400 + since.seconds) * 10**9 + since.microseconds * 1_000
+    if abs(nanoseconds) >= 2**63:
+        raise ValueError(text)
+    return nanoseconds
+
+
+def plain(value: Any) -> Any:
+    """A cell as JSON has it."""
+    if isinstance(value, float) and not math.isfinite(value):
+        return str(value)
+    return value if value is None or isinstance(value, (bool, int, float, str)) else str(value)

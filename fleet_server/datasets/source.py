@@ -1,0 +1,57 @@
+"""Opens a file of any known kind as a source of batches; what rows mean is not known here."""
+
+import zipfile
+from collections.abc import Collection, Iterator
+from pathlib import Path
+from typing import Protocol
+
+from edgeops.data.cells import Batch
+from edgeops.data.layout import Header
+from fleet_server.datasets.csv_file import CsvFile
+from fleet_server.datasets.jsonl_file import JsonlFile
+from fleet_server.datasets.npz_file import NpzFile
+from fleet_server.datasets.parquet_file import ParquetFile
+
+_PARQUET_MAGIC = b"PAR1"
+
+
+class Source(Protocol):
+    """A file of rows."""
+
+    #: What batches count: `line` or `row`.
+    place: str
+
+    @property
+    def header(self) -> Header:
+        """What there is."""
+        ...
+
+    @property
+    def share(self) -> float:
+        """How much of the file's bytes was read, 0 to 1."""
+        ...
+
+    def batches(self, columns: Collection[str], /) -> Iterator[Batch]:
+        """All rows, in the order of the file; once. No column but these will be asked for.
+
+        Raises:
+            DatasetError: the file as a whole cannot be read.
+        """
+        ...
+
+
+def open_source(path: Path, *, file_name: str) -> Source:
+    """Open a file by what it begins with, or else by its name.
+
+    Raises:
+        DatasetError: it is not what it seems to be.
+    """
+    with path.open("rb") as file:
+        begins = file.read(len(_PARQUET_MAGIC))
+    if begins == _PARQUET_MAGIC or file_name.endswith(".parquet"):
+        return ParquetFile(path, file_name=file_name)
+    if zipfile.is_zipfile(path) or file_name.endswith(".npz"):
+        return NpzFile(path, file_name=file_name)
+    if file_name.removesuffix(".gz").endswith((".jsonl", ".ndjson")):
+        return JsonlFile(path, file_name=file_name)
+    return CsvFile(path, file_name=file_name)
