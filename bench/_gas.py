@@ -25,6 +25,7 @@ from edgeops.model.preprocess import transform_rows
 from fleet_server.ml.conversion import convert
 from fleet_server.ml.framework import load_tensorflow
 from fleet_server.ml.recipes.catalog import find_recipe
+from fleet_server.ml.recipes.head import Head
 from fleet_server.ml.recipes.names import RecipeName
 from fleet_server.ml.recipes.plan import Plan
 from fleet_server.ml.training import Labelled, Trainer
@@ -165,12 +166,12 @@ class Sensors:
     def train(self, bought: Rows | None = None) -> "Answerer":
         """What `fleet_server.ml.build` does, without its judgements, for int8."""
         rows = self.known if bought is None else self.known + bought
-        plan = self._recipe.plan(self._schema, rows.values, {})
+        plan = self._recipe.plan(self._schema, rows.values, rows.classes, {})
         ready = _prepared(rows, plan)
         if bought is not None:
             weights = np.repeat(np.float32([1.0, LABEL_WEIGHT]), (len(self.known.classes), len(bought.classes)))
-            ready = Labelled(inputs=ready.inputs, classes=ready.classes, weights=weights)
-        trainer = Trainer(self._tf, self._recipe, plan, len(self._schema.classes))
+            ready = Labelled(inputs=ready.inputs, targets=ready.targets, weights=weights)
+        trainer = Trainer(self._tf, self._recipe, plan, Head(Task.CLASSIFICATION, len(self._schema.classes)))
         network = trainer.network(trainer.fit(ready, _prepared(self._validation, plan), seed=self.seed))
         return Answerer(self, plan, network, self._calibration(ready.inputs), Variant.INT8)
 
@@ -243,4 +244,4 @@ class Answerer:
 
 def _prepared(rows: Rows, plan: Plan) -> Labelled:
     inputs = transform_rows(rows.values, plan.preprocess, missing=plan.missing)
-    return Labelled(inputs=inputs, classes=rows.classes)
+    return Labelled(inputs=inputs, targets=rows.classes)

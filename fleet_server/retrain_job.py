@@ -75,12 +75,12 @@ def _heal(shop: Workshop, job: Job, request: Retrain, champion: _Champion) -> No
         nominated = folder / "nominated"
         nominated.write_bytes(msgspec.msgpack.encode(gathering.nominated(shop.database, request)))
         healing = frames.Healing(
-            champion={one.variant: str(shop.blobs.path(one.digest)) for one in champion.variants},
             label_weight=request.label_weight,
             inputs=inputs,
             nominated=str(nominated),
         )
-        trained = train_on(shop, job, _course(request, champion, snapshot), healing=healing)
+        course = _course(request, champion, snapshot)
+        trained = train_on(shop, job, course, champion=champion.variants, healing=healing)
     with shop.database.write() as connection:
         write_down(connection, trained)
         judged = next(one for one in trained.artifacts if one.variant is champion.artifact.variant)

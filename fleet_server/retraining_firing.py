@@ -5,7 +5,7 @@ is missed while this process was down. What a firing comes to is decided in `edg
 """
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 
 from edgeops.drift.finding import Kind
@@ -22,7 +22,7 @@ from edgeops.learning.triggers import (
     decide,
     is_news,
 )
-from fleet_server.db import aliases, audit, drifting, jobs, labels, policies, retrainings
+from fleet_server.db import aliases, audit, drifting, jobs, labels, models, policies, retrainings
 from fleet_server.db.aliases import Alias
 from fleet_server.db.database import Connection
 from fleet_server.db.drifting import Drifting
@@ -152,7 +152,8 @@ def history_of(connection: Connection, model: str, now: datetime) -> tuple[Past,
 
 def _undecided(connection: Connection, now: datetime) -> Iterator[tuple[Firing, Decision, RetrainPolicy]]:
     """What fires and is news; one after the other, as each decision counts for the next."""
-    for firing in _firings(connection, now):
+    for found in _firings(connection, now):
+        firing = _of_its_task(connection, found)
         policy = policies.get(connection, firing.model)
         history = history_of(connection, firing.model, now)
         decision = decide(firing.trigger, policy, history, now)
@@ -160,6 +161,11 @@ def _undecided(connection: Connection, now: datetime) -> Iterator[tuple[Firing, 
             continue
         if who_runs(connection, firing.trigger.digest, firing.trigger.deployment):
             yield firing, decision, policy
+
+
+def _of_its_task(connection: Connection, firing: Firing) -> Firing:
+    model = models.get(connection, firing.model)
+    return firing if model is None else replace(firing, trigger=replace(firing.trigger, task=model.task))
 
 
 def _firings(connection: Connection, now: datetime) -> Iterator[Firing]:

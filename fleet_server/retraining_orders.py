@@ -8,6 +8,7 @@ from datetime import datetime
 
 import msgspec
 
+from edgeops.artifact.manifest import Task
 from edgeops.errors import ConflictError, NotFoundError
 from edgeops.learning import retraining as machine
 from edgeops.learning.retraining import Happened, RetrainingEvent, RetrainingState
@@ -46,11 +47,18 @@ def start_retraining(
 
     Raises:
         NotFoundError: no such model or device.
-        ConflictError: another retraining has not ended, no device runs the model, or nothing is there to learn.
+        ConflictError: the model is no classifier, another retraining has not ended, no device runs the model, or
+            nothing is there to learn.
     """
     with database.write() as connection:
-        if models.get(connection, model) is None:
+        known = models.get(connection, model)
+        if known is None:
             raise NotFoundError(f"no model {model[:80]!r}; list them with: edgeops model list")
+        if known.task != Task.CLASSIFICATION:
+            raise ConflictError(
+                f"{model} does {known.task}, and only classifiers learn from bought labels; import newer rows and "
+                f"train it again: edgeops train DATASET --model {model}"
+            )
         for device_id in without_devices:
             if devices.get(connection, device_id) is None:
                 raise NotFoundError(f"no device {device_id[:80]!r}; list them with: edgeops devices list")

@@ -5,12 +5,16 @@ The version is written down together with the end of its run, so that a crash le
 
 import platform
 import subprocess
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from edgeops.errors import NotFoundError
-from fleet_server.db import datasets, jobs, models, runs
+from edgeops.artifact.manifest import Task
+from edgeops.data.schema import Schema
+from edgeops.errors import ConflictError, NotFoundError
+from fleet_server.db import aliases, datasets, jobs, models, runs
+from fleet_server.db.aliases import Alias
 from fleet_server.db.database import Connection
 from fleet_server.db.identifiers import new_id
 from fleet_server.db.jobs import Job, Train
@@ -50,12 +54,14 @@ def train(shop: Workshop, job: Job, request: Train) -> None:
 
     Raises:
         NotFoundError: no such dataset.
+        ConflictError: the model does another task than the dataset is for.
         DatasetError: the rows or an option do not fit the recipe.
     """
     with shop.database.read() as connection:
         snapshot = datasets.head(connection, request.dataset)
-    if snapshot is None:
-        raise NotFoundError(f"no dataset {request.dataset!r}; import one first")
+        if snapshot is None:
+            raise NotFoundError(f"no dataset {request.dataset!r}; import one first")
+        champion = _champion(connection, request.model, snapshot.schema)
     course = Course(
         model=request.model,
         snapshot=snapshot.digest,
@@ -64,15 +70,24 @@ def train(shop: Workshop, job: Job, request: Train) -> None:
         epochs=request.epochs,
         options=request.options,
     )
-    trained = train_on(shop, job, course)
+    trained = train_on(shop, job, course, champion=champion)
     with shop.database.write() as connection:
         write_down(connection, trained)
         # With the version in one transaction: after a crash it would be trained once more, as another one.
         jobs.succeed(connection, job.id, result=result_of(connection, trained.run), now=utc_now())
 
 
-def train_on(shop: Workshop, job: Job, course: Course, *, healing: frames.Healing | None = None) -> Trained:
+def train_on(
+    shop: Workshop,
+    job: Job,
+    course: Course,
+    *,
+    champion: Sequence[models.Artifact],
+    healing: frames.Healing | None = None,
+) -> Trained:
     """Begin a run, let the worker build all variants, and keep their files.
+
+    They are compared with the artifacts of a champion, if there are any.
 
     Raises:
         DatasetError: the rows or an option do not fit the recipe.
@@ -107,6 +122,7 @@ def train_on(shop: Workshop, job: Job, course: Course, *, healing: frames.Healin
             built_at=utc_now().isoformat(timespec="seconds"),
             host=host,
             destination=str(folder),
+            champion={one.variant: str(shop.blobs.path(one.digest)) for one in champion},
             healing=healing,
         )
         ending = shop.work(job, task)
@@ -149,6 +165,27 @@ def result_of(connection: Connection, run_id: str) -> dict[str, Any]:
         "artifacts": {artifact.variant.value: figures(artifact) for artifact in artifacts},
         "warnings": run.environment["warnings"],
     }
+
+
+def _champion(connection: Connection, name: str, schema: Schema) -> tuple[models.Artifact, ...]:
+    """What a new version of a regression is compared with: the champion, where it estimates the same from the same.
+
+    A classifier that is not healed has learnt from other rows, which need not have the champion's classes.
+    """
+    model = models.get(connection, name)
+    if model is None:
+        return ()
+    if model.task != schema.task:
+        raise ConflictError(
+            f"{name} does {model.task}, the dataset is for {schema.task}; give its model another name with --model"
+        )
+    version = aliases.holders(connection, [name]).get(name, {}).get(Alias.CHAMPION)
+    if version is None or schema.task is not Task.REGRESSION:
+        return ()
+    artifacts = models.list_artifacts(connection, name, version)
+    manifests = [one.describe().manifest for one in artifacts]
+    is_alike = all(one.window.columns == schema.columns and one.output.units == schema.units for one in manifests)
+    return tuple(artifacts) if is_alike else ()
 
 
 def _commit() -> str:

@@ -70,7 +70,7 @@ class InputWindow(Value, frozen=True, kw_only=True):
 
 
 class Transform(StrEnum):
-    """An element-wise function before the multiply-add."""
+    """An element-wise function of readings before the multiply-add, or of numbers before they are learnt."""
 
     #: x
     NONE = "none"
@@ -139,6 +139,10 @@ class Output(Value, frozen=True, kw_only=True):
     embedding: int | None = None
     labels: tuple[str, ...] = ()
     units: str = ""
+    #: What was learnt of a number: the answer is its inverse.
+    transform: Transform = Transform.NONE
+    #: A number beyond these (low, high) is answered with the nearer one; None = no bounds.
+    bounds: tuple[float, float] | None = None
     threshold: float | None = None
 
 
@@ -283,6 +287,16 @@ def _checked(manifest: Manifest) -> Manifest:
             raise ArtifactError(f"preprocess.{name} has {len(values)} entries for {width} columns; give 1 or {width}")
     if manifest.task is Task.CLASSIFICATION and len(manifest.output.labels) < 2:
         raise ArtifactError(f"a classifier needs two labels or more, got {list(manifest.output.labels)}")
+    if manifest.task is not Task.REGRESSION and manifest.output.transform is not Transform.NONE:
+        raise ArtifactError(
+            f"the answer of a {manifest.task} model has the transform {manifest.output.transform}; "
+            "only that of a regression has one"
+        )
+    bounds = manifest.output.bounds
+    if bounds is not None and (manifest.task is not Task.REGRESSION or not bounds[0] <= bounds[1]):
+        raise ArtifactError(
+            f"the answer of a {manifest.task} model lies within {bounds}; give a regression (low, high)"
+        )
     for position in (manifest.output.answer, manifest.output.embedding):
         if position is not None and not 0 <= position < len(manifest.outputs):
             raise ArtifactError(f"output {position} does not exist; the file has {len(manifest.outputs)}")

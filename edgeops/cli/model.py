@@ -8,7 +8,7 @@ import typer
 
 from edgeops.api.client import Client
 from edgeops.api.shapes import Alias, Artifact, Version
-from edgeops.artifact.manifest import Variant
+from edgeops.artifact.manifest import Task, Variant
 from edgeops.cli import completion, key_changes
 from edgeops.cli.connection import Data, Token, Url, connect, connected
 from edgeops.cli.live import follow, say
@@ -70,12 +70,12 @@ def show(
         }
     )
     print_table(
-        ("version>", "variant", "accuracy>", "size>", "state", "created"),
+        ("version>", "variant", _headline(model.task), "size>", "state", "created"),
         [
             (
                 version.version,
                 one.variant,
-                one.metrics.get("accuracy"),
+                _worth(one),
                 size(one.size_bytes),
                 _standing(one),
                 one.created_at,
@@ -255,17 +255,19 @@ def print_version(version: Version) -> None:
             "model": f"{version.model}@{version.version}",
             "run": version.run_id,
             "created": version.created_at,
+            "task": version.task,
             "labels": ", ".join(version.labels or ()) or None,
+            "units": version.units or None,
             "inputs": abridged(version.columns or ()),
             "channels": abridged(version.channels or ()),
         }
     )
     print_table(
-        ("variant", "accuracy>", "file>", "tflite>", "p50 ms>", "p95 ms>", "state", "digest"),
+        ("variant", _headline(version.task), "file>", "tflite>", "p50 ms>", "p95 ms>", "state", "digest"),
         [
             (
                 one.variant,
-                one.metrics.get("accuracy"),
+                _worth(one, version.units or ""),
                 size(one.size_bytes),
                 size(one.tflite_bytes),
                 one.latency_p50_ms,
@@ -282,6 +284,17 @@ def print_version(version: Version) -> None:
                 print(f"{one.variant}, promotion gate: {reason}")
     for warning in version.warnings or ():
         print(printable(f"warning: {warning}"))
+
+
+def _headline(task: str | None) -> str:
+    """The heading over what `_worth` shows."""
+    return "mean error>" if task == Task.REGRESSION else "accuracy>"
+
+
+def _worth(artifact: Artifact, units: str = "") -> float | str | None:
+    """The one figure that a person asks for first."""
+    error = artifact.metrics.get("mae")
+    return artifact.metrics.get("accuracy") if error is None else f"{error:.4g} {units}".rstrip()
 
 
 def _standing(artifact: Artifact) -> str:

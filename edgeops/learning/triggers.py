@@ -15,6 +15,7 @@ from typing import Annotated
 import msgspec
 
 from edgeops import limits
+from edgeops.artifact.manifest import Task
 from edgeops.errors import InputError
 from edgeops.learning.retraining import OPEN, RetrainingState
 from edgeops.protocol.messages import Id
@@ -169,6 +170,8 @@ class Trigger:
     #: Of drift: data quality is part of what was found; another mix of answers is all that was.
     bad_quality: bool = False
     class_mix_only: bool = False
+    #: Of the model.
+    task: Task = Task.CLASSIFICATION
 
 
 class Answer(StrEnum):
@@ -187,6 +190,8 @@ class Cause(StrEnum):
 
     #: None did.
     NONE = ""
+    #: The model is no classifier, and only those learn from bought labels.
+    TASK = "task"
     #: The policy says off.
     OFF = "off"
     #: One device differs from its siblings: that is no reason to change the fleet.
@@ -268,6 +273,11 @@ def _objection(trigger: Trigger, policy: RetrainPolicy, history: Sequence[Past],
     rules = (
         (trigger.bad_quality, Cause.DATA_QUALITY, "readings are missing, stuck or out of range; look at the sensors"),
         (bool(trigger.device_id), Cause.LOCAL, f"{trigger.device_id} alone differs from its siblings; look at it"),
+        (
+            trigger.task is not Task.CLASSIFICATION,
+            Cause.TASK,
+            f"a {trigger.task} learns from newer rows: edgeops train",
+        ),
         (trigger.class_mix_only, Cause.CLASS_MIX, "answers come in another mix, which needs no other model"),
         (policy.mode is Mode.OFF, Cause.OFF, "the policy is off"),
         (going is not None, Cause.IN_PROGRESS, f"{going.id if going else ''} has not ended"),

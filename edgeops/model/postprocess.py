@@ -2,7 +2,9 @@
 
 Classification: the index of the highest probability (the lowest index of equals), that probability, and its distance
 to the second. Regression and anomaly: the value or score, with confidence 1 and margin 0, for such a model does not
-say how sure it is. This module does not judge an answer against a threshold.
+say how sure it is. Where a number's transform was learnt, the answer is the inverse of what the tensor holds, so the
+256 steps of an int8 answer are relative ones; bounds keep such an inverse from running away. This module does not
+judge an answer against a threshold.
 """
 
 import math
@@ -13,12 +15,14 @@ import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
-from edgeops.artifact.manifest import Manifest, Task, Tensor
+from edgeops.artifact.manifest import Manifest, Task, Tensor, Transform
 from edgeops.errors import ArtifactError, InputError
 
 Floats = NDArray[np.float32]
 
 _INTEGERS = ("int8", "uint8")
+#: Beyond it the inverse of a logarithm is no float32.
+_MOST_LOG1P = math.log1p(float(np.finfo(np.float32).max))
 
 
 class Prediction(msgspec.Struct, frozen=True, eq=False):
@@ -74,7 +78,11 @@ def answerer(manifest: Manifest) -> Callable[[Floats], Answer]:
     expected = len(manifest.output.labels) if manifest.task is Task.CLASSIFICATION else 1
     if size != expected:
         raise ArtifactError(f"the answer of a {manifest.task} model has {size} values, expected {expected}")
-    return _most_probable if manifest.task is Task.CLASSIFICATION else _value
+    if manifest.task is Task.CLASSIFICATION:
+        return _most_probable
+    value = _value_of_log if manifest.output.transform is Transform.SIGNED_LOG1P else _value
+    bounds = manifest.output.bounds
+    return value if bounds is None else _bounded(value, *bounds)
 
 
 def _most_probable(probabilities: Floats) -> Answer:
@@ -88,6 +96,21 @@ def _most_probable(probabilities: Floats) -> Answer:
 
 def _value(values: Floats) -> Answer:
     return Answer(_number(values.item(0)), 1.0, 0.0, None)
+
+
+def _value_of_log(values: Floats) -> Answer:
+    """The inverse of sign(x) * log(1 + |x|); rounding to float32 hides how machines' libraries differ."""
+    stored = _number(values.item(0))
+    size = math.expm1(abs(stored)) if abs(stored) <= _MOST_LOG1P else math.inf
+    return Answer(float(np.float32(_number(math.copysign(size, stored)))), 1.0, 0.0, None)
+
+
+def _bounded(value: Callable[[Floats], Answer], low: float, high: float) -> Callable[[Floats], Answer]:
+    def bounded(values: Floats) -> Answer:
+        answer = value(values)
+        return answer if low <= answer.answer <= high else Answer(min(max(answer.answer, low), high), 1.0, 0.0, None)
+
+    return bounded
 
 
 def _number(value: float) -> float:

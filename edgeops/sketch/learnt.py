@@ -11,6 +11,7 @@ from edgeops.errors import ArtifactError
 from edgeops.sketch.by_class import ClassSketches, owners
 from edgeops.sketch.calibration import Calibration, fit_calibration
 from edgeops.sketch.histogram import bin_counts, class_edges, quantile_edges
+from edgeops.sketch.intervals import Held, fit_half_widths
 from edgeops.sketch.packing import pack
 from edgeops.sketch.reference import FORMAT, ReferenceChannel, ReferenceProfile
 from edgeops.sketch.summary import autocorrelation
@@ -150,3 +151,15 @@ def with_calibration(profile: ReferenceProfile, calibration: Calibration | None)
     edges = profile.grid.edges[_position(profile.names, calibration.channel)]
     fitted = fit_calibration(calibration.confidence, calibration.correct, edges)
     return msgspec.structs.replace(profile, calibration=fitted.astype("<f4").tobytes())
+
+
+def with_intervals(profile: ReferenceProfile, held: Held, *, answer: str) -> ReferenceProfile:
+    """The profile with how far off a number may be, where there are rows enough to tell.
+
+    Raises:
+        ArtifactError: the channel `answer` does not exist.
+    """
+    fitted = fit_half_widths(held, profile.grid.edges[_position(profile.names, answer)])
+    if fitted is None:
+        return profile
+    return msgspec.structs.replace(profile, intervals=fitted.astype("<f4").tobytes())

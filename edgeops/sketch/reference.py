@@ -2,8 +2,8 @@
 
 It travels inside the artifact and holds, per channel, the bin edges and the grid that every window is measured with,
 the lag-1 autocorrelation and how much the reference wanders by itself (both only if its rows came in time order), and
-how many rows its counts are worth; also what a confidence is worth and the histograms per answered class. The
-reference rows' own sketch carries counts, moments and missing values.
+how many rows its counts are worth; also what a confidence is worth and the histograms per answered class, or how far
+off a number may be. The reference rows' own sketch carries counts, moments and missing values.
 
 A first model's profile is learnt from its rows (`edgeops.sketch.learnt`), a healed one's is made without those of its
 inputs (`edgeops.sketch.healed`). This module does not compare windows with it.
@@ -73,6 +73,9 @@ class ReferenceProfile(msgspec.Struct, frozen=True, kw_only=True, array_like=Tru
     calibration: bytes = b""
     #: None = unknown.
     by_class: ClassSketches | None = None
+    #: Half-width of the interval around a number, in its units, per bin of the answer channel, 32 little-endian
+    #: float32; empty = unknown.
+    intervals: bytes = b""
 
     @property
     def names(self) -> tuple[str, ...]:
@@ -102,6 +105,10 @@ class ReferenceProfile(msgspec.Struct, frozen=True, kw_only=True, array_like=Tru
     def expected_accuracy(self) -> NDArray[np.float64] | None:
         """Per bin of the confidence channel (32,); None = unknown."""
         return np.frombuffer(self.calibration, "<f4").astype(np.float64) if self.calibration else None
+
+    def half_widths(self) -> NDArray[np.float64] | None:
+        """Per bin of the answer channel (32,), in units (`edgeops.sketch.intervals`); None = unknown."""
+        return np.frombuffer(self.intervals, "<f4").astype(np.float64) if self.intervals else None
 
 
 def encode_reference(profile: ReferenceProfile) -> bytes:
@@ -158,11 +165,18 @@ def _check_shared(profile: ReferenceProfile) -> None:
         raise ArtifactError(f"the reference profile's blocks of {lengths} rows must ascend from 1")
     if len(profile.calibration) not in (0, 4 * limits.HISTOGRAM_BINS) or not _are_shares(profile.calibration):
         raise ArtifactError("the reference profile's calibration needs 32 shares")
+    if len(profile.intervals) not in (0, 4 * limits.HISTOGRAM_BINS) or not _are_widths(profile.intervals):
+        raise ArtifactError("the reference profile's intervals need 32 half-widths of 0 or more")
 
 
 def _ascend(data: bytes) -> bool:
     values = np.frombuffer(data, "<f4")
     return bool((values[1:] >= values[:-1]).all())
+
+
+def _are_widths(data: bytes) -> bool:
+    values = np.frombuffer(data, "<f4")
+    return bool((np.isfinite(values) & (values >= 0)).all())
 
 
 def _are_shares(data: bytes) -> bool:

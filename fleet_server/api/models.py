@@ -62,7 +62,7 @@ def read_model(server: ServerOf, name: str) -> Model:
 
 @router.get("/{name}/versions/{version}", dependencies=[VIEWER])
 def read_version(server: ServerOf, name: str, version: VersionNumber) -> Version:
-    """One version with its artifacts, labels, columns and channels, and what to know about its reference."""
+    """One version with its artifacts, what it answers, columns and channels, and what to know about its reference."""
     row, artifacts = _known(server, name, version)
     with server.database.read() as connection:
         run = runs.get(connection, row.run_id)
@@ -75,7 +75,9 @@ def read_version(server: ServerOf, name: str, version: VersionNumber) -> Version
     manifest = artifacts[0].describe().manifest
     return shown.model_copy(
         update={
+            "task": manifest.task,
             "labels": manifest.output.labels,
+            "units": manifest.output.units,
             "columns": manifest.window.columns,
             "channels": tuple(channel.name for channel in manifest.channels),
         }

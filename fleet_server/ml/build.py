@@ -1,33 +1,41 @@
 """From a snapshot to artifacts: plan, train, convert, judge, describe; one artifact per variant.
 
-The same snapshot, recipe, seed and libraries give the same digest. A healed model keeps the channels of the one that
-it replaces, is trained again without each fold of the labels bought since, and is put together with what those folds
-say. Nothing is stored or published here.
+The same snapshot, recipe, seed and libraries give the same digest. What is judged and how follows from the task of the
+snapshot. A healed model keeps the channels of the one that it replaces, is trained again without each fold of the
+labels bought since, and is put together with what those folds say. Nothing is stored or published here.
 """
 
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from importlib import metadata
 from pathlib import Path
-from typing import Any
+from typing import Any, assert_never
 
 import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
-from edgeops.artifact.manifest import Channel, Variant
+from edgeops.artifact.manifest import Channel, Task, Variant
+from edgeops.data.schema import Schema
 from edgeops.data.splits import Split
+from edgeops.errors import DatasetError
 from edgeops.model.model import Model
 from edgeops.model.preprocess import transform_rows
 from edgeops.sketch.packing import unpack
 from fleet_server.datasets.snapshot import IMPORTED, Rows, SnapshotFile, read_snapshot
-from fleet_server.ml.assembly import Assembled, Healed, Trained, assemble, bare_model
+from fleet_server.ml.assembly import Assembled, assemble, bare_model
+from fleet_server.ml.class_examiner import ClassExaminer, Healed
 from fleet_server.ml.conversion import convert
+from fleet_server.ml.examiner import Examiner
 from fleet_server.ml.folds import Trainings, cross_judge
 from fleet_server.ml.frames import Build, Built, Healing, Nominated
 from fleet_server.ml.framework import load_tensorflow
+from fleet_server.ml.judging import JudgedT
+from fleet_server.ml.number_examiner import NumberExaminer
 from fleet_server.ml.recipes.catalog import find_recipe
+from fleet_server.ml.recipes.head import Head
 from fleet_server.ml.recipes.plan import Plan
+from fleet_server.ml.trained import Trained
 from fleet_server.ml.training import Fitted, Labelled, Trainer
 from fleet_server.ml.watching import image_channels, table_channels
 
@@ -58,7 +66,7 @@ class _Lesson:
         """The same without some rows."""
         kept = ~left_out
         weights = None if self.train.weights is None else self.train.weights[kept]
-        rest = Labelled(inputs=self.train.inputs[kept], classes=self.train.classes[kept], weights=weights)
+        rest = Labelled(inputs=self.train.inputs[kept], targets=self.train.targets[kept], weights=weights)
         return self.trainer.fit(rest, self.validation, seed=self.seed)
 
 
@@ -71,9 +79,11 @@ def build(task: Build, report: Report) -> Built:
     """
     report("reading rows", 0.0)
     snapshot = read_snapshot(Path(task.snapshot))
-    recipe = find_recipe(task.recipe)
+    if task.healing is not None and snapshot.schema.task is not Task.CLASSIFICATION:
+        raise DatasetError(f"only classifiers are healed by bought labels; {task.model} does {snapshot.schema.task}")
+    recipe, head = find_recipe(task.recipe), _head(snapshot.schema)
     rows = snapshot.only(Split.TRAIN)
-    plan = recipe.plan(snapshot.schema, rows.values, task.options)
+    plan = recipe.plan(snapshot.schema, rows.values, rows.targets, task.options)
     if task.epochs is not None:
         plan = replace(plan, epochs=task.epochs)
     report("loading TensorFlow", 0.05)
@@ -81,38 +91,49 @@ def build(task: Build, report: Report) -> Built:
     report("training", 0.15)
     lesson = _Lesson(
         tf=tf,
-        trainer=Trainer(tf, recipe, plan, len(snapshot.schema.classes)),
+        trainer=Trainer(tf, recipe, plan, head),
         rows=rows,
         train=_prepared(rows, plan, weights=_weights(rows, task.healing)),
         validation=_prepared(snapshot.only(Split.VALIDATION), plan),
         seed=task.seed,
     )
     fitted = lesson.fit(report=lambda share: report("training", 0.15 + 0.2 * share))
-    champions = {} if task.healing is None else _champions(task.healing)
+    champions = _champions(task.champion)
+    channels = _channels(champions if task.healing is not None else {}, snapshot, plan, lesson.train)
     trained = Trained(
         task=task,
         snapshot=snapshot,
         plan=plan,
         learned=fitted.learned,
-        channels=_channels(champions, snapshot, plan, lesson.train),
+        channels=channels,
         calibration=_calibration(lesson, task.seed),
         libraries=_libraries(),
-        healed=None,
     )
-    if task.healing is not None:
-        report("training without each fold", 0.35)
-        healed = _healed(task.healing, champions, trained, lesson, report=report)
-        trained = replace(trained, healed=healed)
-    assembled: list[Assembled] = []
+    if head.task is Task.REGRESSION:
+        built = _all_variants(NumberExaminer(trained, champions), trained, lesson, fitted, report=report)
+    else:
+        healed = None
+        if task.healing is not None:
+            report("training without each fold", 0.35)
+            healed = _healed(task.healing, champions, trained, lesson, report=report)
+        built = _all_variants(ClassExaminer(trained, healed), trained, lesson, fitted, report=report)
+    for champion in champions.values():
+        champion.close()
+    return built
+
+
+def _all_variants(
+    examiner: Examiner[JudgedT], trained: Trained, lesson: _Lesson, fitted: Fitted, *, report: Report
+) -> Built:
+    """Convert, judge and write each."""
+    assembled: list[Assembled[JudgedT]] = []
     for place, variant in enumerate(Variant):
         share = 0.65 + 0.35 * place / len(Variant)
         report(f"converting {variant}", share)
-        converted = convert(tf, lesson.trainer.network(fitted), variant, calibration=trained.calibration)
+        converted = convert(lesson.tf, lesson.trainer.network(fitted), variant, calibration=trained.calibration)
         report(f"judging {variant}", share + 0.1)
         float32 = assembled[0].judgement if assembled else None
-        assembled.append(assemble(trained, variant, converted, float32=float32))
-    for champion in champions.values():
-        champion.close()
+        assembled.append(assemble(trained, examiner, variant, converted, float32=float32))
     return Built(
         variants=tuple(one.built for one in assembled),
         libraries=trained.libraries,
@@ -120,9 +141,22 @@ def build(task: Build, report: Report) -> Built:
     )
 
 
+def _head(schema: Schema) -> Head:
+    match schema.task:
+        case Task.CLASSIFICATION:
+            return Head(schema.task, len(schema.classes))
+        case Task.REGRESSION:
+            return Head(schema.task, 1)
+        case Task.ANOMALY:
+            raise DatasetError("no recipe learns anomalies yet; import the dataset for classification or regression")
+        case _:
+            assert_never(schema.task)
+
+
 def _prepared(rows: Rows, plan: Plan, *, weights: NDArray[np.float32] | None = None) -> Labelled:
     inputs = transform_rows(rows.values, plan.preprocess, missing=plan.missing)
-    return Labelled(inputs=inputs.reshape(len(rows), *plan.input_shape), classes=rows.classes, weights=weights)
+    targets = rows.classes if plan.target is None else plan.target.learnt(rows.targets)
+    return Labelled(inputs=inputs.reshape(len(rows), *plan.input_shape), targets=targets, weights=weights)
 
 
 def _weights(rows: Rows, healing: Healing | None) -> NDArray[np.float32] | None:
@@ -139,11 +173,21 @@ def _channels(
     """A healed model is watched as its champion was, so that windows of both can be compared."""
     for champion in champions.values():
         return champion.manifest.channels
-    return image_channels() if plan.is_image else table_channels(snapshot.schema.columns, train.inputs, train.classes)
+    schema = snapshot.schema
+    if plan.is_image:
+        return image_channels(schema.task)
+    return table_channels(schema.task, schema.columns, train.inputs, train.targets)
 
 
 def _calibration(lesson: _Lesson, seed: int) -> NDArray[np.float32]:
-    """Rows that int8 takes its ranges from: chosen by chance; of bought rows up to half, for they reach furthest."""
+    """Rows that int8 takes its ranges from: chosen by chance; of bought rows up to half, for they reach furthest.
+
+    Of numbers, evenly from the lowest to the highest: what is beyond the range of an int8 answer is cut off.
+    """
+    targets = lesson.train.targets
+    if targets.dtype.kind == "f":
+        places = np.linspace(0, len(targets) - 1, num=min(_CALIBRATION_ROWS, len(targets)), dtype=np.int64)
+        return np.ascontiguousarray(lesson.train.inputs[np.argsort(targets, kind="stable")[places]])
     random = np.random.default_rng(seed)
     is_bought = lesson.rows.origins != IMPORTED
     bought = random.permutation(np.flatnonzero(is_bought))[: _CALIBRATION_ROWS // 2]
@@ -154,10 +198,10 @@ def _calibration(lesson: _Lesson, seed: int) -> NDArray[np.float32]:
 # -- healing ----------------------------------------------------------------------------
 
 
-def _champions(healing: Healing) -> dict[Variant, Model]:
-    """The models that are replaced; one stands in for a variant that was never built."""
-    loaded = {variant: Model.load(Path(file)) for variant, file in healing.champion.items()}
-    return {variant: loaded[variant if variant in loaded else next(iter(loaded))] for variant in Variant}
+def _champions(files: dict[Variant, str]) -> dict[Variant, Model]:
+    """The models that it is compared with; one stands in for a variant that was never built."""
+    loaded = {variant: Model.load(Path(file)) for variant, file in files.items()}
+    return {variant: loaded[variant if variant in loaded else next(iter(loaded))] for variant in Variant if loaded}
 
 
 def _healed(

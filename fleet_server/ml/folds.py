@@ -3,7 +3,7 @@
 Every fold holds out a part of the fresh labels; what it learns from beside that is what the shipped model learns from.
 Fold models are converted to int8 and answer through `Model.predict`, as the shipped file does. Whether a device's
 labels harm the others is told by two trainings that differ in nothing else, so there the float networks answer, which
-saves the conversions. What follows from the answers, `edgeops.learning.promotion` decides.
+saves the conversions. What follows from the answers, `edgeops.learning.classification_promotion` decides.
 """
 
 from collections.abc import Callable
@@ -12,12 +12,12 @@ from dataclasses import dataclass, replace
 import numpy as np
 from numpy.typing import NDArray
 
-from edgeops.learning.metrics import REFUSED, Answers
-from edgeops.learning.promotion import LeftOut, may_be_suspect
+from edgeops.learning.classification import REFUSED, Answers
+from edgeops.learning.classification_promotion import LeftOut, may_be_suspect
 from edgeops.learning.splits import fold_of
 from edgeops.model.model import Model
 from fleet_server.datasets.snapshot import IMPORTED, Rows
-from fleet_server.ml.judging import Judgement, judge
+from fleet_server.ml.judging import Judgement, judge_classes
 from fleet_server.ml.training import Fitted
 
 Integers = NDArray[np.int64]
@@ -49,7 +49,7 @@ class Trainings:
 
 def cross_judge(
     trainings: Trainings, rows: Rows, *, fresh: int, devices: tuple[str, ...], classes: int, seed: int
-) -> tuple[Judgement | None, tuple[LeftOut, ...]]:
+) -> tuple[Judgement[Answers] | None, tuple[LeftOut, ...]]:
     """Answers to the last `fresh` training rows, and what each device's labels do to the others'.
 
     A device is left out only if that could speak against it, which saves most trainings in an honest fleet.
@@ -93,7 +93,7 @@ class _Folds:
     fold: Integers
     classes: int
 
-    def judge(self) -> tuple[Judgement, Answers]:
+    def judge(self) -> tuple[Judgement[Answers], Answers]:
         """What int8 files answer, and what their float networks do."""
         whole = self._answers()
         given, confidence = np.empty(len(self.bought), dtype=np.int64), np.empty(len(self.bought), dtype=np.float32)
@@ -103,7 +103,7 @@ class _Folds:
             fitted = self.trainings.fit_without(self._is_among(held))
             whole.answers[held] = self.trainings.answers(fitted, self.places[held])
             model = self.trainings.quantize(fitted)
-            judgement = judge(model, self.bought.only(held), classes=self.classes)
+            judgement = judge_classes(model, self.bought.only(held), classes=self.classes)
             model.close()
             given[held], confidence[held] = judgement.answers.answers, judgement.confidence
             latencies[held] = judgement.latencies_ms

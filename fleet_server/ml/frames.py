@@ -55,10 +55,8 @@ class Nominated(msgspec.Struct, frozen=True, array_like=True):
 
 
 class Healing(msgspec.Struct, frozen=True, kw_only=True):
-    """What a healed model is made of beside its snapshot, and what it is compared with."""
+    """What a healed model is made of beside its snapshot."""
 
-    #: Files of the champion's artifacts, by variant.
-    champion: dict[Variant, str]
     #: How much one bought row counts against an imported one.
     label_weight: float
     #: `edgeops.sketch.window` packed: the inputs it is healed on, no device counting more than its share; empty = none.
@@ -85,7 +83,9 @@ class Build(Frame, frozen=True, kw_only=True):
     host: str
     #: Folder the artifacts go into.
     destination: str
-    #: None = a first training.
+    #: Files of the artifacts that it is compared with, by variant; empty = none.
+    champion: dict[Variant, str] = {}
+    #: None = not trained to heal the champion.
     healing: Healing | None = None
 
 

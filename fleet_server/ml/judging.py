@@ -1,27 +1,32 @@
 """Lets a model answer labelled rows through `Model.predict` alone: the way a device answers.
 
-What the answers are worth, `edgeops.learning.metrics` says; whether that is good enough, `promotion`.
+What the answers are worth, `edgeops.learning.classification` and `.regression` say; whether that is good enough, the
+promotion gates.
 """
 
 import time
 from dataclasses import dataclass
+from typing import Generic, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
 
 from edgeops.errors import InputError
-from edgeops.learning.metrics import REFUSED, Answers
+from edgeops.learning.classification import REFUSED, Answers
+from edgeops.learning.regression import Estimates, estimates_of
 from edgeops.model.model import Model
 from fleet_server.datasets.snapshot import Rows
 
 _WARM_UP = 20
+#: Answers of a task, held against truths.
+JudgedT = TypeVar("JudgedT", bound=Answers | Estimates)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
-class Judgement:
+class Judgement(Generic[JudgedT]):
     """What a model did on labelled rows (n)."""
 
-    answers: Answers
+    answers: JudgedT
     #: How sure it was of each, float32; NaN where it refused.
     confidence: NDArray[np.float32]
     #: Milliseconds of each `predict` after the warm-up.
@@ -32,22 +37,19 @@ class Judgement:
         return round(float(np.percentile(self.latencies_ms, percent)), 4)
 
 
-def judge(model: Model, rows: Rows, *, classes: int) -> Judgement:
-    """Answer every row once; a row that the model refuses is a wrong answer."""
-    for values in rows.values[:_WARM_UP]:
-        _answer(model, values)
-    answers = np.full(len(rows), REFUSED, dtype=np.int64)
-    confidence = np.full(len(rows), np.nan, dtype=np.float32)
-    latencies = np.zeros(len(rows))
-    for place, values in enumerate(rows.values):
-        started = time.perf_counter()
-        answers[place], confidence[place] = _answer(model, values)
-        latencies[place] = (time.perf_counter() - started) * 1000
-    return Judgement(
-        answers=Answers(truths=rows.classes, answers=answers, classes=classes),
-        confidence=confidence,
-        latencies_ms=latencies,
-    )
+def judge_classes(model: Model, rows: Rows, *, classes: int) -> Judgement[Answers]:
+    """Let a classifier answer every row once; a row that it refuses is a wrong answer."""
+    said = _listen(model, rows)
+    given = np.where(np.isnan(said.answers), REFUSED, said.answers).astype(np.int64)
+    answers = Answers(truths=rows.classes, answers=given, classes=classes)
+    return Judgement(answers=answers, confidence=said.confidence, latencies_ms=said.latencies_ms)
+
+
+def judge_numbers(model: Model, rows: Rows, *, median: float) -> Judgement[Estimates]:
+    """Let a regression answer every row once; `median` is what one would answer without it."""
+    said = _listen(model, rows)
+    answers = estimates_of(rows.targets.astype(np.float64), said.answers, median=median)
+    return Judgement(answers=answers, confidence=said.confidence, latencies_ms=said.latencies_ms)
 
 
 def channels_of(model: Model, rows: NDArray[np.float32]) -> tuple[NDArray[np.float32], NDArray[np.bool_]]:
@@ -62,10 +64,31 @@ def channels_of(model: Model, rows: NDArray[np.float32]) -> tuple[NDArray[np.flo
     return np.array(values, dtype=np.float32).reshape(len(values), len(model.manifest.channels)), is_answered
 
 
-def _answer(model: Model, values: NDArray[np.float32]) -> tuple[int, float]:
-    """Class index and confidence."""
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class _Said:
+    """Per row (n); NaN where the model refused it."""
+
+    answers: NDArray[np.float64]
+    confidence: NDArray[np.float32]
+    latencies_ms: NDArray[np.float64]
+
+
+def _listen(model: Model, rows: Rows) -> _Said:
+    for values in rows.values[:_WARM_UP]:
+        _answer(model, values)
+    answers, latencies = np.empty(len(rows)), np.empty(len(rows))
+    confidence = np.empty(len(rows), dtype=np.float32)
+    for place, values in enumerate(rows.values):
+        started = time.perf_counter()
+        answers[place], confidence[place] = _answer(model, values)
+        latencies[place] = (time.perf_counter() - started) * 1000
+    return _Said(answers=answers, confidence=confidence, latencies_ms=latencies)
+
+
+def _answer(model: Model, values: NDArray[np.float32]) -> tuple[float, float]:
+    """Answer and confidence."""
     try:
         prediction = model.predict(values[np.newaxis])
     except InputError:
-        return REFUSED, np.nan
-    return int(prediction.answer), prediction.confidence
+        return np.nan, np.nan
+    return prediction.answer, prediction.confidence

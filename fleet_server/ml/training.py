@@ -9,13 +9,14 @@ elsewhere, on rows that are not seen here.
 import functools
 import math
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from fleet_server.ml.recipes.catalog import Recipe
+from fleet_server.ml.recipes.head import Head
 from fleet_server.ml.recipes.plan import Plan
 
 Floats = NDArray[np.float32]
@@ -35,15 +36,15 @@ class Learned:
     epochs: int
     best_epoch: int
     validation_loss: float
-    validation_accuracy: float
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class Labelled:
-    """Preprocessed inputs (n, *input shape) and class indexes (n,)."""
+    """Preprocessed inputs (n, *input shape) and what is to be learnt of each (n,)."""
 
     inputs: Floats
-    classes: NDArray[np.int64]
+    #: Class indexes, int64, or float32 numbers as `Target.learnt` gives them.
+    targets: NDArray[Any]
     #: How much each row counts (n,), 0 or more; None = all the same, and no row was bought.
     weights: Floats | None = None
 
@@ -58,13 +59,13 @@ class Fitted:
 
 
 class Trainer:
-    """Trains networks of one recipe, plan and number of classes, one after the other; use it from one thread."""
+    """Trains networks of one recipe, plan and head, one after the other; use it from one thread."""
 
-    def __init__(self, tf: Any, recipe: Recipe, plan: Plan, classes: int) -> None:
+    def __init__(self, tf: Any, recipe: Recipe, plan: Plan, head: Head) -> None:
         """Traces nothing yet: the first `fit` of a shape does."""
         self._tf, self._plan = tf, plan
-        self._network = functools.partial(recipe.network, tf, plan.input_shape, classes)
-        self._graph = _graph(tf, recipe, plan.input_shape, classes, plan.shift_pixels)
+        self._network = functools.partial(recipe.network, tf, plan.input_shape, head)
+        self._graph = _graph(tf, recipe, plan.input_shape, head, plan.shift_pixels)
 
     def fit(self, train: Labelled, validation: Labelled, *, seed: int, report: Report = lambda _share: None) -> Fitted:
         """Train from scratch: weights that go on from the model before heal no better.
@@ -85,38 +86,31 @@ class Trainer:
         plan, run = self._plan, self._graph.begin(self._network(seed, None).get_weights(), train, validation)
         random = np.random.default_rng(seed)
         may_stop = train.weights is None
-        best = Learned(epochs=0, best_epoch=0, validation_loss=math.inf, validation_accuracy=0.0)
+        best = Learned(epochs=0, best_epoch=0, validation_loss=math.inf)
         weights: list[Floats] = []
         for epoch in range(1, plan.epochs + 1):
             rate = plan.learning_rate * 0.5 * (1 + math.cos(math.pi * (epoch - 1) / plan.epochs))
-            loss, accuracy = run(rate, *_shuffle(random, len(train.inputs), plan))
+            loss = run(rate, *_shuffle(random, len(train.inputs), plan))
             if (loss < best.validation_loss) if may_stop else (epoch == plan.epochs):
-                best = Learned(epochs=epoch, best_epoch=epoch, validation_loss=loss, validation_accuracy=accuracy)
+                best = Learned(epochs=epoch, best_epoch=epoch, validation_loss=loss)
                 weights = self._graph.weights()
             report(epoch / plan.epochs)
             if may_stop and epoch - best.best_epoch >= plan.patience:
                 break
         assert weights, "a training whose loss is never a number"
-        return Fitted(learned=_after(best, epochs=epoch), weights=weights)
+        return Fitted(learned=replace(best, epochs=epoch), weights=weights)
 
     def answers(self, fitted: Fitted, inputs: Floats) -> NDArray[np.int64]:
         """Class indexes (n,) that the float network gives: what tells two trainings apart without converting either."""
         return self._graph.answers(fitted.weights, inputs)
 
     def network(self, fitted: Fitted) -> Any:
-        """A Keras network whose batch size is 1, as `convert` wants it."""
+        """A Keras network whose batch size is 1, as `convert` wants it; numbers are answered as the file shall do."""
         network = self._network(0, 1)
         network.set_weights(fitted.weights)
+        if self._plan.target is not None:
+            self._plan.target.fold_into(network)
         return network
-
-
-def _after(best: Learned, *, epochs: int) -> Learned:
-    return Learned(
-        epochs=epochs,
-        best_epoch=best.best_epoch,
-        validation_loss=best.validation_loss,
-        validation_accuracy=best.validation_accuracy,
-    )
 
 
 def _shuffle(random: np.random.Generator, rows: int, plan: Plan) -> tuple[Indexes, Indexes]:
@@ -132,30 +126,30 @@ def _shuffle(random: np.random.Generator, rows: int, plan: Plan) -> tuple[Indexe
 class _Graph:
     """A network, its optimizer and the compiled pass over the rows; state is overwritten by each training."""
 
-    def __init__(self, tf: Any, network: Any, shift_pixels: int) -> None:
-        self._tf, self._network = tf, network
+    def __init__(self, tf: Any, network: Any, head: Head, shift_pixels: int) -> None:
+        self._tf, self._network, self._target_type = tf, network, head.target_type(tf)
         self._optimizer = tf.keras.optimizers.Adam(global_clipnorm=1.0)
         self._optimizer.build(network.trainable_variables)
-        self._pass = _pass(tf, network, self._optimizer, shift_pixels)
+        self._pass = _pass(tf, network, self._optimizer, head, pad=shift_pixels)
 
     def begin(
         self, weights: list[Floats], train: Labelled, validation: Labelled
-    ) -> Callable[[float, Indexes, Indexes], tuple[float, float]]:
-        """Forget everything before; returns one epoch: (rate, order, shifts) -> (validation loss, accuracy)."""
+    ) -> Callable[[float, Indexes, Indexes], float]:
+        """Forget everything before; returns one epoch: (rate, order, shifts) -> validation loss."""
         tf = self._tf
         self._network.set_weights(weights)
         for variable in self._optimizer.variables:
             variable.assign(tf.zeros_like(variable))
         counts = np.ones(len(train.inputs), np.float32) if train.weights is None else train.weights
+        kind = self._target_type
         rows = (
-            *(tf.constant(train.inputs), tf.constant(train.classes, tf.int32), tf.constant(counts, tf.float32)),
-            *(tf.constant(validation.inputs), tf.constant(validation.classes, tf.int32)),
+            *(tf.constant(train.inputs), tf.constant(train.targets, kind), tf.constant(counts, tf.float32)),
+            *(tf.constant(validation.inputs), tf.constant(validation.targets, kind)),
         )
 
-        def epoch(rate: float, order: Indexes, shifts: Indexes) -> tuple[float, float]:
+        def epoch(rate: float, order: Indexes, shifts: Indexes) -> float:
             self._optimizer.learning_rate.assign(rate)
-            loss, accuracy = self._pass(*rows, tf.constant(order), tf.constant(shifts))
-            return float(loss), float(accuracy)
+            return float(self._pass(*rows, tf.constant(order), tf.constant(shifts)))
 
         return epoch
 
@@ -170,15 +164,15 @@ class _Graph:
 
 
 @functools.lru_cache(maxsize=_GRAPHS)
-def _graph(tf: Any, recipe: Recipe, input_shape: tuple[int, ...], classes: int, shift_pixels: int) -> _Graph:
-    return _Graph(tf, recipe.network(tf, input_shape, classes, 0, None), shift_pixels)
+def _graph(tf: Any, recipe: Recipe, input_shape: tuple[int, ...], head: Head, shift_pixels: int) -> _Graph:
+    return _Graph(tf, recipe.network(tf, input_shape, head, 0, None), head, shift_pixels)
 
 
-def _pass(tf: Any, network: Any, optimizer: Any, pad: int) -> Any:
+def _pass(tf: Any, network: Any, optimizer: Any, head: Head, *, pad: int) -> Any:
     """A graph for any number of rows that takes one pass over them, then judges the validation rows."""
     shape = network.inputs[0].shape[1:]
     variables = network.trainable_variables
-    inputs_spec, classes_spec = tf.TensorSpec((None, *shape), tf.float32), tf.TensorSpec((None,), tf.int32)
+    inputs_spec, targets_spec = tf.TensorSpec((None, *shape), tf.float32), tf.TensorSpec((None,), head.target_type(tf))
     order_spec, shifts_spec = tf.TensorSpec((None, None), tf.int32), tf.TensorSpec((None, 2), tf.int32)
 
     def cut(inputs: Any, rows: Any, shift: Any) -> Any:
@@ -189,29 +183,25 @@ def _pass(tf: Any, network: Any, optimizer: Any, pad: int) -> Any:
         batch = batch[:, shift[0] : shift[0] + height, shift[1] : shift[1] + width, :]
         return tf.ensure_shape(batch, (None, *shape))
 
-    def losses(truth: Any, answer: Any) -> Any:
-        return tf.keras.losses.sparse_categorical_crossentropy(truth, answer)
-
     @tf.function(  # type: ignore[untyped-decorator]
         input_signature=(
-            *(inputs_spec, classes_spec, tf.TensorSpec((None,), tf.float32), inputs_spec, classes_spec),
+            *(inputs_spec, targets_spec, tf.TensorSpec((None,), tf.float32), inputs_spec, targets_spec),
             *(order_spec, shifts_spec),
         )
     )
     def run(  # noqa: PLR0917 - tensors come in the order of the signature
-        inputs: Any, classes: Any, counts: Any, check_inputs: Any, check_classes: Any, order: Any, shifts: Any
+        inputs: Any, targets: Any, counts: Any, check_inputs: Any, check_targets: Any, order: Any, shifts: Any
     ) -> Any:
         padded = tf.pad(inputs, ((0, 0), (pad, pad), (pad, pad), (0, 0))) if pad else inputs
         for step in tf.range(tf.shape(order)[0]):
             with tf.GradientTape() as tape:
                 answer, _ = network(cut(padded, order[step], shifts[step]), training=True)
                 count = tf.gather(counts, order[step])
-                loss = losses(tf.gather(classes, order[step]), answer)
+                loss = head.losses(tf, tf.gather(targets, order[step]), answer)
                 # A batch may hold none that counts.
                 mean = tf.math.divide_no_nan(tf.reduce_sum(count * loss), tf.reduce_sum(count))
             optimizer.apply(tape.gradient(mean, variables), variables)
         answer, _ = network(check_inputs, training=False)
-        right = tf.equal(tf.argmax(answer, axis=1, output_type=tf.int32), check_classes)
-        return tf.reduce_mean(losses(check_classes, answer)), tf.reduce_mean(tf.cast(right, tf.float32))
+        return tf.reduce_mean(head.losses(tf, check_targets, answer))
 
     return run

@@ -1,52 +1,76 @@
 """Chooses what is watched of a model: at most 64 channels, each one scalar per inference.
 
-A table narrow enough keeps all its columns; a wide one the columns that tell the classes apart best and
-projections of the embedding, which move when anything else does. Images are watched by statistics. What
-a channel's value is, `edgeops.model.channels` computes.
+A table narrow enough keeps all its columns; a wide one the columns that tell most of what is learnt and projections
+of the embedding, which move when anything else does. Images are watched by statistics. A number has no certainty that
+could be watched. What a channel's value is, `edgeops.model.channels` computes.
 """
 
 from collections.abc import Iterable
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from edgeops import limits
-from edgeops.artifact.manifest import Channel, ChannelKind
+from edgeops.artifact.manifest import Channel, ChannelKind, Task
+from edgeops.data.splits import Split
+from fleet_server.datasets.snapshot import IMPORTED, SnapshotFile
 
 #: What one telemetry window is budgeted for; a narrow table is filled up to it with projections.
 _BUDGET = 16
 _WIDE_PROJECTIONS = 14
+#: Of the answer and its certainty, so many fit beside them.
+_WIDE_OUTPUTS = 2
 _PROJECTION = "projection-"
 _ANSWER = Channel(name="answer", kind=ChannelKind.ANSWER)
 _CONFIDENCE = Channel(name="confidence", kind=ChannelKind.CONFIDENCE)
 _MARGIN = Channel(name="margin", kind=ChannelKind.MARGIN)
+#: Rows of the reference profile; more would not move a quantile that anybody could tell. Rows in time order are
+#: taken in pieces, whose consecutive rows tell the autocorrelation.
+_REFERENCE_ROWS = 20_000
+_REFERENCE_PIECES = 20
 _IMAGE = (ChannelKind.BRIGHTNESS, ChannelKind.CONTRAST, ChannelKind.SHARPNESS, ChannelKind.CLIPPED)
 
 
-def image_channels() -> tuple[Channel, ...]:
+def image_channels(task: Task) -> tuple[Channel, ...]:
     """Four statistics of the image, the answer with its certainty, and projections up to the budget."""
     statistics = tuple(Channel(name=kind.value, kind=kind) for kind in _IMAGE)
-    outputs = (_ANSWER, _CONFIDENCE, _MARGIN)
+    outputs = _outputs(task)
     return statistics + outputs + _projections(_BUDGET - len(statistics) - len(outputs))
 
 
 def table_channels(
-    columns: tuple[str, ...], rows: NDArray[np.float32], classes: NDArray[np.int64]
+    task: Task, columns: tuple[str, ...], rows: NDArray[np.float32], targets: NDArray[Any]
 ) -> tuple[Channel, ...]:
     """Channels of a table.
 
     Args:
+        task: what is learnt.
         columns: names, in the order of the input window.
         rows: preprocessed training rows (n, columns).
-        classes: class index of each row.
+        targets: class index or number of each row, as it is learnt.
     """
-    outputs = (_ANSWER, _CONFIDENCE, _MARGIN)
+    outputs = _outputs(task)
     if len(columns) + len(outputs) <= limits.MAX_CHANNELS:
         watched = _columns(columns, range(len(columns)))
         return watched + outputs + _projections(max(_BUDGET - len(watched) - len(outputs), 0))
-    telling = np.argsort(-anova_f(rows, classes), kind="stable")[: limits.MAX_COLUMN_CHANNELS]
+    tells = anova_f(rows, targets) if task is Task.CLASSIFICATION else correlation(rows, targets)
+    telling = np.argsort(-tells, kind="stable")[: limits.MAX_COLUMN_CHANNELS]
     watched = _columns(columns, sorted(int(index) for index in telling))
-    return (*watched, _ANSWER, _CONFIDENCE, *_projections(_WIDE_PROJECTIONS))
+    return (*watched, *outputs[:_WIDE_OUTPUTS], *_projections(_WIDE_PROJECTIONS))
+
+
+def reference_rows(snapshot: SnapshotFile) -> NDArray[np.float32]:
+    """Rows that were learnt from; in time order all imported ones, for the others lie between them."""
+    if not snapshot.schema.ordered:
+        rows = snapshot.only(Split.TRAIN).values
+        return rows[np.linspace(0, len(rows) - 1, num=min(_REFERENCE_ROWS, len(rows)), dtype=np.int64)]
+    rows = snapshot.rows.only(snapshot.rows.origins == IMPORTED).values
+    if len(rows) <= _REFERENCE_ROWS:
+        return rows
+    length = _REFERENCE_ROWS // _REFERENCE_PIECES
+    starts = np.linspace(0, len(rows) - length, num=_REFERENCE_PIECES, dtype=np.int64)
+    return np.concatenate([rows[start : start + length] for start in starts])
 
 
 def anova_f(rows: NDArray[np.float32], classes: NDArray[np.int64]) -> NDArray[np.float64]:
@@ -61,6 +85,18 @@ def anova_f(rows: NDArray[np.float32], classes: NDArray[np.int64]) -> NDArray[np
         within += ((group - group.mean(axis=0)) ** 2).sum(axis=0)
     freedom = (len(values) - len(kinds)) / max(len(kinds) - 1, 1)
     return np.divide(between * freedom, within, out=np.zeros_like(between), where=within > 0)
+
+
+def correlation(rows: NDArray[np.float32], numbers: NDArray[np.float32]) -> NDArray[np.float64]:
+    """Per column, |Pearson's correlation| with a number (n,); 0 of a constant column."""
+    values, wanted = (one.astype(np.float64) - one.mean(axis=0, dtype=np.float64) for one in (rows, numbers))
+    together, apart = np.abs(wanted @ values), np.sqrt((values**2).sum(axis=0) * (wanted**2).sum())
+    share: NDArray[np.float64] = np.divide(together, apart, out=np.zeros_like(together), where=apart > 0)
+    return share
+
+
+def _outputs(task: Task) -> tuple[Channel, ...]:
+    return (_ANSWER, _CONFIDENCE, _MARGIN) if task is Task.CLASSIFICATION else (_ANSWER,)
 
 
 def _columns(names: tuple[str, ...], indexes: Iterable[int]) -> tuple[Channel, ...]:

@@ -16,12 +16,13 @@ from edgeops.artifact.manifest import Descriptor, Manifest, Variant, decode_desc
 from edgeops.artifact.package import open_artifact, package, tflite_part
 from edgeops.data.splits import Split
 from edgeops.digest import digest_bytes
-from edgeops.learning.promotion import Candidate, Measured, promote
+from edgeops.learning.classification_promotion import Candidate, promote
+from edgeops.learning.promotion import Measured
 from edgeops.model.model import Model
 from fleet_server.datasets.snapshot import SnapshotFile, encode_snapshot, read_snapshot
 from fleet_server.db import datasets
 from fleet_server.ml import frames
-from fleet_server.ml.judging import judge
+from fleet_server.ml.judging import judge_classes
 from fleet_server.ml.recipes.names import RecipeName
 from tests.ml.desk import Desk
 from tests.ml.loop import write_world
@@ -54,7 +55,6 @@ class Bench:
         file.write_bytes(encode_snapshot(snapshot))
         nominated.write_bytes(msgspec.msgpack.encode([]))
         healing = frames.Healing(
-            champion={variant: str(path) for variant, path in self.champion.items()},
             label_weight=5.0,
             inputs=b"",
             nominated=str(nominated),
@@ -63,6 +63,7 @@ class Bench:
             snapshot=str(file), snapshot_digest=digest_bytes(file.read_bytes()), model="table", version=2, run="run-1",
             recipe=RecipeName.DENSE, seed=0, epochs=None, options={}, commit="", built_at="", host="",
             destination=str(self.folder), healing=healing,
+            champion={variant: str(path) for variant, path in self.champion.items()},
         )  # fmt: skip
         built = build(task, lambda _step, _share: None)
         return next(decode_descriptor(one.descriptor) for one in built.variants if one.variant is Variant.INT8)
@@ -88,7 +89,7 @@ class Bench:
         answers = {}
         for name, file in {**self.champion, "candidate": path}.items():
             model = Model.load(file)
-            answers[name] = judge(model, rows, classes=3).answers
+            answers[name] = judge_classes(model, rows, classes=3).answers
             budgets = model.manifest.budgets
             model.close()
         return Candidate(

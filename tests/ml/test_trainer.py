@@ -5,9 +5,10 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from edgeops.artifact.manifest import Budgets, MissingPolicy, Preprocess
+from edgeops.artifact.manifest import Budgets, MissingPolicy, Preprocess, Task
 from fleet_server.ml.framework import load_tensorflow
 from fleet_server.ml.recipes.catalog import find_recipe
+from fleet_server.ml.recipes.head import Head
 from fleet_server.ml.recipes.names import RecipeName
 from fleet_server.ml.recipes.plan import Plan
 from fleet_server.ml.training import Labelled, Trainer
@@ -26,24 +27,24 @@ PLAN = Plan(
     learning_rate=5e-3,
     patience=3,
 )
-CLASSES = 2
+HEAD = Head(Task.CLASSIFICATION, 2)
 
 
 def trainer(plan=PLAN):
-    return Trainer(load_tensorflow(), find_recipe(RecipeName.DENSE), plan, CLASSES)
+    return Trainer(load_tensorflow(), find_recipe(RecipeName.DENSE), plan, HEAD)
 
 
 def world(rows, *, seed, shift=0.0):
     """Two classes left and right of `shift`, in a plane."""
     inputs = np.random.default_rng(seed).normal(size=(rows, 2)).astype(np.float32)
-    return Labelled(inputs=inputs, classes=(inputs[:, 0] > shift).astype(np.int64))
+    return Labelled(inputs=inputs, targets=(inputs[:, 0] > shift).astype(np.int64))
 
 
 def joined(old, new, *, weight):
     """Old rows, and new ones that weigh more."""
     return Labelled(
         inputs=np.concatenate([old.inputs, new.inputs]),
-        classes=np.concatenate([old.classes, new.classes]),
+        targets=np.concatenate([old.targets, new.targets]),
         weights=np.repeat(np.float32([1.0, weight]), [len(old.inputs), len(new.inputs)]),
     )
 
@@ -81,7 +82,7 @@ def test_the_network_to_convert_answers_as_the_trainer_does():
 
 
 def test_without_bought_rows_the_best_epoch_on_validation_rows_is_kept_and_ends_the_training():
-    contradicting = Labelled(inputs=VALIDATION.inputs, classes=1 - VALIDATION.classes)
+    contradicting = Labelled(inputs=VALIDATION.inputs, targets=1 - VALIDATION.targets)
     learned = trainer().fit(TRAIN, contradicting, seed=3).learned
     assert learned.best_epoch == 1
     assert learned.epochs == 1 + PLAN.patience
@@ -89,7 +90,7 @@ def test_without_bought_rows_the_best_epoch_on_validation_rows_is_kept_and_ends_
 
 def test_with_bought_rows_validation_rows_of_the_old_world_do_not_stop_the_healing():
     bought = world(40, seed=4, shift=1.0)
-    contradicting = Labelled(inputs=VALIDATION.inputs, classes=1 - VALIDATION.classes)
+    contradicting = Labelled(inputs=VALIDATION.inputs, targets=1 - VALIDATION.targets)
     learned = trainer().fit(joined(TRAIN, bought, weight=5.0), contradicting, seed=3).learned
     assert learned.epochs == learned.best_epoch == PLAN.epochs
 
@@ -100,7 +101,7 @@ def test_heavier_rows_win_where_rows_contradict_each_other():
 
     def accuracy(weight):
         fitted = one.fit(joined(TRAIN, changed, weight=weight), VALIDATION, seed=3)
-        return np.mean(one.answers(fitted, held.inputs) == held.classes)
+        return np.mean(one.answers(fitted, held.inputs) == held.targets)
 
     assert accuracy(50.0) > accuracy(1.0) + 0.1
     assert accuracy(50.0) > 0.9
@@ -108,9 +109,9 @@ def test_heavier_rows_win_where_rows_contradict_each_other():
 
 def test_rows_that_weigh_nothing_teach_nothing_even_a_whole_batch_of_them():
     """A fold may weigh rows 0 instead of leaving them out."""
-    nonsense = Labelled(inputs=TRAIN.inputs[:200], classes=1 - TRAIN.classes[:200])
+    nonsense = Labelled(inputs=TRAIN.inputs[:200], targets=1 - TRAIN.targets[:200])
     rows = joined(TRAIN, nonsense, weight=0.0)
     one = trainer(replace(PLAN, batch_rows=4))
     fitted = one.fit(rows, VALIDATION, seed=3)
     assert all(np.isfinite(weights).all() for weights in fitted.weights)
-    assert np.mean(one.answers(fitted, VALIDATION.inputs) == VALIDATION.classes) > 0.9
+    assert np.mean(one.answers(fitted, VALIDATION.inputs) == VALIDATION.targets) > 0.9

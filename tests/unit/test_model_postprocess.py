@@ -4,9 +4,10 @@ import msgspec
 import numpy as np
 import pytest
 
-from edgeops.artifact.manifest import Output, Task, Tensor
+from edgeops.artifact.manifest import Output, Preprocess, Task, Tensor, Transform, decode_manifest, encode_value
 from edgeops.errors import ArtifactError, InputError
 from edgeops.model.postprocess import answerer, dequantizer
+from edgeops.model.preprocess import transform_rows
 from tests.golden.tiny import tiny_manifest
 
 
@@ -37,15 +38,60 @@ def test_of_equals_the_first_is_the_answer_and_the_margin_is_zero():
     assert (answer.answer, answer.margin) == (1.0, 0.0)
 
 
-def test_a_regression_answers_its_value():
-    manifest = msgspec.structs.replace(
+def regression(transform=Transform.NONE):
+    return msgspec.structs.replace(
         tiny_manifest(),
         task=Task.REGRESSION,
-        output=Output(units="kWh"),
+        output=Output(units="kWh", transform=transform),
         outputs=(Tensor(name="out", shape=(1, 1), dtype="float32"),),
     )
-    answer = answerer(manifest)(floats(21.5))
+
+
+def test_a_regression_answers_its_value():
+    answer = answerer(regression())(floats(21.5))
     assert (answer.answer, answer.confidence, answer.margin, answer.probabilities) == (21.5, 1.0, 0.0, None)
+
+
+def test_a_number_whose_logarithm_was_learnt_is_answered_in_its_units():
+    numbers = floats(0.0, 0.5, -3.0, 450.0, -1e6, 1e20)
+    learnt = transform_rows(
+        numbers[:, np.newaxis], Preprocess(transform=Transform.SIGNED_LOG1P), missing=tiny_manifest().missing
+    )
+    answer = answerer(regression(Transform.SIGNED_LOG1P))
+    answers = [answer(row).answer for row in learnt]
+    assert answers == pytest.approx(numbers.tolist(), rel=2e-6)
+    assert all(one == float(np.float32(one)) for one in answers), "every machine rounds to the same float32"
+
+
+def test_a_number_beyond_its_bounds_is_answered_with_the_nearer_one():
+    manifest = regression(Transform.SIGNED_LOG1P)
+    bounded = msgspec.structs.replace(manifest, output=msgspec.structs.replace(manifest.output, bounds=(0.0, 20.0)))
+    answer = answerer(bounded)
+    assert [answer(floats(learnt)).answer for learnt in (-1.0, 5.0)] == [0.0, 20.0]
+    assert answer(floats(np.log1p(7))).answer == pytest.approx(7, rel=1e-6)
+    with pytest.raises(InputError, match="the model answered"):
+        answer(floats(np.nan))
+
+
+def test_bounds_are_those_of_a_number_and_ascend():
+    manifest = regression()
+    for task, bounds in ((Task.REGRESSION, (2.0, 1.0)), (Task.CLASSIFICATION, (0.0, 1.0))):
+        output = Output(labels=("a", "b", "c"), bounds=bounds)
+        with pytest.raises(ArtifactError, match="lies within"):
+            decode_manifest(encode_value(msgspec.structs.replace(manifest, task=task, output=output)))
+
+
+@pytest.mark.parametrize("learnt", [89.0, -800.0])
+def test_a_logarithm_of_no_float32_is_no_answer(learnt):
+    with pytest.raises(InputError, match=r"the model answered -?inf"):
+        answerer(regression(Transform.SIGNED_LOG1P))(floats(learnt))
+
+
+def test_only_a_number_has_a_transform():
+    manifest = tiny_manifest()
+    output = msgspec.structs.replace(manifest.output, transform=Transform.SIGNED_LOG1P)
+    with pytest.raises(ArtifactError, match="only that of a regression has one"):
+        decode_manifest(encode_value(msgspec.structs.replace(manifest, output=output)))
 
 
 @pytest.mark.parametrize("broken", [np.nan, np.inf])

@@ -5,6 +5,7 @@ from datetime import UTC, datetime, timedelta
 import msgspec
 import pytest
 
+from edgeops.artifact.manifest import Task
 from edgeops.errors import InputError
 from edgeops.learning.healing_groups import groups_named, missing_groups
 from edgeops.learning.retraining import RetrainingState
@@ -70,6 +71,12 @@ def test_one_device_alone_changes_no_fleet():
     decision = decide(changed(DRIFT, device_id="dev-7"), AUTO, (), NOW)
     assert (decision.answer, decision.cause) == (Answer.SUPPRESSED, Cause.LOCAL)
     assert "dev-7 alone" in decision.reason
+
+
+def test_a_model_that_answers_with_a_number_buys_no_labels():
+    decision = decide(changed(DRIFT, task=Task.REGRESSION), AUTO, (), NOW)
+    assert (decision.answer, decision.cause) == (Answer.SUPPRESSED, Cause.TASK)
+    assert "a regression learns from newer rows: edgeops train" in decision.reason
 
 
 def test_bad_readings_call_a_person_whoever_has_them():

@@ -5,6 +5,7 @@ from datetime import timedelta
 import pytest
 
 from edgeops import limits
+from edgeops.artifact.manifest import Task
 from edgeops.drift.finding import Kind, Verdict
 from edgeops.errors import ConflictError, NotFoundError
 from edgeops.learning.labels import LabelSource
@@ -12,7 +13,7 @@ from edgeops.learning.retraining import RetrainingState
 from edgeops.learning.triggers import Answer, Cause
 from edgeops.protocol.messages import Intent
 from edgeops.rollout.rollout import RolloutState
-from fleet_server.db import aliases, audit, devices, jobs, labels
+from fleet_server.db import aliases, audit, devices, jobs, labels, tables
 from fleet_server.db.aliases import Alias
 from fleet_server.db.events import EventKind
 from fleet_server.db.label_queue import ItemState
@@ -336,6 +337,19 @@ def test_what_holds_a_firing_back_is_written_down_once(tmp_path, policy, judgeme
     assert (row.state, row.decision, row.cause) == (S.SUPPRESSED, Answer.SUPPRESSED, cause)
     assert row.evidence.why == "x1 reads higher than in training"
     assert row.reason
+    assert loop.asked() == []
+    loop.close()
+
+
+def test_a_model_that_answers_with_a_number_is_not_healed_by_labels(tmp_path):
+    loop = Loop(tmp_path, policy=AUTO)
+    with loop.database.write() as connection:
+        connection.execute(tables.models.update().values(task=Task.REGRESSION))
+    loop.judge()
+    (row,) = loop.all()
+    assert (row.state, row.cause) == (S.SUPPRESSED, Cause.TASK)
+    with pytest.raises(ConflictError, match=r"gas does regression, .* edgeops train DATASET --model gas"):
+        loop.start()
     assert loop.asked() == []
     loop.close()
 

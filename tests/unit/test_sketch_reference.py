@@ -68,6 +68,7 @@ def test_the_form_of_a_profile_never_changes():
                 bytes.fromhex("01020100feffffff00000000ffffffbf00000000"),
             ],
         ],
+        b"",
     ]
     assert is_accepted(profile)
 
@@ -153,6 +154,16 @@ def test_a_profile_has_up_to_16_block_lengths():
 
     assert is_accepted(of(16))
     assert "not a reference profile" in refusal(of(17))
+
+
+@pytest.mark.parametrize("widths", [np.zeros(31), np.full(32, np.inf), np.full(32, np.nan), np.full(32, -0.5)])
+def test_intervals_have_32_half_widths_or_are_absent(widths):
+    assert "32 half-widths of 0 or more" in refusal(
+        msgspec.structs.replace(ORDERED, intervals=widths.astype("<f4").tobytes())
+    )
+    whole = msgspec.structs.replace(ORDERED, intervals=np.linspace(0, 9, 32, dtype="<f4").tobytes())
+    assert decode_reference(encode_reference(whole)).half_widths().tolist() == pytest.approx(np.linspace(0, 9, 32))
+    assert ORDERED.half_widths() is None
 
 
 @pytest.mark.parametrize("shares", [np.zeros(31), np.full(32, 1.5), np.full(32, -0.5)])

@@ -64,6 +64,7 @@ class Artifact(Answer):
     target: str
     #: `not-published`, `awaiting-signature`, `published` or `withdrawn`.
     standing: str = "not-published"
+    #: Shares of the rows held back, or of a regression errors in its units (`mae` is the mean one).
     metrics: dict[str, float] = {}
     promotion: Promotion
     latency_p50_ms: float
@@ -94,6 +95,10 @@ class Version(Answer):
     artifacts: tuple[Artifact, ...] = ()
     labels: Annotated[
         tuple[str, ...] | None, Field(description=f"Class names in order of the answer's index; {_ABRIDGED}.")
+    ] = None
+    task: Annotated[str | None, Field(description=f"`classification`, `regression` or `anomaly`; {_ABRIDGED}.")] = None
+    units: Annotated[
+        str | None, Field(description=f"Of the number that a regression answers, and of its errors; {_ABRIDGED}.")
     ] = None
     columns: Annotated[tuple[str, ...] | None, Field(description=f"Input columns in order; {_ABRIDGED}.")] = None
     channels: Annotated[tuple[str, ...] | None, Field(description=f"Watched channels in order; {_ABRIDGED}.")] = None

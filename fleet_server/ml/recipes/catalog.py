@@ -1,7 +1,7 @@
 """Finds the recipe of a name: `dense` for tables, `cnn` for small images.
 
 A recipe decides a `Plan` from the training rows, then builds the network for it. Networks have two
-outputs, the answer (class probabilities) and the embedding (what the last layer reads).
+outputs, the answer (class probabilities, or a number) and the embedding (what the last layer reads).
 """
 
 from collections.abc import Callable, Mapping
@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 
 from edgeops.data.schema import Schema
 from fleet_server.ml.recipes import cnn, dense
+from fleet_server.ml.recipes.head import Head
 from fleet_server.ml.recipes.names import RecipeName
 from fleet_server.ml.recipes.plan import Plan
 
@@ -23,10 +24,10 @@ Options = Mapping[str, float | str]
 class Recipe:
     """The two halves of a recipe."""
 
-    #: (schema, training rows with NaN for missing, options by name) -> plan.
-    plan: Callable[[Schema, NDArray[np.float32], Options], Plan]
-    #: (TensorFlow, input shape, classes, seed, batch size or None) -> Keras model with outputs [answer, embedding].
-    network: Callable[[Any, tuple[int, ...], int, int, int | None], Any]
+    #: (schema, training rows with NaN for missing, what is to be learnt of each, options by name) -> plan.
+    plan: Callable[[Schema, NDArray[np.float32], NDArray[Any], Options], Plan]
+    #: (TensorFlow, input shape, head, seed, batch size or None) -> Keras model with outputs [answer, embedding].
+    network: Callable[[Any, tuple[int, ...], Head, int, int | None], Any]
 
 
 def find_recipe(name: RecipeName) -> Recipe:

@@ -10,7 +10,8 @@ from numpy.typing import NDArray
 from edgeops.artifact.manifest import Budgets, MissingPolicy, Preprocess
 from edgeops.data.schema import Schema
 from edgeops.errors import ConfigError
-from fleet_server.ml.recipes.plan import Plan, number, refuse_unknown, rounded
+from fleet_server.ml.recipes.head import Head
+from fleet_server.ml.recipes.plan import Plan, number, refuse_unknown, rounded, target_of
 
 _STEM, _FIRST, _REST, _EMBEDDING = 24, 48, 64, 32
 _SMALLEST_SIDE = 4
@@ -19,15 +20,16 @@ _FULL_SCALES = (1.0, 16.0, 255.0, 1023.0, 4095.0, 65535.0)
 _OPTIONS = frozenset({"learning-rate", "batch"})
 
 
-def plan(schema: Schema, rows: NDArray[np.float32], options: Mapping[str, float | str]) -> Plan:
-    """Decide shape and scale from the training rows (n, pixels).
+def plan(schema: Schema, rows: NDArray[np.float32], targets: NDArray[Any], options: Mapping[str, float | str]) -> Plan:
+    """Decide shape and scale from the training rows (n, pixels) and what is to be learnt of each (n,).
 
-    Options: `learning-rate`, `batch`.
+    Options: `learning-rate`, `batch`; where numbers are learnt `target-transform`.
 
     Raises:
         ConfigError: rows that are no images, or an option that is unknown or out of bounds.
+        DatasetError: all numbers to learn are equal.
     """
-    refuse_unknown(options, _OPTIONS, recipe="cnn")
+    refuse_unknown(options, _OPTIONS, recipe="cnn", schema=schema)
     lowest, highest = float(np.nanmin(rows)), float(np.nanmax(rows))
     low = min(lowest, 0.0)
     high = next((scale for scale in _FULL_SCALES if low == 0.0 and highest <= scale), highest)
@@ -45,10 +47,11 @@ def plan(schema: Schema, rows: NDArray[np.float32], options: Mapping[str, float 
         learning_rate=number(options, "learning-rate", 2e-3, low=1e-6, high=1.0),
         patience=12,
         shift_pixels=1,
+        target=target_of(schema, targets, options),
     )
 
 
-def network(tf: Any, input_shape: tuple[int, ...], classes: int, seed: int, batch: int | None) -> Any:
+def network(tf: Any, input_shape: tuple[int, ...], head: Head, seed: int, batch: int | None) -> Any:
     """Layer names are given, for generated ones count up and would change the file."""
     keras = tf.keras
     layers = keras.layers
@@ -67,12 +70,7 @@ def network(tf: Any, input_shape: tuple[int, ...], classes: int, seed: int, batc
         tensor = layers.Conv2D(filters, 1, activation="relu", kernel_initializer=he(), name=f"point{block}")(tensor)
     tensor = layers.Flatten(name="flat")(tensor)
     embedding = layers.Dense(_EMBEDDING, activation="relu", kernel_initializer=he(), name="embedding")(tensor)
-    answer = layers.Dense(
-        classes,
-        activation="softmax",
-        kernel_initializer=keras.initializers.GlorotUniform(seed=next(seeds)),
-        name="answer",
-    )(embedding)
+    answer = head.layer(tf, next(seeds))(embedding)
     return keras.Model(inputs, [answer, embedding], name="cnn")
 
 

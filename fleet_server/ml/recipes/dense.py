@@ -8,8 +8,9 @@ from numpy.typing import NDArray
 
 from edgeops.artifact.manifest import Budgets, MissingPolicy, Preprocess, Transform
 from edgeops.data.schema import Schema
-from edgeops.errors import ConfigError
-from fleet_server.ml.recipes.plan import Plan, number, refuse_unknown, rounded
+from fleet_server.ml.recipes.head import Head
+from fleet_server.ml.recipes.plan import Plan, number, refuse_unknown, rounded, target_of
+from fleet_server.ml.recipes.tails import AUTO, asked_for, signed_log1p
 
 _HIDDEN, _EMBEDDING = 64, 32
 #: After standardizing; beyond it a reading says no more than "far out".
@@ -20,23 +21,27 @@ _HEAVY_KURTOSIS = 3.0
 _WIDE_RANGE = 10.0
 #: One transform serves all columns; it is monotone and does little to tame ones.
 _HEAVY_SHARE = 0.25
-_AUTO = "auto"
-_OPTIONS = frozenset({"transform", "learning-rate", "batch"})
+_TRANSFORM = "transform"
+_OPTIONS = frozenset({_TRANSFORM, "learning-rate", "batch"})
 
 
-def plan(schema: Schema, rows: NDArray[np.float32], options: Mapping[str, float | str]) -> Plan:
-    """Decide preprocessing from the training rows (n, columns).
+def plan(schema: Schema, rows: NDArray[np.float32], targets: NDArray[Any], options: Mapping[str, float | str]) -> Plan:
+    """Decide preprocessing from the training rows (n, columns) and what is to be learnt of each (n,).
 
-    Options: `transform` (auto, none, signed-log1p), `learning-rate`, `batch`.
+    Options: `transform` (auto, none, signed-log1p), `learning-rate`, `batch`; where numbers are learnt
+    `target-transform`.
 
     Raises:
         ConfigError: an option that is unknown or out of bounds.
+        DatasetError: all numbers to learn are equal.
     """
-    refuse_unknown(options, _OPTIONS, recipe="dense")
+    refuse_unknown(options, _OPTIONS, recipe="dense", schema=schema)
     values = rows.astype(np.float64)
-    transform = _transform(values, str(options.get("transform", _AUTO)))
+    transform = asked_for(str(options.get(_TRANSFORM, AUTO)), option=_TRANSFORM)
+    if transform is None:
+        transform = Transform.SIGNED_LOG1P if _has_heavy_tails(values) else Transform.NONE
     if transform is Transform.SIGNED_LOG1P:
-        values = np.sign(values) * np.log1p(np.abs(values))
+        values = signed_log1p(values)
     mean, std = np.nanmean(values, axis=0), np.nanstd(values, axis=0)
     # A constant column says nothing: it becomes 0 whatever it reads.
     multiply = np.divide(1.0, std, out=np.zeros_like(std), where=std > 1e-9 * np.maximum(np.abs(mean), 1e-30))
@@ -56,10 +61,11 @@ def plan(schema: Schema, rows: NDArray[np.float32], options: Mapping[str, float 
         batch_rows=int(number(options, "batch", 64, low=1, high=4096)),
         learning_rate=number(options, "learning-rate", 2e-3, low=1e-6, high=1.0),
         patience=10,
+        target=target_of(schema, targets, options),
     )
 
 
-def network(tf: Any, input_shape: tuple[int, ...], classes: int, seed: int, batch: int | None) -> Any:
+def network(tf: Any, input_shape: tuple[int, ...], head: Head, seed: int, batch: int | None) -> Any:
     """Layer names are given, for generated ones count up and would change the file."""
     keras = tf.keras
     layers, initializers = keras.layers, keras.initializers
@@ -70,20 +76,8 @@ def network(tf: Any, input_shape: tuple[int, ...], classes: int, seed: int, batc
     embedding = layers.Dense(
         _EMBEDDING, activation="relu", kernel_initializer=initializers.HeNormal(seed=seed + 1), name="embedding"
     )(hidden)
-    answer = layers.Dense(
-        classes, activation="softmax", kernel_initializer=initializers.GlorotUniform(seed=seed + 2), name="answer"
-    )(embedding)
+    answer = head.layer(tf, seed + 2)(embedding)
     return keras.Model(inputs, [answer, embedding], name="dense")
-
-
-def _transform(values: NDArray[np.float64], wanted: str) -> Transform:
-    if wanted != _AUTO:
-        try:
-            return Transform(wanted)
-        except ValueError:
-            known = ", ".join((_AUTO, *Transform))
-            raise ConfigError(f"option transform is {wanted!r}; it takes {known}") from None
-    return Transform.SIGNED_LOG1P if _has_heavy_tails(values) else Transform.NONE
 
 
 def _has_heavy_tails(values: NDArray[np.float64]) -> bool:

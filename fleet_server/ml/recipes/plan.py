@@ -2,12 +2,16 @@
 
 import dataclasses
 from collections.abc import Mapping
+from typing import Any
 
 import msgspec
+from numpy.typing import NDArray
 
-from edgeops.artifact.manifest import Budgets, MissingPolicy, Preprocess
+from edgeops.artifact.manifest import Budgets, MissingPolicy, Preprocess, Task
+from edgeops.data.schema import Schema
 from edgeops.digest import digest_bytes
 from edgeops.errors import ConfigError
+from fleet_server.ml.recipes.target import TARGET_OPTION, Target, plan_target
 
 #: Grows when a recipe's code changes what it produces from the same plan.
 _REVISION = 1
@@ -31,6 +35,8 @@ class Plan:
     patience: int
     #: Half of the batches of images are shifted by up to this many pixels.
     shift_pixels: int = 0
+    #: How numbers are learnt; None = classes are.
+    target: Target | None = None
 
     def digest(self) -> str:
         """Names the recipe with all its decisions."""
@@ -38,12 +44,23 @@ class Plan:
         return digest_bytes(msgspec.json.encode(document, order="sorted"))
 
 
-def refuse_unknown(options: Mapping[str, float | str], known: frozenset[str], *, recipe: str) -> None:
-    """Refuse options that a recipe does not have.
+def target_of(schema: Schema, targets: NDArray[Any], options: Mapping[str, float | str]) -> Target | None:
+    """How the targets (n,) of training rows are learnt; None = they are classes.
+
+    Raises:
+        DatasetError: there is nothing to learn.
+        ConfigError: an option is unknown.
+    """
+    return plan_target(targets, options) if schema.task is Task.REGRESSION else None
+
+
+def refuse_unknown(options: Mapping[str, float | str], own: frozenset[str], *, recipe: str, schema: Schema) -> None:
+    """Refuse options that neither a recipe nor the task has.
 
     Raises:
         ConfigError: names the option and what there is.
     """
+    known = own | {TARGET_OPTION} if schema.task is Task.REGRESSION else own
     for name in options:
         if name not in known:
             raise ConfigError(f"recipe {recipe} has no option {name!r}; it takes {', '.join(sorted(known))}")

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from edgeops.learning.metrics import REFUSED, Answers, Paired, compare, fisher_p, loss_bound, mcnemar_p
+from edgeops.learning.classification import REFUSED, Answers, Paired, compare, fisher_p, loss_bound, mcnemar_p
 
 
 def answers(right, rows, *, classes=2):

@@ -9,8 +9,9 @@ from hypothesis import strategies as st
 
 from edgeops import limits
 from edgeops.artifact.manifest import Budgets
-from edgeops.learning.metrics import Answers
-from edgeops.learning.promotion import Candidate, LeftOut, Measured, Recent, may_be_suspect, promote
+from edgeops.learning.classification import Answers
+from edgeops.learning.classification_promotion import Candidate, LeftOut, Recent, may_be_suspect, promote
+from edgeops.learning.promotion import Measured
 
 CLASSES = ("idle", "on", "worn")
 MEASURED = Measured(size_bytes=60_000, memory_bytes=2**20, p95_latency_ms=0.1)

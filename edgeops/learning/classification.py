@@ -1,4 +1,4 @@
-"""What a model did on labelled rows, in figures, and whether two models' answers differ by more than luck.
+"""What a classifier did on labelled rows, in figures, and whether two models' answers differ by more than luck.
 
 Pure functions of answers. Who answered them, and whether a figure is good enough, is decided elsewhere.
 """

@@ -1,0 +1,169 @@
+"""The promotion gate of regressions: whether one variant may be signed without a person, and why.
+
+What may be lost is counted in points of skill: one point is 1 % of what always answering the median of the training
+rows errs by, so that a rule means the same for degrees and for ppm. A row that a model refuses counts as the worst
+error. A first version is only compared with that baseline and with its own float sibling, a later one also with the
+champion, on the same rows.
+"""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from edgeops.artifact.manifest import Budgets, Promotion
+from edgeops.learning.promotion import Measured, Ruling, points, sum_up, within_budgets
+from edgeops.learning.regression import Estimates, Paired, against_baseline, compare, slices
+
+#: What may be lost against the champion although it is certain that it is: the margin of non-inferiority. More is a
+#: failure if it is certain ...
+TOLERATED_LOSS = 0.01
+#: ... and this much in any case: a small set proves nothing, but so much is no accident to ship on.
+HARD_LOSS = 0.05
+#: Fifths of the rows by what is to be estimated, of which the worst is looked at; one of fewer rows says nothing.
+SLICES = 5
+SLICE_ROWS = 10
+#: A fifth has collapsed when it certainly loses more than this against the champion.
+SLICE_LOSS = 0.10
+#: What quantizing may cost: the loss itself, or what it is at most with 95 % certainty.
+QUANTIZATION_LOSS = 0.01
+QUANTIZATION_BOUND = 0.02
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Champion:
+    """The version that shall be replaced."""
+
+    #: Its answers to the evaluation set.
+    evaluation: Estimates
+    #: Whether none of these rows was learnt from: it was held back from the same snapshot.
+    is_unseen: bool
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Candidate:
+    """All that is known about one variant that wants to be promoted."""
+
+    units: str
+    #: The frozen evaluation set, answered by this file and by its unquantized sibling.
+    evaluation: Estimates
+    float32: Estimates
+    #: None = there is none, or it estimates something else.
+    champion: Champion | None
+    measured: Measured
+    budgets: Budgets
+
+
+def promote(candidate: Candidate) -> Promotion:
+    """Put a candidate before every rule; it passes if it passes all."""
+    return sum_up([rule(candidate) for rule in RULES], unseen_rows=len(candidate.evaluation))
+
+
+# -- the rules --------------------------------------------------------------------------
+
+
+def beats_the_median(candidate: Candidate) -> Ruling:
+    """Better than always answering the median of the training rows, with 95 % certainty."""
+    evaluation, units = candidate.evaluation, candidate.units
+    pair = against_baseline(evaluation)
+    return Ruling(
+        pair.is_better,
+        f"mean error {_amount(evaluation.mae, units)} against {_amount(evaluation.baseline, units)} of always "
+        f"answering the median, on the {len(evaluation)} rows of the evaluation set, which it never saw "
+        f"({_certain_gain(-pair.high, units)})",
+    )
+
+
+def is_not_inferior(candidate: Candidate) -> Ruling:
+    """No worse than the champion on the same rows, within a margin."""
+    champion, evaluation, units = candidate.champion, candidate.evaluation, candidate.units
+    if champion is None:
+        return Ruling(passed=True, reason="no champion estimates the same from the same columns, so none to be beaten")
+    pair = compare(champion.evaluation, evaluation)
+    loss = _share(pair.loss, evaluation)
+    seen = "" if champion.is_unseen else "; the champion may have learnt from some of these rows"
+    return Ruling(
+        not (loss > TOLERATED_LOSS and pair.is_worse) and loss <= HARD_LOSS,
+        f"mean error {_amount(evaluation.mae, units)} against the champion's "
+        f"{_amount(champion.evaluation.mae, units)} on the same {pair.rows} rows{seen} ({_between(pair, units)}; "
+        f"{points(TOLERATED_LOSS)} of skill may be lost, {points(HARD_LOSS)} if that may be luck: one is "
+        f"{_amount(0.01 * evaluation.baseline, units)})",
+    )
+
+
+def has_no_collapsed_slice(candidate: Candidate) -> Ruling:
+    """Low and high values are estimated too, not only the usual ones.
+
+    Near the median the baseline can hardly be beaten, so a fifth of the rows has collapsed only if it is answered
+    worse, with certainty, than the median does there, and no better than the median does on the whole.
+    """
+    champion, evaluation, units = candidate.champion, candidate.evaluation, candidate.units
+    slice_of = slices(evaluation.truths, SLICES)
+    collapsed, hardest = list[str](), ("no fifth of the rows is large enough to look at", -1.0)
+    for number in np.unique(slice_of):
+        rows = slice_of == number
+        own = evaluation.only(rows)
+        if len(own) < SLICE_ROWS:
+            continue
+        told = (
+            f"{own.truths.min():.4g} to {_amount(own.truths.max(), units)}: mean error {_amount(own.mae, units)} "
+            f"in {len(own)} rows"
+        )
+        hardest = max(hardest, (told, own.mae), key=lambda one: one[1])
+        if own.mae > evaluation.baseline and against_baseline(own).is_worse:
+            collapsed.append(f"{told}, always answering the median {_amount(own.baseline, units)}")
+        elif champion is not None:
+            old = champion.evaluation.only(rows)
+            pair = compare(old, own)
+            if _share(pair.loss, evaluation) > SLICE_LOSS and pair.is_worse:
+                collapsed.append(f"{told}, the champion {_amount(old.mae, units)}")
+    if collapsed:
+        return Ruling(passed=False, reason=f"values that collapsed: {'; '.join(collapsed)}")
+    return Ruling(passed=True, reason=f"no fifth of the values collapsed; the hardest is {hardest[0]}")
+
+
+def survives_quantizing(candidate: Candidate) -> Ruling:
+    """The file answers as its float sibling does."""
+    pair = compare(candidate.float32, candidate.evaluation)
+    loss, bound = (_share(one, candidate.evaluation) for one in (pair.loss, pair.high))
+    return Ruling(
+        loss <= QUANTIZATION_LOSS or bound <= QUANTIZATION_BOUND,
+        f"mean error added to that of float32: {_amount(pair.loss, candidate.units)}, {100 * loss:.2f} points of "
+        f"skill, with 95 % certainty at most {100 * bound:.2f} ({points(QUANTIZATION_LOSS)}, or certainly "
+        f"{points(QUANTIZATION_BOUND)}, may be lost)",
+    )
+
+
+def keeps_its_budgets(candidate: Candidate) -> Ruling:
+    """Latency, memory and size within what the manifest promises."""
+    return within_budgets(candidate.measured, candidate.budgets)
+
+
+Rule = Callable[[Candidate], Ruling]
+#: In the order in which they are told.
+RULES: Sequence[Rule] = (
+    beats_the_median,
+    is_not_inferior,
+    has_no_collapsed_slice,
+    survives_quantizing,
+    keeps_its_budgets,
+)
+
+
+def _share(loss: float, evaluation: Estimates) -> float:
+    """A loss in units as a share of what the baseline errs by."""
+    if evaluation.baseline > 0:
+        return loss / evaluation.baseline
+    return float(np.sign(loss))
+
+
+def _between(pair: Paired, units: str) -> str:
+    return f"worse by {_amount(pair.loss, units)}, with 90 % certainty between {pair.low:.4g} and {pair.high:.4g}"
+
+
+def _certain_gain(gain: float, units: str) -> str:
+    return f"with 95 % certainty better by {_amount(gain, units)} at least" if gain > 0 else "which may be luck"
+
+
+def _amount(value: float, units: str) -> str:
+    return f"{value:.4g} {units}".rstrip()

@@ -1,0 +1,113 @@
+"""The section of a model card that says what the model is worth, one per task."""
+
+import numpy as np
+from numpy.typing import NDArray
+
+from edgeops.learning.classification import Answers
+from edgeops.learning.regression import Estimates, slices
+from edgeops.learning.regression_promotion import SLICES
+
+_CONFUSIONS_SHOWN = 5
+
+
+def worth_of_classes(judged: Answers, classes: tuple[str, ...]) -> str:
+    """Of a classifier."""
+    rows = [
+        f"| {name} | {precision:.3f} | {recall:.3f} | {f1:.3f} | {count} |"
+        for name, precision, recall, f1, count in zip(
+            classes,
+            judged.precision,
+            judged.recall,
+            judged.f1,
+            judged.confusion.sum(axis=1),
+            strict=True,
+        )
+    ]
+    table = "\n".join(["| class | precision | recall | F1 | rows |", "|---|---|---|---|---|", *rows])
+    return f"""## What it is worth
+
+Judged on this very file, through the same code that a device runs, on {len(judged)} rows it never saw:
+accuracy {judged.accuracy:.4f}, macro F1 {float(judged.f1.mean()):.4f}; always answering the most frequent class
+scores {judged.majority:.4f}.
+
+{table}
+
+{_confusions(judged, classes)}"""
+
+
+def worth_of_numbers(
+    judged: Estimates,
+    figures: dict[str, float],
+    *,
+    units: str,
+    edges: NDArray[np.float32],
+    half_widths: NDArray[np.float64] | None,
+) -> str:
+    """Of a regression: `figures` are those of its manifest, half-widths (32,) those of the bins under `edges` (31,)."""
+    slice_of = slices(judged.truths, SLICES)
+    rows = []
+    for number in np.unique(slice_of):
+        own = judged.only(slice_of == number)
+        rows.append(
+            f"| {own.truths.min():.4g} to {own.truths.max():.4g} | {own.mae:.4g} | {own.median_error:.4g} | "
+            f"{own.bias:+.4g} | {own.baseline:.4g} | {len(own)} |"
+        )
+    head = f"| true value{f', {units}' if units else ''} | mean error | median error | bias | median answered | rows |"
+    table = "\n".join([head, "|---|---|---|---|---|---|", *rows])
+    return f"""## What it is worth
+
+Judged on this very file, through the same code that a device runs, on {len(judged)} rows it never saw: mean error
+{_amount(judged.mae, units)} (with 95 % certainty {figures["mae-low"]:.4g} to {figures["mae-high"]:.4g}), half of the
+errors below {_amount(judged.median_error, units)}, root mean square {_amount(judged.rmse, units)}, bias
+{judged.bias:+.4g}, R2 {judged.r2:.4f}; always answering the median of the training rows errs by
+{_amount(judged.baseline, units)}. {_refusals(judged)}
+
+{table}
+
+{_intervals(figures, units=units, edges=edges, half_widths=half_widths)}"""
+
+
+def _refusals(judged: Estimates) -> str:
+    if not judged.refused:
+        return "It refused no row."
+    return f"It refused {judged.refused} rows, each counted as the worst error of model or median."
+
+
+def _intervals(
+    figures: dict[str, float], *, units: str, edges: NDArray[np.float32], half_widths: NDArray[np.float64] | None
+) -> str:
+    """What lies around an answer, from one change of the width to the next."""
+    if half_widths is None:
+        return "Too few rows were held back to say how far off one answer may be."
+    measured = ""
+    if "coverage-90" in figures:
+        measured = f"""
+Fitted on one half of the rows held back, intervals held {figures["coverage-90"]:.1%} of the other half."""
+    starts = [0, *(place for place in range(1, len(half_widths)) if half_widths[place] != half_widths[place - 1])]
+    lines = []
+    for start, end in zip(starts, [*starts[1:], len(half_widths)], strict=True):
+        low = f"{edges[start - 1]:.4g}" if start else ""
+        high = f"{edges[end - 1]:.4g}" if end < len(half_widths) else ""
+        span = f"{low} to {high}" if low and high else f"below {high}" if high else f"from {low}" if low else "any"
+        lines.append(f"| {span} | {half_widths[start]:.4g} |")
+    table = "\n".join([f"| answer{f', {units}' if units else ''} | nine of ten truths within |", "|---|---|", *lines])
+    return f"""Nine of ten truths of rows like those held back lie within this (split conformal).{measured}
+
+{table}"""
+
+
+def _confusions(judged: Answers, classes: tuple[str, ...]) -> str:
+    """The mistakes that happen most."""
+    wrong = judged.confusion[:, : len(classes)].copy()
+    np.fill_diagonal(wrong, 0)
+    worst = [divmod(int(place), len(classes)) for place in np.argsort(-wrong, axis=None, kind="stable")]
+    shown = [
+        f"{classes[truth]} taken for {classes[answer]} ({wrong[truth, answer]})"
+        for truth, answer in worst[:_CONFUSIONS_SHOWN]
+        if wrong[truth, answer]
+    ]
+    return f"Most frequent mistakes: {', '.join(shown)}." if shown else "It made no mistake on these rows."
+
+
+def _amount(value: float, units: str) -> str:
+    return f"{value:.4g} {units}".rstrip()

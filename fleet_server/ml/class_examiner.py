@@ -1,0 +1,150 @@
+"""Judges classifiers: against guessing, and a healed one against the champion on rows old and new."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from edgeops.artifact.manifest import ChannelKind, Promotion, Variant
+from edgeops.data.splits import Split
+from edgeops.learning.classification import Answers
+from edgeops.learning.classification_promotion import Candidate, LeftOut, Recent, promote
+from edgeops.learning.promotion import Measured
+from edgeops.model.model import Model
+from edgeops.sketch.calibration import Calibration
+from edgeops.sketch.healed import healed_reference
+from edgeops.sketch.learnt import build_reference
+from edgeops.sketch.reference import ReferenceProfile
+from edgeops.sketch.window import Sketch
+from fleet_server.datasets.snapshot import Rows
+from fleet_server.ml.card_worth import worth_of_classes
+from fleet_server.ml.judging import Judgement, channels_of, judge_classes
+from fleet_server.ml.trained import Trained
+from fleet_server.ml.watching import reference_rows
+
+_NO_WINDOWS = (
+    "no telemetry windows or nominated samples show what the model is healed on: its reference is made of the rows it "
+    "learnt from, and what has drifted will be found again"
+)
+#: Channels that the inputs alone decide have none of these kinds.
+_OF_THE_MODEL = (ChannelKind.PROJECTION, ChannelKind.ANSWER, ChannelKind.CONFIDENCE, ChannelKind.MARGIN)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class Healed:
+    """What a healed model is compared with, and its reference made of."""
+
+    #: The model that it shall replace, by variant.
+    champions: Mapping[Variant, Model]
+    #: Rows bought since the champion, and answers to them by fold models that did not learn from them.
+    fresh: Rows
+    unseen: Judgement[Answers] | None
+    left_out: tuple[LeftOut, ...]
+    #: The inputs that it is healed on, as devices saw them; None = no windows.
+    inputs: Sketch | None
+    #: Nominated rows (n, columns), and how many rows each stands for (n).
+    nominated: NDArray[np.float32]
+    weights: NDArray[np.float64]
+
+
+class ClassExaminer:
+    """An examiner of classifiers."""
+
+    def __init__(self, trained: Trained, healed: Healed | None) -> None:
+        """`healed` None = a first training."""
+        self._trained, self._healed = trained, healed
+        self._classes = trained.snapshot.schema.classes
+
+    def judge(self, model: Model) -> Judgement[Answers]:
+        """Let a file answer the evaluation set."""
+        return judge_classes(model, self._trained.snapshot.only(Split.EVALUATION), classes=len(self._classes))
+
+    def reference(
+        self, model: Model, variant: Variant, judgement: Judgement[Answers]
+    ) -> tuple[ReferenceProfile, tuple[str, ...]]:
+        """Of the rows it learnt from; of a healed model, of the inputs that it is healed on."""
+        trained, healed, names = self._trained, self._healed, self._trained.channel_names
+        discrete = [channel.name for channel in trained.channels if channel.kind is ChannelKind.ANSWER]
+        calibration = self._worth_of_confidence(judgement)
+        notes: tuple[str, ...] = ()
+        if healed is not None:
+            values, is_answered = channels_of(model, healed.nominated)
+            previous = healed.champions[variant].reference
+            if previous is not None and healed.inputs is not None and len(values):
+                profile = healed_reference(
+                    previous,
+                    healed.inputs,
+                    names=names,
+                    is_input=[channel.kind not in _OF_THE_MODEL for channel in trained.channels],
+                    values=values,
+                    weights=healed.weights[is_answered],
+                    discrete=discrete,
+                    calibration=calibration,
+                )
+                return profile, ()
+            notes = (_NO_WINDOWS,)
+        profile = build_reference(
+            channels_of(model, reference_rows(trained.snapshot))[0],
+            names,
+            discrete=discrete,
+            ordered=trained.snapshot.schema.ordered,
+            answer=discrete[0] if discrete else None,
+            calibration=calibration,
+        )
+        return profile, notes
+
+    def figures(self, judgement: Judgement[Answers], _reference: ReferenceProfile) -> dict[str, float]:
+        """Accuracy, and recall by class."""
+        return judgement.answers.figures(self._classes)
+
+    def worth(self, judgement: Judgement[Answers], _reference: ReferenceProfile) -> str:
+        """The section of the card."""
+        return worth_of_classes(judgement.answers, self._classes)
+
+    def promote(
+        self,
+        model: Model,
+        variant: Variant,
+        judgement: Judgement[Answers],
+        *,
+        float32: Judgement[Answers],
+        measured: Measured,
+    ) -> Promotion:
+        """Put it before the promotion gate."""
+        healed, champion, recent = self._healed, None, None
+        if healed is not None:
+            incumbent = healed.champions[variant]
+            champion = self.judge(incumbent).answers
+            if healed.unseen is not None:
+                recent = Recent(
+                    champion=judge_classes(incumbent, healed.fresh, classes=len(self._classes)).answers,
+                    unseen=healed.unseen.answers,
+                    file=judge_classes(model, healed.fresh, classes=len(self._classes)).answers,
+                )
+        candidate = Candidate(
+            classes=self._classes,
+            evaluation=judgement.answers,
+            float32=float32.answers,
+            champion=champion,
+            recent=recent,
+            left_out=() if healed is None else healed.left_out,
+            measured=measured,
+            budgets=self._trained.plan.budgets,
+        )
+        return promote(candidate)
+
+    def _worth_of_confidence(self, judgement: Judgement[Answers]) -> Calibration | None:
+        """Answers to rows that were not learnt from: the evaluation set, of a healed model the bought ones by folds."""
+        kinds = self._trained.channels
+        channel = next((one.name for one in kinds if one.kind is ChannelKind.CONFIDENCE), None)
+        if channel is None:
+            return None
+        judged = [judgement]
+        if self._healed is not None and self._healed.unseen is not None:
+            judged.append(self._healed.unseen)
+        return Calibration(
+            channel=channel,
+            confidence=np.concatenate([one.confidence for one in judged]),
+            correct=np.concatenate([one.answers.right for one in judged]),
+        )

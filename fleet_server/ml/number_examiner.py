@@ -1,0 +1,95 @@
+"""Judges regressions: against always answering the median, and against the champion where there is one."""
+
+from collections.abc import Mapping
+
+import numpy as np
+
+from edgeops.artifact.manifest import ChannelKind, Promotion, Variant
+from edgeops.data.splits import Split
+from edgeops.learning.promotion import Measured
+from edgeops.learning.regression import Estimates
+from edgeops.learning.regression_promotion import Candidate, Champion, promote
+from edgeops.model.model import Model
+from edgeops.sketch.intervals import Held, measured_coverage
+from edgeops.sketch.learnt import build_reference, with_intervals
+from edgeops.sketch.reference import ReferenceProfile
+from fleet_server.ml.card_worth import worth_of_numbers
+from fleet_server.ml.judging import Judgement, channels_of, judge_numbers
+from fleet_server.ml.trained import Trained
+from fleet_server.ml.watching import reference_rows
+
+
+class NumberExaminer:
+    """An examiner of regressions."""
+
+    def __init__(self, trained: Trained, champions: Mapping[Variant, Model]) -> None:
+        """`champions` estimate the same from the same columns; empty = there is none."""
+        self._trained, self._champions = trained, champions
+        self._rows = trained.snapshot.only(Split.EVALUATION)
+        self._median = float(np.median(trained.snapshot.only(Split.TRAIN).targets))
+        self._answer = next(one.name for one in trained.channels if one.kind is ChannelKind.ANSWER)
+
+    def judge(self, model: Model) -> Judgement[Estimates]:
+        """Let a file answer the evaluation set."""
+        return judge_numbers(model, self._rows, median=self._median)
+
+    def reference(
+        self, model: Model, _variant: Variant, judgement: Judgement[Estimates]
+    ) -> tuple[ReferenceProfile, tuple[str, ...]]:
+        """Of the rows it learnt from; how far off answers may be, of those held back."""
+        profile = build_reference(
+            channels_of(model, reference_rows(self._trained.snapshot))[0],
+            self._trained.channel_names,
+            discrete=(),
+            ordered=self._trained.snapshot.schema.ordered,
+        )
+        return with_intervals(profile, _held(judgement), answer=self._answer), ()
+
+    def figures(self, judgement: Judgement[Estimates], reference: ReferenceProfile) -> dict[str, float]:
+        """Errors in units, and what the intervals around the answers hold."""
+        figures = judgement.answers.figures()
+        edges = reference.grid.edges[reference.names.index(self._answer)]
+        measured = measured_coverage(_held(judgement), edges)
+        if measured is not None:
+            figures |= {"coverage-90": round(measured[0], 4), "half-width-90": float(f"{measured[1]:.6g}")}
+        return figures
+
+    def worth(self, judgement: Judgement[Estimates], reference: ReferenceProfile) -> str:
+        """The section of the card."""
+        return worth_of_numbers(
+            judgement.answers,
+            self.figures(judgement, reference),
+            units=self._trained.snapshot.schema.units,
+            edges=reference.grid.edges[reference.names.index(self._answer)],
+            half_widths=reference.half_widths(),
+        )
+
+    def promote(
+        self,
+        _model: Model,
+        variant: Variant,
+        judgement: Judgement[Estimates],
+        *,
+        float32: Judgement[Estimates],
+        measured: Measured,
+    ) -> Promotion:
+        """Put it before the promotion gate."""
+        incumbent, champion = self._champions.get(variant), None
+        if incumbent is not None:
+            champion = Champion(
+                evaluation=self.judge(incumbent).answers,
+                is_unseen=incumbent.manifest.lineage.snapshot == self._trained.task.snapshot_digest,
+            )
+        candidate = Candidate(
+            units=self._trained.snapshot.schema.units,
+            evaluation=judgement.answers,
+            float32=float32.answers,
+            champion=champion,
+            measured=measured,
+            budgets=self._trained.plan.budgets,
+        )
+        return promote(candidate)
+
+
+def _held(judgement: Judgement[Estimates]) -> Held:
+    return Held(answers=judgement.answers.answers, errors=judgement.answers.errors)

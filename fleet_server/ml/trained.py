@@ -1,0 +1,31 @@
+"""What all variants of one training share."""
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from edgeops.artifact.manifest import Channel
+from fleet_server.datasets.snapshot import SnapshotFile
+from fleet_server.ml.frames import Build
+from fleet_server.ml.recipes.plan import Plan
+from fleet_server.ml.training import Learned
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class Trained:
+    """One training and what it was made of."""
+
+    task: Build
+    snapshot: SnapshotFile
+    plan: Plan
+    learned: Learned
+    channels: tuple[Channel, ...]
+    #: Preprocessed rows for int8.
+    calibration: NDArray[np.float32]
+    libraries: dict[str, str]
+
+    @property
+    def channel_names(self) -> list[str]:
+        """In the order of the manifest."""
+        return [channel.name for channel in self.channels]

@@ -1,0 +1,42 @@
+"""How `edgeops model` and `edgeops train` show what a version is worth."""
+
+from datetime import UTC, datetime
+
+import pytest
+
+from edgeops.api.shapes import Artifact, Promotion, Version
+from edgeops.cli.model import print_version
+
+NOW = datetime(2026, 11, 28, tzinfo=UTC)
+
+
+def version(metrics, **values):
+    artifact = Artifact(
+        digest="sha256:" + "0" * 64,
+        variant="int8",
+        size_bytes=1,
+        tflite_bytes=1,
+        target="models/gas/1-int8.json",
+        metrics=metrics,
+        promotion=Promotion(passed=True),
+        latency_p50_ms=0.1,
+        latency_p95_ms=0.2,
+        memory_bytes=1,
+        created_at=NOW,
+    )
+    return Version(model="gas", version=1, run_id="run-1", created_at=NOW, artifacts=(artifact,), **values)
+
+
+@pytest.mark.parametrize(
+    ("shown", "words", "absent"),
+    [
+        (version({"accuracy": 0.9712}, task="classification", labels=("a", "b")), ("accuracy", "0.97"), "mean error"),
+        (version({"mae": 11.763}, task="regression", units="ppm"), ("mean error", "11.76 ppm"), "accuracy"),
+        (version({"mae": 0.25}, task="regression", units=""), ("mean error", "0.25"), "accuracy"),
+    ],
+)
+def test_a_classifier_shows_its_accuracy_and_a_regression_its_error_in_units(shown, words, absent, capsys):
+    print_version(shown)
+    printed = capsys.readouterr().out
+    assert all(word in printed for word in words), printed
+    assert absent not in printed
