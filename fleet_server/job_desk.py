@@ -111,7 +111,7 @@ class JobDesk:
         with self._database.write() as connection:
             for upload in uploads - jobs.uploads(connection, JobState.QUEUED, JobState.RUNNING):
                 named = datasets.get_snapshot(connection, upload) or models.artifact_by_digest(connection, upload)
-                if named is None:
+                if named is None and not datasets.is_quarantine(connection, upload):
                     self._blobs.remove(upload)
 
     def _do(self, job: Job) -> None:

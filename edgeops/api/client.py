@@ -355,6 +355,10 @@ class Client:
         query = {"split": split, "labels": "true"}
         return self._wire.send("GET", f"/datasets/{_segment(name)}/rows", query=query).content
 
+    def dataset_difference(self, old: str, new: str) -> shapes.DatasetDifference:
+        """How two snapshots differ: each a dataset, whose newest is meant, or a digest."""
+        return self._wire.get(f"/datasets/{_segment(old)}/difference", shapes.DatasetDifference, query={"to": new})
+
     def dataset_quarantine(self, name: str) -> bytes:
         """The refused rows of the newest snapshot, as gzip JSONL."""
         return self._wire.send("GET", f"/datasets/{_segment(name)}/quarantine").content

@@ -8,6 +8,7 @@ import typer
 from edgeops.api.client import Client
 from edgeops.api.shapes import Dataset, Snapshot, Split
 from edgeops.artifact.manifest import Task
+from edgeops.cli import completion
 from edgeops.cli.connection import connected
 from edgeops.cli.live import follow, say
 from edgeops.cli.options import AsJson, DatasetName, Timeout
@@ -143,6 +144,43 @@ def export(
     data = client.dataset_labels(name, split) if labels else client.dataset_rows(name, split)
     _write(file, data)
     say(f"{file}: {'labels' if labels else 'rows'} of the {split} split of {name}, {size(len(data))}")
+
+
+@app.command()
+@connected
+def diff(
+    client: Client,
+    old: Annotated[str, typer.Argument(help="A dataset, or a snapshot's digest.", autocompletion=completion.datasets)],
+    new: Annotated[str, typer.Argument(help="A dataset, or a snapshot's digest.", autocompletion=completion.datasets)],
+    as_json: AsJson = False,
+) -> None:
+    """How a snapshot differs from another: rows, columns, classes, statistics, rules."""
+    found = client.dataset_difference(old, new)
+    if as_json:
+        print_json(found)
+        return
+    print_facts(
+        {
+            "rows": " -> ".join(str(rows) for rows in found.rows),
+            "columns added": ", ".join(found.columns_added) or None,
+            "columns removed": ", ".join(found.columns_removed) or None,
+            **{f"class {name}": f"{before} -> {after} rows" for name, (before, after) in found.classes.items()},
+            **{f"rule {name}": f"{before} -> {after}" for name, (before, after) in found.rules.items()},
+        }
+    )
+    print_table(
+        ("column", "mean moved (old std)>", "spread>", "missing>"),
+        [
+            (
+                one.column,
+                None if one.shift_std is None else f"{one.shift_std:+.2f}",
+                None if one.spread is None else f"x {one.spread:.2f}",
+                " -> ".join(f"{share:.1%}" for share in one.missing),
+            )
+            for one in found.moved
+        ],
+        empty="no column moved by a tenth of its standard deviation",
+    )
 
 
 @app.command()

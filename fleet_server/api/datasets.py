@@ -10,8 +10,19 @@ from fastapi.responses import FileResponse
 from starlette.datastructures import FormData, UploadFile
 
 from edgeops import limits
-from edgeops.api.shapes import Dataset, DatasetRequest, FieldProblem, Job, Page, Snapshot, Split, checked
+from edgeops.api.shapes import (
+    Dataset,
+    DatasetDifference,
+    DatasetRequest,
+    FieldProblem,
+    Job,
+    Page,
+    Snapshot,
+    Split,
+    checked,
+)
 from edgeops.data import splits
+from edgeops.data.difference import difference
 from edgeops.data.rules import Rules, read_rules
 from edgeops.errors import ConflictError, DatasetError, NotFoundError
 from fleet_server.access import Identity
@@ -23,6 +34,7 @@ from fleet_server.api.problems import FieldError
 from fleet_server.api.server import Server, ServerOf
 from fleet_server.datasets import snapshot as snapshots
 from fleet_server.db import datasets
+from fleet_server.db.database import Connection
 from fleet_server.db.jobs import ImportDataset
 
 router = APIRouter(prefix="/datasets", tags=["data"], route_class=Act)
@@ -103,6 +115,19 @@ async def read_rows(
         return await run_in_threadpool(_export, server, name, splits.Split[split.name], labels=labels)
 
 
+@router.get("/{name}/difference", dependencies=[VIEWER])
+def read_difference(
+    server: ServerOf,
+    name: str,
+    to: Annotated[str, Query(max_length=100, description="A dataset (its newest snapshot), or a snapshot's digest.")],
+) -> DatasetDifference:
+    """How another snapshot differs from this one: a dataset's newest, or a snapshot by its digest."""
+    with server.database.read() as connection:
+        old, new = (_known_snapshot(connection, one) for one in (name, to))
+    found = msgspec.to_builtins(difference(old.schema, new.schema))
+    return DatasetDifference(old=old.digest, new=new.digest, **found)
+
+
 @router.get("/{name}/quarantine", dependencies=[VIEWER], response_class=FileResponse)
 def read_quarantine(server: ServerOf, name: str) -> FileResponse:
     """The refused rows of the newest snapshot (gzip JSONL): line, reason, column, value and the row as it was read."""
@@ -127,6 +152,18 @@ def known_head(server: Server, name: str) -> datasets.Snapshot:
     """
     with server.database.read() as connection:
         head = datasets.head(connection, name)
+    if head is None:
+        raise unknown_dataset(name)
+    return head
+
+
+def _known_snapshot(connection: Connection, name: str) -> datasets.Snapshot:
+    if name.startswith("sha256:"):
+        found = datasets.get_snapshot(connection, name)
+        if found is None:
+            raise NotFoundError(f"no snapshot {name[:80]}; edgeops dataset show NAME --json lists those of a dataset")
+        return found
+    head = datasets.head(connection, name)
     if head is None:
         raise unknown_dataset(name)
     return head

@@ -107,6 +107,12 @@ def page_snapshots(connection: Connection, name: str) -> list[Snapshot]:
     return [_snapshot(row) for row in connection.execute(query)]
 
 
+def is_quarantine(connection: Connection, digest: str) -> bool:
+    """Whether a snapshot keeps its refused rows in this blob."""
+    schemas = connection.execute(select(snapshots.c.schema)).scalars()
+    return any(schema.get("quarantine") == digest for schema in schemas)
+
+
 def _insert(
     connection: Connection,
     name: str,

@@ -143,6 +143,7 @@ class SeededRig(LoopRig):
             ("GET", "/jobs/{job_id}"): lambda: {"path": {"job_id": self.job}},
             ("GET", "/runs/{run_id}"): lambda: {"path": {"run_id": "run-1"}},
             ("GET", "/datasets/{name}/rows"): lambda: {"path": {"name": DATASET}, "query": {}},
+            ("GET", "/datasets/{name}/difference"): lambda: {"path": {"name": DATASET}, "query": {"to": DATASET}},
             ("GET", "/datasets/{name}"): lambda: {"path": {"name": DATASET}},
             ("GET", "/retrainings/{retraining_id}"): lambda: {"path": {"retraining_id": self.retraining}},
             ("GET", "/incidents/{incident_id}"): lambda: {"path": {"incident_id": self.incident}},

@@ -51,6 +51,7 @@ LEAST_ROLE = {
     ("GET", "/api/v1/datasets"): Role.VIEWER,
     ("GET", "/api/v1/datasets/{name}"): Role.VIEWER,
     ("GET", "/api/v1/datasets/{name}/rows"): Role.VIEWER,
+    ("GET", "/api/v1/datasets/{name}/difference"): Role.VIEWER,
     ("GET", "/api/v1/datasets/{name}/quarantine"): Role.VIEWER,
     ("GET", "/api/v1/runs"): Role.VIEWER,
     ("GET", "/api/v1/runs/{run_id}"): Role.VIEWER,

@@ -337,6 +337,17 @@ def test_a_dataset_gives_its_rows_without_labels_and_its_labels_without_rows(cli
     assert len(rows["X"]) == rig.imported.schema.split_rows[2]
 
 
+def test_a_dataset_that_is_compared_with_itself_differs_in_nothing(client, rig):
+    digest = client.dataset("colours").head.digest
+    found = client.dataset_difference("colours", digest)
+    assert (found.old, found.new, found.rows) == (digest, digest, (200, 200))
+    assert not any((found.moved, found.classes, found.rules))
+    with pytest.raises(NotFoundError, match="no snapshot sha256:1"):
+        client.dataset_difference("colours", "sha256:" + "1" * 64)
+    with pytest.raises(NotFoundError, match="no row was refused"):
+        client.dataset_quarantine("colours")
+
+
 def test_an_upload_becomes_a_blob_and_a_job_with_all_its_fields(client, rig, tmp_path):
     path = tmp_path / "gas drift.csv"
     path.write_text("a,b,gas\n1,2,x\n")

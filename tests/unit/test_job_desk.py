@@ -1,5 +1,6 @@
 """A job takes effect and ends in one transaction; its bugs are told without the inside."""
 
+import gzip
 import io
 import os
 import threading
@@ -91,6 +92,22 @@ def test_an_upload_that_is_a_snapshot_as_well_stays(database, desk, blobs):
     queue_import(database, snapshot, name="again")
     assert desk.do_next()
     assert blobs.verify(snapshot)
+
+
+def test_a_quarantine_that_is_imported_stays_the_quarantine(database, desk, blobs):
+    rows = "".join(f"{row},{'ab'[row % 2]}\n" for row in range(40))
+    upload = blobs.put(f"x,y\n{rows}oops,a\n".encode())
+    rules = Rules(label="y", bad_rows="quarantine")
+    with database.write() as connection:
+        request = ImportDataset(name="table", upload=upload, file_name="table.csv", rules=rules)
+        jobs.queue(connection, request, created_by="test", now=START)
+    assert desk.do_next()
+    with database.read() as connection:
+        quarantine = datasets.head(connection, "table").schema.quarantine
+    assert gzip.decompress(blobs.read(quarantine)).startswith(b'{"line":42,"reason":"not-a-number"')
+    queue_import(database, quarantine, name="again")
+    assert desk.do_next()
+    assert blobs.verify(quarantine)
 
 
 def test_what_a_crash_left_of_uploads_is_deleted_at_the_next_start(database, desk, blobs, tmp_path):

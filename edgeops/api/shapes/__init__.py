@@ -5,7 +5,7 @@ newer server; requests refuse them, so that a typing error is told. Times are aw
 """
 
 from edgeops.api.shapes.audit import AuditCheck, AuditEntry, audit_check
-from edgeops.api.shapes.datasets import Dataset, DatasetRequest, Snapshot, Split
+from edgeops.api.shapes.datasets import Dataset, DatasetDifference, DatasetRequest, MovedColumn, Snapshot, Split
 from edgeops.api.shapes.devices import DeploymentReport, DesiredDeployment, Device, DeviceFacts
 from edgeops.api.shapes.drift import ChannelDrift, Drift, DriftFinding, QualityIssue
 from edgeops.api.shapes.enrolment import (
@@ -129,6 +129,7 @@ __all__ = [
     "ChannelSummary",
     "CloseRequest",
     "Dataset",
+    "DatasetDifference",
     "DatasetRequest",
     "Delivery",
     "DeploymentReport",
@@ -172,6 +173,7 @@ __all__ = [
     "LabelsTaken",
     "Model",
     "Moment",
+    "MovedColumn",
     "NewLabel",
     "NewToken",
     "NextKey",

@@ -35,6 +35,33 @@ class Dataset(Answer):
     ] = None
 
 
+class MovedColumn(Answer):
+    """A column whose training rows changed."""
+
+    column: str
+    #: By how much the mean went up, in standard deviations of the old rows; null = the old rows had one value.
+    shift_std: float | None
+    #: New standard deviation over the old one.
+    spread: float | None
+    #: Share of missing values, old and new.
+    missing: tuple[float, float]
+
+
+class DatasetDifference(Answer):
+    """From an old snapshot to a new one; what is empty did not change."""
+
+    old: str
+    new: str
+    rows: tuple[int, int]
+    columns_added: tuple[str, ...]
+    columns_removed: tuple[str, ...]
+    #: Rows by class, old and new.
+    classes: dict[str, tuple[int, int]]
+    moved: tuple[MovedColumn, ...]
+    #: By rule, old and new; null = nothing was said.
+    rules: dict[str, tuple[Any, Any]]
+
+
 class Split(StrEnum):
     """A part of a snapshot."""
 
