@@ -197,4 +197,5 @@ def _course(request: Retrain, champion: _Champion, snapshot: datasets.Snapshot) 
         seed=request.seed,
         epochs=request.epochs or epochs,
         options=options,
+        variants=tuple(one.variant for one in champion.variants),
     )

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from edgeops.artifact.manifest import Task
+from edgeops.artifact.manifest import Task, Variant
 from edgeops.data.schema import Schema
 from edgeops.errors import ConflictError, NotFoundError
 from fleet_server.db import aliases, datasets, jobs, models, runs
@@ -34,6 +34,7 @@ class Course:
     seed: int
     epochs: int | None
     options: dict[str, float | str]
+    variants: tuple[Variant, ...]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -69,6 +70,7 @@ def train(shop: Workshop, job: Job, request: Train) -> None:
         seed=request.seed,
         epochs=request.epochs,
         options=request.options,
+        variants=request.variants,
     )
     trained = train_on(shop, job, course, champion=champion)
     with shop.database.write() as connection:
@@ -118,6 +120,7 @@ def train_on(
             seed=course.seed,
             epochs=course.epochs,
             options=course.options,
+            variants=course.variants,
             commit=commit,
             built_at=utc_now().isoformat(timespec="seconds"),
             host=host,

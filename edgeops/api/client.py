@@ -380,6 +380,7 @@ class Client:
         seed: int | None = None,
         epochs: int | None = None,
         options: Mapping[str, float | str] | None = None,
+        variants: Sequence[str] | None = None,
     ) -> shapes.Job:
         """Train on the newest snapshot of a dataset; the job's result names the version.
 
@@ -392,6 +393,7 @@ class Client:
             "seed": seed,
             "epochs": epochs,
             "options": options,
+            "variants": variants,
         }
         return self._wire.post("/runs", shapes.Job, _given(body))
 

@@ -40,8 +40,16 @@ class Variant(StrEnum):
 
     #: As trained.
     FLOAT32 = "float32"
+    #: Weights rounded to half precision; float32 in and out.
+    FLOAT16 = "float16"
+    #: int8 weights, activations quantized as they come; float32 in and out.
+    DYNAMIC = "dynamic"
     #: Full integer, int8 in and out.
     INT8 = "int8"
+
+
+#: What is built unless somebody asks for others.
+USUAL_VARIANTS = (Variant.FLOAT32, Variant.INT8)
 
 
 class Tensor(Value, frozen=True, kw_only=True):

@@ -6,6 +6,7 @@ from typing import Annotated
 import typer
 
 from edgeops.api.client import Client
+from edgeops.artifact.manifest import Variant
 from edgeops.cli import completion
 from edgeops.cli.connection import connected
 from edgeops.cli.live import follow, say
@@ -35,12 +36,24 @@ def train(
         list[str] | None,
         typer.Option(metavar="NAME=VALUE", help="One of the recipe's own, such as batch=64; repeatable."),
     ] = None,
+    variants: Annotated[
+        str | None,
+        typer.Option(metavar="LIST", help="Of float32, float16, dynamic and int8.  [default: float32,int8]"),
+    ] = None,
     timeout: Timeout = None,
     as_json: AsJson = False,
 ) -> None:
-    """Train a model, quantize it, and judge both variants on the rows held out."""
+    """Train a model, quantize it, and judge all variants on the rows held out."""
     name = model or dataset
-    job = client.train(dataset, name, recipe=recipe, seed=seed, epochs=epochs, options=_options(option or ()))
+    job = client.train(
+        dataset,
+        name,
+        recipe=recipe,
+        seed=seed,
+        epochs=epochs,
+        options=_options(option or ()),
+        variants=None if variants is None else _variants(variants),
+    )
     job = follow(client, job, what=f"train {name}", timeout=timeout)
     if as_json:
         print_json(job)
@@ -48,6 +61,15 @@ def train(
     version = int((job.result or {})["version"])
     print_version(client.version(name, version))
     say(f"next: edgeops publish {name}@{version}")
+
+
+def _variants(text: str) -> list[Variant]:
+    """`float32,int8` one by one."""
+    names = [name.strip() for name in text.split(",")]
+    unknown = [name for name in names if name not in set(Variant)]
+    if unknown:
+        raise InputError(f"--variants {text!r}: there is no {unknown[0]!r}; there are {', '.join(Variant)}")
+    return [Variant(name) for name in names]
 
 
 def _options(texts: Sequence[str]) -> dict[str, str]:

@@ -29,6 +29,7 @@ def start_run(server: ServerOf, caller: Scientist, wanted: RunRequest) -> Job:
         seed=wanted.seed,
         epochs=wanted.epochs,
         options=wanted.options,
+        variants=wanted.variants,
     )
     return queue_job(server, caller, train)
 

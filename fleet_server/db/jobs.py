@@ -12,7 +12,7 @@ from typing import Annotated, Any
 import msgspec
 from sqlalchemy import Connection, Row, select, update
 
-from edgeops.artifact.manifest import Variant
+from edgeops.artifact.manifest import USUAL_VARIANTS, Variant
 from edgeops.data.rules import Rules
 from edgeops.errors import InputError
 from edgeops.protocol.messages import Digest, Id
@@ -52,7 +52,7 @@ class ImportDataset(msgspec.Struct, frozen=True, kw_only=True, tag="dataset"):
 
 
 class Train(msgspec.Struct, frozen=True, kw_only=True, tag="train"):
-    """Train a model on the newest snapshot of a dataset, in all variants."""
+    """Train a model on the newest snapshot of a dataset, in some variants."""
 
     dataset: Id
     model: Id
@@ -61,6 +61,7 @@ class Train(msgspec.Struct, frozen=True, kw_only=True, tag="train"):
     epochs: Annotated[int, msgspec.Meta(ge=1, le=10_000)] | None = None
     #: What the recipe takes beside that, by name.
     options: dict[str, float | str] = {}
+    variants: tuple[Variant, ...] = USUAL_VARIANTS
 
 
 class Retrain(msgspec.Struct, frozen=True, kw_only=True, tag="retrain"):

@@ -98,7 +98,7 @@ def build(task: Build, report: Report) -> Built:
         seed=task.seed,
     )
     fitted = lesson.fit(report=lambda share: report("training", 0.15 + 0.2 * share))
-    champions = _champions(task.champion)
+    champions = _champions(task.champion, task.variants)
     channels = _channels(champions if task.healing is not None else {}, snapshot, plan, lesson.train)
     trained = Trained(
         task=task,
@@ -127,11 +127,13 @@ def _all_variants(
 ) -> Built:
     """Convert, judge and write each."""
     assembled: list[Assembled[JudgedT]] = []
-    for place, variant in enumerate(Variant):
-        share = 0.65 + 0.35 * place / len(Variant)
+    # The unquantized one first: the others are judged beside it.
+    variants = [one for one in Variant if one is Variant.FLOAT32 or one in trained.task.variants]
+    for place, variant in enumerate(variants):
+        share = 0.65 + 0.35 * place / len(variants)
         report(f"converting {variant}", share)
         converted = convert(lesson.tf, lesson.trainer.network(fitted), variant, calibration=trained.calibration)
-        report(f"judging {variant}", share + 0.1)
+        report(f"judging {variant}", share + 0.2 / len(variants))
         float32 = assembled[0].judgement if assembled else None
         assembled.append(assemble(trained, examiner, variant, converted, float32=float32))
     return Built(
@@ -198,10 +200,11 @@ def _calibration(lesson: _Lesson, seed: int) -> NDArray[np.float32]:
 # -- healing ----------------------------------------------------------------------------
 
 
-def _champions(files: dict[Variant, str]) -> dict[Variant, Model]:
-    """The models that it is compared with; one stands in for a variant that was never built."""
+def _champions(files: dict[Variant, str], variants: tuple[Variant, ...]) -> dict[Variant, Model]:
+    """The models that variants are compared with; one stands in for a variant of it that was never built."""
     loaded = {variant: Model.load(Path(file)) for variant, file in files.items()}
-    return {variant: loaded[variant if variant in loaded else next(iter(loaded))] for variant in Variant if loaded}
+    wanted = {Variant.FLOAT32, *variants, *loaded} if loaded else ()
+    return {variant: loaded[variant if variant in loaded else next(iter(loaded))] for variant in wanted}
 
 
 def _healed(

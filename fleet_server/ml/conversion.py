@@ -1,7 +1,8 @@
 """Turns a trained network into a `.tflite` file, and reads from the file what a device must offer.
 
 int8 is full integer with int8 input and output, scales per output channel. Operator versions are read
-from the flatbuffer, because the `min_runtime_version` it carries is not reliable.
+from the flatbuffer, because the `min_runtime_version` it carries is not reliable. A dynamic file has one scale
+per dense layer: with scales per channel it would need FULLY_CONNECTED 12, which tflite-runtime 2.14 refuses.
 """
 
 import tempfile
@@ -48,6 +49,12 @@ def convert(tf: Any, network: Any, variant: Variant, *, calibration: NDArray[np.
     match variant:
         case Variant.FLOAT32:
             pass
+        case Variant.FLOAT16:
+            converter.optimizations = [tf.lite.Optimize.DEFAULT]
+            converter.target_spec.supported_types = [tf.float16]
+        case Variant.DYNAMIC:
+            converter.optimizations = [tf.lite.Optimize.DEFAULT]
+            converter._experimental_disable_per_channel_quantization_for_dense_layers = True  # noqa: SLF001 - its only door
         case Variant.INT8:
             converter.optimizations = [tf.lite.Optimize.DEFAULT]
             converter.representative_dataset = lambda: _one_by_one(calibration)

@@ -7,7 +7,7 @@ from typing import Annotated, BinaryIO
 
 import msgspec
 
-from edgeops.artifact.manifest import Variant
+from edgeops.artifact.manifest import USUAL_VARIANTS, Variant
 from edgeops.data.rules import Rules
 from edgeops.data.schema import Schema
 from fleet_server.ml.recipes.names import RecipeName
@@ -77,6 +77,8 @@ class Build(Frame, frozen=True, kw_only=True):
     seed: int
     epochs: int | None
     options: dict[str, float | str]
+    #: Which artifacts are written; float32, which judges the others, is always among them.
+    variants: tuple[Variant, ...] = USUAL_VARIANTS
     commit: str
     #: RFC 3339, for the descriptor.
     built_at: str

@@ -9,7 +9,7 @@ import pytest
 
 from edgeops.api.client import Client
 from edgeops.api.roles import Role
-from edgeops.artifact.manifest import Task, Variant, encode_value, target_path
+from edgeops.artifact.manifest import USUAL_VARIANTS, Task, Variant, encode_value, target_path
 from edgeops.artifact.package import open_artifact, tflite_part
 from edgeops.data.rules import Rules
 from edgeops.errors import ConflictError, InputError, NotFoundError, UnreachableError, WaitTimeoutError
@@ -65,7 +65,7 @@ def add_model(rig):
     digests = {}
     with rig.database.write() as connection:
         models.add_version(connection, "tiny", 1, task=Task.CLASSIFICATION, run_id=add_run(rig, connection), now=START)
-        for variant in Variant:
+        for variant in USUAL_VARIANTS:
             data = tiny_artifact("tiny", 1, variant)
             descriptor = tiny_descriptor(data)
             digests[variant] = Blobs(rig.config).put(data)

@@ -9,7 +9,7 @@ import pytest
 
 from device_agent.judging import Summary, answers
 from edgeops.artifact.manifest import ChannelKind, Task, Transform, Variant
-from edgeops.artifact.package import open_artifact
+from edgeops.artifact.package import open_artifact, tflite_part
 from edgeops.data.splits import Split
 from edgeops.drift.finding import Kind, Verdict
 from edgeops.drift.policy import DriftPolicy
@@ -185,3 +185,19 @@ def test_a_regression_is_not_healed_by_bought_labels(plain: Built, tmp_path: Pat
     healing = frames.Healing(label_weight=5.0, inputs=b"", nominated=str(nominated))
     with pytest.raises(DatasetError, match="only classifiers are healed by bought labels; level does regression"):
         Built(tmp_path, plain.snapshot, champion=plain, healing=healing)
+
+
+def test_every_variant_that_is_asked_for_is_built_and_judged_beside_float32(plain: Built, tmp_path: Path) -> None:
+    built = Built(tmp_path, plain.snapshot, variants=(Variant.DYNAMIC, Variant.FLOAT16))
+    assert list(built.files) == [Variant.FLOAT32, Variant.FLOAT16, Variant.DYNAMIC]
+    assert built.files[Variant.FLOAT32].read_bytes() == plain.files[Variant.FLOAT32].read_bytes()
+    sizes = {}
+    for variant, file in built.files.items():
+        descriptor, model = built.descriptors[variant], Model.load(file)
+        assert descriptor.promotion.passed, descriptor.promotion.reasons
+        assert "mean error added to that of float32" in descriptor.promotion.reasons[3]
+        assert [tensor.dtype for tensor in model.manifest.inputs + model.manifest.outputs] == ["float32"] * 3
+        assert model.manifest.requirements.ops["FULLY_CONNECTED"] < 12, "tflite-runtime 2.14 refuses version 12"
+        assert check_golden(model, model.golden).ok
+        sizes[variant] = len(tflite_part(file.read_bytes()))
+    assert sizes[Variant.DYNAMIC] < sizes[Variant.FLOAT16] < sizes[Variant.FLOAT32]

@@ -1,12 +1,13 @@
 """Trainings, and the models, versions and artifacts that come of them."""
 
 from enum import StrEnum
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any
 
 from pydantic import AwareDatetime, Field, StringConstraints
 
 from edgeops import limits
 from edgeops.api.shapes.shape import Answer, Id, Name, Request, Text
+from edgeops.artifact.manifest import USUAL_VARIANTS, Variant
 
 _OptionText = Annotated[Text, StringConstraints(max_length=100)]
 
@@ -22,6 +23,8 @@ class RunRequest(Request):
     epochs: Annotated[int, Field(ge=1, le=10_000)] | None = None
     #: What the recipe takes beside that, by name: `batch`, `learning-rate`; dense also `transform`.
     options: Annotated[dict[Name, float | _OptionText], Field(max_length=20)] = {}
+    #: Artifacts to build; float32 always is, for it judges the others.
+    variants: Annotated[tuple[Variant, ...], Field(min_length=1, max_length=len(Variant))] = USUAL_VARIANTS
 
 
 class Run(Answer):
@@ -155,10 +158,10 @@ class AliasRequest(Request):
 class PublishRequest(Request):
     """Sign and list the artifacts of a version; null means every variant."""
 
-    variant: Literal["float32", "int8"] | None = None
+    variant: Variant | None = None
 
 
 class WithdrawRequest(Request):
     """List a version's artifacts no longer; null means every variant."""
 
-    variant: Literal["float32", "int8"] | None = None
+    variant: Variant | None = None

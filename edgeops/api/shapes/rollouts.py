@@ -6,6 +6,7 @@ from pydantic import AwareDatetime, Field, StringConstraints
 
 from edgeops import limits
 from edgeops.api.shapes.shape import Answer, Id, Moment, Plain, Remark, Request, Text
+from edgeops.artifact.manifest import Variant
 
 #: Cumulative sizes, numbers of devices or percentages; or selectors.
 Waves = Annotated[
@@ -19,7 +20,7 @@ class RolloutRequest(Request):
 
     model: Id
     version: Annotated[int, Field(ge=1, le=999_999_999)]
-    variant: Literal["float32", "int8"] = "int8"
+    variant: Variant = Variant.INT8
     deployment: Id
     #: A selector, as in `label.site=plant-1 and memory>=512MiB`.
     to: Annotated[Text, StringConstraints(min_length=1, max_length=limits.MAX_SELECTOR_LENGTH)] = "all"
