@@ -27,7 +27,7 @@ from edgeops.artifact.acceptance import (
     encode_acceptance,
     propose,
 )
-from edgeops.artifact.manifest import Descriptor, Manifest, Variant, decode_descriptor, target_path
+from edgeops.artifact.manifest import Descriptor, Manifest, Task, Variant, decode_descriptor, target_path
 from edgeops.artifact.package import open_artifact
 from edgeops.digest import digest_bytes
 from edgeops.errors import ConfigError, ConflictError, DatasetError, NotFoundError, TrustError
@@ -219,6 +219,11 @@ def _loaded(client: Client, version: Version) -> Iterator[Model]:
 
 def _evaluation(client: Client, dataset: str, manifest: Manifest) -> tuple[NDArray[np.float32], NDArray[np.int64]]:
     """The frozen rows as windows (rows, 1, columns), and their classes in the model's order."""
+    if manifest.task is not Task.CLASSIFICATION:
+        raise DatasetError(
+            f"{manifest.name} does {manifest.task}; acceptance sets, and so models that sign themselves, are for "
+            "classification only"
+        )
     if manifest.window.rows != 1:
         raise DatasetError(
             f"{manifest.name} sees {manifest.window.rows} rows at once; acceptance sets are made of single rows"

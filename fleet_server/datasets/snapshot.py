@@ -15,6 +15,7 @@ import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
+from edgeops.artifact.manifest import Task
 from edgeops.data.schema import FORMAT, QUANTILES, ColumnStatistics, Schema
 from edgeops.data.splits import Split
 from edgeops.errors import DatasetError
@@ -195,11 +196,15 @@ def export_rows(snapshot: SnapshotFile, split: Split) -> bytes:
 
 
 def export_labels(snapshot: SnapshotFile, split: Split) -> bytes:
-    """The labels of one split as CSV `id,label,index`; index is what a classifier answers."""
+    """The labels of one split as CSV `id,label`; a classification's also with `index`, which a classifier answers."""
     rows = _shuffled(snapshot, split)
-    names = snapshot.schema.classes
-    lines = [f"{one},{_quoted(names[index])},{index}" for one, index in zip(rows.ids, rows.classes, strict=True)]
-    return ("\n".join(["id,label,index", *lines]) + "\n").encode()
+    if snapshot.schema.task is not Task.CLASSIFICATION:
+        lines = ["id,label", *(f"{one},{target}" for one, target in zip(rows.ids, rows.targets, strict=True))]
+    else:
+        names = snapshot.schema.classes
+        lines = [f"{one},{_quoted(names[index])},{index}" for one, index in zip(rows.ids, rows.classes, strict=True)]
+        lines.insert(0, "id,label,index")
+    return ("\n".join(lines) + "\n").encode()
 
 
 def _shuffled(snapshot: SnapshotFile, split: Split) -> Rows:

@@ -82,6 +82,17 @@ def test_exported_labels_join_by_id(source: Path) -> None:
         assert (row["label"], int(row["index"])) == (snapshot.schema.classes[truth], truth)
 
 
+def test_numbers_are_exported_as_they_were_learnt(tmp_path: Path) -> None:
+    path = tmp_path / "data.npz"
+    np.savez(path, X=np.arange(40.0), y=np.arange(40.0) / 8)
+    snapshot = import_file(path, file_name="data.npz", label="y", task="regression")
+    text = export_labels(snapshot, Split.EVALUATION).decode()
+    rows = {int(row["id"]): np.float32(row["label"]) for row in csv.DictReader(io.StringIO(text))}
+    held = snapshot.only(Split.EVALUATION)
+    assert rows == dict(zip(held.ids.tolist(), held.targets, strict=True))
+    assert text.startswith("id,label\n")
+
+
 def test_a_label_with_a_comma_survives_its_export(tmp_path: Path) -> None:
     path = tmp_path / "data.npz"
     names = np.array(['on, "hot"', "off"])[np.arange(40) % 2]
