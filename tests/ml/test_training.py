@@ -259,7 +259,7 @@ def test_a_worker_that_dies_fails_its_job_and_run_and_the_next_job_is_done(desk:
     killer.join()
     job = desk.read(job)
     assert job.state is JobState.FAILED
-    assert job.error == "the training process was ended by SIGKILL; was memory short? (at step 'training')"
+    assert job.error == "the child process was ended by SIGKILL; was memory short? (at step 'training')"
     with desk.database.read() as connection:
         [run] = [run for run in runs.page(connection, None, 100) if run.job_id == job.id]
     assert run.state is RunState.FAILED
