@@ -161,7 +161,9 @@ def test_devices_of_a_wave_that_a_person_advanced_past_fail_the_rollout_by_gates
         own = tables.installations.c.id == fleet.newest(device_id).id
         with fleet.database.write() as connection:
             connection.execute(update(tables.installations).where(own).values(health=ill))
-    fleet.wait(timedelta(minutes=11))
+    fleet.wait(timedelta(minutes=5))
+    fleet.say("dev-2", UpdateState.FETCHING)
+    fleet.wait(timedelta(minutes=6))
     assert {fleet.states(rollout_id)[one] for one in ("dev-0", "dev-1")} == {S.ROLLED_BACK}
     assert fleet.rollout(rollout_id).state is R.FAILED, "nobody has the model any more"
     assert "2 of 2 devices did not keep the model" in fleet.rollout(rollout_id).reason
