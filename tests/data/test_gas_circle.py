@@ -9,14 +9,14 @@ import pytest
 
 from tests.data.folder import data_folder
 
-pytestmark = [pytest.mark.data, pytest.mark.slow]
+pytestmark = [pytest.mark.data, pytest.mark.slow, pytest.mark.timeout(1200)]
 
 
 def demo(folder, *options):
     command = [sys.executable, "-m", "edgeops.cli.entry", "demo", "--scenario", "gas", "--json"]
     ended = subprocess.run(
         [*command, "--data", str(data_folder() / "gas_drift"), "--picture", str(folder / "picture"), *options],
-        capture_output=True, text=True, check=False, timeout=600, env={**os.environ, "TMPDIR": str(folder)},
+        capture_output=True, text=True, check=False, timeout=1_100, env={**os.environ, "TMPDIR": str(folder)},
     )  # fmt: skip
     assert ended.returncode == 0, ended.stderr
     return json.loads(ended.stdout)
