@@ -1,6 +1,7 @@
 """Which rows one inference sees: a sliding window over a stream.
 
-This module does not look at values.
+`WindowBuffer` takes rows as they come, `window_places` finds the same windows in rows that are all there. This module
+does not look at values.
 """
 
 import numpy as np
@@ -10,6 +11,7 @@ from edgeops.artifact.manifest import InputWindow
 from edgeops.errors import InputError
 
 Rows = NDArray[np.float32]
+Integers = NDArray[np.int64]
 
 
 class WindowBuffer:
@@ -66,3 +68,43 @@ class WindowBuffer:
         self._end = 0
         self._due = self._rows
         self._last_s = None
+
+
+def window_places(
+    window: InputWindow, rows: int, *, seconds: NDArray[np.float64] | None = None, groups: Integers | None = None
+) -> Integers:
+    """The windows in rows that are all there: those that a fresh `WindowBuffer` per group gives, in its order.
+
+    Args:
+        window: which rows make a window.
+        rows: how many there are.
+        seconds: (rows,) the time of each on any one clock, NaN = unknown; None = of none is known.
+        groups: (rows,) the source of each; None = all are of one.
+
+    Returns:
+        (windows, window.rows): places of the rows of each window, oldest first; the last column is the row that
+        completes it, and grows.
+    """
+    if window.rows == window.stride == 1:
+        return np.arange(rows, dtype=np.int64)[:, np.newaxis]
+    sources = np.zeros(rows, np.int64) if groups is None else groups
+    order = np.argsort(sources, kind="stable")
+    begins = np.diff(sources[order], prepend=sources[order][:1]) != 0
+    if seconds is not None and window.max_gap_s is not None:
+        begins |= _after_gaps(seconds[order], sources[order], window.max_gap_s)
+    numbers = np.arange(rows)
+    beyond = numbers - np.maximum.accumulate(np.where(begins, numbers, 0)) - (window.rows - 1)
+    ends = np.flatnonzero((beyond >= 0) & (beyond % window.stride == 0))
+    ends = ends[np.argsort(order[ends])]
+    places: Integers = order[ends[:, np.newaxis] + np.arange(1 - window.rows, 1)]
+    return places
+
+
+def _after_gaps(seconds: NDArray[np.float64], sources: Integers, max_gap_s: float) -> NDArray[np.bool_]:
+    """Which rows (rows,), sorted by source, come too late or too early after the row before whose time is known."""
+    known = np.flatnonzero(~np.isnan(seconds))
+    steps = np.diff(seconds[known])
+    is_gap = (np.diff(sources[known]) == 0) & ~((steps >= 0) & (steps <= max_gap_s))
+    found = np.zeros(len(seconds), np.bool_)
+    found[known[1:][is_gap]] = True
+    return found

@@ -9,7 +9,7 @@ from hypothesis.extra import numpy as npst
 
 from edgeops.artifact.manifest import InputWindow, MissingPolicy, Preprocess, Tensor, Transform
 from edgeops.model.preprocess import Preprocessor
-from edgeops.model.windowing import WindowBuffer
+from edgeops.model.windowing import WindowBuffer, window_places
 
 WINDOW = InputWindow(columns=("a", "b", "c"))
 FLOAT = Tensor(name="in", shape=(1, 3), dtype="float32")
@@ -73,3 +73,27 @@ def test_windows_are_those_that_slide_over_each_stretch_without_a_gap(count, len
         for at in range(start, end - length + 1, stride)
     ]
     assert [found.tolist() for found in pushed if found is not None] == slid
+
+
+pushes = st.lists(
+    st.tuples(st.integers(-1, 2), st.one_of(st.none(), st.sampled_from([0.0, 0.5, 1.0, 1.25, -0.25]))), max_size=40
+)
+
+
+@few
+@given(pushes, st.integers(1, 5), st.integers(1, 7), st.sampled_from([None, 0.0, 1.0]))
+def test_windows_of_whole_tables_are_those_that_buffers_give_row_by_row(rows, length, stride, gap):
+    """A row is its group and its step in time; None = the time is unknown."""
+    window = InputWindow(columns=("a",), rows=length, stride=stride, max_gap_s=gap)
+    groups = np.array([group for group, _ in rows], np.int64)
+    steps = np.array([np.nan if step is None else step for _, step in rows])
+    seconds = np.where(np.isnan(steps), np.nan, np.nancumsum(steps))
+    buffers = {group: WindowBuffer(window) for group in range(-1, 3)}
+    pushed = [
+        buffers[group].push(np.array([place], np.float32), None if np.isnan(at_s) else at_s)
+        for place, (group, at_s) in enumerate(zip(groups.tolist(), seconds.tolist(), strict=True))
+    ]
+    expected = [found[:, 0].tolist() for found in pushed if found is not None]
+    places = window_places(window, len(rows), seconds=seconds, groups=groups)
+    assert places.shape == (len(expected), length)
+    assert places.tolist() == expected
