@@ -29,9 +29,17 @@ def train(
     model: Annotated[
         str | None, typer.Option(autocompletion=completion.models, help="Name of the model.  [default: the dataset's]")
     ] = None,
-    recipe: Annotated[str, typer.Option(help="dense (tables) or cnn (small images).")] = "dense",
+    recipe: Annotated[str, typer.Option(help="dense (tables), cnn (small images) or signals (windows).")] = "dense",
     seed: Annotated[int, typer.Option(min=0, help="The same seed gives the same model.")] = 0,
     epochs: Annotated[int | None, typer.Option(min=1, help="Rounds over the data.  [default: the recipe's]")] = None,
+    window: Annotated[
+        int | None,
+        typer.Option(min=1, metavar="ROWS", help="Rows that one answer sees.  [default: 1]"),
+    ] = None,
+    stride: Annotated[
+        int | None,
+        typer.Option(min=1, metavar="ROWS", help="Rows from one answer to the next.  [default: half of the window]"),
+    ] = None,
     option: Annotated[
         list[str] | None,
         typer.Option(metavar="NAME=VALUE", help="One of the recipe's own, such as batch=64; repeatable."),
@@ -51,7 +59,7 @@ def train(
         recipe=recipe,
         seed=seed,
         epochs=epochs,
-        options=_options(option or ()),
+        options=_options(option or ()) | _given(window=window, stride=stride),
         variants=None if variants is None else _variants(variants),
     )
     job = follow(client, job, what=f"train {name}", timeout=timeout)
@@ -72,7 +80,12 @@ def _variants(text: str) -> list[Variant]:
     return [Variant(name) for name in names]
 
 
-def _options(texts: Sequence[str]) -> dict[str, str]:
+def _given(**options: int | None) -> dict[str, float | str]:
+    """Options that have a name of their own here."""
+    return {name: value for name, value in options.items() if value is not None}
+
+
+def _options(texts: Sequence[str]) -> dict[str, float | str]:
     """`["batch=64"]` by name; what a recipe takes is known to the server."""
     pairs = [text.partition("=") for text in texts]
     for text, (name, sign, value) in zip(texts, pairs, strict=True):

@@ -15,7 +15,6 @@ from numpy.typing import NDArray
 
 from edgeops.artifact.manifest import (
     FORMAT,
-    InputWindow,
     Lineage,
     Manifest,
     Output,
@@ -32,15 +31,15 @@ from edgeops.model.golden import make_golden
 from edgeops.model.model import Model
 from edgeops.sketch.caveats import reference_warnings
 from edgeops.sketch.reference import encode_reference
-from fleet_server.datasets.snapshot import Rows
 from fleet_server.ml.card import write_card
 from fleet_server.ml.conversion import Converted
 from fleet_server.ml.examiner import Examiner
 from fleet_server.ml.frames import BuiltVariant
 from fleet_server.ml.judging import JudgedT, Judgement
 from fleet_server.ml.trained import Trained
+from fleet_server.ml.windows import Windows
 
-_GOLDEN_ROWS = 16
+_GOLDEN_WINDOWS = 16
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -77,8 +76,14 @@ def assemble(
         converted.data,
         manifest,
         reference=encode_reference(reference),
-        golden=make_golden(model, _golden_windows(trained.snapshot.only(Split.TRAIN))),
-        card=write_card(manifest, trained.snapshot.schema, trained.learned, worth=examiner.worth(judgement, reference)),
+        golden=make_golden(model, _golden_windows(trained.windows.only(Split.TRAIN))),
+        card=write_card(
+            manifest,
+            trained.schema,
+            trained.learned,
+            windows=trained.windows.words,
+            worth=examiner.worth(judgement, reference),
+        ),
     )
     measured = Measured(size_bytes=len(data), memory_bytes=memory, p95_latency_ms=judgement.percentile_ms(95))
     promotion = examiner.promote(model, variant, judgement, float32=float32 or judgement, measured=measured)
@@ -121,7 +126,7 @@ def load(data: bytes) -> Model:
 
 
 def _manifest(trained: Trained, variant: Variant, converted: Converted, *, metrics: dict[str, float]) -> Manifest:
-    task, plan, schema = trained.task, trained.plan, trained.snapshot.schema
+    task, plan, schema = trained.task, trained.plan, trained.schema
     output = Output(
         answer=converted.answer,
         embedding=converted.embedding,
@@ -138,7 +143,7 @@ def _manifest(trained: Trained, variant: Variant, converted: Converted, *, metri
         task=schema.task,
         inputs=converted.inputs,
         outputs=converted.outputs,
-        window=InputWindow(columns=schema.columns),
+        window=trained.windows.window,
         preprocess=plan.preprocess,
         missing=plan.missing,
         channels=trained.channels,
@@ -158,11 +163,11 @@ def _manifest(trained: Trained, variant: Variant, converted: Converted, *, metri
     )
 
 
-def _golden_windows(train: Rows) -> list[NDArray[np.float32]]:
-    """Whole rows, spread over the training rows."""
-    whole = train.values[~np.isnan(train.values).any(axis=1)]
-    places = np.linspace(0, len(whole) - 1, num=min(_GOLDEN_ROWS, len(whole)), dtype=np.int64)
-    return [row[np.newaxis] for row in whole[places]]
+def _golden_windows(train: Windows) -> list[NDArray[np.float32]]:
+    """Whole ones, spread over those that were learnt from."""
+    whole = train.values[~np.isnan(train.values).any(axis=(1, 2))]
+    places = np.linspace(0, len(whole) - 1, num=min(_GOLDEN_WINDOWS, len(whole)), dtype=np.int64)
+    return list(whole[places])
 
 
 def _resident_bytes() -> int:

@@ -15,14 +15,14 @@ import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
-from edgeops.artifact.manifest import Channel, Task, Variant
+from edgeops.artifact.manifest import Channel, InputWindow, Task, Variant
 from edgeops.data.schema import Schema
 from edgeops.data.splits import Split
 from edgeops.errors import DatasetError
 from edgeops.model.model import Model
 from edgeops.model.preprocess import transform_rows
 from edgeops.sketch.packing import unpack
-from fleet_server.datasets.snapshot import IMPORTED, Rows, SnapshotFile, read_snapshot
+from fleet_server.datasets.snapshot import IMPORTED, read_snapshot
 from fleet_server.ml.assembly import Assembled, assemble, bare_model
 from fleet_server.ml.class_examiner import ClassExaminer, Healed
 from fleet_server.ml.conversion import convert
@@ -37,12 +37,13 @@ from fleet_server.ml.recipes.head import Head
 from fleet_server.ml.recipes.plan import Plan
 from fleet_server.ml.trained import Trained
 from fleet_server.ml.training import Fitted, Labelled, Trainer
-from fleet_server.ml.watching import image_channels, table_channels
+from fleet_server.ml.watching import image_channels, table_channels, window_channels
+from fleet_server.ml.windows import Windows, cut_windows, paced
 
 #: Tells a step's name and the share done.
 Report = Callable[[str, float], None]
 
-_CALIBRATION_ROWS = 300
+_CALIBRATION_INPUTS = 300
 _LIBRARIES = ("tensorflow", "tensorflow-cpu", "keras", "numpy", "ai-edge-litert")
 
 
@@ -52,8 +53,8 @@ class _Lesson:
 
     tf: Any
     trainer: Trainer
-    #: Training rows as they are, and preprocessed.
-    rows: Rows
+    #: What is learnt from as it is, and preprocessed.
+    windows: Windows
     train: Labelled
     validation: Labelled
     seed: int
@@ -86,23 +87,32 @@ def build(task: Build, report: Report) -> Built:
     plan = recipe.plan(snapshot.schema, rows.values, rows.targets, task.options)
     if task.epochs is not None:
         plan = replace(plan, epochs=task.epochs)
+    if plan.window is not None:
+        if task.healing is not None:
+            raise DatasetError(
+                f"{task.model} reads {plan.window.rows} rows at once, and what devices nominate are single rows; train "
+                "a new version on new data"
+            )
+        plan = replace(plan, window=paced(plan.window, snapshot.rows))
+    windows = cut_windows(snapshot, plan.window or InputWindow(columns=snapshot.schema.columns))
+    learnt = windows.only(Split.TRAIN)
     report("loading TensorFlow", 0.05)
     tf = load_tensorflow()
     report("training", 0.15)
     lesson = _Lesson(
         tf=tf,
         trainer=Trainer(tf, recipe, plan, head),
-        rows=rows,
-        train=_prepared(rows, plan, weights=_weights(rows, task.healing)),
-        validation=_prepared(snapshot.only(Split.VALIDATION), plan),
+        windows=learnt,
+        train=_prepared(learnt, plan, weights=_weights(learnt, task.healing)),
+        validation=_prepared(windows.only(Split.VALIDATION), plan),
         seed=task.seed,
     )
     fitted = lesson.fit(report=lambda share: report("training", 0.15 + 0.2 * share))
-    champions = _champions(task.champion, task.variants)
-    channels = _channels(champions if task.healing is not None else {}, snapshot, plan, lesson.train)
+    champions = _champions(task.champion, task.variants, rows=windows.window.rows)
+    channels = _channels(champions if task.healing is not None else {}, snapshot.schema, plan, lesson.train)
     trained = Trained(
         task=task,
-        snapshot=snapshot,
+        windows=windows,
         plan=plan,
         learned=fitted.learned,
         channels=channels,
@@ -139,7 +149,9 @@ def _all_variants(
     return Built(
         variants=tuple(one.built for one in assembled),
         libraries=trained.libraries,
-        warnings=tuple(dict.fromkeys(warning for one in assembled for warning in one.warnings)),
+        warnings=tuple(
+            dict.fromkeys((*trained.windows.words[1:], *(warning for one in assembled for warning in one.warnings)))
+        ),
     )
 
 
@@ -155,54 +167,60 @@ def _head(schema: Schema) -> Head:
             assert_never(schema.task)
 
 
-def _prepared(rows: Rows, plan: Plan, *, weights: NDArray[np.float32] | None = None) -> Labelled:
-    inputs = transform_rows(rows.values, plan.preprocess, missing=plan.missing)
-    targets = rows.classes if plan.target is None else plan.target.learnt(rows.targets)
-    return Labelled(inputs=inputs.reshape(len(rows), *plan.input_shape), targets=targets, weights=weights)
+def _prepared(windows: Windows, plan: Plan, *, weights: NDArray[np.float32] | None = None) -> Labelled:
+    rows = windows.values.reshape(-1, windows.values.shape[-1])
+    inputs = transform_rows(rows, plan.preprocess, missing=plan.missing)
+    targets = windows.classes if plan.target is None else plan.target.learnt(windows.targets)
+    return Labelled(inputs=inputs.reshape(len(windows), *plan.input_shape), targets=targets, weights=weights)
 
 
-def _weights(rows: Rows, healing: Healing | None) -> NDArray[np.float32] | None:
-    """What each row counts; None = all the same, for none was bought."""
-    is_bought = rows.origins != IMPORTED
+def _weights(windows: Windows, healing: Healing | None) -> NDArray[np.float32] | None:
+    """What each counts; None = all the same, for none was bought."""
+    is_bought = windows.origins != IMPORTED
     if healing is None or not is_bought.any():
         return None
     return np.where(is_bought, np.float32(healing.label_weight), np.float32(1.0))
 
 
-def _channels(
-    champions: dict[Variant, Model], snapshot: SnapshotFile, plan: Plan, train: Labelled
-) -> tuple[Channel, ...]:
+def _channels(champions: dict[Variant, Model], schema: Schema, plan: Plan, train: Labelled) -> tuple[Channel, ...]:
     """A healed model is watched as its champion was, so that windows of both can be compared."""
     for champion in champions.values():
         return champion.manifest.channels
-    schema = snapshot.schema
     if plan.is_image:
         return image_channels(schema.task)
+    if plan.window is not None:
+        windows = train.inputs.reshape(-1, plan.window.rows, len(schema.columns))
+        return window_channels(schema.task, schema.columns, windows, train.targets)
     return table_channels(schema.task, schema.columns, train.inputs, train.targets)
 
 
 def _calibration(lesson: _Lesson, seed: int) -> NDArray[np.float32]:
-    """Rows that int8 takes its ranges from: chosen by chance; of bought rows up to half, for they reach furthest.
+    """Inputs that int8 takes its ranges from: chosen by chance; of bought rows up to half, for they reach furthest.
 
     Of numbers, evenly from the lowest to the highest: what is beyond the range of an int8 answer is cut off.
     """
     targets = lesson.train.targets
     if targets.dtype.kind == "f":
-        places = np.linspace(0, len(targets) - 1, num=min(_CALIBRATION_ROWS, len(targets)), dtype=np.int64)
+        places = np.linspace(0, len(targets) - 1, num=min(_CALIBRATION_INPUTS, len(targets)), dtype=np.int64)
         return np.ascontiguousarray(lesson.train.inputs[np.argsort(targets, kind="stable")[places]])
     random = np.random.default_rng(seed)
-    is_bought = lesson.rows.origins != IMPORTED
-    bought = random.permutation(np.flatnonzero(is_bought))[: _CALIBRATION_ROWS // 2]
-    imported = random.permutation(np.flatnonzero(~is_bought))[: _CALIBRATION_ROWS - len(bought)]
+    is_bought = lesson.windows.origins != IMPORTED
+    bought = random.permutation(np.flatnonzero(is_bought))[: _CALIBRATION_INPUTS // 2]
+    imported = random.permutation(np.flatnonzero(~is_bought))[: _CALIBRATION_INPUTS - len(bought)]
     return np.ascontiguousarray(lesson.train.inputs[np.concatenate([imported, bought])])
 
 
 # -- healing ----------------------------------------------------------------------------
 
 
-def _champions(files: dict[Variant, str], variants: tuple[Variant, ...]) -> dict[Variant, Model]:
-    """The models that variants are compared with; one stands in for a variant of it that was never built."""
+def _champions(files: dict[Variant, str], variants: tuple[Variant, ...], *, rows: int) -> dict[Variant, Model]:
+    """The models that variants are compared with; one stands in for a variant of it that was never built.
+
+    None if they read windows of other lengths: those could not answer the same ones.
+    """
     loaded = {variant: Model.load(Path(file)) for variant, file in files.items()}
+    if any(model.manifest.window.rows != rows for model in loaded.values()):
+        loaded = {}
     wanted = {Variant.FLOAT32, *variants, *loaded} if loaded else ()
     return {variant: loaded[variant if variant in loaded else next(iter(loaded))] for variant in wanted}
 
@@ -210,7 +228,7 @@ def _champions(files: dict[Variant, str], variants: tuple[Variant, ...]) -> dict
 def _healed(
     healing: Healing, champions: dict[Variant, Model], trained: Trained, lesson: _Lesson, *, report: Report
 ) -> Healed:
-    schema = trained.snapshot.schema
+    schema = trained.schema
 
     def quantize(fitted: Fitted) -> Model:
         network = lesson.trainer.network(fitted)
@@ -224,7 +242,7 @@ def _healed(
             quantize=quantize,
             report=lambda share: report("training without each fold", 0.35 + 0.3 * share),
         ),
-        lesson.rows,
+        lesson.windows,
         fresh=schema.fresh_rows,
         devices=schema.devices,
         classes=len(schema.classes),
@@ -234,7 +252,7 @@ def _healed(
     fitting = [one for one in nominated if len(one.values) == 4 * len(schema.columns)]
     return Healed(
         champions=champions,
-        fresh=lesson.rows.only(np.arange(len(lesson.rows) - schema.fresh_rows, len(lesson.rows))),
+        fresh=lesson.windows.only(np.arange(len(lesson.windows) - schema.fresh_rows, len(lesson.windows))),
         unseen=unseen,
         left_out=left_out,
         inputs=unpack(healing.inputs) if healing.inputs else None,

@@ -8,11 +8,15 @@ from edgeops.data.schema import Schema
 from fleet_server.ml.training import Learned
 
 
-def write_card(manifest: Manifest, schema: Schema, learned: Learned, *, worth: str) -> str:
-    """The card as Markdown; `worth` is the section that differs from task to task (`card_worth`)."""
+def write_card(manifest: Manifest, schema: Schema, learned: Learned, *, windows: tuple[str, ...], worth: str) -> str:
+    """The card as Markdown.
+
+    `windows` says what was learnt from where that is not single rows; `worth` is the section that differs from task to
+    task (`card_worth`).
+    """
     sections = (
         _title(manifest, schema),
-        _data(manifest, schema),
+        _data(manifest, schema, windows),
         _training(manifest, learned),
         worth,
         _limits(manifest, schema),
@@ -23,7 +27,7 @@ def write_card(manifest: Manifest, schema: Schema, learned: Learned, *, worth: s
 def _title(manifest: Manifest, schema: Schema) -> str:
     return f"""# {manifest.name} {manifest.version} ({manifest.variant})
 
-A {manifest.task} model: it reads {_reading(schema)} and answers with {_answering(schema)} and an embedding of
+A {manifest.task} model: it reads {_reading(manifest, schema)} and answers with {_answering(schema)} and an embedding of
 {manifest.outputs[manifest.output.embedding or 0].shape[-1]} numbers. It is meant for devices whose inputs come from
 the same kind of source as the data below."""
 
@@ -35,20 +39,22 @@ def _answering(schema: Schema) -> str:
     return f"one of {len(schema.classes)} classes\n({names}), a confidence"
 
 
-def _reading(schema: Schema) -> str:
+def _reading(manifest: Manifest, schema: Schema) -> str:
     if len(schema.shape) > 1:
         return f"an image of {' x '.join(map(str, schema.shape))} values"
     names = ", ".join(schema.columns[:8])
-    return f"a row of {len(schema.columns)} columns ({names}{' ...' if len(schema.columns) > 8 else ''})"
+    rows = "a row" if manifest.window.rows == 1 else f"a window of {manifest.window.rows} rows"
+    return f"{rows} of {len(schema.columns)} columns ({names}{' ...' if len(schema.columns) > 8 else ''})"
 
 
-def _data(manifest: Manifest, schema: Schema) -> str:
+def _data(manifest: Manifest, schema: Schema, windows: tuple[str, ...]) -> str:
     train, validation, evaluation = schema.split_rows
     chosen = f"\n- rows chosen: {' and '.join(schema.where)}" if schema.where else ""
+    cut = "".join(f"\n- {words}" for words in windows)
     return f"""## Data
 
 - snapshot `{manifest.lineage.snapshot}`, from the file `{schema.source}`{chosen}
-- {train} rows to learn from, {validation} to stop on, {evaluation} held out to judge ({_drawn(schema)})\
+- {train} rows to learn from, {validation} to stop on, {evaluation} held out to judge ({_drawn(schema)}){cut}\
 {_bought(schema)}{_class_rows(schema)}"""
 
 

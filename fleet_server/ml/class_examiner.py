@@ -17,11 +17,11 @@ from edgeops.sketch.healed import healed_reference
 from edgeops.sketch.learnt import build_reference
 from edgeops.sketch.reference import ReferenceProfile
 from edgeops.sketch.window import Sketch
-from fleet_server.datasets.snapshot import Rows
 from fleet_server.ml.card_worth import worth_of_classes
 from fleet_server.ml.judging import Judgement, channels_of, judge_classes
 from fleet_server.ml.trained import Trained
-from fleet_server.ml.watching import reference_rows
+from fleet_server.ml.watching import reference_windows
+from fleet_server.ml.windows import Windows
 
 _NO_WINDOWS = (
     "no telemetry windows or nominated samples show what the model is healed on: its reference is made of the rows it "
@@ -38,7 +38,7 @@ class Healed:
     #: The model that it shall replace, by variant.
     champions: Mapping[Variant, Model]
     #: Rows bought since the champion, and answers to them by fold models that did not learn from them.
-    fresh: Rows
+    fresh: Windows
     unseen: Judgement[Answers] | None
     left_out: tuple[LeftOut, ...]
     #: The inputs that it is healed on, as devices saw them; None = no windows.
@@ -54,11 +54,11 @@ class ClassExaminer:
     def __init__(self, trained: Trained, healed: Healed | None) -> None:
         """`healed` None = a first training."""
         self._trained, self._healed = trained, healed
-        self._classes = trained.snapshot.schema.classes
+        self._classes = trained.schema.classes
 
     def judge(self, model: Model) -> Judgement[Answers]:
         """Let a file answer the evaluation set."""
-        return judge_classes(model, self._trained.snapshot.only(Split.EVALUATION), classes=len(self._classes))
+        return judge_classes(model, self._trained.windows.only(Split.EVALUATION), classes=len(self._classes))
 
     def reference(
         self, model: Model, variant: Variant, judgement: Judgement[Answers]
@@ -69,7 +69,7 @@ class ClassExaminer:
         calibration = self._worth_of_confidence(judgement)
         notes: tuple[str, ...] = ()
         if healed is not None:
-            values, is_answered = channels_of(model, healed.nominated)
+            values, is_answered = channels_of(model, healed.nominated[:, np.newaxis])
             previous = healed.champions[variant].reference
             if previous is not None and healed.inputs is not None and len(values):
                 profile = healed_reference(
@@ -85,10 +85,10 @@ class ClassExaminer:
                 return profile, ()
             notes = (_NO_WINDOWS,)
         profile = build_reference(
-            channels_of(model, reference_rows(trained.snapshot))[0],
+            channels_of(model, reference_windows(trained.windows))[0],
             names,
             discrete=discrete,
-            ordered=trained.snapshot.schema.ordered,
+            ordered=trained.windows.is_ordered,
             answer=discrete[0] if discrete else None,
             calibration=calibration,
         )

@@ -16,9 +16,10 @@ from edgeops.learning.classification import REFUSED, Answers
 from edgeops.learning.classification_promotion import LeftOut, may_be_suspect
 from edgeops.learning.splits import fold_of
 from edgeops.model.model import Model
-from fleet_server.datasets.snapshot import IMPORTED, Rows
+from fleet_server.datasets.snapshot import IMPORTED
 from fleet_server.ml.judging import Judgement, judge_classes
 from fleet_server.ml.training import Fitted
+from fleet_server.ml.windows import Windows
 
 Integers = NDArray[np.int64]
 
@@ -48,7 +49,7 @@ class Trainings:
 
 
 def cross_judge(
-    trainings: Trainings, rows: Rows, *, fresh: int, devices: tuple[str, ...], classes: int, seed: int
+    trainings: Trainings, rows: Windows, *, fresh: int, devices: tuple[str, ...], classes: int, seed: int
 ) -> tuple[Judgement[Answers] | None, tuple[LeftOut, ...]]:
     """Answers to the last `fresh` training rows, and what each device's labels do to the others'.
 
@@ -86,9 +87,9 @@ class _Folds:
 
     trainings: Trainings
     #: All training rows; which of them are fresh, and these.
-    rows: Rows
+    rows: Windows
     places: Integers
-    bought: Rows
+    bought: Windows
     #: Per fresh row.
     fold: Integers
     classes: int
@@ -132,7 +133,7 @@ class _Folds:
         return Answers(truths=self.bought.classes, answers=nothing, classes=self.classes)
 
 
-def _suspects(rows: Rows) -> list[int]:
+def _suspects(rows: Windows) -> list[int]:
     """Devices that gave labels, those with the most first; none when they are too few."""
     counts = np.bincount(rows.origins[rows.origins != IMPORTED])
     giving = [int(device) for device in np.argsort(-counts, kind="stable") if counts[device]]

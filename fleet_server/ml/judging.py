@@ -1,4 +1,4 @@
-"""Lets a model answer labelled rows through `Model.predict` alone: the way a device answers.
+"""Lets a model answer labelled windows through `Model.predict` alone: the way a device answers.
 
 What the answers are worth, `edgeops.learning.classification` and `.regression` say; whether that is good enough, the
 promotion gates.
@@ -15,7 +15,7 @@ from edgeops.errors import InputError
 from edgeops.learning.classification import REFUSED, Answers
 from edgeops.learning.regression import Estimates, estimates_of
 from edgeops.model.model import Model
-from fleet_server.datasets.snapshot import Rows
+from fleet_server.ml.windows import Windows
 
 _WARM_UP = 20
 #: Answers of a task, held against truths.
@@ -24,7 +24,7 @@ JudgedT = TypeVar("JudgedT", bound=Answers | Estimates)
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class Judgement(Generic[JudgedT]):
-    """What a model did on labelled rows (n)."""
+    """What a model did on labelled windows (n)."""
 
     answers: JudgedT
     #: How sure it was of each, float32; NaN where it refused.
@@ -37,28 +37,28 @@ class Judgement(Generic[JudgedT]):
         return round(float(np.percentile(self.latencies_ms, percent)), 4)
 
 
-def judge_classes(model: Model, rows: Rows, *, classes: int) -> Judgement[Answers]:
-    """Let a classifier answer every row once; a row that it refuses is a wrong answer."""
-    said = _listen(model, rows)
+def judge_classes(model: Model, windows: Windows, *, classes: int) -> Judgement[Answers]:
+    """Let a classifier answer every window once; one that it refuses is a wrong answer."""
+    said = _listen(model, windows)
     given = np.where(np.isnan(said.answers), REFUSED, said.answers).astype(np.int64)
-    answers = Answers(truths=rows.classes, answers=given, classes=classes)
+    answers = Answers(truths=windows.classes, answers=given, classes=classes)
     return Judgement(answers=answers, confidence=said.confidence, latencies_ms=said.latencies_ms)
 
 
-def judge_numbers(model: Model, rows: Rows, *, median: float) -> Judgement[Estimates]:
-    """Let a regression answer every row once; `median` is what one would answer without it."""
-    said = _listen(model, rows)
-    answers = estimates_of(rows.targets.astype(np.float64), said.answers, median=median)
+def judge_numbers(model: Model, windows: Windows, *, median: float) -> Judgement[Estimates]:
+    """Let a regression answer every window once; `median` is what one would answer without it."""
+    said = _listen(model, windows)
+    answers = estimates_of(windows.targets.astype(np.float64), said.answers, median=median)
     return Judgement(answers=answers, confidence=said.confidence, latencies_ms=said.latencies_ms)
 
 
-def channels_of(model: Model, rows: NDArray[np.float32]) -> tuple[NDArray[np.float32], NDArray[np.bool_]]:
-    """Channel values (m, channels) of those rows (n, columns) that the model answers, and which those are (n)."""
-    values, is_answered = [], np.zeros(len(rows), dtype=np.bool_)
-    for place, row in enumerate(rows):
+def channels_of(model: Model, windows: NDArray[np.float32]) -> tuple[NDArray[np.float32], NDArray[np.bool_]]:
+    """Channel values (m, channels) of the windows (n, rows, columns) that are answered, and which those are (n)."""
+    values, is_answered = [], np.zeros(len(windows), dtype=np.bool_)
+    for place, window in enumerate(windows):
         try:
-            values.append(model.predict(row[np.newaxis]).channels)
-        except InputError:  # a row that a device would refuse is no part of what is normal
+            values.append(model.predict(window).channels)
+        except InputError:  # what a device would refuse is no part of what is normal
             continue
         is_answered[place] = True
     return np.array(values, dtype=np.float32).reshape(len(values), len(model.manifest.channels)), is_answered
@@ -66,19 +66,19 @@ def channels_of(model: Model, rows: NDArray[np.float32]) -> tuple[NDArray[np.flo
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class _Said:
-    """Per row (n); NaN where the model refused it."""
+    """Per window (n); NaN where the model refused it."""
 
     answers: NDArray[np.float64]
     confidence: NDArray[np.float32]
     latencies_ms: NDArray[np.float64]
 
 
-def _listen(model: Model, rows: Rows) -> _Said:
-    for values in rows.values[:_WARM_UP]:
+def _listen(model: Model, windows: Windows) -> _Said:
+    for values in windows.values[:_WARM_UP]:
         _answer(model, values)
-    answers, latencies = np.empty(len(rows)), np.empty(len(rows))
-    confidence = np.empty(len(rows), dtype=np.float32)
-    for place, values in enumerate(rows.values):
+    answers, latencies = np.empty(len(windows)), np.empty(len(windows))
+    confidence = np.empty(len(windows), dtype=np.float32)
+    for place, values in enumerate(windows.values):
         started = time.perf_counter()
         answers[place], confidence[place] = _answer(model, values)
         latencies[place] = (time.perf_counter() - started) * 1000
@@ -88,7 +88,7 @@ def _listen(model: Model, rows: Rows) -> _Said:
 def _answer(model: Model, values: NDArray[np.float32]) -> tuple[float, float]:
     """Answer and confidence."""
     try:
-        prediction = model.predict(values[np.newaxis])
+        prediction = model.predict(values)
     except InputError:
         return np.nan, np.nan
     return prediction.answer, prediction.confidence

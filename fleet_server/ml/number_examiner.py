@@ -16,7 +16,7 @@ from edgeops.sketch.reference import ReferenceProfile
 from fleet_server.ml.card_worth import worth_of_numbers
 from fleet_server.ml.judging import Judgement, channels_of, judge_numbers
 from fleet_server.ml.trained import Trained
-from fleet_server.ml.watching import reference_rows
+from fleet_server.ml.watching import reference_windows
 
 
 class NumberExaminer:
@@ -25,23 +25,23 @@ class NumberExaminer:
     def __init__(self, trained: Trained, champions: Mapping[Variant, Model]) -> None:
         """`champions` estimate the same from the same columns; empty = there is none."""
         self._trained, self._champions = trained, champions
-        self._rows = trained.snapshot.only(Split.EVALUATION)
-        self._median = float(np.median(trained.snapshot.only(Split.TRAIN).targets))
+        self._windows = trained.windows.only(Split.EVALUATION)
+        self._median = float(np.median(trained.windows.only(Split.TRAIN).targets))
         self._answer = next(one.name for one in trained.channels if one.kind is ChannelKind.ANSWER)
 
     def judge(self, model: Model) -> Judgement[Estimates]:
         """Let a file answer the evaluation set."""
-        return judge_numbers(model, self._rows, median=self._median)
+        return judge_numbers(model, self._windows, median=self._median)
 
     def reference(
         self, model: Model, _variant: Variant, judgement: Judgement[Estimates]
     ) -> tuple[ReferenceProfile, tuple[str, ...]]:
         """Of the rows it learnt from; how far off answers may be, of those held back."""
         profile = build_reference(
-            channels_of(model, reference_rows(self._trained.snapshot))[0],
+            channels_of(model, reference_windows(self._trained.windows))[0],
             self._trained.channel_names,
             discrete=(),
-            ordered=self._trained.snapshot.schema.ordered,
+            ordered=self._trained.windows.is_ordered,
         )
         return with_intervals(profile, _held(judgement), answer=self._answer), ()
 
@@ -59,7 +59,7 @@ class NumberExaminer:
         return worth_of_numbers(
             judgement.answers,
             self.figures(judgement, reference),
-            units=self._trained.snapshot.schema.units,
+            units=self._trained.schema.units,
             edges=reference.grid.edges[reference.names.index(self._answer)],
             half_widths=reference.half_widths(),
         )
@@ -81,7 +81,7 @@ class NumberExaminer:
                 is_unseen=incumbent.manifest.lineage.snapshot == self._trained.task.snapshot_digest,
             )
         candidate = Candidate(
-            units=self._trained.snapshot.schema.units,
+            units=self._trained.schema.units,
             evaluation=judgement.answers,
             float32=float32.answers,
             champion=champion,

@@ -6,10 +6,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edgeops.artifact.manifest import Channel
-from fleet_server.datasets.snapshot import SnapshotFile
+from edgeops.data.schema import Schema
 from fleet_server.ml.frames import Build
 from fleet_server.ml.recipes.plan import Plan
 from fleet_server.ml.training import Learned
+from fleet_server.ml.windows import WindowedSnapshot
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -17,13 +18,18 @@ class Trained:
     """One training and what it was made of."""
 
     task: Build
-    snapshot: SnapshotFile
+    windows: WindowedSnapshot
     plan: Plan
     learned: Learned
     channels: tuple[Channel, ...]
-    #: Preprocessed rows for int8.
+    #: Preprocessed windows for int8.
     calibration: NDArray[np.float32]
     libraries: dict[str, str]
+
+    @property
+    def schema(self) -> Schema:
+        """Of the snapshot."""
+        return self.windows.snapshot.schema
 
     @property
     def channel_names(self) -> list[str]:

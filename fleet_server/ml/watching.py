@@ -1,7 +1,8 @@
 """Chooses what is watched of a model: at most 64 channels, each one scalar per inference.
 
 A table narrow enough keeps all its columns; a wide one the columns that tell most of what is learnt and projections
-of the embedding, which move when anything else does. Images are watched by statistics. A number has no certainty that
+of the embedding, which move when anything else does. Images are watched by statistics, windows of several rows
+by what each column does within them. A number has no certainty that
 could be watched. What a channel's value is, `edgeops.model.channels` computes.
 """
 
@@ -14,7 +15,7 @@ from numpy.typing import NDArray
 from edgeops import limits
 from edgeops.artifact.manifest import Channel, ChannelKind, Task
 from edgeops.data.splits import Split
-from fleet_server.datasets.snapshot import IMPORTED, SnapshotFile
+from fleet_server.ml.windows import WindowedSnapshot
 
 #: What one telemetry window is budgeted for; a narrow table is filled up to it with projections.
 _BUDGET = 16
@@ -25,10 +26,12 @@ _PROJECTION = "projection-"
 _ANSWER = Channel(name="answer", kind=ChannelKind.ANSWER)
 _CONFIDENCE = Channel(name="confidence", kind=ChannelKind.CONFIDENCE)
 _MARGIN = Channel(name="margin", kind=ChannelKind.MARGIN)
-#: Rows of the reference profile; more would not move a quantile that anybody could tell. Rows in time order are
-#: taken in pieces, whose consecutive rows tell the autocorrelation.
-_REFERENCE_ROWS = 20_000
+#: Windows of the reference profile; more would not move a quantile that anybody could tell. Those in time order are
+#: taken in pieces, whose consecutive ones tell the autocorrelation.
+_REFERENCE_WINDOWS = 20_000
 _REFERENCE_PIECES = 20
+#: Level, spread and the furthest reading: what moves when a signal does, whatever its shape.
+_FEATURES = (ChannelKind.MEAN, ChannelKind.STD, ChannelKind.PEAK)
 _IMAGE = (ChannelKind.BRIGHTNESS, ChannelKind.CONTRAST, ChannelKind.SHARPNESS, ChannelKind.CLIPPED)
 
 
@@ -60,17 +63,43 @@ def table_channels(
     return (*watched, *outputs[:_WIDE_OUTPUTS], *_projections(_WIDE_PROJECTIONS))
 
 
-def reference_rows(snapshot: SnapshotFile) -> NDArray[np.float32]:
-    """Rows that were learnt from; in time order all imported ones, for the others lie between them."""
-    if not snapshot.schema.ordered:
-        rows = snapshot.only(Split.TRAIN).values
-        return rows[np.linspace(0, len(rows) - 1, num=min(_REFERENCE_ROWS, len(rows)), dtype=np.int64)]
-    rows = snapshot.rows.only(snapshot.rows.origins == IMPORTED).values
-    if len(rows) <= _REFERENCE_ROWS:
-        return rows
-    length = _REFERENCE_ROWS // _REFERENCE_PIECES
-    starts = np.linspace(0, len(rows) - length, num=_REFERENCE_PIECES, dtype=np.int64)
-    return np.concatenate([rows[start : start + length] for start in starts])
+def window_channels(
+    task: Task, columns: tuple[str, ...], windows: NDArray[np.float32], targets: NDArray[Any]
+) -> tuple[Channel, ...]:
+    """Channels of windows of several rows: features of each column where there is room for all.
+
+    Where there is not, the last row of a window is watched as the row of a table is: each row is the last one of some
+    window sooner or later, and the columns that tell most are chosen there.
+
+    Args:
+        task: what is learnt.
+        columns: names, in the order of the input window.
+        windows: preprocessed windows that are learnt from (n, rows, columns).
+        targets: as for `table_channels`.
+    """
+    outputs = _outputs(task)
+    if len(_FEATURES) * len(columns) + len(outputs) > limits.MAX_CHANNELS:
+        return table_channels(task, columns, windows[:, -1], targets)
+    watched = tuple(
+        Channel(name=f"{kind} {column}", kind=kind, index=index)
+        for index, column in enumerate(columns)
+        for kind in _FEATURES
+    )
+    return watched + outputs + _projections(max(_BUDGET - len(watched) - len(outputs), 0))
+
+
+def reference_windows(windows: WindowedSnapshot) -> NDArray[np.float32]:
+    """(n, rows, columns) that were learnt from; in time order all imported ones, for the others lie between them."""
+    if not windows.is_ordered:
+        learnt = windows.of(Split.TRAIN)
+        places = np.linspace(0, len(learnt) - 1, num=min(_REFERENCE_WINDOWS, len(learnt)), dtype=np.int64)
+        return windows.at(learnt[places]).values
+    numbers = windows.in_order()
+    if len(numbers) > _REFERENCE_WINDOWS:
+        length = _REFERENCE_WINDOWS // _REFERENCE_PIECES
+        starts = np.linspace(0, len(numbers) - length, num=_REFERENCE_PIECES, dtype=np.int64)
+        numbers = np.concatenate([numbers[start : start + length] for start in starts])
+    return windows.at(numbers).values
 
 
 def anova_f(rows: NDArray[np.float32], classes: NDArray[np.int64]) -> NDArray[np.float64]:

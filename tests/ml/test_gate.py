@@ -12,7 +12,7 @@ import msgspec
 import numpy as np
 import pytest
 
-from edgeops.artifact.manifest import Descriptor, Manifest, Variant, decode_descriptor
+from edgeops.artifact.manifest import Descriptor, InputWindow, Manifest, Variant, decode_descriptor
 from edgeops.artifact.package import open_artifact, package, tflite_part
 from edgeops.data.splits import Split
 from edgeops.digest import digest_bytes
@@ -24,6 +24,7 @@ from fleet_server.db import datasets
 from fleet_server.ml import frames
 from fleet_server.ml.judging import judge_classes
 from fleet_server.ml.recipes.names import RecipeName
+from fleet_server.ml.windows import cut_windows
 from tests.ml.desk import Desk
 from tests.ml.loop import write_world
 
@@ -85,11 +86,11 @@ class Bench:
 
     def judged(self, path: Path) -> Candidate:
         """A file as a replacement of the champion."""
-        rows = self.snapshot.only(Split.EVALUATION)
-        answers = {}
+        whole = cut_windows(self.snapshot, InputWindow(columns=self.snapshot.schema.columns))
+        windows, answers = whole.only(Split.EVALUATION), {}
         for name, file in {**self.champion, "candidate": path}.items():
             model = Model.load(file)
-            answers[name] = judge_classes(model, rows, classes=3).answers
+            answers[name] = judge_classes(model, windows, classes=3).answers
             budgets = model.manifest.budgets
             model.close()
         return Candidate(

@@ -1,4 +1,7 @@
-"""Tables: logarithm where tails are heavy, standardize, clip; two hidden layers of 64 and 32."""
+"""Tables: logarithm where tails are heavy, standardize, clip; two hidden layers of 64 and 32.
+
+A window of rows is read as one long row.
+"""
 
 from collections.abc import Mapping
 from typing import Any
@@ -9,12 +12,12 @@ from numpy.typing import NDArray
 from edgeops.artifact.manifest import Budgets, MissingPolicy, Preprocess, Transform
 from edgeops.data.schema import Schema
 from fleet_server.ml.recipes.head import Head
-from fleet_server.ml.recipes.plan import Plan, number, refuse_unknown, rounded, target_of
+from fleet_server.ml.recipes.plan import Plan, number, refuse_unknown, target_of
+from fleet_server.ml.recipes.scaling import CLIP, standardizing
 from fleet_server.ml.recipes.tails import AUTO, asked_for, signed_log1p
+from fleet_server.ml.recipes.window import WINDOW_OPTIONS, asked_window
 
 _HIDDEN, _EMBEDDING = 64, 32
-#: After standardizing; beyond it a reading says no more than "far out".
-_CLIP = 8.0
 #: Excess kurtosis of a normal distribution is 0, of an exponential one 6; and a logarithm does nothing
 #: to columns that stay near 0.
 _HEAVY_KURTOSIS = 3.0
@@ -22,39 +25,38 @@ _WIDE_RANGE = 10.0
 #: One transform serves all columns; it is monotone and does little to tame ones.
 _HEAVY_SHARE = 0.25
 _TRANSFORM = "transform"
-_OPTIONS = frozenset({_TRANSFORM, "learning-rate", "batch"})
+_OPTIONS = WINDOW_OPTIONS | {_TRANSFORM, "learning-rate", "batch"}
 
 
 def plan(schema: Schema, rows: NDArray[np.float32], targets: NDArray[Any], options: Mapping[str, float | str]) -> Plan:
     """Decide preprocessing from the training rows (n, columns) and what is to be learnt of each (n,).
 
-    Options: `transform` (auto, none, signed-log1p), `learning-rate`, `batch`; where numbers are learnt
-    `target-transform`.
+    Options: `transform` (auto, none, signed-log1p), `learning-rate`, `batch`, `window`, `stride`; where numbers are
+    learnt `target-transform`.
 
     Raises:
         ConfigError: an option that is unknown or out of bounds.
         DatasetError: all numbers to learn are equal.
     """
     refuse_unknown(options, _OPTIONS, recipe="dense", schema=schema)
+    window = asked_window(schema, options)
     values = rows.astype(np.float64)
     transform = asked_for(str(options.get(_TRANSFORM, AUTO)), option=_TRANSFORM)
     if transform is None:
         transform = Transform.SIGNED_LOG1P if _has_heavy_tails(values) else Transform.NONE
     if transform is Transform.SIGNED_LOG1P:
         values = signed_log1p(values)
-    mean, std = np.nanmean(values, axis=0), np.nanstd(values, axis=0)
-    # A constant column says nothing: it becomes 0 whatever it reads.
-    multiply = np.divide(1.0, std, out=np.zeros_like(std), where=std > 1e-9 * np.maximum(np.abs(mean), 1e-30))
+    multiply, add = standardizing(values)
     return Plan(
         recipe="dense",
         preprocess=Preprocess(
             transform=transform,
-            multiply=tuple(rounded(value) for value in multiply),
-            add=tuple(rounded(value) for value in -mean * multiply),
-            clip=_CLIP,
+            multiply=multiply,
+            add=add,
+            clip=CLIP,
         ),
         missing=MissingPolicy.NEUTRAL if any(one.missing for one in schema.statistics) else MissingPolicy.REFUSE,
-        input_shape=(len(schema.columns),),
+        input_shape=(len(schema.columns) * (1 if window is None else window.rows),),
         is_image=False,
         budgets=Budgets(p95_latency_ms=10.0, memory_bytes=32 * 1024 * 1024),
         epochs=40,
@@ -62,6 +64,7 @@ def plan(schema: Schema, rows: NDArray[np.float32], targets: NDArray[Any], optio
         learning_rate=number(options, "learning-rate", 2e-3, low=1e-6, high=1.0),
         patience=10,
         target=target_of(schema, targets, options),
+        window=window,
     )
 
 

@@ -7,7 +7,7 @@ from typing import Any
 import msgspec
 from numpy.typing import NDArray
 
-from edgeops.artifact.manifest import Budgets, MissingPolicy, Preprocess, Task
+from edgeops.artifact.manifest import Budgets, InputWindow, MissingPolicy, Preprocess, Task
 from edgeops.data.schema import Schema
 from edgeops.digest import digest_bytes
 from edgeops.errors import ConfigError
@@ -37,10 +37,15 @@ class Plan:
     shift_pixels: int = 0
     #: How numbers are learnt; None = classes are.
     target: Target | None = None
+    #: The rows that one inference sees; None = one row.
+    window: InputWindow | None = None
 
     def digest(self) -> str:
         """Names the recipe with all its decisions."""
-        document = {"revision": _REVISION, "plan": dataclasses.asdict(self)}
+        decisions = dataclasses.asdict(self)
+        if self.window is None:  # so that what learns from single rows is called as before there were windows
+            del decisions["window"]
+        document = {"revision": _REVISION, "plan": decisions}
         return digest_bytes(msgspec.json.encode(document, order="sorted"))
 
 

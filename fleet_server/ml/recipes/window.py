@@ -1,0 +1,23 @@
+"""The input window that a training asks for by options: `window` rows, and `stride` rows from one to the next."""
+
+from collections.abc import Mapping
+
+from edgeops.artifact.manifest import InputWindow
+from edgeops.data.schema import Schema
+from fleet_server.ml.recipes.plan import number
+
+_ROWS, _STRIDE = "window", "stride"
+#: Of recipes that read windows.
+WINDOW_OPTIONS = frozenset({_ROWS, _STRIDE})
+_MOST_ROWS = 65_536
+
+
+def asked_window(schema: Schema, options: Mapping[str, float | str]) -> InputWindow | None:
+    """The window of a recipe that need not read one; None = single rows. Windows overlap by half unless asked.
+
+    Raises:
+        ConfigError: an option is out of bounds.
+    """
+    rows = int(number(options, _ROWS, 1, low=1, high=_MOST_ROWS))
+    stride = int(number(options, _STRIDE, max(rows // 2, 1), low=1, high=_MOST_ROWS))
+    return None if rows == stride == 1 else InputWindow(columns=schema.columns, rows=rows, stride=stride)

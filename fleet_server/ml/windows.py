@@ -1,0 +1,194 @@
+"""A snapshot as its model will see it: cut into input windows, each within one split, group and stretch of time.
+
+A window that would hold rows of another split is not made, so that nothing which judges was learnt from. What is to be
+learnt of a window is what is to be learnt of its last row. Single rows are windows of one row.
+"""
+
+from dataclasses import dataclass
+from typing import Any
+
+import msgspec
+import numpy as np
+from numpy.typing import NDArray
+
+from edgeops import limits
+from edgeops.artifact.manifest import InputWindow, Task
+from edgeops.data.cells import NO_MOMENT
+from edgeops.data.splits import Split
+from edgeops.errors import DatasetError
+from edgeops.model.windowing import window_places
+from fleet_server.datasets.snapshot import IMPORTED, Rows, SnapshotFile
+from fleet_server.ml.recipes.plan import rounded
+
+Integers = NDArray[np.int64]
+
+_NANOSECONDS = 1e9
+#: So many usual steps without a row are a gap: one row may be lost, and clocks jitter.
+_GAP_STEPS = 3
+_FOR = {Split.TRAIN: "that are learnt from", Split.VALIDATION: "that stop the training", Split.EVALUATION: "that judge"}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class Windows:
+    """Some windows of a snapshot."""
+
+    #: Raw readings, float32 (windows, rows, columns); NaN = missing.
+    values: NDArray[np.float32]
+    #: What is to be learnt of each (windows,), as in `Rows`.
+    targets: NDArray[Any]
+    #: Which device each was bought from (windows,), as in `Rows`.
+    origins: Integers
+
+    def __len__(self) -> int:
+        return len(self.values)
+
+    @property
+    def classes(self) -> Integers:
+        """Class indexes, int64 (windows,), where the task is classification."""
+        assert self.targets.dtype == np.int64, f"targets of type {self.targets.dtype} are no classes"
+        return self.targets
+
+    def only(self, windows: NDArray[Any]) -> "Windows":
+        """Some of them: a mask or indexes."""
+        return Windows(values=self.values[windows], targets=self.targets[windows], origins=self.origins[windows])
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class WindowedSnapshot:
+    """All windows of a snapshot; `cut_windows` makes one."""
+
+    snapshot: SnapshotFile
+    window: InputWindow
+    #: (windows, window.rows): places among the snapshot's rows, oldest first.
+    places: Integers
+    #: Which windows hold rows of several classes (windows,).
+    is_mixed: NDArray[np.bool_]
+
+    @property
+    def is_ordered(self) -> bool:
+        """Whether windows that follow each other were one after the other in time.
+
+        Windows of several rows are: whoever asks for them says that rows which follow each other belong together. And
+        they overlap, so that taking them for independent ones would promise far too much.
+        """
+        return self.snapshot.schema.ordered or self.window.rows > 1
+
+    def only(self, split: Split) -> Windows:
+        """The windows of one split; nobody learns from a window of several classes."""
+        return self.at(self.of(split))
+
+    def of(self, split: Split) -> Integers:
+        """The numbers of these windows."""
+        is_of = self.snapshot.splits[self.places[:, -1]] == split
+        return np.flatnonzero(is_of if split is Split.EVALUATION else is_of & ~self.is_mixed)
+
+    def in_order(self) -> Integers:
+        """The numbers of all imported windows, group by group in time order."""
+        rows, ends = self.snapshot.rows, self.places[:, -1]
+        imported = np.flatnonzero(rows.origins[ends] == IMPORTED)
+        if self.snapshot.schema.ordered:
+            return imported
+        return imported[np.argsort(rows.groups[ends[imported]], kind="stable")]
+
+    def at(self, numbers: Integers) -> Windows:
+        """The windows of these numbers."""
+        rows, places = self.snapshot.rows, self.places[numbers]
+        ends = places[:, -1]
+        return Windows(values=rows.values[places], targets=rows.targets[ends], origins=rows.origins[ends])
+
+    @property
+    def words(self) -> tuple[str, ...]:
+        """What a person should know of the windows; nothing of single rows."""
+        window = self.window
+        if window.rows == 1:
+            return ()
+        train, validation, evaluation = (len(self.of(split)) for split in Split)
+        pace = "" if window.rate_hz is None else f", at {window.rate_hz:g} rows a second"
+        cut = f"windows of {window.rows} rows, every {window.stride} rows{pace}"
+        told = f"{cut}: {train} to learn from, {validation} to stop on, {evaluation} to judge"
+        if mixed := int(self.is_mixed.sum()):
+            return told, f"{mixed} windows hold rows of several classes, and nothing is learnt from them"
+        return (told,)
+
+
+def paced(window: InputWindow, rows: Rows) -> InputWindow:
+    """The window with the rate that rows (n) usually come at, and the gap that begins a new one; by their times."""
+    order = np.argsort(rows.groups, kind="stable")
+    groups, times = rows.groups[order], rows.times[order]
+    is_step = (np.diff(groups) == 0) & (times[1:] != NO_MOMENT) & (times[:-1] != NO_MOMENT)
+    # Of two moments that are missing the difference is no step, and the mask leaves it out.
+    steps = (times[1:] - times[:-1])[is_step]
+    usual_s = float(np.median(steps)) / _NANOSECONDS if len(steps) else 0.0
+    if usual_s <= 0:
+        return window
+    return msgspec.structs.replace(window, rate_hz=rounded(1 / usual_s), max_gap_s=rounded(_GAP_STEPS * usual_s))
+
+
+def cut_windows(snapshot: SnapshotFile, window: InputWindow) -> WindowedSnapshot:
+    """Find the windows of a snapshot.
+
+    Windows of several rows are made of imported rows only: of what devices nominate, each row stands alone.
+
+    Raises:
+        DatasetError: a split has no window, a class none to learn from, or there would be too many.
+    """
+    rows = snapshot.rows
+    if window.rows == window.stride == 1:
+        places = window_places(window, len(rows))
+        return WindowedSnapshot(
+            snapshot=snapshot, window=window, places=places, is_mixed=np.zeros(len(places), dtype=np.bool_)
+        )
+    _refuse_too_many(snapshot, window)
+    imported = np.flatnonzero(rows.origins == IMPORTED)
+    stretches = _stretches(rows.groups[imported], snapshot.splits[imported])
+    found = window_places(window, len(imported), seconds=_seconds(rows.times[imported]), groups=stretches)
+    places = imported[found]
+    is_mixed = np.zeros(len(places), dtype=np.bool_)
+    if snapshot.schema.task is not Task.REGRESSION:
+        is_mixed = np.ptp(rows.targets[places], axis=1) != 0
+    cut = WindowedSnapshot(snapshot=snapshot, window=window, places=places, is_mixed=is_mixed)
+    _refuse_empty(cut)
+    return cut
+
+
+def _stretches(groups: Integers, splits: NDArray[np.uint8]) -> Integers:
+    """(rows,) a number for rows of one group that lie in one split without one of another split between them."""
+    order = np.argsort(groups, kind="stable")
+    begins = (np.diff(groups[order]) != 0) | (np.diff(splits[order].astype(np.int64)) != 0)
+    stretches = np.zeros(len(groups), dtype=np.int64)
+    stretches[order[1:]] = np.cumsum(begins)
+    return stretches
+
+
+def _seconds(times: Integers) -> NDArray[np.float64] | None:
+    """(rows,) since the earliest, NaN = unknown; None = none is known."""
+    known = times != NO_MOMENT
+    if not known.any():
+        return None
+    return np.where(known, times - times[known].min(), np.nan) / _NANOSECONDS
+
+
+def _refuse_too_many(snapshot: SnapshotFile, window: InputWindow) -> None:
+    values = (len(snapshot.rows) // window.stride + 1) * window.rows * len(window.columns)
+    if values > limits.MAX_DATASET_VALUES:
+        raise DatasetError(
+            f"windows of {window.rows} rows every {window.stride} rows hold about {values} values, the most is "
+            f"{limits.MAX_DATASET_VALUES}; give a longer stride or fewer rows to a window"
+        )
+
+
+def _refuse_empty(cut: WindowedSnapshot) -> None:
+    schema, rows = cut.snapshot.schema, cut.window.rows
+    for split in Split:
+        if not len(cut.of(split)):
+            raise DatasetError(
+                f"no window of {rows} rows fits into the rows {_FOR[split]}: split by group or time when importing, "
+                "for rows dealt by chance do not follow each other, or take shorter windows"
+            )
+    learnt = set(cut.at(cut.of(Split.TRAIN)).targets.tolist()) if schema.classes else set()
+    for place, name in enumerate(schema.classes):
+        if place not in learnt:
+            raise DatasetError(
+                f"no window of {rows} rows that is learnt from is all of class {name!r}; take shorter windows, or "
+                "leave the class out with a filter"
+            )
