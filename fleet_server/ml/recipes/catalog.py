@@ -1,4 +1,4 @@
-"""Finds the recipe of a name: `dense` for tables, `cnn` for small images.
+"""Finds the recipe of a name: `dense` for tables, `cnn` for small images, `signals` for windows.
 
 A recipe decides a `Plan` from the training rows, then builds the network for it. Networks have two
 outputs, the answer (class probabilities, or a number) and the embedding (what the last layer reads).
@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edgeops.data.schema import Schema
-from fleet_server.ml.recipes import cnn, dense
+from fleet_server.ml.recipes import cnn, dense, signals
 from fleet_server.ml.recipes.head import Head
 from fleet_server.ml.recipes.names import RecipeName
 from fleet_server.ml.recipes.plan import Plan
@@ -37,5 +37,7 @@ def find_recipe(name: RecipeName) -> Recipe:
             return Recipe(dense.plan, dense.network)
         case RecipeName.CNN:
             return Recipe(cnn.plan, cnn.network)
+        case RecipeName.SIGNALS:
+            return Recipe(signals.plan, signals.network)
         case _:
             assert_never(name)

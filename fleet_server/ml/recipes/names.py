@@ -10,3 +10,5 @@ class RecipeName(StrEnum):
     DENSE = "dense"
     #: Small images: depthwise-separable convolutions.
     CNN = "cnn"
+    #: Windows of raw signals: depthwise-separable convolutions along time.
+    SIGNALS = "signals"
