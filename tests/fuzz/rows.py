@@ -67,7 +67,9 @@ def _many(header: bytes, line: bytes) -> bytes:
 
 def _parquet() -> bytes:
     buffer = io.BytesIO()
-    pq.write_table(pa.table({"a": [0.5, None] * 20, "y": ["red", "blue"] * 20}), buffer)
+    pq.write_table(
+        pa.table({"a": [0.5 * row if row else None for row in range(40)], "y": ["red", "blue"] * 20}), buffer
+    )
     return buffer.getvalue()
 
 
@@ -150,10 +152,13 @@ PARSERS = (
             seeds=seeds,
         )
         for suffix, seeds in {
-            "csv": lambda: [_CSV, b"\x1f\x8b\x08\x00", gzip.compress(_CSV, mtime=0), _many(b"a,y\n", b"%d,%d\n")],
-            "jsonl": lambda: [_JSONL, b"[" * 70_000, _many(b"", b'{"a": %d, "y": "%d"}\n')],
+            "csv": lambda: [_many(b"a,y\n", b"%d,%d\n"), _CSV, b"\x1f\x8b\x08\x00", gzip.compress(_CSV, mtime=0)],
+            "jsonl": lambda: [_many(b"", b'{"a": %d, "y": "%d"}\n'), _JSONL, b"[" * 70_000],
             "parquet": lambda: [_parquet()],
-            "npz": lambda: [_small_npz(), _packed_npz(), *_odd_npz(), _npz(X=np.zeros((20, 2)), y=np.arange(20) % 2)],
+            "npz": lambda: [
+                _npz(X=np.arange(80.0).reshape(40, 2), y=np.arange(40) % 2),
+                *(_small_npz(), _packed_npz(), *_odd_npz()),
+            ],
         }.items()
     ),
     Parser(
