@@ -288,12 +288,20 @@ def print_version(version: Version) -> None:
 
 def _headline(task: str | None) -> str:
     """The heading over what `_worth` shows."""
-    return "mean error>" if task == Task.REGRESSION else "accuracy>"
+    match task:
+        case Task.REGRESSION:
+            return "mean error>"
+        case Task.ANOMALY:
+            return "alarms, false>"
+        case _:
+            return "accuracy>"
 
 
 def _worth(artifact: Artifact, units: str = "") -> float | str | None:
     """The one figure that a person asks for first."""
-    error = artifact.metrics.get("mae")
+    alarms, error = artifact.metrics.get("alarm-rate"), artifact.metrics.get("mae")
+    if alarms is not None:
+        return f"{alarms:.1%}, {artifact.metrics['false-alarm-rate']:.1%}"
     return artifact.metrics.get("accuracy") if error is None else f"{error:.4g} {units}".rstrip()
 
 

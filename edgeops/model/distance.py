@@ -70,12 +70,38 @@ def learn_distance(rows: Rows, *, window_rows: int) -> Distance:
             f"{window_rows}; give {window_rows * (channels + 1)} or a shorter window"
         )
     rows = rows.astype(np.float64)
+    return _learn(rows, trailing_means(_whole(rows), window_rows), window_rows)
+
+
+def learn_from_windows(windows: Rows) -> Distance:
+    """From normal windows (n, window_rows, channels), of any number of machines; they may overlap.
+
+    Raises:
+        InputError: the windows are too few, a reading is missing, or a channel does not change.
+    """
+    count, window_rows, channels = windows.shape
+    if count <= channels:
+        raise InputError(
+            f"{count} normal windows are too few to learn how the means of {channels} channels move together; give "
+            f"more than {channels}, by more rows or a shorter stride"
+        )
+    rows = windows.astype(np.float64).reshape(-1, channels)
+    return _learn(_whole(rows), windows.mean(axis=1, dtype=np.float64), window_rows)
+
+
+def _whole(rows: Doubles) -> Doubles:
     if len(missing := np.flatnonzero(~np.isfinite(rows).all(axis=0))):
         raise InputError(f"readings of channel {missing[0]} are missing in the normal rows; leave those rows out")
     if len(constant := np.flatnonzero(np.ptp(rows, axis=0) == 0)):
         raise InputError(f"channel {constant[0]} is always {rows[0, constant[0]]:g} in the normal rows; leave it out")
+    return rows
+
+
+def _learn(rows: Doubles, means: Doubles, window_rows: int) -> Distance:
+    """From whole rows and the means of their windows, both (any number, channels)."""
+    channels = rows.shape[1]
     centre, scale = rows.mean(axis=0), rows.std(axis=0)
-    means = (trailing_means(rows, window_rows) - centre) / scale
+    means = (means - centre) / scale
     covariance = np.cov(means, rowvar=False).reshape(channels, channels)
     unrelated = np.eye(channels) * np.trace(covariance) / channels
     factor = np.linalg.cholesky((1 - _SHRINKAGE) * covariance + _SHRINKAGE * unrelated)

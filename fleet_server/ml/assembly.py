@@ -6,9 +6,10 @@ Inside an artifact is only what a rebuild repeats. Judgements, reference profile
 
 import os
 import tempfile
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Generic
+from typing import Any, Generic
 
 import numpy as np
 from numpy.typing import NDArray
@@ -32,9 +33,9 @@ from edgeops.model.model import Model
 from edgeops.sketch.caveats import reference_warnings
 from edgeops.sketch.reference import encode_reference
 from fleet_server.ml.card import write_card
-from fleet_server.ml.conversion import Converted
+from fleet_server.ml.conversion import Converted, convert
 from fleet_server.ml.examiner import Examiner
-from fleet_server.ml.frames import BuiltVariant
+from fleet_server.ml.frames import Built, BuiltVariant
 from fleet_server.ml.judging import JudgedT, Judgement
 from fleet_server.ml.trained import Trained
 from fleet_server.ml.windows import Windows
@@ -111,6 +112,34 @@ def assemble(
     return Assembled(built=built, judgement=judgement, warnings=(*notes, *reference_warnings(reference)))
 
 
+def assemble_all(
+    trained: Trained,
+    examiner: Examiner[JudgedT],
+    tf: Any,
+    network: Callable[[], Any],
+    *,
+    report: Callable[[str, float], None],
+) -> Built:
+    """Convert, judge and write every variant of a network, which is made anew for each."""
+    assembled: list[Assembled[JudgedT]] = []
+    # The unquantized one first: the others are judged beside it.
+    variants = [one for one in Variant if one is Variant.FLOAT32 or one in trained.task.variants]
+    for place, variant in enumerate(variants):
+        share = 0.65 + 0.35 * place / len(variants)
+        report(f"converting {variant}", share)
+        converted = convert(tf, network(), variant, calibration=trained.calibration)
+        report(f"judging {variant}", share + 0.2 / len(variants))
+        float32 = assembled[0].judgement if assembled else None
+        assembled.append(assemble(trained, examiner, variant, converted, float32=float32))
+    return Built(
+        variants=tuple(one.built for one in assembled),
+        libraries=trained.libraries,
+        warnings=tuple(
+            dict.fromkeys((*trained.windows.words[1:], *(warning for one in assembled for warning in one.warnings)))
+        ),
+    )
+
+
 def bare_model(trained: Trained, variant: Variant, converted: Converted) -> Model:
     """A converted network that can answer, and nothing more: what a fold is judged with."""
     manifest = _manifest(trained, variant, converted, metrics={})
@@ -134,6 +163,7 @@ def _manifest(trained: Trained, variant: Variant, converted: Converted, *, metri
         units=schema.units,
         transform=Transform.NONE if plan.target is None else plan.target.transform,
         bounds=None if plan.target is None else plan.target.bounds,
+        threshold=trained.threshold,
     )
     return Manifest(
         format=FORMAT,

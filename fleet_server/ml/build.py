@@ -5,11 +5,11 @@ snapshot. A healed model keeps the channels of the one that it replaces, is trai
 labels bought since, and is put together with what those folds say. Nothing is stored or published here.
 """
 
+import functools
 from collections.abc import Callable
 from dataclasses import dataclass, replace
-from importlib import metadata
 from pathlib import Path
-from typing import Any, assert_never
+from typing import Any
 
 import msgspec
 import numpy as np
@@ -23,14 +23,13 @@ from edgeops.model.model import Model
 from edgeops.model.preprocess import transform_rows
 from edgeops.sketch.packing import unpack
 from fleet_server.datasets.snapshot import IMPORTED, read_snapshot
-from fleet_server.ml.assembly import Assembled, assemble, bare_model
+from fleet_server.ml.assembly import assemble_all, bare_model
 from fleet_server.ml.class_examiner import ClassExaminer, Healed
 from fleet_server.ml.conversion import convert
-from fleet_server.ml.examiner import Examiner
+from fleet_server.ml.detector import build_detector
 from fleet_server.ml.folds import Trainings, cross_judge
 from fleet_server.ml.frames import Build, Built, Healing, Nominated
-from fleet_server.ml.framework import load_tensorflow
-from fleet_server.ml.judging import JudgedT
+from fleet_server.ml.framework import library_versions, load_tensorflow
 from fleet_server.ml.number_examiner import NumberExaminer
 from fleet_server.ml.recipes.catalog import find_recipe
 from fleet_server.ml.recipes.head import Head
@@ -44,7 +43,6 @@ from fleet_server.ml.windows import Windows, cut_windows, paced
 Report = Callable[[str, float], None]
 
 _CALIBRATION_INPUTS = 300
-_LIBRARIES = ("tensorflow", "tensorflow-cpu", "keras", "numpy", "ai-edge-litert")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -82,6 +80,8 @@ def build(task: Build, report: Report) -> Built:
     snapshot = read_snapshot(Path(task.snapshot))
     if task.healing is not None and snapshot.schema.task is not Task.CLASSIFICATION:
         raise DatasetError(f"only classifiers are healed by bought labels; {task.model} does {snapshot.schema.task}")
+    if snapshot.schema.task is Task.ANOMALY:
+        return build_detector(task, snapshot, report)
     recipe, head = find_recipe(task.recipe), _head(snapshot.schema)
     rows = snapshot.only(Split.TRAIN)
     plan = recipe.plan(snapshot.schema, rows.values, rows.targets, task.options)
@@ -117,54 +117,24 @@ def build(task: Build, report: Report) -> Built:
         learned=fitted.learned,
         channels=channels,
         calibration=_calibration(lesson, task.seed),
-        libraries=_libraries(),
+        libraries=library_versions(),
     )
+    network = functools.partial(lesson.trainer.network, fitted)
     if head.task is Task.REGRESSION:
-        built = _all_variants(NumberExaminer(trained, champions), trained, lesson, fitted, report=report)
+        built = assemble_all(trained, NumberExaminer(trained, champions), tf, network, report=report)
     else:
         healed = None
         if task.healing is not None:
             report("training without each fold", 0.35)
             healed = _healed(task.healing, champions, trained, lesson, report=report)
-        built = _all_variants(ClassExaminer(trained, healed), trained, lesson, fitted, report=report)
+        built = assemble_all(trained, ClassExaminer(trained, healed), tf, network, report=report)
     for champion in champions.values():
         champion.close()
     return built
 
 
-def _all_variants(
-    examiner: Examiner[JudgedT], trained: Trained, lesson: _Lesson, fitted: Fitted, *, report: Report
-) -> Built:
-    """Convert, judge and write each."""
-    assembled: list[Assembled[JudgedT]] = []
-    # The unquantized one first: the others are judged beside it.
-    variants = [one for one in Variant if one is Variant.FLOAT32 or one in trained.task.variants]
-    for place, variant in enumerate(variants):
-        share = 0.65 + 0.35 * place / len(variants)
-        report(f"converting {variant}", share)
-        converted = convert(lesson.tf, lesson.trainer.network(fitted), variant, calibration=trained.calibration)
-        report(f"judging {variant}", share + 0.2 / len(variants))
-        float32 = assembled[0].judgement if assembled else None
-        assembled.append(assemble(trained, examiner, variant, converted, float32=float32))
-    return Built(
-        variants=tuple(one.built for one in assembled),
-        libraries=trained.libraries,
-        warnings=tuple(
-            dict.fromkeys((*trained.windows.words[1:], *(warning for one in assembled for warning in one.warnings)))
-        ),
-    )
-
-
 def _head(schema: Schema) -> Head:
-    match schema.task:
-        case Task.CLASSIFICATION:
-            return Head(schema.task, len(schema.classes))
-        case Task.REGRESSION:
-            return Head(schema.task, 1)
-        case Task.ANOMALY:
-            raise DatasetError("no recipe learns anomalies yet; import the dataset for classification or regression")
-        case _:
-            assert_never(schema.task)
+    return Head(schema.task, max(len(schema.classes), 1))
 
 
 def _prepared(windows: Windows, plan: Plan, *, weights: NDArray[np.float32] | None = None) -> Labelled:
@@ -261,13 +231,3 @@ def _healed(
         ),
         weights=np.array([one.weight for one in fitting], dtype=np.float64),
     )
-
-
-def _libraries() -> dict[str, str]:
-    versions = {}
-    for name in _LIBRARIES:
-        try:
-            versions[name] = metadata.version(name)
-        except metadata.PackageNotFoundError:
-            continue
-    return versions

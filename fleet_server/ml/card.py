@@ -8,7 +8,9 @@ from edgeops.data.schema import Schema
 from fleet_server.ml.training import Learned
 
 
-def write_card(manifest: Manifest, schema: Schema, learned: Learned, *, windows: tuple[str, ...], worth: str) -> str:
+def write_card(
+    manifest: Manifest, schema: Schema, learned: Learned | None, *, windows: tuple[str, ...], worth: str
+) -> str:
     """The card as Markdown.
 
     `windows` says what was learnt from where that is not single rows; `worth` is the section that differs from task to
@@ -33,6 +35,8 @@ the same kind of source as the data below."""
 
 
 def _answering(schema: Schema) -> str:
+    if schema.task is Task.ANOMALY:
+        return "a score, which raises an alarm above a threshold,"
     if schema.task is not Task.CLASSIFICATION:
         return f"`{schema.label}`{f' in {schema.units}' if schema.units else ''}"
     names = f"{', '.join(schema.classes[:20])}{' ...' if len(schema.classes) > 20 else ''}"
@@ -79,7 +83,7 @@ def _bought(schema: Schema) -> str:
   ({len(schema.devices)} devices{without}), {schema.fresh_rows} of them since by people"""
 
 
-def _training(manifest: Manifest, learned: Learned) -> str:
+def _training(manifest: Manifest, learned: Learned | None) -> str:
     lineage, preprocess = manifest.lineage, manifest.preprocess
     logarithm = "signed log1p, " if preprocess.transform is Transform.SIGNED_LOG1P else ""
     clip = f", clipped at {preprocess.clip:g}" if preprocess.clip is not None else ""
@@ -88,9 +92,16 @@ def _training(manifest: Manifest, learned: Learned) -> str:
 
 - recipe `{lineage.recipe}` (`{lineage.recipe_digest}`), seed {lineage.seed}
 - preprocessing: {logarithm}one multiply-add per {"image" if len(preprocess.multiply) == 1 else "column"}{clip}
-- {_loss(manifest)}; {learned.epochs} epochs, weights of epoch {learned.best_epoch}: validation loss
-  {learned.validation_loss:.4f}
+- {_course(manifest, learned)}
 - {libraries}{f"; commit {lineage.commit}" if lineage.commit else ""}"""
+
+
+def _course(manifest: Manifest, learned: Learned | None) -> str:
+    if learned is None:
+        return f"""learnt in one step: the squared distance of Mahalanobis (1936) of a window's mean from normal ones;
+  an alarm begins at {manifest.output.threshold:g}, set by normal validation windows"""
+    return f"""{_loss(manifest)}; {learned.epochs} epochs, weights of epoch {learned.best_epoch}: validation loss
+  {learned.validation_loss:.4f}"""
 
 
 def _loss(manifest: Manifest) -> str:
@@ -112,6 +123,8 @@ def _limits(manifest: Manifest, schema: Schema) -> str:
 
 
 def _unknown(schema: Schema) -> str:
+    if schema.task is Task.ANOMALY:
+        return "- It knows only what was normal in the data above; what is new there is an alarm, harmless or not."
     if not schema.classes:
         return f"- It knows only values of `{schema.label}` like those above; beyond them an answer is a guess."
     rarest = min(zip(schema.class_rows, schema.classes, strict=True))

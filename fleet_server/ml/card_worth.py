@@ -3,6 +3,7 @@
 import numpy as np
 from numpy.typing import NDArray
 
+from edgeops.learning.anomaly import Alarms
 from edgeops.learning.classification import Answers
 from edgeops.learning.regression import Estimates, slices
 from edgeops.learning.regression_promotion import SLICES
@@ -65,6 +66,21 @@ errors below {_amount(judged.median_error, units)}, root mean square {_amount(ju
 {table}
 
 {_intervals(figures, units=units, edges=edges, half_widths=half_widths)}"""
+
+
+def worth_of_alarms(judged: Alarms) -> str:
+    """Of an anomaly detector."""
+    refused = f" It refused {judged.refused} of them, which raises no alarm." if judged.refused else ""
+    if judged.has_labels:
+        found = f"""Of {judged.anomalies} anomalous ones {judged.recall:.1%} are alarms: F1 {judged.f1:.4f}, AUC
+{judged.auc:.4f} (chance 0.5, with 95 % certainty at least {judged.auc_low:.4f})."""
+    else:
+        found = "None of them is known to be anomalous, so nothing says whether it finds any."
+    return f"""## What it is worth
+
+Judged on this very file, through the same code that a device runs, on {len(judged)} inputs it never saw: a score above
+{judged.threshold:g} is an alarm. {judged.alarm_rate:.2%} of all are alarms, and {judged.false_alarm_rate:.2%} of the
+{int(judged.normal.sum())} normal ones.{refused} {found}"""
 
 
 def _refusals(judged: Estimates) -> str:

@@ -10,7 +10,7 @@ from fleet_server.ml.judging import JudgedT, Judgement
 
 
 class Examiner(Protocol[JudgedT]):
-    """One per training; `class_examiner` and `number_examiner` have one each."""
+    """One per training; `class_examiner`, `number_examiner` and `alarm_examiner` have one each."""
 
     def judge(self, model: Model) -> Judgement[JudgedT]:
         """Let a file answer the evaluation set."""

@@ -7,12 +7,14 @@ started warm. Nothing of ours is decided here.
 import logging
 import os
 import warnings
+from importlib import metadata
 from typing import Any
 
 from edgeops.errors import PlatformError
 
 #: One thread: the order of additions, and so the last bits of a weight, do not depend on the machine's cores.
 _THREADS = 1
+_LIBRARIES = ("tensorflow", "tensorflow-cpu", "keras", "numpy", "ai-edge-litert")
 _SETTINGS = {
     "TF_CPP_MIN_LOG_LEVEL": "3",
     "CUDA_VISIBLE_DEVICES": "-1",
@@ -44,3 +46,14 @@ def load_tensorflow() -> Any:
         tf.config.threading.set_inter_op_parallelism_threads(_THREADS)
         tf.config.experimental.enable_op_determinism()
     return tf
+
+
+def library_versions() -> dict[str, str]:
+    """Of all that a file's bytes depend on, by name."""
+    versions = {}
+    for name in _LIBRARIES:
+        try:
+            versions[name] = metadata.version(name)
+        except metadata.PackageNotFoundError:
+            continue
+    return versions

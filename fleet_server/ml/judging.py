@@ -1,7 +1,7 @@
 """Lets a model answer labelled windows through `Model.predict` alone: the way a device answers.
 
-What the answers are worth, `edgeops.learning.classification` and `.regression` say; whether that is good enough, the
-promotion gates.
+What the answers are worth, `edgeops.learning.classification`, `.regression` and `.anomaly` say; whether that is good
+enough, the promotion gates.
 """
 
 import time
@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edgeops.errors import InputError
+from edgeops.learning.anomaly import Alarms
 from edgeops.learning.classification import REFUSED, Answers
 from edgeops.learning.regression import Estimates, estimates_of
 from edgeops.model.model import Model
@@ -19,7 +20,7 @@ from fleet_server.ml.windows import Windows
 
 _WARM_UP = 20
 #: Answers of a task, held against truths.
-JudgedT = TypeVar("JudgedT", bound=Answers | Estimates)
+JudgedT = TypeVar("JudgedT", bound=Answers | Estimates | Alarms)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -49,6 +50,13 @@ def judge_numbers(model: Model, windows: Windows, *, median: float) -> Judgement
     """Let a regression answer every window once; `median` is what one would answer without it."""
     said = _listen(model, windows)
     answers = estimates_of(windows.targets.astype(np.float64), said.answers, median=median)
+    return Judgement(answers=answers, confidence=said.confidence, latencies_ms=said.latencies_ms)
+
+
+def judge_alarms(model: Model, windows: Windows, *, threshold: float) -> Judgement[Alarms]:
+    """Let an anomaly detector score every window once."""
+    said = _listen(model, windows)
+    answers = Alarms(truths=windows.targets, scores=said.answers, threshold=threshold)
     return Judgement(answers=answers, confidence=said.confidence, latencies_ms=said.latencies_ms)
 
 

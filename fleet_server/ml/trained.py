@@ -20,11 +20,14 @@ class Trained:
     task: Build
     windows: WindowedSnapshot
     plan: Plan
-    learned: Learned
+    #: None = nothing was trained in steps.
+    learned: Learned | None
     channels: tuple[Channel, ...]
     #: Preprocessed windows for int8.
     calibration: NDArray[np.float32]
     libraries: dict[str, str]
+    #: A score above it is an alarm; None = the task has none.
+    threshold: float | None = None
 
     @property
     def schema(self) -> Schema:

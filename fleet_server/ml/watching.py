@@ -91,10 +91,10 @@ def window_channels(
 def reference_windows(windows: WindowedSnapshot) -> NDArray[np.float32]:
     """(n, rows, columns) that were learnt from; in time order all imported ones, for the others lie between them."""
     if not windows.is_ordered:
-        learnt = windows.of(Split.TRAIN)
+        learnt = windows.normal(windows.of(Split.TRAIN))
         places = np.linspace(0, len(learnt) - 1, num=min(_REFERENCE_WINDOWS, len(learnt)), dtype=np.int64)
         return windows.at(learnt[places]).values
-    numbers = windows.in_order()
+    numbers = windows.normal(windows.in_order())
     if len(numbers) > _REFERENCE_WINDOWS:
         length = _REFERENCE_WINDOWS // _REFERENCE_PIECES
         starts = np.linspace(0, len(numbers) - length, num=_REFERENCE_PIECES, dtype=np.int64)

@@ -16,6 +16,7 @@ from edgeops.artifact.manifest import InputWindow, Task
 from edgeops.data.cells import NO_MOMENT
 from edgeops.data.splits import Split
 from edgeops.errors import DatasetError
+from edgeops.learning.anomaly import ANOMALY
 from edgeops.model.windowing import window_places
 from fleet_server.datasets.snapshot import IMPORTED, Rows, SnapshotFile
 from fleet_server.ml.recipes.plan import rounded
@@ -90,6 +91,13 @@ class WindowedSnapshot:
             return imported
         return imported[np.argsort(rows.groups[ends[imported]], kind="stable")]
 
+    def normal(self, numbers: Integers) -> Integers:
+        """Those of these windows that hold no row which is known to be anomalous."""
+        if self.snapshot.schema.task is not Task.ANOMALY:
+            return numbers
+        is_normal: NDArray[np.bool_] = ~(self.snapshot.rows.targets[self.places[numbers]] == ANOMALY).any(axis=1)
+        return numbers[is_normal]
+
     def at(self, numbers: Integers) -> Windows:
         """The windows of these numbers."""
         rows, places = self.snapshot.rows, self.places[numbers]
@@ -145,7 +153,10 @@ def cut_windows(snapshot: SnapshotFile, window: InputWindow) -> WindowedSnapshot
     places = imported[found]
     is_mixed = np.zeros(len(places), dtype=np.bool_)
     if snapshot.schema.task is not Task.REGRESSION:
-        is_mixed = np.ptp(rows.targets[places], axis=1) != 0
+        targets = rows.targets[places]
+        if snapshot.schema.task is Task.ANOMALY:  # what nobody labelled is taken for normal until somebody does
+            targets = targets == ANOMALY
+        is_mixed = (targets != targets[:, :1]).any(axis=1)
     cut = WindowedSnapshot(snapshot=snapshot, window=window, places=places, is_mixed=is_mixed)
     _refuse_empty(cut)
     return cut

@@ -1,4 +1,4 @@
-"""Finds the recipe of a name: `dense` for tables, `cnn` for small images, `signals` for windows.
+"""Finds the recipe of a name: `dense` for tables, `cnn` for small images, `signals` for windows of raw signals.
 
 A recipe decides a `Plan` from the training rows, then builds the network for it. Networks have two
 outputs, the answer (class probabilities, or a number) and the embedding (what the last layer reads).
@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edgeops.data.schema import Schema
+from edgeops.errors import ConfigError
 from fleet_server.ml.recipes import cnn, dense, signals
 from fleet_server.ml.recipes.head import Head
 from fleet_server.ml.recipes.names import RecipeName
@@ -31,7 +32,11 @@ class Recipe:
 
 
 def find_recipe(name: RecipeName) -> Recipe:
-    """The recipe of that name."""
+    """The recipe of that name, of those that are trained in steps.
+
+    Raises:
+        ConfigError: it is not.
+    """
     match name:
         case RecipeName.DENSE:
             return Recipe(dense.plan, dense.network)
@@ -39,5 +44,7 @@ def find_recipe(name: RecipeName) -> Recipe:
             return Recipe(cnn.plan, cnn.network)
         case RecipeName.SIGNALS:
             return Recipe(signals.plan, signals.network)
+        case RecipeName.DISTANCE:
+            raise ConfigError("recipe distance learns anomalies; import the dataset with --task anomaly")
         case _:
             assert_never(name)

@@ -12,3 +12,5 @@ class RecipeName(StrEnum):
     CNN = "cnn"
     #: Windows of raw signals: depthwise-separable convolutions along time.
     SIGNALS = "signals"
+    #: Anomalies: the distance of a window's mean from normal ones.
+    DISTANCE = "distance"

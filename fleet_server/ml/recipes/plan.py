@@ -13,6 +13,8 @@ from edgeops.digest import digest_bytes
 from edgeops.errors import ConfigError
 from fleet_server.ml.recipes.target import TARGET_OPTION, Target, plan_target
 
+#: Decisions that came later; where there are none, a recipe is called what it was called before.
+_LATER = ("window", "margin")
 #: Grows when a recipe's code changes what it produces from the same plan.
 _REVISION = 1
 
@@ -39,12 +41,13 @@ class Plan:
     target: Target | None = None
     #: The rows that one inference sees; None = one row.
     window: InputWindow | None = None
+    #: How many times further than nearly all normal windows an alarm begins; None = it raises none.
+    margin: float | None = None
 
     def digest(self) -> str:
         """Names the recipe with all its decisions."""
         decisions = dataclasses.asdict(self)
-        if self.window is None:  # so that what learns from single rows is called as before there were windows
-            del decisions["window"]
+        decisions = {name: value for name, value in decisions.items() if value is not None or name not in _LATER}
         document = {"revision": _REVISION, "plan": decisions}
         return digest_bytes(msgspec.json.encode(document, order="sorted"))
 
