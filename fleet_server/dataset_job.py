@@ -1,7 +1,9 @@
-"""The job that reads an uploaded file into an immutable snapshot."""
+"""The jobs that read an uploaded file: into an immutable snapshot, or only to tell what it holds."""
+
+import msgspec
 
 from fleet_server.db import datasets, jobs
-from fleet_server.db.jobs import ImportDataset, Job
+from fleet_server.db.jobs import ImportDataset, InspectFile, Job
 from fleet_server.ml import frames
 from fleet_server.wall_clock import utc_now
 from fleet_server.workshop import Workshop
@@ -51,3 +53,15 @@ def import_dataset(shop: Workshop, job: Job, request: ImportDataset) -> None:
             "warnings": list(schema.warnings),
         }
         jobs.succeed(connection, job.id, result=result, now=utc_now())
+
+
+def inspect_file(shop: Workshop, job: Job, request: InspectFile) -> None:
+    """See an inspection through: the job's result is an `edgeops.data.inspection.Inspection`.
+
+    Raises:
+        DatasetError: the file as a whole cannot be read.
+    """
+    task = frames.Inspect(source=str(shop.blobs.path(request.upload)), file_name=request.file_name)
+    ending = shop.work(job, task)
+    assert isinstance(ending, frames.Inspected), ending
+    shop.succeed(job, msgspec.to_builtins(ending.inspection))

@@ -13,10 +13,10 @@ from typing import Any, assert_never
 from edgeops import limits
 from edgeops.errors import EdgeOpsError
 from fleet_server.config import ServerConfig
-from fleet_server.dataset_job import import_dataset
+from fleet_server.dataset_job import import_dataset, inspect_file
 from fleet_server.db import datasets, jobs, models, runs
 from fleet_server.db.database import Database
-from fleet_server.db.jobs import ImportDataset, Job, JobState, Publish, Retrain, Train, Withdraw
+from fleet_server.db.jobs import ImportDataset, InspectFile, Job, JobState, Publish, Retrain, Train, Withdraw
 from fleet_server.ml.supervisor import StoppedError, Worker
 from fleet_server.publish import publish, withdraw
 from fleet_server.retrain_job import retrain
@@ -61,8 +61,8 @@ class JobDesk:
                     jobs.fail(connection, job.id, error=f"{what}, for the second time; start it again", now=at)
         self._blobs.drop_incoming(before=at - limits.INCOMING_LIFE)
         with self._database.read() as connection:
-            imported = jobs.uploads(connection, JobState.SUCCEEDED, JobState.FAILED)
-        self._drop_uploads({upload for upload in imported if self._blobs.exists(upload)})
+            read = jobs.uploads(connection, JobState.SUCCEEDED, JobState.FAILED)
+        self._drop_uploads({upload for upload in read if self._blobs.exists(upload)})
 
     def do_next(self) -> bool:
         """Do the oldest queued job; False when there is none."""
@@ -94,7 +94,7 @@ class JobDesk:
             self._fail(job, f"internal error ({type(error).__name__}); the log of the jobs process says more")
         else:
             _log.info("job.succeeded id=%s kind=%s", job.id, job.kind)
-        if isinstance(job.request, ImportDataset):
+        if isinstance(job.request, ImportDataset | InspectFile):
             self._drop_uploads({job.request.upload})
 
     def _fail(self, job: Job, error: str) -> None:
@@ -104,10 +104,10 @@ class JobDesk:
         _log.warning("job.failed id=%s kind=%s error=%s", job.id, job.kind, error)
 
     def _drop_uploads(self, uploads: set[str]) -> None:
-        """Delete files that were imported or refused, but none that waits, or is a snapshot or artifact as well."""
+        """Delete files that were read or refused, but none that waits, or is a snapshot or artifact as well."""
         if not uploads:
             return
-        # The write lock keeps the API from queueing an import of the same file meanwhile.
+        # The write lock keeps the API from queueing a job for the same file meanwhile.
         with self._database.write() as connection:
             for upload in uploads - jobs.uploads(connection, JobState.QUEUED, JobState.RUNNING):
                 named = datasets.get_snapshot(connection, upload) or models.artifact_by_digest(connection, upload)
@@ -120,6 +120,8 @@ class JobDesk:
         match request:
             case ImportDataset():
                 import_dataset(self._shop, job, request)
+            case InspectFile():
+                inspect_file(self._shop, job, request)
             case Train():
                 train(self._shop, job, request)
             case Retrain():

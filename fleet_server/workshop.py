@@ -41,7 +41,7 @@ class Workshop:
         self.worker = Worker(stop=stop, folder=config.run)
         self._reader = Worker(stop=stop, folder=config.run, memory_bytes=limits.IMPORT_MEMORY_BYTES)
 
-    def work(self, job: Job, task: frames.Work) -> frames.Imported | frames.Built:
+    def work(self, job: Job, task: frames.Work) -> frames.Imported | frames.Inspected | frames.Built:
         """Let the worker do a task, and write down how far it is.
 
         Raises:
@@ -66,7 +66,7 @@ class Workshop:
                 raise DatasetError(reason)
             case frames.Crashed(reason=reason):
                 raise PlatformError(f"{reason} (at step {noted!r})" if noted else reason)
-            case frames.Imported() | frames.Built():
+            case frames.Imported() | frames.Inspected() | frames.Built():
                 return ending
             case _:
                 assert_never(ending)

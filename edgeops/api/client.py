@@ -339,12 +339,23 @@ class Client:
             InputError: the file cannot be read.
         """
         form = {"name": name, "rules": rules, **{key: _field(value) for key, value in given.items()}}
+        return self._upload("/datasets", path, _given(form))
+
+    def inspect_file(self, path: Path) -> shapes.Job:
+        """Upload a file to be looked at; the job's result is an `edgeops.data.inspection.Inspection`.
+
+        Raises:
+            InputError: the file cannot be read.
+        """
+        return self._upload("/datasets/inspect", path, {})
+
+    def _upload(self, address: str, path: Path, form: dict[str, Any]) -> shapes.Job:
         try:
             file = path.open("rb")
         except OSError as error:
             raise InputError(f"cannot read {path}: {error.strerror}") from error
         with file:
-            return self._wire.ask("POST", "/datasets", shapes.Job, data=_given(form), files={"file": (path.name, file)})
+            return self._wire.ask("POST", address, shapes.Job, data=form, files={"file": (path.name, file)})
 
     def dataset_rows(self, name: str, split: str = "evaluation") -> bytes:
         """The rows of a split without labels, as npz: `X` and `id`."""

@@ -3,6 +3,7 @@
 from pathlib import Path
 from typing import Annotated
 
+import msgspec
 import typer
 
 from edgeops.api.client import Client
@@ -10,9 +11,11 @@ from edgeops.api.shapes import Dataset, Snapshot, Split
 from edgeops.artifact.manifest import Task
 from edgeops.cli import completion
 from edgeops.cli.connection import connected
+from edgeops.cli.inspection import commented_rules
 from edgeops.cli.live import follow, say
 from edgeops.cli.options import AsJson, DatasetName, Timeout
 from edgeops.cli.output import abridged, print_facts, print_json, print_table, short_digest, size
+from edgeops.data.inspection import Inspection
 from edgeops.data.rules import BadRows, Duplicates, SplitBy
 from edgeops.digest import write_atomically
 from edgeops.errors import InputError
@@ -93,6 +96,27 @@ def import_(
         return
     _print_dataset(client.dataset(chosen))
     say(f"next: edgeops train {chosen} --model NAME --recipe dense")
+
+
+@app.command()
+@connected
+def inspect(
+    client: Client,
+    file: Annotated[
+        Path,
+        typer.Argument(help="CSV with a header, JSONL, Parquet or npz.", exists=True, dir_okay=False),
+    ],
+    *,
+    timeout: Timeout = None,
+    as_json: AsJson = False,
+) -> None:
+    """Look at a file before it is imported: its columns, and rules to begin with (TOML); the server keeps nothing."""
+    job = follow(client, client.inspect_file(file), what=f"inspect {file.name}", timeout=timeout)
+    if as_json:
+        print_json(job.result)
+        return
+    print(commented_rules(msgspec.convert(job.result, Inspection), file_name=file.name), end="")
+    say("next: edgeops dataset import FILE --rules rules.toml, with what is above as you want it")
 
 
 @app.command("list")

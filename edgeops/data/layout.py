@@ -1,7 +1,7 @@
 """Which columns of a file play which part under some rules."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from edgeops import limits
 from edgeops.data.conditions import Condition, parse_conditions
@@ -23,6 +23,8 @@ class Header:
     what: str = "column"
     #: What is learnt from when nothing was said; empty = all that is left.
     default: tuple[str, ...] = ()
+    #: Rows of each array that can be read; empty = all names are of the same rows.
+    lengths: Mapping[str, int] = field(default_factory=dict)
 
     def require(self, *names: str, what: str | None = None) -> None:
         """Refuse names that the file does not have.

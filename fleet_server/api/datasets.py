@@ -1,7 +1,7 @@
 """Datasets: uploads become snapshots, snapshots give their rows back."""
 
 from collections.abc import Sequence
-from typing import Annotated
+from typing import Annotated, Any
 
 import msgspec
 from fastapi import APIRouter, Query, Request, Response
@@ -35,48 +35,53 @@ from fleet_server.api.server import Server, ServerOf
 from fleet_server.datasets import snapshot as snapshots
 from fleet_server.db import datasets
 from fleet_server.db.database import Connection
-from fleet_server.db.jobs import ImportDataset
+from fleet_server.db.jobs import ImportDataset, InspectFile
 
 router = APIRouter(prefix="/datasets", tags=["data"], route_class=Act)
 
 #: One file, and each field a few times.
 _MAX_FILES = 1
 _MAX_FIELDS = 100
-_FORM = {
-    "requestBody": {
-        "required": True,
-        "content": {
-            "multipart/form-data": {
-                "schema": {
-                    "type": "object",
-                    "required": ["file", "name"],
-                    "properties": {
-                        "file": {"type": "string", "format": "binary"},
-                        **DatasetRequest.model_json_schema()["properties"],
-                    },
-                }
-            }
-        },
-    }
-}
+_FIELDS = DatasetRequest.model_json_schema()["properties"]
 
 
-@router.post("", status_code=202, response_model=Job, openapi_extra=_FORM)
+def _form(*required: str, **fields: Any) -> dict[str, Any]:
+    """The body of an upload, for the OpenAPI document."""
+    properties = {"file": {"type": "string", "format": "binary"}, **fields}
+    schema = {"type": "object", "required": ["file", *required], "properties": properties}
+    return {"requestBody": {"required": True, "content": {"multipart/form-data": {"schema": schema}}}}
+
+
+@router.post(
+    "",
+    status_code=202,
+    response_model=Job,
+    openapi_extra=_form("name", **_FIELDS),
+)
 async def import_dataset(server: ServerOf, caller: Scientist, request: Request, once: OnceOf) -> Job | Response:
     """Upload a CSV, JSONL, Parquet or npz file; a job makes a snapshot of it.
 
     The form is read here and not by a parameter, so that nobody uploads before their role was checked.
     """
     async with request.form(max_files=_MAX_FILES, max_fields=_MAX_FIELDS) as form:
-        file = form.get("file")
-        if not isinstance(file, UploadFile):
-            raise FieldError(FieldProblem(pointer="#/file", detail="Field required: a CSV, JSONL, Parquet or npz file"))
+        file = _file(form)
         wanted = _fields(form)
         rules = _rules(wanted)
-        digest, _ = await run_in_threadpool(server.blobs.put_file, file.file, max_bytes=limits.MAX_UPLOAD_BYTES)
-        job = ImportDataset(name=wanted.name, upload=digest, file_name=(file.filename or "upload")[:200], rules=rules)
+        digest = await _keep(server, file)
+        job = ImportDataset(name=wanted.name, upload=digest, file_name=_name_of(file), rules=rules)
     return await run_in_threadpool(
-        once, lambda: _queue_import(server, caller, job), said=msgspec.json.encode(job), status=202
+        once, lambda: _queue_reading(server, caller, job), said=msgspec.json.encode(job), status=202
+    )
+
+
+@router.post("/inspect", status_code=202, response_model=Job, openapi_extra=_form())
+async def inspect_file(server: ServerOf, caller: Scientist, request: Request, once: OnceOf) -> Job | Response:
+    """Upload a file to be looked at: the job's result tells of each column and proposes rules; nothing is kept."""
+    async with request.form(max_files=_MAX_FILES, max_fields=0) as form:
+        file = _file(form)
+        job = InspectFile(upload=await _keep(server, file), file_name=_name_of(file))
+    return await run_in_threadpool(
+        once, lambda: _queue_reading(server, caller, job), said=msgspec.json.encode(job), status=202
     )
 
 
@@ -174,11 +179,27 @@ def unknown_dataset(name: str) -> NotFoundError:
     return NotFoundError(f"no dataset {name[:80]!r}; list them with: edgeops dataset list")
 
 
-def _queue_import(server: Server, caller: Identity, request: ImportDataset) -> Job:
+def _file(form: FormData) -> UploadFile:
+    file = form.get("file")
+    if not isinstance(file, UploadFile):
+        raise FieldError(FieldProblem(pointer="#/file", detail="Field required: a CSV, JSONL, Parquet or npz file"))
+    return file
+
+
+def _name_of(file: UploadFile) -> str:
+    return (file.filename or "upload")[:200]
+
+
+async def _keep(server: Server, file: UploadFile) -> str:
+    digest, _ = await run_in_threadpool(server.blobs.put_file, file.file, max_bytes=limits.MAX_UPLOAD_BYTES)
+    return digest
+
+
+def _queue_reading(server: Server, caller: Identity, request: ImportDataset | InspectFile) -> Job:
     # The write lock keeps the file from being cleared away meanwhile.
     with server.database.together(), server.database.write():
         if not server.blobs.exists(request.upload):
-            raise ConflictError("an import of the very same file ended this moment and cleared it away; send it again")
+            raise ConflictError("a job for the very same file ended this moment and cleared it away; send it again")
         return queue_job(server, caller, request)
 
 

@@ -41,7 +41,8 @@ def _numbers(column: pa.Array) -> Cells:
     if not _is_text(column):
         try:
             return Cells(values=_floats(column.cast(pa.float64())))
-        except pa.ArrowInvalid:  # a type that has no numbers, or some that are no whole 64-bit floats
+        # A type that has no numbers, or some that are no whole 64-bit floats.
+        except (pa.ArrowInvalid, pa.ArrowNotImplementedError):
             column = _texts(column)
     try:
         return Cells(values=_floats(column.cast(pa.float64())))

@@ -24,6 +24,8 @@ from fleet_server.datasets.arrow_cells import cells_of, plain
 
 #: The array that is learnt from when none is named.
 DEFAULT_FEATURES = "X"
+#: Of NumPy: floats, integers, truth values, text, moments.
+_KINDS = "fiubUM"
 #: Cells of a batch.
 _CELLS = 1 << 20
 
@@ -37,13 +39,15 @@ class NpzFile:
         self._path = path
         self._file = file_name
         self._share = 0.0
-        shapes = self._shapes()
+        found = self._shapes()
+        shapes = {name: shape or () for name, shape in found.items()}
         self.header = Header(
             file_name=file_name,
             names={name: _columns(name, shape) for name, shape in shapes.items()},
             shapes={name: shape[1:] for name, shape in shapes.items() if len(shape) > 1},
             what="array",
             default=(DEFAULT_FEATURES,),
+            lengths={name: shape[0] for name, shape in found.items() if shape},
         )
 
     @property
@@ -79,8 +83,8 @@ class NpzFile:
             self._share = start / rows
             yield _Slice(ids=np.arange(start, min(start + step, rows)), parts=parts, start=start)
 
-    def _shapes(self) -> dict[str, tuple[int, ...]]:
-        """Of each array, by its header alone."""
+    def _shapes(self) -> dict[str, tuple[int, ...] | None]:
+        """Of each array, by its header alone; None of what is no array of rows."""
         try:
             with zipfile.ZipFile(self._path) as archive:
                 members = archive.infolist()
@@ -104,16 +108,17 @@ class NpzFile:
             )
         return found
 
-    def _shape(self, archive: zipfile.ZipFile, member: zipfile.ZipInfo) -> tuple[int, ...]:
-        """() of what is no array of rows: that is told when somebody asks for it."""
+    def _shape(self, archive: zipfile.ZipFile, member: zipfile.ZipInfo) -> tuple[int, ...] | None:
+        """None is an error only when somebody asks for the array."""
         try:
             with archive.open(member) as file:
                 version = np.lib.format.read_magic(file)
                 read = np.lib.format.read_array_header_1_0 if version == (1, 0) else np.lib.format.read_array_header_2_0
-                shape: tuple[int, ...] = read(file)[0]
+                shape, _, kind = read(file)
         except DAMAGED:
-            return ()
-        return shape if math.prod(shape[1:]) <= limits.MAX_DATASET_COLUMNS else ()
+            return None
+        is_rows = shape and math.prod(shape[1:]) <= limits.MAX_DATASET_COLUMNS and kind.kind in _KINDS
+        return shape if is_rows else None
 
     def _read(self, name: str) -> NDArray[Any]:
         try:
@@ -126,7 +131,7 @@ class NpzFile:
             ) from error
         if not isinstance(array, np.ndarray):  # a member that does not begin as an array does comes as bytes
             raise DatasetError(f"{self._file}: array {name!r} is no array; write the file with numpy.savez")
-        if array.dtype.kind not in "fiubUM":
+        if array.dtype.kind not in _KINDS:
             raise DatasetError(
                 f"{self._file}: array {name!r} holds {array.dtype}, neither numbers nor text; leave it out"
             )

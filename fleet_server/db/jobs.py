@@ -51,6 +51,13 @@ class ImportDataset(msgspec.Struct, frozen=True, kw_only=True, tag="dataset"):
     rules: Rules
 
 
+class InspectFile(msgspec.Struct, frozen=True, kw_only=True, tag="inspect"):
+    """Look at an uploaded file; nothing of it is kept."""
+
+    upload: Digest
+    file_name: str
+
+
 class Train(msgspec.Struct, frozen=True, kw_only=True, tag="train"):
     """Train a model on the newest snapshot of a dataset, in some variants."""
 
@@ -102,7 +109,7 @@ class Withdraw(msgspec.Struct, frozen=True, kw_only=True, tag="withdraw"):
     variant: Variant | None = None
 
 
-Request = ImportDataset | Train | Retrain | Publish | Withdraw
+Request = ImportDataset | InspectFile | Train | Retrain | Publish | Withdraw
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -226,9 +233,10 @@ def running(connection: Connection) -> list[Job]:
 
 
 def uploads(connection: Connection, *states: JobState) -> set[str]:
-    """The uploaded files that imports in one of these states name."""
-    imports = select(jobs.c.parameters).where(jobs.c.kind == _kind(ImportDataset), jobs.c.state.in_(states))
-    return {parameters["upload"] for parameters in connection.execute(imports).scalars()}
+    """The uploaded files that jobs in one of these states read."""
+    reading = jobs.c.kind.in_([_kind(ImportDataset), _kind(InspectFile)])
+    asked = select(jobs.c.parameters).where(reading, jobs.c.state.in_(states))
+    return {parameters["upload"] for parameters in connection.execute(asked).scalars()}
 
 
 def get(connection: Connection, job_id: str) -> Job | None:

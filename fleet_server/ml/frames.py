@@ -8,6 +8,7 @@ from typing import Annotated, BinaryIO
 import msgspec
 
 from edgeops.artifact.manifest import USUAL_VARIANTS, Variant
+from edgeops.data.inspection import Inspection
 from edgeops.data.rules import Rules
 from edgeops.data.schema import Schema
 from fleet_server.ml.recipes.names import RecipeName
@@ -31,6 +32,14 @@ class Import(Frame, frozen=True, kw_only=True):
     #: Where the snapshot goes, and what was refused.
     destination: str
     quarantine: str
+
+
+class Inspect(Frame, frozen=True, kw_only=True):
+    """Read a file, write nothing."""
+
+    source: str
+    #: How its owner calls the file.
+    file_name: str
 
 
 class Extend(Frame, frozen=True, kw_only=True):
@@ -96,7 +105,7 @@ class Warm(Frame, frozen=True, kw_only=True):
 
 
 #: What is done by a child of its own, without TensorFlow.
-Reading = Import | Extend
+Reading = Import | Inspect | Extend
 #: What has an ending.
 Work = Reading | Build
 Task = Work | Warm
@@ -113,6 +122,12 @@ class Imported(Frame, frozen=True, kw_only=True):
     """The snapshot of an `Import` or `Extend` is written."""
 
     schema: Schema
+
+
+class Inspected(Frame, frozen=True, kw_only=True):
+    """A file was looked at."""
+
+    inspection: Inspection
 
 
 class BuiltVariant(Frame, frozen=True, kw_only=True):
@@ -147,7 +162,7 @@ class Crashed(Frame, frozen=True, kw_only=True):
     reason: str
 
 
-Ending = Imported | Built | Refused | Crashed
+Ending = Imported | Inspected | Built | Refused | Crashed
 Report = Progress | Ending
 
 

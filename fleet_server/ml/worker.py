@@ -80,6 +80,11 @@ def _do(task: frames.Work, reports: BinaryIO) -> frames.Ending:
                 report=report,
             )
             return frames.Imported(schema=schema)
+        case frames.Inspect():
+            from fleet_server.datasets.inspecting import inspect_file
+
+            found = inspect_file(Path(task.source), file_name=task.file_name, report=report)
+            return frames.Inspected(inspection=found)
         case frames.Extend():
             report("joining the bought rows", 0.1)
             parent = read_snapshot(Path(task.parent))

@@ -84,6 +84,7 @@ class SeededRig(LoopRig):
             ("POST", "/keys/changes"): lambda: {"body": self.change},
             ("POST", "/keys/next"): lambda: {"body": {"role": "fleet"}},
             ("POST", "/datasets"): lambda: {"body": {"name": "pumps", "label": "y", "file": "x,y\n1,a\n"}},
+            ("POST", "/datasets/inspect"): lambda: {"body": {"file": "x,y\n1,b\n"}},
             ("POST", "/runs"): lambda: {"body": {"dataset": DATASET, "model": "tiny"}},
             ("POST", "/labels"): lambda: {"body": {"labels": [{"sample_id": self.sample[0], "label": "red"}]}},
             ("POST", "/labels/csv"): lambda: {"query": {}, "body": f"sample_id,label\n{self.sample[1]},red\n"},

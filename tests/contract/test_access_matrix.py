@@ -88,6 +88,7 @@ LEAST_ROLE = {
     ("POST", "/api/v1/rollouts/preview"): Role.VIEWER,
     ("POST", "/api/v1/enrolment-tokens"): Role.OPERATOR,
     ("POST", "/api/v1/datasets"): Role.DATA_SCIENTIST,
+    ("POST", "/api/v1/datasets/inspect"): Role.DATA_SCIENTIST,
     ("POST", "/api/v1/runs"): Role.DATA_SCIENTIST,
     ("POST", "/api/v1/models/{name}/versions/{version}/publish"): Role.OPERATOR,
     ("POST", "/api/v1/models/{name}/versions/{version}/withdraw"): Role.OPERATOR,

@@ -1,13 +1,15 @@
-"""docs/data.md: its rules are applied to its file, and refuse what it says."""
+"""docs/data.md: its file is inspected, and its rules refuse of it what it says."""
 
 import gzip
 import re
 from pathlib import Path
 
+from edgeops.cli.inspection import commented_rules
 from edgeops.data.reasons import Reason
 from edgeops.data.rules import read_rules
 from edgeops.data.units import conversion
 from fleet_server.datasets.importing import import_file
+from fleet_server.datasets.inspecting import inspect_file
 
 PAGE = (Path(__file__).resolve().parents[2] / "docs/data.md").read_text()
 #: Enough good rows around those of the page.
@@ -34,6 +36,14 @@ def test_the_rules_of_the_page_refuse_the_rows_that_it_says(tmp_path: Path) -> N
     )
     assert gzip.decompress(refused.read_bytes()).decode() == example("json")
     assert (schema.rows, schema.columns) == (MORE + 1, ("temperature",))
+
+
+def test_an_inspection_says_of_the_file_what_the_page_does(tmp_path: Path) -> None:
+    source = tmp_path / "rows.csv"
+    source.write_text(example("csv"))
+    told = commented_rules(inspect_file(source, file_name=source.name), file_name=source.name)
+    assert told == example("text")
+    read_rules(told)
 
 
 def test_every_reason_has_a_row_in_the_table() -> None:

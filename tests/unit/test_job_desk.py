@@ -14,7 +14,7 @@ from edgeops.data.rules import Rules
 from fleet_server.blobs import Blobs
 from fleet_server.config import ServerConfig
 from fleet_server.db import datasets, jobs
-from fleet_server.db.jobs import ImportDataset, JobState
+from fleet_server.db.jobs import ImportDataset, InspectFile, JobState
 from fleet_server.job_desk import JobDesk
 from tests.contract.rig import START
 from tests.stores import ON_BOTH, database_in
@@ -108,6 +108,19 @@ def test_a_quarantine_that_is_imported_stays_the_quarantine(database, desk, blob
     queue_import(database, quarantine, name="again")
     assert desk.do_next()
     assert blobs.verify(quarantine)
+
+
+def test_an_inspection_tells_of_the_file_and_keeps_nothing(database, desk, blobs):
+    upload = blobs.put(b"x,kind\n" + b"1.5,a\n2.5,b\n" * 20)
+    with database.write() as connection:
+        job = jobs.queue(connection, InspectFile(upload=upload, file_name="a.csv"), created_by="test", now=START)
+    assert desk.do_next()
+    with database.read() as connection:
+        ended = jobs.get(connection, job.id)
+        assert datasets.page(connection, None, 10) == []
+    assert (ended.state, ended.result["rows"]) == (JobState.SUCCEEDED, 40)
+    assert 'label = "kind"' in ended.result["rules"]
+    assert not blobs.exists(upload)
 
 
 def test_what_a_crash_left_of_uploads_is_deleted_at_the_next_start(database, desk, blobs, tmp_path):

@@ -1,0 +1,53 @@
+"""The words for a file that was inspected: rules that can be saved as they are, below a comment for each column."""
+
+from collections.abc import Iterator
+
+from edgeops.cli.output import printable
+from edgeops.data.distinct import MOST
+from edgeops.data.inspection import ColumnFound, Inspection, Suspicion
+
+_WORDS = {
+    Suspicion.EMPTY: "has no value",
+    Suspicion.CONSTANT: "always the same",
+    Suspicion.ID: "looks like an id",
+    Suspicion.LABEL: "looks like a label",
+    Suspicion.TIME: "looks like a time",
+}
+
+
+def commented_rules(found: Inspection, *, file_name: str) -> str:
+    """TOML that `edgeops dataset import --rules` takes."""
+    return "\n".join([*(f"# {_in_line(line)}" for line in _told(found, file_name)), "", found.rules])
+
+
+def _told(found: Inspection, file_name: str) -> Iterator[str]:
+    malformed = f", and {found.malformed} malformed" if found.malformed else ""
+    yield f"{file_name}: {found.rows} rows{malformed}"
+    for one in found.columns:
+        yield f"{one.column}: {', '.join(_facts(one))}"
+    for name in found.apart:
+        yield f"{name}: left out, no rows beside the others"
+    if not any(Suspicion.LABEL in one.suspicions for one in found.columns):
+        yield "nothing looks like a label; to learn one, set task and label"
+
+
+def _facts(one: ColumnFound) -> Iterator[str]:
+    yield one.type
+    if one.missing:
+        yield f"{one.missing} missing"
+    yield f"{one.distinct} or more different" if one.distinct >= MOST else f"{one.distinct} different"
+    if one.minimum is not None:
+        yield f"{_number(one.minimum)} to {_number(one.maximum)}"
+    if one.example:
+        yield f"{one.odd} not a {one.type}: {one.example.value!r} in {one.example.line}"
+    for suspicion in one.suspicions:
+        yield _WORDS[suspicion] + (f" in {one.unit}" if one.unit else "")
+
+
+def _number(value: float | str | None) -> str:
+    return value if isinstance(value, str) else f"{value:.10g}"
+
+
+def _in_line(text: str) -> str:
+    """Nothing that ends a comment."""
+    return printable(text).replace("\n", "\\n")
