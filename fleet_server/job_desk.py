@@ -16,7 +16,8 @@ from fleet_server.config import ServerConfig
 from fleet_server.dataset_job import import_dataset, inspect_file
 from fleet_server.db import datasets, jobs, models, runs
 from fleet_server.db.database import Database
-from fleet_server.db.jobs import ImportDataset, InspectFile, Job, JobState, Publish, Retrain, Train, Withdraw
+from fleet_server.db.jobs import Forget, ImportDataset, InspectFile, Job, JobState, Publish, Retrain, Train, Withdraw
+from fleet_server.forget_job import forget
 from fleet_server.ml.supervisor import StoppedError, Worker
 from fleet_server.publish import publish, withdraw
 from fleet_server.retrain_job import retrain
@@ -62,6 +63,9 @@ class JobDesk:
         self._blobs.drop_incoming(before=at - limits.INCOMING_LIFE)
         with self._database.read() as connection:
             read = jobs.uploads(connection, JobState.SUCCEEDED, JobState.FAILED)
+            erased = datasets.erased(connection)
+        for digest in erased:
+            self._blobs.remove(digest)
         self._drop_uploads({upload for upload in read if self._blobs.exists(upload)})
 
     def do_next(self) -> bool:
@@ -122,6 +126,8 @@ class JobDesk:
                 import_dataset(self._shop, job, request)
             case InspectFile():
                 inspect_file(self._shop, job, request)
+            case Forget():
+                forget(self._shop, job, request)
             case Train():
                 train(self._shop, job, request)
             case Retrain():

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 import msgspec
 
 from edgeops.data.schema import Schema
-from edgeops.errors import DatasetError, NotFoundError
+from edgeops.errors import ConflictError, DatasetError, NotFoundError
 from fleet_server import gathering
 from fleet_server.artifacts import Artifacts
 from fleet_server.datasets.buying import Bought
@@ -42,6 +42,7 @@ def retrain(shop: Workshop, job: Job, request: Retrain) -> None:
 
     Raises:
         NotFoundError: the artifact, its run or its snapshot is not on this server.
+        ConflictError: the rows of the snapshot were erased.
         DatasetError: there is nothing new to learn from, or a sample does not fit the dataset.
     """
     with shop.database.read() as connection:
@@ -178,6 +179,12 @@ def _champion(connection: Connection, request: Retrain) -> _Champion:
     snapshot = datasets.get_snapshot(connection, artifact.describe().manifest.lineage.snapshot)
     if run is None or snapshot is None:
         raise NotFoundError(f"what {request.model}@{artifact.version} was trained on is not on this server")
+    if snapshot.erased_at is not None:
+        raise ConflictError(
+            f"snapshot {snapshot.digest}, which {request.model}@{artifact.version} learnt from, was erased at "
+            f"{snapshot.erased_at.isoformat(timespec='seconds')} because a group of it was; train a new version: "
+            f"edgeops train {snapshot.dataset} --model {request.model}"
+        )
     return _Champion(
         artifact=artifact,
         variants=tuple(models.list_artifacts(connection, artifact.model, artifact.version)),

@@ -374,6 +374,15 @@ class Client:
         """The refused rows of the newest snapshot, as gzip JSONL."""
         return self._wire.send("GET", f"/datasets/{_segment(name)}/quarantine").content
 
+    def dataset_group(self, name: str, group: str) -> shapes.GroupKnowledge:
+        """Which snapshots hold rows of a group (a device, a person), and what learnt from them."""
+        return self._wire.get(f"/datasets/{_segment(name)}/groups", shapes.GroupKnowledge, query={"group": group})
+
+    def forget_group(self, name: str, group: str, *, erase: bool = False) -> shapes.Job:
+        """Make a snapshot without a group the newest; `erase` = delete the snapshots that hold it."""
+        verb = "erase" if erase else "forget"
+        return self._wire.post(f"/datasets/{_segment(name)}/{verb}", shapes.Job, {"group": group})
+
     def runs(self) -> Iterator[shapes.Run]:
         """All trainings, newest first."""
         return self._wire.pages("/runs", shapes.Page[shapes.Run])

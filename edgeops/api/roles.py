@@ -18,7 +18,7 @@ class Right(StrEnum):
     LEARN = "learn"
     #: Change what devices run, and who they are: publish, roll out, retrain by policy, enrol, release, group, pin.
     OPERATE = "operate"
-    #: Say yes or no to what others have begun, and go past a gate with a remark.
+    #: Say yes or no to what others have begun, go past a gate with a remark, erase what datasets hold of somebody.
     APPROVE = "approve"
     #: Say who may do what: tokens, keys of the server, receivers of webhooks; remove devices; demand four eyes.
     ADMINISTER = "administer"

@@ -11,8 +11,9 @@ from edgeops.api.shapes import Dataset, Snapshot, Split
 from edgeops.artifact.manifest import Task
 from edgeops.cli import completion
 from edgeops.cli.connection import connected
+from edgeops.cli.forgetting import told_of_group
 from edgeops.cli.inspection import commented_rules
-from edgeops.cli.live import follow, say
+from edgeops.cli.live import confirm, follow, say
 from edgeops.cli.options import AsJson, DatasetName, Timeout
 from edgeops.cli.output import abridged, print_facts, print_json, print_table, short_digest, size
 from edgeops.data.inspection import Inspection
@@ -220,6 +221,51 @@ def quarantine(
     say(f"{file}: refused rows of {name}, {size(len(data))}")
 
 
+@app.command()
+@connected
+def forget(
+    client: Client,
+    name: DatasetName,
+    *,
+    group: Annotated[str, typer.Option(help="The device or person, as its rows name it.")],
+    erase: Annotated[
+        bool, typer.Option("--erase", help="Also delete the snapshots that hold it; needs the right to approve.")
+    ] = False,
+    yes: Annotated[bool, typer.Option("--yes", help="Do not ask; needed where nobody can answer.")] = False,
+    timeout: Timeout = None,
+    as_json: AsJson = False,
+) -> None:
+    """Leave all rows of a group out from now on, and name the models that learnt from it."""
+    if not yes:
+        known = client.dataset_group(name, group)
+        for line in told_of_group(known, erase=erase):
+            say(line)
+        confirm(f"{'Erase' if erase else 'Forget'} {group} in {name}?")
+    job = follow(client, client.forget_group(name, group, erase=erase), what=f"forget {group}", timeout=timeout)
+    if as_json:
+        print_json(job.result)
+        return
+    result = job.result or {}
+    print_facts({fact: result.get(fact) for fact in ("dataset", "group", "snapshot", "rows", "forgotten_rows")})
+    print_table(
+        ("model", "learnt from", "published", ""),
+        [
+            (
+                f"{one['model']}@{one['version']}",
+                short_digest(one["snapshot"]),
+                ", ".join(one["published"]) or None,
+                "champion" if one["is_champion"] else None,
+            )
+            for one in result.get("versions", ())
+        ],
+        empty="no model learnt from it",
+    )
+    for warning in result.get("warnings", ()):
+        say(warning)
+    if result.get("versions"):
+        say(f"next: edgeops train {name}, then withdraw these versions: edgeops model withdraw MODEL@VERSION")
+
+
 def _write(file: Path, data: bytes) -> None:
     try:
         write_atomically(file, data)
@@ -247,6 +293,12 @@ def _print_dataset(dataset: Dataset) -> None:
             "by": dataset.created_by,
             **(_snapshot_facts(head) if head else {"snapshot": "none"}),
             "snapshots": len(dataset.snapshots or ()) or None,
+            "erased": ", ".join(
+                f"{short_digest(one.digest)} at {one.erased_at.isoformat(timespec='seconds')}"
+                for one in dataset.snapshots or ()
+                if one.erased_at
+            )
+            or None,
         }
     )
 
@@ -267,4 +319,5 @@ def _snapshot_facts(snapshot: Snapshot) -> dict[str, object]:
         "refused": ", ".join(f"{rows} {reason}" for reason, rows in details.get("refused", {}).items()) or None,
         "warnings": "; ".join(details.get("warnings", ())) or None,
         "size": size(snapshot.size_bytes),
+        "erased": snapshot.erased_at,
     }

@@ -15,18 +15,22 @@ from edgeops.api.shapes import (
     DatasetDifference,
     DatasetRequest,
     FieldProblem,
+    ForgetRequest,
+    GroupKnowledge,
     Job,
+    LearntVersion,
     Page,
     Snapshot,
     Split,
     checked,
+    shape_of,
 )
 from edgeops.data import splits
 from edgeops.data.difference import difference
 from edgeops.data.rules import Rules, read_rules
 from edgeops.errors import ConflictError, DatasetError, NotFoundError
 from fleet_server.access import Identity
-from fleet_server.api.callers import VIEWER, Scientist
+from fleet_server.api.callers import VIEWER, Approver, Scientist
 from fleet_server.api.jobs import queue_job
 from fleet_server.api.once import Act, OnceOf
 from fleet_server.api.pages import PagingOf
@@ -35,7 +39,8 @@ from fleet_server.api.server import Server, ServerOf
 from fleet_server.datasets import snapshot as snapshots
 from fleet_server.db import datasets
 from fleet_server.db.database import Connection
-from fleet_server.db.jobs import ImportDataset, InspectFile
+from fleet_server.db.jobs import Forget, ImportDataset, InspectFile
+from fleet_server.forgetting import knowledge
 
 router = APIRouter(prefix="/datasets", tags=["data"], route_class=Act)
 
@@ -140,6 +145,42 @@ def read_quarantine(server: ServerOf, name: str) -> FileResponse:
     if quarantine is None:
         raise NotFoundError(f"no row was refused when dataset {name[:80]!r} was imported")
     return FileResponse(server.blobs.path(quarantine), media_type="application/gzip")
+
+
+@router.get("/{name}/groups", dependencies=[VIEWER])
+def read_group(
+    server: ServerOf,
+    name: str,
+    group: Annotated[str, Query(min_length=1, max_length=200, description="A device or person.")],
+) -> GroupKnowledge:
+    """Which snapshots hold rows of a group, and which versions of models learnt from them."""
+    with server.database.read() as connection:
+        known = knowledge(connection, server.blobs, name, group)
+    return GroupKnowledge(
+        dataset=name,
+        group=group,
+        is_in_head=known.is_in_head,
+        snapshots=tuple(one.digest for one in known.snapshots),
+        versions=tuple(shape_of(LearntVersion, one) for one in known.versions),
+    )
+
+
+@router.post("/{name}/forget", status_code=202)
+def forget_group(server: ServerOf, caller: Scientist, name: str, wanted: ForgetRequest) -> Job:
+    """Make a snapshot without a group the newest; the job's result names the models that learnt from the group."""
+    return _queue_forgetting(server, caller, name, wanted, erase=False)
+
+
+@router.post("/{name}/erase", status_code=202)
+def erase_group(server: ServerOf, caller: Approver, name: str, wanted: ForgetRequest) -> Job:
+    """Forget a group and delete the snapshots that hold it: what learnt from these can no longer be reproduced."""
+    return _queue_forgetting(server, caller, name, wanted, erase=True)
+
+
+def _queue_forgetting(server: Server, caller: Identity, name: str, wanted: ForgetRequest, *, erase: bool) -> Job:
+    with server.database.read() as connection:
+        knowledge(connection, server.blobs, name, wanted.group)
+    return queue_job(server, caller, Forget(dataset=name, group=wanted.group, erase=erase))
 
 
 def _export(server: Server, name: str, split: splits.Split, *, labels: bool) -> Response:
@@ -253,5 +294,6 @@ def _snapshot(snapshot: datasets.Snapshot) -> Snapshot:
         created_at=snapshot.created_at,
         rows=snapshot.rows,
         size_bytes=snapshot.size_bytes,
+        erased_at=snapshot.erased_at,
         details=msgspec.to_builtins(snapshot.schema),
     )

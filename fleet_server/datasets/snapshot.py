@@ -162,6 +162,21 @@ def read_snapshot(path: Path) -> SnapshotFile:
     return SnapshotFile(schema=schema, rows=rows, splits=splits, purchases=purchases, groups=groups)
 
 
+def read_groups(path: Path) -> frozenset[str]:
+    """The groups of a blob and the devices that rows were bought from, without reading a row.
+
+    Raises:
+        DatasetError: it is something else, or damaged.
+    """
+    try:
+        with zipfile.ZipFile(path) as archive:
+            schema = msgspec.json.decode(archive.read(_SCHEMA_MEMBER), type=Schema)
+            groups = msgspec.json.decode(archive.read(_GROUPS_MEMBER), type=tuple[str, ...])
+    except (*DAMAGED, msgspec.DecodeError) as error:
+        raise DatasetError(f"{path.name} is no snapshot, or damaged: {error}; import the dataset again") from error
+    return frozenset((*groups, *schema.devices))
+
+
 def statistics_of(values: NDArray[np.float32], rows: NDArray[np.int64]) -> tuple[ColumnStatistics, ...]:
     """Per column of some rows (indexes) of (n, columns); every column has a value somewhere."""
     return tuple(_statistics_of(values[rows, place]) for place in range(values.shape[1]))

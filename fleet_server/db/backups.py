@@ -26,10 +26,9 @@ class Restoration(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def needed_blobs(connection: Connection) -> frozenset[str]:
-    """The digests of what models and snapshots are made of."""
-    return frozenset(
-        digest for table in (artifacts, snapshots) for digest in connection.execute(select(table.c.digest)).scalars()
-    )
+    """The digests of what models and snapshots are made of, without those that were erased."""
+    queries = select(artifacts.c.digest), select(snapshots.c.digest).where(snapshots.c.erased_at.is_(None))
+    return frozenset(digest for query in queries for digest in connection.execute(query).scalars())
 
 
 def device_count(connection: Connection) -> int:

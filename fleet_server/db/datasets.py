@@ -36,18 +36,24 @@ class Snapshot:
     rows: int
     size_bytes: int
     schema: Schema
+    #: Since when its rows are gone; what it says of itself stays.
+    erased_at: datetime | None
 
 
 def add_snapshot(
     connection: Connection, name: str, digest: str, *, size_bytes: int, schema: Schema, created_by: str, now: datetime
 ) -> Snapshot:
-    """Make `digest` the newest snapshot of dataset `name`; importing the same rows again changes nothing."""
+    """Make `digest` the newest snapshot of dataset `name`; importing the same rows again changes nothing.
+
+    Rows that were erased are there again if somebody imports them again.
+    """
     dataset = get(connection, name)
     if dataset is None:
         connection.execute(datasets.insert().values(name=name, created_at=now, created_by=created_by, head=None))
     parent = None if dataset is None else dataset.head
     if get_snapshot(connection, digest) is None:
         _insert(connection, name, digest, parent=parent, size_bytes=size_bytes, schema=schema, now=now)
+    connection.execute(update(snapshots).where(snapshots.c.digest == digest).values(erased_at=None))
     connection.execute(update(datasets).where(datasets.c.name == name).values(head=digest))
     snapshot = get_snapshot(connection, digest)
     assert snapshot is not None
@@ -108,9 +114,23 @@ def page_snapshots(connection: Connection, name: str) -> list[Snapshot]:
 
 
 def is_quarantine(connection: Connection, digest: str) -> bool:
-    """Whether a snapshot keeps its refused rows in this blob."""
-    schemas = connection.execute(select(snapshots.c.schema)).scalars()
+    """Whether a snapshot that was not erased keeps its refused rows in this blob."""
+    schemas = connection.execute(select(snapshots.c.schema).where(snapshots.c.erased_at.is_(None))).scalars()
     return any(schema.get("quarantine") == digest for schema in schemas)
+
+
+def erase(connection: Connection, digests: Sequence[str], now: datetime) -> list[str]:
+    """Write down that snapshots and their quarantines are gone; the blobs to delete, once that is committed."""
+    connection.execute(update(snapshots).where(snapshots.c.digest.in_(digests)).values(erased_at=now))
+    return erased(connection)
+
+
+def erased(connection: Connection) -> list[str]:
+    """The blobs of all erased snapshots, and of their quarantines that no other snapshot has."""
+    found = connection.execute(select(snapshots).where(snapshots.c.erased_at.is_not(None)))
+    gone = [_snapshot(row) for row in found]
+    refused = {one.schema.quarantine for one in gone if one.schema.quarantine is not None}
+    return [*(one.digest for one in gone), *(one for one in sorted(refused) if not is_quarantine(connection, one))]
 
 
 def _insert(
@@ -149,4 +169,5 @@ def _snapshot(row: Row[Any]) -> Snapshot:
         rows=row.rows,
         size_bytes=row.size_bytes,
         schema=msgspec.convert(row.schema, Schema),
+        erased_at=row.erased_at,
     )

@@ -58,6 +58,15 @@ class InspectFile(msgspec.Struct, frozen=True, kw_only=True, tag="inspect"):
     file_name: str
 
 
+class Forget(msgspec.Struct, frozen=True, kw_only=True, tag="forget"):
+    """Make a snapshot without a group the newest of a dataset."""
+
+    dataset: Id
+    group: Annotated[str, msgspec.Meta(min_length=1, max_length=200)]
+    #: Delete the snapshots that hold the group, and what was refused of them.
+    erase: bool = False
+
+
 class Train(msgspec.Struct, frozen=True, kw_only=True, tag="train"):
     """Train a model on the newest snapshot of a dataset, in some variants."""
 
@@ -109,7 +118,7 @@ class Withdraw(msgspec.Struct, frozen=True, kw_only=True, tag="withdraw"):
     variant: Variant | None = None
 
 
-Request = ImportDataset | InspectFile | Train | Retrain | Publish | Withdraw
+Request = ImportDataset | InspectFile | Forget | Train | Retrain | Publish | Withdraw
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -16,7 +16,7 @@ from sqlalchemy import Connection, Row, func, or_, select, update
 from edgeops.artifact.manifest import Descriptor, Task, Variant, decode_descriptor
 from fleet_server.db import events
 from fleet_server.db.events import EventKind
-from fleet_server.db.tables import artifacts, models, versions
+from fleet_server.db.tables import artifacts, models, runs, versions
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -173,6 +173,17 @@ def version_of_run(connection: Connection, run_id: str) -> Version | None:
     """What one run produced, or None."""
     row = connection.execute(select(versions).where(versions.c.run_id == run_id)).one_or_none()
     return None if row is None else _version(row)
+
+
+def learnt_from(connection: Connection, snapshots: Sequence[str]) -> list[tuple[Version, str]]:
+    """The versions whose runs learnt from one of these snapshots, each with the snapshot's digest."""
+    query = (
+        select(versions, runs.c.snapshot)
+        .join(runs, runs.c.id == versions.c.run_id)
+        .where(runs.c.snapshot.in_(snapshots))
+        .order_by(versions.c.model, versions.c.version)
+    )
+    return [(_version(row), row.snapshot) for row in connection.execute(query)]
 
 
 def list_versions(connection: Connection, model: str) -> list[Version]:

@@ -54,6 +54,17 @@ class Extend(Frame, frozen=True, kw_only=True):
     destination: str
 
 
+class Forget(Frame, frozen=True, kw_only=True):
+    """Write a snapshot of another one without a group."""
+
+    parent: str
+    group: str
+    #: What was refused of the parent; None = nothing.
+    quarantine: str | None
+    #: Folder that the snapshot and what was refused go into.
+    destination: str
+
+
 class Nominated(msgspec.Struct, frozen=True, array_like=True):
     """A row that a device nominated, labelled or not."""
 
@@ -105,7 +116,7 @@ class Warm(Frame, frozen=True, kw_only=True):
 
 
 #: What is done by a child of its own, without TensorFlow.
-Reading = Import | Inspect | Extend
+Reading = Import | Inspect | Extend | Forget
 #: What has an ending.
 Work = Reading | Build
 Task = Work | Warm
@@ -119,7 +130,7 @@ class Progress(Frame, frozen=True, kw_only=True):
 
 
 class Imported(Frame, frozen=True, kw_only=True):
-    """The snapshot of an `Import` or `Extend` is written."""
+    """The snapshot of an `Import`, `Extend` or `Forget` is written."""
 
     schema: Schema
 

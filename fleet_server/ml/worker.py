@@ -92,6 +92,17 @@ def _do(task: frames.Work, reports: BinaryIO) -> frames.Ending:
             snapshot = extend(parent, bought, parent_digest=task.parent_digest, without=task.without)
             write_snapshot(snapshot, Path(task.destination))
             return frames.Imported(schema=snapshot.schema)
+        case frames.Forget():
+            from fleet_server.datasets.forgetting import forget_group
+
+            report("leaving out the group", 0.1)
+            schema = forget_group(
+                Path(task.parent),
+                task.group,
+                quarantine=None if task.quarantine is None else Path(task.quarantine),
+                folder=Path(task.destination),
+            )
+            return frames.Imported(schema=schema)
         case frames.Build():
             from fleet_server.ml.build import build
 

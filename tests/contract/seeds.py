@@ -28,7 +28,7 @@ from fleet_server.db import devices, incidents, rollouts
 from fleet_server.db.identifiers import new_id
 from fleet_server.db.tables import installations
 from tests.contract.loop_rig import DEVICES, LoopRig
-from tests.contract.trained import DATASET, add_dataset
+from tests.contract.trained import DATASET, GROUPED, add_dataset, add_grouped
 from tests.golden.tiny import tiny_descriptor
 from tests.integration.fetch_rig import stock
 from tests.unit.drift_rig import DEPLOYMENT, artifact, digest
@@ -43,6 +43,7 @@ class SeededRig(LoopRig):
     def __init__(self, folder: Path):
         super().__init__(folder, proxied=True)
         add_dataset(self.config, self.database, self.now)
+        add_grouped(self.config, self.database, self.now)
         self.fleet.round()
         self.sample = self.add_samples(count=6)
         self.retraining = self.operator.retrain("tiny", labels=3).id
@@ -85,6 +86,11 @@ class SeededRig(LoopRig):
             ("POST", "/keys/next"): lambda: {"body": {"role": "fleet"}},
             ("POST", "/datasets"): lambda: {"body": {"name": "pumps", "label": "y", "file": "x,y\n1,a\n"}},
             ("POST", "/datasets/inspect"): lambda: {"body": {"file": "x,y\n1,b\n"}},
+            ("GET", "/datasets/{name}/groups"): lambda: {"path": {"name": GROUPED}, "query": {"group": "g1"}},
+            **{
+                ("POST", f"/datasets/{{name}}/{verb}"): lambda: {"path": {"name": GROUPED}, "body": {"group": "g1"}}
+                for verb in ("forget", "erase")
+            },
             ("POST", "/runs"): lambda: {"body": {"dataset": DATASET, "model": "tiny"}},
             ("POST", "/labels"): lambda: {"body": {"labels": [{"sample_id": self.sample[0], "label": "red"}]}},
             ("POST", "/labels/csv"): lambda: {"query": {}, "body": f"sample_id,label\n{self.sample[1]},red\n"},

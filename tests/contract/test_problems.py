@@ -36,8 +36,13 @@ NEEDED_BODIES = {
     "/api/v1/models/{name}/aliases/{alias}": {"version": 7},
     "/api/v1/incidents/{incident_id}/close": {},
     "/api/v1/rollouts/{rollout_id}/advance": {"remark": "looked at it"},
+    "/api/v1/datasets/{name}/forget": {"group": "g1"},
+    "/api/v1/datasets/{name}/erase": {"group": "g1"},
 }
-NEEDED_QUERIES = {"/api/v1/datasets/{name}/difference": "?to=other"}
+NEEDED_QUERIES = {
+    "/api/v1/datasets/{name}/difference": {"to": "7"},
+    "/api/v1/datasets/{name}/groups": {"group": "g1"},
+}
 #: Each status of a failure that some operation may end in.
 PROMISED = {"401", "403", "404", "409", "412", "413", "416", "422", "5XX"}
 
@@ -54,9 +59,8 @@ def example(path):
 
 @pytest.mark.parametrize(("method", "path"), UNKNOWN)
 def test_an_unknown_thing_is_a_404_that_says_which(rig, method, path):
-    body = None if method == "GET" else NEEDED_BODIES.get(path)
-    needed = NEEDED_QUERIES.get(path, "")
-    problem = assert_problem(rig.request(method, example(path) + needed, role=Role.ADMIN, json=body), 404)
+    body, query = None if method == "GET" else NEEDED_BODIES.get(path), NEEDED_QUERIES.get(path)
+    problem = assert_problem(rig.request(method, example(path), role=Role.ADMIN, json=body, params=query), 404)
     assert "7" in problem["detail"]
 
 

@@ -16,6 +16,7 @@ from tests.imported import import_file
 
 MODEL = "tiny"
 DATASET = "tiny-rows"
+GROUPED = "grouped-rows"
 
 
 def add_dataset(config: ServerConfig, database: Database, now: datetime, *, rows: int = 600) -> str:
@@ -33,6 +34,21 @@ def add_dataset(config: ServerConfig, database: Database, now: datetime, *, rows
     with database.write() as connection:
         datasets.add_snapshot(
             connection, DATASET, digest, size_bytes=len(data), schema=snapshot.schema, created_by="test", now=now
+        )
+    return digest
+
+
+def add_grouped(config: ServerConfig, database: Database, now: datetime) -> str:
+    """A dataset of five groups, g1 to g5; its snapshot's digest."""
+    file = Path(config.run) / "grouped.csv"
+    rows = [f"{row % 11},{'ab'[row // 5 % 2]},g{1 + row % 5}" for row in range(100)]
+    file.write_text("\n".join(["x,label,who", *rows]))
+    snapshot = import_file(file, file_name=file.name, label="label", group="who")
+    data = encode_snapshot(snapshot)
+    digest = Blobs(config).put(data)
+    with database.write() as connection:
+        datasets.add_snapshot(
+            connection, GROUPED, digest, size_bytes=len(data), schema=snapshot.schema, created_by="test", now=now
         )
     return digest
 

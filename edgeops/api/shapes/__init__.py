@@ -5,7 +5,17 @@ newer server; requests refuse them, so that a typing error is told. Times are aw
 """
 
 from edgeops.api.shapes.audit import AuditCheck, AuditEntry, audit_check
-from edgeops.api.shapes.datasets import Dataset, DatasetDifference, DatasetRequest, MovedColumn, Snapshot, Split
+from edgeops.api.shapes.datasets import (
+    Dataset,
+    DatasetDifference,
+    DatasetRequest,
+    ForgetRequest,
+    GroupKnowledge,
+    LearntVersion,
+    MovedColumn,
+    Snapshot,
+    Split,
+)
 from edgeops.api.shapes.devices import DeploymentReport, DesiredDeployment, Device, DeviceFacts
 from edgeops.api.shapes.drift import ChannelDrift, Drift, DriftFinding, QualityIssue
 from edgeops.api.shapes.enrolment import (
@@ -153,10 +163,12 @@ __all__ = [
     "FeedbackRequest",
     "FieldProblem",
     "FleetHour",
+    "ForgetRequest",
     "FourEyes",
     "Freeze",
     "Freezing",
     "Group",
+    "GroupKnowledge",
     "GroupRequest",
     "Health",
     "Hindrance",
@@ -171,6 +183,7 @@ __all__ = [
     "Label",
     "LabelsRequest",
     "LabelsTaken",
+    "LearntVersion",
     "Model",
     "Moment",
     "MovedColumn",

@@ -19,6 +19,8 @@ class Snapshot(Answer):
     created_at: AwareDatetime
     rows: int
     size_bytes: int
+    #: Since when its rows are gone, because a group of it was erased.
+    erased_at: AwareDatetime | None = None
     #: `edgeops.data.schema.Schema`: rules, columns, classes, rows per split and class, statistics, refused rows, leaks.
     details: dict[str, Any]
 
@@ -60,6 +62,34 @@ class DatasetDifference(Answer):
     moved: tuple[MovedColumn, ...]
     #: By rule, old and new; null = nothing was said.
     rules: dict[str, tuple[Any, Any]]
+
+
+class LearntVersion(Answer):
+    """A version of a model that learnt from a group."""
+
+    model: str
+    version: int
+    snapshot: str
+    is_champion: bool
+    #: Variants that devices may run.
+    published: tuple[str, ...]
+
+
+class GroupKnowledge(Answer):
+    """What is known of a group: the snapshots that hold rows of it, oldest first, and what learnt from them."""
+
+    dataset: str
+    group: str
+    #: Whether the newest snapshot holds rows of it.
+    is_in_head: bool
+    snapshots: tuple[str, ...]
+    versions: tuple[LearntVersion, ...]
+
+
+class ForgetRequest(Request):
+    """A device or person, by the name that the group column has, or of a device that rows were bought from."""
+
+    group: Annotated[Text, StringConstraints(min_length=1, max_length=200)]
 
 
 class Split(StrEnum):

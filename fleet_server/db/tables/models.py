@@ -26,6 +26,8 @@ snapshots = Table(
     Column("size_bytes", BigInteger, nullable=False),
     #: Columns, label, classes, splits and statistics: `edgeops.data.schema.Schema`.
     Column("schema", Json, nullable=False),
+    #: Since when its rows are gone: a group of it was erased.
+    Column("erased_at", Instant),
     Index("ix_snapshots_dataset", "dataset", "created_at"),
 )
 

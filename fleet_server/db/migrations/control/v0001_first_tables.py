@@ -448,6 +448,7 @@ def _j_to_z() -> None:
         sa.Column("rows", sa.BigInteger(), nullable=False),
         sa.Column("size_bytes", sa.BigInteger(), nullable=False),
         sa.Column("schema", sa.LargeBinary(), nullable=False),
+        sa.Column("erased_at", sa.BigInteger(), nullable=True),
         sa.ForeignKeyConstraint(
             ["dataset"],
             ["datasets.name"],
