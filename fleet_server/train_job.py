@@ -59,9 +59,7 @@ def train(shop: Workshop, job: Job, request: Train) -> None:
         DatasetError: the rows or an option do not fit the recipe.
     """
     with shop.database.read() as connection:
-        snapshot = datasets.head(connection, request.dataset)
-        if snapshot is None:
-            raise NotFoundError(f"no dataset {request.dataset!r}; import one first")
+        snapshot = _snapshot(connection, request)
         champion = _champion(connection, request.model, snapshot.schema)
     course = Course(
         model=request.model,
@@ -168,6 +166,21 @@ def result_of(connection: Connection, run_id: str) -> dict[str, Any]:
         "artifacts": {artifact.variant.value: figures(artifact) for artifact in artifacts},
         "warnings": run.environment["warnings"],
     }
+
+
+def _snapshot(connection: Connection, request: Train) -> datasets.Snapshot:
+    if request.snapshot is None:
+        found = datasets.head(connection, request.dataset)
+    else:
+        found = datasets.get_snapshot(connection, request.snapshot)
+    if found is None:
+        raise NotFoundError(f"no dataset {request.dataset!r}; import one first")
+    if found.erased_at is not None:
+        raise ConflictError(
+            f"the rows of snapshot {found.digest} were erased at {found.erased_at:%Y-%m-%d %H:%M} UTC; train again on "
+            "the newest snapshot"
+        )
+    return found
 
 
 def _champion(connection: Connection, name: str, schema: Schema) -> tuple[models.Artifact, ...]:

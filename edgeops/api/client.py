@@ -341,6 +341,11 @@ class Client:
         form = {"name": name, "rules": rules, **{key: _field(value) for key, value in given.items()}}
         return self._upload("/datasets", path, _given(form))
 
+    def preview_import(self, name: str, *, file: str, file_name: str, rules: str = "") -> shapes.Job | None:
+        """The job that made the dataset of the file with this digest, or is at it; None = it is to be imported."""
+        body = {"name": name, "file": file, "file_name": file_name, "rules": rules}
+        return self._wire.post("/datasets/preview", shapes.WorkPreview, body).job
+
     def inspect_file(self, path: Path) -> shapes.Job:
         """Upload a file to be looked at; the job's result is an `edgeops.data.inspection.Inspection`.
 
@@ -416,6 +421,13 @@ class Client:
             "variants": variants,
         }
         return self._wire.post("/runs", shapes.Job, _given(body))
+
+    def preview_training(self, training: Mapping[str, Any]) -> shapes.Job | None:
+        """The job that trained the very same, or is at it; None = it is to be trained.
+
+        `training` has the fields of `shapes.RunRequest`.
+        """
+        return self._wire.post("/runs/preview", shapes.WorkPreview, _given(training)).job
 
     def models(self) -> Iterator[shapes.Model]:
         """All models."""

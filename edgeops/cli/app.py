@@ -24,6 +24,7 @@ from edgeops.cli import (
     key,
     label,
     model,
+    pipeline,
     publish,
     quarantine,
     retrain,
@@ -53,6 +54,7 @@ app.add_typer(dataset.app, name="dataset")
 app.command("train")(train.train)
 app.add_typer(model.app, name="model")
 app.command("publish")(publish.publish)
+app.add_typer(pipeline.app, name="pipeline")
 app.add_typer(rollout.app, name="rollout")
 app.add_typer(drift.app, name="drift")
 app.add_typer(label.app, name="label")

@@ -17,11 +17,13 @@ from edgeops.api.shapes import (
     FieldProblem,
     ForgetRequest,
     GroupKnowledge,
+    ImportPreviewRequest,
     Job,
     LearntVersion,
     Page,
     Snapshot,
     Split,
+    WorkPreview,
     checked,
     shape_of,
 )
@@ -31,7 +33,7 @@ from edgeops.data.rules import Rules, read_rules
 from edgeops.errors import ConflictError, DatasetError, NotFoundError
 from fleet_server.access import Identity
 from fleet_server.api.callers import VIEWER, Approver, Scientist
-from fleet_server.api.jobs import queue_job
+from fleet_server.api.jobs import preview_of, queue_job
 from fleet_server.api.once import Act, OnceOf
 from fleet_server.api.pages import PagingOf
 from fleet_server.api.problems import FieldError
@@ -41,6 +43,7 @@ from fleet_server.db import datasets
 from fleet_server.db.database import Connection
 from fleet_server.db.jobs import Forget, ImportDataset, InspectFile
 from fleet_server.forgetting import knowledge
+from fleet_server.known_work import known_job
 
 router = APIRouter(prefix="/datasets", tags=["data"], route_class=Act)
 
@@ -88,6 +91,15 @@ async def inspect_file(server: ServerOf, caller: Scientist, request: Request, on
     return await run_in_threadpool(
         once, lambda: _queue_reading(server, caller, job), said=msgspec.json.encode(job), status=202
     )
+
+
+@router.post("/preview", dependencies=[VIEWER])
+def preview_import(server: ServerOf, wanted: ImportPreviewRequest) -> WorkPreview:
+    """Whether the same file was imported by the same rules and code, and nothing else since; nothing is queued."""
+    fields = DatasetRequest(name=wanted.name, rules=wanted.rules)
+    job = ImportDataset(name=wanted.name, upload=wanted.file, file_name=wanted.file_name, rules=_rules(fields))
+    with server.database.read() as connection:
+        return preview_of(known_job(connection, job))
 
 
 @router.get("", dependencies=[VIEWER])

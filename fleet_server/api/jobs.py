@@ -2,13 +2,14 @@
 
 from fastapi import APIRouter
 
-from edgeops.api.shapes import Job, Page, shape_of
+from edgeops.api.shapes import Job, Page, WorkPreview, shape_of
 from edgeops.errors import NotFoundError
 from fleet_server.access import Identity
 from fleet_server.api.callers import VIEWER
 from fleet_server.api.pages import PagingOf
 from fleet_server.api.server import Server, ServerOf
 from fleet_server.db import audit, jobs
+from fleet_server.work import work_digest
 
 router = APIRouter(prefix="/jobs", tags=["jobs"], dependencies=[VIEWER])
 
@@ -35,6 +36,11 @@ def queue_job(server: Server, caller: Identity, request: jobs.Request) -> Job:
     """Put work into the queue in the caller's name."""
     now = server.now()
     with server.database.write() as connection:
-        job = jobs.queue(connection, request, created_by=caller.name, now=now)
+        job = jobs.queue(connection, request, created_by=caller.name, now=now, work=work_digest(request))
         audit.append(connection, caller.name, "job.queued", job.id, {"kind": job.kind}, now)
     return shape_of(Job, job)
+
+
+def preview_of(job: jobs.Job | None) -> WorkPreview:
+    """What is told of work that a job did, does or will do; None = none."""
+    return WorkPreview(job=None if job is None else shape_of(Job, job))

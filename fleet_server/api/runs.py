@@ -2,17 +2,18 @@
 
 from fastapi import APIRouter
 
-from edgeops.api.shapes import FieldProblem, Job, Page, Run, RunRequest, shape_of
+from edgeops.api.shapes import FieldProblem, Job, Page, Run, RunRequest, WorkPreview, shape_of
 from edgeops.errors import NotFoundError
 from fleet_server.api.callers import VIEWER, Scientist
 from fleet_server.api.datasets import known_head
-from fleet_server.api.jobs import queue_job
+from fleet_server.api.jobs import preview_of, queue_job
 from fleet_server.api.once import Act
 from fleet_server.api.pages import PagingOf
 from fleet_server.api.problems import FieldError
-from fleet_server.api.server import ServerOf
+from fleet_server.api.server import Server, ServerOf
 from fleet_server.db import runs
 from fleet_server.db.jobs import Train
+from fleet_server.known_work import known_job
 from fleet_server.ml.recipes.names import RecipeName
 
 router = APIRouter(prefix="/runs", tags=["models"], route_class=Act)
@@ -21,17 +22,15 @@ router = APIRouter(prefix="/runs", tags=["models"], route_class=Act)
 @router.post("", status_code=202)
 def start_run(server: ServerOf, caller: Scientist, wanted: RunRequest) -> Job:
     """Train a model on the newest snapshot of a dataset; a job does it."""
-    known_head(server, wanted.dataset)
-    train = Train(
-        dataset=wanted.dataset,
-        model=wanted.model,
-        recipe=_recipe(wanted.recipe),
-        seed=wanted.seed,
-        epochs=wanted.epochs,
-        options=wanted.options,
-        variants=wanted.variants,
-    )
-    return queue_job(server, caller, train)
+    return queue_job(server, caller, _train(server, wanted))
+
+
+@router.post("/preview", dependencies=[VIEWER])
+def preview_run(server: ServerOf, wanted: RunRequest) -> WorkPreview:
+    """Whether such a training was done before, on the same rows and by the same code; nothing is queued."""
+    train = _train(server, wanted)
+    with server.database.read() as connection:
+        return preview_of(known_job(connection, train))
 
 
 @router.get("", dependencies=[VIEWER])
@@ -50,6 +49,19 @@ def read_run(server: ServerOf, run_id: str) -> Run:
     if run is None:
         raise NotFoundError(f"no run {run_id[:80]!r}; it is named by its job: edgeops job list")
     return shape_of(Run, run)
+
+
+def _train(server: Server, wanted: RunRequest) -> Train:
+    return Train(
+        dataset=wanted.dataset,
+        snapshot=known_head(server, wanted.dataset).digest,
+        model=wanted.model,
+        recipe=_recipe(wanted.recipe),
+        seed=wanted.seed,
+        epochs=wanted.epochs,
+        options=wanted.options,
+        variants=wanted.variants,
+    )
 
 
 def _recipe(name: str) -> RecipeName:

@@ -68,9 +68,11 @@ class Forget(msgspec.Struct, frozen=True, kw_only=True, tag="forget"):
 
 
 class Train(msgspec.Struct, frozen=True, kw_only=True, tag="train"):
-    """Train a model on the newest snapshot of a dataset, in some variants."""
+    """Train a model on a snapshot of a dataset, in some variants."""
 
     dataset: Id
+    #: The snapshot of it; None = the newest when the job begins.
+    snapshot: Digest | None = None
     model: Id
     recipe: RecipeName
     seed: Seed = 0
@@ -142,8 +144,10 @@ class Job:
     worker_pid: int | None
 
 
-def queue(connection: Connection, request: Request, *, created_by: str, now: datetime) -> Job:
-    """Add a job at the end of the queue.
+def queue(
+    connection: Connection, request: Request, *, created_by: str, now: datetime, work: Digest | None = None
+) -> Job:
+    """Add a job at the end of the queue; `work` names what is done, so that `of_work` finds it.
 
     Raises:
         InputError: a value of the request is out of its bounds.
@@ -163,6 +167,7 @@ def queue(connection: Connection, request: Request, *, created_by: str, now: dat
             state=JobState.QUEUED,
             created_by=created_by,
             created_at=now,
+            work=work,
         )
     )
     events.append(connection, EventKind.JOB_QUEUED, job_id, {"kind": kind}, now)
@@ -252,6 +257,22 @@ def get(connection: Connection, job_id: str) -> Job | None:
     """One job, or None."""
     row = connection.execute(select(jobs).where(jobs.c.id == job_id)).one_or_none()
     return None if row is None else _job(row)
+
+
+def of_work(connection: Connection, work: Digest) -> Job | None:
+    """The newest job that did this work, does it or will do it; None = none, or it failed."""
+    query = select(jobs).where(jobs.c.work == work, jobs.c.state != JobState.FAILED)
+    row = connection.execute(query.order_by(jobs.c.id.desc()).limit(1)).one_or_none()
+    return None if row is None else _job(row)
+
+
+def last_import(connection: Connection, dataset: str) -> Job | None:
+    """The newest job that made the newest snapshot of a dataset out of a file, or None."""
+    asked = jobs.c.kind == _kind(ImportDataset), jobs.c.state == JobState.SUCCEEDED
+    for row in connection.execute(select(jobs).where(*asked).order_by(jobs.c.id.desc())):
+        if row.parameters["name"] == dataset:
+            return _job(row)
+    return None
 
 
 def page(connection: Connection, after: str | None, limit: int) -> list[Job]:

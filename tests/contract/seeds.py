@@ -91,7 +91,13 @@ class SeededRig(LoopRig):
                 ("POST", f"/datasets/{{name}}/{verb}"): lambda: {"path": {"name": GROUPED}, "body": {"group": "g1"}}
                 for verb in ("forget", "erase")
             },
-            ("POST", "/runs"): lambda: {"body": {"dataset": DATASET, "model": "tiny"}},
+            **{
+                ("POST", path): lambda: {"body": {"dataset": DATASET, "model": "tiny"}}
+                for path in ("/runs", "/runs/preview")
+            },
+            ("POST", "/datasets/preview"): lambda: {
+                "body": {"name": DATASET, "file": digest(), "file_name": "x.csv", "rules": 'label = "y"'}
+            },
             ("POST", "/labels"): lambda: {"body": {"labels": [{"sample_id": self.sample[0], "label": "red"}]}},
             ("POST", "/labels/csv"): lambda: {"query": {}, "body": f"sample_id,label\n{self.sample[1]},red\n"},
             ("POST", "/models/{name}/feedback"): lambda: {"path": MODEL, "body": self._feedback()},

@@ -9,9 +9,11 @@ from fleet_server.db import audit
 from tests.contract.seeds import SeededRig
 from tests.contract.test_access_matrix import LEAST_ROLE
 
-#: A question that only takes long; and what devices say of themselves through an operator's program.
+#: A question; and what devices say of themselves through an operator's program.
 NO_DECISION = {
     ("POST", "/api/v1/rollouts/preview"),
+    ("POST", "/api/v1/datasets/preview"),
+    ("POST", "/api/v1/runs/preview"),
     ("POST", "/api/v1/models/{name}/drift/check"),
     ("POST", "/api/v1/models/{name}/feedback"),
 }

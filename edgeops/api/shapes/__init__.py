@@ -11,6 +11,7 @@ from edgeops.api.shapes.datasets import (
     DatasetRequest,
     ForgetRequest,
     GroupKnowledge,
+    ImportPreviewRequest,
     LearntVersion,
     MovedColumn,
     Snapshot,
@@ -29,7 +30,7 @@ from edgeops.api.shapes.enrolment import (
 from edgeops.api.shapes.events import ATTEMPTS, Event, QuarantinedMessage
 from edgeops.api.shapes.evidence import Evidence, EvidenceFinding, WaveEvidence
 from edgeops.api.shapes.incidents import CloseRequest, Incident
-from edgeops.api.shapes.jobs import Job, JobState
+from edgeops.api.shapes.jobs import Job, JobState, WorkPreview
 from edgeops.api.shapes.keys import Key, KeyRole, Keys, NextKey, NextKeyRequest, SignedToday, Submitted
 from edgeops.api.shapes.labels import (
     FeedbackRequest,
@@ -173,6 +174,7 @@ __all__ = [
     "Health",
     "Hindrance",
     "Id",
+    "ImportPreviewRequest",
     "Incident",
     "Installation",
     "Job",
@@ -242,6 +244,7 @@ __all__ = [
     "WebhookRequest",
     "Why",
     "WithdrawRequest",
+    "WorkPreview",
     "audit_check",
     "checked",
     "read",

@@ -5,7 +5,7 @@ from typing import Annotated, Any
 
 from pydantic import AwareDatetime, Field, StringConstraints
 
-from edgeops.api.shapes.shape import Answer, Id, Request, Text
+from edgeops.api.shapes.shape import Answer, Digest, Id, Request, Text
 from edgeops.artifact.manifest import Task
 from edgeops.data.rules import BadRows, Duplicates, SplitBy
 
@@ -101,6 +101,17 @@ class Split(StrEnum):
     VALIDATION = "validation"
     #: Frozen; only judged on.
     EVALUATION = "evaluation"
+
+
+class ImportPreviewRequest(Request):
+    """A file that is not sent yet, by its digest."""
+
+    name: Id
+    #: `sha256:` and 64 hex characters.
+    file: Digest
+    file_name: Annotated[Text, StringConstraints(min_length=1, max_length=200)]
+    #: TOML: docs/data.md.
+    rules: Annotated[Text, StringConstraints(max_length=1_000_000)] = ""
 
 
 class DatasetRequest(Request):

@@ -43,3 +43,10 @@ class Job(Answer):
     def ended(self) -> bool:
         """Whether nothing more will happen to it."""
         return self.state in (JobState.SUCCEEDED, JobState.FAILED)
+
+
+class WorkPreview(Answer):
+    """Whether the very same work was asked for before."""
+
+    #: The job that did it, whose result still holds, or that does it or waits to; null = it is to be done.
+    job: Job | None = None

@@ -47,7 +47,10 @@ jobs = Table(
     Column("started_at", Instant),
     Column("finished_at", Instant),
     Column("worker_pid", Integer),
+    #: Digest of what is done (`fleet_server.work`).
+    Column("work", Text),
     Index("ix_jobs_state", "state", "created_at"),
+    Index("ix_jobs_work", "work"),
 )
 
 runs = Table(

@@ -192,9 +192,11 @@ def _j_to_z() -> None:
         sa.Column("started_at", sa.BigInteger(), nullable=True),
         sa.Column("finished_at", sa.BigInteger(), nullable=True),
         sa.Column("worker_pid", sa.Integer(), nullable=True),
+        sa.Column("work", sa.Text(), nullable=True),
         sa.PrimaryKeyConstraint("id"),
     )
     op.create_index("ix_jobs_state", "jobs", ["state", "created_at"], unique=False)
+    op.create_index("ix_jobs_work", "jobs", ["work"], unique=False)
     op.create_table(
         "labels",
         sa.Column("id", sa.BigInteger().with_variant(sa.Integer(), "sqlite"), autoincrement=True, nullable=False),

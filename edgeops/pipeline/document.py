@@ -1,0 +1,155 @@
+"""What a pipeline file says: files that become datasets, and models that learn from them. It asks no server.
+
+[datasets.gas]
+file = "gas.csv"
+rules = "gas.rules.toml"
+
+[models.gas-ppm]
+dataset = "gas"
+recipe = "dense"
+publish = ["int8"]
+"""
+
+import tomllib
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated, Any
+
+import msgspec
+
+from edgeops import limits
+from edgeops.artifact.manifest import USUAL_VARIANTS, Variant
+from edgeops.data.rules import read_rules, write_rules
+from edgeops.errors import DatasetError, InputError
+from edgeops.fleet_file.fields import read_fields
+from edgeops.protocol.messages import Id
+from edgeops.rollout.objection import Objection, guess, segment
+
+#: The file that is read when none is named.
+FILE_NAME = "edgeops.toml"
+
+
+class Data(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """A file that becomes a snapshot of a dataset."""
+
+    #: Relative to the pipeline file.
+    file: Annotated[str, msgspec.Meta(min_length=1)]
+    #: What holds for its rows (docs/data.md): a TOML file, relative to the pipeline file, or a table; empty = nothing.
+    rules: str | dict[str, Any] = ""
+
+
+class Training(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """A model and what it learns from."""
+
+    dataset: Id
+    recipe: str = "dense"
+    seed: Annotated[int, msgspec.Meta(ge=0, lt=2**31)] = 0
+    #: None = the recipe's own.
+    epochs: Annotated[int, msgspec.Meta(ge=1, le=10_000)] | None = None
+    #: What the recipe takes beside that, by name.
+    options: dict[str, float | str] = {}
+    variants: Annotated[tuple[Variant, ...], msgspec.Meta(min_length=1)] = USUAL_VARIANTS
+    #: Variants that devices may run once the promotion gate let them pass.
+    publish: tuple[Variant, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Pipeline:
+    """A whole pipeline file; a value that exists is valid."""
+
+    datasets: Mapping[str, Data]
+    #: TOML of the rules of each dataset.
+    rules: Mapping[str, str]
+    models: Mapping[str, Training]
+
+
+_SECTIONS = ("datasets", "models")
+
+
+def read_pipeline(path: Path) -> Pipeline:
+    """Read a pipeline file and the rules that it names.
+
+    Raises:
+        InputError: the file cannot be read, or a value cannot be used; every one is told with its place.
+    """
+    try:
+        values = tomllib.loads(_read(path))
+    except (tomllib.TOMLDecodeError, RecursionError) as error:
+        raise InputError(f"{path} is not TOML: {error}") from error
+    objections = [
+        Objection(f"#/{key}", f"unknown section{guess(key, _SECTIONS)}; known are {', '.join(_SECTIONS)}")
+        for key in values
+        if key not in _SECTIONS
+    ]
+    datasets = dict(_entries(values, "datasets", Data, objections))
+    models = dict(_entries(values, "models", Training, objections))
+    rules = dict(_rules(datasets, path.parent, objections))
+    objections += _misfits(datasets, models, path.parent)
+    if not objections and not datasets:
+        objections = [Objection("#", "no dataset is declared; begin with a table [datasets.NAME]")]
+    if objections:
+        told = [f"{path}: {one.pointer}: {one.detail}" for one in objections]
+        raise InputError("\n".join(told), fields=[(one.pointer, one.detail) for one in objections])
+    return Pipeline(datasets=datasets, rules=rules, models=models)
+
+
+def _entries(
+    values: dict[str, Any], section: str, kind: type[Any], objections: list[Objection]
+) -> Iterator[tuple[str, Any]]:
+    table = values.get(section, {})
+    if not isinstance(table, dict):
+        objections.append(Objection(f"#/{section}", "is a table: a name and what it means"))
+        return
+    for name, value in table.items():
+        place = f"#/{section}/{segment(name)}"
+        try:
+            msgspec.convert(name, Id)
+        except msgspec.ValidationError:
+            words = f"{name!r} is no name: 3 to 63 of a-z, 0-9 and -, beginning with a letter or digit"
+            objections.append(Objection(place, words))
+            continue
+        entry = read_fields(kind, place, value, objections)
+        if entry is not None:
+            yield name, entry
+
+
+def _rules(datasets: Mapping[str, Data], folder: Path, objections: list[Objection]) -> Iterator[tuple[str, str]]:
+    """The TOML of the rules of each dataset, in the words of whoever wrote them where they are a file."""
+    for name, data in datasets.items():
+        place = f"#/datasets/{segment(name)}/rules"
+        try:
+            if isinstance(data.rules, str):
+                text = _read(folder / data.rules) if data.rules else ""
+                read_rules(text)
+            else:
+                text = write_rules(read_rules("", **data.rules))
+        except (InputError, DatasetError) as error:
+            objections.append(Objection(place, str(error)))
+            continue
+        yield name, text
+
+
+def _misfits(datasets: Mapping[str, Data], models: Mapping[str, Training], folder: Path) -> Iterator[Objection]:
+    for name, data in datasets.items():
+        if not (folder / data.file).exists():
+            yield Objection(f"#/datasets/{segment(name)}/file", f"there is no {folder / data.file}")
+    for name, training in models.items():
+        place = f"#/models/{segment(name)}"
+        if training.dataset not in datasets:
+            words = f"{training.dataset!r} is not declared{guess(training.dataset, tuple(datasets))}"
+            yield Objection(f"{place}/dataset", f"{words}; a table [datasets.{training.dataset}] would do it")
+        for variant in training.publish:
+            if variant not in training.variants:
+                yield Objection(f"{place}/publish", f"{variant} is not among the variants {list(training.variants)}")
+
+
+def _read(path: Path) -> str:
+    try:
+        if path.stat().st_size > limits.MAX_FLEET_FILE_BYTES:
+            raise InputError(f"{path} is larger than {limits.MAX_FLEET_FILE_BYTES} bytes")
+        return path.read_text(encoding="utf-8")
+    except OSError as error:
+        raise InputError(f"cannot read {path}: {error.strerror}") from error
+    except UnicodeDecodeError as error:
+        raise InputError(f"{path} is no UTF-8 text: {error.reason} at byte {error.start}") from error
