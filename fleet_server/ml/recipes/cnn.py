@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 from edgeops.artifact.manifest import Budgets, MissingPolicy, Preprocess
 from edgeops.data.schema import Schema
 from edgeops.errors import ConfigError
+from fleet_server.ml.recipes.first_weights import FirstWeights
 from fleet_server.ml.recipes.head import Head
 from fleet_server.ml.recipes.plan import Plan, number, refuse_unknown, rounded, target_of
 
@@ -55,22 +56,21 @@ def network(tf: Any, input_shape: tuple[int, ...], head: Head, seed: int, batch:
     """Layer names are given, for generated ones count up and would change the file."""
     keras = tf.keras
     layers = keras.layers
-    # Seeds of layers must differ within a model, and between models of neighbouring seeds.
-    seeds = iter(range(seed * 1000, seed * 1000 + 1000))
-
-    def he() -> Any:
-        return keras.initializers.HeNormal(seed=next(seeds))
-
+    first = FirstWeights(tf, seed)
     inputs = keras.Input(batch_shape=(batch, *input_shape), name="input")
-    tensor = layers.Conv2D(_STEM, 3, padding="same", activation="relu", kernel_initializer=he(), name="stem")(inputs)
+    tensor = layers.Conv2D(_STEM, 3, padding="same", activation="relu", kernel_initializer=first.he(), name="stem")(
+        inputs
+    )
     for block, (filters, stride) in enumerate(_blocks(input_shape)):
         tensor = layers.DepthwiseConv2D(
-            3, strides=stride, padding="same", depthwise_initializer=he(), name=f"depth{block}"
+            3, strides=stride, padding="same", depthwise_initializer=first.he(), name=f"depth{block}"
         )(tensor)
-        tensor = layers.Conv2D(filters, 1, activation="relu", kernel_initializer=he(), name=f"point{block}")(tensor)
+        tensor = layers.Conv2D(filters, 1, activation="relu", kernel_initializer=first.he(), name=f"point{block}")(
+            tensor
+        )
     tensor = layers.Flatten(name="flat")(tensor)
-    embedding = layers.Dense(_EMBEDDING, activation="relu", kernel_initializer=he(), name="embedding")(tensor)
-    answer = head.layer(tf, next(seeds))(embedding)
+    embedding = layers.Dense(_EMBEDDING, activation="relu", kernel_initializer=first.he(), name="embedding")(tensor)
+    answer = head.layer(tf, first.seed())(embedding)
     return keras.Model(inputs, [answer, embedding], name="cnn")
 
 

@@ -9,10 +9,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from edgeops.artifact.manifest import Budgets, MissingPolicy, Preprocess, Transform
+from edgeops.artifact.manifest import Budgets, Preprocess, Transform
 from edgeops.data.schema import Schema
 from fleet_server.ml.recipes.head import Head
-from fleet_server.ml.recipes.plan import Plan, number, refuse_unknown, target_of
+from fleet_server.ml.recipes.plan import Plan, missing_of, number, refuse_unknown, target_of
 from fleet_server.ml.recipes.scaling import CLIP, standardizing
 from fleet_server.ml.recipes.tails import AUTO, asked_for, signed_log1p
 from fleet_server.ml.recipes.window import WINDOW_OPTIONS, asked_window
@@ -55,7 +55,7 @@ def plan(schema: Schema, rows: NDArray[np.float32], targets: NDArray[Any], optio
             add=add,
             clip=CLIP,
         ),
-        missing=MissingPolicy.NEUTRAL if any(one.missing for one in schema.statistics) else MissingPolicy.REFUSE,
+        missing=missing_of(schema),
         input_shape=(len(schema.columns) * (1 if window is None else window.rows),),
         is_image=False,
         budgets=Budgets(p95_latency_ms=10.0, memory_bytes=32 * 1024 * 1024),

@@ -52,6 +52,11 @@ class Plan:
         return digest_bytes(msgspec.json.encode(document, order="sorted"))
 
 
+def missing_of(schema: Schema) -> MissingPolicy:
+    """Standardized columns answer what is missing with their mean, where rows that are learnt from lack values too."""
+    return MissingPolicy.NEUTRAL if any(one.missing for one in schema.statistics) else MissingPolicy.REFUSE
+
+
 def target_of(schema: Schema, targets: NDArray[Any], options: Mapping[str, float | str]) -> Target | None:
     """How the targets (n,) of training rows are learnt; None = they are classes.
 

@@ -10,11 +10,12 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from edgeops.artifact.manifest import Budgets, MissingPolicy, Preprocess
+from edgeops.artifact.manifest import Budgets, Preprocess
 from edgeops.data.schema import Schema
 from edgeops.errors import ConfigError
+from fleet_server.ml.recipes.first_weights import FirstWeights
 from fleet_server.ml.recipes.head import Head
-from fleet_server.ml.recipes.plan import Plan, number, refuse_unknown, target_of
+from fleet_server.ml.recipes.plan import Plan, missing_of, number, refuse_unknown, target_of
 from fleet_server.ml.recipes.scaling import CLIP, standardizing
 from fleet_server.ml.recipes.window import WINDOW_OPTIONS, asked_window
 
@@ -47,7 +48,7 @@ def plan(schema: Schema, rows: NDArray[np.float32], targets: NDArray[Any], optio
     return Plan(
         recipe="signals",
         preprocess=Preprocess(multiply=multiply, add=add, clip=CLIP),
-        missing=MissingPolicy.NEUTRAL if any(one.missing for one in schema.statistics) else MissingPolicy.REFUSE,
+        missing=missing_of(schema),
         input_shape=(1, window.rows, len(schema.columns)),
         is_image=False,
         budgets=Budgets(p95_latency_ms=50.0, memory_bytes=64 * 1024 * 1024),
@@ -64,24 +65,21 @@ def network(tf: Any, input_shape: tuple[int, ...], head: Head, seed: int, batch:
     """Layer names are given, for generated ones count up and would change the file."""
     keras = tf.keras
     layers = keras.layers
-    # Seeds of layers must differ within a model, and between models of neighbouring seeds.
-    seeds = iter(range(seed * 1000, seed * 1000 + 1000))
-
-    def he() -> Any:
-        return keras.initializers.HeNormal(seed=next(seeds))
-
+    first = FirstWeights(tf, seed)
     inputs = keras.Input(batch_shape=(batch, *input_shape), name="input")
-    tensor = layers.Conv2D(_STEM, _KERNEL, padding="same", activation="relu", kernel_initializer=he(), name="stem")(
-        inputs
-    )
+    tensor = layers.Conv2D(
+        _STEM, _KERNEL, padding="same", activation="relu", kernel_initializer=first.he(), name="stem"
+    )(inputs)
     for block, (filters, stride) in enumerate(_blocks(input_shape[1])):
         tensor = layers.DepthwiseConv2D(
-            _KERNEL, strides=stride, padding="same", depthwise_initializer=he(), name=f"depth{block}"
+            _KERNEL, strides=stride, padding="same", depthwise_initializer=first.he(), name=f"depth{block}"
         )(tensor)
-        tensor = layers.Conv2D(filters, 1, activation="relu", kernel_initializer=he(), name=f"point{block}")(tensor)
+        tensor = layers.Conv2D(filters, 1, activation="relu", kernel_initializer=first.he(), name=f"point{block}")(
+            tensor
+        )
     tensor = layers.GlobalAveragePooling2D(name="mean")(tensor)
-    embedding = layers.Dense(_EMBEDDING, activation="relu", kernel_initializer=he(), name="embedding")(tensor)
-    answer = head.layer(tf, next(seeds))(embedding)
+    embedding = layers.Dense(_EMBEDDING, activation="relu", kernel_initializer=first.he(), name="embedding")(tensor)
+    answer = head.layer(tf, first.seed())(embedding)
     return keras.Model(inputs, [answer, embedding], name="signals")
 
 
