@@ -172,7 +172,9 @@ class Sensors:
             weights = np.repeat(np.float32([1.0, LABEL_WEIGHT]), (len(self.known.classes), len(bought.classes)))
             ready = Labelled(inputs=ready.inputs, targets=ready.targets, weights=weights)
         trainer = Trainer(self._tf, self._recipe, plan, Head(Task.CLASSIFICATION, len(self._schema.classes)))
-        network = trainer.network(trainer.fit(ready, _prepared(self._validation, plan), seed=self.seed))
+        network = trainer.network(
+            trainer.fit(ready, _prepared(self._validation, plan), seed=self.seed, stops_early=bought is None)
+        )
         return Answerer(self, plan, network, self._calibration(ready.inputs), Variant.INT8)
 
     def _calibration(self, inputs: Array) -> Array:

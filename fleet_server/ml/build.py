@@ -56,17 +56,22 @@ class _Lesson:
     train: Labelled
     validation: Labelled
     seed: int
+    #: Validation rows know the world as it was before some of the others were bought: they stop no training.
+    has_bought: bool
 
     def fit(self, *, report: Callable[[float], None]) -> Fitted:
         """The training that ships."""
-        return self.trainer.fit(self.train, self.validation, seed=self.seed, report=report)
+        return self._fit(self.train, report=report)
 
     def fit_without(self, left_out: NDArray[np.bool_]) -> Fitted:
         """The same without some rows."""
         kept = ~left_out
         weights = None if self.train.weights is None else self.train.weights[kept]
         rest = Labelled(inputs=self.train.inputs[kept], targets=self.train.targets[kept], weights=weights)
-        return self.trainer.fit(rest, self.validation, seed=self.seed)
+        return self._fit(rest, report=lambda _share: None)
+
+    def _fit(self, train: Labelled, *, report: Callable[[float], None]) -> Fitted:
+        return self.trainer.fit(train, self.validation, seed=self.seed, stops_early=not self.has_bought, report=report)
 
 
 def build(task: Build, report: Report) -> Built:
@@ -99,13 +104,16 @@ def build(task: Build, report: Report) -> Built:
     report("loading TensorFlow", 0.05)
     tf = load_tensorflow()
     report("training", 0.15)
+    has_bought = task.healing is not None and bool((learnt.origins != IMPORTED).any())
+    label_weight = 1.0 if task.healing is None else task.healing.label_weight
     lesson = _Lesson(
         tf=tf,
         trainer=Trainer(tf, recipe, plan, head),
         windows=learnt,
-        train=_prepared(learnt, plan, weights=_weights(learnt, task.healing)),
+        train=_prepared(learnt, plan, label_weight=label_weight),
         validation=_prepared(windows.only(Split.VALIDATION), plan),
         seed=task.seed,
+        has_bought=has_bought,
     )
     fitted = lesson.fit(report=lambda share: report("training", 0.15 + 0.2 * share))
     champions = _champions(task.champion, task.variants, rows=windows.window.rows)
@@ -137,19 +145,26 @@ def _head(schema: Schema) -> Head:
     return Head(schema.task, max(len(schema.classes), 1))
 
 
-def _prepared(windows: Windows, plan: Plan, *, weights: NDArray[np.float32] | None = None) -> Labelled:
+def _prepared(windows: Windows, plan: Plan, *, label_weight: float = 1.0) -> Labelled:
     rows = windows.values.reshape(-1, windows.values.shape[-1])
     inputs = transform_rows(rows, plan.preprocess, missing=plan.missing)
     targets = windows.classes if plan.target is None else plan.target.learnt(windows.targets)
-    return Labelled(inputs=inputs.reshape(len(windows), *plan.input_shape), targets=targets, weights=weights)
+    return Labelled(
+        inputs=inputs.reshape(len(windows), *plan.input_shape),
+        targets=targets,
+        weights=_weights(windows, plan, label_weight),
+    )
 
 
-def _weights(windows: Windows, healing: Healing | None) -> NDArray[np.float32] | None:
-    """What each counts; None = all the same, for none was bought."""
+def _weights(windows: Windows, plan: Plan, label_weight: float) -> NDArray[np.float32] | None:
+    """What each counts, by its class and whether it was bought; None = all the same."""
     is_bought = windows.origins != IMPORTED
-    if healing is None or not is_bought.any():
+    if plan.class_weights is None and not is_bought.any():
         return None
-    return np.where(is_bought, np.float32(healing.label_weight), np.float32(1.0))
+    weights = np.where(is_bought, np.float32(label_weight), np.float32(1.0))
+    return (
+        weights if plan.class_weights is None else weights * np.asarray(plan.class_weights, np.float32)[windows.classes]
+    )
 
 
 def _channels(champions: dict[Variant, Model], schema: Schema, plan: Plan, train: Labelled) -> tuple[Channel, ...]:

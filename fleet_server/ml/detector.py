@@ -24,7 +24,8 @@ from fleet_server.ml.frames import Build, Built
 from fleet_server.ml.framework import library_versions, load_tensorflow
 from fleet_server.ml.recipes import distance as recipe
 from fleet_server.ml.recipes.names import RecipeName
-from fleet_server.ml.recipes.plan import Plan, rounded
+from fleet_server.ml.recipes.plan import Plan
+from fleet_server.ml.recipes.rounding import rounded
 from fleet_server.ml.recipes.scaling import CLIP
 from fleet_server.ml.trained import Trained
 from fleet_server.ml.watching import window_channels

@@ -45,7 +45,7 @@ class Labelled:
     inputs: Floats
     #: Class indexes, int64, or float32 numbers as `Target.learnt` gives them.
     targets: NDArray[Any]
-    #: How much each row counts (n,), 0 or more; None = all the same, and no row was bought.
+    #: How much each row counts (n,), 0 or more; None = all the same.
     weights: Floats | None = None
 
 
@@ -67,35 +67,43 @@ class Trainer:
         self._network = functools.partial(recipe.network, tf, plan.input_shape, head)
         self._graph = _graph(tf, recipe, plan.input_shape, head, plan.shift_pixels)
 
-    def fit(self, train: Labelled, validation: Labelled, *, seed: int, report: Report = lambda _share: None) -> Fitted:
+    def fit(
+        self,
+        train: Labelled,
+        validation: Labelled,
+        *,
+        seed: int,
+        stops_early: bool = True,
+        report: Report = lambda _share: None,
+    ) -> Fitted:
         """Train from scratch: weights that go on from the model before heal no better.
 
-        Without weights, training stops when the validation loss has not improved for the plan's patience, and the
-        result is the epoch with the lowest. With weights, some rows were bought after the world has changed, and
-        validation rows only know the world before: the loss on them grows while a model heals, and stopping on it
-        costs 0.5 to 2 points on the changed rows (and gains nothing on the old ones). Holding bought rows back to
-        validate on would cost more than it could tell. So such a training takes its whole course, which the learning
-        rate ends at nearly 0, and its result is the last epoch; what the validation rows say is noted only.
+        Training stops when the validation loss has not improved for the plan's patience, and the result is the epoch
+        with the lowest. Not so where some rows were bought after the world has changed, for validation rows only know
+        the world before: the loss on them grows while a model heals, and stopping on it costs 0.5 to 2 points on the
+        changed rows (and gains nothing on the old ones). Holding bought rows back to validate on would cost more than
+        it could tell. Such a training takes its whole course, which the learning rate ends at nearly 0, and its result
+        is the last epoch; what the validation rows say is noted only.
 
         Args:
             train: at least one row that counts.
-            validation: at least one row; never bought ones.
+            validation: at least one row that counts; never bought ones.
             seed: of the first weights, the order of rows and the shifts of images.
+            stops_early: False = the whole course.
             report: is told the share done after each epoch.
         """
         plan, run = self._plan, self._graph.begin(self._network(seed, None).get_weights(), train, validation)
         random = np.random.default_rng(seed)
-        may_stop = train.weights is None
         best = Learned(epochs=0, best_epoch=0, validation_loss=math.inf)
         weights: list[Floats] = []
         for epoch in range(1, plan.epochs + 1):
             rate = plan.learning_rate * 0.5 * (1 + math.cos(math.pi * (epoch - 1) / plan.epochs))
             loss = run(rate, *_shuffle(random, len(train.inputs), plan))
-            if (loss < best.validation_loss) if may_stop else (epoch == plan.epochs):
+            if (loss < best.validation_loss) if stops_early else (epoch == plan.epochs):
                 best = Learned(epochs=epoch, best_epoch=epoch, validation_loss=loss)
                 weights = self._graph.weights()
             report(epoch / plan.epochs)
-            if may_stop and epoch - best.best_epoch >= plan.patience:
+            if stops_early and epoch - best.best_epoch >= plan.patience:
                 break
         assert weights, "a training whose loss is never a number"
         return Fitted(learned=replace(best, epochs=epoch), weights=weights)
@@ -140,18 +148,19 @@ class _Graph:
         self._network.set_weights(weights)
         for variable in self._optimizer.variables:
             variable.assign(tf.zeros_like(variable))
-        counts = np.ones(len(train.inputs), np.float32) if train.weights is None else train.weights
-        kind = self._target_type
-        rows = (
-            *(tf.constant(train.inputs), tf.constant(train.targets, kind), tf.constant(counts, tf.float32)),
-            *(tf.constant(validation.inputs), tf.constant(validation.targets, kind)),
-        )
+        rows = (*self._tensors(train), *self._tensors(validation))
 
         def epoch(rate: float, order: Indexes, shifts: Indexes) -> float:
             self._optimizer.learning_rate.assign(rate)
             return float(self._pass(*rows, tf.constant(order), tf.constant(shifts)))
 
         return epoch
+
+    def _tensors(self, labelled: Labelled) -> tuple[Any, Any, Any]:
+        """Inputs, targets, and how much each counts."""
+        constant = self._tf.constant
+        counts = np.ones(len(labelled.inputs), np.float32) if labelled.weights is None else labelled.weights
+        return constant(labelled.inputs), constant(labelled.targets, self._target_type), constant(counts)
 
     def weights(self) -> list[Floats]:
         weights: list[Floats] = self._network.get_weights()
@@ -173,6 +182,7 @@ def _pass(tf: Any, network: Any, optimizer: Any, head: Head, *, pad: int) -> Any
     shape = network.inputs[0].shape[1:]
     variables = network.trainable_variables
     inputs_spec, targets_spec = tf.TensorSpec((None, *shape), tf.float32), tf.TensorSpec((None,), head.target_type(tf))
+    counts_spec = tf.TensorSpec((None,), tf.float32)
     order_spec, shifts_spec = tf.TensorSpec((None, None), tf.int32), tf.TensorSpec((None, 2), tf.int32)
 
     def cut(inputs: Any, rows: Any, shift: Any) -> Any:
@@ -183,25 +193,35 @@ def _pass(tf: Any, network: Any, optimizer: Any, head: Head, *, pad: int) -> Any
         batch = batch[:, shift[0] : shift[0] + height, shift[1] : shift[1] + width, :]
         return tf.ensure_shape(batch, (None, *shape))
 
+    def mean_of(losses: Any, counts: Any) -> Any:
+        # A batch may hold none that counts.
+        return tf.math.divide_no_nan(tf.reduce_sum(counts * losses), tf.reduce_sum(counts))
+
     @tf.function(  # type: ignore[untyped-decorator]
         input_signature=(
-            *(inputs_spec, targets_spec, tf.TensorSpec((None,), tf.float32), inputs_spec, targets_spec),
+            *(inputs_spec, targets_spec, counts_spec),
+            *(inputs_spec, targets_spec, counts_spec),
             *(order_spec, shifts_spec),
         )
     )
     def run(  # noqa: PLR0917 - tensors come in the order of the signature
-        inputs: Any, targets: Any, counts: Any, check_inputs: Any, check_targets: Any, order: Any, shifts: Any
+        inputs: Any,
+        targets: Any,
+        counts: Any,
+        check_inputs: Any,
+        check_targets: Any,
+        check_counts: Any,
+        order: Any,
+        shifts: Any,
     ) -> Any:
         padded = tf.pad(inputs, ((0, 0), (pad, pad), (pad, pad), (0, 0))) if pad else inputs
         for step in tf.range(tf.shape(order)[0]):
             with tf.GradientTape() as tape:
                 answer, _ = network(cut(padded, order[step], shifts[step]), training=True)
-                count = tf.gather(counts, order[step])
                 loss = head.losses(tf, tf.gather(targets, order[step]), answer)
-                # A batch may hold none that counts.
-                mean = tf.math.divide_no_nan(tf.reduce_sum(count * loss), tf.reduce_sum(count))
+                mean = mean_of(loss, tf.gather(counts, order[step]))
             optimizer.apply(tape.gradient(mean, variables), variables)
         answer, _ = network(check_inputs, training=False)
-        return tf.reduce_mean(head.losses(tf, check_targets, answer))
+        return mean_of(head.losses(tf, check_targets, answer), check_counts)
 
     return run

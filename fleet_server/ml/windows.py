@@ -19,7 +19,7 @@ from edgeops.errors import DatasetError
 from edgeops.learning.anomaly import ANOMALY
 from edgeops.model.windowing import window_places
 from fleet_server.datasets.snapshot import IMPORTED, Rows, SnapshotFile
-from fleet_server.ml.recipes.plan import rounded
+from fleet_server.ml.recipes.rounding import rounded
 
 Integers = NDArray[np.int64]
 

@@ -81,17 +81,17 @@ def test_the_network_to_convert_answers_as_the_trainer_does():
     assert single == one.answers(fitted, rows).tolist()
 
 
-def test_without_bought_rows_the_best_epoch_on_validation_rows_is_kept_and_ends_the_training():
+def test_the_best_epoch_on_validation_rows_is_kept_and_ends_the_training():
     contradicting = Labelled(inputs=VALIDATION.inputs, targets=1 - VALIDATION.targets)
     learned = trainer().fit(TRAIN, contradicting, seed=3).learned
     assert learned.best_epoch == 1
     assert learned.epochs == 1 + PLAN.patience
 
 
-def test_with_bought_rows_validation_rows_of_the_old_world_do_not_stop_the_healing():
+def test_validation_rows_of_the_old_world_do_not_stop_a_training_that_is_to_take_its_whole_course():
     bought = world(40, seed=4, shift=1.0)
     contradicting = Labelled(inputs=VALIDATION.inputs, targets=1 - VALIDATION.targets)
-    learned = trainer().fit(joined(TRAIN, bought, weight=5.0), contradicting, seed=3).learned
+    learned = trainer().fit(joined(TRAIN, bought, weight=5.0), contradicting, seed=3, stops_early=False).learned
     assert learned.epochs == learned.best_epoch == PLAN.epochs
 
 
@@ -100,7 +100,7 @@ def test_heavier_rows_win_where_rows_contradict_each_other():
     one = trainer()
 
     def accuracy(weight):
-        fitted = one.fit(joined(TRAIN, changed, weight=weight), VALIDATION, seed=3)
+        fitted = one.fit(joined(TRAIN, changed, weight=weight), VALIDATION, seed=3, stops_early=False)
         return np.mean(one.answers(fitted, held.inputs) == held.targets)
 
     assert accuracy(50.0) > accuracy(1.0) + 0.1
@@ -115,3 +115,20 @@ def test_rows_that_weigh_nothing_teach_nothing_even_a_whole_batch_of_them():
     fitted = one.fit(rows, VALIDATION, seed=3)
     assert all(np.isfinite(weights).all() for weights in fitted.weights)
     assert np.mean(one.answers(fitted, VALIDATION.inputs) == VALIDATION.targets) > 0.9
+
+
+def test_weights_of_rows_do_not_keep_a_training_from_stopping_early() -> None:
+    contradicting = Labelled(inputs=VALIDATION.inputs, targets=1 - VALIDATION.targets)
+    weighty = Labelled(inputs=TRAIN.inputs, targets=TRAIN.targets, weights=np.full(300, 2.0, np.float32))
+    assert trainer().fit(weighty, contradicting, seed=3).learned.epochs == 1 + PLAN.patience
+
+
+def test_validation_rows_count_by_their_weights() -> None:
+    """Half of them contradict what is learnt, and stop it at once unless they weigh nothing."""
+    doubled = np.concatenate([VALIDATION.inputs, VALIDATION.inputs])
+    targets = np.concatenate([VALIDATION.targets, 1 - VALIDATION.targets])
+    told = Labelled(inputs=doubled, targets=targets, weights=np.repeat(np.float32([1.0, 0.0]), 60))
+    one = trainer()
+    assert one.fit(TRAIN, told, seed=3).learned.validation_loss == pytest.approx(
+        one.fit(TRAIN, VALIDATION, seed=3).learned.validation_loss, rel=1e-5
+    )

@@ -9,7 +9,7 @@ from edgeops import limits
 from edgeops.api.shapes.shape import Answer, Id, Name, Request, Text
 from edgeops.artifact.manifest import USUAL_VARIANTS, Variant
 
-_OptionText = Annotated[Text, StringConstraints(max_length=100)]
+_OptionText = Annotated[Text, StringConstraints(max_length=1000)]
 
 
 class RunRequest(Request):
@@ -21,7 +21,7 @@ class RunRequest(Request):
     seed: Annotated[int, Field(ge=0, lt=2**31)] = 0
     #: Null: the recipe's own.
     epochs: Annotated[int, Field(ge=1, le=10_000)] | None = None
-    #: What the recipe takes beside that, by name: `window`, `stride`, `batch`, `learning-rate`; dense also `transform`.
+    #: What the recipe takes beside that, by name: `window`, `stride`, `batch`, `class-weights`; see docs/models.md.
     options: Annotated[dict[Name, float | _OptionText], Field(max_length=20)] = {}
     #: Artifacts to build; float32 always is, for it judges the others.
     variants: Annotated[tuple[Variant, ...], Field(min_length=1, max_length=len(Variant))] = USUAL_VARIANTS

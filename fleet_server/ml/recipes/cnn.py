@@ -12,7 +12,8 @@ from edgeops.data.schema import Schema
 from edgeops.errors import ConfigError
 from fleet_server.ml.recipes.first_weights import FirstWeights
 from fleet_server.ml.recipes.head import Head
-from fleet_server.ml.recipes.plan import Plan, number, refuse_unknown, rounded, target_of
+from fleet_server.ml.recipes.plan import Plan, class_weights_of, number, refuse_unknown, target_of
+from fleet_server.ml.recipes.rounding import rounded
 
 _STEM, _FIRST, _REST, _EMBEDDING = 24, 48, 64, 32
 _SMALLEST_SIDE = 4
@@ -24,7 +25,7 @@ _OPTIONS = frozenset({"learning-rate", "batch"})
 def plan(schema: Schema, rows: NDArray[np.float32], targets: NDArray[Any], options: Mapping[str, float | str]) -> Plan:
     """Decide shape and scale from the training rows (n, pixels) and what is to be learnt of each (n,).
 
-    Options: `learning-rate`, `batch`; where numbers are learnt `target-transform`.
+    Options: `learning-rate`, `batch`, and of the task `class-weights` or `target-transform`.
 
     Raises:
         ConfigError: rows that are no images, or an option that is unknown or out of bounds.
@@ -49,6 +50,7 @@ def plan(schema: Schema, rows: NDArray[np.float32], targets: NDArray[Any], optio
         patience=12,
         shift_pixels=1,
         target=target_of(schema, targets, options),
+        class_weights=class_weights_of(schema, targets, options),
     )
 
 

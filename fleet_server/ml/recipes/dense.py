@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from edgeops.artifact.manifest import Budgets, Preprocess, Transform
 from edgeops.data.schema import Schema
 from fleet_server.ml.recipes.head import Head
-from fleet_server.ml.recipes.plan import Plan, missing_of, number, refuse_unknown, target_of
+from fleet_server.ml.recipes.plan import Plan, class_weights_of, missing_of, number, refuse_unknown, target_of
 from fleet_server.ml.recipes.scaling import CLIP, standardizing
 from fleet_server.ml.recipes.tails import AUTO, asked_for, signed_log1p
 from fleet_server.ml.recipes.window import WINDOW_OPTIONS, asked_window
@@ -31,8 +31,8 @@ _OPTIONS = WINDOW_OPTIONS | {_TRANSFORM, "learning-rate", "batch"}
 def plan(schema: Schema, rows: NDArray[np.float32], targets: NDArray[Any], options: Mapping[str, float | str]) -> Plan:
     """Decide preprocessing from the training rows (n, columns) and what is to be learnt of each (n,).
 
-    Options: `transform` (auto, none, signed-log1p), `learning-rate`, `batch`, `window`, `stride`; where numbers are
-    learnt `target-transform`.
+    Options: `transform` (auto, none, signed-log1p), `learning-rate`, `batch`, `window`, `stride`, and of the task
+    `class-weights` or `target-transform`.
 
     Raises:
         ConfigError: an option that is unknown or out of bounds.
@@ -64,6 +64,7 @@ def plan(schema: Schema, rows: NDArray[np.float32], targets: NDArray[Any], optio
         learning_rate=number(options, "learning-rate", 2e-3, low=1e-6, high=1.0),
         patience=10,
         target=target_of(schema, targets, options),
+        class_weights=class_weights_of(schema, targets, options),
         window=window,
     )
 

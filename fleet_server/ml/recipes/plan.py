@@ -11,10 +11,13 @@ from edgeops.artifact.manifest import Budgets, InputWindow, MissingPolicy, Prepr
 from edgeops.data.schema import Schema
 from edgeops.digest import digest_bytes
 from edgeops.errors import ConfigError
+from fleet_server.ml.recipes.class_weights import CLASS_OPTION, plan_class_weights
 from fleet_server.ml.recipes.target import TARGET_OPTION, Target, plan_target
 
 #: Decisions that came later; where there are none, a recipe is called what it was called before.
-_LATER = ("window", "margin")
+_LATER = ("window", "margin", "class_weights")
+#: Every recipe takes them where the task is theirs.
+_TASK_OPTIONS = {Task.CLASSIFICATION: CLASS_OPTION, Task.REGRESSION: TARGET_OPTION}
 #: Grows when a recipe's code changes what it produces from the same plan.
 _REVISION = 1
 
@@ -39,6 +42,8 @@ class Plan:
     shift_pixels: int = 0
     #: How numbers are learnt; None = classes are.
     target: Target | None = None
+    #: How much each class counts, in the schema's order; None = all the same.
+    class_weights: tuple[float, ...] | None = None
     #: The rows that one inference sees; None = one row.
     window: InputWindow | None = None
     #: How many times further than nearly all normal windows an alarm begins; None = it raises none.
@@ -67,13 +72,26 @@ def target_of(schema: Schema, targets: NDArray[Any], options: Mapping[str, float
     return plan_target(targets, options) if schema.task is Task.REGRESSION else None
 
 
+def class_weights_of(
+    schema: Schema, targets: NDArray[Any], options: Mapping[str, float | str]
+) -> tuple[float, ...] | None:
+    """How much each class of the training rows (n,) counts; None = all the same, or there are no classes.
+
+    Raises:
+        ConfigError: an option names no class, or no weight.
+    """
+    if schema.task is not Task.CLASSIFICATION:
+        return None
+    return plan_class_weights(schema.classes, targets, options)
+
+
 def refuse_unknown(options: Mapping[str, float | str], own: frozenset[str], *, recipe: str, schema: Schema) -> None:
     """Refuse options that neither a recipe nor the task has.
 
     Raises:
         ConfigError: names the option and what there is.
     """
-    known = own | {TARGET_OPTION} if schema.task is Task.REGRESSION else own
+    known = own | {_TASK_OPTIONS[schema.task]} if schema.task in _TASK_OPTIONS else own
     for name in options:
         if name not in known:
             raise ConfigError(f"recipe {recipe} has no option {name!r}; it takes {', '.join(sorted(known))}")
@@ -93,8 +111,3 @@ def number(options: Mapping[str, float | str], name: str, default: float, *, low
     if not low <= value <= high:
         raise ConfigError(f"option {name} is {given!r}; give a number between {low:g} and {high:g}")
     return value
-
-
-def rounded(value: float) -> float:
-    """Seven significant digits, all that a 32-bit float can tell; keeps manifests short."""
-    return float(f"{value:.7g}")

@@ -3,7 +3,7 @@
 import numpy as np
 from numpy.typing import NDArray
 
-from fleet_server.ml.recipes.plan import rounded
+from fleet_server.ml.recipes.rounding import rounded
 
 #: After standardizing; beyond it a reading says no more than "far out".
 CLIP = 8.0

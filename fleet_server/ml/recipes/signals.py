@@ -15,7 +15,7 @@ from edgeops.data.schema import Schema
 from edgeops.errors import ConfigError
 from fleet_server.ml.recipes.first_weights import FirstWeights
 from fleet_server.ml.recipes.head import Head
-from fleet_server.ml.recipes.plan import Plan, missing_of, number, refuse_unknown, target_of
+from fleet_server.ml.recipes.plan import Plan, class_weights_of, missing_of, number, refuse_unknown, target_of
 from fleet_server.ml.recipes.scaling import CLIP, standardizing
 from fleet_server.ml.recipes.window import WINDOW_OPTIONS, asked_window
 
@@ -29,8 +29,8 @@ _OPTIONS = WINDOW_OPTIONS | {"learning-rate", "batch"}
 def plan(schema: Schema, rows: NDArray[np.float32], targets: NDArray[Any], options: Mapping[str, float | str]) -> Plan:
     """Decide scale and shape from the training rows (n, columns) and what is to be learnt of each (n,).
 
-    Options: `window`, which must be given, `stride`, `learning-rate`, `batch`; where numbers are learnt
-    `target-transform`.
+    Options: `window`, which must be given, `stride`, `learning-rate`, `batch`, and of the task
+    `class-weights` or `target-transform`.
 
     Raises:
         ConfigError: an option that is absent, unknown or out of bounds, or rows that are images.
@@ -57,6 +57,7 @@ def plan(schema: Schema, rows: NDArray[np.float32], targets: NDArray[Any], optio
         learning_rate=number(options, "learning-rate", 2e-3, low=1e-6, high=1.0),
         patience=10,
         target=target_of(schema, targets, options),
+        class_weights=class_weights_of(schema, targets, options),
         window=window,
     )
 

@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 from edgeops.artifact.manifest import Transform
 from edgeops.errors import DatasetError
 from fleet_server.ml.recipes.head import ANSWER
+from fleet_server.ml.recipes.rounding import rounded
 from fleet_server.ml.recipes.tails import AUTO, asked_for, signed_log1p
 
 #: What `plan_target` reads of a recipe's options.
@@ -68,7 +69,7 @@ def plan_target(numbers: NDArray[np.float32], options: Mapping[str, float | str]
     if spread <= 1e-9 * max(abs(centre), 1e-30):
         raise DatasetError(f"every training row has the number {numbers[0]:g}; there is nothing to learn")
     bounds = None if transform is Transform.NONE else (float(numbers.min()), float(numbers.max()))
-    return Target(transform=transform, centre=float(f"{centre:.7g}"), spread=float(f"{spread:.7g}"), bounds=bounds)
+    return Target(transform=transform, centre=rounded(centre), spread=rounded(spread), bounds=bounds)
 
 
 def _transformed(numbers: NDArray[np.float32], transform: Transform) -> NDArray[np.float64]:
