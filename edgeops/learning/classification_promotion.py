@@ -12,15 +12,20 @@ from dataclasses import dataclass
 
 from edgeops.artifact.manifest import Budgets, Promotion
 from edgeops.learning.classification import Answers, compare, fisher_p, loss_bound
-from edgeops.learning.promotion import Measured, Ruling, points, sum_up, within_budgets
+from edgeops.learning.promotion import (
+    HARD_LOSS,
+    QUANTIZATION_BOUND,
+    QUANTIZATION_LOSS,
+    TOLERATED_LOSS,
+    Measured,
+    Ruling,
+    points,
+    sum_up,
+    within_budgets,
+)
 
 #: A difference with a smaller chance than this is not put down to luck.
 ALPHA = 0.05
-#: Accuracy on the evaluation set that a healed model may lose although it is certain that it does: what a world that
-#: is gone may cost. More is a failure if it is significant ...
-TOLERATED_LOSS = 0.01
-#: ... and this much in any case: a small set proves nothing, but two rows of thirty are no accident to ship on.
-HARD_LOSS = 0.05
 #: A class has collapsed when it loses more than this share of its rows significantly, or more than half of what the
 #: champion found, if that were at least so many rows.
 SLICE_LOSS = 0.10
@@ -31,9 +36,6 @@ SLICE_ROWS = 3
 FEW_LABELS = 20
 GOOD_ENOUGH = 0.9
 FEW_ERRORS = 5
-#: What quantizing may cost: the loss itself, or what it is at most with 95 % certainty.
-QUANTIZATION_LOSS = 0.01
-QUANTIZATION_BOUND = 0.02
 #: A device is suspected when the others' labels are answered better without what it taught, by this much ...
 SUSPECT_GAIN = 0.05
 #: ... or when its own labels are answered so much worse than the others', although what it teaches was learnt for the

@@ -12,6 +12,16 @@ from dataclasses import dataclass
 from edgeops import limits
 from edgeops.artifact.manifest import Budgets, Promotion
 
+#: What may be lost against the champion on the frozen evaluation set although it is certain that it is: what a world
+#: that is gone may cost, and the margin of non-inferiority. Points of accuracy, or of skill. More is a failure if it is
+#: significant ...
+TOLERATED_LOSS = 0.01
+#: ... and this much in any case: a small set proves nothing, but two rows of thirty are no accident to ship on.
+HARD_LOSS = 0.05
+#: What quantizing may cost: the loss itself, or what it is at most with 95 % certainty.
+QUANTIZATION_LOSS = 0.01
+QUANTIZATION_BOUND = 0.02
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Measured:

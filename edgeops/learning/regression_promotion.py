@@ -12,22 +12,24 @@ from dataclasses import dataclass
 import numpy as np
 
 from edgeops.artifact.manifest import Budgets, Promotion
-from edgeops.learning.promotion import Measured, Ruling, points, sum_up, within_budgets
+from edgeops.learning.promotion import (
+    HARD_LOSS,
+    QUANTIZATION_BOUND,
+    QUANTIZATION_LOSS,
+    TOLERATED_LOSS,
+    Measured,
+    Ruling,
+    points,
+    sum_up,
+    within_budgets,
+)
 from edgeops.learning.regression import Estimates, Paired, against_baseline, compare, slices
 
-#: What may be lost against the champion although it is certain that it is: the margin of non-inferiority. More is a
-#: failure if it is certain ...
-TOLERATED_LOSS = 0.01
-#: ... and this much in any case: a small set proves nothing, but so much is no accident to ship on.
-HARD_LOSS = 0.05
 #: Fifths of the rows by what is to be estimated, of which the worst is looked at; one of fewer rows says nothing.
 SLICES = 5
 SLICE_ROWS = 10
 #: A fifth has collapsed when it certainly loses more than this against the champion.
 SLICE_LOSS = 0.10
-#: What quantizing may cost: the loss itself, or what it is at most with 95 % certainty.
-QUANTIZATION_LOSS = 0.01
-QUANTIZATION_BOUND = 0.02
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

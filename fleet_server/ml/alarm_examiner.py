@@ -6,12 +6,11 @@ from edgeops.learning.anomaly import Alarms
 from edgeops.learning.anomaly_promotion import Candidate, promote
 from edgeops.learning.promotion import Measured
 from edgeops.model.model import Model
-from edgeops.sketch.learnt import build_reference
 from edgeops.sketch.reference import ReferenceProfile
 from fleet_server.ml.card_worth import worth_of_alarms
-from fleet_server.ml.judging import Judgement, channels_of, judge_alarms
+from fleet_server.ml.judging import Judgement, judge_alarms
 from fleet_server.ml.trained import Trained
-from fleet_server.ml.watching import reference_windows
+from fleet_server.ml.watching import learnt_profile
 
 
 class AlarmExaminer:
@@ -30,13 +29,7 @@ class AlarmExaminer:
         self, model: Model, _variant: Variant, _judgement: Judgement[Alarms]
     ) -> tuple[ReferenceProfile, tuple[str, ...]]:
         """Of the rows it learnt from."""
-        profile = build_reference(
-            channels_of(model, reference_windows(self._trained.windows))[0],
-            self._trained.channel_names,
-            discrete=(),
-            ordered=self._trained.windows.is_ordered,
-        )
-        return profile, ()
+        return learnt_profile(model, self._trained.windows, self._trained.channel_names), ()
 
     def figures(self, judgement: Judgement[Alarms], _reference: ReferenceProfile) -> dict[str, float]:
         """How often it raises an alarm, and rightly where that is known."""

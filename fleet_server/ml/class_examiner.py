@@ -14,13 +14,12 @@ from edgeops.learning.promotion import Measured
 from edgeops.model.model import Model
 from edgeops.sketch.calibration import Calibration
 from edgeops.sketch.healed import healed_reference
-from edgeops.sketch.learnt import build_reference
 from edgeops.sketch.reference import ReferenceProfile
 from edgeops.sketch.window import Sketch
 from fleet_server.ml.card_worth import worth_of_classes
 from fleet_server.ml.judging import Judgement, channels_of, judge_classes
 from fleet_server.ml.trained import Trained
-from fleet_server.ml.watching import reference_windows
+from fleet_server.ml.watching import learnt_profile
 from fleet_server.ml.windows import Windows
 
 _NO_WINDOWS = (
@@ -84,11 +83,11 @@ class ClassExaminer:
                 )
                 return profile, ()
             notes = (_NO_WINDOWS,)
-        profile = build_reference(
-            channels_of(model, reference_windows(trained.windows))[0],
+        profile = learnt_profile(
+            model,
+            trained.windows,
             names,
             discrete=discrete,
-            ordered=trained.windows.is_ordered,
             answer=discrete[0] if discrete else None,
             calibration=calibration,
         )

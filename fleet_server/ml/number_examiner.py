@@ -11,12 +11,12 @@ from edgeops.learning.regression import Estimates
 from edgeops.learning.regression_promotion import Candidate, Champion, promote
 from edgeops.model.model import Model
 from edgeops.sketch.intervals import Held, measured_coverage
-from edgeops.sketch.learnt import build_reference, with_intervals
+from edgeops.sketch.learnt import with_intervals
 from edgeops.sketch.reference import ReferenceProfile
 from fleet_server.ml.card_worth import worth_of_numbers
-from fleet_server.ml.judging import Judgement, channels_of, judge_numbers
+from fleet_server.ml.judging import Judgement, judge_numbers
 from fleet_server.ml.trained import Trained
-from fleet_server.ml.watching import reference_windows
+from fleet_server.ml.watching import learnt_profile
 
 
 class NumberExaminer:
@@ -37,12 +37,7 @@ class NumberExaminer:
         self, model: Model, _variant: Variant, judgement: Judgement[Estimates]
     ) -> tuple[ReferenceProfile, tuple[str, ...]]:
         """Of the rows it learnt from; how far off answers may be, of those held back."""
-        profile = build_reference(
-            channels_of(model, reference_windows(self._trained.windows))[0],
-            self._trained.channel_names,
-            discrete=(),
-            ordered=self._trained.windows.is_ordered,
-        )
+        profile = learnt_profile(model, self._trained.windows, self._trained.channel_names)
         return with_intervals(profile, _held(judgement), answer=self._answer), ()
 
     def figures(self, judgement: Judgement[Estimates], reference: ReferenceProfile) -> dict[str, float]:

@@ -6,7 +6,7 @@ by what each column does within them. A number has no certainty that
 could be watched. What a channel's value is, `edgeops.model.channels` computes.
 """
 
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from typing import Any
 
 import numpy as np
@@ -15,6 +15,11 @@ from numpy.typing import NDArray
 from edgeops import limits
 from edgeops.artifact.manifest import Channel, ChannelKind, Task
 from edgeops.data.splits import Split
+from edgeops.model.model import Model
+from edgeops.sketch.calibration import Calibration
+from edgeops.sketch.learnt import build_reference
+from edgeops.sketch.reference import ReferenceProfile
+from fleet_server.ml.judging import channels_of
 from fleet_server.ml.windows import WindowedSnapshot
 
 #: What one telemetry window is budgeted for; a narrow table is filled up to it with projections.
@@ -88,18 +93,24 @@ def window_channels(
     return watched + outputs + _projections(max(_BUDGET - len(watched) - len(outputs), 0))
 
 
-def reference_windows(windows: WindowedSnapshot) -> NDArray[np.float32]:
-    """(n, rows, columns) that were learnt from; in time order all imported ones, for the others lie between them."""
-    if not windows.is_ordered:
-        learnt = windows.normal(windows.of(Split.TRAIN))
-        places = np.linspace(0, len(learnt) - 1, num=min(_REFERENCE_WINDOWS, len(learnt)), dtype=np.int64)
-        return windows.at(learnt[places]).values
-    numbers = windows.normal(windows.in_order())
-    if len(numbers) > _REFERENCE_WINDOWS:
-        length = _REFERENCE_WINDOWS // _REFERENCE_PIECES
-        starts = np.linspace(0, len(numbers) - length, num=_REFERENCE_PIECES, dtype=np.int64)
-        numbers = np.concatenate([numbers[start : start + length] for start in starts])
-    return windows.at(numbers).values
+def learnt_profile(
+    model: Model,
+    windows: WindowedSnapshot,
+    names: list[str],
+    *,
+    discrete: Collection[str] = (),
+    answer: str | None = None,
+    calibration: Calibration | None = None,
+) -> ReferenceProfile:
+    """What a model's channels are over the windows that it learnt from; `build_reference` says what else there is."""
+    return build_reference(
+        channels_of(model, _reference_windows(windows))[0],
+        names,
+        discrete=discrete,
+        ordered=windows.is_ordered,
+        answer=answer,
+        calibration=calibration,
+    )
 
 
 def anova_f(rows: NDArray[np.float32], classes: NDArray[np.int64]) -> NDArray[np.float64]:
@@ -122,6 +133,20 @@ def correlation(rows: NDArray[np.float32], numbers: NDArray[np.float32]) -> NDAr
     together, apart = np.abs(wanted @ values), np.sqrt((values**2).sum(axis=0) * (wanted**2).sum())
     share: NDArray[np.float64] = np.divide(together, apart, out=np.zeros_like(together), where=apart > 0)
     return share
+
+
+def _reference_windows(windows: WindowedSnapshot) -> NDArray[np.float32]:
+    """(n, rows, columns) that were learnt from; in time order all imported ones, for the others lie between them."""
+    if not windows.is_ordered:
+        learnt = windows.normal(windows.of(Split.TRAIN))
+        places = np.linspace(0, len(learnt) - 1, num=min(_REFERENCE_WINDOWS, len(learnt)), dtype=np.int64)
+        return windows.at(learnt[places]).values
+    numbers = windows.normal(windows.in_order())
+    if len(numbers) > _REFERENCE_WINDOWS:
+        length = _REFERENCE_WINDOWS // _REFERENCE_PIECES
+        starts = np.linspace(0, len(numbers) - length, num=_REFERENCE_PIECES, dtype=np.int64)
+        numbers = np.concatenate([numbers[start : start + length] for start in starts])
+    return windows.at(numbers).values
 
 
 def _outputs(task: Task) -> tuple[Channel, ...]:
