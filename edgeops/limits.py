@@ -311,6 +311,8 @@ MAX_LINE_BYTES = 16 * 1024 * 1024
 #: What the process that reads files may hold.
 IMPORT_MEMORY_BYTES = 4 * 1024**3
 MAX_DATASET_COLUMNS = 4_096
+#: Values of one recording, of all channels.
+MAX_CLIP_VALUES = 65_536
 MAX_CLASSES = 256
 MIN_ROWS_PER_CLASS = 10
 #: The largest finite 32-bit float.

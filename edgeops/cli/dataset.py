@@ -50,6 +50,9 @@ def import_(
     where: Annotated[
         list[str] | None, typer.Option(help="Only rows whose column has one of these values: batch=1,2; repeatable.")
     ] = None,
+    clip_hz: Annotated[
+        float | None, typer.Option(help="Each row of the array is a recording, of so many readings a second.")
+    ] = None,
     exclude: Annotated[str | None, typer.Option(help="Columns to leave out, with commas.")] = None,
     duplicates: Annotated[
         Duplicates | None, typer.Option(help="What becomes of a row that equals one before it.  [default: keep]")
@@ -82,6 +85,7 @@ def import_(
         time=time,
         features=features,
         where=where,
+        clip_hz=clip_hz,
         exclude=exclude,
         duplicates=duplicates,
         bad_rows=bad_rows,
@@ -306,7 +310,7 @@ def _print_dataset(dataset: Dataset) -> None:
 def _snapshot_facts(snapshot: Snapshot) -> dict[str, object]:
     details = snapshot.details
     columns, classes = details.get("columns", ()), details.get("classes", ())
-    parts = details.get("split_rows")
+    parts, clip = details.get("split_rows"), details.get("clip")
     return {
         "snapshot": snapshot.digest,
         "rows": snapshot.rows,
@@ -316,6 +320,7 @@ def _snapshot_facts(snapshot: Snapshot) -> dict[str, object]:
         "label": " ".join(filter(None, (details.get("label"), details.get("units")))) or None,
         "classes": ", ".join(map(str, classes)) or None,
         "columns": abridged(columns),
+        "clips": f"{clip['rows']} readings at {clip['rate_hz']:g} Hz" if clip else None,
         "refused": ", ".join(f"{rows} {reason}" for reason, rows in details.get("refused", {}).items()) or None,
         "warnings": "; ".join(details.get("warnings", ())) or None,
         "size": size(snapshot.size_bytes),

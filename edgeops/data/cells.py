@@ -20,8 +20,8 @@ NO_NAME = -1
 class Cells:
     """One column of a batch."""
 
-    #: (rows,): numbers, float64, NaN = missing; moments, int64 nanoseconds since 1970, NO_MOMENT = missing; categories,
-    #: int64 indexes into `names`, NO_NAME = missing.
+    #: (rows,), of recordings (rows, values): numbers, float64, NaN = missing; moments, int64 nanoseconds since 1970,
+    #: NO_MOMENT = missing; categories, int64 indexes into `names`, NO_NAME = missing.
     values: NDArray[Any]
     #: Rows whose cell is not of the kind that was asked for; their value is missing.
     broken: NDArray[np.int64] = field(default_factory=lambda: np.empty(0, dtype=np.int64))

@@ -32,7 +32,7 @@ class Kept:
     """Rows that are kept, and rows that are not."""
 
     ids: Integers
-    #: float32 (rows, features); NaN = missing.
+    #: float32 (rows, layout.width); NaN = missing.
     values: NDArray[np.float32]
     #: (rows,): classes in the order in which they were met, int64; numbers, float32; 0 normal, 1 anomaly, int64.
     targets: NDArray[Any]
@@ -66,9 +66,7 @@ class Cleaner:
         layout, rules = self._layout, self._layout.rules
         rows = _Judged(batch, self._passing(batch))
         label = self._label(rows)
-        values = np.empty((len(batch.ids), len(layout.features)), dtype=np.float32)
-        for place, (column, rule) in enumerate(zip(layout.features, layout.feature_rules, strict=True)):
-            values[:, place] = rows.numbers(column, rule)
+        values = self._values(rows)
         for column in layout.watched:
             rows.categories(column, rules.of(column))
         group = rows.categories(rules.group, rules.of(rules.group), needed=True) if rules.group else None
@@ -102,6 +100,16 @@ class Cleaner:
             accepts = np.array([*(condition.accepts(name) for name in cells.names), condition.accepts("")], dtype=bool)
             passing &= accepts[cells.values]
         return passing
+
+    def _values(self, rows: "_Judged") -> NDArray[np.float32]:
+        """What is learnt from (rows, values); a recording has no reading left out."""
+        layout = self._layout
+        if layout.clip:
+            return rows.numbers(layout.clips, layout.feature_rules[0], missing=Reason.MISSING)
+        values = np.empty((len(rows.wanted), layout.width), dtype=np.float32)
+        for place, (column, rule) in enumerate(zip(layout.features, layout.feature_rules, strict=True)):
+            values[:, place] = rows.numbers(column, rule)
+        return values
 
     def _label(self, rows: "_Judged") -> "Cells | NDArray[Any]":
         """What is to be learnt: names of classes, or numbers."""
@@ -144,6 +152,8 @@ class _Judged:
         self._reason = np.full(len(wanted), -1, dtype=np.int8)
         self._column = np.zeros(len(wanted), dtype=np.int64)
         self._columns: list[str] = []
+        #: Which reading of a recording is to blame.
+        self._reading = np.zeros(len(wanted), dtype=np.int64)
 
     @property
     def good(self) -> Mask:
@@ -155,9 +165,13 @@ class _Judged:
         return np.full(len(self.wanted), value, dtype=np.int64)
 
     def refuse(self, which: Mask | Integers, reason: Reason, column: str) -> None:
-        """Refuse rows that were not refused before: a mask or places."""
+        """Refuse rows that were not refused before: a mask, or places; of recordings a mask (rows, values)."""
         if not which.any() if which.dtype == np.bool_ else not len(which):
             return
+        if which.ndim > 1:
+            readings, which = which.argmax(axis=1), np.flatnonzero(which.any(axis=1))
+            blamed = which[self.good[which]]
+            self._reading[blamed] = readings[blamed]
         places = np.flatnonzero(which) if which.dtype == np.bool_ else which
         places = places[self.good[places]]
         self._reason[places] = _REASONS.index(reason)
@@ -165,7 +179,10 @@ class _Judged:
         self._columns.append(column)
 
     def numbers(self, column: str, rule: ColumnRule, *, missing: Reason | None = None) -> NDArray[np.float32]:
-        """A column of numbers (rows,), converted; `missing` = why a row without one is refused in any case."""
+        """A column of numbers (rows,), of recordings (rows, values), converted.
+
+        `missing` = why a row without one is refused in any case.
+        """
         cells = self._batch.cells(column, Kind.NUMBER)
         self.refuse(cells.broken, Reason.NOT_A_NUMBER, column)
         values = rule.conversion(cells.values)
@@ -208,6 +225,8 @@ class _Judged:
             row = self._batch.row(int(place))
             column = self._columns[self._column[place]]
             value = row.get(column)
+            if isinstance(value, list):
+                value = value[self._reading[place]]
             refusal = Refusal(
                 line=int(self._batch.lines[place]),
                 reason=_REASONS[self._reason[place]],

@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from edgeops import limits
+from edgeops.data.clip import Clip, clip_of
 from edgeops.data.conditions import Condition, parse_conditions
 from edgeops.data.rules import TICKS, ColumnRule, Kind, Rules
 from edgeops.errors import DatasetError
@@ -49,6 +50,9 @@ class Layout:
     feature_rules: tuple[ColumnRule, ...]
     #: Shape of one row: (features,), or that of an image.
     shape: tuple[int, ...]
+    #: What a row is, if a recording, and the array whose cells are recordings.
+    clip: Clip | None
+    clips: str
     conditions: tuple[Condition, ...]
     #: Checked, but not learnt from.
     watched: tuple[str, ...]
@@ -58,8 +62,14 @@ class Layout:
         """All that are read, the label first."""
         rules = self.rules
         chosen = (condition.column for condition in self.conditions)
-        named = (rules.label, *chosen, rules.group, rules.time, *self.features, *self.watched)
+        learnt = (self.clips,) if self.clip else self.features
+        named = (rules.label, *chosen, rules.group, rules.time, *learnt, *self.watched)
         return tuple(dict.fromkeys(column for column in named if column))
+
+    @property
+    def width(self) -> int:
+        """Values of a row that are learnt from."""
+        return len(self.features) * (self.clip.rows if self.clip else 1)
 
     @property
     def time_tick(self) -> int:
@@ -87,22 +97,29 @@ def lay_out(rules: Rules, header: Header) -> Layout:
         if column not in known:
             header.require(column)
     names = _learnt(rules, header, filtered)
+    clip = None
     features = tuple(column for name in names for column in header.names[name])
+    found = {column: rules.columns.get(column, rules.of(name)) for name in names for column in header.names[name]}
+    if rules.clip_hz is not None:
+        clip, features = _clip(header, names, rate_hz=rules.clip_hz)
+        found = {names[0]: rules.of(names[0])}
     if not 0 < len(features) <= limits.MAX_DATASET_COLUMNS:
         beside = f" beside the label {rules.label!r}" if rules.label else ""
         raise DatasetError(
             f"{header.file_name}: no column is left to learn from{beside}"
             if not features
-            else f"{header.file_name}: {len(features)} columns, the most is {limits.MAX_DATASET_COLUMNS}"
+            else f"{header.file_name}: {len(features)} columns, the most is {limits.MAX_DATASET_COLUMNS}; "
+            "of recordings say how many readings they have a second, with clip_hz"
         )
-    found = {column: rules.columns.get(column, rules.of(name)) for name in names for column in header.names[name]}
     for rule in {id(rule): rule for rule in (*rules.columns.values(), *found.values())}.values():
         rule.conversion  # noqa: B018 - raises where there is none, before a row is read
     return Layout(
         rules=rules,
         features=features,
         feature_rules=tuple(found.values()),
-        shape=header.shapes.get(names[0], (1,)) if len(names) == 1 else (len(features),),
+        shape=header.shapes.get(names[0], (1,)) if len(names) == 1 and clip is None else (len(features),),
+        clip=clip,
+        clips=names[0] if clip else "",
         conditions=conditions,
         watched=tuple(
             column
@@ -130,3 +147,14 @@ def _learnt(rules: Rules, header: Header, filtered: tuple[str, ...]) -> tuple[st
     left_out = {rules.label, rules.group, rules.time, *rules.exclude, *filtered}
     chosen = header.default or tuple(name for name in header.names if rules.of(name).type is Kind.NUMBER)
     return tuple(name for name in chosen if name not in left_out)
+
+
+def _clip(header: Header, names: tuple[str, ...], *, rate_hz: float) -> tuple[Clip, tuple[str, ...]]:
+    """What the recordings of the one array are that is learnt from."""
+    arrays = [name for name in names if name in header.shapes]
+    if len(names) != 1 or not arrays:
+        raise DatasetError(
+            f"{header.file_name}: clips are the rows of one array, and there is "
+            f"{', '.join(names[:8]) or 'none'} to learn from; name it with features, or leave out clip_hz"
+        )
+    return clip_of(header.shapes[arrays[0]], rate_hz=rate_hz, where=f"{header.file_name}: {header.what} {arrays[0]!r}")

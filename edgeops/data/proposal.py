@@ -1,5 +1,6 @@
 """Proposes rules for a file that was inspected: valid ones, to begin with and to be edited."""
 
+from edgeops import limits
 from edgeops.artifact.manifest import Task
 from edgeops.data.inspection import ColumnFound, Inspection, Suspicion
 from edgeops.data.layout import Header
@@ -12,12 +13,19 @@ _USELESS = frozenset({Suspicion.EMPTY, Suspicion.CONSTANT, Suspicion.ID})
 
 
 def inspected(header: Header) -> tuple[tuple[str, ...], tuple[str, ...]]:
-    """The columns that can be looked at side by side, and the arrays that are left out: of other rows, or of none."""
+    """The columns that can be looked at side by side, and the arrays that are left out.
+
+    These are of other rows, of none, or too wide for a table.
+    """
     if not header.lengths:
         return tuple(column for columns in header.names.values() for column in columns), ()
     default = next((name for name in header.default if name in header.lengths), None)
     rows = header.lengths[default] if default else max(header.lengths.values())
-    chosen = [name for name in header.names if header.lengths.get(name) == rows]
+    chosen = [
+        name
+        for name, parts in header.names.items()
+        if header.lengths.get(name) == rows and len(parts) <= limits.MAX_DATASET_COLUMNS
+    ]
     columns = tuple(column for name in chosen for column in header.names[name])
     return columns, tuple(name for name in header.names if name not in chosen)
 

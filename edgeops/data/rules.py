@@ -132,6 +132,8 @@ class Rules(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
     #: Columns or arrays to learn from; empty = all numbers that nothing else is said of (npz: `X`).
     features: _Names = ()
     exclude: _Names = ()
+    #: The array that is learnt from holds a recording in each row, of so many readings a second; None = a reading.
+    clip_hz: Annotated[float, msgspec.Meta(gt=0.0, le=1e9)] | None = None
     #: Conditions such as `batch=1,2`, which must all hold.
     where: Annotated[tuple[_Name, ...], msgspec.Meta(max_length=20)] = ()
     duplicates: Duplicates = Duplicates.KEEP

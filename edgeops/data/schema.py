@@ -3,6 +3,7 @@
 import msgspec
 
 from edgeops.artifact.manifest import Task
+from edgeops.data.clip import Clip
 from edgeops.data.leaks import Leaks
 from edgeops.data.reasons import Reason
 from edgeops.data.rules import Rules
@@ -36,6 +37,8 @@ class Schema(msgspec.Struct, frozen=True, kw_only=True):
     columns: tuple[str, ...]
     #: Shape of one row: (columns,), or (height, width[, channels]) of an image.
     shape: tuple[int, ...]
+    #: What a row is, if a recording: it holds so many times `shape`, one reading after the other.
+    clip: Clip | None = None
     #: Names of the classes; empty unless the task is classification.
     classes: tuple[str, ...]
     rows: int

@@ -105,10 +105,10 @@ def _row(one: Bought, parent: SnapshotFile, known: NDArray[np.float32] | None) -
 
 
 def _values(one: Bought, parent: SnapshotFile) -> NDArray[np.float32]:
-    width = len(parent.schema.columns)
+    width = parent.rows.values.shape[1]
     if len(one.values) != 4 * width:
         raise DatasetError(
-            f"sample {one.sample} has {len(one.values)} bytes of readings, a row of this dataset has {width} columns "
+            f"sample {one.sample} has {len(one.values)} bytes of readings, a row of this dataset has {width} values "
             "of 4 bytes; leave out its device"
         )
     values = np.frombuffer(one.values, "<f4").astype(np.float32)
@@ -137,7 +137,7 @@ def _snapshot(
         rows=len(rows),
         split_rows=split_rows_of(splits),
         class_rows=tuple(int(count) for count in np.bincount(rows.classes, minlength=len(parent.schema.classes))),
-        statistics=statistics_of(rows.values, np.flatnonzero(splits == Split.TRAIN)),
+        statistics=statistics_of(rows.values, np.flatnonzero(splits == Split.TRAIN), clip=parent.schema.clip),
         parent=parent_digest,
         devices=devices,
         without=without,

@@ -94,7 +94,7 @@ def without_group(parent: SnapshotFile, group: str) -> SnapshotFile:
         rows=len(rows),
         split_rows=split_rows_of(splits),
         class_rows=tuple(np.bincount(rows.classes, minlength=len(schema.classes)).tolist()) if schema.classes else (),
-        statistics=statistics_of(rows.values, train),
+        statistics=statistics_of(rows.values, train, clip=schema.clip),
         rules=_rules(schema.rules, group),
         groups=len(groups),
         leaks=leaks,

@@ -71,7 +71,7 @@ def import_file(
     layout = lay_out(rules, source.header)
     with (
         tempfile.TemporaryDirectory(prefix="import-", dir=destination.parent) as folder,
-        _Growing(Path(folder), width=len(layout.features)) as growing,
+        _Growing(Path(folder), width=layout.width) as growing,
         Quarantine(quarantine) as refused,
     ):
         cleaner = Cleaner(layout)
@@ -139,7 +139,7 @@ def _read(
             refused.keep(refusal, row)
         wanted += kept.wanted
         seen += len(batch.ids) + len(batch.malformed)
-        if growing.rows * len(layout.features) > limits.MAX_DATASET_VALUES:
+        if growing.rows * layout.width > limits.MAX_DATASET_VALUES:
             raise DatasetError(f"{file_name}: more than {limits.MAX_DATASET_VALUES} values; import fewer rows")
         report("reading the file", _READING * source.share)
     if not wanted:
@@ -180,7 +180,7 @@ def _snapshot(path: Path, layout: Layout, cleaner: Cleaner, growing: _Growing, s
     values = growing.values()
     train = np.flatnonzero(splits == Split.TRAIN)
     _refuse_empty_columns(layout, values, train, file_name)
-    statistics = statistics_of(values, train)
+    statistics = statistics_of(values, train, clip=layout.clip)
     leaks = find_leaks(splits, _fingerprints(values), groups=groups, times=times)
     constant = tuple(
         f"column {column!r} has the same value {one.minimum:g} in every training row; leave it out with exclude"
@@ -194,6 +194,7 @@ def _snapshot(path: Path, layout: Layout, cleaner: Cleaner, growing: _Growing, s
         units=rules.units or rules.of(rules.label).unit,
         columns=layout.features,
         shape=layout.shape,
+        clip=layout.clip,
         classes=learnt.names,
         rows=growing.rows,
         split_rows=split_rows_of(splits),

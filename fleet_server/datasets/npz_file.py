@@ -56,7 +56,7 @@ class NpzFile:
         return self._share
 
     def batches(self, columns: Collection[str], /) -> Iterator[Batch]:
-        """All rows of the arrays that these columns are of.
+        """All rows of the arrays that these columns are of; the cells of a whole array are recordings (rows, values).
 
         Raises:
             DatasetError: an array cannot be read, or has another length.
@@ -73,12 +73,16 @@ class NpzFile:
                 )
         if not rows:
             raise DatasetError(f"{self._file}: array {first!r} is empty")
-        parts = {
-            column: array.reshape(rows, -1)[:, place]
-            for name, array in arrays.items()
-            for place, column in enumerate(self.header.names[name])
-        }
-        step = max(1, _CELLS // max(1, len(parts)))
+        parts: dict[str, NDArray[Any]] = {}
+        for name, array in arrays.items():
+            flat = array.reshape(rows, -1)
+            if name in columns and array.ndim > 1:
+                if array.dtype.kind not in "fiub":
+                    raise DatasetError(f"{self._file}: array {name!r} holds text; recordings are numbers")
+                parts[name] = flat
+            else:
+                parts |= {column: flat[:, place] for place, column in enumerate(self.header.names[name])}
+        step = max(1, _CELLS // max(1, sum(part[0].size for part in parts.values())))
         for start in range(0, rows, step):
             self._share = start / rows
             yield _Slice(ids=np.arange(start, min(start + step, rows)), parts=parts, start=start)
@@ -117,7 +121,7 @@ class NpzFile:
                 shape, _, kind = read(file)
         except DAMAGED:
             return None
-        is_rows = shape and math.prod(shape[1:]) <= limits.MAX_DATASET_COLUMNS and kind.kind in _KINDS
+        is_rows = shape and math.prod(shape[1:]) <= limits.MAX_CLIP_VALUES and kind.kind in _KINDS
         return shape if is_rows else None
 
     def _read(self, name: str) -> NDArray[Any]:
@@ -137,7 +141,7 @@ class NpzFile:
             )
         if array.ndim == 0 or array.shape[1:] != self.header.shapes.get(name, ()):
             raise DatasetError(
-                f"{self._file}: array {name!r} has shape {array.shape}; rows of {limits.MAX_DATASET_COLUMNS} values "
+                f"{self._file}: array {name!r} has shape {array.shape}; rows of {limits.MAX_CLIP_VALUES} values "
                 "at most are needed"
             )
         return array
@@ -172,7 +176,8 @@ class _Slice:
 
     def row(self, place: int) -> dict[str, Any]:
         """A row as it was read."""
-        return {name: plain(part[self.start + place].item()) for name, part in self.parts.items()}
+        row = {name: part[self.start + place] for name, part in self.parts.items()}
+        return {name: value.tolist() if value.ndim else plain(value.item()) for name, value in row.items()}
 
 
 def _columns(name: str, shape: tuple[int, ...]) -> tuple[str, ...]:

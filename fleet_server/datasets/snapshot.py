@@ -16,6 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edgeops.artifact.manifest import Task
+from edgeops.data.clip import Clip
 from edgeops.data.schema import FORMAT, QUANTILES, ColumnStatistics, Schema
 from edgeops.data.splits import Split
 from edgeops.errors import DatasetError
@@ -33,6 +34,8 @@ _ZIP_DATE = (1980, 1, 1, 0, 0, 0)
 #: Larger members need the larger form of a zip.
 _ZIP64_FROM = 1 << 31
 _WRITTEN_BYTES = 1 << 22
+#: Values of recordings that statistics are of.
+_CLIP_VALUES = 1 << 24
 
 
 class Purchase(msgspec.Struct, frozen=True, kw_only=True):
@@ -49,7 +52,7 @@ class Rows:
 
     #: Row number in that file, int64 (rows,); of bought rows -1 - place among the purchases.
     ids: NDArray[np.int64]
-    #: float32 (rows, columns); NaN = missing.
+    #: float32 (rows, columns); NaN = missing. Of recordings (rows, clip.rows * columns), one reading after the other.
     values: NDArray[np.float32]
     #: What is to be learnt of each, (rows,): class indexes, int64; of a regression numbers, float32; of an anomaly
     #: detector 0 normal, 1 anomaly, UNLABELLED, int64.
@@ -69,6 +72,10 @@ class Rows:
         """Class indexes, int64 (rows,), where the task is classification."""
         assert self.targets.dtype == np.int64, f"targets of type {self.targets.dtype} are no classes"
         return self.targets
+
+    def readings(self, schema: Schema) -> NDArray[np.float32]:
+        """(n, columns): the rows, or all readings of all recordings."""
+        return self.values.reshape(-1, len(schema.columns))
 
     def only(self, rows: NDArray[Any]) -> "Rows":
         """Some of them: a mask or indexes."""
@@ -177,9 +184,19 @@ def read_groups(path: Path) -> frozenset[str]:
     return frozenset((*groups, *schema.devices))
 
 
-def statistics_of(values: NDArray[np.float32], rows: NDArray[np.int64]) -> tuple[ColumnStatistics, ...]:
-    """Per column of some rows (indexes) of (n, columns); every column has a value somewhere."""
-    return tuple(_statistics_of(values[rows, place]) for place in range(values.shape[1]))
+def statistics_of(
+    values: NDArray[np.float32], rows: NDArray[np.int64], *, clip: Clip | None = None
+) -> tuple[ColumnStatistics, ...]:
+    """Per column of some rows (indexes) of (n, columns); every column has a value somewhere.
+
+    Of recordings per channel; where these are many, some of them, evenly over all.
+    """
+    if clip is None:
+        return tuple(_statistics_of(values[rows, place]) for place in range(values.shape[1]))
+    most = max(1, _CLIP_VALUES // values.shape[1])
+    chosen = values[rows[:: -(-len(rows) // most)]]
+    channels = values.shape[1] // clip.rows
+    return tuple(_statistics_of(chosen[:, place::channels].reshape(-1)) for place in range(channels))
 
 
 def _statistics_of(column: NDArray[np.float32]) -> ColumnStatistics:
@@ -204,10 +221,17 @@ def split_rows_of(splits: NDArray[np.uint8]) -> tuple[int, int, int]:
 
 
 def export_rows(snapshot: SnapshotFile, split: Split) -> bytes:
-    """The rows of one split without their labels, as npz: `id`, `X`, `columns`; in a seeded random order."""
-    rows = _shuffled(snapshot, split)
-    columns = np.array(snapshot.schema.columns, dtype=np.str_)
-    return _archive({"id": rows.ids, "X": rows.values, "columns": columns})
+    """The rows of one split without their labels, as npz: `id`, `X`, `columns`; in a seeded random order.
+
+    Of recordings `X` is (rows, readings, columns), and `rate_hz` tells how many readings there are a second.
+    """
+    rows, schema = _shuffled(snapshot, split), snapshot.schema
+    columns = np.array(schema.columns, dtype=np.str_)
+    arrays: dict[str, NDArray[Any]] = {"id": rows.ids, "X": rows.values, "columns": columns}
+    if schema.clip:
+        arrays["X"] = rows.values.reshape(len(rows), schema.clip.rows, len(schema.columns))
+        arrays["rate_hz"] = np.array([schema.clip.rate_hz])
+    return _archive(arrays)
 
 
 def export_labels(snapshot: SnapshotFile, split: Split) -> bytes:

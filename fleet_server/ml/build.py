@@ -89,7 +89,7 @@ def build(task: Build, report: Report) -> Built:
         return build_detector(task, snapshot, report)
     recipe, head = find_recipe(task.recipe), _head(snapshot.schema)
     rows = snapshot.only(Split.TRAIN)
-    plan = recipe.plan(snapshot.schema, rows.values, rows.targets, task.options)
+    plan = recipe.plan(snapshot.schema, rows.readings(snapshot.schema), rows.targets, task.options)
     if task.epochs is not None:
         plan = replace(plan, epochs=task.epochs)
     if plan.window is not None:

@@ -50,7 +50,8 @@ def build_detector(task: Build, snapshot: SnapshotFile, report: Callable[[str, f
         raise ConfigError(f"recipe {task.recipe} does not learn anomalies; use recipe distance")
     if task.epochs is not None:
         raise ConfigError("recipe distance learns in one step; leave out --epochs")
-    plan = recipe.plan(snapshot.schema, snapshot.only(Split.TRAIN).values, task.options)
+    schema = snapshot.schema
+    plan = recipe.plan(schema, snapshot.only(Split.TRAIN).readings(schema), task.options)
     if plan.window is not None:
         plan = replace(plan, window=paced(plan.window, snapshot.rows))
     windows = cut_windows(snapshot, plan.window or InputWindow(columns=snapshot.schema.columns))

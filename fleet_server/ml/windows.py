@@ -1,7 +1,8 @@
 """A snapshot as its model will see it: cut into input windows, each within one split, group and stretch of time.
 
 A window that would hold rows of another split is not made, so that nothing which judges was learnt from. What is to be
-learnt of a window is what is to be learnt of its last row. Single rows are windows of one row.
+learnt of a window is what is to be learnt of its last row. Single rows are windows of one row, and recordings are
+windows as they are.
 """
 
 from dataclasses import dataclass
@@ -60,7 +61,7 @@ class WindowedSnapshot:
 
     snapshot: SnapshotFile
     window: InputWindow
-    #: (windows, window.rows): places among the snapshot's rows, oldest first.
+    #: (windows, window.rows): places among the snapshot's rows, oldest first; of recordings (windows, 1).
     places: Integers
     #: Which windows hold rows of several classes (windows,).
     is_mixed: NDArray[np.bool_]
@@ -72,7 +73,7 @@ class WindowedSnapshot:
         Windows of several rows are: whoever asks for them says that rows which follow each other belong together. And
         they overlap, so that taking them for independent ones would promise far too much.
         """
-        return self.snapshot.schema.ordered or self.window.rows > 1
+        return self.snapshot.schema.ordered or self.places.shape[1] > 1
 
     def only(self, split: Split) -> Windows:
         """The windows of one split; nobody learns from a window of several classes."""
@@ -102,7 +103,8 @@ class WindowedSnapshot:
         """The windows of these numbers."""
         rows, places = self.snapshot.rows, self.places[numbers]
         ends = places[:, -1]
-        return Windows(values=rows.values[places], targets=rows.targets[ends], origins=rows.origins[ends])
+        values = rows.values[places].reshape(len(places), self.window.rows, len(self.window.columns))
+        return Windows(values=values, targets=rows.targets[ends], origins=rows.origins[ends])
 
     @property
     def words(self) -> tuple[str, ...]:
@@ -112,7 +114,8 @@ class WindowedSnapshot:
             return ()
         train, validation, evaluation = (len(self.of(split)) for split in Split)
         pace = "" if window.rate_hz is None else f", at {window.rate_hz:g} rows a second"
-        cut = f"windows of {window.rows} rows, every {window.stride} rows{pace}"
+        what = "recordings" if self.snapshot.schema.clip else "windows"
+        cut = f"{what} of {window.rows} rows, every {window.stride} rows{pace}"
         told = f"{cut}: {train} to learn from, {validation} to stop on, {evaluation} to judge"
         if mixed := int(self.is_mixed.sum()):
             return told, f"{mixed} windows hold rows of several classes, and nothing is learnt from them"
@@ -120,7 +123,12 @@ class WindowedSnapshot:
 
 
 def paced(window: InputWindow, rows: Rows) -> InputWindow:
-    """The window with the rate that rows (n) usually come at, and the gap that begins a new one; by their times."""
+    """The window with the rate that rows (n) usually come at, and the gap that begins a new one; by their times.
+
+    A window that has a rate, as that of recordings does, keeps it.
+    """
+    if window.rate_hz is not None:
+        return window
     order = np.argsort(rows.groups, kind="stable")
     groups, times = rows.groups[order], rows.times[order]
     is_step = (np.diff(groups) == 0) & (times[1:] != NO_MOMENT) & (times[:-1] != NO_MOMENT)
@@ -141,8 +149,8 @@ def cut_windows(snapshot: SnapshotFile, window: InputWindow) -> WindowedSnapshot
         DatasetError: a split has no window, a class none to learn from, or there would be too many.
     """
     rows = snapshot.rows
-    if window.rows == window.stride == 1:
-        places = window_places(window, len(rows))
+    if snapshot.schema.clip or window.rows == window.stride == 1:
+        places = np.arange(len(rows), dtype=np.int64)[:, np.newaxis]
         return WindowedSnapshot(
             snapshot=snapshot, window=window, places=places, is_mixed=np.zeros(len(places), dtype=np.bool_)
         )

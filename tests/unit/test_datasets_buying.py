@@ -124,7 +124,7 @@ def test_a_device_left_out_takes_all_its_rows_along_and_stays_out(parent: Snapsh
     ("values", "reason"),
     [
         ({"label": "c"}, "sample s-1 is labelled 'c', which is none of the classes of this dataset: a, b"),
-        ({"values": b"1234"}, "sample s-1 has 4 bytes of readings, a row of this dataset has 3 columns"),
+        ({"values": b"1234"}, "sample s-1 has 4 bytes of readings, a row of this dataset has 3 values"),
         ({"values": b""}, "sample s-1 has 0 bytes of readings"),
     ],
 )

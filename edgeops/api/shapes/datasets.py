@@ -131,6 +131,8 @@ class DatasetRequest(Request):
     time: Annotated[Text, StringConstraints(min_length=1, max_length=200)] | None = None
     #: Columns or arrays to learn from; none = all others (npz: `X`).
     features: Annotated[Text, StringConstraints(max_length=100_000)] | None = None
+    #: The array that is learnt from holds a recording in each row, of so many readings a second.
+    clip_hz: Annotated[float, Field(gt=0, le=1e9)] | None = None
     #: Columns to leave out.
     exclude: Annotated[Text, StringConstraints(max_length=100_000)] | None = None
     #: Conditions such as `batch=1,2`, which must all hold.

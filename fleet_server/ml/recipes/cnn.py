@@ -32,6 +32,8 @@ def plan(schema: Schema, rows: NDArray[np.float32], targets: NDArray[Any], optio
         DatasetError: all numbers to learn are equal.
     """
     refuse_unknown(options, _OPTIONS, recipe="cnn", schema=schema)
+    if schema.clip:
+        raise ConfigError("the rows of this dataset are recordings; use recipe signals")
     lowest, highest = float(np.nanmin(rows)), float(np.nanmax(rows))
     low = min(lowest, 0.0)
     high = next((scale for scale in _FULL_SCALES if low == 0.0 and highest <= scale), highest)

@@ -4,6 +4,7 @@ from collections.abc import Mapping
 
 from edgeops.artifact.manifest import InputWindow
 from edgeops.data.schema import Schema
+from edgeops.errors import ConfigError
 from fleet_server.ml.recipes.plan import number
 
 _ROWS, _STRIDE = "window", "stride"
@@ -15,9 +16,16 @@ _MOST_ROWS = 65_536
 def asked_window(schema: Schema, options: Mapping[str, float | str]) -> InputWindow | None:
     """The window of a recipe that need not read one; None = single rows. Windows overlap by half unless asked.
 
+    Recordings are windows, and what follows each other on a device does not overlap unless asked.
+
     Raises:
-        ConfigError: an option is out of bounds.
+        ConfigError: an option is out of bounds, or asks for windows of recordings.
     """
+    if clip := schema.clip:
+        if _ROWS in options:
+            raise ConfigError(f"each row of this dataset is one window of {clip.rows} readings; leave out {_ROWS}")
+        stride = int(number(options, _STRIDE, clip.rows, low=1, high=_MOST_ROWS))
+        return InputWindow(columns=schema.columns, rows=clip.rows, stride=stride, rate_hz=clip.rate_hz)
     rows = int(number(options, _ROWS, 1, low=1, high=_MOST_ROWS))
     stride = int(number(options, _STRIDE, max(rows // 2, 1), low=1, high=_MOST_ROWS))
     return None if rows == stride == 1 else InputWindow(columns=schema.columns, rows=rows, stride=stride)
