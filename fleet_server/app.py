@@ -20,6 +20,7 @@ from fleet_server.access import Access
 from fleet_server.api import (
     aliases,
     audit,
+    choices,
     datasets,
     devices,
     drift,
@@ -87,6 +88,7 @@ _NOUNS = (
     datasets,
     runs,
     models,
+    choices,
     aliases,
     drift,
     labels,

@@ -439,7 +439,15 @@ class Client:
 
     def version(self, name: str, version: int) -> shapes.Version:
         """One version with its artifacts, labels, columns and channels."""
-        return self._wire.get(f"/models/{_segment(name)}/versions/{version}", shapes.Version)
+        return self._wire.get(_place(name, version), shapes.Version)
+
+    def choice(self, name: str, version: int, **budgets: float | None) -> shapes.Choice:
+        """Which variant to take; `budgets`: loss_points, size_bytes, p95_latency_ms; None = not given."""
+        return self._wire.get(f"{_place(name, version)}/choice", shapes.Choice, query=_given(budgets))
+
+    def choice_picture(self, name: str, version: int, **budgets: float | None) -> bytes:
+        """The same as SVG."""
+        return self._wire.send("GET", f"{_place(name, version)}/choice.svg", query=_given(budgets)).content
 
     def artifact(self, name: str, version: int, variant: str) -> bytes:
         """The file of one variant, as devices get it."""
@@ -719,8 +727,12 @@ class Client:
         return self._wire.pages(f"/rollouts/{_segment(rollout_id)}/installations", shapes.Page[shapes.Installation])
 
 
+def _place(model: str, version: int) -> str:
+    return f"/models/{_segment(model)}/versions/{version}"
+
+
 def _artifact(model: str, version: int, variant: str) -> str:
-    return f"/models/{_segment(model)}/versions/{version}/artifacts/{_segment(variant)}"
+    return f"{_place(model, version)}/artifacts/{_segment(variant)}"
 
 
 def _field(value: Any) -> Any:

@@ -15,10 +15,9 @@ from edgeops.cli.forgetting import told_of_group
 from edgeops.cli.inspection import commented_rules
 from edgeops.cli.live import confirm, follow, say
 from edgeops.cli.options import AsJson, DatasetName, Timeout
-from edgeops.cli.output import abridged, print_facts, print_json, print_table, short_digest, size
+from edgeops.cli.output import abridged, print_facts, print_json, print_table, short_digest, size, write_file
 from edgeops.data.inspection import Inspection
 from edgeops.data.rules import BadRows, Duplicates, SplitBy
-from edgeops.digest import write_atomically
 from edgeops.errors import InputError
 
 app = typer.Typer(help="Data that models learn from.", no_args_is_help=True)
@@ -171,7 +170,7 @@ def export(
 ) -> None:
     """Write rows without labels (npz: X, id), to replay them on a device; or their labels, to judge it."""
     data = client.dataset_labels(name, split) if labels else client.dataset_rows(name, split)
-    _write(file, data)
+    write_file(file, data)
     say(f"{file}: {'labels' if labels else 'rows'} of the {split} split of {name}, {size(len(data))}")
 
 
@@ -221,7 +220,7 @@ def quarantine(
 ) -> None:
     """Write the rows that an import refused: line, reason, column, value and the row as it was read (gzip JSONL)."""
     data = client.dataset_quarantine(name)
-    _write(file, data)
+    write_file(file, data)
     say(f"{file}: refused rows of {name}, {size(len(data))}")
 
 
@@ -268,13 +267,6 @@ def forget(
         say(warning)
     if result.get("versions"):
         say(f"next: edgeops train {name}, then withdraw these versions: edgeops model withdraw MODEL@VERSION")
-
-
-def _write(file: Path, data: bytes) -> None:
-    try:
-        write_atomically(file, data)
-    except OSError as error:
-        raise InputError(f"cannot write {file}: {error.strerror or error}") from error
 
 
 def _text_of(file: Path) -> str:

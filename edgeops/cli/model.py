@@ -9,7 +9,7 @@ import typer
 from edgeops.api.client import Client
 from edgeops.api.shapes import Alias, Artifact, Version
 from edgeops.artifact.manifest import Task, Variant
-from edgeops.cli import completion, key_changes
+from edgeops.cli import choice, completion, key_changes
 from edgeops.cli.connection import Data, Token, Url, connect, connected
 from edgeops.cli.live import follow, say
 from edgeops.cli.options import AsJson, Keys, ModelName, ModelOrVersion, Reference, Timeout
@@ -23,6 +23,9 @@ app = typer.Typer(help="Trained models and their versions.", no_args_is_help=Tru
 
 #: States of a retraining that a signature lets go on, or has let.
 _GOES_ON = frozenset({RetrainingState.AWAITING_SIGNATURE, RetrainingState.ROLLING_OUT})
+
+
+app.command()(choice.choose)
 
 
 @app.command("list")

@@ -4,6 +4,7 @@ import json
 import sys
 from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime
+from pathlib import Path
 from typing import Any
 
 from rich.console import Console, RenderableType
@@ -11,6 +12,8 @@ from rich.table import Table
 from rich.text import Text
 
 from edgeops.api.shapes import Answer
+from edgeops.digest import write_atomically
+from edgeops.errors import InputError
 
 #: Columns of a table that is not shown on a terminal: nothing is cut off.
 _WIDE = 1_000
@@ -47,6 +50,18 @@ def print_facts(facts: Mapping[str, object]) -> None:
         if value is not None:
             table.add_row(name, _cell(value))
     _print(table)
+
+
+def write_file(file: Path, data: bytes) -> None:
+    """Write what a person asked for.
+
+    Raises:
+        InputError: the place cannot be written.
+    """
+    try:
+        write_atomically(file, data)
+    except OSError as error:
+        raise InputError(f"cannot write {file}: {error.strerror or error}") from error
 
 
 def size(count: float) -> str:

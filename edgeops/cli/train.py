@@ -7,12 +7,13 @@ import typer
 
 from edgeops.api.client import Client
 from edgeops.artifact.manifest import Variant
-from edgeops.cli import completion
+from edgeops.cli import choice, completion
 from edgeops.cli.connection import connected
 from edgeops.cli.live import follow, say
 from edgeops.cli.model import print_version
 from edgeops.cli.options import AsJson, Timeout
 from edgeops.cli.output import print_json
+from edgeops.cli.reference import ModelVersion
 from edgeops.errors import InputError
 
 
@@ -50,11 +51,23 @@ def train(
         str | None,
         typer.Option(metavar="LIST", help="Of float32, float16, dynamic and int8.  [default: float32,int8]"),
     ] = None,
+    auto: Annotated[
+        bool, typer.Option("--auto", help="Build all variants and tell which to take, as `model choose` does.")
+    ] = False,
+    max_loss: choice.MaxLoss = None,
+    max_size: choice.MaxSize = None,
+    max_p95: choice.MaxLatency = None,
+    picture: choice.Picture = None,
     timeout: Timeout = None,
     as_json: AsJson = False,
 ) -> None:
     """Train a model, quantize it, and judge all variants on the rows held out."""
     name = model or dataset
+    budgets = choice.budgets_of(max_loss, max_size, max_p95)
+    if not auto and (picture is not None or any(one is not None for one in budgets.values())):
+        raise typer.BadParameter("--max-loss, --max-size, --max-p95 and --picture are for --auto")
+    if auto and variants is not None:
+        raise typer.BadParameter("--auto builds all variants; leave out --variants")
     job = client.train(
         dataset,
         name,
@@ -62,15 +75,21 @@ def train(
         seed=seed,
         epochs=epochs,
         options=_options(option or ()) | _given(window=window, stride=stride),
-        variants=None if variants is None else _variants(variants),
+        variants=list(Variant) if auto else None if variants is None else _variants(variants),
     )
     job = follow(client, job, what=f"train {name}", timeout=timeout)
+    made = ModelVersion(name, int((job.result or {})["version"]))
+    chosen = choice.ask(client, made, budgets, picture=picture) if auto else None
     if as_json:
-        print_json(job)
-        return
-    version = int((job.result or {})["version"])
-    print_version(client.version(name, version))
-    say(f"next: edgeops publish {name}@{version}")
+        print_json(job if chosen is None else {"job": job, "choice": chosen})
+    else:
+        print_version(client.version(name, made.version))
+        if chosen is not None:
+            choice.print_choice(chosen)
+    if chosen is not None:
+        choice.conclude(chosen, made)
+    elif not as_json:
+        say(f"next: edgeops publish {made}")
 
 
 def _variants(text: str) -> list[Variant]:

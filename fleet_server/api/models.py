@@ -63,7 +63,7 @@ def read_model(server: ServerOf, name: str) -> Model:
 @router.get("/{name}/versions/{version}", dependencies=[VIEWER])
 def read_version(server: ServerOf, name: str, version: VersionNumber) -> Version:
     """One version with its artifacts, what it answers, columns and channels, and what to know about its reference."""
-    row, artifacts = _known(server, name, version)
+    row, artifacts = known_version(server, name, version)
     with server.database.read() as connection:
         run = runs.get(connection, row.run_id)
     # A run that did not train here, as that of the starter model, says nothing of them.
@@ -125,14 +125,19 @@ def read_descriptor(server: ServerOf, name: str, version: VersionNumber, variant
 
 
 def _known_artifact(server: Server, name: str, version: int, variant: str) -> models.Artifact:
-    _, artifacts = _known(server, name, version)
+    _, artifacts = known_version(server, name, version)
     found = next((artifact for artifact in artifacts if artifact.variant == variant), None)
     if found is None:
         raise _no_variant(name, version, variant, artifacts)
     return found
 
 
-def _known(server: Server, name: str, version: int) -> tuple[models.Version, list[models.Artifact]]:
+def known_version(server: Server, name: str, version: int) -> tuple[models.Version, list[models.Artifact]]:
+    """A version and its artifacts.
+
+    Raises:
+        NotFoundError: there is none of that number.
+    """
     with server.database.read() as connection:
         row = models.get_version(connection, name, version)
         artifacts = models.list_artifacts(connection, name, version)
@@ -142,7 +147,7 @@ def _known(server: Server, name: str, version: int) -> tuple[models.Version, lis
 
 
 def _known_variant(server: Server, name: str, version: int, variant: str | None) -> Variant | None:
-    _, artifacts = _known(server, name, version)
+    _, artifacts = known_version(server, name, version)
     if variant is not None and variant not in {artifact.variant for artifact in artifacts}:
         raise _no_variant(name, version, variant, artifacts)
     return None if variant is None else Variant(variant)

@@ -88,6 +88,30 @@ class Artifact(Answer):
 _ABRIDGED = "null where a model lists its versions, which leaves them out"
 
 
+class VariantCost(Answer):
+    """What one variant of a version costs beside its siblings."""
+
+    variant: str
+    #: Of the file as devices fetch it.
+    size_bytes: int
+    p95_latency_ms: float
+    #: Against float32, in points of a hundred: of accuracy, skill, F1 or alarms; below 0 = it does better.
+    loss_points: float
+    #: Whether no sibling is at most as large and loses at most as much, and less of one.
+    is_efficient: bool
+    #: Why it is not taken; none = it could be.
+    hindrances: tuple[str, ...] = ()
+
+
+class Choice(Answer):
+    """The smallest variant that its promotion gate let pass and that keeps the budgets."""
+
+    #: Null = each has a hindrance.
+    chosen: str | None = None
+    #: The smallest first.
+    costs: tuple[VariantCost, ...]
+
+
 class Version(Answer):
     """One trained version of a model, with its variants."""
 

@@ -1,0 +1,45 @@
+"""Charts are well-formed, show every point inside the frame, and are the same bytes for the same values."""
+
+import math
+from xml.etree import ElementTree as ET
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from edgeops.chart import Chart, Series, draw
+
+SVG = "{http://www.w3.org/2000/svg}"
+numbers = st.floats(min_value=-1e9, max_value=1e9, allow_nan=False) | st.just(math.nan)
+
+
+def chart_of(*series, title="loss"):
+    return Chart(title=title, x="epoch", y="loss", series=series)
+
+
+@given(st.lists(st.tuples(numbers, numbers), max_size=20), st.booleans())
+def test_every_point_lies_inside_the_frame(points, is_line):
+    xs, ys = [x for x, _ in points], [y for _, y in points]
+    tree = ET.fromstring(draw(chart_of(Series(name="a", xs=xs, ys=ys, is_line=is_line))))
+    places = [(float(one.get("cx")), float(one.get("cy"))) for one in tree.iter(f"{SVG}circle")]
+    for line in tree.iter(f"{SVG}polyline"):
+        places += [tuple(map(float, pair.split(","))) for pair in line.get("points").split()]
+    told = sum(math.isfinite(x) and math.isfinite(y) for x, y in points)
+    assert len(places) == told
+    assert all(69.9 <= x <= 620.1 and 39.9 <= y <= 310.1 for x, y in places)
+
+
+def test_a_line_is_broken_where_a_value_is_missing():
+    svg = draw(chart_of(Series(name="a", xs=[1, 2, 3, 4, 5], ys=[1, 2, math.nan, 2, 1])))
+    assert svg.count("<polyline") == 2
+
+
+@pytest.mark.parametrize("text", ["a < b & c", '"quoted"'])
+def test_words_cannot_break_out_of_the_picture(text):
+    tree = ET.fromstring(draw(chart_of(Series(name=text, xs=[1], ys=[1]), title=text)))
+    assert tree.findtext(f"{SVG}title") == text
+
+
+def test_the_same_values_are_the_same_bytes():
+    series = Series(name="a", xs=[1.0, 2.0], ys=[0.1, 0.3])
+    assert draw(chart_of(series)) == draw(chart_of(series))
