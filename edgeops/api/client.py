@@ -346,6 +346,10 @@ class Client:
         body = {"name": name, "file": file, "file_name": file_name, "rules": rules}
         return self._wire.post("/datasets/preview", shapes.WorkPreview, body).job
 
+    def import_samples(self, name: str, model: str, **how: Any) -> shapes.Job:
+        """Make a dataset of the labelled samples of a model; `how`: split, hold_out, seed; None = not given."""
+        return self._wire.post("/datasets/samples", shapes.Job, _given({"name": name, "model": model, **how}))
+
     def inspect_file(self, path: Path) -> shapes.Job:
         """Upload a file to be looked at; the job's result is an `edgeops.data.inspection.Inspection`.
 

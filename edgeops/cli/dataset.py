@@ -14,7 +14,7 @@ from edgeops.cli.connection import connected
 from edgeops.cli.forgetting import told_of_group
 from edgeops.cli.inspection import commented_rules
 from edgeops.cli.live import confirm, follow, say
-from edgeops.cli.options import AsJson, DatasetName, Timeout
+from edgeops.cli.options import AsJson, DatasetName, ModelName, Timeout
 from edgeops.cli.output import abridged, print_facts, print_json, print_table, short_digest, size, write_file
 from edgeops.data.inspection import Inspection
 from edgeops.data.rules import BadRows, Duplicates, SplitBy
@@ -95,6 +95,32 @@ def import_(
         in_time_order=in_time_order or None,
     )
     job = follow(client, job, what=f"import {file.name}", timeout=timeout)
+    if as_json:
+        print_json(job)
+        return
+    _print_dataset(client.dataset(chosen))
+    say(f"next: edgeops train {chosen} --model NAME --recipe dense")
+
+
+@app.command("from-samples")
+@connected
+def from_samples(
+    client: Client,
+    model: ModelName,
+    *,
+    name: Annotated[str | None, typer.Option(help="Name of the dataset.  [default: MODEL-samples]")] = None,
+    split: Annotated[SplitBy, typer.Option(help="What decides who is held out; a group is a device.")] = SplitBy.ROW,
+    hold_out: Annotated[
+        float, typer.Option(min=0.01, max=0.9, help="Share of rows or devices that is only judged on.")
+    ] = 0.2,
+    seed: Annotated[int, typer.Option(min=0, help="Decides which rows are held out.")] = 0,
+    timeout: Timeout = None,
+    as_json: AsJson = False,
+) -> None:
+    """Make a dataset of what devices sent as samples of a model and people labelled."""
+    chosen = name or f"{model}-samples"
+    job = client.import_samples(chosen, model, split=split, hold_out=hold_out, seed=seed)
+    job = follow(client, job, what=f"import samples of {model}", timeout=timeout)
     if as_json:
         print_json(job)
         return

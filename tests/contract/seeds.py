@@ -95,6 +95,7 @@ class SeededRig(LoopRig):
                 ("POST", path): lambda: {"body": {"dataset": DATASET, "model": "tiny"}}
                 for path in ("/runs", "/runs/preview")
             },
+            ("POST", "/datasets/samples"): self._labelled,
             ("POST", "/datasets/preview"): lambda: {
                 "body": {"name": DATASET, "file": digest(), "file_name": "x.csv", "rules": 'label = "y"'}
             },
@@ -262,6 +263,10 @@ class SeededRig(LoopRig):
             if not one.finished_at:
                 self.second.cancel_retraining(one.id)
         return {"labels": 3}
+
+    def _labelled(self):
+        self.operator.add_labels({self.sample[2]: "red"})
+        return {"body": {"name": "bought", "model": "tiny"}}
 
     def _feedback(self):
         return {"device_id": DEVICES[0], "deployment": DEPLOYMENT, "input_id": "0", "label": "red"}

@@ -89,6 +89,7 @@ LEAST_ROLE = {
     ("DELETE", "/api/v1/devices/{device_id}/pin"): Role.OPERATOR,
     ("POST", "/api/v1/devices/{device_id}/labels"): Role.OPERATOR,
     ("POST", "/api/v1/rollouts/preview"): Role.VIEWER,
+    ("POST", "/api/v1/datasets/samples"): Role.DATA_SCIENTIST,
     ("POST", "/api/v1/datasets/preview"): Role.VIEWER,
     ("POST", "/api/v1/runs/preview"): Role.VIEWER,
     ("POST", "/api/v1/enrolment-tokens"): Role.OPERATOR,

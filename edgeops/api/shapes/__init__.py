@@ -14,6 +14,7 @@ from edgeops.api.shapes.datasets import (
     ImportPreviewRequest,
     LearntVersion,
     MovedColumn,
+    SampleImportRequest,
     Snapshot,
     Split,
 )
@@ -230,6 +231,7 @@ __all__ = [
     "Run",
     "RunRequest",
     "Sample",
+    "SampleImportRequest",
     "ServerCertificate",
     "ServerTime",
     "SignedToday",

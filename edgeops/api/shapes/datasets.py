@@ -114,6 +114,17 @@ class ImportPreviewRequest(Request):
     rules: Annotated[Text, StringConstraints(max_length=1_000_000)] = ""
 
 
+class SampleImportRequest(Request):
+    """Labelled samples of a model become a dataset."""
+
+    name: Id
+    model: Id
+    split: SplitBy = SplitBy.ROW
+    #: Share of the rows, or of the devices, that is only judged on.
+    hold_out: Annotated[float, Field(gt=0, lt=1)] = 0.2
+    seed: Annotated[int, Field(ge=0, lt=2**31)] = 0
+
+
 class DatasetRequest(Request):
     """The fields beside the uploaded file; lists are texts with commas. What is given here comes before the rules."""
 

@@ -1,0 +1,67 @@
+"""What devices sent as samples and people labelled becomes a dataset like any other."""
+
+import threading
+
+import pytest
+
+from edgeops.api.roles import Role
+from edgeops.api.shapes import JobState
+from fleet_server.job_desk import JobDesk
+from fleet_server.sample_rows import labelled_rows
+from tests.contract.loop_rig import DEVICES, LoopRig
+from tests.contract.rig import assert_problem
+
+
+@pytest.fixture
+def rig(tmp_path):
+    rig = LoopRig(tmp_path)
+    yield rig
+    rig.close()
+
+
+@pytest.fixture
+def labelled(rig):
+    """Ids of labelled samples of each device, by class in turn."""
+    ids = [one for device_id in DEVICES for one in rig.add_samples(device_id=device_id, count=12)]
+    rig.operator.add_labels({one: ("red", "green", "blue")[number % 3] for number, one in enumerate(ids)})
+    return ids
+
+
+def do_jobs(rig):
+    desk = JobDesk(rig.config, rig.database, threading.Event())
+    try:
+        while desk.do_next():
+            pass
+    finally:
+        desk.close()
+
+
+def test_labelled_samples_become_a_dataset_with_devices_as_groups(rig, labelled):
+    rig.add_samples(device_id=DEVICES[0], count=3, nomination="nominate-unlabelled")
+    job = rig.second.import_samples("bought", "tiny", split="group", hold_out=0.34)
+    do_jobs(rig)
+    ended = rig.second.job(job.id)
+    assert ended.state is JobState.SUCCEEDED, ended.error
+    details = rig.second.dataset("bought").head.details
+    assert (details["rows"], details["groups"]) == (len(labelled), len(DEVICES))
+    assert sorted(details["classes"]) == ["blue", "green", "red"]
+    assert details["columns"] == list(labelled_rows(rig.database, "tiny").columns)
+
+
+def test_samples_of_other_columns_are_left_out_and_counted(rig, labelled):
+    with rig.database.write_telemetry() as connection:
+        connection.exec_driver_sql("UPDATE samples SET readings = x'00000000' WHERE id = ?", (labelled[0],))
+    rows = labelled_rows(rig.database, "tiny")
+    assert (len(rows.labelled), rows.left_out) == (len(labelled) - 1, 1)
+
+
+def test_without_a_labelled_sample_it_is_said_how_to_get_some(rig):
+    body = {"name": "bought", "model": "tiny"}
+    answer = rig.request("POST", "/api/v1/datasets/samples", role=Role.ADMIN, json=body)
+    assert "edgeops label queue tiny" in assert_problem(answer, 422)["detail"]
+
+
+def test_a_model_that_is_not_there_has_no_samples(rig):
+    body = {"name": "bought", "model": "none"}
+    answer = rig.request("POST", "/api/v1/datasets/samples", role=Role.ADMIN, json=body)
+    assert assert_problem(answer, 404)
