@@ -24,9 +24,8 @@ from edgeops.model.model import Model
 from edgeops.model.preprocess import transform_rows
 from fleet_server.ml.conversion import convert
 from fleet_server.ml.framework import load_tensorflow
-from fleet_server.ml.recipes.catalog import find_recipe
+from fleet_server.ml.recipes import dense
 from fleet_server.ml.recipes.head import Head
-from fleet_server.ml.recipes.names import RecipeName
 from fleet_server.ml.recipes.plan import Plan
 from fleet_server.ml.training import Labelled, Trainer
 from tests.imported import import_file
@@ -154,7 +153,7 @@ class Sensors:
             # Classes are sorted by number; later batches have no others.
             self._all = Rows(source["X"], source["gas"].astype(np.int64) - int(source["gas"].min()))
             self._batch = source["batch"]
-        self._tf, self._recipe = load_tensorflow(), find_recipe(RecipeName.DENSE)
+        self._tf = load_tensorflow()
 
     def later(self) -> Iterator[tuple[Rows, Rows]]:
         """Of each later batch what devices have seen, and what is held out."""
@@ -166,12 +165,12 @@ class Sensors:
     def train(self, bought: Rows | None = None) -> "Answerer":
         """What `fleet_server.ml.build` does, without its judgements, for int8."""
         rows = self.known if bought is None else self.known + bought
-        plan = self._recipe.plan(self._schema, rows.values, rows.classes, {})
+        plan = dense.plan(self._schema, rows.values, rows.classes, {})
         ready = _prepared(rows, plan)
         if bought is not None:
             weights = np.repeat(np.float32([1.0, LABEL_WEIGHT]), (len(self.known.classes), len(bought.classes)))
             ready = Labelled(inputs=ready.inputs, targets=ready.targets, weights=weights)
-        trainer = Trainer(self._tf, self._recipe, plan, Head(Task.CLASSIFICATION, len(self._schema.classes)))
+        trainer = Trainer(self._tf, dense.network, plan, Head(Task.CLASSIFICATION, len(self._schema.classes)))
         network = trainer.network(
             trainer.fit(ready, _prepared(self._validation, plan), seed=self.seed, stops_early=bought is None)
         )

@@ -85,9 +85,10 @@ def build(task: Build, report: Report) -> Built:
     snapshot = read_snapshot(Path(task.snapshot))
     if task.healing is not None and snapshot.schema.task is not Task.CLASSIFICATION:
         raise DatasetError(f"only classifiers are healed by bought labels; {task.model} does {snapshot.schema.task}")
+    recipe, head = find_recipe(task.recipe, snapshot.schema.task), _head(snapshot.schema)
     if snapshot.schema.task is Task.ANOMALY:
-        return build_detector(task, snapshot, report)
-    recipe, head = find_recipe(task.recipe), _head(snapshot.schema)
+        return build_detector(task, recipe, snapshot, report)
+    assert recipe.network is not None, "it learns in steps"
     rows = snapshot.only(Split.TRAIN)
     plan = recipe.plan(snapshot.schema, rows.readings(snapshot.schema), rows.targets, task.options)
     if task.epochs is not None:
@@ -108,7 +109,7 @@ def build(task: Build, report: Report) -> Built:
     label_weight = 1.0 if task.healing is None else task.healing.label_weight
     lesson = _Lesson(
         tf=tf,
-        trainer=Trainer(tf, recipe, plan, head),
+        trainer=Trainer(tf, recipe.network, plan, head),
         windows=learnt,
         train=_prepared(learnt, plan, label_weight=label_weight),
         validation=_prepared(windows.only(Split.VALIDATION), plan),

@@ -99,14 +99,21 @@ def _training(manifest: Manifest, learned: Learned | None) -> str:
 def _course(manifest: Manifest, learned: Learned | None) -> str:
     if learned is None:
         return f"""learnt in one step: the squared distance of Mahalanobis (1936) of a window's mean from normal ones;
-  an alarm begins at {manifest.output.threshold:g}, set by normal validation windows"""
+  {_beginning(manifest)}"""
+    alarms = f";\n  {_beginning(manifest)}" if manifest.task is Task.ANOMALY else ""
     return f"""{_loss(manifest)}; {learned.epochs} epochs, weights of epoch {learned.best_epoch}: validation loss
-  {learned.validation_loss:.4f}"""
+  {learned.validation_loss:.4f}{alarms}"""
+
+
+def _beginning(manifest: Manifest) -> str:
+    return f"an alarm begins at {manifest.output.threshold:g}, set by normal validation windows"
 
 
 def _loss(manifest: Manifest) -> str:
     if manifest.task is Task.CLASSIFICATION:
         return "loss: cross-entropy"
+    if manifest.task is Task.ANOMALY:
+        return "loss: the score of normal windows"
     if manifest.output.transform is Transform.SIGNED_LOG1P:
         return "loss: Huber, of the signed log1p of the number, so that errors are relative ones"
     return "loss: Huber, of the number"

@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from fleet_server.ml.recipes.catalog import Recipe
+from fleet_server.ml.recipes.catalog import Network
 from fleet_server.ml.recipes.head import Head
 from fleet_server.ml.recipes.plan import Plan
 
@@ -59,13 +59,13 @@ class Fitted:
 
 
 class Trainer:
-    """Trains networks of one recipe, plan and head, one after the other; use it from one thread."""
+    """Trains networks of one kind, plan and head, one after the other; use it from one thread."""
 
-    def __init__(self, tf: Any, recipe: Recipe, plan: Plan, head: Head) -> None:
+    def __init__(self, tf: Any, network: Network, plan: Plan, head: Head) -> None:
         """Traces nothing yet: the first `fit` of a shape does."""
         self._tf, self._plan = tf, plan
-        self._network = functools.partial(recipe.network, tf, plan.input_shape, head)
-        self._graph = _graph(tf, recipe, plan.input_shape, head, plan.shift_pixels)
+        self._network = functools.partial(network, tf, plan.input_shape, head)
+        self._graph = _graph(tf, network, plan.input_shape, head, plan.shift_pixels)
 
     def fit(
         self,
@@ -110,7 +110,11 @@ class Trainer:
 
     def answers(self, fitted: Fitted, inputs: Floats) -> NDArray[np.int64]:
         """Class indexes (n,) that the float network gives: what tells two trainings apart without converting either."""
-        return self._graph.answers(fitted.weights, inputs)
+        return np.asarray(self._graph.answers(fitted.weights, inputs).argmax(axis=1), np.int64)
+
+    def scores(self, fitted: Fitted, inputs: Floats) -> Floats:
+        """What the float network of a detector answers (n,)."""
+        return self._graph.answers(fitted.weights, inputs)[:, 0]
 
     def network(self, fitted: Fitted) -> Any:
         """A Keras network whose batch size is 1, as `convert` wants it; numbers are answered as the file shall do."""
@@ -166,15 +170,15 @@ class _Graph:
         weights: list[Floats] = self._network.get_weights()
         return weights
 
-    def answers(self, weights: list[Floats], inputs: Floats) -> NDArray[np.int64]:
+    def answers(self, weights: list[Floats], inputs: Floats) -> Floats:
         self._network.set_weights(weights)
         answer, _ = self._network(self._tf.constant(inputs), training=False)
-        return np.asarray(answer.numpy().argmax(axis=1), np.int64)
+        return np.asarray(answer.numpy())
 
 
 @functools.lru_cache(maxsize=_GRAPHS)
-def _graph(tf: Any, recipe: Recipe, input_shape: tuple[int, ...], head: Head, shift_pixels: int) -> _Graph:
-    return _Graph(tf, recipe.network(tf, input_shape, head, 0, None), head, shift_pixels)
+def _graph(tf: Any, network: Network, input_shape: tuple[int, ...], head: Head, shift_pixels: int) -> _Graph:
+    return _Graph(tf, network(tf, input_shape, head, 0, None), head, shift_pixels)
 
 
 def _pass(tf: Any, network: Any, optimizer: Any, head: Head, *, pad: int) -> Any:

@@ -5,7 +5,7 @@ import pytest
 
 from edgeops.artifact.manifest import Task
 from fleet_server.ml.framework import load_tensorflow
-from fleet_server.ml.recipes.catalog import find_recipe
+from fleet_server.ml.recipes.catalog import RECIPES
 from fleet_server.ml.recipes.head import Head
 from fleet_server.ml.recipes.names import RecipeName
 
@@ -23,7 +23,9 @@ SEEDS = {
 @pytest.mark.parametrize("name", SHAPES)
 def test_every_layer_begins_with_the_weights_of_a_seed_of_its_own(name: RecipeName) -> None:
     tf = load_tensorflow()
-    network = find_recipe(name).network(tf, SHAPES[name], Head(Task.CLASSIFICATION, 3), 7, None)
+    build = RECIPES[name].network
+    assert build is not None
+    network = build(tf, SHAPES[name], Head(Task.CLASSIFICATION, 3), 7, None)
     layers = [layer for layer in network.layers if layer.get_weights()]
     for place, layer in enumerate(layers):
         kernel, bias = layer.get_weights()

@@ -7,9 +7,8 @@ import pytest
 
 from edgeops.artifact.manifest import Budgets, MissingPolicy, Preprocess, Task
 from fleet_server.ml.framework import load_tensorflow
-from fleet_server.ml.recipes.catalog import find_recipe
+from fleet_server.ml.recipes import dense
 from fleet_server.ml.recipes.head import Head
-from fleet_server.ml.recipes.names import RecipeName
 from fleet_server.ml.recipes.plan import Plan
 from fleet_server.ml.training import Labelled, Trainer
 
@@ -31,7 +30,7 @@ HEAD = Head(Task.CLASSIFICATION, 2)
 
 
 def trainer(plan=PLAN):
-    return Trainer(load_tensorflow(), find_recipe(RecipeName.DENSE), plan, HEAD)
+    return Trainer(load_tensorflow(), dense.network, plan, HEAD)
 
 
 def world(rows, *, seed, shift=0.0):

@@ -19,7 +19,7 @@ _STEM, _FIRST, _REST, _EMBEDDING = 24, 48, 64, 32
 _SMALLEST_SIDE = 4
 #: Full scale of pixels: fractions, scikit-learn's digits, 8, 10, 12 and 16 bits.
 _FULL_SCALES = (1.0, 16.0, 255.0, 1023.0, 4095.0, 65535.0)
-_OPTIONS = frozenset({"learning-rate", "batch"})
+OPTIONS = frozenset({"learning-rate", "batch"})
 
 
 def plan(schema: Schema, rows: NDArray[np.float32], targets: NDArray[Any], options: Mapping[str, float | str]) -> Plan:
@@ -31,7 +31,7 @@ def plan(schema: Schema, rows: NDArray[np.float32], targets: NDArray[Any], optio
         ConfigError: rows that are no images, or an option that is unknown or out of bounds.
         DatasetError: all numbers to learn are equal.
     """
-    refuse_unknown(options, _OPTIONS, recipe="cnn", schema=schema)
+    refuse_unknown(options, OPTIONS, recipe="cnn", schema=schema)
     if schema.clip:
         raise ConfigError("the rows of this dataset are recordings; use recipe signals")
     lowest, highest = float(np.nanmin(rows)), float(np.nanmax(rows))

@@ -25,7 +25,7 @@ _WIDE_RANGE = 10.0
 #: One transform serves all columns; it is monotone and does little to tame ones.
 _HEAVY_SHARE = 0.25
 _TRANSFORM = "transform"
-_OPTIONS = WINDOW_OPTIONS | {_TRANSFORM, "learning-rate", "batch"}
+OPTIONS = WINDOW_OPTIONS | {_TRANSFORM, "learning-rate", "batch"}
 
 
 def plan(schema: Schema, rows: NDArray[np.float32], targets: NDArray[Any], options: Mapping[str, float | str]) -> Plan:
@@ -38,7 +38,7 @@ def plan(schema: Schema, rows: NDArray[np.float32], targets: NDArray[Any], optio
         ConfigError: an option that is unknown or out of bounds.
         DatasetError: all numbers to learn are equal.
     """
-    refuse_unknown(options, _OPTIONS, recipe="dense", schema=schema)
+    refuse_unknown(options, OPTIONS, recipe="dense", schema=schema)
     window = asked_window(schema, options)
     values = rows.astype(np.float64)
     transform = asked_for(str(options.get(_TRANSFORM, AUTO)), option=_TRANSFORM)

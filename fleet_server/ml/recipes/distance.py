@@ -11,20 +11,20 @@ from numpy.typing import NDArray
 
 from edgeops.artifact.manifest import Budgets, MissingPolicy, Preprocess
 from edgeops.data.schema import Schema
-from edgeops.errors import ConfigError
 from edgeops.model.distance import Distance
 from fleet_server.ml.recipes.plan import Plan, number, refuse_unknown
 from fleet_server.ml.recipes.scaling import CLIP, standardizing
+from fleet_server.ml.recipes.still import refuse_still
 from fleet_server.ml.recipes.window import WINDOW_OPTIONS, asked_window
 
 _MARGIN = "margin"
 #: How many times further than nearly all normal windows an alarm begins, in squares: twice as far. A machine that is a
 #: little warmer tomorrow is further away than any window of today.
 _USUAL_MARGIN = 4.0
-_OPTIONS = WINDOW_OPTIONS | {_MARGIN}
+OPTIONS = WINDOW_OPTIONS | {_MARGIN}
 
 
-def plan(schema: Schema, rows: NDArray[np.float32], options: Mapping[str, float | str]) -> Plan:
+def plan(schema: Schema, rows: NDArray[np.float32], _targets: NDArray[Any], options: Mapping[str, float | str]) -> Plan:
     """Decide the scale from the training rows (n, columns).
 
     Options: `window`, `stride`, `margin`.
@@ -32,13 +32,8 @@ def plan(schema: Schema, rows: NDArray[np.float32], options: Mapping[str, float 
     Raises:
         ConfigError: an option that is unknown or out of bounds, or a column that does not change.
     """
-    refuse_unknown(options, _OPTIONS, recipe="distance", schema=schema)
-    for column, one in zip(schema.columns, schema.statistics, strict=True):
-        if one.minimum == one.maximum:
-            raise ConfigError(
-                f"column {column!r} is {one.minimum:g} in every training row, so there is no telling what is far from "
-                "it; leave it out with exclude when importing"
-            )
+    refuse_unknown(options, OPTIONS, recipe="distance", schema=schema)
+    refuse_still(schema)
     window = asked_window(schema, options)
     multiply, add = standardizing(rows.astype(np.float64))
     return Plan(

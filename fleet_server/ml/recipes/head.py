@@ -34,7 +34,12 @@ class Head:
         return tf.int32 if self.task is Task.CLASSIFICATION else tf.float32
 
     def losses(self, tf: Any, truth: Any, answer: Any) -> Any:
-        """Per row (n,), of truths (n,) and answers (n, values)."""
+        """Per row (n,), of truths (n,) and answers (n, values).
+
+        A score has no truth: what is learnt from is normal, and the lower it scores the better.
+        """
+        if self.task is Task.ANOMALY:
+            return answer[:, 0]
         if self.task is Task.CLASSIFICATION:
             return tf.keras.losses.sparse_categorical_crossentropy(truth, answer)
         return tf.keras.losses.huber(truth[:, tf.newaxis], answer, delta=_HUBER_DELTA)

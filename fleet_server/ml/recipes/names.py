@@ -14,3 +14,5 @@ class RecipeName(StrEnum):
     SIGNALS = "signals"
     #: Anomalies: the distance of a window's mean from normal ones.
     DISTANCE = "distance"
+    #: Anomalies: how badly a window is rebuilt from a few numbers.
+    AUTOENCODER = "autoencoder"

@@ -23,7 +23,7 @@ _STEM, _FIRST, _REST, _EMBEDDING = 24, 32, 48, 32
 _KERNEL = (1, 5)
 #: Rows are halved down to so many: what is left is averaged.
 _LEFT_ROWS = 8
-_OPTIONS = WINDOW_OPTIONS | {"learning-rate", "batch"}
+OPTIONS = WINDOW_OPTIONS | {"learning-rate", "batch"}
 
 
 def plan(schema: Schema, rows: NDArray[np.float32], targets: NDArray[Any], options: Mapping[str, float | str]) -> Plan:
@@ -36,7 +36,7 @@ def plan(schema: Schema, rows: NDArray[np.float32], targets: NDArray[Any], optio
         ConfigError: an option that is absent, unknown or out of bounds, or rows that are images.
         DatasetError: all numbers to learn are equal.
     """
-    refuse_unknown(options, _OPTIONS, recipe="signals", schema=schema)
+    refuse_unknown(options, OPTIONS, recipe="signals", schema=schema)
     if len(schema.shape) > 1:
         raise ConfigError(f"the rows of this dataset are images of shape {schema.shape}; use recipe cnn")
     window = asked_window(schema, options)
