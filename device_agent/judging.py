@@ -9,10 +9,12 @@ from collections import Counter
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any, assert_never
 
 from device_agent.sources.replay import ReplaySource
 from edgeops.artifact.manifest import Manifest, Task
 from edgeops.errors import DatasetError, InputError
+from edgeops.learning.anomaly import ANOMALY
 from edgeops.model.model import Model
 from edgeops.model.windowing import WindowBuffer
 
@@ -28,6 +30,13 @@ class Answer:
     #: The class's name, or the value as text.
     label: str
     confidence: float
+    #: Whether a score is an alarm; None = it is none.
+    alarm: bool | None = None
+
+    def document(self) -> dict[str, Any]:
+        """As JSON says it: `alarm` of a score only."""
+        alarm = {} if self.alarm is None else {"alarm": self.alarm}
+        return {"id": self.id, "answer": self.answer, "label": self.label, "confidence": self.confidence, **alarm}
 
 
 @dataclass(slots=True)
@@ -42,6 +51,11 @@ class Summary:
     labelled: int = 0
     correct: int = 0
     absolute_error: float = 0.0
+    alarms: int = 0
+    #: Of the labelled rows: anomalous ones, those of them that were alarms, and alarms that were false.
+    anomalies: int = 0
+    hits: int = 0
+    false_alarms: int = 0
     last_error: str = ""
 
 
@@ -72,7 +86,8 @@ def answers(model: Model, path: Path, summary: Summary) -> Iterator[Answer]:
             summary.rows += 1
             summary.mix[label] += 1
             summary.latencies_ns.append(spent_ns)
-            yield Answer(row_id, prediction.answer, label, prediction.confidence)
+            summary.alarms += prediction.alarm is True
+            yield Answer(row_id, prediction.answer, label, prediction.confidence, prediction.alarm)
 
 
 def label_of(manifest: Manifest, answer: float) -> str:
@@ -88,10 +103,18 @@ def compare(summary: Summary, answer: Answer, labels: Mapping[str, str], *, task
     if label is None:
         return
     summary.labelled += 1
-    if task is Task.CLASSIFICATION:
-        summary.correct += label in {answer.label, str(int(answer.answer))}
-    else:
-        summary.absolute_error += abs(answer.answer - _value(label, answer.id))
+    match task:
+        case Task.CLASSIFICATION:
+            summary.correct += label in {answer.label, str(int(answer.answer))}
+        case Task.REGRESSION:
+            summary.absolute_error += abs(answer.answer - _value(label, answer.id))
+        case Task.ANOMALY:
+            is_anomaly = _value(label, answer.id) == ANOMALY
+            summary.anomalies += is_anomaly
+            summary.hits += is_anomaly and answer.alarm is True
+            summary.false_alarms += not is_anomaly and answer.alarm is True
+        case _:
+            assert_never(task)
 
 
 def read_labels(path: Path) -> dict[str, str]:

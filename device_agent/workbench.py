@@ -10,7 +10,7 @@ import sys
 import tempfile
 from collections.abc import Iterable
 from pathlib import Path
-from typing import Any
+from typing import Any, assert_never
 
 from device_agent.judging import Answer, Summary, answers, compare, read_labels
 from device_agent.pairing import percentiles_us
@@ -31,13 +31,11 @@ def predict(artifact: Path, file: Path, *, as_json: bool) -> int:
     summary = Summary()
     for answer in answers(model, file, summary):
         if as_json:
-            print(
-                json.dumps(
-                    {"id": answer.id, "answer": answer.answer, "label": answer.label, "confidence": answer.confidence}
-                )
-            )
-        else:
+            print(json.dumps(answer.document()))
+        elif answer.alarm is None:
             print(f"{answer.id}\t{answer.label}\t{answer.confidence:.3f}")
+        else:
+            print(f"{answer.id}\t{answer.label}\t{'alarm' if answer.alarm else 'normal'}")
     if summary.errors:
         print(f"{summary.errors} inputs had no answer; the last: {summary.last_error}", file=sys.stderr)
     return 0 if summary.rows or not summary.errors else 1
@@ -75,14 +73,12 @@ def batch(artifact: Path, file: Path, *, labels: Path | None, output: Path | Non
     }
     if task is Task.CLASSIFICATION:
         document["mix"] = dict(sorted(summary.mix.items()))
+    if task is Task.ANOMALY:
+        document["alarms"] = summary.alarms
     if labels is not None:
         if not summary.labelled:
             raise InputError(f"{labels} has no label for any id in {file}; both must name the same ids")
-        document["labelled"] = summary.labelled
-        if task is Task.CLASSIFICATION:
-            document["accuracy"] = summary.correct / summary.labelled
-        else:
-            document["mean_absolute_error"] = summary.absolute_error / summary.labelled
+        document |= {"labelled": summary.labelled, **_worth(summary, task)}
     _print_document(document, as_json=as_json)
     return 0
 
@@ -113,6 +109,21 @@ def bench(artifact: Path, *, inferences: int, as_json: bool) -> int:
     return 0
 
 
+def _worth(summary: Summary, task: Task) -> dict[str, float]:
+    """What labels say; of a detector which shares of anomalous and of normal rows were alarms, if there are any."""
+    match task:
+        case Task.CLASSIFICATION:
+            return {"accuracy": summary.correct / summary.labelled}
+        case Task.REGRESSION:
+            return {"mean_absolute_error": summary.absolute_error / summary.labelled}
+        case Task.ANOMALY:
+            normal = summary.labelled - summary.anomalies
+            shares = {"recall": (summary.hits, summary.anomalies), "false_alarm_rate": (summary.false_alarms, normal)}
+            return {name: part / whole for name, (part, whole) in shares.items() if whole}
+        case _:
+            assert_never(task)
+
+
 def _existing(path: Path) -> Path:
     if not path.is_file():
         raise NotFoundError(f"no such file: {path}")
@@ -123,12 +134,16 @@ def _write_answers(path: Path, answers: Iterable[Answer]) -> None:
     with path.open("w", newline="", encoding="utf-8") as file:
         if path.suffix.lower() == ".csv":
             rows = csv.writer(file)
-            rows.writerow(("id", "answer", "label", "confidence"))
-            rows.writerows((item.id, item.answer, item.label, item.confidence) for item in answers)
+            rows.writerow(("id", "answer", "label", "confidence", "alarm"))
+            rows.writerows((item.id, item.answer, item.label, item.confidence, _word(item.alarm)) for item in answers)
         else:
             for item in answers:
-                line = {"id": item.id, "answer": item.answer, "label": item.label, "confidence": item.confidence}
-                file.write(json.dumps(line) + "\n")
+                file.write(json.dumps(item.document()) + "\n")
+
+
+def _word(alarm: bool | None) -> str:  # noqa: FBT001 - the one thing that it says
+    """As JSON spells it; empty where there is none."""
+    return "" if alarm is None else json.dumps(alarm)
 
 
 def _print_document(document: dict[str, Any], *, as_json: bool) -> None:

@@ -9,11 +9,13 @@ from edgeops.protocol.messages import Phase
 
 
 def described(input_id: str, prediction: Prediction, *, digest: str, phase: Phase) -> dict[str, Any]:
-    """`at` (now), `id`, `answer`, `confidence`, `digest` of the artifact that answered, `phase`."""
+    """`at` (now), `id`, `answer`, `confidence`, `digest` of the artifact that answered, `phase`; of a score `alarm`."""
+    alarm = {} if prediction.alarm is None else {"alarm": prediction.alarm}
     return {
         "at": datetime.fromtimestamp(time.time(), UTC),
         "id": input_id,
         "answer": prediction.answer,
+        **alarm,
         "confidence": prediction.confidence,
         "digest": digest,
         "phase": phase,

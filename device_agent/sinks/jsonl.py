@@ -17,7 +17,7 @@ _FLUSH_AFTER_NS = 1_000_000_000
 
 
 class JsonlSink:
-    """`{"at", "id", "answer", "confidence", "digest", "phase"}` per line."""
+    """`{"at", "id", "answer", "confidence", "digest", "phase"}` per line, of a score also `alarm`."""
 
     actuating = False
     dropped = 0

@@ -36,7 +36,10 @@ _LOOP_S = 0.5
 
 
 class MqttSink:
-    """`{"at", "id", "answer", "confidence", "digest", "phase"}` per message; without a model id and digest are null."""
+    """`{"at", "id", "answer", "confidence", "digest", "phase"}` per message, of a score also `alarm`.
+
+    Without a model id and digest are null.
+    """
 
     def __init__(self, target: MqttTarget) -> None:
         """Begins to connect."""

@@ -15,6 +15,7 @@ from edgeops.cli.connection import connected
 from edgeops.cli.live import confirm, say
 from edgeops.cli.options import AsJson, DeviceId, Limit, OfDeployment, parse_moment
 from edgeops.cli.output import print_facts, print_json, print_table, short_digest, size
+from edgeops.cli.telemetry import in_words
 from edgeops.trust.transport import is_loopback
 
 app = typer.Typer(help="Enrolled devices.", no_args_is_help=True)
@@ -173,7 +174,7 @@ def predictions(
                 one.deployment,
                 short_digest(one.digest),
                 one.input_id,
-                one.answer if one.label is None else one.label,
+                in_words(one),
                 one.confidence,
             )
             for one in answers

@@ -122,11 +122,17 @@ def follow(
         time.sleep(_POLL_S)
 
 
+def in_words(answer: Prediction) -> str:
+    """A class by its name, a number, or a score and whether it is an alarm."""
+    if answer.label is not None:
+        return answer.label
+    return f"{answer.answer:g}, alarm" if answer.alarm else f"{answer.answer:g}"
+
+
 def line(news: TelemetryWindow | Prediction) -> str:
     """A window or an answer in one line for people."""
     if isinstance(news, Prediction):
-        answer = news.label if news.label is not None else f"{news.answer:g}"
-        what = f"answer   {answer} to input {news.input_id}, confidence {news.confidence:.3f}"
+        what = f"answer   {in_words(news)} to input {news.input_id}, confidence {news.confidence:.3f}"
         return f"{_clock(news.answered_at)}  {news.deployment}  {what}"
     faults = f", {news.errors} errors" if news.errors else ""
     drops = f", {news.dropped} dropped" if news.dropped else ""

@@ -78,7 +78,9 @@ class Model:
         channels = self._channels(
             window, embedding, answer=answer.answer, confidence=answer.confidence, margin=answer.margin
         )
-        return Prediction(answer.answer, answer.confidence, answer.margin, answer.probabilities, channels, embedding)
+        return Prediction(
+            answer.answer, answer.confidence, answer.margin, answer.probabilities, channels, embedding, answer.alarm
+        )
 
     def unanswered(self, window: NDArray[np.float32]) -> NDArray[np.float32]:
         """The channels of a window, float32 (rows, columns), that was not answered: its readings show, the rest is NaN.

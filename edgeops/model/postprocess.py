@@ -3,8 +3,8 @@
 Classification: the index of the highest probability (the lowest index of equals), that probability, and its distance
 to the second. Regression and anomaly: the value or score, with confidence 1 and margin 0, for such a model does not
 say how sure it is. Where a number's transform was learnt, the answer is the inverse of what the tensor holds, so the
-256 steps of an int8 answer are relative ones; bounds keep such an inverse from running away. This module does not
-judge an answer against a threshold.
+256 steps of an int8 answer are relative ones; bounds keep such an inverse from running away. A score above the
+manifest's threshold is an alarm, here and nowhere else, so that devices and server say the same.
 """
 
 import math
@@ -39,6 +39,8 @@ class Prediction(msgspec.Struct, frozen=True, eq=False):
     #: One value per channel, in the manifest's order; NaN = missing.
     channels: Floats
     embedding: Floats | None
+    #: Whether a score is an alarm; None = it is no score, or has no threshold.
+    alarm: bool | None = None
 
 
 class Answer(msgspec.Struct, frozen=True, eq=False):
@@ -48,6 +50,12 @@ class Answer(msgspec.Struct, frozen=True, eq=False):
     confidence: float
     margin: float
     probabilities: Floats | None
+    alarm: bool | None = None
+
+
+def is_alarm(score: float, threshold: float | None) -> bool | None:
+    """Whether a score lies above the threshold; None = there is none to lie above."""
+    return None if threshold is None else score > threshold
 
 
 def dequantizer(tensor: Tensor) -> Callable[[NDArray[Any]], Floats]:
@@ -80,6 +88,8 @@ def answerer(manifest: Manifest) -> Callable[[Floats], Answer]:
         raise ArtifactError(f"the answer of a {manifest.task} model has {size} values, expected {expected}")
     if manifest.task is Task.CLASSIFICATION:
         return _most_probable
+    if manifest.task is Task.ANOMALY:
+        return _scored(manifest.output.threshold)
     value = _value_of_log if manifest.output.transform is Transform.SIGNED_LOG1P else _value
     bounds = manifest.output.bounds
     return value if bounds is None else _bounded(value, *bounds)
@@ -96,6 +106,14 @@ def _most_probable(probabilities: Floats) -> Answer:
 
 def _value(values: Floats) -> Answer:
     return Answer(_number(values.item(0)), 1.0, 0.0, None)
+
+
+def _scored(threshold: float | None) -> Callable[[Floats], Answer]:
+    def scored(values: Floats) -> Answer:
+        score = _number(values.item(0))
+        return Answer(score, 1.0, 0.0, None, is_alarm(score, threshold))
+
+    return scored
 
 
 def _value_of_log(values: Floats) -> Answer:

@@ -5,6 +5,7 @@ from typing import Annotated
 from fastapi import APIRouter, Query
 
 from edgeops.api.shapes import Digest, Page, Prediction, shape_of
+from edgeops.model.postprocess import is_alarm
 from fleet_server.api.callers import VIEWER
 from fleet_server.api.devices import known_device, require_deployment
 from fleet_server.api.pages import PagingOf
@@ -51,6 +52,12 @@ def read_latest_predictions(server: ServerOf, device_id: str) -> Page[Prediction
 
 def _prediction(row: telemetry.Prediction, artifacts: Artifacts) -> Prediction:
     artifact = artifacts.get(row.digest)
-    labels = () if artifact is None else artifact.manifest.output.labels
-    named = row.answer.is_integer() and 0 <= row.answer < len(labels)
-    return shape_of(Prediction, row).model_copy(update={"label": labels[int(row.answer)] if named else None})
+    if artifact is None:
+        return shape_of(Prediction, row)
+    output = artifact.manifest.output
+    named = row.answer.is_integer() and 0 <= row.answer < len(output.labels)
+    words = {
+        "label": output.labels[int(row.answer)] if named else None,
+        "alarm": is_alarm(row.answer, output.threshold),
+    }
+    return shape_of(Prediction, row).model_copy(update=words)

@@ -1,10 +1,12 @@
 """Anomaly detectors, from a snapshot to artifacts whose score raises an alarm."""
 
+import json
 from pathlib import Path
 
 import numpy as np
 import pytest
 
+from device_agent.cli import main
 from device_agent.judging import Summary, answers
 from edgeops.artifact.manifest import Task, Variant
 from edgeops.artifact.package import open_artifact
@@ -76,6 +78,27 @@ def test_the_loop_of_a_device_scores_bit_for_bit_as_the_server_judged(pumps: Bui
     assert check_golden(model, model.golden).ok
 
 
+def test_a_device_says_of_every_score_whether_it_is_an_alarm(
+    pumps: Built, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    rows, file, labels = pumps.snapshot.only(Split.EVALUATION), tmp_path / "rows.csv", tmp_path / "labels.csv"
+    lines = [",".join(pumps.snapshot.schema.columns), *(",".join(map(repr, row)) for row in rows.values.tolist())]
+    file.write_text("\n".join(lines))
+    labels.write_text("id,label\n" + "".join(f"{at},{truth}\n" for at, truth in enumerate(rows.targets)))
+    artifact, manifest = str(pumps.files[Variant.INT8]), pumps.descriptors[Variant.INT8].manifest
+    assert main(["predict", artifact, str(file), "--json"]) == 0
+    said = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
+    assert [one["alarm"] for one in said] == [one["answer"] > manifest.output.threshold for one in said]
+    assert main(["predict", artifact, str(file)]) == 0
+    words = [line.split("\t")[2] for line in capsys.readouterr().out.splitlines()]
+    assert words == ["alarm" if one["alarm"] else "normal" for one in said]
+    assert main(["batch", artifact, str(file), "--labels", str(labels), "--json"]) == 0
+    judged = json.loads(capsys.readouterr().out)
+    assert judged["alarms"] == words.count("alarm")
+    assert judged["recall"] == pytest.approx(manifest.metrics["recall"], abs=1e-6)
+    assert judged["false_alarm_rate"] == pytest.approx(manifest.metrics["false-alarm-rate"], abs=1e-6)
+
+
 def test_the_reference_holds_no_fault(pumps: Built) -> None:
     model = Model.load(pumps.files[Variant.INT8])
     assert model.reference is not None
@@ -109,7 +132,7 @@ def test_without_labels_it_says_that_nothing_tells_whether_it_finds_any(tmp_path
 
 
 def test_recipes_that_are_trained_in_steps_learn_no_anomalies(tmp_path: Path) -> None:
-    with pytest.raises(ConfigError, match="recipe dense does not learn anomalies; use recipe distance"):
+    with pytest.raises(ConfigError, match="recipe dense does not learn anomalies; use recipe distance or autoencoder"):
         Built(tmp_path, write_machines())
 
 

@@ -52,6 +52,19 @@ def test_a_regression_answers_its_value():
     assert (answer.answer, answer.confidence, answer.margin, answer.probabilities) == (21.5, 1.0, 0.0, None)
 
 
+@pytest.mark.parametrize(("threshold", "alarms"), [(2.0, [False, False, True]), (None, [None, None, None])])
+def test_a_score_above_the_threshold_is_an_alarm(threshold, alarms):
+    manifest = msgspec.structs.replace(regression(), task=Task.ANOMALY, output=Output(threshold=threshold))
+    answers = [answerer(manifest)(floats(score)) for score in (0.5, 2.0, 2.25)]
+    assert [answer.answer for answer in answers] == [0.5, 2.0, 2.25]
+    assert [answer.alarm for answer in answers] == alarms
+
+
+def test_what_is_no_score_is_no_alarm():
+    assert answerer(regression())(floats(1e9)).alarm is None
+    assert answerer(tiny_manifest())(floats(0.5, 0.2, 0.1)).alarm is None
+
+
 def test_a_number_whose_logarithm_was_learnt_is_answered_in_its_units():
     numbers = floats(0.0, 0.5, -3.0, 450.0, -1e6, 1e20)
     learnt = transform_rows(

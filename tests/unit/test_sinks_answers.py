@@ -3,6 +3,7 @@
 import json
 from contextlib import suppress
 
+import msgspec
 import numpy as np
 import pytest
 
@@ -155,3 +156,14 @@ def test_answers_are_lines_of_json(tmp_path):
 def test_no_sink_so_far_moves_anything_in_the_world(tray, tmp_path):
     assert not telemetry(tray, PredictionMode.ALL).actuating
     assert not JsonlSink(tmp_path / "a").actuating
+
+
+def test_a_line_of_a_score_says_whether_it_is_an_alarm(tmp_path):
+    sink = JsonlSink(tmp_path / "answers.jsonl")
+    sink.begin(DIGEST, Phase.LIVE)
+    for alarm in (True, False, None):
+        sink.take("1", msgspec.structs.replace(answer(), alarm=alarm), 0)
+    sink.flush(0)
+    lines = [json.loads(line) for line in (tmp_path / "answers.jsonl").read_text().splitlines()]
+    assert [line.get("alarm") for line in lines] == [True, False, None]
+    assert "alarm" not in lines[2]

@@ -139,6 +139,8 @@ class Prediction(Answer):
     answer: Number
     #: The answer's label, for classifiers whose artifact the server knows.
     label: str | None = None
+    #: Whether a score is an alarm, for anomaly detectors whose artifact the server knows.
+    alarm: bool | None = None
     confidence: Number
     answered_at: AwareDatetime
     received_at: AwareDatetime
