@@ -313,6 +313,13 @@ IMPORT_MEMORY_BYTES = 4 * 1024**3
 MAX_DATASET_COLUMNS = 4_096
 #: Values of one recording, of all channels.
 MAX_CLIP_VALUES = 65_536
+#: A folder of files, zipped or not: how many, bytes of one and of all as they are unpacked, characters of a path in it.
+MAX_FOLDER_FILES = 100_000
+MAX_FOLDER_FILE_BYTES = 64 * 1024 * 1024
+MAX_FOLDER_BYTES = 2 * 1024**3
+MAX_FOLDER_PATH_LENGTH = 200
+#: A picture before it is decoded.
+MAX_PICTURE_PIXELS = 4096 * 4096
 MAX_CLASSES = 256
 MIN_ROWS_PER_CLASS = 10
 #: The largest finite 32-bit float.

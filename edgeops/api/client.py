@@ -28,6 +28,7 @@ from edgeops.errors import (
     UnreachableError,
     WaitTimeoutError,
 )
+from edgeops.folder import FolderStream, open_folder
 
 _ANSWER_TIMEOUT = timedelta(seconds=60)
 #: A server that does not come back within this is gone.
@@ -326,20 +327,38 @@ class Client:
         """One dataset with its snapshots."""
         return self._wire.get(f"/datasets/{_segment(name)}", shapes.Dataset)
 
-    def import_dataset(self, path: Path, *, name: str, rules: str = "", **given: Any) -> shapes.Job:
-        """Upload a file; the job's result names the snapshot.
+    def import_dataset(
+        self,
+        path: Path,
+        *,
+        name: str,
+        rules: str = "",
+        report: Callable[[float], None] = lambda _share: None,
+        **given: Any,
+    ) -> shapes.Job:
+        """Upload a file or a folder; the job's result names the snapshot.
 
         Args:
-            path: the file: CSV, JSONL, Parquet or npz.
+            path: CSV, JSONL, Parquet, npz, or a folder of pictures, zipped or not.
             name: of the dataset.
             rules: TOML (docs/data.md).
+            report: of a folder, is told the share of its bytes that was read.
             given: fields of `shapes.DatasetRequest`, which come before the rules; None = not given.
 
         Raises:
-            InputError: the file cannot be read.
+            InputError: the file cannot be read, or the folder holds more than may be imported.
         """
-        form = {"name": name, "rules": rules, **{key: _field(value) for key, value in given.items()}}
-        return self._upload("/datasets", path, _given(form))
+        form = _given({"name": name, "rules": rules, **{key: _field(value) for key, value in given.items()}})
+        if not path.is_dir():
+            return self._upload("/datasets", path, form)
+        with open_folder(path) as folder:
+            if folder.size_bytes > limits.MAX_UPLOAD_BYTES:
+                raise InputError(
+                    f"{path} holds {folder.size_bytes} bytes, an upload has {limits.MAX_UPLOAD_BYTES} at most; "
+                    "import a part of it"
+                )
+            file = (f"{path.resolve().name}.zip", FolderStream(folder, report=report))
+            return self._wire.ask("POST", "/datasets", shapes.Job, data=form, files={"file": file})
 
     def preview_import(self, name: str, *, file: str, file_name: str, rules: str = "") -> shapes.Job | None:
         """The job that made the dataset of the file with this digest, or is at it; None = it is to be imported."""

@@ -13,7 +13,7 @@ from edgeops.cli import completion
 from edgeops.cli.connection import connected
 from edgeops.cli.forgetting import told_of_group
 from edgeops.cli.inspection import commented_rules
-from edgeops.cli.live import confirm, follow, say
+from edgeops.cli.live import confirm, follow, say, upload_progress
 from edgeops.cli.options import AsJson, DatasetName, ModelName, Timeout
 from edgeops.cli.output import abridged, print_facts, print_json, print_table, short_digest, size, write_file
 from edgeops.data.inspection import Inspection
@@ -29,7 +29,9 @@ def import_(
     client: Client,
     file: Annotated[
         Path,
-        typer.Argument(help="CSV with a header, JSONL, Parquet or npz.", exists=True, dir_okay=False),
+        typer.Argument(
+            help="CSV with a header, JSONL, Parquet, npz, or a folder of pictures (or its .zip).", exists=True
+        ),
     ],
     *,
     rules: Annotated[
@@ -68,32 +70,48 @@ def import_(
     in_time_order: Annotated[
         bool, typer.Option("--in-time-order", help="The rows are consecutive rows of one source, oldest first.")
     ] = False,
+    pattern: Annotated[
+        str | None,
+        typer.Option(
+            help="Of a folder: a regular expression whose named parts are columns.  [default: CLASS/[GROUP/]FILE]"
+        ),
+    ] = None,
+    picture_size: Annotated[
+        str | None,
+        typer.Option("--size", metavar="HxW", help="Pixels that all pictures become.  [default: as they are]"),
+    ] = None,
+    grey: Annotated[bool, typer.Option("--grey", help="Pictures in colour become grey ones.")] = False,
     timeout: Timeout = None,
     as_json: AsJson = False,
 ) -> None:
-    """Upload a file; its rows become an immutable snapshot."""
-    chosen = name or _name_of(file)
-    job = client.import_dataset(
-        file,
-        name=chosen,
-        rules="" if rules is None else _text_of(rules),
-        label=label,
-        task=task,
-        units=units,
-        group=group,
-        time=time,
-        features=features,
-        where=where,
-        clip_hz=clip_hz,
-        exclude=exclude,
-        duplicates=duplicates,
-        bad_rows=bad_rows,
-        split=split,
-        held_out=held_out,
-        hold_out=hold_out,
-        seed=seed,
-        in_time_order=in_time_order or None,
-    )
+    """Upload a file or a folder; its rows become an immutable snapshot."""
+    chosen = name or _name_of(file.resolve())
+    with upload_progress(f"upload {file.name}") as report:
+        job = client.import_dataset(
+            file,
+            name=chosen,
+            rules="" if rules is None else _text_of(rules),
+            report=report,
+            label=label,
+            task=task,
+            units=units,
+            group=group,
+            time=time,
+            features=features,
+            where=where,
+            clip_hz=clip_hz,
+            exclude=exclude,
+            duplicates=duplicates,
+            bad_rows=bad_rows,
+            split=split,
+            held_out=held_out,
+            hold_out=hold_out,
+            seed=seed,
+            in_time_order=in_time_order or None,
+            pattern=pattern,
+            size=picture_size,
+            grey=grey or None,
+        )
     job = follow(client, job, what=f"import {file.name}", timeout=timeout)
     if as_json:
         print_json(job)

@@ -53,14 +53,7 @@ def follow(client: Client, job: Job, *, what: str, timeout: timedelta | None = N
 def job_progress(what: str) -> Iterator[Callable[[Job], None]]:
     """A function that shows each change of a job."""
     if sys.stderr.isatty():
-        with Progress(
-            SpinnerColumn(),
-            TextColumn("{task.description}"),
-            BarColumn(),
-            TimeElapsedColumn(),
-            console=Console(stderr=True),
-            transient=True,
-        ) as progress:
+        with _bars() as progress:
             bar = progress.add_task(what, total=1.0)
             yield lambda job: progress.update(bar, completed=job.progress, description=_doing(what, job))
         return
@@ -74,6 +67,28 @@ def job_progress(what: str) -> Iterator[Callable[[Job], None]]:
             say(doing)
 
     yield tell
+
+
+@contextmanager
+def upload_progress(what: str) -> Iterator[Callable[[float], None]]:
+    """A function that shows the share that was sent; only on a terminal, and only once something was."""
+    if not sys.stderr.isatty():
+        yield lambda _share: None
+        return
+    with _bars() as progress:
+        bar = progress.add_task(what, total=1.0, visible=False)
+        yield lambda share: progress.update(bar, completed=share, visible=True)
+
+
+def _bars() -> Progress:
+    return Progress(
+        SpinnerColumn(),
+        TextColumn("{task.description}"),
+        BarColumn(),
+        TimeElapsedColumn(),
+        console=Console(stderr=True),
+        transient=True,
+    )
 
 
 def _doing(what: str, job: Job) -> str:

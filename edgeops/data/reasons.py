@@ -7,7 +7,7 @@ from enum import StrEnum
 class Reason(StrEnum):
     """What is wrong with a row; the first that applies is told."""
 
-    #: The row has more or fewer values than the header names, or is no JSON object.
+    #: The row has more or fewer values than the header names, is no JSON object, or is a file that cannot be read.
     MALFORMED = "malformed"
     #: The label is empty.
     LABEL_MISSING = "label-missing"
@@ -56,7 +56,7 @@ _SHOWN = 40
 class Refusal:
     """One refused row."""
 
-    #: The line or row number in its file.
+    #: The line or row number in its file, or the file's number in its folder.
     line: int
     reason: Reason
     #: The column to blame; empty = the whole row.
@@ -65,7 +65,7 @@ class Refusal:
     value: str
 
     def words(self, place: str) -> str:
-        """The refusal for people; `place` is what the file counts: `line` or `row`."""
+        """The refusal for people; `place` is where it stands."""
         column = "" if self.reason in _NO_COLUMN else f", column {self.column!r}"
         value = self.value if self.reason is Reason.MALFORMED else self.value[:_SHOWN]
-        return f"{place} {self.line}{column}: {_WORDS[self.reason].format(value=value, column=self.column)}"
+        return f"{place}{column}: {_WORDS[self.reason].format(value=value, column=self.column)}"

@@ -12,10 +12,12 @@ from typing import Annotated, Any
 import msgspec
 
 from edgeops.artifact.manifest import Task
+from edgeops.data.paths import read_pattern
 from edgeops.data.units import SAME, Linear, conversion
 from edgeops.errors import DatasetError
 
 _Name = Annotated[str, msgspec.Meta(min_length=1, max_length=200)]
+_Side = Annotated[int, msgspec.Meta(ge=1, le=4_096)]
 _Names = Annotated[tuple[_Name, ...], msgspec.Meta(max_length=4_096)]
 
 
@@ -146,6 +148,13 @@ class Rules(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
     seed: Annotated[int, msgspec.Meta(ge=0, lt=2**31)] = 0
     #: The rows are consecutive rows of one source, oldest first.
     in_time_order: bool = False
+    #: Of a folder of files: a regular expression that is looked for in each path; its named parts are columns. Empty =
+    #: `<class>/<file>` or `<class>/<group>/<file>`.
+    pattern: Annotated[str, msgspec.Meta(max_length=200)] = ""
+    #: Of pictures: (height, width) that all become; None = that of the files, which is the same.
+    size: tuple[_Side, _Side] | None = None
+    #: Pictures in colour become grey ones.
+    grey: bool = False
     columns: Annotated[dict[_Name, ColumnRule], msgspec.Meta(max_length=4_096)] = {}
 
     def __post_init__(self) -> None:
@@ -161,17 +170,20 @@ class Rules(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
         roles = [name for name in (self.label, self.group, self.time) if name]
         if len(set(roles)) < len(roles):
             raise ValueError(f"label, group and time are columns of their own, not {', '.join(map(repr, roles))}")
+        if self.pattern:
+            read_pattern(self.pattern)
 
     def of(self, column: str) -> ColumnRule:
         """What holds for a column; nothing was said = any number, or none."""
         return self.columns.get(column, _ANY)
 
 
-def read_rules(text: str, **given: Any) -> Rules:
+def read_rules(text: str, *, otherwise: str = "", **given: Any) -> Rules:
     """The rules of a TOML file with those that were given beside it, which come first.
 
     Args:
         text: the file; empty = only what is given.
+        otherwise: the label of a classification where neither names one.
         given: fields of `Rules`; None = not given.
 
     Raises:
@@ -184,6 +196,8 @@ def read_rules(text: str, **given: Any) -> Rules:
     except RecursionError as error:
         raise DatasetError("the rules are nested too deep") from error
     said |= {name: value for name, value in given.items() if value is not None}
+    if otherwise and said.get("task", Task.CLASSIFICATION) == Task.CLASSIFICATION:
+        said.setdefault("label", otherwise)
     try:
         return msgspec.convert(said, Rules)
     except msgspec.ValidationError as error:

@@ -29,6 +29,7 @@ from edgeops.api.shapes import (
 )
 from edgeops.data import splits
 from edgeops.data.difference import difference
+from edgeops.data.paths import CLASS, is_folder
 from edgeops.data.rules import Rules, read_rules
 from edgeops.errors import ConflictError, DatasetError, NotFoundError
 from fleet_server.access import Identity
@@ -67,14 +68,14 @@ def _form(*required: str, **fields: Any) -> dict[str, Any]:
     openapi_extra=_form("name", **_FIELDS),
 )
 async def import_dataset(server: ServerOf, caller: Scientist, request: Request, once: OnceOf) -> Job | Response:
-    """Upload a CSV, JSONL, Parquet or npz file; a job makes a snapshot of it.
+    """Upload a CSV, JSONL, Parquet or npz file, or a zipped folder of pictures; a job makes a snapshot of it.
 
     The form is read here and not by a parameter, so that nobody uploads before their role was checked.
     """
     async with request.form(max_files=_MAX_FILES, max_fields=_MAX_FIELDS) as form:
         file = _file(form)
         wanted = _fields(form)
-        rules = _rules(wanted)
+        rules = _rules(wanted, _name_of(file))
         digest = await _keep(server, file)
         job = ImportDataset(name=wanted.name, upload=digest, file_name=_name_of(file), rules=rules)
     return await run_in_threadpool(
@@ -235,7 +236,9 @@ def unknown_dataset(name: str) -> NotFoundError:
 def _file(form: FormData) -> UploadFile:
     file = form.get("file")
     if not isinstance(file, UploadFile):
-        raise FieldError(FieldProblem(pointer="#/file", detail="Field required: a CSV, JSONL, Parquet or npz file"))
+        raise FieldError(
+            FieldProblem(pointer="#/file", detail="Field required: CSV, JSONL, Parquet, npz, or a zipped folder")
+        )
     return file
 
 
@@ -267,9 +270,9 @@ def _fields(form: FormData) -> DatasetRequest:
     return fields
 
 
-def _rules(wanted: DatasetRequest) -> Rules:
+def _rules(wanted: DatasetRequest, file_name: str) -> Rules:
     """The rules of the file with what was given beside it."""
-    given = wanted.model_dump(exclude={"name", "rules", "features", "exclude", "held_out", "where"})
+    given = wanted.model_dump(exclude={"name", "rules", "features", "exclude", "held_out", "where", "size"})
     lists = {"features": wanted.features, "exclude": wanted.exclude, "held_out": wanted.held_out}
     try:
         return read_rules(
@@ -277,6 +280,8 @@ def _rules(wanted: DatasetRequest) -> Rules:
             **given,
             **{name: None if text is None else _list(text) for name, text in lists.items()},
             where=wanted.where or None,
+            size=None if wanted.size is None else tuple(int(side) for side in wanted.size.split("x")),
+            otherwise=CLASS if is_folder(file_name) else "",
         )
     except DatasetError as error:
         raise FieldError(FieldProblem(pointer="#/rules", detail=str(error))) from error

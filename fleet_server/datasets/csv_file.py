@@ -32,14 +32,16 @@ Malformed = tuple[Refusal, object]
 class CsvFile:
     """A source of rows."""
 
-    place = "line"
-
     def __init__(self, path: Path, *, file_name: str) -> None:
         self._file_name = file_name
         self._text = TextFile(path, file_name=file_name)
         self._blocks = self._text.blocks(quotes=True)
         self._first, self._lines, self._names = self._header()
         self.header = Header(file_name=file_name, names={name: (name,) for name in self._names}, shapes={})
+
+    def place(self, line: int) -> str:
+        """Where a row stands, for people."""
+        return f"line {line}"
 
     @property
     def share(self) -> float:

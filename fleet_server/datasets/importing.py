@@ -67,7 +67,7 @@ def import_file(
     Raises:
         DatasetError: names what is wrong and where.
     """
-    source = open_source(path, file_name=file_name)
+    source = open_source(path, rules, file_name=file_name)
     layout = lay_out(rules, source.header)
     with (
         tempfile.TemporaryDirectory(prefix="import-", dir=destination.parent) as folder,
@@ -167,7 +167,7 @@ def _refuse(rules: Rules, source: Source, refused: Quarantine, *, wanted: int) -
 def _told(refusal: Refusal, refused: Quarantine, source: Source) -> str:
     count = refused.counts[refusal.reason]
     more = f" (and {count - 1} more rows: {refusal.reason})" if count > 1 else ""
-    return refusal.words(source.place) + more
+    return refusal.words(source.place(refusal.line)) + more
 
 
 def _snapshot(path: Path, layout: Layout, cleaner: Cleaner, growing: _Growing, source: Source) -> SnapshotFile:
@@ -182,10 +182,11 @@ def _snapshot(path: Path, layout: Layout, cleaner: Cleaner, growing: _Growing, s
     _refuse_empty_columns(layout, values, train, file_name)
     statistics = statistics_of(values, train, clip=layout.clip)
     leaks = find_leaks(splits, _fingerprints(values), groups=groups, times=times)
+    # Of a picture no pixel can be left out.
     constant = tuple(
         f"column {column!r} has the same value {one.minimum:g} in every training row; leave it out with exclude"
         for column, one in zip(layout.features, statistics, strict=True)
-        if one.minimum == one.maximum
+        if one.minimum == one.maximum and len(layout.shape) == 1
     )
     schema = Schema(
         format=FORMAT,

@@ -5,11 +5,15 @@ from pathlib import Path
 
 import msgspec
 
+from edgeops.artifact.manifest import Task
 from edgeops.data.inspection import Inspection, Inspector
+from edgeops.data.paths import is_folder
 from edgeops.data.proposal import inspected, propose
-from edgeops.data.rules import write_rules
+from edgeops.data.rules import Rules, write_rules
 from edgeops.errors import DatasetError
 from fleet_server.datasets.source import open_source
+
+_NO_RULES = Rules(task=Task.ANOMALY)
 
 
 def inspect_file(
@@ -25,7 +29,9 @@ def inspect_file(
     Raises:
         DatasetError: the file as a whole cannot be read.
     """
-    source = open_source(path, file_name=file_name)
+    if is_folder(file_name):
+        raise DatasetError(f"{file_name}: a folder has no columns to look at; import it: its folders are the classes")
+    source = open_source(path, _NO_RULES, file_name=file_name)
     columns, apart = inspected(source.header)
     if not columns:
         raise DatasetError(f"{file_name}: none of its arrays can be read: {', '.join(apart[:20])}")

@@ -29,8 +29,6 @@ _DECODER = msgspec.json.Decoder(dict[str, Any])
 class JsonlFile:
     """A source of rows."""
 
-    place = "line"
-
     def __init__(self, path: Path, *, file_name: str) -> None:
         self._file_name = file_name
         self._text = TextFile(path, file_name=file_name)
@@ -42,6 +40,10 @@ class JsonlFile:
         if len(names) > limits.MAX_DATASET_COLUMNS:
             raise DatasetError(f"{file_name}: {len(names)} columns, the most is {limits.MAX_DATASET_COLUMNS}")
         self.header = Header(file_name=file_name, names={name: (name,) for name in names}, shapes={})
+
+    def place(self, line: int) -> str:
+        """Where a row stands, for people."""
+        return f"line {line}"
 
     @property
     def share(self) -> float:

@@ -33,8 +33,6 @@ _CELLS = 1 << 20
 class NpzFile:
     """A source of rows."""
 
-    place = "row"
-
     def __init__(self, path: Path, *, file_name: str) -> None:
         self._path = path
         self._file = file_name
@@ -49,6 +47,10 @@ class NpzFile:
             default=(DEFAULT_FEATURES,),
             lengths={name: shape[0] for name, shape in found.items() if shape},
         )
+
+    def place(self, line: int) -> str:
+        """Where a row stands, for people."""
+        return f"row {line}"
 
     @property
     def share(self) -> float:

@@ -25,8 +25,6 @@ _DAMAGED = (pa.ArrowException, OSError, ValueError)
 class ParquetFile:
     """A source of rows."""
 
-    place = "row"
-
     def __init__(self, path: Path, *, file_name: str) -> None:
         self._file_name = file_name
         self._read = 0
@@ -43,6 +41,10 @@ class ParquetFile:
         if not self._rows:
             raise DatasetError(f"{file_name}: there are no rows in it")
         self.header = Header(file_name=file_name, names={name: (name,) for name in names}, shapes={})
+
+    def place(self, line: int) -> str:
+        """Where a row stands, for people."""
+        return f"row {line}"
 
     @property
     def share(self) -> float:

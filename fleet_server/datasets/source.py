@@ -7,10 +7,15 @@ from typing import Protocol
 
 from edgeops.data.cells import Batch
 from edgeops.data.layout import Header
+from edgeops.data.paths import is_folder
+from edgeops.data.rules import Rules
+from edgeops.errors import DatasetError
 from fleet_server.datasets.csv_file import CsvFile
+from fleet_server.datasets.folder_source import FolderSource
 from fleet_server.datasets.jsonl_file import JsonlFile
 from fleet_server.datasets.npz_file import NpzFile
 from fleet_server.datasets.parquet_file import ParquetFile
+from fleet_server.datasets.picture_reader import PictureReader
 
 _PARQUET_MAGIC = b"PAR1"
 
@@ -18,12 +23,13 @@ _PARQUET_MAGIC = b"PAR1"
 class Source(Protocol):
     """A file of rows."""
 
-    #: What batches count: `line` or `row`.
-    place: str
-
     @property
     def header(self) -> Header:
         """What there is."""
+        ...
+
+    def place(self, line: int) -> str:
+        """Where a row stands, for people."""
         ...
 
     @property
@@ -40,12 +46,15 @@ class Source(Protocol):
         ...
 
 
-def open_source(path: Path, *, file_name: str) -> Source:
+def open_source(path: Path, rules: Rules, *, file_name: str) -> Source:
     """Open a file by what it begins with, or else by its name.
 
     Raises:
-        DatasetError: it is not what it seems to be.
+        DatasetError: it is not what it seems to be, or the rules are for files of another kind.
     """
+    if is_folder(file_name):
+        return FolderSource(path, rules, file_name=file_name, reader=PictureReader)
+    _refuse_rules_of_folders(rules, file_name)
     with path.open("rb") as file:
         begins = file.read(len(_PARQUET_MAGIC))
     if begins == _PARQUET_MAGIC or file_name.endswith(".parquet"):
@@ -55,3 +64,9 @@ def open_source(path: Path, *, file_name: str) -> Source:
     if file_name.removesuffix(".gz").endswith((".jsonl", ".ndjson")):
         return JsonlFile(path, file_name=file_name)
     return CsvFile(path, file_name=file_name)
+
+
+def _refuse_rules_of_folders(rules: Rules, file_name: str) -> None:
+    for rule in ("pattern", "size", "grey"):
+        if getattr(rules, rule):
+            raise DatasetError(f"{file_name}: the rule {rule!r} is for a folder of files, or its .zip; leave it out")

@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
+from PIL import Image
 
 from device_agent.feeding import Lines
 from device_agent.judging import read_labels
@@ -76,6 +77,25 @@ def _parquet() -> bytes:
 def _imported(path: Path) -> object:
     refused = path.with_name("refused")
     return import_to(path, _RULES, file_name=path.name, destination=path.with_name("snapshot"), quarantine=refused)
+
+
+def _pictures() -> bytes:
+    """Two classes of small pictures, zipped, with each kind of file."""
+    random = np.random.default_rng(2)
+    buffer = io.BytesIO()
+    with zipfile.ZipFile(buffer, "w", zipfile.ZIP_DEFLATED) as archive:
+        for number in range(24):
+            encoded = io.BytesIO()
+            kind = ("PNG", "JPEG")[number % 2]
+            Image.fromarray(random.integers(0, 256, (4, 5), dtype=np.uint8)).save(encoded, kind)
+            archive.writestr(f"{'ab'[number // 12]}/{number}.{kind.lower()}", encoded.getvalue())
+    return buffer.getvalue()
+
+
+def _imported_folder(path: Path) -> object:
+    rules = Rules(label="class", bad_rows=BadRows.QUARANTINE, size=(3, 4))
+    refused = path.with_name("refused")
+    return import_to(path, rules, file_name=path.name, destination=path.with_name("snapshot"), quarantine=refused)
 
 
 def _snapshot() -> bytes:
@@ -160,6 +180,12 @@ PARSERS = (
                 *(_small_npz(), _packed_npz(), *_odd_npz()),
             ],
         }.items()
+    ),
+    Parser(
+        name="dataset-zip",
+        read=through_file("data.zip", _imported_folder),
+        errors=(DatasetError,),
+        seeds=lambda: [_pictures(), _small_npz(), _odd_npz()[0]],
     ),
     Parser(
         name="snapshot",

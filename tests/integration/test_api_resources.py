@@ -7,12 +7,14 @@ from datetime import UTC, datetime, timedelta
 import numpy as np
 import pytest
 
+from edgeops import limits
 from edgeops.api.client import Client
 from edgeops.api.roles import Role
 from edgeops.artifact.manifest import USUAL_VARIANTS, Task, Variant, encode_value, target_path
 from edgeops.artifact.package import open_artifact, tflite_part
 from edgeops.data.rules import Rules
 from edgeops.errors import ConflictError, InputError, NotFoundError, UnreachableError, WaitTimeoutError
+from edgeops.folder import open_folder
 from edgeops.protocol.messages import (
     DeploymentState,
     DesiredDeployment,
@@ -373,10 +375,37 @@ def test_an_upload_becomes_a_blob_and_a_job_with_all_its_fields(client, rig, tmp
     )
 
 
+def test_a_folder_is_sent_as_a_zip_that_is_learnt_by_its_classes(client, rig, tmp_path):
+    for kind in ("on", "off"):
+        (tmp_path / "lamps" / kind).mkdir(parents=True)
+        (tmp_path / "lamps" / kind / "1.png").write_bytes(kind.encode())
+    job = client.import_dataset(tmp_path / "lamps", name="lamps", pattern="(?P<class>o)", size="8x12", grey=True)
+    with rig.database.read() as connection:
+        request = jobs.get(connection, job.id).request
+    with open_folder(Blobs(rig.config).path(request.upload), file_name="lamps.zip") as sent:
+        assert {path: sent.read(path) for path in sent.paths} == {"off/1.png": b"off", "on/1.png": b"on"}
+    assert request == jobs.ImportDataset(
+        name="lamps",
+        upload=request.upload,
+        file_name="lamps.zip",
+        rules=Rules(label="class", pattern="(?P<class>o)", size=(8, 12), grey=True),
+    )
+
+
+def test_a_folder_that_is_too_large_is_told_before_anything_is_sent(client, tmp_path, monkeypatch):
+    (tmp_path / "lamps").mkdir()
+    (tmp_path / "lamps" / "1.png").write_bytes(bytes(11))
+    monkeypatch.setattr(limits, "MAX_UPLOAD_BYTES", 10)
+    with pytest.raises(InputError, match="holds 11 bytes, an upload has 10 at most"):
+        client.import_dataset(tmp_path / "lamps", name="lamps")
+
+
 @pytest.mark.parametrize(
     ("fields", "named"),
     [
         ({"name": "Gas drift"}, "name"),
+        ({"size": "8"}, "size"),
+        ({"pattern": "(?P<class>"}, "no regular expression"),
         ({"hold_out": 1.5}, "hold_out"),
         ({"hold_out": 0.0}, "hold_out"),
         ({"seed": -1}, "seed"),

@@ -23,6 +23,7 @@ SINS = {
     "training-stays-in-ml": ("fleet_server/__init__.py", "import tensorflow"),
     "database-stays-in-db": ("fleet_server/__init__.py", "import sqlalchemy"),
     "arrow-stays-with-files": ("fleet_server/__init__.py", "import pyarrow"),
+    "one-door-for-pictures": ("fleet_server/__init__.py", "import PIL"),
     "mqtt-stays-in-the-links": ("fleet_server/__init__.py", "import paho.mqtt.client"),
     "amqtt-stays-embedded": ("fleet_server/__init__.py", "import amqtt"),
     "pydantic-stays-in-shapes": ("edgeops/errors.py", "import pydantic"),

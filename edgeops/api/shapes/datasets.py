@@ -131,7 +131,8 @@ class DatasetRequest(Request):
     name: Id
     #: TOML: docs/data.md.
     rules: Annotated[Text, StringConstraints(max_length=1_000_000)] = ""
-    #: Column (CSV, JSONL, Parquet) or array (npz) that is to be learnt; an anomaly detector needs none.
+    #: Column (CSV, JSONL, Parquet) or array (npz) that is to be learnt; an anomaly detector needs none; of a folder it
+    #: is the class unless something else is named.
     label: Annotated[Text, StringConstraints(min_length=1, max_length=200)] | None = None
     task: Task | None = None
     #: Of the label, where it is a number.
@@ -160,3 +161,8 @@ class DatasetRequest(Request):
     seed: Annotated[int, Field(ge=0, lt=2**31)] | None = None
     #: The rows are consecutive rows of one source, oldest first: then the model knows how they hang together.
     in_time_order: bool | None = None
+    #: Of a folder of files: a regular expression over each path, whose named parts are columns.
+    pattern: Annotated[Text, StringConstraints(min_length=1, max_length=200)] | None = None
+    #: Of pictures: HEIGHTxWIDTH that all become; and whether colours become grey.
+    size: Annotated[Text, StringConstraints(pattern="^[1-9][0-9]{0,3}x[1-9][0-9]{0,3}$")] | None = None
+    grey: bool | None = None
