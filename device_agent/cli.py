@@ -133,8 +133,8 @@ def _replay(options: argparse.Namespace) -> int:
     state = _state(options)
     read_device(state)
     file = options.file.absolute()
-    if not file.is_file():
-        raise NotFoundError(f"no such file: {file}")
+    if not file.exists():
+        raise NotFoundError(f"no such file or folder: {file}")
     name = options.deployment
     columns = _columns_in_charge(state, name)
     if columns is not None:
@@ -439,7 +439,7 @@ def parser() -> argparse.ArgumentParser:
     command.add_argument("--verbose", action="store_true", help="log more")
     command.set_defaults(act=_run)
 
-    command = commands.add_parser("replay", help="play a file to a deployment: CSV, JSONL or npz")
+    command = commands.add_parser("replay", help="play CSV, JSONL, npz or a folder of pictures to a deployment")
     command.add_argument("file", type=Path, metavar="FILE")
     command.add_argument("--deployment", required=True, metavar="NAME")
     command.add_argument("--once", action="store_true", help="stop after the last row; default: begin again, for ever")
@@ -524,7 +524,7 @@ def _add_owner_commands(commands: "argparse._SubParsersAction[argparse.ArgumentP
 
 def _add_artifact_commands(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
     """What needs no agent."""
-    command = commands.add_parser("predict", help="an artifact's answer to every row of a file")
+    command = commands.add_parser("predict", help="an artifact's answer to every row of a file, or picture of a folder")
     command.add_argument("artifact", type=Path, metavar="ARTIFACT")
     command.add_argument("file", type=Path, metavar="FILE")
     command.add_argument("--json", action="store_true", help="one JSON object a line")

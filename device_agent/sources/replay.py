@@ -1,4 +1,4 @@
-"""Plays a file: CSV with a header, JSON lines, or npz with `X` and perhaps `id` and `columns`.
+"""Plays a file: CSV with a header, JSON lines, npz with `X` and perhaps `id` and `columns`, or a folder of pictures.
 
 The columns that the model declares are taken by name; whatever else is in the file, a label above
 all, is never read into a row. An input's id is its `id` in the file, else its row number from 0.
@@ -17,6 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from device_agent.sources.cells import ID, checked_id, json_object, number, positions
+from device_agent.sources.folder import is_folder, read_folder
 from device_agent.sources.source import Rows
 from edgeops.errors import DatasetError
 from edgeops.limits import MAX_REPLAY_BYTES
@@ -90,10 +91,11 @@ def read_table(path: Path, columns: Sequence[str]) -> _Table:
         ".jsonl": _read_jsonl,
         ".npz": _read_npz,
     }
-    reader = readers.get(path.suffix.lower())
+    reader = read_folder if is_folder(path) else readers.get(path.suffix.lower())
     if reader is None:
         raise DatasetError(
-            f"{path}: cannot replay {path.suffix or 'a file without suffix'!r}; use {', '.join(readers)}"
+            f"{path}: cannot replay {path.suffix or 'a file without suffix'!r}; use {', '.join(readers)}, or a folder "
+            "of pictures"
         )
     try:
         values, ids = reader(path, columns)

@@ -116,8 +116,11 @@ def import_(
     if as_json:
         print_json(job)
         return
-    _print_dataset(client.dataset(chosen))
-    say(f"next: edgeops train {chosen} --model NAME --recipe dense")
+    dataset = client.dataset(chosen)
+    _print_dataset(dataset)
+    is_image = dataset.head is not None and len(dataset.head.details.get("shape", ())) > 1
+    recipe = "cnn" if is_image else "dense"
+    say(f"next: edgeops train {chosen} --model NAME --recipe {recipe}")
 
 
 @app.command("from-samples")
