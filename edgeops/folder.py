@@ -14,8 +14,10 @@ from types import TracebackType
 from typing import Protocol, Self
 
 from edgeops import limits
+from edgeops.digest import digest_chunks
 from edgeops.errors import DatasetError
 from edgeops.npz import DAMAGED
+from edgeops.protocol.messages import Digest
 
 #: What macOS puts beside the files of a zip.
 _RESOURCES = "__MACOSX"
@@ -136,6 +138,17 @@ class ZippedFolder:
             return self._archive.read(self._members[path])
         except DAMAGED as error:
             raise DatasetError(f"damaged in the zip: {error}") from error
+
+
+def digest_folder(path: Path) -> Digest:
+    """Of the zip that a folder is sent as.
+
+    Raises:
+        DatasetError: a file cannot be read, or there are more than may be.
+    """
+    with open_folder(path) as folder:
+        stream = FolderStream(folder)
+        return digest_chunks(iter(lambda: stream.read(_PIECE_BYTES), b""))
 
 
 class FolderStream:

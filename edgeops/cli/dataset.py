@@ -1,6 +1,9 @@
 """`edgeops dataset`: bring data in, look at it, get rows out."""
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Annotated
 
 import msgspec
@@ -27,13 +30,18 @@ app = typer.Typer(help="Data that models learn from.", no_args_is_help=True)
 @connected
 def import_(
     client: Client,
-    file: Annotated[
-        Path,
+    source: Annotated[
+        str,
         typer.Argument(
-            help="CSV with a header, JSONL, Parquet, npz, or a folder of pictures (or its .zip).", exists=True
+            metavar="FILE|FOLDER|URL",
+            help="CSV with a header, JSONL, Parquet, npz, a folder (or its .zip), or with --query a database.",
         ),
     ],
     *,
+    query: Annotated[
+        str | None,
+        typer.Option(metavar="SELECT", help="Rows of a database, read here; URL as SQLAlchemy has it: docs/data.md."),
+    ] = None,
     rules: Annotated[
         Path | None, typer.Option(help="TOML with what holds for the data: docs/data.md.", exists=True, dir_okay=False)
     ] = None,
@@ -85,8 +93,10 @@ def import_(
     as_json: AsJson = False,
 ) -> None:
     """Upload a file or a folder; its rows become an immutable snapshot."""
-    chosen = name or _name_of(file.resolve())
-    with upload_progress(f"upload {file.name}") as report:
+    if query is not None and name is None:
+        raise typer.BadParameter("rows of a query have no file that could name the dataset; give --name")
+    with _sent(source, query) as file, upload_progress(f"upload {file.name}") as report:
+        chosen = name or _name_of(file.resolve())
         job = client.import_dataset(
             file,
             name=chosen,
@@ -321,6 +331,29 @@ def _text_of(file: Path) -> str:
         return file.read_text()
     except (OSError, UnicodeDecodeError) as error:
         raise InputError(f"cannot read {file}: {error}") from error
+
+
+@contextmanager
+def _sent(source: str, query: str | None) -> Iterator[Path]:
+    """What is uploaded: the file or folder, or the rows of a query, which are gone afterwards.
+
+    Raises:
+        InputError: there is no such file, or the database cannot be asked.
+    """
+    if query is None:
+        path = Path(source)
+        if not path.exists():
+            what = "name what to read with --query" if "://" in source else "give a file or a folder"
+            raise InputError(f"there is no file {source.rpartition('@')[2][:200]!r}; {what}")
+        yield path
+        return
+    from edgeops.local.sql_rows import write_rows  # noqa: PLC0415 - it needs what only few have
+
+    with TemporaryDirectory(prefix="edgeops-") as folder:
+        file = Path(folder) / "rows.jsonl"
+        rows = write_rows(source, query, file, on_progress=lambda count: say(f"read {count} rows"))
+        say(f"read {rows} rows, {size(file.stat().st_size)}")
+        yield file
 
 
 def _name_of(file: Path) -> str:

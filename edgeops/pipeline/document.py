@@ -20,6 +20,7 @@ import msgspec
 
 from edgeops import limits
 from edgeops.artifact.manifest import USUAL_VARIANTS, Variant
+from edgeops.data.paths import CLASS, is_folder
 from edgeops.data.rules import read_rules, write_rules
 from edgeops.errors import DatasetError, InputError
 from edgeops.fleet_file.fields import read_fields
@@ -31,7 +32,7 @@ FILE_NAME = "edgeops.toml"
 
 
 class Data(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """A file that becomes a snapshot of a dataset."""
+    """A file or folder that becomes a snapshot of a dataset."""
 
     #: Relative to the pipeline file.
     file: Annotated[str, msgspec.Meta(min_length=1)]
@@ -118,12 +119,14 @@ def _rules(datasets: Mapping[str, Data], folder: Path, objections: list[Objectio
     """The TOML of the rules of each dataset, in the words of whoever wrote them where they are a file."""
     for name, data in datasets.items():
         place = f"#/datasets/{segment(name)}/rules"
+        is_zip = (folder / data.file).is_dir() or is_folder(data.file)
+        otherwise = CLASS if is_zip else ""
         try:
             if isinstance(data.rules, str):
                 text = _read(folder / data.rules) if data.rules else ""
-                read_rules(text)
+                read_rules(text, otherwise=otherwise)
             else:
-                text = write_rules(read_rules("", **data.rules))
+                text = write_rules(read_rules("", otherwise=otherwise, **data.rules))
         except (InputError, DatasetError) as error:
             objections.append(Objection(place, str(error)))
             continue

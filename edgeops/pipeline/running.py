@@ -11,6 +11,7 @@ from typing import Any, assert_never
 from edgeops.api.client import Client
 from edgeops.api.shapes import Job
 from edgeops.digest import digest_file
+from edgeops.folder import digest_folder
 from edgeops.pipeline.document import Pipeline
 from edgeops.pipeline.steps import (
     Kind,
@@ -105,9 +106,11 @@ class Course:
 
     def _known_import(self, name: str) -> Job | None:
         path = self._file(name)
-        return self._client.preview_import(
-            name, file=digest_file(path), file_name=path.name, rules=self._pipeline.rules[name]
-        )
+        if path.is_dir():
+            digest, sent_as = digest_folder(path), f"{path.resolve().name}.zip"
+        else:
+            digest, sent_as = digest_file(path), path.name
+        return self._client.preview_import(name, file=digest, file_name=sent_as, rules=self._pipeline.rules[name])
 
     def _file(self, name: str) -> Path:
         return self._folder / self._pipeline.datasets[name].file

@@ -98,7 +98,9 @@ async def inspect_file(server: ServerOf, caller: Scientist, request: Request, on
 def preview_import(server: ServerOf, wanted: ImportPreviewRequest) -> WorkPreview:
     """Whether the same file was imported by the same rules and code, and nothing else since; nothing is queued."""
     fields = DatasetRequest(name=wanted.name, rules=wanted.rules)
-    job = ImportDataset(name=wanted.name, upload=wanted.file, file_name=wanted.file_name, rules=_rules(fields))
+    job = ImportDataset(
+        name=wanted.name, upload=wanted.file, file_name=wanted.file_name, rules=_rules(fields, wanted.file_name)
+    )
     with server.database.read() as connection:
         return preview_of(known_job(connection, job))
 

@@ -56,6 +56,12 @@ def test_a_whole_file_is_read_with_its_rules(write):
     assert (training.epochs, training.options, training.publish) == (3, {"window": 4}, (Variant.INT8,))
 
 
+def test_a_folder_of_pictures_needs_no_rules(write, tmp_path):
+    (tmp_path / "pictures").mkdir()
+    pipeline = read_pipeline(write('[datasets.digits]\nfile = "pictures"'))
+    assert pipeline.rules["digits"] == ""
+
+
 @pytest.mark.parametrize(
     ("text", "place", "words"),
     [
