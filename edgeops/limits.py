@@ -310,6 +310,11 @@ MAX_QUARANTINE_BYTES = 2 * 1024**3
 MAX_LINE_BYTES = 16 * 1024 * 1024
 #: What the process that reads files may hold.
 IMPORT_MEMORY_BYTES = 4 * 1024**3
+#: A model that a person brings, and all that is in it when it is an archive: weights, twice more of an optimizer's.
+MAX_BROUGHT_BYTES = 4 * MAX_ARTIFACT_BYTES
+MAX_BROUGHT_MEMBERS = 1_000
+#: How long it may take for its first answers together.
+FIRST_ANSWERS = timedelta(minutes=1)
 MAX_DATASET_COLUMNS = 4_096
 #: Values of one recording, of all channels.
 MAX_CLIP_VALUES = 65_536

@@ -20,6 +20,7 @@ from fleet_server.access import Access
 from fleet_server.api import (
     aliases,
     audit,
+    brought,
     choices,
     datasets,
     devices,
@@ -91,6 +92,7 @@ _NOUNS = (
     runs,
     models,
     choices,
+    brought,
     aliases,
     drift,
     labels,
@@ -153,6 +155,8 @@ def create_app(config: ServerConfig, *, now: Callable[[], datetime] = utc_now) -
         BodyLimit,
         larger={
             f"{PREFIX}/datasets": limits.MAX_UPLOAD_BYTES + FORM_OVERHEAD_BYTES,
+            f"{PREFIX}/datasets/inspect": limits.MAX_UPLOAD_BYTES + FORM_OVERHEAD_BYTES,
+            f"{PREFIX}/models": limits.MAX_BROUGHT_BYTES + FORM_OVERHEAD_BYTES,
             f"{PREFIX}/keys/changes": limits.MAX_CHANGE_BYTES,
             f"{PREFIX}/rollouts/preview": limits.MAX_PREVIEW_BYTES,
         },

@@ -12,11 +12,24 @@ from typing import Any, assert_never
 
 from edgeops import limits
 from edgeops.errors import EdgeOpsError
+from fleet_server.bring_job import bring
 from fleet_server.config import ServerConfig
 from fleet_server.dataset_job import import_dataset, inspect_file
 from fleet_server.db import datasets, jobs, models, runs
 from fleet_server.db.database import Database
-from fleet_server.db.jobs import Forget, ImportDataset, InspectFile, Job, JobState, Publish, Retrain, Train, Withdraw
+from fleet_server.db.jobs import (
+    Bring,
+    Forget,
+    ImportDataset,
+    InspectFile,
+    Job,
+    JobState,
+    Publish,
+    Reading,
+    Retrain,
+    Train,
+    Withdraw,
+)
 from fleet_server.forget_job import forget
 from fleet_server.ml.supervisor import StoppedError, Worker
 from fleet_server.publish import publish, withdraw
@@ -98,7 +111,7 @@ class JobDesk:
             self._fail(job, f"internal error ({type(error).__name__}); the log of the jobs process says more")
         else:
             _log.info("job.succeeded id=%s kind=%s", job.id, job.kind)
-        if isinstance(job.request, ImportDataset | InspectFile):
+        if isinstance(job.request, Reading):
             self._drop_uploads({job.request.upload})
 
     def _fail(self, job: Job, error: str) -> None:
@@ -132,6 +145,8 @@ class JobDesk:
                 train(self._shop, job, request)
             case Retrain():
                 retrain(self._shop, job, request)
+            case Bring():
+                bring(self._shop, job, request)
             case Publish(model=model, version=version, variant=variant):
                 listed = publish(
                     self._config,

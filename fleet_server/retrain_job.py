@@ -179,6 +179,11 @@ def _champion(connection: Connection, request: Retrain) -> _Champion:
     snapshot = datasets.get_snapshot(connection, artifact.describe().manifest.lineage.snapshot)
     if run is None or snapshot is None:
         raise NotFoundError(f"what {request.model}@{artifact.version} was trained on is not on this server")
+    if run.recipe == frames.Bring.recipe:
+        raise ConflictError(
+            f"{request.model}@{artifact.version} was brought as a file, and nothing here knows how to train it; bring "
+            f"a new one: edgeops publish FILE --name {request.model}"
+        )
     if snapshot.erased_at is not None:
         raise ConflictError(
             f"snapshot {snapshot.digest}, which {request.model}@{artifact.version} learnt from, was erased at "

@@ -60,7 +60,7 @@ def train(shop: Workshop, job: Job, request: Train) -> None:
     """
     with shop.database.read() as connection:
         snapshot = _snapshot(connection, request)
-        champion = _champion(connection, request.model, snapshot.schema)
+        champion = champion_of(connection, request.model, snapshot.schema)
     course = Course(
         model=request.model,
         snapshot=snapshot.digest,
@@ -106,7 +106,7 @@ def train_on(
             parameters={"epochs": course.epochs, **course.options},
             now=utc_now(),
         )
-    commit, host = _commit(), platform.node()
+    commit, host = own_commit(), platform.node()
     with shop.workplace() as folder:
         task = frames.Build(
             snapshot=str(shop.blobs.path(course.snapshot)),
@@ -183,7 +183,7 @@ def _snapshot(connection: Connection, request: Train) -> datasets.Snapshot:
     return found
 
 
-def _champion(connection: Connection, name: str, schema: Schema) -> tuple[models.Artifact, ...]:
+def champion_of(connection: Connection, name: str, schema: Schema) -> tuple[models.Artifact, ...]:
     """What a new version of a regression is compared with: the champion, where it estimates the same from the same.
 
     A classifier that is not healed has learnt from other rows, which need not have the champion's classes.
@@ -204,7 +204,7 @@ def _champion(connection: Connection, name: str, schema: Schema) -> tuple[models
     return tuple(artifacts) if is_alike else ()
 
 
-def _commit() -> str:
+def own_commit() -> str:
     """The commit of the code that trains, when it runs from a checkout."""
     root = Path(__file__).parent.parent
     if not (root / ".git").exists():

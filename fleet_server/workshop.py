@@ -72,7 +72,7 @@ class Workshop:
                 assert_never(ending)
 
     def _worker_for(self, task: frames.Work) -> Worker:
-        return self._reader if isinstance(task, frames.Reading) else self.worker
+        return self._reader if isinstance(task, frames.Apart) else self.worker
 
     def note(self, job: Job, step: str, share: float) -> None:
         """Tell how far a job is."""

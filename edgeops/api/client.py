@@ -452,6 +452,21 @@ class Client:
         """
         return self._wire.post("/runs/preview", shapes.WorkPreview, _given(training)).job
 
+    def bring_model(self, path: Path, *, name: str, dataset: str, **given: Any) -> shapes.Job:
+        """Upload a model that was made elsewhere; the job's result names the version, which nobody published yet.
+
+        Args:
+            path: a .tflite, a .keras, or a zip of a SavedModel folder.
+            name: of the model.
+            dataset: a dataset, or a snapshot by its digest, whose rows calibrate and judge it.
+            given: fields of `shapes.BroughtRequest`; None = not given.
+
+        Raises:
+            InputError: the file cannot be read.
+        """
+        form = {"name": name, "dataset": dataset, **{key: _field(value) for key, value in given.items()}}
+        return self._upload("/models", path, _given(form))
+
     def models(self) -> Iterator[shapes.Model]:
         """All models."""
         return self._wire.pages("/models", shapes.Page[shapes.Model])

@@ -181,6 +181,8 @@ class Lineage(Value, frozen=True, kw_only=True):
     libraries: dict[str, str]
     #: Digest of the calibration rows; None for variants that need none.
     calibration: Digest | None = None
+    #: The file that a person brought; None = it was trained here, on the snapshot.
+    brought: Digest | None = None
 
 
 class Manifest(Value, frozen=True, kw_only=True):

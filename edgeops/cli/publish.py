@@ -1,28 +1,143 @@
-"""`edgeops publish`: sign a version and list it, so that devices may run it."""
+"""`edgeops publish`: sign a version and list it, so that devices may run it; of a file, make the version first."""
 
-from typing import Annotated
+from pathlib import Path
+from typing import Annotated, Any
 
 import typer
 
 from edgeops.api.client import Client
 from edgeops.artifact.manifest import Variant
+from edgeops.cli import completion
 from edgeops.cli.connection import connected
 from edgeops.cli.live import follow, say
 from edgeops.cli.model import print_version
-from edgeops.cli.options import AsJson, Reference, Timeout
+from edgeops.cli.options import AsJson, Timeout
 from edgeops.cli.output import print_json
+from edgeops.cli.reference import ModelVersion, parse_model_version
+from edgeops.cli.saved_model import packed
+from edgeops.errors import InputError
+
+_FILE = "A model of your own"
 
 
 @connected
 def publish(
     client: Client,
-    model: Reference,
+    what: Annotated[
+        str,
+        typer.Argument(
+            metavar="MODEL@VERSION|FILE",
+            autocompletion=completion.versions,
+            help="For example digits@1; or a .tflite, a .keras or a SavedModel folder.",
+        ),
+    ],
     *,
     variant: Annotated[Variant | None, typer.Option(help="Only this one.  [default: all]")] = None,
+    name: Annotated[str | None, typer.Option(help="Name of the model.", rich_help_panel=_FILE)] = None,
+    calibrate: Annotated[
+        str | None,
+        typer.Option(
+            metavar="DATASET|SNAPSHOT",
+            autocompletion=completion.datasets,
+            help="Whose rows calibrate and judge it.",
+            rich_help_panel=_FILE,
+        ),
+    ] = None,
+    labels: Annotated[
+        str | None,
+        typer.Option(
+            metavar="LIST|FILE",
+            help="Classes in the order of its outputs: with commas, or a file, one a line.  [default: the dataset's]",
+            rich_help_panel=_FILE,
+        ),
+    ] = None,
+    multiply: Annotated[
+        str | None,
+        typer.Option(
+            metavar="NUMBERS",
+            help="What readings are multiplied with: one number, or one for each column.",
+            rich_help_panel=_FILE,
+        ),
+    ] = None,
+    add: Annotated[
+        str | None, typer.Option(metavar="NUMBERS", help="What is added then.", rich_help_panel=_FILE)
+    ] = None,
+    standardize: Annotated[
+        bool,
+        typer.Option("--standardize", help="Mean 0, deviation 1, by the training rows.", rich_help_panel=_FILE),
+    ] = False,
+    window: Annotated[
+        int | None,
+        typer.Option(min=1, metavar="ROWS", help="Rows that one answer sees.  [default: found]", rich_help_panel=_FILE),
+    ] = None,
+    stride: Annotated[
+        int | None,
+        typer.Option(
+            min=1,
+            metavar="ROWS",
+            help="Rows from one answer to the next.  [default: half of the window]",
+            rich_help_panel=_FILE,
+        ),
+    ] = None,
+    answer: Annotated[
+        int | None,
+        typer.Option(
+            min=0, metavar="PLACE", help="Which output is the answer.  [default: found]", rich_help_panel=_FILE
+        ),
+    ] = None,
+    embedding: Annotated[
+        int | None,
+        typer.Option(
+            min=0, metavar="PLACE", help="Which output is an embedding.  [default: none]", rich_help_panel=_FILE
+        ),
+    ] = None,
+    threshold: Annotated[
+        float | None,
+        typer.Option(help="A score above it is an alarm.  [default: by normal rows]", rich_help_panel=_FILE),
+    ] = None,
+    variants: Annotated[
+        str | None,
+        typer.Option(
+            metavar="LIST",
+            help="Of float32, float16, dynamic and int8; a .tflite is one already.  [default: float32,int8]",
+            rich_help_panel=_FILE,
+        ),
+    ] = None,
+    draft: Annotated[
+        bool, typer.Option("--draft", help="Make the version, and publish it later.", rich_help_panel=_FILE)
+    ] = False,
     timeout: Timeout = None,
     as_json: AsJson = False,
 ) -> None:
-    """Sign the artifacts of a version and list them in the fleet's metadata."""
+    """Sign the artifacts of a version and list them in the fleet's metadata; a file becomes a version first."""
+    given = {
+        "labels": labels,
+        "multiply": multiply,
+        "add": add,
+        "standardize": standardize or None,
+        "window": window,
+        "stride": stride,
+        "answer": answer,
+        "embedding": embedding,
+        "threshold": threshold,
+        "variants": variants,
+    }
+    path = Path(what)
+    if not path.exists():
+        model = parse_model_version(what)
+        said = {"name": name, "calibrate": calibrate, "draft": draft or None, **given}
+        if unfit := [f"--{option}" for option, value in said.items() if value is not None]:
+            raise typer.BadParameter(f"{', '.join(unfit)} are for a file, and {what} is a version that is there")
+    else:
+        if name is None or calibrate is None:
+            raise typer.BadParameter(f"of the file {what} say --name, and --calibrate DATASET to judge it by")
+        with packed(path) as file:
+            job = client.bring_model(file, name=name, dataset=calibrate, **(given | {"labels": _lines(labels)}))
+        job = follow(client, job, what=f"judge {path.name}", timeout=timeout)
+        model = ModelVersion(name, int((job.result or {})["version"]))
+        if draft:
+            _print_draft(client, model, job, as_json=as_json)
+            return
     job = client.publish(model.model, model.version, variant=variant)
     job = follow(client, job, what=f"publish {model}", timeout=timeout)
     if as_json:
@@ -36,3 +151,21 @@ def publish(
         say(f"the targets key is not on the server; sign it: edgeops model sign {model} --keys DIR")
         return
     say(f"next: edgeops rollout create {model} --deployment NAME --to all --watch")
+
+
+def _print_draft(client: Client, model: ModelVersion, job: Any, *, as_json: bool) -> None:
+    if as_json:
+        print_json(job)
+        return
+    print_version(client.version(model.model, model.version))
+    say(f"next: edgeops publish {model}")
+
+
+def _lines(labels: str | None) -> str | None:
+    """Labels with commas, or of a file, one a line."""
+    if labels is None:
+        return None
+    try:
+        return Path(labels).read_text() if Path(labels).is_file() else "\n".join(labels.split(","))
+    except (OSError, UnicodeDecodeError) as error:
+        raise InputError(f"cannot read the labels in {labels}: {error}") from error

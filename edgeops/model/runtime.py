@@ -32,6 +32,9 @@ class Interpreter(Protocol):
     def get_output_details(self) -> list[dict[str, Any]]:
         """The same of each output."""
 
+    def get_tensor_details(self) -> list[dict[str, Any]]:
+        """The same of each tensor of the file."""
+
     def set_tensor(self, tensor_index: int, value: NDArray[Any]) -> None:
         """Copy `value` into a tensor."""
 
@@ -77,6 +80,11 @@ def tensors_of(interpreter: Interpreter) -> tuple[tuple[Tensor, ...], tuple[Tens
     inputs = tuple(_tensor(detail) for detail in interpreter.get_input_details())
     outputs = tuple(_tensor(detail) for detail in interpreter.get_output_details())
     return inputs, outputs
+
+
+def types_of(interpreter: Interpreter) -> frozenset[str]:
+    """The types of all tensors of a loaded file: what its weights are stored as is among them."""
+    return frozenset(np.dtype(detail["dtype"]).name for detail in interpreter.get_tensor_details())
 
 
 def _tensor(detail: dict[str, Any]) -> Tensor:

@@ -1,13 +1,13 @@
 """Datasets: uploads become snapshots, snapshots give their rows back."""
 
 from collections.abc import Sequence
-from typing import Annotated, Any
+from typing import Annotated
 
 import msgspec
 from fastapi import APIRouter, Query, Request, Response
 from fastapi.concurrency import run_in_threadpool
 from fastapi.responses import FileResponse
-from starlette.datastructures import FormData, UploadFile
+from starlette.datastructures import FormData
 
 from edgeops import limits
 from edgeops.api.shapes import (
@@ -31,7 +31,7 @@ from edgeops.data import splits
 from edgeops.data.difference import difference
 from edgeops.data.paths import CLASS, is_folder
 from edgeops.data.rules import Rules, read_rules
-from edgeops.errors import ConflictError, DatasetError, NotFoundError
+from edgeops.errors import DatasetError, NotFoundError
 from fleet_server.access import Identity
 from fleet_server.api.callers import VIEWER, Approver, Scientist
 from fleet_server.api.jobs import preview_of, queue_job
@@ -39,6 +39,7 @@ from fleet_server.api.once import Act, OnceOf
 from fleet_server.api.pages import PagingOf
 from fleet_server.api.problems import FieldError
 from fleet_server.api.server import Server, ServerOf
+from fleet_server.api.uploads import MAX_FIELDS, MAX_FILES, file_of, form_document, keep, name_of, queue_reading
 from fleet_server.datasets import snapshot as snapshots
 from fleet_server.db import datasets
 from fleet_server.db.database import Connection
@@ -48,49 +49,40 @@ from fleet_server.known_work import known_job
 
 router = APIRouter(prefix="/datasets", tags=["data"], route_class=Act)
 
-#: One file, and each field a few times.
-_MAX_FILES = 1
-_MAX_FIELDS = 100
+_WANTED = "CSV, JSONL, Parquet, npz, or a zipped folder"
 _FIELDS = DatasetRequest.model_json_schema()["properties"]
-
-
-def _form(*required: str, **fields: Any) -> dict[str, Any]:
-    """The body of an upload, for the OpenAPI document."""
-    properties = {"file": {"type": "string", "format": "binary"}, **fields}
-    schema = {"type": "object", "required": ["file", *required], "properties": properties}
-    return {"requestBody": {"required": True, "content": {"multipart/form-data": {"schema": schema}}}}
 
 
 @router.post(
     "",
     status_code=202,
     response_model=Job,
-    openapi_extra=_form("name", **_FIELDS),
+    openapi_extra=form_document("name", **_FIELDS),
 )
 async def import_dataset(server: ServerOf, caller: Scientist, request: Request, once: OnceOf) -> Job | Response:
     """Upload a CSV, JSONL, Parquet or npz file, or a zipped folder of pictures; a job makes a snapshot of it.
 
     The form is read here and not by a parameter, so that nobody uploads before their role was checked.
     """
-    async with request.form(max_files=_MAX_FILES, max_fields=_MAX_FIELDS) as form:
-        file = _file(form)
+    async with request.form(max_files=MAX_FILES, max_fields=MAX_FIELDS) as form:
+        file = file_of(form, what=_WANTED)
         wanted = _fields(form)
-        rules = _rules(wanted, _name_of(file))
-        digest = await _keep(server, file)
-        job = ImportDataset(name=wanted.name, upload=digest, file_name=_name_of(file), rules=rules)
+        rules = _rules(wanted, name_of(file))
+        digest = await keep(server, file, max_bytes=limits.MAX_UPLOAD_BYTES)
+        job = ImportDataset(name=wanted.name, upload=digest, file_name=name_of(file), rules=rules)
     return await run_in_threadpool(
-        once, lambda: _queue_reading(server, caller, job), said=msgspec.json.encode(job), status=202
+        once, lambda: queue_reading(server, caller, job), said=msgspec.json.encode(job), status=202
     )
 
 
-@router.post("/inspect", status_code=202, response_model=Job, openapi_extra=_form())
+@router.post("/inspect", status_code=202, response_model=Job, openapi_extra=form_document())
 async def inspect_file(server: ServerOf, caller: Scientist, request: Request, once: OnceOf) -> Job | Response:
     """Upload a file to be looked at: the job's result tells of each column and proposes rules; nothing is kept."""
-    async with request.form(max_files=_MAX_FILES, max_fields=0) as form:
-        file = _file(form)
-        job = InspectFile(upload=await _keep(server, file), file_name=_name_of(file))
+    async with request.form(max_files=MAX_FILES, max_fields=0) as form:
+        file = file_of(form, what=_WANTED)
+        job = InspectFile(upload=await keep(server, file, max_bytes=limits.MAX_UPLOAD_BYTES), file_name=name_of(file))
     return await run_in_threadpool(
-        once, lambda: _queue_reading(server, caller, job), said=msgspec.json.encode(job), status=202
+        once, lambda: queue_reading(server, caller, job), said=msgspec.json.encode(job), status=202
     )
 
 
@@ -148,7 +140,7 @@ def read_difference(
 ) -> DatasetDifference:
     """How another snapshot differs from this one: a dataset's newest, or a snapshot by its digest."""
     with server.database.read() as connection:
-        old, new = (_known_snapshot(connection, one) for one in (name, to))
+        old, new = (known_snapshot(connection, one) for one in (name, to))
     found = msgspec.to_builtins(difference(old.schema, new.schema))
     return DatasetDifference(old=old.digest, new=new.digest, **found)
 
@@ -218,7 +210,12 @@ def known_head(server: Server, name: str) -> datasets.Snapshot:
     return head
 
 
-def _known_snapshot(connection: Connection, name: str) -> datasets.Snapshot:
+def known_snapshot(connection: Connection, name: str) -> datasets.Snapshot:
+    """The newest snapshot of a dataset, or the one of a digest.
+
+    Raises:
+        NotFoundError: there is none.
+    """
     if name.startswith("sha256:"):
         found = datasets.get_snapshot(connection, name)
         if found is None:
@@ -233,32 +230,6 @@ def _known_snapshot(connection: Connection, name: str) -> datasets.Snapshot:
 def unknown_dataset(name: str) -> NotFoundError:
     """The error for a dataset that nobody imported."""
     return NotFoundError(f"no dataset {name[:80]!r}; list them with: edgeops dataset list")
-
-
-def _file(form: FormData) -> UploadFile:
-    file = form.get("file")
-    if not isinstance(file, UploadFile):
-        raise FieldError(
-            FieldProblem(pointer="#/file", detail="Field required: CSV, JSONL, Parquet, npz, or a zipped folder")
-        )
-    return file
-
-
-def _name_of(file: UploadFile) -> str:
-    return (file.filename or "upload")[:200]
-
-
-async def _keep(server: Server, file: UploadFile) -> str:
-    digest, _ = await run_in_threadpool(server.blobs.put_file, file.file, max_bytes=limits.MAX_UPLOAD_BYTES)
-    return digest
-
-
-def _queue_reading(server: Server, caller: Identity, request: ImportDataset | InspectFile) -> Job:
-    # The write lock keeps the file from being cleared away meanwhile.
-    with server.database.together(), server.database.write():
-        if not server.blobs.exists(request.upload):
-            raise ConflictError("a job for the very same file ended this moment and cleared it away; send it again")
-        return queue_job(server, caller, request)
 
 
 def _fields(form: FormData) -> DatasetRequest:

@@ -7,7 +7,7 @@ first come, first served, and runs nothing: `fleet_server.job_desk` does.
 from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
-from typing import Annotated, Any
+from typing import Annotated, Any, get_args
 
 import msgspec
 from sqlalchemy import Connection, Row, select, update
@@ -15,6 +15,7 @@ from sqlalchemy import Connection, Row, select, update
 from edgeops.artifact.manifest import USUAL_VARIANTS, Variant
 from edgeops.data.rules import Rules
 from edgeops.errors import InputError
+from edgeops.model.brought import Instructions
 from edgeops.protocol.messages import Digest, Id
 from fleet_server.db import events
 from fleet_server.db.events import EventKind
@@ -104,6 +105,19 @@ class Retrain(msgspec.Struct, frozen=True, kw_only=True, tag="retrain"):
     sign: bool = False
 
 
+class Bring(msgspec.Struct, frozen=True, kw_only=True, tag="bring"):
+    """Make a version of an uploaded model, judged on the rows of a snapshot."""
+
+    model: Id
+    #: The uploaded file among the blobs, and how its sender called it.
+    upload: Digest
+    file_name: str
+    #: The digest of a snapshot.
+    snapshot: Digest
+    instructions: Instructions = Instructions()
+    variants: tuple[Variant, ...] = USUAL_VARIANTS
+
+
 class Publish(msgspec.Struct, frozen=True, kw_only=True, tag="publish"):
     """List the variants of a version in TUF; None = all."""
 
@@ -120,7 +134,9 @@ class Withdraw(msgspec.Struct, frozen=True, kw_only=True, tag="withdraw"):
     variant: Variant | None = None
 
 
-Request = ImportDataset | InspectFile | Forget | Train | Retrain | Publish | Withdraw
+Request = ImportDataset | InspectFile | Forget | Train | Retrain | Bring | Publish | Withdraw
+#: What reads an uploaded file.
+Reading = ImportDataset | InspectFile | Bring
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -248,7 +264,7 @@ def running(connection: Connection) -> list[Job]:
 
 def uploads(connection: Connection, *states: JobState) -> set[str]:
     """The uploaded files that jobs in one of these states read."""
-    reading = jobs.c.kind.in_([_kind(ImportDataset), _kind(InspectFile)])
+    reading = jobs.c.kind.in_([_kind(request) for request in get_args(Reading)])
     asked = select(jobs.c.parameters).where(reading, jobs.c.state.in_(states))
     return {parameters["upload"] for parameters in connection.execute(asked).scalars()}
 

@@ -156,6 +156,8 @@ def load(data: bytes) -> Model:
 
 def _manifest(trained: Trained, variant: Variant, converted: Converted, *, metrics: dict[str, float]) -> Manifest:
     task, plan, schema = trained.task, trained.plan, trained.schema
+    # A file that came as int8 was calibrated elsewhere.
+    is_calibrated = variant is Variant.INT8 and len(trained.calibration) > 0
     output = Output(
         answer=converted.answer,
         embedding=converted.embedding,
@@ -188,7 +190,8 @@ def _manifest(trained: Trained, variant: Variant, converted: Converted, *, metri
             seed=task.seed,
             commit=task.commit,
             libraries=trained.libraries,
-            calibration=digest_bytes(trained.calibration.tobytes()) if variant is Variant.INT8 else None,
+            calibration=digest_bytes(trained.calibration.tobytes()) if is_calibrated else None,
+            brought=plan.brought,
         ),
     )
 

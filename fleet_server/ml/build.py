@@ -117,7 +117,7 @@ def build(task: Build, report: Report) -> Built:
         has_bought=has_bought,
     )
     fitted = lesson.fit(report=lambda share: report("training", 0.15 + 0.2 * share))
-    champions = _champions(task.champion, task.variants, rows=windows.window.rows)
+    champions = load_champions(task.champion, task.variants, rows=windows.window.rows)
     channels = _channels(champions if task.healing is not None else {}, snapshot.schema, plan, lesson.train)
     trained = Trained(
         task=task,
@@ -199,7 +199,7 @@ def _calibration(lesson: _Lesson, seed: int) -> NDArray[np.float32]:
 # -- healing ----------------------------------------------------------------------------
 
 
-def _champions(files: dict[Variant, str], variants: tuple[Variant, ...], *, rows: int) -> dict[Variant, Model]:
+def load_champions(files: dict[Variant, str], variants: tuple[Variant, ...], *, rows: int) -> dict[Variant, Model]:
     """The models that variants are compared with; one stands in for a variant of it that was never built.
 
     None if they read windows of other lengths: those could not answer the same ones.

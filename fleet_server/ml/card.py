@@ -3,7 +3,7 @@
 Only what a rebuild repeats is in it: no times, hosts or latencies.
 """
 
-from edgeops.artifact.manifest import Manifest, Task, Transform
+from edgeops.artifact.manifest import Manifest, Preprocess, Task, Transform
 from edgeops.data.schema import Schema
 from fleet_server.ml.training import Learned
 
@@ -29,9 +29,14 @@ def write_card(
 def _title(manifest: Manifest, schema: Schema) -> str:
     return f"""# {manifest.name} {manifest.version} ({manifest.variant})
 
-A {manifest.task} model: it reads {_reading(manifest, schema)} and answers with {_answering(schema)} and an embedding of
-{manifest.outputs[manifest.output.embedding or 0].shape[-1]} numbers. It is meant for devices whose inputs come from
+A {manifest.task} model: it reads {_reading(manifest, schema)} and answers with {_answering(schema)}\
+{_embedding(manifest)}. It is meant for devices whose inputs come from
 the same kind of source as the data below."""
+
+
+def _embedding(manifest: Manifest) -> str:
+    place = manifest.output.embedding
+    return "" if place is None else f" and an embedding of\n{manifest.outputs[place].shape[-1]} numbers"
 
 
 def _answering(schema: Schema) -> str:
@@ -84,19 +89,30 @@ def _bought(schema: Schema) -> str:
 
 
 def _training(manifest: Manifest, learned: Learned | None) -> str:
-    lineage, preprocess = manifest.lineage, manifest.preprocess
-    logarithm = "signed log1p, " if preprocess.transform is Transform.SIGNED_LOG1P else ""
-    clip = f", clipped at {preprocess.clip:g}" if preprocess.clip is not None else ""
+    lineage = manifest.lineage
     libraries = ", ".join(f"{name} {version}" for name, version in sorted(lineage.libraries.items()))
     return f"""## Training
 
 - recipe `{lineage.recipe}` (`{lineage.recipe_digest}`), seed {lineage.seed}
-- preprocessing: {logarithm}one multiply-add per {"image" if len(preprocess.multiply) == 1 else "column"}{clip}
+- preprocessing: {_scaling(manifest)}
 - {_course(manifest, learned)}
 - {libraries}{f"; commit {lineage.commit}" if lineage.commit else ""}"""
 
 
+def _scaling(manifest: Manifest) -> str:
+    preprocess = manifest.preprocess
+    if preprocess == Preprocess():
+        return "none"
+    logarithm = "signed log1p, " if preprocess.transform is Transform.SIGNED_LOG1P else ""
+    clip = f", clipped at {preprocess.clip:g}" if preprocess.clip is not None else ""
+    each = "value" if len(preprocess.multiply) == 1 else "column"
+    return f"{logarithm}one multiply-add per {each}{clip}"
+
+
 def _course(manifest: Manifest, learned: Learned | None) -> str:
+    if manifest.lineage.brought is not None:
+        return f"""a person brought the file `{manifest.lineage.brought}`; what it learnt from is not known here: the
+  rows to learn from above set the ranges of int8 and the reference profile, nothing else"""
     if learned is None:
         return f"""learnt in one step: the squared distance of Mahalanobis (1936) of a window's mean from normal ones;
   {_beginning(manifest)}"""

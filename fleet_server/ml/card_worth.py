@@ -27,7 +27,7 @@ def worth_of_classes(judged: Answers, classes: tuple[str, ...]) -> str:
     table = "\n".join(["| class | precision | recall | F1 | rows |", "|---|---|---|---|---|", *rows])
     return f"""## What it is worth
 
-Judged on this very file, through the same code that a device runs, on {len(judged)} rows it never saw:
+Judged on this very file, through the same code that a device runs, on {len(judged)} rows held back:
 accuracy {judged.accuracy:.4f}, macro F1 {float(judged.f1.mean()):.4f}; always answering the most frequent class
 scores {judged.majority:.4f}.
 
@@ -57,7 +57,7 @@ def worth_of_numbers(
     table = "\n".join([head, "|---|---|---|---|---|---|", *rows])
     return f"""## What it is worth
 
-Judged on this very file, through the same code that a device runs, on {len(judged)} rows it never saw: mean error
+Judged on this very file, through the same code that a device runs, on {len(judged)} rows held back: mean error
 {_amount(judged.mae, units)} (with 95 % certainty {figures["mae-low"]:.4g} to {figures["mae-high"]:.4g}), half of the
 errors below {_amount(judged.median_error, units)}, root mean square {_amount(judged.rmse, units)}, bias
 {judged.bias:+.4g}, R2 {judged.r2:.4f}; always answering the median of the training rows errs by
@@ -78,7 +78,7 @@ def worth_of_alarms(judged: Alarms) -> str:
         found = "None of them is known to be anomalous, so nothing says whether it finds any."
     return f"""## What it is worth
 
-Judged on this very file, through the same code that a device runs, on {len(judged)} inputs it never saw: a score above
+Judged on this very file, through the same code that a device runs, on {len(judged)} inputs held back: a score above
 {judged.threshold:g} is an alarm. {judged.alarm_rate:.2%} of all are alarms, and {judged.false_alarm_rate:.2%} of the
 {int(judged.normal.sum())} normal ones.{refused} {found}"""
 

@@ -5,6 +5,7 @@ from the flatbuffer, because the `min_runtime_version` it carries is not reliabl
 per dense layer: with scales per channel it would need FULLY_CONNECTED 12, which tflite-runtime 2.14 refuses.
 """
 
+import re
 import tempfile
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -16,10 +17,13 @@ from numpy.typing import NDArray
 
 from edgeops.artifact.manifest import Tensor, Variant
 from edgeops.artifact.operators import operators
+from edgeops.errors import ArtifactError
 from edgeops.model.runtime import load_interpreter, tensors_of
 
 #: Order of the outputs of every network, as `recipes` builds them.
 _ANSWER, _EMBEDDING = "output_0", "output_1"
+#: How the converter tells which operations no runtime has.
+_WITHOUT_KERNEL = re.compile(r"^(?:TF Select|Custom) ops: (.+)$", re.MULTILINE)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -31,7 +35,7 @@ class Converted:
     outputs: tuple[Tensor, ...]
     #: Positions among `outputs`, whose order is the converter's.
     answer: int
-    embedding: int
+    embedding: int | None
     #: Operator -> version.
     ops: dict[str, int]
 
@@ -41,10 +45,15 @@ def convert(tf: Any, network: Any, variant: Variant, *, calibration: NDArray[np.
 
     Args:
         tf: TensorFlow.
-        network: Keras model with outputs [answer, embedding].
+        network: Keras model with outputs [answer, embedding], or [answer].
         variant: how weights are stored.
         calibration: preprocessed rows (n, *input shape) from which int8 takes the ranges of tensors.
+
+    Raises:
+        ArtifactError: the network has operations that TFLite does not, or not in this variant.
     """
+    from tensorflow.lite.python.convert_phase import ConverterError
+
     converter = tf.lite.TFLiteConverter.from_keras_model(network)
     match variant:
         case Variant.FLOAT32:
@@ -63,7 +72,20 @@ def convert(tf: Any, network: Any, variant: Variant, *, calibration: NDArray[np.
             converter.inference_output_type = tf.int8
         case _:
             assert_never(variant)
-    return _inspect(bytes(converter.convert()))
+    try:
+        data = bytes(converter.convert())
+    except (ConverterError, RuntimeError, ValueError) as error:
+        raise ArtifactError(f"the network cannot be a {variant} file: {_words(error)}") from error
+    return _inspect(data)
+
+
+def _words(error: Exception) -> str:
+    """The operations to blame, or the line with the error: a converter begins with all that it went through."""
+    names = sorted({name.strip() for found in _WITHOUT_KERNEL.findall(str(error)) for name in found.split(",")})
+    if names:
+        return f"devices have no operation {', '.join(names)}; build the model of others"
+    said = [line.strip() for line in str(error).splitlines() if "error:" in line] or str(error).splitlines()[:1]
+    return said[0][:300] if said else type(error).__name__
 
 
 def _one_by_one(rows: NDArray[np.float32]) -> Iterator[list[NDArray[np.float32]]]:
@@ -90,6 +112,6 @@ def _inspect(data: bytes) -> Converted:
         inputs=inputs,
         outputs=tensors,
         answer=outputs.index(named[_ANSWER]),
-        embedding=outputs.index(named[_EMBEDDING]),
+        embedding=outputs.index(named[_EMBEDDING]) if _EMBEDDING in named else None,
         ops=operators(data),
     )

@@ -3,7 +3,7 @@
 One task goes down, progress and one ending come up. Values only; `worker` and `supervisor` act on them.
 """
 
-from typing import Annotated, BinaryIO
+from typing import Annotated, BinaryIO, ClassVar
 
 import msgspec
 
@@ -11,6 +11,7 @@ from edgeops.artifact.manifest import USUAL_VARIANTS, Variant
 from edgeops.data.inspection import Inspection
 from edgeops.data.rules import Rules
 from edgeops.data.schema import Schema
+from edgeops.model.brought import Instructions
 from fleet_server.ml.recipes.names import RecipeName
 
 _LENGTH_BYTES = 4
@@ -111,14 +112,48 @@ class Build(Frame, frozen=True, kw_only=True):
     healing: Healing | None = None
 
 
+class Bring(Frame, frozen=True, kw_only=True):
+    """Make artifacts of a model that a person brings, judged on the rows of a snapshot."""
+
+    #: What lineage calls it.
+    recipe: ClassVar[str] = "brought"
+    #: Nothing is drawn by chance that a person could want otherwise.
+    seed: ClassVar[int] = 0
+
+    #: The file, its digest, and how its owner calls it.
+    source: str
+    source_digest: str
+    file_name: str
+    instructions: Instructions
+    snapshot: str
+    snapshot_digest: str
+    model: str
+    version: int
+    run: str
+    #: Of a network that is converted; a finished file stays what it is.
+    variants: tuple[Variant, ...] = USUAL_VARIANTS
+    commit: str
+    #: RFC 3339, for the descriptor.
+    built_at: str
+    host: str
+    #: Folder the artifacts go into.
+    destination: str
+    #: As for `Build`.
+    champion: dict[Variant, str] = {}
+    #: How long the model may take for its first answers, in seconds.
+    patience_s: float
+
+
 class Warm(Frame, frozen=True, kw_only=True):
     """Import TensorFlow now, so that the first training need not wait for it; there is no answer."""
 
 
 #: What is done by a child of its own, without TensorFlow.
 Reading = Import | Inspect | Extend | Forget
+#: What opens files of people, and so is done by a child of its own, which ends behind it.
+Apart = Reading | Bring
 #: What has an ending.
-Work = Reading | Build
+Work = Apart | Build
 Task = Work | Warm
 
 

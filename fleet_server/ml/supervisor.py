@@ -23,6 +23,11 @@ from fleet_server.ml import frames
 _READ_BYTES = 1 << 16
 #: How soon a stop is noticed while a task runs.
 _LOOK_UP_S = 0.2
+#: What a signal that ended a child may mean.
+_HINTS = {
+    "SIGKILL": "; was memory short?",
+    "SIGALRM": "; the model did not answer in time, and may never",
+}
 
 
 class StoppedError(Exception):
@@ -139,8 +144,7 @@ class Worker:
         code = self._process.wait()
         if code < 0:
             name = signal.Signals(-code).name
-            hint = "; was memory short?" if name == "SIGKILL" else ""
-            return f"the child process was ended by {name}{hint}"
+            return f"the child process was ended by {name}{_HINTS.get(name, '')}"
         return f"the child process ended with code {code}"
 
 

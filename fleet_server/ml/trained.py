@@ -7,7 +7,7 @@ from numpy.typing import NDArray
 
 from edgeops.artifact.manifest import Channel
 from edgeops.data.schema import Schema
-from fleet_server.ml.frames import Build
+from fleet_server.ml.frames import Bring, Build
 from fleet_server.ml.recipes.plan import Plan
 from fleet_server.ml.training import Learned
 from fleet_server.ml.windows import WindowedSnapshot
@@ -15,9 +15,9 @@ from fleet_server.ml.windows import WindowedSnapshot
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class Trained:
-    """One training and what it was made of."""
+    """One training, or a model that a person brought, and what it was made of."""
 
-    task: Build
+    task: Build | Bring
     windows: WindowedSnapshot
     plan: Plan
     #: None = nothing was trained in steps.

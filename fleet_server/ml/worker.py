@@ -57,7 +57,7 @@ def _end(task: frames.Work, reports: BinaryIO) -> frames.Ending:
     except (InputError, PlatformError) as error:
         return frames.Refused(reason=str(error))
     except MemoryError:
-        return frames.Refused(reason="not enough memory for this dataset; use fewer rows or columns")
+        return frames.Refused(reason="not enough memory for this; use fewer rows or columns, or a smaller model")
     except Exception as error:  # noqa: BLE001 - the border of this process: whatever it was, the parent must know
         traceback.print_exc()
         return frames.Crashed(reason=f"{type(error).__name__}: {error}")
@@ -103,6 +103,10 @@ def _do(task: frames.Work, reports: BinaryIO) -> frames.Ending:
                 folder=Path(task.destination),
             )
             return frames.Imported(schema=schema)
+        case frames.Bring():
+            from fleet_server.ml.bring import bring
+
+            return bring(task, report)
         case frames.Build():
             from fleet_server.ml.build import build
 

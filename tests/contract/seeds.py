@@ -86,6 +86,7 @@ class SeededRig(LoopRig):
             ("POST", "/keys/next"): lambda: {"body": {"role": "fleet"}},
             ("POST", "/datasets"): lambda: {"body": {"name": "pumps", "label": "y", "file": "x,y\n1,a\n"}},
             ("POST", "/datasets/inspect"): lambda: {"body": {"file": "x,y\n1,b\n"}},
+            ("POST", "/models"): lambda: {"body": {"name": "own-model", "dataset": DATASET, "file": "no model"}},
             ("GET", "/datasets/{name}/groups"): lambda: {"path": {"name": GROUPED}, "query": {"group": "g1"}},
             **{
                 ("POST", f"/datasets/{{name}}/{verb}"): lambda: {"path": {"name": GROUPED}, "body": {"group": "g1"}}

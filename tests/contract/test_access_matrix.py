@@ -98,6 +98,7 @@ LEAST_ROLE = {
     ("POST", "/api/v1/datasets/{name}/forget"): Role.DATA_SCIENTIST,
     ("POST", "/api/v1/datasets/{name}/erase"): Role.APPROVER,
     ("POST", "/api/v1/runs"): Role.DATA_SCIENTIST,
+    ("POST", "/api/v1/models"): Role.DATA_SCIENTIST,
     ("POST", "/api/v1/models/{name}/versions/{version}/publish"): Role.OPERATOR,
     ("POST", "/api/v1/models/{name}/versions/{version}/withdraw"): Role.OPERATOR,
     ("PUT", "/api/v1/models/{name}/aliases/{alias}"): Role.OPERATOR,

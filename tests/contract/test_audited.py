@@ -40,7 +40,7 @@ def test_a_change_is_told_with_who_made_it(rig, method, path):
     address = re.sub(r"\{([a-z_]+)\}", lambda one: str(seeds["path"][one[1]]), path)
     body = seeds.get("body")
     content = {"json": body}
-    if path in {"/api/v1/datasets", "/api/v1/datasets/inspect"}:
+    if path in {"/api/v1/datasets", "/api/v1/datasets/inspect", "/api/v1/models"}:
         fields = {name: value for name, value in body.items() if name != "file"}
         content = {"data": fields, "files": {"file": ("a.csv", body["file"])}}
     elif isinstance(body, bytes):

@@ -20,11 +20,12 @@ PAGES = [
     f"/api/v1/{noun}" for noun in ("devices", "quarantine", "datasets", "runs", "models", "jobs", "rollouts", "tokens")
 ]
 PAGES += ["/api/v1/retrainings", "/api/v1/devices/{device_id}/telemetry", "/api/v1/devices/{device_id}/predictions"]
+UPLOADS = ("/api/v1/datasets", "/api/v1/datasets/inspect", "/api/v1/models")
 JSON_BODIES = sorted(
     path
     for method, path in LEAST_ROLE
     if method == "POST"
-    and path not in {"/api/v1/datasets", "/api/v1/datasets/inspect", "/api/v1/labels/csv", "/api/v1/keys/changes"}
+    and path not in {*UPLOADS, "/api/v1/labels/csv", "/api/v1/keys/changes"}
     and not path.endswith(("/abort", "/cancel", "/release", "/drift/check", "/authorities", "/switch", "/test"))
 )
 #: What is looked at before the thing that it is about.
@@ -133,9 +134,10 @@ def test_an_upload_without_its_fields_names_them(rig):
     assert {error["pointer"] for error in problem["errors"]} == {"#/name"}
 
 
-def test_an_upload_without_its_file_says_so(rig):
+@pytest.mark.parametrize("path", ["/api/v1/datasets", "/api/v1/models"])
+def test_an_upload_without_its_file_says_so(rig, path):
     for content in ({"data": {"name": "abc", "label": "y"}}, {"files": {"other": ("a", b"b")}}, {"json": {}}):
-        answer = rig.request("POST", "/api/v1/datasets", role=Role.OPERATOR, **content)
+        answer = rig.request("POST", path, role=Role.OPERATOR, **content)
         assert assert_problem(answer, 422)["errors"][0]["pointer"] == "#/file"
 
 
@@ -150,10 +152,18 @@ def test_a_large_body_of_unknown_length_is_a_413(rig):
     assert_problem(rig.request("POST", "/api/v1/tokens", role=Role.ADMIN, content=chunks), 413)
 
 
-def test_nobody_uploads_before_their_role_was_checked(rig):
-    answer = rig.request("POST", "/api/v1/datasets", role=Role.VIEWER, files={"file": ("a", b"x" * (4 << 20))})
+@pytest.mark.parametrize("path", UPLOADS)
+def test_a_file_may_be_larger_than_a_document(rig, path):
+    answer = rig.request("POST", path, role=Role.OPERATOR, files={"file": ("a", b"x" * (4 << 20))})
+    assert answer.status_code in {202, 422}, answer.text
+
+
+@pytest.mark.parametrize("path", UPLOADS)
+def test_nobody_uploads_before_their_role_was_checked(rig, path):
+    before = set(rig.config.blobs.rglob("*"))
+    answer = rig.request("POST", path, role=Role.VIEWER, files={"file": ("a", b"x" * (4 << 20))})
     assert_problem(answer, 403)
-    assert not list(rig.config.blobs.iterdir())
+    assert set(rig.config.blobs.rglob("*")) == before
 
 
 def test_the_openapi_document_promises_problems_and_only_problems(rig):

@@ -27,6 +27,31 @@ class RunRequest(Request):
     variants: Annotated[tuple[Variant, ...], Field(min_length=1, max_length=len(Variant))] = USUAL_VARIANTS
 
 
+class BroughtRequest(Request):
+    """The fields beside an uploaded model; what is not given is found, or left as it is."""
+
+    name: Id
+    #: Whose rows calibrate and judge it: a dataset, whose newest snapshot is meant, or the digest of a snapshot.
+    dataset: Annotated[Text, StringConstraints(min_length=1, max_length=200)]
+    #: Classes in the order of the outputs, one a line; none = those of the dataset.
+    labels: Annotated[Text, StringConstraints(max_length=100_000)] = ""
+    #: What readings are multiplied with, and what is added then: one number, or one for each column, with commas.
+    multiply: Annotated[Text, StringConstraints(max_length=100_000)] | None = None
+    add: Annotated[Text, StringConstraints(max_length=100_000)] | None = None
+    #: Mean 0 and deviation 1, by the training rows.
+    standardize: bool = False
+    #: Rows that one answer sees, and rows from one answer to the next.
+    window: Annotated[int, Field(ge=1, le=65_536)] | None = None
+    stride: Annotated[int, Field(ge=1, le=65_536)] | None = None
+    #: Places of the answer and the embedding among the outputs.
+    answer: Annotated[int, Field(ge=0, le=1000)] | None = None
+    embedding: Annotated[int, Field(ge=0, le=1000)] | None = None
+    #: Of an anomaly detector: a score above it is an alarm.
+    threshold: Annotated[float, Field(allow_inf_nan=False)] | None = None
+    #: Artifacts to make of a .keras or SavedModel, with commas; a .tflite is the one that it is.
+    variants: Annotated[Text, StringConstraints(max_length=100)] = ",".join(USUAL_VARIANTS)
+
+
 class Run(Answer):
     """One training."""
 

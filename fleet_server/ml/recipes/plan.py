@@ -11,11 +11,12 @@ from edgeops.artifact.manifest import Budgets, InputWindow, MissingPolicy, Prepr
 from edgeops.data.schema import Schema
 from edgeops.digest import digest_bytes
 from edgeops.errors import ConfigError
+from edgeops.protocol.messages import Digest
 from fleet_server.ml.recipes.class_weights import CLASS_OPTION, plan_class_weights
 from fleet_server.ml.recipes.target import TARGET_OPTION, Target, plan_target
 
 #: Decisions that came later; where there are none, a recipe is called what it was called before.
-_LATER = ("window", "margin", "class_weights")
+_LATER = ("window", "margin", "class_weights", "brought")
 #: Every recipe takes them where the task is theirs.
 _TASK_OPTIONS = {Task.CLASSIFICATION: CLASS_OPTION, Task.REGRESSION: TARGET_OPTION}
 #: Grows when a recipe's code changes what it produces from the same plan.
@@ -48,6 +49,8 @@ class Plan:
     window: InputWindow | None = None
     #: How many times further than nearly all normal windows an alarm begins; None = it raises none.
     margin: float | None = None
+    #: The file that a person brought; None = it is trained here.
+    brought: Digest | None = None
 
     def digest(self) -> str:
         """Names the recipe with all its decisions."""

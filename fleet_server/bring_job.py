@@ -1,0 +1,94 @@
+"""The job that makes a version of a model that a person brings.
+
+As a training's, the version is written down together with the end of its run, so that a crash leaves no half of it.
+"""
+
+import platform
+from typing import Any
+
+import msgspec
+
+from edgeops import limits
+from edgeops.errors import ConflictError, NotFoundError
+from fleet_server.db import datasets, jobs, models, runs
+from fleet_server.db.identifiers import new_id
+from fleet_server.db.jobs import Bring, Job
+from fleet_server.ml import frames
+from fleet_server.train_job import Trained, champion_of, own_commit, result_of, write_down
+from fleet_server.wall_clock import utc_now
+from fleet_server.workshop import Workshop
+
+
+def bring(shop: Workshop, job: Job, request: Bring) -> None:
+    """See it through.
+
+    Raises:
+        NotFoundError: no such snapshot.
+        ConflictError: its rows were erased, or the model does another task than the snapshot is for.
+        DatasetError: the file is no model that a device could run, or does not fit; the message is the worker's.
+    """
+    with shop.database.read() as connection:
+        snapshot = datasets.get_snapshot(connection, request.snapshot)
+        if snapshot is None:
+            raise NotFoundError(f"no snapshot {request.snapshot}")
+        if snapshot.erased_at is not None:
+            raise ConflictError(
+                f"snapshot {snapshot.digest} was erased because a group of it was; judge the model by a newer one: "
+                f"edgeops dataset show {snapshot.dataset}"
+            )
+        champion = champion_of(connection, request.model, snapshot.schema)
+    with shop.database.write() as connection:
+        version = models.next_version(connection, request.model)
+        run = new_id("run", utc_now())
+        runs.start(
+            connection,
+            run,
+            job_id=job.id,
+            model=request.model,
+            snapshot=snapshot.digest,
+            recipe=frames.Bring.recipe,
+            seed=frames.Bring.seed,
+            parameters=_parameters(request),
+            now=utc_now(),
+        )
+    commit, host = own_commit(), platform.node()
+    with shop.workplace() as folder:
+        task = frames.Bring(
+            source=str(shop.blobs.path(request.upload)),
+            source_digest=request.upload,
+            file_name=request.file_name,
+            instructions=request.instructions,
+            snapshot=str(shop.blobs.path(snapshot.digest)),
+            snapshot_digest=snapshot.digest,
+            model=request.model,
+            version=version,
+            run=run,
+            variants=request.variants,
+            commit=commit,
+            built_at=utc_now().isoformat(timespec="seconds"),
+            host=host,
+            destination=str(folder),
+            champion={one.variant: str(shop.blobs.path(one.digest)) for one in champion},
+            patience_s=limits.FIRST_ANSWERS.total_seconds(),
+        )
+        ending = shop.work(job, task)
+        assert isinstance(ending, frames.Built), ending
+        artifacts = tuple(shop.keep_artifact(request.model, version, built) for built in ending.variants)
+    environment = {
+        "libraries": ending.libraries,
+        "host": host,
+        "commit": commit,
+        "warnings": list(ending.warnings),
+    }
+    brought = Trained(
+        run=run, model=request.model, version=version, built=ending, artifacts=artifacts, environment=environment
+    )
+    with shop.database.write() as connection:
+        write_down(connection, brought)
+        jobs.succeed(connection, job.id, result=result_of(connection, run), now=utc_now())
+
+
+def _parameters(request: Bring) -> dict[str, Any]:
+    """What was said of the file, and which one it was."""
+    said = {name: value for name, value in msgspec.to_builtins(request.instructions).items() if value}
+    return {"file": request.file_name, "digest": request.upload, **said}

@@ -1,0 +1,31 @@
+"""The page on models names commands that exist, and limits as they are."""
+
+import re
+import shlex
+
+import pytest
+import typer
+
+from edgeops import limits
+from edgeops.cli.app import app
+from tests.docs.test_docs import PROJECT
+
+PAGE = (PROJECT / "docs/models.md").read_text()
+COMMANDS = re.findall(r"^    edgeops (.+)$", PAGE, flags=re.MULTILINE)
+
+
+@pytest.mark.parametrize("line", COMMANDS)
+def test_every_command_of_the_page_is_understood(line):
+    command, words = typer.main.get_command(app), shlex.split(line)
+    while hasattr(command, "commands"):
+        command = command.commands[words.pop(0)]
+    assert command.make_context(command.name, words).params
+
+
+def test_limits_of_brought_models_are_as_the_page_says():
+    mib = 2**20
+    assert f"more than {limits.MAX_ARTIFACT_BYTES // mib} MiB" in PAGE
+    assert f"An upload may have {limits.MAX_BROUGHT_BYTES // mib} MiB" in PAGE
+    assert f"hold {limits.IMPORT_MEMORY_BYTES // 2**30} GiB" in PAGE
+    assert limits.FIRST_ANSWERS.total_seconds() == 60
+    assert "no first answers within a minute" in PAGE
