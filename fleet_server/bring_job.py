@@ -10,11 +10,11 @@ import msgspec
 
 from edgeops import limits
 from edgeops.errors import ConflictError, NotFoundError
-from fleet_server.db import datasets, jobs, models, runs
+from fleet_server.db import datasets, jobs, models, promotion_policies, runs
 from fleet_server.db.identifiers import new_id
 from fleet_server.db.jobs import Bring, Job
 from fleet_server.ml import frames
-from fleet_server.train_job import Trained, champion_of, own_commit, result_of, write_down
+from fleet_server.train_job import Trained, champion_of, learnt_by, own_commit, result_of, write_down
 from fleet_server.wall_clock import utc_now
 from fleet_server.workshop import Workshop
 
@@ -51,6 +51,7 @@ def bring(shop: Workshop, job: Job, request: Bring) -> None:
             parameters=_parameters(request),
             now=utc_now(),
         )
+        policy, learnt = promotion_policies.get(connection, request.model), learnt_by(connection, shop, champion)
     commit, host = own_commit(), platform.node()
     with shop.workplace() as folder:
         task = frames.Bring(
@@ -69,6 +70,8 @@ def bring(shop: Workshop, job: Job, request: Bring) -> None:
             host=host,
             destination=str(folder),
             champion={one.variant: str(shop.blobs.path(one.digest)) for one in champion},
+            champion_snapshot=learnt,
+            policy=policy,
             patience_s=limits.FIRST_ANSWERS.total_seconds(),
         )
         ending = shop.work(job, task)

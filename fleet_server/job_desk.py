@@ -157,8 +157,7 @@ class JobDesk:
                     published_by=job.created_by,
                     now=utc_now(),
                 )
-                warnings = [warning for one in listed if (warning := _warning(one))]
-                self._shop.succeed(job, {**_listing(model, version, listed), "warnings": warnings})
+                self._shop.succeed(job, _listing(model, version, listed))
             case Withdraw(model=model, version=version, variant=variant):
                 listed = withdraw(
                     self._config,
@@ -177,12 +176,3 @@ class JobDesk:
 def _listing(model: str, version: int, artifacts: list[models.Artifact]) -> dict[str, Any]:
     listed = [{"variant": one.variant.value, "target": one.target, "digest": one.digest} for one in artifacts]
     return {"model": model, "version": version, "artifacts": listed}
-
-
-def _warning(artifact: models.Artifact) -> str | None:
-    """What a person should know who signs a model that its promotion gate did not let pass: they may, a job may not."""
-    said = artifact.describe().promotion
-    if said.passed:
-        return None
-    failed = "; ".join(reason.removeprefix("failed: ") for reason in said.reasons if reason.startswith("failed: "))
-    return f"{artifact.variant} did not pass its promotion gate: {failed}"

@@ -39,7 +39,7 @@ def publish(
 
     Raises:
         NotFoundError: no such model, version or variant.
-        ConflictError: the file of a variant is gone or damaged.
+        ConflictError: the file of a variant is gone or damaged, or its promotion gate refused it.
         ConfigError: the key of snapshot or timestamp is not on this machine.
     """
     artifacts = _find(database, model, version, variant)
@@ -67,6 +67,23 @@ def publish_auto(
     artifacts = _find(database, model, version, variant)
     _publish(config, database, artifacts, auto=True, published_by=published_by, now=now)
     return _find(database, model, version, variant)
+
+
+def require_promotion(artifacts: Sequence[models.Artifact]) -> None:
+    """Refuse to list what its promotion gate refused, unless somebody overrode that.
+
+    Raises:
+        ConflictError: it did, and nobody has.
+    """
+    for artifact in artifacts:
+        promotion = artifact.describe().promotion
+        if not promotion.may_be_listed:
+            version = f"{artifact.model}@{artifact.version}"
+            raise ConflictError(
+                f"{version} {artifact.variant} did not pass its promotion gate: {promotion.failures}; train "
+                f"a better one, or an approver overrides it: edgeops publish {version} --variant "
+                f"{artifact.variant} --override REMARK"
+            )
 
 
 def withdraw(
@@ -176,6 +193,7 @@ def _publish(
     published_by: str,
     now: datetime,
 ) -> None:
+    require_promotion(artifacts)
     for artifact in artifacts:
         if not config.blob_path(artifact.digest).is_file():
             raise ConflictError(f"the file of {artifact.target} ({artifact.digest}) is gone; train the version again")

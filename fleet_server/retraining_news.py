@@ -10,6 +10,7 @@ from typing import assert_never
 
 import msgspec
 
+from edgeops.artifact.manifest import Promotion
 from edgeops.learning import retraining as machine
 from edgeops.learning.retraining import Happened, Labelling, Nominating, RetrainingEvent, RetrainingState
 from edgeops.learning.triggers import Mode
@@ -24,12 +25,6 @@ from fleet_server.retraining_steps import who_runs, whom_to_ask
 
 class Trained(msgspec.Struct, frozen=True, kw_only=True):
     """What of a training's result decides how it goes on."""
-
-    class Promotion(msgspec.Struct, frozen=True, kw_only=True):
-        """What the promotion gate said."""
-
-        passed: bool
-        reasons: tuple[str, ...] = ()
 
     version: int
     snapshot: str | None = None
@@ -137,8 +132,9 @@ def _training(connection: Connection, retraining: Retraining, now: datetime) -> 
             result = result_of(connection, retraining)
             if result is None:
                 return Happened(RetrainingEvent.TRAINING_FAILED, f"the result of {job.id} cannot be read")
-            reason = "; ".join(result.promotion.reasons)
-            return machine.trained(passed=result.promotion.passed, signed=result.signed, reason=reason)
+            gate = result.promotion
+            reason = gate.failures or "; ".join(rule.reason for rule in gate.rules)
+            return machine.trained(passed=gate.passed, signed=result.signed, reason=reason)
         case _:
             assert_never(job.state)
 

@@ -13,7 +13,7 @@ from typing import Any
 from edgeops.artifact.manifest import Task, Variant
 from edgeops.data.schema import Schema
 from edgeops.errors import ConflictError, NotFoundError
-from fleet_server.db import aliases, datasets, jobs, models, runs
+from fleet_server.db import aliases, datasets, jobs, models, promotion_policies, runs
 from fleet_server.db.aliases import Alias
 from fleet_server.db.database import Connection
 from fleet_server.db.identifiers import new_id
@@ -106,6 +106,7 @@ def train_on(
             parameters={"epochs": course.epochs, **course.options},
             now=utc_now(),
         )
+        policy, learnt = promotion_policies.get(connection, course.model), learnt_by(connection, shop, champion)
     commit, host = own_commit(), platform.node()
     with shop.workplace() as folder:
         task = frames.Build(
@@ -124,7 +125,9 @@ def train_on(
             host=host,
             destination=str(folder),
             champion={one.variant: str(shop.blobs.path(one.digest)) for one in champion},
+            champion_snapshot=learnt,
             healing=healing,
+            policy=policy,
         )
         ending = shop.work(job, task)
         assert isinstance(ending, frames.Built), ending
@@ -184,10 +187,7 @@ def _snapshot(connection: Connection, request: Train) -> datasets.Snapshot:
 
 
 def champion_of(connection: Connection, name: str, schema: Schema) -> tuple[models.Artifact, ...]:
-    """What a new version of a regression is compared with: the champion, where it estimates the same from the same.
-
-    A classifier that is not healed has learnt from other rows, which need not have the champion's classes.
-    """
+    """What a new version is compared with: the champion, where it answers the same from the same columns."""
     model = models.get(connection, name)
     if model is None:
         return ()
@@ -196,12 +196,24 @@ def champion_of(connection: Connection, name: str, schema: Schema) -> tuple[mode
             f"{name} does {model.task}, the dataset is for {schema.task}; give its model another name with --model"
         )
     version = aliases.holders(connection, [name]).get(name, {}).get(Alias.CHAMPION)
-    if version is None or schema.task is not Task.REGRESSION:
+    if version is None or schema.task is Task.ANOMALY:
         return ()
     artifacts = models.list_artifacts(connection, name, version)
     manifests = [one.describe().manifest for one in artifacts]
-    is_alike = all(one.window.columns == schema.columns and one.output.units == schema.units for one in manifests)
+    is_alike = all(
+        (one.window.columns, one.output.labels, one.output.units) == (schema.columns, schema.classes, schema.units)
+        for one in manifests
+    )
     return tuple(artifacts) if is_alike else ()
+
+
+def learnt_by(connection: Connection, shop: Workshop, champion: Sequence[models.Artifact]) -> str | None:
+    """The file of the snapshot that a champion learnt from; None = there is none any more."""
+    for artifact in champion:
+        snapshot = datasets.get_snapshot(connection, artifact.describe().manifest.lineage.snapshot)
+        if snapshot is not None and snapshot.erased_at is None:
+            return str(shop.blobs.path(snapshot.digest))
+    return None
 
 
 def own_commit() -> str:

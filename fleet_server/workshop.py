@@ -12,6 +12,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, assert_never
 
+import msgspec
+
 from edgeops import limits
 from edgeops.artifact.manifest import decode_descriptor, target_path
 from edgeops.errors import DatasetError, PlatformError
@@ -149,5 +151,5 @@ def figures(artifact: models.Artifact) -> dict[str, Any]:
 
 def promotion(artifact: models.Artifact) -> dict[str, Any]:
     """What the promotion gate said of one variant."""
-    said = artifact.describe().promotion
-    return {"passed": said.passed, "reasons": list(said.reasons), "unseen_rows": said.unseen_rows}
+    said: dict[str, Any] = msgspec.to_builtins(artifact.describe().promotion)
+    return said

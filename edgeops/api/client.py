@@ -509,6 +509,22 @@ class Client:
         """Sign and list the artifacts of a version."""
         return self._wire.post(f"/models/{_segment(name)}/versions/{version}/publish", shapes.Job, {"variant": variant})
 
+    def override_gate(self, name: str, version: int, *, remark: str, variant: str | None = None) -> shapes.Job:
+        """Go past the promotion gate of a version's artifacts, then sign and list them; None = all that it refused."""
+        path = f"/models/{_segment(name)}/versions/{version}/override"
+        return self._wire.post(path, shapes.Job, {"remark": remark, "variant": variant})
+
+    def promotion_policy(self, model: str) -> shapes.PromotionPolicy:
+        """What the rules of a model's promotion gate tolerate."""
+        return self._wire.get(f"/models/{_segment(model)}/promotion/policy", shapes.PromotionPolicy)
+
+    def set_promotion_policy(
+        self, model: str, values: Mapping[str, Any], *, edition: int | str | None = None
+    ) -> shapes.PromotionPolicy:
+        """Make these the limits of a model, if they still are that `edition`; what is not named is the default."""
+        path = f"/models/{_segment(model)}/promotion/policy"
+        return self._wire.ask("PUT", path, shapes.PromotionPolicy, edition=edition, json=dict(values))
+
     def withdraw(self, name: str, version: int, *, variant: str | None = None) -> shapes.Job:
         """List the artifacts of a version no longer."""
         return self._wire.post(

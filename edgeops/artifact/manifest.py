@@ -207,13 +207,50 @@ class Manifest(Value, frozen=True, kw_only=True):
     lineage: Lineage
 
 
+class Rule(Value, frozen=True, kw_only=True):
+    """One rule of the promotion gate, and what it said."""
+
+    name: str
+    passed: bool
+    #: In words: figures, what they are compared with, and where it failed what to do.
+    reason: str
+    #: What was found, and what it was compared with, by name.
+    measured: dict[str, float] = {}
+    limits: dict[str, float] = {}
+
+    def __str__(self) -> str:
+        return f"{self.name} {'passed' if self.passed else 'failed'}: {self.reason}"
+
+
+class Override(Value, frozen=True, kw_only=True):
+    """Who let devices run it although a rule failed, when and why."""
+
+    by: str
+    #: RFC 3339.
+    at: str
+    remark: str
+
+
 class Promotion(Value, frozen=True, kw_only=True):
     """The result of the promotion gate."""
 
+    #: Whether every rule did.
     passed: bool
-    reasons: tuple[str, ...] = ()
+    rules: tuple[Rule, ...] = ()
     #: Rows it was judged on that it never learnt from.
     unseen_rows: int = 0
+    #: None = nobody did.
+    override: Override | None = None
+
+    @property
+    def may_be_listed(self) -> bool:
+        """Whether the gate lets it be signed, or a person did."""
+        return self.passed or self.override is not None
+
+    @property
+    def failures(self) -> str:
+        """The rules that failed and why, in words; empty = none."""
+        return "; ".join(f"{rule.name}: {rule.reason}" for rule in self.rules if not rule.passed)
 
 
 class Descriptor(Value, frozen=True, kw_only=True):
@@ -275,6 +312,8 @@ def decode_descriptor(data: bytes) -> Descriptor:
     """
     descriptor = _decode(data, Descriptor)
     _checked(descriptor.manifest)
+    if descriptor.promotion.passed and descriptor.promotion.failures:
+        raise ArtifactError(f"a promotion gate that passed has rules that failed: {descriptor.promotion.failures}")
     return descriptor
 
 

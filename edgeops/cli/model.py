@@ -9,7 +9,7 @@ import typer
 from edgeops.api.client import Client
 from edgeops.api.shapes import Alias, Artifact, Version
 from edgeops.artifact.manifest import Task, Variant
-from edgeops.cli import choice, completion, key_changes
+from edgeops.cli import choice, completion, gate, key_changes
 from edgeops.cli.connection import Data, Token, Url, connect, connected
 from edgeops.cli.live import follow, say
 from edgeops.cli.options import AsJson, Keys, ModelName, ModelOrVersion, Reference, Timeout
@@ -26,6 +26,7 @@ _GOES_ON = frozenset({RetrainingState.AWAITING_SIGNATURE, RetrainingState.ROLLIN
 
 
 app.command()(choice.choose)
+app.command("gate")(gate.gate)
 
 
 @app.command("list")
@@ -282,9 +283,11 @@ def print_version(version: Version) -> None:
         ],
     )
     for one in version.artifacts:
-        for reason in one.promotion.reasons:
-            if reason.startswith("failed"):
-                print(f"{one.variant}, promotion gate: {reason}")
+        for rule in one.promotion.rules:
+            if not rule.passed:
+                print(printable(f"{one.variant}, promotion gate: {rule.name} failed: {rule.reason}"))
+        if override := one.promotion.override:
+            print(printable(f"{one.variant}, promotion gate: overridden by {override.by}: {override.remark}"))
     for warning in version.warnings or ():
         print(printable(f"warning: {warning}"))
 

@@ -6,6 +6,7 @@ from typing import Annotated, Any
 import typer
 
 from edgeops.api.client import Client
+from edgeops.api.shapes import Version
 from edgeops.artifact.manifest import Variant
 from edgeops.cli import completion
 from edgeops.cli.connection import connected
@@ -16,6 +17,7 @@ from edgeops.cli.output import print_json
 from edgeops.cli.reference import ModelVersion, parse_model_version
 from edgeops.cli.saved_model import packed
 from edgeops.errors import InputError
+from edgeops.exits import GateRefusedError
 
 _FILE = "A model of your own"
 
@@ -33,6 +35,10 @@ def publish(
     ],
     *,
     variant: Annotated[Variant | None, typer.Option(help="Only this one.  [default: all]")] = None,
+    override: Annotated[
+        str | None,
+        typer.Option(metavar="REMARK", help="Go past its promotion gate, as an approver, and say why; it is signed."),
+    ] = None,
     name: Annotated[str | None, typer.Option(help="Name of the model.", rich_help_panel=_FILE)] = None,
     calibrate: Annotated[
         str | None,
@@ -109,7 +115,11 @@ def publish(
     timeout: Timeout = None,
     as_json: AsJson = False,
 ) -> None:
-    """Sign the artifacts of a version and list them in the fleet's metadata; a file becomes a version first."""
+    """Sign the artifacts of a version and list them in the fleet's metadata; a file becomes a version first.
+
+    Raises:
+        GateRefusedError: the promotion gate refused one, and nobody overrode that.
+    """
     given = {
         "labels": labels,
         "multiply": multiply,
@@ -138,15 +148,17 @@ def publish(
         if draft:
             _print_draft(client, model, job, as_json=as_json)
             return
-    job = client.publish(model.model, model.version, variant=variant)
+    if override is None:
+        _require_promotion(client.version(model.model, model.version), variant)
+        job = client.publish(model.model, model.version, variant=variant)
+    else:
+        job = client.override_gate(model.model, model.version, remark=override, variant=variant)
     job = follow(client, job, what=f"publish {model}", timeout=timeout)
     if as_json:
         print_json(job)
         return
     version = client.version(model.model, model.version)
     print_version(version)
-    for warning in (job.result or {}).get("warnings", ()):
-        say(f"warning: {warning}")
     if any(one.awaiting_signature_at for one in version.artifacts):
         say(f"the targets key is not on the server; sign it: edgeops model sign {model} --keys DIR")
         return
@@ -169,3 +181,15 @@ def _lines(labels: str | None) -> str | None:
         return Path(labels).read_text() if Path(labels).is_file() else "\n".join(labels.split(","))
     except (OSError, UnicodeDecodeError) as error:
         raise InputError(f"cannot read the labels in {labels}: {error}") from error
+
+
+def _require_promotion(version: Version, variant: Variant | None) -> None:
+    """The server refuses it too; here it has an exit code of its own."""
+    for one in version.artifacts:
+        gate = one.promotion
+        if variant in (None, one.variant) and not gate.passed and gate.override is None:
+            failures = "; ".join(f"{rule.name}: {rule.reason}" for rule in gate.rules if not rule.passed)
+            raise GateRefusedError(
+                f"{version.model}@{version.version} {one.variant} did not pass its promotion gate: {failures}; an "
+                "approver may go past it: --override REMARK"
+            )

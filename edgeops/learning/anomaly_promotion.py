@@ -4,17 +4,17 @@ Where nobody labelled anomalies, nothing can say that any is found; that is told
 often it raises an alarm.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from types import MappingProxyType
 
 from edgeops.artifact.manifest import Budgets, Promotion
 from edgeops.learning.anomaly import Alarms
-from edgeops.learning.promotion import Measured, Ruling, points, sum_up, within_budgets
+from edgeops.learning.promotion import Measured, Ruling, judge, points, within_budgets
+from edgeops.learning.promotion_policy import PromotionPolicy
 
-#: Share of normal rows that may be alarms: beyond it nobody listens any more.
-MOST_FALSE_ALARMS = 0.30
-#: Share of rows on which the file and its unquantized sibling may disagree.
-QUANTIZATION_CHANGES = 0.02
+#: What detectors that tell nothing apart score.
+_CHANCE = 0.5
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -26,11 +26,12 @@ class Candidate:
     float32: Alarms
     measured: Measured
     budgets: Budgets
+    policy: PromotionPolicy
 
 
 def promote(candidate: Candidate) -> Promotion:
     """Put a candidate before every rule; it passes if it passes all."""
-    return sum_up([rule(candidate) for rule in RULES], unseen_rows=len(candidate.evaluation))
+    return judge(RULES, candidate, unseen_rows=len(candidate.evaluation))
 
 
 # -- the rules --------------------------------------------------------------------------
@@ -44,29 +45,35 @@ def beats_chance(candidate: Candidate) -> Ruling:
             passed=True, reason="no row that judges is known to be anomalous, so whether any is found is unknown"
         )
     return Ruling(
-        evaluation.auc_low > 0.5,
+        evaluation.auc_low > _CHANCE,
         f"AUC {evaluation.auc:.3f}, with 95 % certainty at least {evaluation.auc_low:.3f} (chance 0.5); alarms in "
         f"{evaluation.recall:.1%} of {evaluation.anomalies} anomalous rows, F1 {evaluation.f1:.3f}",
+        measured={"auc": evaluation.auc, "auc-low": evaluation.auc_low},
+        limits={"auc-low": _CHANCE},
     )
 
 
 def is_quiet(candidate: Candidate) -> Ruling:
     """Normal rows are seldom alarms."""
-    evaluation = candidate.evaluation
+    evaluation, most = candidate.evaluation, candidate.policy.false_alarms
     return Ruling(
-        evaluation.false_alarm_rate <= MOST_FALSE_ALARMS,
+        evaluation.false_alarm_rate <= most,
         f"alarms in {evaluation.false_alarm_rate:.1%} of {int(evaluation.normal.sum())} normal rows "
-        f"({MOST_FALSE_ALARMS:.0%} may be; a higher margin raises fewer: --option margin=8)",
+        f"({most:.0%} may be; a higher margin raises fewer: --option margin=8)",
+        measured={"false-alarms": evaluation.false_alarm_rate},
+        limits={"false-alarms": most},
     )
 
 
 def survives_quantizing(candidate: Candidate) -> Ruling:
     """The file raises the alarms that its float sibling raises."""
     changed = float((candidate.evaluation.alarms != candidate.float32.alarms).mean())
+    most = candidate.policy.quantization_changes
     return Ruling(
-        changed <= QUANTIZATION_CHANGES,
-        f"{changed:.2%} of rows are an alarm of this file or of float32, but not of both "
-        f"({points(QUANTIZATION_CHANGES)} may be)",
+        changed <= most,
+        f"{changed:.2%} of rows are an alarm of this file or of float32, but not of both ({points(most)} may be)",
+        measured={"changes": changed},
+        limits={"quantization-changes": most},
     )
 
 
@@ -75,6 +82,12 @@ def keeps_its_budgets(candidate: Candidate) -> Ruling:
     return within_budgets(candidate.measured, candidate.budgets)
 
 
-Rule = Callable[[Candidate], Ruling]
 #: In the order in which they are told.
-RULES: Sequence[Rule] = (beats_chance, is_quiet, survives_quantizing, keeps_its_budgets)
+RULES: Mapping[str, Callable[[Candidate], Ruling]] = MappingProxyType(
+    {
+        "beats-chance": beats_chance,
+        "is-quiet": is_quiet,
+        "survives-quantizing": survives_quantizing,
+        "keeps-its-budgets": keeps_its_budgets,
+    }
+)

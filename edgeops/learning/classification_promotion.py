@@ -2,33 +2,24 @@
 
 A row that a model refuses counts as a wrong answer.
 
-A first version is only compared with guessing and with its own float sibling. A healed one must also be no worse on
-the frozen evaluation set, where the world is as it was; better on the labels bought since, where it has changed; and
-owe nothing to a device that teaches all others wrong.
+A first version is only compared with guessing and with its own float sibling; a later one also with the champion, on
+the same rows. A healed one must be no worse on the frozen evaluation set, where the world is as it was; better on the
+labels bought since, where it has changed; and owe nothing to a device that teaches all others wrong.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from types import MappingProxyType
 
 from edgeops.artifact.manifest import Budgets, Promotion
 from edgeops.learning.classification import Answers, compare, fisher_p, loss_bound
-from edgeops.learning.promotion import (
-    HARD_LOSS,
-    QUANTIZATION_BOUND,
-    QUANTIZATION_LOSS,
-    TOLERATED_LOSS,
-    Measured,
-    Ruling,
-    points,
-    sum_up,
-    within_budgets,
-)
+from edgeops.learning.promotion import Champion, Measured, Ruling, judge, points, seen_words, within_budgets
+from edgeops.learning.promotion_policy import PromotionPolicy
 
 #: A difference with a smaller chance than this is not put down to luck.
 ALPHA = 0.05
-#: A class has collapsed when it loses more than this share of its rows significantly, or more than half of what the
+#: A class has collapsed when it significantly loses more than its policy tolerates, or more than half of what the
 #: champion found, if that were at least so many rows.
-SLICE_LOSS = 0.10
 SLICE_ROWS = 3
 #: Fewer bought labels than this, each the only one of its kind, are missed by the folds that hold them out; who answers
 #: as many as this rightly can hardly be beaten; and who errs on fewer than this cannot be beaten by more than luck,
@@ -78,14 +69,15 @@ class Candidate:
     #: The frozen evaluation set, answered by this file and by its unquantized sibling.
     evaluation: Answers
     float32: Answers
-    #: The same by the version it shall replace; None = it is the first.
-    champion: Answers | None
+    #: None = it is the first, or the champion has other classes or reads other columns.
+    champion: Champion[Answers] | None
     #: None = no label was bought since.
     recent: Recent | None
     #: Of devices that gave labels; empty = fewer than three did.
     left_out: tuple[LeftOut, ...]
     measured: Measured
     budgets: Budgets
+    policy: PromotionPolicy
 
 
 def may_be_suspect(own: Answers, kept: Answers) -> bool:
@@ -100,7 +92,7 @@ def may_be_suspect(own: Answers, kept: Answers) -> bool:
 def promote(candidate: Candidate) -> Promotion:
     """Put a candidate before every rule; it passes if it passes all."""
     unseen = len(candidate.evaluation) + (len(candidate.recent.unseen) if candidate.recent else 0)
-    return sum_up([rule(candidate) for rule in RULES], unseen_rows=unseen)
+    return judge(RULES, candidate, unseen_rows=unseen)
 
 
 # -- the rules --------------------------------------------------------------------------
@@ -108,20 +100,39 @@ def promote(candidate: Candidate) -> Promotion:
 
 def keeps_what_it_knew(candidate: Candidate) -> Ruling:
     """No worse than the champion on the frozen evaluation set; without one, better than guessing."""
-    evaluation = candidate.evaluation
-    on = f"on the {len(evaluation)} rows of the evaluation set, which it never saw"
-    if candidate.champion is None:
+    evaluation, champion, policy = candidate.evaluation, candidate.champion, candidate.policy
+    if champion is None:
         return Ruling(
             evaluation.accuracy > evaluation.majority,
-            f"accuracy {evaluation.accuracy:.4f} against {evaluation.majority:.4f} for the most frequent class, {on}",
+            f"accuracy {evaluation.accuracy:.4f} against {evaluation.majority:.4f} for the most frequent class, on the "
+            f"{len(evaluation)} rows of the evaluation set, which it never saw",
+            measured={"accuracy": evaluation.accuracy},
+            limits={"majority": evaluation.majority},
         )
-    pair = compare(candidate.champion, evaluation)
-    is_worse = pair.loss > TOLERATED_LOSS and pair.p_worse < ALPHA
+    pair = compare(champion.answers, champion.challenger)
+    is_worse = pair.loss > policy.tolerated_loss and pair.p_worse < ALPHA
     return Ruling(
-        not is_worse and pair.loss <= HARD_LOSS,
-        f"accuracy {evaluation.accuracy:.4f} against the champion's {candidate.champion.accuracy:.4f} {on} "
-        f"(lost {pair.lost}, won {pair.won}, p {pair.p_worse:.3f}; {points(TOLERATED_LOSS)} may be lost, "
-        f"{points(HARD_LOSS)} if that may be luck)",
+        not is_worse and pair.loss <= policy.hard_loss,
+        f"accuracy {champion.challenger.accuracy:.4f} against the champion's {champion.answers.accuracy:.4f} on the "
+        f"same {pair.rows} rows of the evaluation set, which it never saw{seen_words(champion)} "
+        f"(lost {pair.lost}, won {pair.won}, p {pair.p_worse:.3f}; {points(policy.tolerated_loss)} may be lost, "
+        f"{points(policy.hard_loss)} if that may be luck)",
+        measured={"loss": pair.loss, "p": pair.p_worse},
+        limits={"tolerated-loss": policy.tolerated_loss, "hard-loss": policy.hard_loss, "p": ALPHA},
+    )
+
+
+def is_good_enough(candidate: Candidate) -> Ruling:
+    """As accurate as somebody asked for."""
+    least, accuracy = candidate.policy.least_accuracy, candidate.evaluation.accuracy
+    if least is None:
+        return Ruling(passed=True, reason="nobody set the least accuracy", measured={"accuracy": accuracy})
+    return Ruling(
+        accuracy >= least,
+        f"accuracy {accuracy:.4f} on the {len(candidate.evaluation)} rows of the evaluation set, of {least:g} that is "
+        "asked for",
+        measured={"accuracy": accuracy},
+        limits={"least-accuracy": least},
     )
 
 
@@ -142,41 +153,38 @@ def heals(candidate: Candidate) -> Ruling:
         f"of {rows} labels bought since, {int(recent.unseen.right.sum())} are answered rightly by models that never "
         f"saw them, {int(recent.file.right.sum())} by the file, which did, {champion} by the champion "
         f"({'more is asked for' if must_be_better else 'clearly fewer would be too few'})",
+        measured={"unseen": recent.unseen.accuracy, "file": recent.file.accuracy},
+        limits={"champion": recent.champion.accuracy},
     )
 
 
 def has_no_collapsed_class(candidate: Candidate) -> Ruling:
     """Every class of the evaluation set is still found."""
-    champion, evaluation = candidate.champion, candidate.evaluation
-    collapsed = []
-    for index, name in enumerate(candidate.classes):
-        rows = evaluation.truths == index
-        own = evaluation.only(rows)
-        if not len(own):
-            continue
-        if champion is None:
-            if len(own) >= SLICE_ROWS and not own.right.any():
-                collapsed.append(f"{name} (none of {len(own)} rows found)")
-            continue
-        pair = compare(champion.only(rows), own)
-        found = int(champion.only(rows).right.sum())
-        halved = pair.lost - pair.won >= SLICE_ROWS and pair.lost - pair.won > found / 2
-        if halved or (pair.loss > SLICE_LOSS and pair.p_worse < ALPHA):
-            collapsed.append(f"{name} ({int(own.right.sum())} of {len(own)} rows found, the champion {found})")
-    worst = min(zip(evaluation.recall, candidate.classes, strict=True))
-    if collapsed:
-        return Ruling(passed=False, reason=f"classes that collapsed: {', '.join(collapsed)}")
-    return Ruling(passed=True, reason=f"no class collapsed; the hardest is {worst[1]}, recall {worst[0]:.3f}")
+    evaluation = candidate.evaluation
+    told = [_collapse(candidate, index, name) for index, name in enumerate(candidate.classes)]
+    collapsed = [words for words in told if words]
+    hardest = min(zip(evaluation.recall, candidate.classes, strict=True))
+    return Ruling(
+        not collapsed,
+        f"classes that collapsed: {', '.join(collapsed)}"
+        if collapsed
+        else f"no class collapsed; the hardest is {hardest[1]}, recall {hardest[0]:.3f}",
+        measured={"recall": float(hardest[0])},
+        limits={"slice-loss": candidate.policy.slice_loss},
+    )
 
 
 def survives_quantizing(candidate: Candidate) -> Ruling:
     """The file answers as its float sibling does."""
-    pair = compare(candidate.float32, candidate.evaluation)
+    pair, policy = compare(candidate.float32, candidate.evaluation), candidate.policy
     bound = loss_bound(pair)
     return Ruling(
-        pair.loss <= QUANTIZATION_LOSS or bound <= QUANTIZATION_BOUND,
+        pair.loss <= policy.quantization_loss or bound <= policy.quantization_bound,
         f"accuracy lost against float32: {100 * pair.loss:.2f} points, with 95 % certainty at most "
-        f"{100 * bound:.2f} ({points(QUANTIZATION_LOSS)}, or certainly {points(QUANTIZATION_BOUND)}, may be lost)",
+        f"{100 * bound:.2f} ({points(policy.quantization_loss)}, or certainly {points(policy.quantization_bound)}, may "
+        "be lost)",
+        measured={"loss": pair.loss, "bound": bound},
+        limits={"quantization-loss": policy.quantization_loss, "quantization-bound": policy.quantization_bound},
     )
 
 
@@ -202,6 +210,36 @@ def owes_nothing_to_a_liar(candidate: Candidate) -> Ruling:
     return Ruling(passed=True, reason=f"no device contradicts or harms the others: {named} gave labels")
 
 
+#: In the order in which they are told.
+RULES: Mapping[str, Callable[[Candidate], Ruling]] = MappingProxyType(
+    {
+        "keeps-what-it-knew": keeps_what_it_knew,
+        "is-good-enough": is_good_enough,
+        "heals": heals,
+        "has-no-collapsed-class": has_no_collapsed_class,
+        "survives-quantizing": survives_quantizing,
+        "keeps-its-budgets": keeps_its_budgets,
+        "owes-nothing-to-a-liar": owes_nothing_to_a_liar,
+    }
+)
+
+
+def _collapse(candidate: Candidate, index: int, name: str) -> str | None:
+    """What speaks for the collapse of a class, in words."""
+    champion = candidate.champion
+    judged = candidate.evaluation if champion is None else champion.challenger
+    rows = judged.truths == index
+    own = judged.only(rows)
+    if champion is None:
+        return f"{name} (none of {len(own)} rows found)" if len(own) >= SLICE_ROWS and not own.right.any() else None
+    old = champion.answers.only(rows)
+    pair, found = compare(old, own), int(old.right.sum())
+    is_halved = pair.lost - pair.won >= SLICE_ROWS and pair.lost - pair.won > found / 2
+    if is_halved or (pair.loss > candidate.policy.slice_loss and pair.p_worse < ALPHA):
+        return f"{name} ({int(own.right.sum())} of {len(own)} rows found, the champion {found})"
+    return None
+
+
 def _suspicion(one: LeftOut, *, devices: int) -> str | None:
     """What speaks against a device, in words; every device is a chance to be accused by luck (Bonferroni)."""
     if one.without is None:
@@ -219,15 +257,3 @@ def _suspicion(one: LeftOut, *, devices: int) -> str | None:
             f"answered rightly, of the others' {len(one.without)} it is {int(one.without.right.sum())}"
         )
     return None
-
-
-Rule = Callable[[Candidate], Ruling]
-#: In the order in which they are told.
-RULES: Sequence[Rule] = (
-    keeps_what_it_knew,
-    heals,
-    has_no_collapsed_class,
-    survives_quantizing,
-    keeps_its_budgets,
-    owes_nothing_to_a_liar,
-)

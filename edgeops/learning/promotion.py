@@ -1,26 +1,22 @@
 """What the promotion gates of all tasks have in common: rulings, and the rule that a file keeps its budgets.
 
-A gate says whether one variant of a new version may be signed without a person, and why. It is a list of rules, each a
-pure function of a candidate, which is all that is known about that variant; `classification_promotion` and
-`regression_promotion` have one each. All judgements are answers of a file through `Model.predict`, the way a device
-answers, to rows that the file never learnt from; where that is not so, a rule says it.
+A gate says whether one variant of a new version may be signed without a person, and why. It is a table of rules, each a
+pure function of a candidate, which is all that is known about that variant; `classification_promotion`,
+`regression_promotion` and `anomaly_promotion` have one each. All judgements are answers of a file through
+`Model.predict`, the way a device answers, to rows that the file never learnt from; where that is not so, a rule says
+it.
 """
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Generic, TypeVar
 
 from edgeops import limits
-from edgeops.artifact.manifest import Budgets, Promotion
+from edgeops.artifact.manifest import Budgets, Promotion, Rule
 
-#: What may be lost against the champion on the frozen evaluation set although it is certain that it is: what a world
-#: that is gone may cost, and the margin of non-inferiority. Points of accuracy, or of skill. More is a failure if it is
-#: significant ...
-TOLERATED_LOSS = 0.01
-#: ... and this much in any case: a small set proves nothing, but two rows of thirty are no accident to ship on.
-HARD_LOSS = 0.05
-#: What quantizing may cost: the loss itself, or what it is at most with 95 % certainty.
-QUANTIZATION_LOSS = 0.01
-QUANTIZATION_BOUND = 0.02
+CandidateT = TypeVar("CandidateT")
+#: A task's answers, held against truths.
+AnswersT = TypeVar("AnswersT")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -32,6 +28,17 @@ class Measured:
     p95_latency_ms: float
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Champion(Generic[AnswersT]):
+    """The version that shall be replaced, on rows of the evaluation set that judge both."""
+
+    #: Its answers, and the candidate's to the same rows.
+    answers: AnswersT
+    challenger: AnswersT
+    #: Of these rows, how many it may have learnt from; such rows speak for it.
+    seen: int = 0
+
+
 @dataclass(frozen=True, slots=True)
 class Ruling:
     """What one rule says."""
@@ -39,16 +46,26 @@ class Ruling:
     passed: bool
     #: Figures, what they are compared with, and where it failed what to do.
     reason: str
+    #: The same figures and limits by name.
+    measured: Mapping[str, float] = field(default_factory=dict)
+    limits: Mapping[str, float] = field(default_factory=dict)
 
-    def __str__(self) -> str:
-        return f"{'passed' if self.passed else 'failed'}: {self.reason}"
 
-
-def sum_up(rulings: Sequence[Ruling], *, unseen_rows: int) -> Promotion:
-    """A candidate passes if it passes every rule."""
+def judge(rules: Mapping[str, Callable[[CandidateT], Ruling]], candidate: CandidateT, *, unseen_rows: int) -> Promotion:
+    """Put a candidate before every rule, in the order in which they are told; it passes if it passes all."""
+    rulings = {name: rule(candidate) for name, rule in rules.items()}
     return Promotion(
-        passed=all(ruling.passed for ruling in rulings),
-        reasons=tuple(str(ruling) for ruling in rulings),
+        passed=all(ruling.passed for ruling in rulings.values()),
+        rules=tuple(
+            Rule(
+                name=name,
+                passed=ruling.passed,
+                reason=ruling.reason,
+                measured=_rounded(ruling.measured),
+                limits=_rounded(ruling.limits),
+            )
+            for name, ruling in rulings.items()
+        ),
         unseen_rows=unseen_rows,
     )
 
@@ -61,13 +78,32 @@ def within_budgets(measured: Measured, budgets: Budgets) -> Ruling:
         and measured.size_bytes <= limits.MAX_ARTIFACT_BYTES,
         f"p95 {measured.p95_latency_ms:.3f} of {budgets.p95_latency_ms:g} ms, memory {_mib(measured.memory_bytes)} of "
         f"{_mib(budgets.memory_bytes)}, file {_mib(measured.size_bytes)} of {_mib(limits.MAX_ARTIFACT_BYTES)}",
+        measured={
+            "p95-latency-ms": measured.p95_latency_ms,
+            "memory-bytes": measured.memory_bytes,
+            "size-bytes": measured.size_bytes,
+        },
+        limits={
+            "p95-latency-ms": budgets.p95_latency_ms,
+            "memory-bytes": budgets.memory_bytes,
+            "size-bytes": limits.MAX_ARTIFACT_BYTES,
+        },
     )
+
+
+def seen_words(champion: Champion[AnswersT]) -> str:
+    """What to know of the rows that judge; empty = the champion never saw them either."""
+    return f"; the champion may have learnt from {champion.seen} of them" if champion.seen else ""
 
 
 def points(share: float) -> str:
     """A share as points of a hundred, in words."""
     number = 100 * share
     return f"{number:g} point{'' if number == 1 else 's'}"
+
+
+def _rounded(values: Mapping[str, float]) -> dict[str, float]:
+    return {name: float(f"{value:.6g}") for name, value in values.items()}
 
 
 def _mib(size_bytes: int) -> str:

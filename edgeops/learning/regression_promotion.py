@@ -6,40 +6,20 @@ error. A first version is only compared with that baseline and with its own floa
 champion, on the same rows.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from types import MappingProxyType
 
 import numpy as np
 
 from edgeops.artifact.manifest import Budgets, Promotion
-from edgeops.learning.promotion import (
-    HARD_LOSS,
-    QUANTIZATION_BOUND,
-    QUANTIZATION_LOSS,
-    TOLERATED_LOSS,
-    Measured,
-    Ruling,
-    points,
-    sum_up,
-    within_budgets,
-)
+from edgeops.learning.promotion import Champion, Measured, Ruling, judge, points, seen_words, within_budgets
+from edgeops.learning.promotion_policy import PromotionPolicy
 from edgeops.learning.regression import Estimates, Paired, against_baseline, compare, slices
 
 #: Fifths of the rows by what is to be estimated, of which the worst is looked at; one of fewer rows says nothing.
 SLICES = 5
 SLICE_ROWS = 10
-#: A fifth has collapsed when it certainly loses more than this against the champion.
-SLICE_LOSS = 0.10
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Champion:
-    """The version that shall be replaced."""
-
-    #: Its answers to the evaluation set.
-    evaluation: Estimates
-    #: Whether none of these rows was learnt from: it was held back from the same snapshot.
-    is_unseen: bool
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -51,14 +31,15 @@ class Candidate:
     evaluation: Estimates
     float32: Estimates
     #: None = there is none, or it estimates something else.
-    champion: Champion | None
+    champion: Champion[Estimates] | None
     measured: Measured
     budgets: Budgets
+    policy: PromotionPolicy
 
 
 def promote(candidate: Candidate) -> Promotion:
     """Put a candidate before every rule; it passes if it passes all."""
-    return sum_up([rule(candidate) for rule in RULES], unseen_rows=len(candidate.evaluation))
+    return judge(RULES, candidate, unseen_rows=len(candidate.evaluation))
 
 
 # -- the rules --------------------------------------------------------------------------
@@ -73,6 +54,23 @@ def beats_the_median(candidate: Candidate) -> Ruling:
         f"mean error {_amount(evaluation.mae, units)} against {_amount(evaluation.baseline, units)} of always "
         f"answering the median, on the {len(evaluation)} rows of the evaluation set, which it never saw "
         f"({_certain_gain(-pair.high, units)})",
+        measured={"mean-error": evaluation.mae, "gain-at-least": -pair.high},
+        limits={"median": evaluation.baseline},
+    )
+
+
+def is_good_enough(candidate: Candidate) -> Ruling:
+    """As exact as somebody asked for."""
+    most, evaluation, units = candidate.policy.most_error, candidate.evaluation, candidate.units
+    measured = {"mean-error": evaluation.mae}
+    if most is None:
+        return Ruling(passed=True, reason="nobody set the mean error that may be made", measured=measured)
+    return Ruling(
+        evaluation.mae <= most,
+        f"mean error {_amount(evaluation.mae, units)} in the {len(evaluation)} rows of the evaluation set, of "
+        f"{_amount(most, units)} that may be made",
+        measured=measured,
+        limits={"most-error": most},
     )
 
 
@@ -81,15 +79,16 @@ def is_not_inferior(candidate: Candidate) -> Ruling:
     champion, evaluation, units = candidate.champion, candidate.evaluation, candidate.units
     if champion is None:
         return Ruling(passed=True, reason="no champion estimates the same from the same columns, so none to be beaten")
-    pair = compare(champion.evaluation, evaluation)
+    pair, policy = compare(champion.answers, champion.challenger), candidate.policy
     loss = _share(pair.loss, evaluation)
-    seen = "" if champion.is_unseen else "; the champion may have learnt from some of these rows"
     return Ruling(
-        not (loss > TOLERATED_LOSS and pair.is_worse) and loss <= HARD_LOSS,
-        f"mean error {_amount(evaluation.mae, units)} against the champion's "
-        f"{_amount(champion.evaluation.mae, units)} on the same {pair.rows} rows{seen} ({_between(pair, units)}; "
-        f"{points(TOLERATED_LOSS)} of skill may be lost, {points(HARD_LOSS)} if that may be luck: one is "
-        f"{_amount(0.01 * evaluation.baseline, units)})",
+        not (loss > policy.tolerated_loss and pair.is_worse) and loss <= policy.hard_loss,
+        f"mean error {_amount(champion.challenger.mae, units)} against the champion's "
+        f"{_amount(champion.answers.mae, units)} on the same {pair.rows} rows{seen_words(champion)} "
+        f"({_between(pair, units)}; {points(policy.tolerated_loss)} of skill may be lost, {points(policy.hard_loss)} "
+        f"if that may be luck: one is {_amount(0.01 * evaluation.baseline, units)})",
+        measured={"loss": loss, "low": _share(pair.low, evaluation), "high": _share(pair.high, evaluation)},
+        limits={"tolerated-loss": policy.tolerated_loss, "hard-loss": policy.hard_loss},
     )
 
 
@@ -99,12 +98,13 @@ def has_no_collapsed_slice(candidate: Candidate) -> Ruling:
     Near the median the baseline can hardly be beaten, so a fifth of the rows has collapsed only if it is answered
     worse, with certainty, than the median does there, and no better than the median does on the whole.
     """
-    champion, evaluation, units = candidate.champion, candidate.evaluation, candidate.units
-    slice_of = slices(evaluation.truths, SLICES)
-    collapsed, hardest = list[str](), ("no fifth of the rows is large enough to look at", -1.0)
+    champion, units = candidate.champion, candidate.units
+    judged = candidate.evaluation if champion is None else champion.challenger
+    slice_of = slices(judged.truths, SLICES)
+    collapsed, hardest = list[str](), ("no fifth of the rows is large enough to look at", 0.0)
     for number in np.unique(slice_of):
         rows = slice_of == number
-        own = evaluation.only(rows)
+        own = judged.only(rows)
         if len(own) < SLICE_ROWS:
             continue
         told = (
@@ -112,27 +112,34 @@ def has_no_collapsed_slice(candidate: Candidate) -> Ruling:
             f"in {len(own)} rows"
         )
         hardest = max(hardest, (told, own.mae), key=lambda one: one[1])
-        if own.mae > evaluation.baseline and against_baseline(own).is_worse:
+        if own.mae > judged.baseline and against_baseline(own).is_worse:
             collapsed.append(f"{told}, always answering the median {_amount(own.baseline, units)}")
         elif champion is not None:
-            old = champion.evaluation.only(rows)
+            old = champion.answers.only(rows)
             pair = compare(old, own)
-            if _share(pair.loss, evaluation) > SLICE_LOSS and pair.is_worse:
+            if _share(pair.loss, judged) > candidate.policy.slice_loss and pair.is_worse:
                 collapsed.append(f"{told}, the champion {_amount(old.mae, units)}")
-    if collapsed:
-        return Ruling(passed=False, reason=f"values that collapsed: {'; '.join(collapsed)}")
-    return Ruling(passed=True, reason=f"no fifth of the values collapsed; the hardest is {hardest[0]}")
+    return Ruling(
+        not collapsed,
+        f"values that collapsed: {'; '.join(collapsed)}"
+        if collapsed
+        else f"no fifth of the values collapsed; the hardest is {hardest[0]}",
+        measured={"mean-error": hardest[1]},
+        limits={"slice-loss": candidate.policy.slice_loss},
+    )
 
 
 def survives_quantizing(candidate: Candidate) -> Ruling:
     """The file answers as its float sibling does."""
-    pair = compare(candidate.float32, candidate.evaluation)
+    pair, policy = compare(candidate.float32, candidate.evaluation), candidate.policy
     loss, bound = (_share(one, candidate.evaluation) for one in (pair.loss, pair.high))
     return Ruling(
-        loss <= QUANTIZATION_LOSS or bound <= QUANTIZATION_BOUND,
+        loss <= policy.quantization_loss or bound <= policy.quantization_bound,
         f"mean error added to that of float32: {_amount(pair.loss, candidate.units)}, {100 * loss:.2f} points of "
-        f"skill, with 95 % certainty at most {100 * bound:.2f} ({points(QUANTIZATION_LOSS)}, or certainly "
-        f"{points(QUANTIZATION_BOUND)}, may be lost)",
+        f"skill, with 95 % certainty at most {100 * bound:.2f} ({points(policy.quantization_loss)}, or certainly "
+        f"{points(policy.quantization_bound)}, may be lost)",
+        measured={"loss": loss, "bound": bound},
+        limits={"quantization-loss": policy.quantization_loss, "quantization-bound": policy.quantization_bound},
     )
 
 
@@ -141,14 +148,16 @@ def keeps_its_budgets(candidate: Candidate) -> Ruling:
     return within_budgets(candidate.measured, candidate.budgets)
 
 
-Rule = Callable[[Candidate], Ruling]
 #: In the order in which they are told.
-RULES: Sequence[Rule] = (
-    beats_the_median,
-    is_not_inferior,
-    has_no_collapsed_slice,
-    survives_quantizing,
-    keeps_its_budgets,
+RULES: Mapping[str, Callable[[Candidate], Ruling]] = MappingProxyType(
+    {
+        "beats-the-median": beats_the_median,
+        "is-good-enough": is_good_enough,
+        "is-not-inferior": is_not_inferior,
+        "has-no-collapsed-slice": has_no_collapsed_slice,
+        "survives-quantizing": survives_quantizing,
+        "keeps-its-budgets": keeps_its_budgets,
+    }
 )
 
 

@@ -104,6 +104,7 @@ def read_for_signing(client: Client, model: str, version: int, variant: Variant 
 
     Raises:
         NotFoundError: no such version or variant.
+        ConflictError: its promotion gate refused it, and nobody overrode that.
         TrustError: a descriptor does not describe the file that the server has.
     """
     names = [one.variant for one in client.version(model, version).artifacts if variant in (None, one.variant)]
@@ -116,6 +117,11 @@ def read_for_signing(client: Client, model: str, version: int, variant: Variant 
         _check(descriptor, client.artifact(model, version, name), f"{model}@{version} {name}")
         if (descriptor.manifest.name, descriptor.manifest.version) != (model, str(version)):
             raise TrustError(f"the server describes {target_path(descriptor.manifest)} as {model}@{version} {name}")
+        if not descriptor.promotion.may_be_listed:
+            raise ConflictError(
+                f"{model}@{version} {name} did not pass its promotion gate: {descriptor.promotion.failures}; an "
+                f"approver may override it: edgeops publish {model}@{version} --variant {name} --override REMARK"
+            )
         wanted[target_path(descriptor.manifest)] = content
     return wanted
 

@@ -97,8 +97,7 @@ def _said(path: str, content: bytes, descriptor: Descriptor | None) -> str:
     if descriptor is not None:
         manifest = descriptor.manifest
         metrics = ", ".join(f"{name} {value:.4g}" for name, value in sorted(manifest.metrics.items())[:3])
-        passed = "passed" if descriptor.promotion.passed else "FAILED"
-        return f": {descriptor.digest}, {descriptor.size_bytes} B, {metrics}, promotion gate {passed}"
+        return f": {descriptor.digest}, {descriptor.size_bytes} B, {metrics}, promotion gate {_gate(descriptor)}"
     if path == FLEET_KEYS_TARGET:
         keys = decode_fleet_keys(content)
         return ": " + ", ".join(f"fleet key {one.public_hex[:_SHORT]} of epoch {one.epoch}" for one in keys.keys)
@@ -110,3 +109,12 @@ def _said(path: str, content: bytes, descriptor: Descriptor | None) -> str:
         acceptance = decode_acceptance(content)
         return f": {len(acceptance)} inputs, floor {acceptance.floors.overall:.1%}"
     return f": {len(content)} B"
+
+
+def _gate(descriptor: Descriptor) -> str:
+    promotion = descriptor.promotion
+    if promotion.passed:
+        return "passed"
+    if promotion.override is None:
+        return "FAILED"
+    return f"FAILED, overridden by {promotion.override.by}: {promotion.override.remark}"

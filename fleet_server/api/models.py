@@ -27,6 +27,7 @@ from fleet_server.api.promises import may_fail
 from fleet_server.api.server import Server, ServerOf
 from fleet_server.db import aliases, models, runs
 from fleet_server.db.jobs import Publish, Withdraw
+from fleet_server.publish import require_promotion
 
 router = APIRouter(prefix="/models", tags=["models"], route_class=Act)
 
@@ -88,8 +89,9 @@ def read_version(server: ServerOf, name: str, version: VersionNumber) -> Version
 def publish_version(
     server: ServerOf, caller: Operator, name: str, version: VersionNumber, wanted: PublishRequest | None = None
 ) -> Job:
-    """Sign and list the artifacts of a version; a job does it."""
-    variant = _known_variant(server, name, version, None if wanted is None else wanted.variant)
+    """Sign and list the artifacts of a version that its promotion gate let pass; a job does it."""
+    variant = None if wanted is None else wanted.variant
+    require_promotion(known_artifacts(server, name, version, variant))
     return queue_job(server, caller, Publish(model=name, version=version, variant=variant))
 
 
@@ -98,7 +100,8 @@ def withdraw_version(
     server: ServerOf, caller: Operator, name: str, version: VersionNumber, wanted: WithdrawRequest | None = None
 ) -> Job:
     """List the artifacts of a version no longer; a job does it."""
-    variant = _known_variant(server, name, version, None if wanted is None else wanted.variant)
+    variant = None if wanted is None else wanted.variant
+    known_artifacts(server, name, version, variant)
     return queue_job(server, caller, Withdraw(model=name, version=version, variant=variant))
 
 
@@ -124,6 +127,17 @@ def read_descriptor(server: ServerOf, name: str, version: VersionNumber, variant
     return Response(artifact.descriptor, media_type="application/json")
 
 
+def known_artifacts(server: Server, name: str, version: int, variant: Variant | None) -> list[models.Artifact]:
+    """One artifact of a version, or all.
+
+    Raises:
+        NotFoundError: there is none.
+    """
+    if variant is not None:
+        return [_known_artifact(server, name, version, variant)]
+    return known_version(server, name, version)[1]
+
+
 def _known_artifact(server: Server, name: str, version: int, variant: str) -> models.Artifact:
     _, artifacts = known_version(server, name, version)
     found = next((artifact for artifact in artifacts if artifact.variant == variant), None)
@@ -144,13 +158,6 @@ def known_version(server: Server, name: str, version: int) -> tuple[models.Versi
     if row is None:
         raise NotFoundError(f"no version {version} of a model {name[:80]!r}; list them with: edgeops model list")
     return row, artifacts
-
-
-def _known_variant(server: Server, name: str, version: int, variant: str | None) -> Variant | None:
-    _, artifacts = known_version(server, name, version)
-    if variant is not None and variant not in {artifact.variant for artifact in artifacts}:
-        raise _no_variant(name, version, variant, artifacts)
-    return None if variant is None else Variant(variant)
 
 
 def _no_variant(name: str, version: int, variant: str, artifacts: list[models.Artifact]) -> NotFoundError:

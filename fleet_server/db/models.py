@@ -147,6 +147,11 @@ def mark_withdrawn(connection: Connection, artifact: Artifact, now: datetime) ->
     _announce(connection, EventKind.MODEL_WITHDRAWN, artifact, now)
 
 
+def describe_anew(connection: Connection, artifact: Artifact, descriptor: bytes) -> None:
+    """Put another descriptor in place of the one of an artifact, which nothing lists."""
+    _change(connection, artifact, descriptor=descriptor)
+
+
 def get(connection: Connection, name: str) -> Model | None:
     """One model, or None."""
     row = connection.execute(select(models).where(models.c.name == name)).one_or_none()

@@ -54,5 +54,6 @@ class AlarmExaminer:
             float32=float32.answers,
             measured=measured,
             budgets=self._trained.plan.budgets,
+            policy=self._trained.task.policy,
         )
         return promote(candidate)

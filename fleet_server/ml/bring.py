@@ -38,7 +38,7 @@ from fleet_server.ml.brought_examiner import BroughtExaminer
 from fleet_server.ml.brought_file import BroughtFile, Kind, open_brought
 from fleet_server.ml.brought_network import BroughtNetwork, Ending
 from fleet_server.ml.brought_rows import BroughtRows, labels_for, rows_for
-from fleet_server.ml.build import load_champions
+from fleet_server.ml.champion import load_champions
 from fleet_server.ml.class_examiner import ClassExaminer
 from fleet_server.ml.conversion import Converted, convert
 from fleet_server.ml.examiner import Examiner
@@ -251,12 +251,11 @@ def _threshold(trained: Trained, converted: Converted) -> float:
 
 
 def _examiner(trained: Trained, *, is_alone: bool) -> Examiner[Any]:
-    task = trained.task
+    champions = load_champions(trained.task, trained.windows)
     match trained.schema.task:
         case Task.CLASSIFICATION:
-            return BroughtExaminer(ClassExaminer(trained, None), is_alone=is_alone)
+            return BroughtExaminer(ClassExaminer(trained, champions, None), is_alone=is_alone)
         case Task.REGRESSION:
-            champions = load_champions(task.champion, tuple(Variant), rows=trained.windows.window.rows)
             return BroughtExaminer(NumberExaminer(trained, champions), is_alone=is_alone)
         case Task.ANOMALY:
             return BroughtExaminer(AlarmExaminer(trained), is_alone=is_alone)

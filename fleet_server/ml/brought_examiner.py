@@ -4,7 +4,7 @@ from typing import Generic
 
 import msgspec
 
-from edgeops.artifact.manifest import Promotion, Variant
+from edgeops.artifact.manifest import Promotion, Rule, Variant
 from edgeops.learning.promotion import Measured
 from edgeops.model.model import Model
 from edgeops.sketch.reference import ReferenceProfile
@@ -57,5 +57,5 @@ figures are too good."""
         notes = [_UNKNOWN]
         if self._is_alone and variant is not Variant.FLOAT32:
             notes.append(_ALONE)
-        reasons = (*said.reasons, *(f"passed: {note}" for note in notes))
-        return msgspec.structs.replace(said, reasons=reasons, unseen_rows=0)
+        brought = Rule(name="brought", passed=True, reason="; ".join(notes))
+        return msgspec.structs.replace(said, rules=(*said.rules, brought), unseen_rows=0)

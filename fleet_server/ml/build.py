@@ -6,7 +6,7 @@ labels bought since, and is put together with what those folds say. Nothing is s
 """
 
 import functools
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -24,6 +24,7 @@ from edgeops.model.preprocess import transform_rows
 from edgeops.sketch.packing import unpack
 from fleet_server.datasets.snapshot import IMPORTED, read_snapshot
 from fleet_server.ml.assembly import assemble_all, bare_model
+from fleet_server.ml.champion import load_champions
 from fleet_server.ml.class_examiner import ClassExaminer, Healed
 from fleet_server.ml.conversion import convert
 from fleet_server.ml.detector import build_detector
@@ -117,8 +118,8 @@ def build(task: Build, report: Report) -> Built:
         has_bought=has_bought,
     )
     fitted = lesson.fit(report=lambda share: report("training", 0.15 + 0.2 * share))
-    champions = load_champions(task.champion, task.variants, rows=windows.window.rows)
-    channels = _channels(champions if task.healing is not None else {}, snapshot.schema, plan, lesson.train)
+    champions = load_champions(task, windows)
+    channels = _channels(champions.models if task.healing is not None else {}, snapshot.schema, plan, lesson.train)
     trained = Trained(
         task=task,
         windows=windows,
@@ -135,10 +136,9 @@ def build(task: Build, report: Report) -> Built:
         healed = None
         if task.healing is not None:
             report("training without each fold", 0.35)
-            healed = _healed(task.healing, champions, trained, lesson, report=report)
-        built = assemble_all(trained, ClassExaminer(trained, healed), tf, network, report=report)
-    for champion in champions.values():
-        champion.close()
+            healed = _healed(task.healing, trained, lesson, report=report)
+        built = assemble_all(trained, ClassExaminer(trained, champions, healed), tf, network, report=report)
+    champions.close()
     return built
 
 
@@ -168,7 +168,7 @@ def _weights(windows: Windows, plan: Plan, label_weight: float) -> NDArray[np.fl
     )
 
 
-def _channels(champions: dict[Variant, Model], schema: Schema, plan: Plan, train: Labelled) -> tuple[Channel, ...]:
+def _channels(champions: Mapping[Variant, Model], schema: Schema, plan: Plan, train: Labelled) -> tuple[Channel, ...]:
     """A healed model is watched as its champion was, so that windows of both can be compared."""
     for champion in champions.values():
         return champion.manifest.channels
@@ -199,21 +199,7 @@ def _calibration(lesson: _Lesson, seed: int) -> NDArray[np.float32]:
 # -- healing ----------------------------------------------------------------------------
 
 
-def load_champions(files: dict[Variant, str], variants: tuple[Variant, ...], *, rows: int) -> dict[Variant, Model]:
-    """The models that variants are compared with; one stands in for a variant of it that was never built.
-
-    None if they read windows of other lengths: those could not answer the same ones.
-    """
-    loaded = {variant: Model.load(Path(file)) for variant, file in files.items()}
-    if any(model.manifest.window.rows != rows for model in loaded.values()):
-        loaded = {}
-    wanted = {Variant.FLOAT32, *variants, *loaded} if loaded else ()
-    return {variant: loaded[variant if variant in loaded else next(iter(loaded))] for variant in wanted}
-
-
-def _healed(
-    healing: Healing, champions: dict[Variant, Model], trained: Trained, lesson: _Lesson, *, report: Report
-) -> Healed:
+def _healed(healing: Healing, trained: Trained, lesson: _Lesson, *, report: Report) -> Healed:
     schema = trained.schema
 
     def quantize(fitted: Fitted) -> Model:
@@ -237,7 +223,6 @@ def _healed(
     nominated = msgspec.msgpack.decode(Path(healing.nominated).read_bytes(), type=list[Nominated])
     fitting = [one for one in nominated if len(one.values) == 4 * len(schema.columns)]
     return Healed(
-        champions=champions,
         fresh=lesson.windows.only(np.arange(len(lesson.windows) - schema.fresh_rows, len(lesson.windows))),
         unseen=unseen,
         left_out=left_out,

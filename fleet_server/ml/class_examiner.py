@@ -1,6 +1,5 @@
-"""Judges classifiers: against guessing, and a healed one against the champion on rows old and new."""
+"""Judges classifiers: against guessing, against the champion, and a healed one also on the labels bought since."""
 
-from collections.abc import Mapping
 from dataclasses import dataclass
 
 import numpy as np
@@ -17,6 +16,7 @@ from edgeops.sketch.healed import healed_reference
 from edgeops.sketch.reference import ReferenceProfile
 from edgeops.sketch.window import Sketch
 from fleet_server.ml.card_worth import worth_of_classes
+from fleet_server.ml.champion import Champions
 from fleet_server.ml.judging import Judgement, channels_of, judge_classes
 from fleet_server.ml.trained import Trained
 from fleet_server.ml.watching import learnt_profile
@@ -34,8 +34,6 @@ _OF_THE_MODEL = (ChannelKind.PROJECTION, ChannelKind.ANSWER, ChannelKind.CONFIDE
 class Healed:
     """What a healed model is compared with, and its reference made of."""
 
-    #: The model that it shall replace, by variant.
-    champions: Mapping[Variant, Model]
     #: Rows bought since the champion, and answers to them by fold models that did not learn from them.
     fresh: Windows
     unseen: Judgement[Answers] | None
@@ -50,9 +48,9 @@ class Healed:
 class ClassExaminer:
     """An examiner of classifiers."""
 
-    def __init__(self, trained: Trained, healed: Healed | None) -> None:
-        """`healed` None = a first training."""
-        self._trained, self._healed = trained, healed
+    def __init__(self, trained: Trained, champions: Champions, healed: Healed | None) -> None:
+        """`healed` None = an ordinary training."""
+        self._trained, self._champions, self._healed = trained, champions, healed
         self._classes = trained.schema.classes
 
     def judge(self, model: Model) -> Judgement[Answers]:
@@ -69,7 +67,7 @@ class ClassExaminer:
         notes: tuple[str, ...] = ()
         if healed is not None:
             values, is_answered = channels_of(model, healed.nominated[:, np.newaxis])
-            previous = healed.champions[variant].reference
+            previous = self._champions.models[variant].reference
             if previous is not None and healed.inputs is not None and len(values):
                 profile = healed_reference(
                     previous,
@@ -111,25 +109,24 @@ class ClassExaminer:
         measured: Measured,
     ) -> Promotion:
         """Put it before the promotion gate."""
-        healed, champion, recent = self._healed, None, None
-        if healed is not None:
-            incumbent = healed.champions[variant]
-            champion = self.judge(incumbent).answers
-            if healed.unseen is not None:
-                recent = Recent(
-                    champion=judge_classes(incumbent, healed.fresh, classes=len(self._classes)).answers,
-                    unseen=healed.unseen.answers,
-                    file=judge_classes(model, healed.fresh, classes=len(self._classes)).answers,
-                )
+        healed, recent = self._healed, None
+        if healed is not None and healed.unseen is not None:
+            incumbent = self._champions.models[variant]
+            recent = Recent(
+                champion=judge_classes(incumbent, healed.fresh, classes=len(self._classes)).answers,
+                unseen=healed.unseen.answers,
+                file=judge_classes(model, healed.fresh, classes=len(self._classes)).answers,
+            )
         candidate = Candidate(
             classes=self._classes,
             evaluation=judgement.answers,
             float32=float32.answers,
-            champion=champion,
+            champion=self._champions.beside(variant, judgement.answers, judge=lambda one: self.judge(one).answers),
             recent=recent,
             left_out=() if healed is None else healed.left_out,
             measured=measured,
             budgets=self._trained.plan.budgets,
+            policy=self._trained.task.policy,
         )
         return promote(candidate)
 

@@ -11,6 +11,7 @@ from edgeops.artifact.manifest import USUAL_VARIANTS, Variant
 from edgeops.data.inspection import Inspection
 from edgeops.data.rules import Rules
 from edgeops.data.schema import Schema
+from edgeops.learning.promotion_policy import PromotionPolicy
 from edgeops.model.brought import Instructions
 from fleet_server.ml.recipes.names import RecipeName
 
@@ -108,8 +109,12 @@ class Build(Frame, frozen=True, kw_only=True):
     destination: str
     #: Files of the artifacts that it is compared with, by variant; empty = none.
     champion: dict[Variant, str] = {}
+    #: The snapshot that the champion learnt from; None = there is no champion, or its rows were erased.
+    champion_snapshot: str | None = None
     #: None = not trained to heal the champion.
     healing: Healing | None = None
+    #: What the promotion gate tolerates.
+    policy: PromotionPolicy = PromotionPolicy()
 
 
 class Bring(Frame, frozen=True, kw_only=True):
@@ -119,6 +124,7 @@ class Bring(Frame, frozen=True, kw_only=True):
     recipe: ClassVar[str] = "brought"
     #: Nothing is drawn by chance that a person could want otherwise.
     seed: ClassVar[int] = 0
+    healing: ClassVar[None] = None
 
     #: The file, its digest, and how its owner calls it.
     source: str
@@ -140,6 +146,8 @@ class Bring(Frame, frozen=True, kw_only=True):
     destination: str
     #: As for `Build`.
     champion: dict[Variant, str] = {}
+    champion_snapshot: str | None = None
+    policy: PromotionPolicy = PromotionPolicy()
     #: How long the model may take for its first answers, in seconds.
     patience_s: float
 

@@ -1,19 +1,18 @@
 """Judges regressions: against always answering the median, and against the champion where there is one."""
 
-from collections.abc import Mapping
-
 import numpy as np
 
 from edgeops.artifact.manifest import ChannelKind, Promotion, Variant
 from edgeops.data.splits import Split
 from edgeops.learning.promotion import Measured
 from edgeops.learning.regression import Estimates
-from edgeops.learning.regression_promotion import Candidate, Champion, promote
+from edgeops.learning.regression_promotion import Candidate, promote
 from edgeops.model.model import Model
 from edgeops.sketch.intervals import Held, measured_coverage
 from edgeops.sketch.learnt import with_intervals
 from edgeops.sketch.reference import ReferenceProfile
 from fleet_server.ml.card_worth import worth_of_numbers
+from fleet_server.ml.champion import Champions
 from fleet_server.ml.judging import Judgement, judge_numbers
 from fleet_server.ml.trained import Trained
 from fleet_server.ml.watching import learnt_profile
@@ -22,8 +21,7 @@ from fleet_server.ml.watching import learnt_profile
 class NumberExaminer:
     """An examiner of regressions."""
 
-    def __init__(self, trained: Trained, champions: Mapping[Variant, Model]) -> None:
-        """`champions` estimate the same from the same columns; empty = there is none."""
+    def __init__(self, trained: Trained, champions: Champions) -> None:
         self._trained, self._champions = trained, champions
         self._windows = trained.windows.only(Split.EVALUATION)
         self._median = float(np.median(trained.windows.only(Split.TRAIN).targets))
@@ -69,19 +67,14 @@ class NumberExaminer:
         measured: Measured,
     ) -> Promotion:
         """Put it before the promotion gate."""
-        incumbent, champion = self._champions.get(variant), None
-        if incumbent is not None:
-            champion = Champion(
-                evaluation=self.judge(incumbent).answers,
-                is_unseen=incumbent.manifest.lineage.snapshot == self._trained.task.snapshot_digest,
-            )
         candidate = Candidate(
             units=self._trained.schema.units,
             evaluation=judgement.answers,
             float32=float32.answers,
-            champion=champion,
+            champion=self._champions.beside(variant, judgement.answers, judge=lambda one: self.judge(one).answers),
             measured=measured,
             budgets=self._trained.plan.budgets,
+            policy=self._trained.task.policy,
         )
         return promote(candidate)
 

@@ -40,6 +40,8 @@ class Windows:
     targets: NDArray[Any]
     #: Which device each was bought from (windows,), as in `Rows`.
     origins: Integers
+    #: Which group of the snapshot each is of (windows,), as in `Rows`.
+    groups: Integers
 
     def __len__(self) -> int:
         return len(self.values)
@@ -52,7 +54,12 @@ class Windows:
 
     def only(self, windows: NDArray[Any]) -> "Windows":
         """Some of them: a mask or indexes."""
-        return Windows(values=self.values[windows], targets=self.targets[windows], origins=self.origins[windows])
+        return Windows(
+            values=self.values[windows],
+            targets=self.targets[windows],
+            origins=self.origins[windows],
+            groups=self.groups[windows],
+        )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -104,7 +111,12 @@ class WindowedSnapshot:
         rows, places = self.snapshot.rows, self.places[numbers]
         ends = places[:, -1]
         values = rows.values[places].reshape(len(places), self.window.rows, len(self.window.columns))
-        return Windows(values=values, targets=rows.targets[ends], origins=rows.origins[ends])
+        return Windows(
+            values=values,
+            targets=rows.targets[ends],
+            origins=rows.origins[ends],
+            groups=rows.groups[ends],
+        )
 
     @property
     def words(self) -> tuple[str, ...]:

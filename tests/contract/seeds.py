@@ -8,7 +8,7 @@ import msgspec
 from sqlalchemy import update
 
 from edgeops.api.roles import Role
-from edgeops.artifact.manifest import encode_value, target_path
+from edgeops.artifact.manifest import Promotion, Rule, encode_value, target_path
 from edgeops.protocol.envelope import Session, Speaker
 from edgeops.protocol.keys import SigningKey
 from edgeops.protocol.messages import Intent
@@ -24,7 +24,7 @@ from edgeops.trust.draft import Draft
 from edgeops.trust.moment import NONCE_BYTES
 from edgeops.trust.repository import Repository
 from edgeops.trust.signers import by_id
-from fleet_server.db import devices, incidents, rollouts
+from fleet_server.db import devices, incidents, models, rollouts
 from fleet_server.db.identifiers import new_id
 from fleet_server.db.tables import installations
 from tests.contract.loop_rig import DEVICES, LoopRig
@@ -173,6 +173,15 @@ class SeededRig(LoopRig):
                 }
                 for verb in ("publish", "withdraw")
             },
+            ("POST", "/models/{name}/versions/{version}/override"): lambda: {
+                "path": self._refused(),
+                "body": {"remark": "a rehearsal"},
+            },
+            ("PUT", "/models/{name}/promotion/policy"): lambda: {
+                "path": MODEL,
+                "headers": {},
+                "body": {"least_accuracy": round(secrets.randbelow(1000) / 1000, 3)},
+            },
             ("GET", "/time"): lambda: {"query": {"nonce": secrets.token_hex(NONCE_BYTES)}},
             ("GET", "/tuf/targets/{path}"): lambda: {"path": {"path": self._target()}},
             ("GET", "/blobs/{name}"): lambda: {
@@ -195,6 +204,15 @@ class SeededRig(LoopRig):
         return {"path": {name: value for name, value in known.items() if f"{{{name}}}" in path}, "query": {}}
 
     # -- things that a call uses up
+
+    def _refused(self):
+        """A version that its promotion gate refuses."""
+        with self.database.write() as connection:
+            [one] = models.list_artifacts(connection, "tiny", 1)
+            refused = Promotion(passed=False, rules=(Rule(name="heals", passed=False, reason="worse on red"),))
+            descriptor = msgspec.structs.replace(one.describe(), promotion=refused)
+            models.describe_anew(connection, one, encode_value(descriptor))
+        return VERSION
 
     def _incident(self):
         found = Deviation(cause=Cause.NO_MODEL, should=digest(), runs=None, heals_by_asking=True)

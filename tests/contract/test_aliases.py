@@ -98,4 +98,4 @@ def test_a_request_that_is_none_is_refused(rig, alias, body):
 
 def test_a_model_shows_what_its_gate_said(rig):
     shown, said = rig.client(Role.VIEWER).version(MODEL, 1).artifacts[0].promotion, rig.descriptors[1].promotion
-    assert (shown.passed, shown.reasons, shown.unseen_rows) == (said.passed, said.reasons, said.unseen_rows)
+    assert (shown.passed, shown.rules, shown.unseen_rows) == (said.passed, said.rules, said.unseen_rows)

@@ -32,6 +32,8 @@ JSON_BODIES = sorted(
 NEEDED_BODIES = {
     "/api/v1/models/{name}/feedback": {"device_id": "dev-1", "deployment": "gas", "input_id": "1", "label": "red"},
     "/api/v1/models/{name}/retraining/policy": {},
+    "/api/v1/models/{name}/promotion/policy": {},
+    "/api/v1/models/{name}/versions/{version}/override": {"remark": "a rehearsal"},
     "/api/v1/devices/{device_id}/pin": {},
     "/api/v1/devices/{device_id}/labels": {},
     "/api/v1/models/{name}/aliases/{alias}": {"version": 7},

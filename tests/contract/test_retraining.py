@@ -31,7 +31,8 @@ def drift(rig):
 def end_training(rig, *, passed):
     with rig.database.write() as connection:
         job = jobs.claim(connection, rig.now)
-        result = {"version": 2, "promotion": {"passed": passed, "reasons": ["worse on red"]}, "signed": False}
+        rules = [{"name": "heals", "passed": passed, "reason": "worse on red"}]
+        result = {"version": 2, "promotion": {"passed": passed, "rules": rules}, "signed": False}
         jobs.succeed(connection, job.id, result=result, now=rig.now)
     rig.look()
 
@@ -204,7 +205,7 @@ def test_who_follows_is_told_the_gates_refusal_and_exits_8(rig, capsys):
     end_training(rig, passed=False)
     assert rig.edgeops("retrain", "show", retraining_id, "--follow") == 8
     shown = capsys.readouterr()
-    assert "refused: worse on red" in shown.out
+    assert "refused: heals: worse on red" in shown.out
     assert "the promotion gate refused version 2" in shown.err
 
 

@@ -4,7 +4,9 @@ import csv
 from datetime import datetime
 from pathlib import Path
 
-from edgeops.artifact.manifest import Descriptor, Task, Variant, encode_value, target_path
+import msgspec
+
+from edgeops.artifact.manifest import Descriptor, Promotion, Task, Variant, encode_value, target_path
 from edgeops.artifact.package import tflite_part
 from fleet_server.blobs import Blobs
 from fleet_server.config import ServerConfig
@@ -17,6 +19,7 @@ from tests.imported import import_file
 MODEL = "tiny"
 DATASET = "tiny-rows"
 GROUPED = "grouped-rows"
+PASSED = Promotion(passed=True)
 
 
 def add_dataset(config: ServerConfig, database: Database, now: datetime, *, rows: int = 600) -> str:
@@ -61,17 +64,19 @@ def add_version(
     *,
     snapshot: str,
     artifact: bytes | None = None,
+    promotion: Promotion = PASSED,
+    job: str = "job-1",
 ) -> Descriptor:
-    """A version that nobody published, of one int8 artifact."""
+    """A version that nobody published, of one int8 artifact; `job` made it."""
     data = artifact or tiny_artifact(MODEL, version, Variant.INT8)
-    descriptor = tiny_descriptor(data)
+    descriptor = msgspec.structs.replace(tiny_descriptor(data), promotion=promotion)
     Blobs(config).put(data)
     with database.write() as connection:
         run = f"run-{version:04d}"
         runs.start(
             connection,
             run,
-            job_id="job-1",
+            job_id=job,
             model=MODEL,
             snapshot=snapshot,
             recipe="dense",

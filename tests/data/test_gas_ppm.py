@@ -30,7 +30,7 @@ def test_concentrations_are_estimated_eight_times_better_than_by_their_median(bu
         assert metrics["mae"] < 14 < 0.15 * metrics["baseline-mae"]
         assert metrics["r2"] > 0.94
         assert 0.86 <= metrics["coverage-90"] <= 0.96
-        assert descriptor.promotion.passed, descriptor.promotion.reasons
+        assert descriptor.promotion.passed, descriptor.promotion.failures
 
 
 def test_int8_costs_less_than_a_point_of_skill(built: Built) -> None:

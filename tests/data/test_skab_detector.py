@@ -65,7 +65,7 @@ def test_the_int8_file_tells_faults_of_runs_it_never_saw_from_normal_rows(tmp_pa
     built = Built(tmp_path, snapshot_of(runs, dealt_among(runs)), recipe=RecipeName.DISTANCE, options=asked)
     for variant, descriptor in built.descriptors.items():
         figures = descriptor.manifest.metrics
-        print(variant, descriptor.manifest.output.threshold, figures, *descriptor.promotion.reasons, sep="\n  ")
+        print(variant, descriptor.manifest.output.threshold, figures, *descriptor.promotion.rules, sep="\n  ")
     float32, int8 = (built.descriptors[variant].manifest.metrics for variant in (Variant.FLOAT32, Variant.INT8))
     assert int8["auc"] > 0.5
     assert int8["f1"] == pytest.approx(float32["f1"], abs=0.01)

@@ -1,4 +1,4 @@
-"""The page on models names commands that exist, and limits as they are."""
+"""The page on models names commands that exist, every rule of every promotion gate, and limits as they are."""
 
 import re
 import shlex
@@ -8,6 +8,8 @@ import typer
 
 from edgeops import limits
 from edgeops.cli.app import app
+from edgeops.learning import anomaly_promotion, classification_promotion, regression_promotion
+from edgeops.learning.promotion_policy import PromotionPolicy
 from tests.docs.test_docs import PROJECT
 
 PAGE = (PROJECT / "docs/models.md").read_text()
@@ -29,3 +31,17 @@ def test_limits_of_brought_models_are_as_the_page_says():
     assert f"hold {limits.IMPORT_MEMORY_BYTES // 2**30} GiB" in PAGE
     assert limits.FIRST_ANSWERS.total_seconds() == 60
     assert "no first answers within a minute" in PAGE
+
+
+@pytest.mark.parametrize("gate", [anomaly_promotion, classification_promotion, regression_promotion])
+def test_every_rule_has_a_line(gate):
+    for rule in gate.RULES:
+        assert f"| `{rule}` |" in PAGE, rule
+
+
+def test_every_limit_is_named_with_its_default():
+    policy = PromotionPolicy()
+    for name in PromotionPolicy.__struct_fields__:
+        value = getattr(policy, name)
+        default = "none" if value is None else f"{value:g}"
+        assert re.search(rf"`{name.replace('_', '-')}` {re.escape(default)}\b", PAGE), name

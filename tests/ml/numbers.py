@@ -76,7 +76,7 @@ class Built:
 
         folder.mkdir(parents=True, exist_ok=True)
         self.snapshot, data = snapshot, encode_snapshot(snapshot)
-        file = folder / "snapshot.npz"
+        self.snapshot_file = file = folder / "snapshot.npz"
         file.write_bytes(data)
         given: dict[str, object] = {
             "snapshot": str(file), "snapshot_digest": digest_bytes(data), "model": "level", "version": 1, "run": "run-1",
@@ -85,6 +85,7 @@ class Built:
         }  # fmt: skip
         if champion is not None:
             given["champion"] = {variant: str(path) for variant, path in champion.files.items()}
+            given["champion_snapshot"] = str(champion.snapshot_file)
         built = build(frames.Build(**{**given, **task}), lambda _step, _share: None)  # type: ignore[arg-type]
         self.files = {one.variant: Path(one.file) for one in built.variants}
         self.descriptors: dict[Variant, Descriptor] = {

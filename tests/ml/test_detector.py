@@ -38,7 +38,7 @@ def test_a_fault_of_a_machine_that_was_never_seen_raises_alarms(pumps: Built) ->
         manifest = descriptor.manifest
         assert manifest.task is Task.ANOMALY
         assert manifest.output.threshold is not None
-        assert descriptor.promotion.passed, descriptor.promotion.reasons
+        assert descriptor.promotion.passed, descriptor.promotion.failures
         assert manifest.metrics["auc"] > 0.95, manifest.metrics
         assert manifest.metrics["recall"] > 0.8, manifest.metrics
         assert manifest.metrics["false-alarm-rate"] < 0.1, manifest.metrics
@@ -127,7 +127,7 @@ def test_the_same_rows_repeat_every_byte_of_a_detector(pumps: Built, tmp_path: P
 def test_without_labels_it_says_that_nothing_tells_whether_it_finds_any(tmp_path: Path) -> None:
     built = Built(tmp_path, write_machines(labelled=False), recipe=RecipeName.DISTANCE, options=ASKED)
     promotion = built.descriptors[Variant.INT8].promotion
-    assert "whether any is found is unknown" in promotion.reasons[0]
+    assert "whether any is found is unknown" in promotion.rules[0].reason
     assert "recall" not in built.descriptors[Variant.INT8].manifest.metrics
 
 

@@ -17,7 +17,8 @@ from edgeops.artifact.package import open_artifact, package, tflite_part
 from edgeops.data.splits import Split
 from edgeops.digest import digest_bytes
 from edgeops.learning.classification_promotion import Candidate, promote
-from edgeops.learning.promotion import Measured
+from edgeops.learning.promotion import Champion, Measured
+from edgeops.learning.promotion_policy import PromotionPolicy
 from edgeops.model.model import Model
 from fleet_server.datasets.snapshot import SnapshotFile, encode_snapshot, read_snapshot
 from fleet_server.db import datasets
@@ -97,11 +98,12 @@ class Bench:
             classes=self.snapshot.schema.classes,
             evaluation=answers["candidate"],
             float32=answers[Variant.FLOAT32],
-            champion=answers[Variant.INT8],
+            champion=Champion(answers=answers[Variant.INT8], challenger=answers["candidate"]),
             recent=None,
             left_out=(),
             measured=Measured(size_bytes=1, memory_bytes=1, p95_latency_ms=0.1),
             budgets=budgets,
+            policy=PromotionPolicy(),
         )
 
 
@@ -120,18 +122,18 @@ def relabelled(snapshot: SnapshotFile, classes: np.ndarray) -> SnapshotFile:
 
 def failures(descriptor: Descriptor) -> list[str]:
     assert not descriptor.promotion.passed
-    return [reason for reason in descriptor.promotion.reasons if reason.startswith("failed: ")]
+    return [rule.reason for rule in descriptor.promotion.rules if not rule.passed]
 
 
 def test_a_replacement_trained_on_the_same_rows_passes(bench: Bench) -> None:
     promotion = bench.build(bench.snapshot).promotion
-    assert promotion.passed, promotion.reasons
+    assert promotion.passed, promotion.failures
     assert promotion.unseen_rows == 120
 
 
 def test_a_model_with_permuted_classes_fails(bench: Bench) -> None:
     failed = failures(bench.build(relabelled(bench.snapshot, (bench.snapshot.rows.classes + 1) % 3)))
-    assert failed[0].startswith("failed: accuracy 0.0")
+    assert failed[0].startswith("accuracy 0.0")
     assert any("classes that collapsed: idle" in reason for reason in failed)
 
 
@@ -150,9 +152,9 @@ def test_a_model_with_a_wrongly_scaled_channel_fails(bench: Bench, column: int) 
     wrong = msgspec.structs.replace(manifest.preprocess, multiply=tuple(multiply))
     promotion = promote(bench.judged(bench.with_manifest(msgspec.structs.replace(manifest, preprocess=wrong))))
     assert not promotion.passed
-    assert promotion.reasons[0].startswith("failed: accuracy")
+    assert promotion.failures.startswith("keeps-what-it-knew: accuracy")
 
 
 def test_the_champion_itself_passes_as_its_own_replacement(bench: Bench) -> None:
     promotion = promote(bench.judged(bench.champion[Variant.INT8]))
-    assert promotion.passed, promotion.reasons
+    assert promotion.passed, promotion.failures

@@ -54,7 +54,7 @@ def test_a_model_keeps_its_task_and_its_next_version_is_held_against_the_champio
     assert job.result is not None
     for artifact in job.result["artifacts"].values():
         assert artifact["metrics"]["mae"] < artifact["metrics"]["baseline-mae"]
-        assert "against the champion's" in artifact["promotion"]["reasons"][1]
+        assert "against the champion's" in artifact["promotion"]["rules"][2]["reason"]
 
 
 def test_a_champion_that_reads_other_columns_is_not_compared(desk: Desk) -> None:
@@ -63,7 +63,7 @@ def test_a_champion_that_reads_other_columns_is_not_compared(desk: Desk) -> None
     add(desk, "renamed", SnapshotFile(schema=other, rows=snapshot.rows, splits=snapshot.splits))
     job = desk.succeed(Train(dataset="renamed", model="level", recipe=RecipeName.DENSE, epochs=3))
     assert job.result is not None
-    assert "no champion estimates the same" in job.result["artifacts"]["int8"]["promotion"]["reasons"][1]
+    assert "no champion estimates the same" in job.result["artifacts"]["int8"]["promotion"]["rules"][2]["reason"]
 
 
 def test_a_model_of_another_task_is_refused(desk: Desk, tmp_path: Path) -> None:

@@ -32,7 +32,7 @@ def test_signals_of_different_frequency_are_told_apart_and_int8_loses_a_point_at
     float32, int8 = (waves.descriptors[variant] for variant in (Variant.FLOAT32, Variant.INT8))
     assert float32.manifest.metrics["accuracy"] >= 0.9, float32.manifest.metrics
     assert int8.manifest.metrics["accuracy"] >= float32.manifest.metrics["accuracy"] - 0.01
-    assert int8.promotion.passed, int8.promotion.reasons
+    assert int8.promotion.passed, int8.promotion.failures
     assert [tensor.dtype for tensor in int8.manifest.inputs + int8.manifest.outputs] == ["int8"] * 3
 
 
@@ -101,7 +101,7 @@ def test_a_champion_of_other_windows_is_not_compared_with(waves: Built, tmp_path
     snapshot = write_waves(numbers=True, rows=80)
     champion = Built(tmp_path / "old", snapshot, options=ASKED, epochs=2)
     other = Built(tmp_path / "new", snapshot, options={"window": "16"}, epochs=2, champion=champion)
-    assert "no champion" in other.descriptors[Variant.INT8].promotion.reasons[1]
+    assert "no champion" in other.descriptors[Variant.INT8].promotion.rules[2].reason
 
 
 def test_a_model_of_windows_is_not_healed_by_single_rows(waves: Built, tmp_path: Path) -> None:

@@ -26,6 +26,8 @@ from fleet_server.db.jobs import Job, JobState, Publish, Train, Withdraw
 from fleet_server.db.models import Artifact
 from fleet_server.db.runs import RunState
 from fleet_server.ml.recipes.names import RecipeName
+from fleet_server.override import override_gate
+from fleet_server.wall_clock import utc_now
 from tests.ml.desk import Desk, write_clusters
 
 pytestmark = pytest.mark.slow
@@ -64,7 +66,7 @@ def test_digits_are_told_apart_by_both_variants(desk: Desk, digits: Job) -> None
     for artifact in artifacts.values():
         descriptor = artifact.describe()
         assert descriptor.manifest.metrics["accuracy"] >= 0.95
-        assert descriptor.promotion.passed, descriptor.promotion.reasons
+        assert descriptor.promotion.passed, descriptor.promotion.failures
     assert artifacts["int8"].tflite_bytes < 0.4 * artifacts["float32"].tflite_bytes
 
 
@@ -223,17 +225,25 @@ def test_a_column_that_never_changed_is_no_drift_until_it_begins_to_and_then_it_
     assert "X2 was 7 throughout the reference and is 9.00" in begun.reason
 
 
-def test_a_person_may_publish_what_its_gate_refused_and_is_told(desk: Desk, tmp_path: Path) -> None:
+def test_what_its_gate_refused_is_published_only_when_somebody_overrides_it(desk: Desk, tmp_path: Path) -> None:
     random = np.random.default_rng(3)
     np.savez(tmp_path / "noise.npz", X=random.normal(size=(300, 3)), y=np.arange(300) % 10 < 1)
     desk.load(tmp_path / "noise.npz", "noise", label="y")
     artifacts = desk.artifacts(desk.train("noise", RecipeName.DENSE, epochs=1))
     assert not artifacts["int8"].describe().promotion.passed
-    job = desk.succeed(Publish(model="noise", version=1, variant=Variant.INT8))
-    assert job.result is not None
-    [warning] = job.result["warnings"]
-    assert warning.startswith("int8 did not pass its promotion gate: accuracy")
-    assert desk.artifacts(desk.read(job))["int8"].is_published
+    publishing = Publish(model="noise", version=1, variant=Variant.INT8)
+    refused = desk.do(publishing)
+    assert refused.state is JobState.FAILED
+    assert "noise@1 int8 did not pass its promotion gate: keeps-what-it-knew: accuracy" in (refused.error or "")
+    override_gate(
+        desk.database, list(artifacts.values()), variant=Variant.INT8, by="ann", remark="a rehearsal", now=utc_now()
+    )
+    listed = desk.artifacts(desk.succeed(publishing))["int8"]
+    override = listed.describe().promotion.override
+    assert listed.is_published
+    assert override is not None
+    assert (override.by, override.remark) == ("ann", "a rehearsal")
+    assert listed.digest == artifacts["int8"].digest, "the file is the same"
 
 
 def test_what_cannot_be_done_fails_with_its_reason(desk: Desk, table: Job) -> None:

@@ -221,7 +221,10 @@ class Loop(Fleet):
                     "snapshot": "sha256:" + "5" * 64,
                     "bought": 4,
                     "artifacts": {},
-                    "promotion": {"passed": passed, "reasons": ["better on what it never saw"]},
+                    "promotion": {
+                        "passed": passed,
+                        "rules": [{"name": "heals", "passed": passed, "reason": "better on what it never saw"}],
+                    },
                     "signed": signed,
                 }
                 jobs.succeed(connection, job.id, result=result, now=self.now)

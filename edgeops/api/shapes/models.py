@@ -6,6 +6,7 @@ from typing import Annotated, Any
 from pydantic import AwareDatetime, Field, StringConstraints
 
 from edgeops import limits
+from edgeops.api.shapes.promotion import Promotion
 from edgeops.api.shapes.shape import Answer, Id, Name, Request, Text
 from edgeops.artifact.manifest import USUAL_VARIANTS, Variant
 
@@ -68,16 +69,6 @@ class Run(Answer):
     error: str | None = None
     created_at: AwareDatetime
     finished_at: AwareDatetime | None = None
-
-
-class Promotion(Answer):
-    """What the promotion gate said of one variant."""
-
-    passed: bool
-    #: Each begins with `passed:` or `failed:`.
-    reasons: tuple[str, ...] = ()
-    #: Rows it was judged on that it never learnt from.
-    unseen_rows: int = 0
 
 
 class Artifact(Answer):

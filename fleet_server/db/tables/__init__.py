@@ -6,7 +6,17 @@ is announced in `events` in the same transaction.
 
 from fleet_server.db.tables.incidents import incidents
 from fleet_server.db.tables.loop import findings, label_queue, labels, nominations, retrain_policies, retrainings
-from fleet_server.db.tables.models import aliases, artifacts, datasets, jobs, models, runs, snapshots, versions
+from fleet_server.db.tables.models import (
+    aliases,
+    artifacts,
+    datasets,
+    jobs,
+    models,
+    promotion_policies,
+    runs,
+    snapshots,
+    versions,
+)
 from fleet_server.db.tables.receivers import deliveries, webhooks
 from fleet_server.db.tables.records import marks, predictions, quarantine, rollups, samples, spools, windows
 from fleet_server.db.tables.rollouts import installations, rollouts, waves
@@ -44,6 +54,7 @@ __all__ = [
     "outbox",
     "pins",
     "predictions",
+    "promotion_policies",
     "quarantine",
     "retrain_policies",
     "retrainings",

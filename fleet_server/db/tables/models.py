@@ -110,6 +110,16 @@ artifacts = Table(
     Index("ix_artifacts_version", "model", "version", "variant", unique=True),
 )
 
+promotion_policies = Table(
+    "promotion_policies",
+    control,
+    Column("model", Text, primary_key=True),
+    #: `edgeops.learning.promotion_policy.PromotionPolicy`.
+    Column("policy", Json, nullable=False),
+    Column("updated_by", Text, nullable=False),
+    Column("updated_at", Instant, nullable=False),
+)
+
 aliases = Table(
     "aliases",
     control,

@@ -239,6 +239,14 @@ def _j_to_z() -> None:
         sqlite_autoincrement=True,
     )
     op.create_table(
+        "promotion_policies",
+        sa.Column("model", sa.Text(), nullable=False),
+        sa.Column("policy", sa.LargeBinary(), nullable=False),
+        sa.Column("updated_by", sa.Text(), nullable=False),
+        sa.Column("updated_at", sa.BigInteger(), nullable=False),
+        sa.PrimaryKeyConstraint("model"),
+    )
+    op.create_table(
         "retrain_policies",
         sa.Column("model", sa.Text(), nullable=False),
         sa.Column("policy", sa.LargeBinary(), nullable=False),

@@ -1,0 +1,84 @@
+"""The promotion gate: what it said of a variant, who went past it, and what a model's rules tolerate."""
+
+from typing import Annotated
+
+from pydantic import AwareDatetime, Field, StringConstraints
+
+from edgeops import limits
+from edgeops.api.shapes.shape import Answer, Request, Text
+from edgeops.artifact.manifest import Variant
+
+_Share = Annotated[float, Field(ge=0, le=1)]
+
+
+class Rule(Answer):
+    """One rule of a promotion gate, and what it said."""
+
+    name: str
+    passed: bool
+    #: In words: figures, what they are compared with, and where it failed what to do.
+    reason: str
+    #: What was found, and what it was compared with, by name.
+    measured: dict[str, float] = {}
+    limits: dict[str, float] = {}
+
+
+class Override(Answer):
+    """Who let devices run it although a rule failed, when and why."""
+
+    by: str
+    at: AwareDatetime
+    remark: str
+
+
+class Promotion(Answer):
+    """What the promotion gate said of one variant."""
+
+    #: Whether every rule did.
+    passed: bool
+    rules: tuple[Rule, ...] = ()
+    #: Rows it was judged on that it never learnt from.
+    unseen_rows: int = 0
+    override: Override | None = None
+
+
+class OverrideRequest(Request):
+    """Go past the promotion gate of a version and publish it; null means every variant."""
+
+    #: Why devices may run it all the same; stands in the signed descriptor and in the audit trail.
+    remark: Annotated[Text, StringConstraints(min_length=1, max_length=limits.MAX_DETAIL_LENGTH)]
+    variant: Variant | None = None
+
+
+class PromotionPolicy(Answer):
+    """What the rules of a model tolerate; null = the figure is told, and nothing fails because of it.
+
+    Shares of 1; of a regression, of what always answering the median of the training rows errs by.
+    """
+
+    least_accuracy: float | None = None
+    #: In the units of the number.
+    most_error: float | None = None
+    tolerated_loss: float
+    hard_loss: float
+    slice_loss: float
+    quantization_loss: float
+    quantization_bound: float
+    quantization_changes: float
+    false_alarms: float
+    #: Of If-Match: another one when any of the values above is.
+    edition: str = ""
+
+
+class PromotionPolicyRequest(Request):
+    """The limits that a model's rules shall have; what is left out is the default."""
+
+    least_accuracy: _Share | None = None
+    most_error: Annotated[float, Field(gt=0)] | None = None
+    tolerated_loss: _Share | None = None
+    hard_loss: _Share | None = None
+    slice_loss: _Share | None = None
+    quantization_loss: _Share | None = None
+    quantization_bound: _Share | None = None
+    quantization_changes: _Share | None = None
+    false_alarms: _Share | None = None
