@@ -32,11 +32,14 @@ from device_agent.config import (
     write_deployment,
 )
 from edgeops import __version__, limits
+from edgeops.artifact.manifest import InputWindow
 from edgeops.errors import ConfigError, ConflictError, EdgeOpsError, NotFoundError, UnreachableError
 from edgeops.exits import exit_code
 from edgeops.threads import multiply_in_one_thread
 
 _BENCH_INFERENCES = 10_000
+#: Stands for the rate that a file plays at unless somebody says otherwise; no rate is 0.
+_AS_RECORDED = 0.0
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -136,16 +139,23 @@ def _replay(options: argparse.Namespace) -> int:
     if not file.exists():
         raise NotFoundError(f"no such file or folder: {file}")
     name = options.deployment
-    columns = _columns_in_charge(state, name)
-    if columns is not None:
+    from device_agent.sources.recordings import recording_of, require_rate  # noqa: PLC0415 - loads numpy
+
+    window = _window_in_charge(state, name)
+    if window is not None:
         from device_agent.sources.replay import read_table  # noqa: PLC0415 - loads numpy
 
-        read_table(file, columns)
-    order = Replay(file=str(file), run=secrets.token_hex(8), loop=not options.once, rate_hz=options.rate)
+        read_table(file, window.columns)
+        require_rate(file, window)
+    rate_hz = options.rate
+    if rate_hz == _AS_RECORDED:
+        recording = recording_of(file)
+        rate_hz = limits.REPLAY_RATE_HZ if recording is None else recording.rate_hz
+    order = Replay(file=str(file), run=secrets.token_hex(8), loop=not options.once, rate_hz=rate_hz)
     write_deployment(state, name, msgspec.structs.replace(_choices(state, options), source=order))
     _tell(state, "reload", name)
-    rate = f"{options.rate:g} rows a second" if options.rate else "as fast as the model answers"
-    waiting = "" if columns is not None else "; it waits for a model"
+    rate = f"{rate_hz:g} rows a second" if rate_hz else "as fast as the model answers"
+    waiting = "" if window is not None else "; it waits for a model"
     _say(f"{name} replays {file}, {'once' if options.once else 'in a loop'}, {rate}{waiting}")
     return 0
 
@@ -361,14 +371,14 @@ def _instruct(state: StateFolder) -> None:
         _say(f"no agent runs here; this takes effect with: edgeops-agent --state {state.path} run")
 
 
-def _columns_in_charge(state: StateFolder, deployment: str) -> tuple[str, ...] | None:
-    """The columns that the active model takes; None without one."""
+def _window_in_charge(state: StateFolder, deployment: str) -> InputWindow | None:
+    """What the active model reads; None without one."""
     from device_agent.store.slots import Slots  # noqa: PLC0415
     from edgeops.artifact.package import open_artifact  # noqa: PLC0415
 
     folder = state.deployment(deployment)
     active = Slots(folder).active if folder.is_dir() else None
-    return None if active is None else open_artifact(active.path).manifest.window.columns
+    return None if active is None else open_artifact(active.path).manifest.window
 
 
 def _address(text: str) -> tuple[str, int]:
@@ -446,9 +456,10 @@ def parser() -> argparse.ArgumentParser:
     command.add_argument(
         "--rate",
         type=_rate,
-        default=limits.REPLAY_RATE_HZ,
+        default=_AS_RECORDED,
         metavar="HZ",
-        help=f"rows per second, or max: as fast as the model answers; default: {limits.REPLAY_RATE_HZ:g}",
+        help="rows per second, or max: as fast as the model answers; default: as recordings were recorded, "
+        f"rows at {limits.REPLAY_RATE_HZ:g}",
     )
     _add_choices(command)
     command.set_defaults(act=_replay)

@@ -8,9 +8,11 @@ import time
 from collections import Counter
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
+from itertools import repeat
 from pathlib import Path
 from typing import Any, assert_never
 
+from device_agent.sources.recordings import require_rate
 from device_agent.sources.replay import ReplaySource
 from edgeops.artifact.manifest import Manifest, Task
 from edgeops.errors import DatasetError, InputError
@@ -68,10 +70,12 @@ def answers(model: Model, path: Path, summary: Summary) -> Iterator[Answer]:
     manifest = model.manifest
     source = ReplaySource(path)
     source.select(manifest.window.columns)
+    require_rate(path, manifest.window)
     push = WindowBuffer(manifest.window).push
     while (rows := source.read(_CHUNK_ROWS)) is not None:
-        for row, row_id in zip(rows.values, rows.ids, strict=True):
-            window = push(row, None)
+        times = rows.at_s if rows.at_s is not None else repeat(None, len(rows.ids))
+        for row, row_id, at_s in zip(rows.values, rows.ids, times, strict=True):
+            window = push(row, at_s)
             if window is None:
                 continue
             started_ns = time.perf_counter_ns()

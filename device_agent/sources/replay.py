@@ -1,5 +1,7 @@
 """Plays a file: CSV with a header, JSON lines, npz with `X` and perhaps `id` and `columns`, or a folder of pictures.
 
+An npz may hold recordings instead of rows (`device_agent.sources.recordings`).
+
 The columns that the model declares are taken by name; whatever else is in the file, a label above
 all, is never read into a row. An input's id is its `id` in the file, else its row number from 0.
 Nothing here knows about time: how fast rows are played is the reader's business.
@@ -18,6 +20,7 @@ from numpy.typing import NDArray
 
 from device_agent.sources.cells import ID, checked_id, json_object, number, positions
 from device_agent.sources.folder import is_folder, read_folder
+from device_agent.sources.recordings import Recording, recording_of
 from device_agent.sources.source import Rows
 from edgeops.errors import DatasetError
 from edgeops.limits import MAX_REPLAY_BYTES
@@ -41,6 +44,7 @@ class ReplaySource:
         self._values: NDArray[np.float32] = np.empty((0, 0), np.float32)
         #: None = the row numbers.
         self._ids: list[str] | None = None
+        self._recording: Recording | None = None
 
     def offers(self) -> tuple[str, ...] | None:
         """The columns of a CSV file by its header; of what cannot be read, and of other files, nothing is known."""
@@ -60,6 +64,7 @@ class ReplaySource:
             DatasetError: unreadable, empty, a column missing, or something else than a number.
         """
         self._values, self._ids = read_table(self._path, columns)
+        self._recording = recording_of(self._path)
 
     def seek(self, position: int) -> None:
         """Go on after `position` rows, counted over all rounds of a loop."""
@@ -72,9 +77,11 @@ class ReplaySource:
             return None
         first = self._position % total
         last = min(first + limit, total)
+        begin = self._position
         self._position += last - first
         ids = [str(row) for row in range(first, last)] if self._ids is None else self._ids[first:last]
-        return Rows(self._values[first:last], ids, self._position)
+        times = None if self._recording is None else self._recording.at_s(begin, self._position)
+        return Rows(self._values[first:last], ids, self._position, times)
 
     def close(self, reason: str) -> None:
         """Nothing to give back."""
@@ -158,13 +165,21 @@ def _read_npz(path: Path, columns: Sequence[str]) -> _Table:
         raise DatasetError(
             f"{path}: `X` is {stored.dtype} of shape {stored.shape}; expected numbers of (rows, columns)"
         )
-    stored = stored.reshape(len(stored), math.prod(stored.shape[1:]))
+    if ids is not None and len(ids) != len(stored):
+        raise DatasetError(f"{path}: {len(ids)} ids for {len(stored)} rows")
+    recording = recording_of(path)
+    if recording is None:
+        stored = stored.reshape(len(stored), math.prod(stored.shape[1:]))
+    else:
+        ids = [name for name in ids or map(str, range(len(stored))) for _ in range(recording.readings)]
+        stored = stored.reshape(len(stored) * recording.readings, -1)
     if names is not None:
         stored = stored[:, positions(str(path), names, columns)]
     elif stored.shape[1] != len(columns):
-        raise DatasetError(f"{path}: `X` has {stored.shape[1]} columns, the model takes {len(columns)}")
-    if ids is not None and len(ids) != len(stored):
-        raise DatasetError(f"{path}: {len(ids)} ids for {len(stored)} rows")
+        raise DatasetError(
+            f"{path}: `X` has {stored.shape[1]} columns, the model takes {len(columns)}; of recordings store "
+            "`rate_hz`, too"
+        )
     with np.errstate(over="ignore"):  # beyond float32 is infinite, which counts as missing
         return np.ascontiguousarray(stored, dtype=np.float32), ids
 

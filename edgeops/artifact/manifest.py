@@ -86,14 +86,34 @@ class Transform(StrEnum):
     SIGNED_LOG1P = "signed-log1p"
 
 
+class Spectrogram(Value, frozen=True, kw_only=True):
+    """Log-mel energies of short frames of the window: (frames, bands) of each column, instead of its rows."""
+
+    #: Rows of a frame, and from one frame to the next.
+    frame: Annotated[int, msgspec.Meta(ge=8, le=8192)]
+    hop: Annotated[int, msgspec.Meta(ge=1, le=8192)]
+    bands: Annotated[int, msgspec.Meta(ge=1, le=256)]
+    #: Where the lowest band begins and the highest ends.
+    low_hz: Annotated[float, msgspec.Meta(ge=0)]
+    high_hz: float
+    #: Added to each energy before the logarithm; in squares of the readings or, levelled, in means of the window.
+    floor: Annotated[float, msgspec.Meta(gt=0)]
+    #: Whether energies are divided by their mean over the window: then it does not matter how loud all of it is.
+    levelled: bool = False
+
+
 class Preprocess(Value, frozen=True, kw_only=True):
-    """clip(transform(x) * multiply + add), per column; one entry = the same for all columns."""
+    """clip(transform(x) * multiply + add), per column; one entry = the same for all columns.
+
+    With a spectrogram x is an energy in it, and there is an entry per band, or one.
+    """
 
     transform: Transform = Transform.NONE
     multiply: tuple[float, ...] = (1.0,)
     add: tuple[float, ...] = (0.0,)
     #: Symmetric bound after the multiply-add; None = none.
     clip: float | None = None
+    spectrogram: Spectrogram | None = None
 
 
 class MissingPolicy(StrEnum):
@@ -101,7 +121,7 @@ class MissingPolicy(StrEnum):
 
     #: An error, counted; no answer.
     REFUSE = "refuse"
-    #: The value that preprocesses to zero (the mean, after standardizing).
+    #: The value that preprocesses to zero (the mean, after standardizing); before a spectrogram silence.
     NEUTRAL = "neutral"
 
 
@@ -330,10 +350,7 @@ def _checked(manifest: Manifest) -> Manifest:
     """What types cannot say."""
     if manifest.format != FORMAT:
         raise ArtifactError(f"manifest format {manifest.format}, this version reads {FORMAT}; update EdgeOps")
-    width = len(manifest.window.columns)
-    for name, values in (("multiply", manifest.preprocess.multiply), ("add", manifest.preprocess.add)):
-        if len(values) not in (1, width):
-            raise ArtifactError(f"preprocess.{name} has {len(values)} entries for {width} columns; give 1 or {width}")
+    _check_preprocess(manifest.preprocess, manifest.window)
     if manifest.task is Task.CLASSIFICATION and len(manifest.output.labels) < 2:
         raise ArtifactError(f"a classifier needs two labels or more, got {list(manifest.output.labels)}")
     if manifest.task is not Task.REGRESSION and manifest.output.transform is not Transform.NONE:
@@ -353,3 +370,27 @@ def _checked(manifest: Manifest) -> Manifest:
     if len(set(names)) != len(names):
         raise ArtifactError("channel names repeat; each must be unique")
     return manifest
+
+
+def _check_preprocess(preprocess: Preprocess, window: InputWindow) -> None:
+    width, what = len(window.columns), "columns"
+    if preprocess.spectrogram is not None:
+        _check_spectrogram(preprocess, preprocess.spectrogram, window)
+        width, what = preprocess.spectrogram.bands, "bands"
+    for name, values in (("multiply", preprocess.multiply), ("add", preprocess.add)):
+        if len(values) not in (1, width):
+            raise ArtifactError(f"preprocess.{name} has {len(values)} entries for {width} {what}; give 1 or {width}")
+
+
+def _check_spectrogram(preprocess: Preprocess, spectrogram: Spectrogram, window: InputWindow) -> None:
+    if preprocess.transform is not Transform.NONE:
+        raise ArtifactError(f"a spectrogram is a logarithm already; leave out the transform {preprocess.transform}")
+    if window.rate_hz is None:
+        raise ArtifactError("a spectrogram needs the rate of rows; give the window rate_hz")
+    if spectrogram.frame > window.rows:
+        raise ArtifactError(f"frames of {spectrogram.frame} rows do not fit into a window of {window.rows}")
+    if not spectrogram.low_hz < spectrogram.high_hz <= window.rate_hz / 2:
+        raise ArtifactError(
+            f"the spectrogram reaches from {spectrogram.low_hz:g} to {spectrogram.high_hz:g} Hz; rows at "
+            f"{window.rate_hz:g} Hz tell of frequencies up to half of that"
+        )

@@ -4,6 +4,7 @@ Inside an artifact is only what a rebuild repeats. Judgements, reference profile
 `Model.predict` of the very file that ships. Nothing is trained, stored or published here.
 """
 
+import math
 import os
 import tempfile
 from collections.abc import Callable
@@ -41,6 +42,8 @@ from fleet_server.ml.trained import Trained
 from fleet_server.ml.windows import Windows
 
 _GOLDEN_WINDOWS = 16
+#: Of large windows fewer are kept, so that an artifact is not mostly golden vectors.
+_GOLDEN_VALUES, _FEWEST_GOLDEN = 1 << 15, 4
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -199,7 +202,8 @@ def _manifest(trained: Trained, variant: Variant, converted: Converted, *, metri
 def _golden_windows(train: Windows) -> list[NDArray[np.float32]]:
     """Whole ones, spread over those that were learnt from."""
     whole = train.values[~np.isnan(train.values).any(axis=(1, 2))]
-    places = np.linspace(0, len(whole) - 1, num=min(_GOLDEN_WINDOWS, len(whole)), dtype=np.int64)
+    most = max(_FEWEST_GOLDEN, min(_GOLDEN_WINDOWS, _GOLDEN_VALUES // math.prod(whole.shape[1:])))
+    places = np.linspace(0, len(whole) - 1, num=min(most, len(whole)), dtype=np.int64)
     return list(whole[places])
 
 

@@ -20,7 +20,7 @@ from edgeops.data.schema import Schema
 from edgeops.data.splits import Split
 from edgeops.errors import DatasetError
 from edgeops.model.model import Model
-from edgeops.model.preprocess import transform_rows
+from edgeops.model.preprocess import transform_windows
 from edgeops.sketch.packing import unpack
 from fleet_server.datasets.snapshot import IMPORTED, read_snapshot
 from fleet_server.ml.assembly import assemble_all, bare_model
@@ -112,14 +112,14 @@ def build(task: Build, report: Report) -> Built:
         tf=tf,
         trainer=Trainer(tf, recipe.network, plan, head),
         windows=learnt,
-        train=_prepared(learnt, plan, label_weight=label_weight),
-        validation=_prepared(windows.only(Split.VALIDATION), plan),
+        train=_prepared(learnt, plan, windows.window, label_weight=label_weight),
+        validation=_prepared(windows.only(Split.VALIDATION), plan, windows.window),
         seed=task.seed,
         has_bought=has_bought,
     )
     fitted = lesson.fit(report=lambda share: report("training", 0.15 + 0.2 * share))
     champions = load_champions(task, windows)
-    channels = _channels(champions.models if task.healing is not None else {}, snapshot.schema, plan, lesson.train)
+    channels = _channels(champions.models if task.healing is not None else {}, snapshot.schema, plan, lesson)
     trained = Trained(
         task=task,
         windows=windows,
@@ -146,9 +146,8 @@ def _head(schema: Schema) -> Head:
     return Head(schema.task, max(len(schema.classes), 1))
 
 
-def _prepared(windows: Windows, plan: Plan, *, label_weight: float = 1.0) -> Labelled:
-    rows = windows.values.reshape(-1, windows.values.shape[-1])
-    inputs = transform_rows(rows, plan.preprocess, missing=plan.missing)
+def _prepared(windows: Windows, plan: Plan, window: InputWindow, *, label_weight: float = 1.0) -> Labelled:
+    inputs = transform_windows(windows.values, plan.preprocess, window=window, missing=plan.missing)
     targets = windows.classes if plan.target is None else plan.target.learnt(windows.targets)
     return Labelled(
         inputs=inputs.reshape(len(windows), *plan.input_shape),
@@ -168,14 +167,17 @@ def _weights(windows: Windows, plan: Plan, label_weight: float) -> NDArray[np.fl
     )
 
 
-def _channels(champions: Mapping[Variant, Model], schema: Schema, plan: Plan, train: Labelled) -> tuple[Channel, ...]:
+def _channels(champions: Mapping[Variant, Model], schema: Schema, plan: Plan, lesson: _Lesson) -> tuple[Channel, ...]:
     """A healed model is watched as its champion was, so that windows of both can be compared."""
+    train = lesson.train
     for champion in champions.values():
         return champion.manifest.channels
     if plan.is_image:
         return image_channels(schema.task)
     if plan.window is not None:
-        windows = train.inputs.reshape(-1, plan.window.rows, len(schema.columns))
+        windows = lesson.windows.values
+        if plan.preprocess.spectrogram is None:
+            windows = train.inputs.reshape(windows.shape)
         return window_channels(schema.task, schema.columns, windows, train.targets)
     return table_channels(schema.task, schema.columns, train.inputs, train.targets)
 

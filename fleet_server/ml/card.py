@@ -51,6 +51,9 @@ def _answering(schema: Schema) -> str:
 def _reading(manifest: Manifest, schema: Schema) -> str:
     if len(schema.shape) > 1:
         return f"an image of {' x '.join(map(str, schema.shape))} values"
+    if schema.clip:
+        channels = f"{len(schema.columns)} channel{'s' if len(schema.columns) > 1 else ''}"
+        return f"a recording of {schema.clip.rows} readings of {channels} at {schema.clip.rate_hz:g} Hz"
     names = ", ".join(schema.columns[:8])
     rows = "a row" if manifest.window.rows == 1 else f"a window of {manifest.window.rows} rows"
     return f"{rows} of {len(schema.columns)} columns ({names}{' ...' if len(schema.columns) > 8 else ''})"

@@ -79,7 +79,7 @@ def window_channels(
     Args:
         task: what is learnt.
         columns: names, in the order of the input window.
-        windows: preprocessed windows that are learnt from (n, rows, columns).
+        windows: preprocessed windows that are learnt from (n, rows, columns), or raw ones if that makes no rows.
         targets: as for `table_channels`.
     """
     outputs = _outputs(task)

@@ -21,12 +21,11 @@ from edgeops.learning.anomaly import ANOMALY
 from edgeops.model.windowing import window_places
 from fleet_server.datasets.snapshot import IMPORTED, Rows, SnapshotFile
 from fleet_server.ml.recipes.rounding import rounded
+from fleet_server.ml.recipes.window import GAP_STEPS
 
 Integers = NDArray[np.int64]
 
 _NANOSECONDS = 1e9
-#: So many usual steps without a row are a gap: one row may be lost, and clocks jitter.
-_GAP_STEPS = 3
 _FOR = {Split.TRAIN: "that are learnt from", Split.VALIDATION: "that stop the training", Split.EVALUATION: "that judge"}
 
 
@@ -126,8 +125,9 @@ class WindowedSnapshot:
             return ()
         train, validation, evaluation = (len(self.of(split)) for split in Split)
         pace = "" if window.rate_hz is None else f", at {window.rate_hz:g} rows a second"
-        what = "recordings" if self.snapshot.schema.clip else "windows"
-        cut = f"{what} of {window.rows} rows, every {window.stride} rows{pace}"
+        every = f", every {window.stride} rows"
+        what, every = ("recordings", "") if self.snapshot.schema.clip else ("windows", every)
+        cut = f"{what} of {window.rows} rows{every}{pace}"
         told = f"{cut}: {train} to learn from, {validation} to stop on, {evaluation} to judge"
         if mixed := int(self.is_mixed.sum()):
             return told, f"{mixed} windows hold rows of several classes, and nothing is learnt from them"
@@ -149,7 +149,7 @@ def paced(window: InputWindow, rows: Rows) -> InputWindow:
     usual_s = float(np.median(steps)) / _NANOSECONDS if len(steps) else 0.0
     if usual_s <= 0:
         return window
-    return msgspec.structs.replace(window, rate_hz=rounded(1 / usual_s), max_gap_s=rounded(_GAP_STEPS * usual_s))
+    return msgspec.structs.replace(window, rate_hz=rounded(1 / usual_s), max_gap_s=rounded(GAP_STEPS * usual_s))
 
 
 def cut_windows(snapshot: SnapshotFile, window: InputWindow) -> WindowedSnapshot:

@@ -2,12 +2,13 @@
 
 from itertools import pairwise
 
+import msgspec
 import numpy as np
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as npst
 
-from edgeops.artifact.manifest import InputWindow, MissingPolicy, Preprocess, Tensor, Transform
+from edgeops.artifact.manifest import InputWindow, MissingPolicy, Preprocess, Spectrogram, Tensor, Transform
 from edgeops.model.preprocess import Preprocessor
 from edgeops.model.windowing import WindowBuffer, window_places
 
@@ -31,6 +32,37 @@ few = settings(deadline=None, max_examples=100)
 def test_the_batch_form_equals_the_incremental_one_for_any_reading(windows, recipe, tensor):
     one = Preprocessor(recipe, WINDOW, tensor, missing=MissingPolicy.NEUTRAL)
     assert one.batch(windows).tobytes() == b"".join(one(window).tobytes() for window in windows)
+
+
+sounds = npst.arrays(
+    np.float32, st.tuples(st.integers(1, 4), st.just(100), st.just(2)), elements=st.floats(width=32), fill=st.nothing()
+)
+heard = st.builds(
+    Preprocess,
+    multiply=st.tuples(st.floats(-1e3, 1e3)),
+    add=st.tuples(st.floats(-1e3, 1e3)),
+    spectrogram=st.builds(
+        Spectrogram,
+        frame=st.just(32),
+        hop=st.integers(1, 40),
+        bands=st.integers(1, 5),
+        low_hz=st.just(0.0),
+        high_hz=st.just(50.0),
+        floor=st.floats(1e-30, 1e30),
+        levelled=st.booleans(),
+    ),
+)
+
+
+@few
+@given(sounds, heard, st.sampled_from([FLOAT, INT8]))
+def test_a_spectrogram_is_the_same_alone_and_in_a_batch_and_always_finite(windows, recipe, tensor):
+    window = InputWindow(columns=("left", "right"), rows=100, rate_hz=100.0)
+    shape = (1, 1 + (100 - 32) // recipe.spectrogram.hop, recipe.spectrogram.bands, 2)
+    read = Preprocessor(recipe, window, msgspec.structs.replace(tensor, shape=shape), missing=MissingPolicy.NEUTRAL)
+    found = read.batch(windows)
+    assert np.isfinite(found).all()
+    assert found.tobytes() == b"".join(read(one).tobytes() for one in windows)
 
 
 @few

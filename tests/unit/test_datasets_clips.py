@@ -61,7 +61,7 @@ def test_each_recording_is_one_window_whatever_its_split(tmp_path: Path) -> None
     snapshot = load(tmp_path)
     rows = snapshot.only(Split.TRAIN)
     plan = signals.plan(snapshot.schema, rows.readings(snapshot.schema), rows.targets, {})
-    window = InputWindow(columns=("audio",), rows=READINGS, stride=READINGS, rate_hz=HERTZ)
+    window = InputWindow(columns=("audio",), rows=READINGS, stride=READINGS, rate_hz=HERTZ, max_gap_s=0.000375)
     assert plan.window == paced(window, snapshot.rows) == window
     cut = cut_windows(snapshot, window)
     judged = cut.only(Split.EVALUATION)

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from edgeops.artifact.manifest import Task
 from edgeops.data.schema import Schema
 from edgeops.errors import ConfigError
-from fleet_server.ml.recipes import autoencoder, cnn, dense, distance, signals
+from fleet_server.ml.recipes import autoencoder, cnn, dense, distance, signals, spectrogram
 from fleet_server.ml.recipes.head import Head
 from fleet_server.ml.recipes.names import RecipeName
 from fleet_server.ml.recipes.plan import Plan
@@ -45,6 +45,7 @@ RECIPES = {
     RecipeName.DENSE: Recipe(dense.plan, dense.network, _TELLING, dense.OPTIONS),
     RecipeName.CNN: Recipe(cnn.plan, cnn.network, _TELLING, cnn.OPTIONS),
     RecipeName.SIGNALS: Recipe(signals.plan, signals.network, _TELLING, signals.OPTIONS),
+    RecipeName.SPECTROGRAM: Recipe(spectrogram.plan, spectrogram.network, _TELLING, spectrogram.OPTIONS),
     RecipeName.DISTANCE: Recipe(distance.plan, None, _FINDING, distance.OPTIONS),
     RecipeName.AUTOENCODER: Recipe(autoencoder.plan, autoencoder.network, _FINDING, autoencoder.OPTIONS),
 }

@@ -33,7 +33,7 @@ def plan(schema: Schema, rows: NDArray[np.float32], targets: NDArray[Any], optio
     """
     refuse_unknown(options, OPTIONS, recipe="cnn", schema=schema)
     if schema.clip:
-        raise ConfigError("the rows of this dataset are recordings; use recipe signals")
+        raise ConfigError("the rows of this dataset are recordings; use recipe spectrogram")
     lowest, highest = float(np.nanmin(rows)), float(np.nanmax(rows))
     low = min(lowest, 0.0)
     high = next((scale for scale in _FULL_SCALES if low == 0.0 and highest <= scale), highest)

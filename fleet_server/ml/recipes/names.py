@@ -12,6 +12,8 @@ class RecipeName(StrEnum):
     CNN = "cnn"
     #: Windows of raw signals: depthwise-separable convolutions along time.
     SIGNALS = "signals"
+    #: Recordings: depthwise-separable convolutions over a log-mel spectrogram.
+    SPECTROGRAM = "spectrogram"
     #: Anomalies: the distance of a window's mean from normal ones.
     DISTANCE = "distance"
     #: Anomalies: how badly a window is rebuilt from a few numbers.
