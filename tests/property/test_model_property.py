@@ -34,18 +34,16 @@ def test_the_batch_form_equals_the_incremental_one_for_any_reading(windows, reci
     assert one.batch(windows).tobytes() == b"".join(one(window).tobytes() for window in windows)
 
 
-sounds = npst.arrays(
-    np.float32, st.tuples(st.integers(1, 4), st.just(100), st.just(2)), elements=st.floats(width=32), fill=st.nothing()
-)
+sounds = npst.arrays(np.float32, st.tuples(st.integers(1, 3), st.just(40), st.just(2)), elements=st.floats(width=32))
 heard = st.builds(
     Preprocess,
     multiply=st.tuples(st.floats(-1e3, 1e3)),
     add=st.tuples(st.floats(-1e3, 1e3)),
     spectrogram=st.builds(
         Spectrogram,
-        frame=st.just(32),
-        hop=st.integers(1, 40),
-        bands=st.integers(1, 5),
+        frame=st.just(16),
+        hop=st.integers(1, 30),
+        bands=st.integers(1, 3),
         low_hz=st.just(0.0),
         high_hz=st.just(50.0),
         floor=st.floats(1e-30, 1e30),
@@ -54,11 +52,11 @@ heard = st.builds(
 )
 
 
-@few
+@settings(few, max_examples=50)
 @given(sounds, heard, st.sampled_from([FLOAT, INT8]))
 def test_a_spectrogram_is_the_same_alone_and_in_a_batch_and_always_finite(windows, recipe, tensor):
-    window = InputWindow(columns=("left", "right"), rows=100, rate_hz=100.0)
-    shape = (1, 1 + (100 - 32) // recipe.spectrogram.hop, recipe.spectrogram.bands, 2)
+    window = InputWindow(columns=("left", "right"), rows=40, rate_hz=100.0)
+    shape = (1, 1 + (40 - 16) // recipe.spectrogram.hop, recipe.spectrogram.bands, 2)
     read = Preprocessor(recipe, window, msgspec.structs.replace(tensor, shape=shape), missing=MissingPolicy.NEUTRAL)
     found = read.batch(windows)
     assert np.isfinite(found).all()
