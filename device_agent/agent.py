@@ -10,12 +10,16 @@ import os
 import time
 from collections import Counter
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from datetime import timedelta
 from enum import Enum, auto
 from functools import partial
 from queue import Empty, SimpleQueue
+from threading import Lock
 from typing import Any, assert_never
 
+from device_agent.benchmark import run_benchmark
+from device_agent.blessing import Blessings
 from device_agent.clock import Clock
 from device_agent.config import Device, StateFolder, reserve_bytes
 from device_agent.control import ControlServer
@@ -31,7 +35,7 @@ from device_agent.labels import read_labels
 from device_agent.link import Arrived, Broker, Connected, Disconnected, Link, LinkEvent, NotBelieved
 from device_agent.owner import Configured, Feeding, Instructed, Owner
 from device_agent.pacing import Backoff
-from device_agent.probe import one_at_a_time, run_probe
+from device_agent.probe import run_probe
 from device_agent.pump import Pump
 from device_agent.ranges import RangeFetch
 from device_agent.reporting import Reporter
@@ -42,6 +46,7 @@ from device_agent.tls import FleetTls
 from device_agent.trust import FleetKeys, Trust, root_version
 from device_agent.updates import Surroundings
 from device_agent.uplink import Uplink
+from device_agent.verdict_child import in_turn
 from device_agent.watchdog import Watchdog
 from device_agent.wayback import Wayback, speaks_tls
 from device_agent.worker import Worker
@@ -51,9 +56,21 @@ from edgeops.errors import EdgeOpsError, MessageError, PlatformError
 from edgeops.model.runtime import runtime_facts
 from edgeops.protocol import messages
 from edgeops.protocol.keys import read_private_key
-from edgeops.protocol.messages import Ack, Command, Credit, Desired, DeviceFacts, MetaPart, Wish
+from edgeops.protocol.messages import (
+    Ack,
+    Benchmark,
+    Command,
+    Credit,
+    Desired,
+    DeviceFacts,
+    MetaPart,
+    Nominate,
+    Response,
+    Wish,
+)
 from edgeops.protocol.topics import Block, Down, DownKind, UpKind
 from edgeops.structs import learn_all
+from edgeops.update.update import RESTING
 
 _log = logging.getLogger(__name__)
 
@@ -161,6 +178,7 @@ class Agent:
             repeat=self._queue.put,
         )
         self._pump = Pump(self._spool, self._link, self._uplink)
+        trying = Lock()
         surroundings = Surroundings(
             spool=self._spool,
             trust=self._trust,
@@ -169,7 +187,7 @@ class Agent:
             facts=self._facts,
             now=self._clock.certain,
             submit=self._worker.submit,
-            probe=one_at_a_time(run_probe),
+            probe=in_turn(trying, run_probe),
             has_disk=self._has_disk,
             reserve_bytes=reserve_bytes(os.environ),
         )
@@ -182,6 +200,15 @@ class Agent:
             on_change=self._nudge,
             watchdog=self._watchdog,
             holds=self._read_holds(),
+        )
+        pulse = self._watchdog.pulse("benchmarks", hangs_after=hangs_after)
+        self._bench = Worker("benchmarks", pulse=pulse)
+        self._blessings = Blessings(
+            state.benchmark,
+            replace(surroundings, submit=self._bench.submit, turned=pulse.beat),
+            is_busy=lambda: any(one.state not in RESTING for one in self._deployments.states()),
+            on_change=self._nudge,
+            run=in_turn(trying, run_benchmark),
         )
         #: A desired state that is heard and not yet stored by every deployment.
         self._unfinished: Desired | None = None
@@ -237,6 +264,7 @@ class Agent:
             self._uplink.farewell()
             self._link.close()
         self._worker.close(_STOP_TIMEOUT_S)
+        self._bench.close(0)
         if self._ranges is not None:
             self._ranges.close()
         self._spool.close()
@@ -413,9 +441,18 @@ class Agent:
                 self._link.spread_over(timedelta(milliseconds=heard.reconnect_spread_ms))
                 self._clock.told(heard.at, place=self._downlink.place(DownKind.CREDIT))
             case Command():
-                self._uplink.say(UpKind.RESPONSE, self._deployments.nominate(heard.command, heard.request))
+                self._uplink.say(UpKind.RESPONSE, self._carry(heard))
             case _:
                 assert_never(heard)
+
+    def _carry(self, command: Command) -> Response:
+        match command.request:
+            case Nominate():
+                return self._deployments.nominate(command.command, command.request)
+            case Benchmark():
+                return self._blessings.answer(command.command, command.request)
+            case _:
+                assert_never(command.request)
 
     def _carry_out(self) -> None:
         """Hand a desired state to its deployments; on a full disk it stays unfinished and is tried again."""
@@ -450,7 +487,8 @@ class Agent:
         own = Counter(self._counters) + self._deployments.counters
         own += Counter(self._hearing.counters)
         own += Counter(self._spool.counters) + Counter(self._tray.counters)
-        own["worker.errors"] += self._worker.failures
+        own["worker.errors"] += self._worker.failures + self._bench.failures
+        own["benchmark.delayed"] += self._blessings.failures
         own["clock.damaged"] += self._clock.damaged
         own["marks.damaged"] += self._downlink.damaged
         own["marks.unwritten"] += self._downlink.unwritten

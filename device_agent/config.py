@@ -83,6 +83,11 @@ class StateFolder:
         return self.path / "labels.json"
 
     @property
+    def benchmark(self) -> Path:
+        """A model that is tried and not installed; emptied at every start."""
+        return self.path / "benchmark"
+
+    @property
     def trust(self) -> Path:
         """The TUF client's folder."""
         return self.path / "trust"

@@ -10,6 +10,7 @@ from collections.abc import Mapping, Sequence
 from functools import cache
 from pathlib import Path
 
+from device_agent.hardware import board
 from edgeops import __version__, limits
 from edgeops.model.runtime import runtime_facts
 from edgeops.protocol.messages import DeviceFacts
@@ -37,6 +38,7 @@ def device_facts(
         os=_system(),
         labels=dict(labels or {}),
         sensors={name: tuple(columns) for name, columns in (sensors or {}).items() if _can_be_told(columns)},
+        board=board(),
     )
 
 

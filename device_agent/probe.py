@@ -6,18 +6,14 @@ prints one JSON verdict. The parent's side bounds time and memory and takes a cr
 too. It does not ask whether the artifact is trusted: that comes before and after.
 """
 
-import signal
-import subprocess
 import sys
 import time
-from collections.abc import Callable
 from pathlib import Path
-from threading import Lock
 
 import msgspec
 import numpy as np
 
-from device_agent.child import command
+from device_agent.verdict_child import NoVerdict, verdict_of
 from edgeops import limits
 from edgeops.artifact.acceptance import check_acceptance, decode_acceptance
 from edgeops.errors import ArtifactError, InputError, PlatformError
@@ -47,38 +43,10 @@ def run_probe(artifact: Path, acceptance: Path | None) -> ProbeVerdict:
     `acceptance` is the set that a model of a delegated key must pass; None = a person signed the model.
     """
     files = [str(file) for file in (artifact, acceptance) if file is not None]
-    line = command("device_agent.probe", *files, memory_bytes=limits.PROBE_MEMORY_BYTES)
-    try:
-        child = subprocess.run(
-            line,
-            stdin=subprocess.DEVNULL,
-            capture_output=True,
-            timeout=limits.PROBE_TIMEOUT.total_seconds(),
-            check=False,
-        )
-    except subprocess.TimeoutExpired:
-        return _failed(f"the probe hung: no verdict in {limits.PROBE_TIMEOUT.total_seconds():.0f} s")
-    except OSError as error:
-        return _failed(f"the probe did not start: {error}")
-    if child.returncode == 0:
-        try:
-            return msgspec.json.decode(child.stdout.splitlines()[-1], type=ProbeVerdict)
-        except (msgspec.DecodeError, UnicodeDecodeError, IndexError):
-            return _failed("the probe ended without a verdict")
-    return _failed(f"the probe {_ending(child.returncode)}: {_last_line(child.stderr)}")
-
-
-def one_at_a_time(
-    run: Callable[[Path, Path | None], ProbeVerdict],
-) -> Callable[[Path, Path | None], ProbeVerdict]:
-    """Two probes at once would take twice the memory and measure each other."""
-    turn = Lock()
-
-    def run_in_turn(artifact: Path, acceptance: Path | None) -> ProbeVerdict:
-        with turn:
-            return run(artifact, acceptance)
-
-    return run_in_turn
+    verdict = verdict_of("device_agent.probe", *files, name="probe", kind=ProbeVerdict, timeout=limits.PROBE_TIMEOUT)
+    if isinstance(verdict, NoVerdict):
+        return ProbeVerdict(reason=Reason.PROBE, detail=verdict.detail)
+    return verdict
 
 
 def probe(artifact: Path, acceptance: Path | None) -> ProbeVerdict:
@@ -137,21 +105,6 @@ def _measure_us(model: Model) -> list[int]:
         model.predict(blank)
         latencies.append((time.perf_counter_ns() - start) // 1000)
     return latencies
-
-
-def _failed(detail: str) -> ProbeVerdict:
-    return ProbeVerdict(reason=Reason.PROBE, detail=detail[: limits.MAX_DETAIL_LENGTH])
-
-
-def _ending(returncode: int) -> str:
-    if returncode < 0:
-        return f"was killed by {signal.Signals(-returncode).name}"
-    return f"failed with exit code {returncode}"
-
-
-def _last_line(output: bytes) -> str:
-    lines = output.decode(errors="replace").strip().splitlines()
-    return lines[-1] if lines else "no output"
 
 
 def main() -> None:

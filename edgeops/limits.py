@@ -183,6 +183,10 @@ FETCH_TIMEOUT = timedelta(minutes=5)
 TRIAL_TIMEOUT = timedelta(minutes=10)
 PROBE_TIMEOUT = timedelta(seconds=60)
 PROBE_MEMORY_BYTES = 1024 * 1024 * 1024
+#: A benchmark times so many inferences, or as many as fit the span, and has ended after the timeout.
+BENCHMARK_INFERENCES = 1_000
+BENCHMARK_SPAN = timedelta(seconds=20)
+BENCHMARK_TIMEOUT = timedelta(seconds=60)
 TRUST_TIMEOUT = timedelta(seconds=30)
 #: An update that waits (no contact, a failed attempt, a full disk) is taken up again after this.
 UPDATE_RETRY_AFTER = timedelta(seconds=5)

@@ -13,7 +13,7 @@ from edgeops.protocol.messages import Record, Records
 from edgeops.protocol.topics import SPOOLED, UpKind
 
 #: In which order the kinds of one `take` are handed out.
-_ORDER = (UpKind.REPORTS, UpKind.TELEMETRY, UpKind.SAMPLES, UpKind.PREDICTIONS)
+_ORDER = (UpKind.REPORTS, UpKind.BENCHMARKS, UpKind.TELEMETRY, UpKind.SAMPLES, UpKind.PREDICTIONS)
 #: Room in one message for the records, the envelope taken off.
 _BODY_BYTES = limits.MAX_MESSAGE_BYTES - 1024
 _RECORD_OVERHEAD_BYTES = 32

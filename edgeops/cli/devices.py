@@ -14,7 +14,7 @@ from edgeops.cli import pin as pinning
 from edgeops.cli.connection import connected
 from edgeops.cli.live import confirm, say
 from edgeops.cli.options import AsJson, DeviceId, Limit, OfDeployment, parse_moment
-from edgeops.cli.output import print_facts, print_json, print_table, short_digest, size
+from edgeops.cli.output import print_facts, print_json, print_table, printable, short_digest, size
 from edgeops.cli.telemetry import in_words
 from edgeops.trust.transport import is_loopback
 
@@ -58,6 +58,7 @@ def show(client: Client, device: DeviceId, as_json: AsJson = False) -> None:
             "machine": f"{facts.arch}, Python {facts.python}, {facts.runtime} {facts.runtime_version}"
             if facts
             else None,
+            "board": printable(facts.board) or None if facts else None,
             "memory": size(facts.memory_bytes) if facts else None,
             "disk free": size(facts.disk_free_bytes) if facts else None,
             "counters": ", ".join(f"{key} {count}" for key, count in sorted(found.counters.items())) or None,

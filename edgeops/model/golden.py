@@ -89,6 +89,15 @@ def check_golden(model: "Model", golden: bytes) -> GoldenVerdict:
     return GoldenVerdict(ok=True, detail=detail)
 
 
+def golden_windows(model: "Model") -> NDArray[np.float32]:
+    """The raw windows of a loaded model's golden vectors: inputs as it meets them, float32 (vectors, rows, columns).
+
+    Raises:
+        ArtifactError: the stored vectors are damaged or do not fit the model.
+    """
+    return _decode(model.golden, model.manifest)[0]
+
+
 def tolerance(dtype: np.dtype[Any], runtime: str) -> float:
     """How far an output of this type may be off under this runtime: in steps of an integer output, or as a share of a
     float tensor's largest value.

@@ -141,6 +141,8 @@ class DeviceFacts(Body, frozen=True, kw_only=True):
         dict[Id, Annotated[tuple[Fact, ...], msgspec.Meta(max_length=limits.MAX_SENSORS)]],
         msgspec.Meta(max_length=limits.MAX_DEPLOYMENTS),
     ] = {}
+    #: The model of the board or machine; empty = it does not say.
+    board: Fact = ""
 
 
 class DeploymentState(Body, frozen=True, kw_only=True):
@@ -341,6 +343,39 @@ class Report(Body, frozen=True, kw_only=True):
     evidence: Evidence | None = None
 
 
+#: Of a processor, in thousandths of a degree Celsius, as sysfs counts.
+Millicelsius = Annotated[int, msgspec.Meta(ge=-273_150, le=1_000_000)]
+
+
+class Benchmarked(Body, frozen=True, kw_only=True):
+    """What came of a benchmark: an artifact that was tried on a device and not installed."""
+
+    #: The benchmark that was asked for, as the command named it.
+    benchmark: Id
+    digest: RawDigest
+    #: NONE = it answers its golden vectors as it must, and was measured; else why it was not.
+    reason: Reason
+    detail: Detail = ""
+    #: What it ran on.
+    arch: Fact
+    runtime: Fact
+    runtime_version: Fact
+    board: Fact = ""
+    #: Inferences that the percentiles are of, in microseconds, one thread.
+    inferences: Count = 0
+    latency_p50_us: Count = 0
+    latency_p95_us: Count = 0
+    latency_p99_us: Count = 0
+    #: Inferences that were measured again, because something else took the processor meanwhile.
+    disturbed: Count = 0
+    #: Resident memory of the loaded model, beyond that of the runtime.
+    memory_bytes: Count = 0
+    #: Of the processor, and whether it was held back; None = the device does not tell.
+    millicelsius_before: Millicelsius | None = None
+    millicelsius_after: Millicelsius | None = None
+    throttled: bool | None = None
+
+
 # -- up: wishes -------------------------------------------------------------------
 
 
@@ -481,11 +516,23 @@ class Nominate(Body, frozen=True, kw_only=True, tag="nominate"):
     disagreements: bool = False
 
 
+class Benchmark(Body, frozen=True, kw_only=True, tag="benchmark"):
+    """Ask a device to try a listed artifact without installing it; answered with `Benchmarked` through the spool."""
+
+    #: The TUF target of the descriptor.
+    target: Annotated[str, msgspec.Meta(max_length=300)]
+    digest: Digest
+    #: Whose source it must fit as well; None = no matter.
+    deployment: Id | None = None
+    #: Not begun or fetched any more after so many milliseconds.
+    within_ms: Count
+
+
 class Command(Body, frozen=True, kw_only=True):
     """One request to do something now; a device does each id once, however often it comes."""
 
     command: Id
-    request: Nominate
+    request: Nominate | Benchmark
 
 
 class MetaStatus(StrEnum):

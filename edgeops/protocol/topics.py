@@ -37,6 +37,8 @@ class UpKind(StrEnum):
     PREDICTIONS = "predictions"
     #: Nominated inputs; through the spool.
     SAMPLES = "samples"
+    #: What came of benchmarks; through the spool.
+    BENCHMARKS = "benchmarks"
     #: The answer to a command.
     RESPONSE = "response"
     #: A wish for blocks, a block list or TUF metadata.
@@ -59,7 +61,7 @@ class DownKind(StrEnum):
 
 
 #: The kinds that travel as numbered spool records and are acknowledged by the application.
-SPOOLED = frozenset({UpKind.REPORTS, UpKind.TELEMETRY, UpKind.PREDICTIONS, UpKind.SAMPLES})
+SPOOLED = frozenset({UpKind.REPORTS, UpKind.TELEMETRY, UpKind.PREDICTIONS, UpKind.SAMPLES, UpKind.BENCHMARKS})
 RETAINED = frozenset({UpKind.STATUS, UpKind.REPORTED, DownKind.DESIRED})
 
 

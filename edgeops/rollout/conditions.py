@@ -67,6 +67,7 @@ KEYS: dict[str, Key] = {
     "site": Key(Kind.TEXT, lambda one: [one.labels["site"]] if "site" in one.labels else []),
     "sensor": Key(Kind.TEXT, lambda one: one.sensors),
     "arch": Key(Kind.TEXT, _facts("arch")),
+    "board": Key(Kind.TEXT, _facts("board")),
     "os": Key(Kind.TEXT, _facts("os")),
     "runtime": Key(Kind.TEXT, _facts("runtime")),
     "runtime_version": Key(Kind.VERSION, _facts("runtime_version")),

@@ -127,7 +127,7 @@ def test_a_selector_has_bounds():
 
 
 def test_all_that_is_known_is_named():
-    known = "id, name, deployment, site, sensor, arch, os, runtime, runtime_version, python, agent, memory, disk"
+    known = "id, name, deployment, site, sensor, arch, board, os, runtime, runtime_version, python, agent, memory, disk"
     with pytest.raises(InputError, match=f"one of {known}, group, label.<key> with a value$"):
         parse_selector("")
     with pytest.raises(InputError, match=f"known are {known}, group, label.<key>, all, online$"):

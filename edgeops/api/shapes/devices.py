@@ -19,6 +19,8 @@ class DeviceFacts(Answer):
     os: str = ""
     #: What its owner calls it by.
     labels: dict[str, str] = {}
+    #: The model of the board or machine; empty = it does not say.
+    board: str = ""
 
 
 class DeploymentReport(Answer):
