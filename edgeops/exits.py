@@ -32,7 +32,7 @@ class Exit(IntEnum):
     CONFLICT = 6
     #: A rollout failed, was aborted, or paused for a person.
     ROLLOUT = 7
-    #: A promotion gate refused, or drift was found.
+    #: A promotion gate refused, a device does not bless, or drift was found.
     GATE = 8
     #: What was waited for did not end in time.
     TIMEOUT = 9
@@ -45,7 +45,7 @@ class RolloutEndedBadlyError(EdgeOpsError):
 
 
 class GateRefusedError(EdgeOpsError):
-    """A promotion gate refused what was trained."""
+    """A promotion gate refused what was trained, or a device does not bless it."""
 
 
 # The first class that fits decides.

@@ -183,6 +183,12 @@ FETCH_TIMEOUT = timedelta(minutes=5)
 TRIAL_TIMEOUT = timedelta(minutes=10)
 PROBE_TIMEOUT = timedelta(seconds=60)
 PROBE_MEMORY_BYTES = 1024 * 1024 * 1024
+#: A device is asked for a benchmark again after this, and until its life is over. A rollout that has the server ask
+#: does so up to so many times in vain for a class, and waits this long for all classes.
+BENCHMARK_RETRY_AFTER = timedelta(seconds=30)
+BENCHMARK_LIFE = timedelta(minutes=30)
+BLESSING_ATTEMPTS = 5
+BLESSING_TIMEOUT = timedelta(days=1)
 #: A benchmark times so many inferences, or as many as fit the span, and has ended after the timeout.
 BENCHMARK_INFERENCES = 1_000
 BENCHMARK_SPAN = timedelta(seconds=20)

@@ -20,6 +20,7 @@ from fleet_server.access import Access
 from fleet_server.api import (
     aliases,
     audit,
+    benchmarks,
     brought,
     choices,
     datasets,
@@ -96,6 +97,7 @@ _NOUNS = (
     brought,
     aliases,
     promotion,
+    benchmarks,
     drift,
     labels,
     retraining,

@@ -11,6 +11,7 @@ from contextlib import contextmanager
 from datetime import datetime, timedelta
 
 from edgeops.rollout.rollout import UNBEGUN, RolloutState, is_due, submitting
+from fleet_server import blessings
 from fleet_server.db import audit, events, installations, offers, rollouts, settings, withdrawals
 from fleet_server.db.database import Connection, Database, is_outage
 from fleet_server.db.identifiers import new_id
@@ -151,6 +152,7 @@ class Engine:
 
     def _keep_time(self, now: datetime) -> None:
         keep(self._database, now)
+        blessings.keep(self._database, now)
         with self._database.read() as connection:
             clock = service_time(connection, now)
             ids = [rollout.id for rollout in rollouts.in_states(connection, _KEPT)]

@@ -11,6 +11,7 @@ from edgeops.rollout.installation import InstallationState
 from edgeops.rollout.rollout import RolloutState
 from edgeops.rollout.selector import matches, parse_selector, resolve
 from edgeops.rollout.targeting import Offer, Placement, place
+from fleet_server.blessings import ask_joiner, unblessed
 from fleet_server.db import groups, models, parts, pins, rollouts
 from fleet_server.db.candidates import candidate_of
 from fleet_server.db.database import Connection
@@ -33,10 +34,18 @@ def join_live(connection: Connection, device: Device, now: datetime) -> None:
         if rollout.deployment in served or (part is not None and _belongs(connection, rollout, part)):
             continue
         placed = placement(connection, rollout, device, now)
-        if placed is not None and placed.is_in:
+        if placed is not None and placed.is_in and not _lacks_blessing(connection, rollout, device, now):
             served.add(rollout.deployment)
             last = rollouts.wave_count(connection, rollout.id) - 1
             rollouts.join(connection, rollout, device.id, wave=last, now=now)
+
+
+def _lacks_blessing(connection: Connection, rollout: Rollout, device: Device, now: datetime) -> bool:
+    """Whether no device of its class has blessed the model; the server has this one try it where it is to ask."""
+    if not unblessed(connection, rollout, [device.id]):
+        return False
+    ask_joiner(connection, rollout, device.id, now)
+    return True
 
 
 def _belongs(connection: Connection, rollout: Rollout, part: Installation) -> bool:

@@ -5,6 +5,7 @@ a step does is carried out in `fleet_server.rollout_steps`.
 """
 
 import logging
+from dataclasses import replace
 from datetime import datetime
 
 import msgspec
@@ -14,10 +15,12 @@ from edgeops.digest import digest_raw
 from edgeops.protocol.messages import DeploymentState, Evidence, Presence, Reason, Report, UpdateState
 from edgeops.rollout import installation as installing
 from edgeops.rollout import rollout as rolling
+from edgeops.rollout.blessing import Blessed
 from edgeops.rollout.installation import Deadlines, InstallationEvent, InstallationState
 from edgeops.rollout.pins import forbidding
 from edgeops.rollout.rollout import RolloutEvent, RolloutState
 from edgeops.update.update import WAITS
+from fleet_server.blessings import ask_for, blessing_of
 from fleet_server.db import devices, installations, offers, pins, rollouts, withdrawals
 from fleet_server.db.database import Connection
 from fleet_server.db.devices import Device
@@ -96,10 +99,12 @@ def keep_deadlines(connection: Connection, rollout_id: str, now: datetime) -> No
     if rollout is None:
         return
     match rollout.state:
-        case RolloutState.SCHEDULED if lacks_approval(connection, rollout):
+        case RolloutState.SCHEDULED | RolloutState.AWAITING_BLESSING if lacks_approval(connection, rollout):
             advance(connection, rollout, RolloutEvent.ASK_APPROVAL, now=now)
         case RolloutState.SCHEDULED if rolling.is_due(rollout.starts_at, now):
             start(connection, rollout, now)
+        case RolloutState.AWAITING_BLESSING:
+            _await_blessing(connection, rollout, now)
         case RolloutState.RUNNING:
             judge(connection, rollout, now)
             _devices_ready(connection, rollout_id, now)  # nobody is asked for a model that is known to do harm
@@ -118,9 +123,31 @@ def keep_deadlines(connection: Connection, rollout_id: str, now: datetime) -> No
 
 
 def start(connection: Connection, rollout: Rollout, now: datetime) -> Rollout:
-    """Begin a rollout whose time has come: newest wins, so older ones let go of its devices."""
-    take_over(connection, rollout, now)
-    return advance(connection, rollout, RolloutEvent.START, now=now)
+    """Begin a rollout whose time has come, once its devices have blessed the model.
+
+    Newest wins, so older ones let go of its devices then.
+    """
+    blessing = blessing_of(connection, rollout)
+    event = rolling.beginning(rollout.state, blessing)
+    if event is RolloutEvent.START:
+        take_over(connection, rollout, now)
+    words = "" if isinstance(blessing, Blessed) else blessing.words
+    if event is not None:
+        rollout = advance(connection, rollout, event, reason=words, now=now)
+    elif words != rollout.reason:
+        rollout = rollouts.save(connection, replace(rollout, reason=words), now)
+    if rollout.state is RolloutState.AWAITING_BLESSING:
+        ask_for(connection, rollout, now)
+    return rollout
+
+
+def _await_blessing(connection: Connection, rollout: Rollout, now: datetime) -> None:
+    """A blessing that comes with the deadline still counts."""
+    waiting = start(connection, rollout, now)
+    if waiting.state is RolloutState.AWAITING_BLESSING and _is_over(connection, waiting, now):
+        words = f"not blessed in time: {waiting.reason}"[: limits.MAX_DETAIL_LENGTH]
+        note_expiry(connection, waiting, reason=words, now=now)
+        advance(connection, waiting, RolloutEvent.EXPIRE, reason=words, now=now)
 
 
 def take_over(connection: Connection, newer: Rollout, now: datetime) -> None:

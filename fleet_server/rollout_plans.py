@@ -77,19 +77,12 @@ class Planned:
         Raises:
             InputError, NotFoundError, ConflictError: with every field that is to blame.
         """
-        told = [(one.pointer, one.detail) for one in self.objections]
-        text = "; ".join(one.detail for one in self.objections)
-        faults = {one.fault for one in self.objections}
-        if Fault.VALUE in faults:
-            raise InputError(text, fields=told)
-        if Fault.UNKNOWN in faults:
-            raise NotFoundError(text, fields=told)
-        raise ConflictError(text, fields=told)
+        _refuse(self.objections)
 
 
 def plan_rollout(connection: Connection, order: Order, now: datetime, *, to_be: ToBe = _AS_IT_IS) -> Planned:
     """What the order becomes as the fleet is now but for what is `to_be`, with everything that is wrong with it."""
-    artifact, wrong = _artifact(connection, order)
+    artifact, wrong = _artifact(connection, order.model, order.version, order.variant)
     offer = None if artifact is None else Offer(order.deployment, artifact.digest, artifact.describe())
     wanted = Wanted(
         deployment=order.deployment,
@@ -116,22 +109,47 @@ def _candidates(connection: Connection, order: Order, to_be: ToBe) -> list[Candi
     ]
 
 
-def _artifact(connection: Connection, order: Order) -> tuple[Artifact | None, tuple[Objection, ...]]:
-    """The artifact that is to be rolled out, and why it cannot be."""
-    if models.get(connection, order.model) is None:
+def listed_artifact(connection: Connection, model: str, version: int, variant: str) -> Artifact:
+    """A published artifact.
+
+    Raises:
+        NotFoundError, ConflictError: there is none, or devices may not run it; with the field that is to blame.
+    """
+    artifact, wrong = _artifact(connection, model, version, variant)
+    if artifact is None or wrong:
+        _refuse(wrong)
+    return artifact
+
+
+def _refuse(objections: Sequence[Objection]) -> NoReturn:
+    told = [(one.pointer, one.detail) for one in objections]
+    text = "; ".join(one.detail for one in objections)
+    faults = {one.fault for one in objections}
+    if Fault.VALUE in faults:
+        raise InputError(text, fields=told)
+    if Fault.UNKNOWN in faults:
+        raise NotFoundError(text, fields=told)
+    raise ConflictError(text, fields=told)
+
+
+def _artifact(
+    connection: Connection, model: str, version: int, variant: str
+) -> tuple[Artifact | None, tuple[Objection, ...]]:
+    """The artifact that devices shall run or try, and why they cannot."""
+    if models.get(connection, model) is None:
         known = ", ".join(one.name for one in models.page(connection, None, 20)) or "none yet"
-        words = f"no model {order.model[:80]!r}; known models: {known}"
+        words = f"no model {model[:80]!r}; known models: {known}"
         return None, (Objection("#/model", words, Fault.UNKNOWN),)
-    variants = models.list_artifacts(connection, order.model, order.version)
+    variants = models.list_artifacts(connection, model, version)
     if not variants:
-        known = ", ".join(str(one.version) for one in models.list_versions(connection, order.model)) or "none yet"
-        words = f"model {order.model!r} has no version {order.version}; known versions: {known}"
+        known = ", ".join(str(one.version) for one in models.list_versions(connection, model)) or "none yet"
+        words = f"model {model!r} has no version {version}; known versions: {known}"
         return None, (Objection("#/version", words, Fault.UNKNOWN),)
-    artifact = next((one for one in variants if one.variant == order.variant), None)
-    reference = f"{order.model}@{order.version}"
+    artifact = next((one for one in variants if one.variant == variant), None)
+    reference = f"{model}@{version}"
     if artifact is None:
         known = ", ".join(one.variant for one in variants)
-        words = f"{reference} has no variant {order.variant[:40]!r}; there are: {known}"
+        words = f"{reference} has no variant {variant[:40]!r}; there are: {known}"
         return None, (Objection("#/variant", words, Fault.UNKNOWN),)
     return artifact, _unpublished(artifact, reference)
 

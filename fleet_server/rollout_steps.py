@@ -111,6 +111,8 @@ def deadline_of(state: RolloutState, policy: Policy, clock: datetime) -> datetim
     match state:
         case RolloutState.DRAFT | RolloutState.AWAITING_APPROVAL:
             return clock + limits.APPROVAL_TIMEOUT
+        case RolloutState.AWAITING_BLESSING:
+            return clock + limits.BLESSING_TIMEOUT
         case RolloutState.RUNNING:
             return clock + policy.wave_timeout
         case RolloutState.ROLLING_BACK:
@@ -177,7 +179,12 @@ def end_deserted(
 
     One that lacked but its last wave has finished, unless a newer one may have that wave's devices (`superseded`).
     """
-    ending = {RolloutState.SCHEDULED, RolloutState.RUNNING, RolloutState.PAUSED}
+    ending = {
+        RolloutState.SCHEDULED,
+        RolloutState.AWAITING_BLESSING,
+        RolloutState.RUNNING,
+        RolloutState.PAUSED,
+    }
     for rollout_id in sorted(rollout_ids):
         rollout = rollouts.get(connection, rollout_id)
         if rollout and rollout.state in ending and not installations.has_unfinished(connection, rollout_id):
@@ -334,7 +341,7 @@ def offer_some(connection: Connection, rollout: Rollout, now: datetime, *, only:
     unfit = misfits(connection, rollout, [one.device_id for one in next_ones])
     for one in next_ones:
         if one.device_id in unfit:
-            words = f"the model does not fit it any more: {unfit[one.device_id]}"
+            words = f"it may not run the model any more: {unfit[one.device_id]}"
             take(connection, one, InstallationEvent.WITHDRAW, detail=words, now=now)
         else:
             offer(connection, rollout, one, now)

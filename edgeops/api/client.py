@@ -18,25 +18,22 @@ import httpx
 from edgeops import limits
 from edgeops.api import shapes
 from edgeops.api.auditing import AuditCalls
+from edgeops.api.benchmarking import BenchmarkCalls
 from edgeops.api.hooks import WebhookCalls
 from edgeops.api.roles import Role
 from edgeops.api.targets import Groups, Pins
+from edgeops.api.waiting import POLL_MAX, wait
 from edgeops.api.wire import Wire
 from edgeops.api.wire import segment as _segment
 from edgeops.errors import (
     InputError,
     UnreachableError,
-    WaitTimeoutError,
 )
 from edgeops.folder import FolderStream, open_folder
 
 _ANSWER_TIMEOUT = timedelta(seconds=60)
 #: A server that does not come back within this is gone.
 _PATIENCE = timedelta(minutes=1)
-#: The slowest and the quickest that a waiting client asks again.
-_POLL_MIN = timedelta(milliseconds=50)
-_POLL_MAX = timedelta(seconds=1)
-_POLL_GROWTH = 1.5
 
 
 class Client:
@@ -70,6 +67,11 @@ class Client:
     def audit(self) -> AuditCalls:
         """The audit trail."""
         return AuditCalls(self._wire)
+
+    @property
+    def benchmarks(self) -> BenchmarkCalls:
+        """Published artifacts that devices try."""
+        return BenchmarkCalls(self._wire)
 
     @property
     def webhooks(self) -> WebhookCalls:
@@ -298,7 +300,7 @@ class Client:
                 lost_at = lost_at or now
                 if last_id is None or now - lost_at > _PATIENCE.total_seconds():
                     raise
-            time.sleep(_POLL_MAX.total_seconds() * random.uniform(0.5, 1.0))  # noqa: S311 - spreads clients
+            time.sleep(POLL_MAX.total_seconds() * random.uniform(0.5, 1.0))  # noqa: S311 - spreads clients
 
     def past_events(
         self, *, after: int = 0, kinds: Sequence[str] = (), subject: str | None = None
@@ -660,24 +662,16 @@ class Client:
         Raises:
             WaitTimeoutError: it did not end in `timeout`; it goes on by itself.
         """
-        deadline = time.monotonic() + timeout.total_seconds()
-        pause = _POLL_MIN.total_seconds()
-        seen: shapes.Job | None = None
-        while True:
-            job = self.job(job_id)
-            if job != seen:
-                seen, pause = job, _POLL_MIN.total_seconds()
-                if on_progress is not None:
-                    on_progress(job)
-            if job.ended:
-                return job
-            if time.monotonic() + pause > deadline:
-                raise WaitTimeoutError(
-                    f"job {job_id} is still {job.state} after {timeout} ({job.step or 'no step yet'}); "
-                    "it goes on, ask again"
-                )
-            time.sleep(pause)
-            pause = min(pause * _POLL_GROWTH, _POLL_MAX.total_seconds()) * random.uniform(0.9, 1.1)  # noqa: S311 - spreads clients
+        return wait(
+            lambda: self.job(job_id),
+            has_ended=lambda job: job.ended,
+            on_change=on_progress,
+            timeout=timeout,
+            overdue=lambda job: (
+                f"job {job_id} is still {job.state} after {timeout} ({job.step or 'no step yet'}); "
+                "it goes on, ask again"
+            ),
+        )
 
     # -- rollouts
 

@@ -14,6 +14,7 @@ from edgeops.cli import (
     audit,
     backup,
     bash,
+    benchmark,
     dataset,
     demo,
     devices,
@@ -55,6 +56,7 @@ app.command("train")(train.train)
 app.add_typer(model.app, name="model")
 app.command("publish")(publish.publish)
 app.add_typer(pipeline.app, name="pipeline")
+app.command("benchmark")(benchmark.benchmark)
 app.add_typer(rollout.app, name="rollout")
 app.add_typer(drift.app, name="drift")
 app.add_typer(label.app, name="label")

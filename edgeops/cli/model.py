@@ -10,6 +10,7 @@ from edgeops.api.client import Client
 from edgeops.api.shapes import Alias, Artifact, Version
 from edgeops.artifact.manifest import Task, Variant
 from edgeops.cli import choice, completion, gate, key_changes
+from edgeops.cli.benchmark import print_benchmarks
 from edgeops.cli.connection import Data, Token, Url, connect, connected
 from edgeops.cli.live import follow, say
 from edgeops.cli.options import AsJson, Keys, ModelName, ModelOrVersion, Reference, Timeout
@@ -288,6 +289,7 @@ def print_version(version: Version) -> None:
                 print(printable(f"{one.variant}, promotion gate: {rule.name} failed: {rule.reason}"))
         if override := one.promotion.override:
             print(printable(f"{one.variant}, promotion gate: overridden by {override.by}: {override.remark}"))
+    print_benchmarks(version.benchmarks or ())
     for warning in version.warnings or ():
         print(printable(f"warning: {warning}"))
 

@@ -31,7 +31,7 @@ _POLL_S = 1.0
 #: Devices that one page holds; of so few the steps are told that no counter of a wave tells of.
 _FEW = limits.PAGE_SIZE
 #: States out of which time or devices lead; out of the others a person does, or nobody.
-_GOES_ON = frozenset({"scheduled", "running", "rolling-back"})
+_GOES_ON = frozenset({"scheduled", "awaiting-blessing", "running", "rolling-back"})
 
 
 @dataclass(frozen=True, slots=True)

@@ -189,7 +189,7 @@ def _differing(rollout: Rollout, found: PresentRollout) -> Iterator[Change]:
     if found.state in {"failed", "aborted", "denied", "rolled-back", "rolling-back", "finished-with-regressions"}:
         remark = f"rollout {found.id} is {found.state}; begin another: edgeops rollout create"
         yield Change(Act.DIFFERS, "rollout", rollout.name, {"state": found.state}, {"state": "finished"}, remark)
-    elif found.state in {"draft", "awaiting-approval", "scheduled"}:
+    elif found.state in {"draft", "awaiting-approval", "scheduled", "awaiting-blessing"}:
         remark = f"rollout {found.id} is {found.state}, and waits for {found.waits_for}"
         yield Change(Act.DIFFERS, "rollout", rollout.name, {"state": found.state}, {"state": "running"}, remark)
     elif found.state == "paused":

@@ -42,6 +42,8 @@ class Cause(StrEnum):
     APPROVAL = "approval"
     #: The rollout begins later.
     SCHEDULE = "schedule"
+    #: The rollout waits until devices have tried its model.
+    BLESSING = "blessing"
     #: The rollout waits for a person.
     PAUSE = "pause"
     #: The rollout takes its model back.
@@ -172,6 +174,7 @@ _NOT_ASKING = {
     _R.DRAFT: (Cause.DRAFT, "is a draft; submit it"),
     _R.AWAITING_APPROVAL: (Cause.APPROVAL, "waits for an approver, who approves or denies it"),
     _R.SCHEDULED: (Cause.SCHEDULE, "begins later"),
+    _R.AWAITING_BLESSING: (Cause.BLESSING, "waits until devices have tried its model"),
     _R.PAUSED: (Cause.PAUSE, "is paused; a person resumes, advances, retries or aborts it"),
     _R.ROLLING_BACK: (Cause.ROLLING_BACK, "takes its model back and asks nobody"),
 }

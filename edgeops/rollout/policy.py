@@ -7,6 +7,7 @@ from msgspec.structs import replace
 
 from edgeops import limits
 from edgeops.protocol.messages import Maintenance
+from edgeops.rollout.blessing import Demand
 
 
 class HealthPolicy(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -62,6 +63,8 @@ class Policy(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     retry_after: timedelta = limits.INSTALLATION_RETRY_AFTER
     #: When devices may turn to the model; empty = at any time.
     maintenance: tuple[Maintenance, ...] = ()
+    #: Whether a device of each class among those that it means must have tried the model before the first wave.
+    require_blessing: Demand = Demand.NONE
     #: Of the inputs, those that the incumbent answers too, and of one processor core, what that may take.
     shadow_share: float = limits.SHADOW_SHARE
     shadow_cpu: float = limits.SHADOW_CPU
@@ -77,9 +80,16 @@ def of_undo(policy: Policy) -> Policy:
 
     That is known to be wrong, so it is no witness: it answers beside nothing and is loaded nowhere, nobody is held back
     with it, nothing that it did better or faster stops the model that was proven before it, and no wave that fails
-    brings it back. Nor does it run on until a maintenance window opens; how many devices turn at a time stays.
+    brings it back. Nor does it run on until a maintenance window opens or a device has tried what ran before; how many
+    devices turn at a time stays.
     """
     health = replace(policy.health, labels=0, max_error_rise=0.5, max_latency_ratio=1_000.0, max_memory_ratio=1_000.0)
     return replace(
-        policy, maintenance=(), shadow_share=0.0, control_share=0.0, roll_back_on_failure=False, health=health
+        policy,
+        maintenance=(),
+        require_blessing=Demand.NONE,
+        shadow_share=0.0,
+        control_share=0.0,
+        roll_back_on_failure=False,
+        health=health,
     )

@@ -9,6 +9,7 @@ from datetime import datetime
 from enum import StrEnum
 from typing import assert_never
 
+from edgeops.rollout.blessing import Blessed, Blessing, Refusing, Unblessed
 from edgeops.rollout.evidence import Fail, Pass, Verdict, Wait
 
 
@@ -23,6 +24,8 @@ class RolloutState(StrEnum):
     DENIED = "denied"
     #: Begins when its time has come.
     SCHEDULED = "scheduled"
+    #: Begins when a device of each class that it means has blessed the model.
+    AWAITING_BLESSING = "awaiting-blessing"
     #: Asks the devices of its present wave and waits for their proof.
     RUNNING = "running"
     #: Asks nobody; a person decides, the reason says about what.
@@ -52,7 +55,10 @@ class RolloutEvent(StrEnum):
     #: A person decided on it.
     APPROVE = "approve"
     DENY = "deny"
-    #: Its time has come.
+    #: Its time has come, and no device of some class has blessed the model, or one of them did not.
+    AWAIT_BLESSING = "await-blessing"
+    BLESSING_REFUSED = "blessing-refused"
+    #: Its time has come, and nothing is in the way.
     START = "start"
     #: It began, or devices of its wave came online.
     DEVICES_READY = "devices-ready"
@@ -118,7 +124,17 @@ TABLE: dict[tuple[RolloutState, RolloutEvent], tuple[RolloutState, RolloutComman
     (_S.AWAITING_APPROVAL, _E.EXPIRE): (_S.DENIED, _C.WITHDRAW_OFFERS),
     # Four eyes were demanded meanwhile.
     (_S.SCHEDULED, _E.ASK_APPROVAL): (_S.AWAITING_APPROVAL, _C.NONE),
-    (_S.SCHEDULED, _E.START): (_S.RUNNING, _C.OFFER_WAVE),
+    (_S.AWAITING_BLESSING, _E.ASK_APPROVAL): (_S.AWAITING_APPROVAL, _C.NONE),
+    (_S.SCHEDULED, _E.AWAIT_BLESSING): (_S.AWAITING_BLESSING, _C.NONE),
+    (_S.AWAITING_BLESSING, _E.EXPIRE): (_S.ABORTED, _C.WITHDRAW_OFFERS),
+    **{
+        (state, event): row
+        for state in (_S.SCHEDULED, _S.AWAITING_BLESSING)
+        for event, row in (
+            (_E.BLESSING_REFUSED, (_S.FAILED, _C.WITHDRAW_OFFERS)),
+            (_E.START, (_S.RUNNING, _C.OFFER_WAVE)),
+        )
+    },
     (_S.RUNNING, _E.DEVICES_READY): (_S.RUNNING, _C.OFFER_WAVE),
     (_S.RUNNING, _E.WAVE_PASSED): (_S.RUNNING, _C.OFFER_WAVE),
     (_S.RUNNING, _E.LAST_WAVE_PASSED): (_S.FINISHED, _C.NONE),
@@ -154,13 +170,16 @@ TABLE: dict[tuple[RolloutState, RolloutEvent], tuple[RolloutState, RolloutComman
     (_S.ROLLING_BACK, _E.EXPIRE): (_S.ROLLED_BACK, _C.NONE),
     **{
         (state, event): (end, _C.WITHDRAW_OFFERS)
-        for state in (_S.DRAFT, _S.AWAITING_APPROVAL, _S.SCHEDULED, _S.RUNNING, _S.PAUSED, _S.LIVE)
+        for state in (
+            *(_S.DRAFT, _S.AWAITING_APPROVAL, _S.SCHEDULED, _S.AWAITING_BLESSING),
+            *(_S.RUNNING, _S.PAUSED, _S.LIVE),
+        )
         for event, end in ((_E.MODEL_WITHDRAWN, _S.FAILED), (_E.ABORT, _S.ABORTED), (_E.SUPERSEDED, _S.ABORTED))
     },
 }
 
 #: Nothing was asked of a device yet.
-UNBEGUN = frozenset({_S.DRAFT, _S.AWAITING_APPROVAL, _S.SCHEDULED})
+UNBEGUN = frozenset({_S.DRAFT, _S.AWAITING_APPROVAL, _S.SCHEDULED, _S.AWAITING_BLESSING})
 #: A rollout that still has something to do, or a person has.
 OPEN = UNBEGUN | {_S.RUNNING, _S.PAUSED, _S.ROLLING_BACK, _S.LIVE}
 #: Every wave has passed; a device that was asked later is judged by itself.
@@ -255,6 +274,19 @@ def is_due(starts_at: datetime | None, now: datetime) -> bool:
     return starts_at is None or starts_at <= now
 
 
+def beginning(state: RolloutState, blessing: Blessing) -> RolloutEvent | None:
+    """What the standing of its blessings means for a rollout whose time has come; None = it waits on."""
+    match blessing:
+        case Blessed():
+            return RolloutEvent.START
+        case Refusing():
+            return RolloutEvent.BLESSING_REFUSED
+        case Unblessed():
+            return RolloutEvent.AWAIT_BLESSING if state is RolloutState.SCHEDULED else None
+        case _:
+            assert_never(blessing)
+
+
 def resuming(*, passed: bool) -> RolloutEvent:
     """How a paused rollout goes on; `passed` = its last wave had passed before."""
     return RolloutEvent.RESUME_LIVE if passed else RolloutEvent.RESUME
@@ -298,6 +330,7 @@ _WAITING: dict[RolloutState, Waiting] = {
     _S.DRAFT: Waiting("its author, who submits it", _E.EXPIRE, (_E.SUBMIT, _E.ASK_APPROVAL)),
     _S.AWAITING_APPROVAL: Waiting("an approver, who approves or denies it", _E.EXPIRE, (_E.APPROVE, _E.DENY)),
     _S.SCHEDULED: Waiting("its time", _E.START),
+    _S.AWAITING_BLESSING: Waiting("benchmarks of its devices; the reason names them", _E.EXPIRE),
     _S.RUNNING: Waiting("the proof of its present wave", _E.EVIDENCE_MISSING),
     _S.PAUSED: Waiting(
         "a person, who resumes, advances, retries or aborts it",

@@ -8,6 +8,7 @@ from fastapi.responses import FileResponse
 
 from edgeops.api.shapes import (
     Artifact,
+    Benchmark,
     Job,
     Model,
     Page,
@@ -25,7 +26,7 @@ from fleet_server.api.once import Act
 from fleet_server.api.pages import PagingOf
 from fleet_server.api.promises import may_fail
 from fleet_server.api.server import Server, ServerOf
-from fleet_server.db import aliases, models, runs
+from fleet_server.db import aliases, benchmarks, models, runs
 from fleet_server.db.jobs import Publish, Withdraw
 from fleet_server.publish import require_promotion
 
@@ -63,13 +64,15 @@ def read_model(server: ServerOf, name: str) -> Model:
 
 @router.get("/{name}/versions/{version}", dependencies=[VIEWER])
 def read_version(server: ServerOf, name: str, version: VersionNumber) -> Version:
-    """One version with its artifacts, what it answers, columns and channels, and what to know about its reference."""
+    """One version: its artifacts, what it answers, columns, channels, what to know about its reference, benchmarks."""
     row, artifacts = known_version(server, name, version)
     with server.database.read() as connection:
         run = runs.get(connection, row.run_id)
+        measured = benchmarks.of_run(connection, row.run_id)
     # A run that did not train here, as that of the starter model, says nothing of them.
     warnings = () if run is None else tuple(run.environment.get("warnings", ()))
-    shown = _version(row, artifacts).model_copy(update={"warnings": warnings})
+    told = tuple(shape_of(Benchmark, one) for one in measured)
+    shown = _version(row, artifacts).model_copy(update={"warnings": warnings, "benchmarks": told})
     if not artifacts:
         return shown
     # Variants differ in their tensors and thresholds, never in what goes in and comes out.

@@ -2,7 +2,7 @@
 
 from fastapi import APIRouter
 
-from edgeops.api.shapes import FieldProblem, Job, Page, Run, RunRequest, WorkPreview, shape_of
+from edgeops.api.shapes import Benchmark, FieldProblem, Job, Page, Run, RunRequest, WorkPreview, shape_of
 from edgeops.errors import NotFoundError
 from fleet_server.api.callers import VIEWER, Scientist
 from fleet_server.api.datasets import known_head
@@ -11,7 +11,7 @@ from fleet_server.api.once import Act
 from fleet_server.api.pages import PagingOf
 from fleet_server.api.problems import FieldError
 from fleet_server.api.server import Server, ServerOf
-from fleet_server.db import runs
+from fleet_server.db import benchmarks, runs
 from fleet_server.db.jobs import Train
 from fleet_server.known_work import known_job
 from fleet_server.ml.recipes.names import RecipeName
@@ -43,12 +43,14 @@ def list_runs(server: ServerOf, paging: PagingOf) -> Page[Run]:
 
 @router.get("/{run_id}", dependencies=[VIEWER])
 def read_run(server: ServerOf, run_id: str) -> Run:
-    """One run."""
+    """One run, with what devices measured of its version."""
     with server.database.read() as connection:
         run = runs.get(connection, run_id)
+        measured = benchmarks.of_run(connection, run_id)
     if run is None:
         raise NotFoundError(f"no run {run_id[:80]!r}; it is named by its job: edgeops job list")
-    return shape_of(Run, run)
+    shown = tuple(shape_of(Benchmark, one) for one in measured)
+    return shape_of(Run, run).model_copy(update={"benchmarks": shown})
 
 
 def _train(server: Server, wanted: RunRequest) -> Train:

@@ -26,6 +26,7 @@ from edgeops.protocol.messages import (
     Shadowing,
 )
 from edgeops.protocol.topics import DownKind
+from edgeops.rollout.blessing import device_class
 from edgeops.rollout.health.starts import noted
 from fleet_server.db import events, outbox, reach, settings
 from fleet_server.db.events import EventKind
@@ -54,6 +55,8 @@ class Device:
     last_seen_at: datetime | None
     reported: Reported | None
     reported_at: datetime | None
+    #: Of what it reported, by which devices bless models for each other; empty before.
+    device_class: str
     desired_epoch: int
     desired_revision: int
 
@@ -254,7 +257,14 @@ def set_reported(connection: Connection, device_id: str, reported: Reported, *, 
     row = connection.execute(known).one_or_none()
     if row is None:
         return
-    values: dict[str, Any] = {"reported": reported, "reported_at": now, "last_seen_at": now}
+    facts = reported.facts
+    own_class = device_class(facts.arch, facts.runtime, facts.board)
+    values: dict[str, Any] = {
+        "reported": reported,
+        "reported_at": now,
+        "last_seen_at": now,
+        "device_class": own_class,
+    }
     if (reported.desired_epoch, reported.desired_revision) > tuple(row):
         values |= {"desired_epoch": reported.desired_epoch, "desired_revision": reported.desired_revision + 1}
         outbox.post(connection, device_id, DownKind.DESIRED, now=now)

@@ -77,6 +77,8 @@ class EventKind(StrEnum):
     DRIFT_JUDGED = "drift.judged"
     #: A device's nominated samples of one nomination are all there; the subject is the device.
     NOMINATION_ANSWERED = "nomination.answered"
+    #: A device has tried a model, or did not in time; the subject is the benchmark.
+    BENCHMARK_ENDED = "benchmark.ended"
     #: Samples wait for a label; the subject is the retraining.
     LABELS_REQUESTED = "labels.requested"
     #: A sample got a label; the subject is the sample.

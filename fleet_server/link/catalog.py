@@ -1,4 +1,4 @@
-"""What devices refer to, as the control database knows it: artifacts by digest, in pairs too, nominations by id.
+"""What devices refer to, as the control database knows it: artifacts by digest, in pairs too, the rest by id.
 
 Artifacts never change, so they are read once; one that is unknown is asked for again after
 ARTIFACTS_REFRESH_INTERVAL. Used by the ingestion thread alone.
@@ -11,7 +11,8 @@ from dataclasses import dataclass
 from edgeops import limits
 from edgeops.artifact.manifest import Manifest
 from edgeops.rollout.agreement import agreement_of
-from fleet_server.db import models, nominations
+from fleet_server.db import benchmarks, models, nominations
+from fleet_server.db.benchmarks import Benchmark
 from fleet_server.db.database import Database
 from fleet_server.db.nominations import Nomination
 
@@ -73,6 +74,11 @@ class Catalog:
                 self._cells.clear()
             self._cells[pair] = 0 if agreement is None else len(agreement.cells())
         return self._cells[pair]
+
+    def benchmark(self, benchmark_id: str) -> Benchmark | None:
+        """One benchmark, or None."""
+        with self._database.read() as connection:
+            return benchmarks.get(connection, benchmark_id)
 
     def nomination(self, nomination_id: str) -> Nomination | None:
         """One nomination, or None."""

@@ -7,7 +7,7 @@ be divided until the one entry that the database refuses stands alone.
 from dataclasses import dataclass
 from datetime import datetime
 
-from edgeops.protocol.messages import Reported, Status
+from edgeops.protocol.messages import Benchmarked, Reported, Status
 from edgeops.sketch.window import Sketch
 from fleet_server.db.ingest import MarkRow, PredictionRow, QuarantineRow, WindowRow
 from fleet_server.db.samples import SampleRow
@@ -68,6 +68,15 @@ class NomineesTold:
 
 
 @dataclass(frozen=True, slots=True)
+class BenchmarkTold:
+    """What came of a benchmark."""
+
+    device_id: str
+    told: Benchmarked
+    at: datetime
+
+
+@dataclass(frozen=True, slots=True)
 class CloneSeen:
     """Two live sessions under one id."""
 
@@ -96,7 +105,7 @@ class Heard:
     at: datetime
 
 
-ControlEntry = PresenceTold | ReportedTold | ReportTold | NomineesTold | CloneSeen | Alerted | Heard
+ControlEntry = PresenceTold | ReportedTold | ReportTold | NomineesTold | BenchmarkTold | CloneSeen | Alerted | Heard
 
 
 # -- for `telemetry` --------------------------------------------------------------------

@@ -10,13 +10,14 @@ from msgspec.structs import replace
 
 from edgeops.digest import digest_from_raw
 from edgeops.errors import MessageError
-from edgeops.protocol.messages import Predictions, Record, Records, Report, Samples, Window, decode
+from edgeops.protocol.messages import Benchmarked, Predictions, Record, Records, Report, Samples, Window, decode
 from edgeops.protocol.topics import UpKind
 from fleet_server.db.database import is_outage
 from fleet_server.db.ingest import WindowRow
 from fleet_server.link.aside import Aside
 from fleet_server.link.catalog import Catalog
 from fleet_server.link.entries import (
+    BenchmarkTold,
     ControlEntry,
     NomineesTold,
     Place,
@@ -114,6 +115,13 @@ class Spooled:
                 self._telemetry.append(PredictionsStored(place, rows))
             case UpKind.SAMPLES:
                 self._take_samples(message, place, record)
+            case UpKind.BENCHMARKS:
+                told = decode(record.data, Benchmarked)
+                asked = self._catalog.benchmark(told.benchmark)
+                if asked is None or (asked.device_id, asked.digest) != (place.device_id, digest_from_raw(told.digest)):
+                    raise MessageError(f"a benchmark {told.benchmark!r} that this device was not asked for")
+                self._control.append(BenchmarkTold(place.device_id, told, received_at))
+                self._telemetry.append(Taken(place))
             case UpKind.REPORTS:
                 data = report_data(decode(record.data, Report))
                 self._control.append(ReportTold(place.device_id, data, received_at))

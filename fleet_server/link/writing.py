@@ -13,6 +13,7 @@ from typing import TypeVar, assert_never
 from edgeops import limits
 from edgeops.protocol.envelope import Mark, Session
 from edgeops.sketch.window import Sketch
+from fleet_server import blessings
 from fleet_server.db import devices, events, ingest, nominations, rollups, samples
 from fleet_server.db.database import Database, is_outage
 from fleet_server.db.events import EventKind
@@ -22,6 +23,7 @@ from fleet_server.db.samples import SampleRow
 from fleet_server.link.entries import (
     Advanced,
     Alerted,
+    BenchmarkTold,
     CloneSeen,
     ControlEntry,
     Heard,
@@ -99,7 +101,7 @@ class Writer:
         commit_divided(telemetry, commit_telemetry, refuse)
         commit_divided(tuple(refused), commit_telemetry, lambda _, error: log.error("ingest.lost error=%s", error))
 
-    def _commit_control(self, entries: Sequence[ControlEntry]) -> None:
+    def _commit_control(self, entries: Sequence[ControlEntry]) -> None:  # noqa: C901 - one case an entry
         seen: dict[datetime, list[str]] = {}
         with self._database.write() as connection:
             for entry in entries:
@@ -121,6 +123,8 @@ class Writer:
                         nominations.answered(
                             connection, nomination, part=part, last=last, samples=count, detail=detail, now=at
                         )
+                    case BenchmarkTold(_, told, at):
+                        blessings.take(connection, told, at)
                     case CloneSeen(device_id, detail, at):
                         devices.quarantine(connection, device_id, reason=detail, now=at)
                     case Alerted(device_id, reason, count, detail, at):

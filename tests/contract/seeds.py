@@ -156,6 +156,8 @@ class SeededRig(LoopRig):
             ("DELETE", "/webhooks/{webhook_id}"): lambda: {"path": {"webhook_id": self._webhook()}},
             ("GET", "/samples/{sample_id}"): lambda: {"path": {"sample_id": self.sample[0]}},
             ("GET", "/jobs/{job_id}"): lambda: {"path": {"job_id": self.job}},
+            ("POST", "/benchmarks"): lambda: {"body": {"model": "tiny", "version": 1, "device": DEVICES[0]}},
+            ("GET", "/benchmarks/{benchmark_id}"): lambda: {"path": {"benchmark_id": self._benchmark()}},
             ("GET", "/runs/{run_id}"): lambda: {"path": {"run_id": "run-1"}},
             ("GET", "/datasets/{name}/rows"): lambda: {"path": {"name": DATASET}, "query": {}},
             ("GET", "/datasets/{name}/difference"): lambda: {"path": {"name": DATASET}, "query": {"to": DATASET}},
@@ -286,6 +288,9 @@ class SeededRig(LoopRig):
     def _labelled(self):
         self.operator.add_labels({self.sample[2]: "red"})
         return {"body": {"name": "bought", "model": "tiny"}}
+
+    def _benchmark(self):
+        return self.operator.benchmarks.ask("tiny", 1, variant="int8", device=DEVICES[0]).id
 
     def _feedback(self):
         return {"device_id": DEVICES[0], "deployment": DEPLOYMENT, "input_id": "0", "label": "red"}

@@ -56,6 +56,8 @@ LEAST_ROLE = {
     ("GET", "/api/v1/datasets/{name}/groups"): Role.VIEWER,
     ("GET", "/api/v1/runs"): Role.VIEWER,
     ("GET", "/api/v1/runs/{run_id}"): Role.VIEWER,
+    ("GET", "/api/v1/benchmarks/{benchmark_id}"): Role.VIEWER,
+    ("POST", "/api/v1/benchmarks"): Role.OPERATOR,
     ("GET", "/api/v1/models"): Role.VIEWER,
     ("GET", "/api/v1/models/{name}"): Role.VIEWER,
     ("GET", "/api/v1/models/{name}/versions/{version}"): Role.VIEWER,

@@ -30,7 +30,7 @@ eventually = partial(ask_until, seconds=DEADLINE_S)
 POLICY = {"bake": 2, "trial_inferences": 20, "shadow_share": 1.0, "shadow_cpu": 0.5, "control_share": 0}
 #: There is nothing that the first model could be compared with.
 _FIRST = {**POLICY, "bake": 0, "health": {"min_rows": 20, "max_error_rise": 0.2}}
-_UNDER_WAY = frozenset({"scheduled", "running", "rolling-back"})
+_UNDER_WAY = frozenset({"scheduled", "awaiting-blessing", "running", "rolling-back"})
 
 
 class Scene:
@@ -64,6 +64,9 @@ class Scene:
 
     def add_bad(self, bad: Bad) -> str:
         return self.add(bad_artifact(bad, name=MODEL, version=len(self._versions) + 1))
+
+    def version(self, digest: str) -> int:
+        return self._versions[digest]
 
     def roll_out(self, digest: str, *, waves: Sequence[str] = ("1", "100%"), policy=POLICY, **order) -> Rollout:
         return self.client.create_rollout(

@@ -43,7 +43,7 @@ def submitted(fleet, *shrunk, **changes):
 def test_a_device_that_the_model_does_not_fit_any_more_leaves_the_wave_and_says_why(fleet):
     rollout_id = submitted(fleet, "dev-1", waves=("2", "100%"))
     assert fleet.states(rollout_id) == {"dev-0": S.OFFERED, "dev-1": S.SUPERSEDED, "dev-2": S.PENDING}
-    assert "the model does not fit it any more: " in fleet.installations(rollout_id)["dev-1"].detail
+    assert "it may not run the model any more: " in fleet.installations(rollout_id)["dev-1"].detail
     assert "memory" in fleet.installations(rollout_id)["dev-1"].detail
     assert fleet.desired("dev-1") is None
     fleet.commit("dev-0")

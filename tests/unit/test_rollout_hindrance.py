@@ -19,7 +19,8 @@ PASSED = {"finished", "finished-with-regressions", "live"}
 BAKING = {"running", "paused", "rolling-back"}
 BAD = {"failed", "rejected", "rolled-back", "inconclusive", "timed-out"}
 NOT_ASKING = {
-    "draft": Cause.DRAFT, "awaiting-approval": Cause.APPROVAL, "scheduled": Cause.SCHEDULE, "paused": Cause.PAUSE,
+    "draft": Cause.DRAFT, "awaiting-approval": Cause.APPROVAL, "scheduled": Cause.SCHEDULE,
+    "awaiting-blessing": Cause.BLESSING, "paused": Cause.PAUSE,
     "rolling-back": Cause.ROLLING_BACK,
 }  # fmt: skip
 

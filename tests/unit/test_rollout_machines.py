@@ -485,7 +485,10 @@ def test_what_a_device_shows_counts_no_more_once_it_ended_without_the_model():
 
 
 def test_nothing_was_asked_of_a_device_before_a_rollout_runs():
-    assert {RolloutState.DRAFT, RolloutState.AWAITING_APPROVAL, RolloutState.SCHEDULED} == rollout.UNBEGUN
+    unbegun = {
+        state for state in RolloutState if state in {"draft", "awaiting-approval", "scheduled", "awaiting-blessing"}
+    }
+    assert unbegun == rollout.UNBEGUN
     assert FIRST_OF_TWO.reason == ""
 
 
@@ -495,6 +498,7 @@ def test_nothing_was_asked_of_a_device_before_a_rollout_runs():
         ("draft", "its author, who submits it", "expire", {"submit", "ask-approval"}),
         ("awaiting-approval", "an approver, who approves or denies it", "expire", {"approve", "deny"}),
         ("scheduled", "its time", "start", set()),
+        ("awaiting-blessing", "benchmarks of its devices; the reason names them", "expire", set()),
         ("running", "the proof of its present wave", "evidence-missing", set()),
         (
             "paused",

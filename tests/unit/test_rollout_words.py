@@ -22,15 +22,15 @@ from edgeops.rollout.targeting import Standing
         (
             RolloutState,
             (
-                "draft awaiting-approval denied scheduled running paused aborted rolling-back rolled-back finished "
-                "finished-with-regressions failed live"
+                "draft awaiting-approval denied scheduled awaiting-blessing running paused aborted rolling-back "
+                "rolled-back finished finished-with-regressions failed live"
             ),
         ),
         (
             RolloutEvent,
             (
-                "ask-approval submit approve deny start devices-ready wave-passed last-wave-passed wave-failed "
-                "evidence-missing pause resume resume-live advance advance-last go-live abort roll-back taken-back regressed "
+                "ask-approval submit approve deny await-blessing blessing-refused start devices-ready wave-passed "
+                "last-wave-passed wave-failed evidence-missing pause resume resume-live advance advance-last go-live abort roll-back taken-back regressed "
                 "retry superseded model-withdrawn expire"
             ),
         ),
@@ -54,8 +54,8 @@ from edgeops.rollout.targeting import Standing
         (
             hindrance.Cause,
             (
-                "none unwanted removed quarantine pin incompatible left-out freeze draft approval schedule pause rolling-back "
-                "rollout-ended health-gate control bake silence retry-pause max-in-flight rate turn window held device "
+                "none unwanted removed quarantine pin incompatible left-out freeze draft approval schedule blessing pause "
+                "rolling-back rollout-ended health-gate control bake silence retry-pause max-in-flight rate turn window held device "
                 "ended-badly differs"
             ),
         ),

@@ -5,6 +5,7 @@ newer server; requests refuse them, so that a typing error is told. Times are aw
 """
 
 from edgeops.api.shapes.audit import AuditCheck, AuditEntry, audit_check
+from edgeops.api.shapes.benchmarks import Benchmark, BenchmarkRequest, BenchmarkResult
 from edgeops.api.shapes.datasets import (
     Dataset,
     DatasetDifference,
@@ -146,6 +147,9 @@ __all__ = [
     "AuditEntry",
     "Authorities",
     "Authority",
+    "Benchmark",
+    "BenchmarkRequest",
+    "BenchmarkResult",
     "BrokerAccess",
     "BroughtRequest",
     "ChannelDrift",

@@ -6,6 +6,7 @@ from typing import Annotated, Any
 from pydantic import AwareDatetime, Field, StringConstraints
 
 from edgeops import limits
+from edgeops.api.shapes.benchmarks import Benchmark
 from edgeops.api.shapes.promotion import Promotion
 from edgeops.api.shapes.shape import Answer, Id, Name, Request, Text
 from edgeops.artifact.manifest import USUAL_VARIANTS, Variant
@@ -69,6 +70,8 @@ class Run(Answer):
     error: str | None = None
     created_at: AwareDatetime
     finished_at: AwareDatetime | None = None
+    #: What devices measured of its version, newest first; empty in lists, which leave it out.
+    benchmarks: tuple[Benchmark, ...] = ()
 
 
 class Artifact(Answer):
@@ -148,6 +151,9 @@ class Version(Answer):
     warnings: Annotated[
         tuple[str, ...] | None,
         Field(description=f"What a person should know of the rows that windows are compared with; {_ABRIDGED}."),
+    ] = None
+    benchmarks: Annotated[
+        tuple[Benchmark, ...] | None, Field(description=f"What devices measured, newest first; {_ABRIDGED}.")
     ] = None
 
 

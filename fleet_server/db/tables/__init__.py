@@ -9,6 +9,7 @@ from fleet_server.db.tables.loop import findings, label_queue, labels, nominatio
 from fleet_server.db.tables.models import (
     aliases,
     artifacts,
+    benchmarks,
     datasets,
     jobs,
     models,
@@ -30,6 +31,7 @@ __all__ = [
     "api_tokens",
     "artifacts",
     "audit",
+    "benchmarks",
     "broker_accounts",
     "control",
     "datasets",

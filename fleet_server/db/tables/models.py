@@ -120,6 +120,40 @@ promotion_policies = Table(
     Column("updated_at", Instant, nullable=False),
 )
 
+benchmarks = Table(
+    "benchmarks",
+    control,
+    #: The command's id.
+    Column("id", Text, primary_key=True),
+    #: The rollout, or the name of the token, that asked first.
+    Column("asked_by", Text, nullable=False),
+    #: That trained the version.
+    Column("run_id", Text, nullable=False),
+    Column("model", Text, nullable=False),
+    Column("version", Integer, nullable=False),
+    Column("variant", Text, nullable=False),
+    Column("digest", Text, nullable=False),
+    Column("device_id", Text, ForeignKey("devices.id"), nullable=False),
+    #: Whose source the model must fit as well.
+    Column("deployment", Text),
+    #: As it was asked; once it has answered, as it says.
+    Column("device_class", Text, nullable=False),
+    Column("asked_at", Instant, nullable=False),
+    #: When it was asked last; None = it was not online yet.
+    Column("repeated_at", Instant),
+    #: On the service clock.
+    Column("ends_at", Instant, nullable=False),
+    Column("ended_at", Instant),
+    #: blessed, refused or inconclusive; why, in words.
+    Column("outcome", Text),
+    Column("detail", Text, nullable=False, default=""),
+    #: What was measured: `edgeops.protocol.messages.Benchmarked`.
+    Column("result", Json),
+    Index("ix_benchmarks_digest", "digest", "device_class"),
+    Index("ix_benchmarks_run", "run_id"),
+    Index("ix_benchmarks_ended", "ended_at"),
+)
+
 aliases = Table(
     "aliases",
     control,

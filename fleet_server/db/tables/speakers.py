@@ -49,6 +49,8 @@ devices = Table(
     Column("last_seen_at", Instant),
     Column("reported", Json),
     Column("reported_at", Instant),
+    #: Of what it reported: `edgeops.rollout.blessing.device_class`.
+    Column("device_class", Text, nullable=False, default=""),
     Column("desired_epoch", BigInteger, nullable=False, default=0),
     Column("desired_revision", BigInteger, nullable=False, default=0),
 )

@@ -115,6 +115,7 @@ def _a_to_i() -> None:
         sa.Column("last_seen_at", sa.BigInteger(), nullable=True),
         sa.Column("reported", sa.LargeBinary(), nullable=True),
         sa.Column("reported_at", sa.BigInteger(), nullable=True),
+        sa.Column("device_class", sa.Text(), nullable=False),
         sa.Column("desired_epoch", sa.BigInteger(), nullable=False),
         sa.Column("desired_revision", sa.BigInteger(), nullable=False),
         sa.PrimaryKeyConstraint("id"),
@@ -401,6 +402,31 @@ def _j_to_z() -> None:
         sa.PrimaryKeyConstraint("id"),
     )
     op.create_index("ix_nominations_asker", "nominations", ["asker"], unique=False)
+    op.create_table(
+        "benchmarks",
+        sa.Column("id", sa.Text(), nullable=False),
+        sa.Column("asked_by", sa.Text(), nullable=False),
+        sa.Column("run_id", sa.Text(), nullable=False),
+        sa.Column("model", sa.Text(), nullable=False),
+        sa.Column("version", sa.Integer(), nullable=False),
+        sa.Column("variant", sa.Text(), nullable=False),
+        sa.Column("digest", sa.Text(), nullable=False),
+        sa.Column("device_id", sa.Text(), nullable=False),
+        sa.Column("deployment", sa.Text(), nullable=True),
+        sa.Column("device_class", sa.Text(), nullable=False),
+        sa.Column("asked_at", sa.BigInteger(), nullable=False),
+        sa.Column("repeated_at", sa.BigInteger(), nullable=True),
+        sa.Column("ends_at", sa.BigInteger(), nullable=False),
+        sa.Column("ended_at", sa.BigInteger(), nullable=True),
+        sa.Column("outcome", sa.Text(), nullable=True),
+        sa.Column("detail", sa.Text(), nullable=False),
+        sa.Column("result", sa.LargeBinary(), nullable=True),
+        sa.ForeignKeyConstraint(["device_id"], ["devices.id"]),
+        sa.PrimaryKeyConstraint("id"),
+    )
+    op.create_index("ix_benchmarks_digest", "benchmarks", ["digest", "device_class"], unique=False)
+    op.create_index("ix_benchmarks_run", "benchmarks", ["run_id"], unique=False)
+    op.create_index("ix_benchmarks_ended", "benchmarks", ["ended_at"], unique=False)
     op.create_table(
         "pins",
         sa.Column("device_id", sa.Text(), nullable=False),
