@@ -184,7 +184,7 @@ TRIAL_TIMEOUT = timedelta(minutes=10)
 PROBE_TIMEOUT = timedelta(seconds=60)
 PROBE_MEMORY_BYTES = 1024 * 1024 * 1024
 #: A device is asked for a benchmark again after this, and until its life is over. A rollout that has the server ask
-#: does so up to so many times in vain for a class, and waits this long for all classes.
+#: does so up to so many times in vain for a class, and waits this long for all classes unless its policy says else.
 BENCHMARK_RETRY_AFTER = timedelta(seconds=30)
 BENCHMARK_LIFE = timedelta(minutes=30)
 BLESSING_ATTEMPTS = 5

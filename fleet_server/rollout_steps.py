@@ -112,7 +112,7 @@ def deadline_of(state: RolloutState, policy: Policy, clock: datetime) -> datetim
         case RolloutState.DRAFT | RolloutState.AWAITING_APPROVAL:
             return clock + limits.APPROVAL_TIMEOUT
         case RolloutState.AWAITING_BLESSING:
-            return clock + limits.BLESSING_TIMEOUT
+            return clock + policy.blessing_timeout
         case RolloutState.RUNNING:
             return clock + policy.wave_timeout
         case RolloutState.ROLLING_BACK:

@@ -118,6 +118,8 @@ def create(
         print_json(rollout)
     else:
         print(headline(rollout))
+        if rollout.reason:
+            say(f"{rollout.state}: {standing(rollout)}")
         say(f"next: edgeops rollout status {rollout.id} --watch")
 
 

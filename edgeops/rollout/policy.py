@@ -65,6 +65,8 @@ class Policy(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     maintenance: tuple[Maintenance, ...] = ()
     #: Whether a device of each class among those that it means must have tried the model before the first wave.
     require_blessing: Demand = Demand.NONE
+    #: Waited for all of that so long.
+    blessing_timeout: timedelta = limits.BLESSING_TIMEOUT
     #: Of the inputs, those that the incumbent answers too, and of one processor core, what that may take.
     shadow_share: float = limits.SHADOW_SHARE
     shadow_cpu: float = limits.SHADOW_CPU

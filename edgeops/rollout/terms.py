@@ -34,6 +34,7 @@ _BOUNDS: dict[str, tuple[Any, Any]] = {
     "offer_timeout": (_SECOND, _LONG),
     "progress_timeout": (_SECOND, _LONG),
     "wave_timeout": (_SECOND, _LONG),
+    "blessing_timeout": (_SECOND, _LONG),
     "max_in_flight": (1, limits.MAX_WAVE_DEVICES),
     "rate_per_minute": (1, limits.MAX_WAVE_DEVICES),
     "retries": (0, limits.MAX_INSTALLATION_RETRIES),

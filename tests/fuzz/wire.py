@@ -7,13 +7,15 @@ from typing import Any
 import msgspec
 
 from device_agent.downlink import Downlink
+from edgeops.artifact.manifest import Budgets
 from edgeops.errors import MessageError, PeerError, TopicError, TrustError
 from edgeops.protocol import messages
 from edgeops.protocol.envelope import Session, Speaker, open_envelope, seal
 from edgeops.protocol.keys import SigningKey
 from edgeops.protocol.messages import UpdateState
 from edgeops.protocol.passes import open_pass, read_pass, write_pass
-from edgeops.protocol.topics import DownKind, Up, UpKind, parse_topic
+from edgeops.protocol.topics import SPOOLED, DownKind, Up, UpKind, parse_topic
+from edgeops.rollout.blessing import judge_benchmark
 from edgeops.sketch.packing import pack, unpack
 from edgeops.trust import frames
 from edgeops.trust.keyring import AcceptedKeys
@@ -72,6 +74,10 @@ _REPORT = messages.Report(
 _FACTS = messages.DeviceFacts(
     arch="x86_64", runtime="litert", runtime_version="2.3", python="3.11.2", memory_bytes=1 << 30, disk_free_bytes=1
 )
+_BENCHMARKED = messages.Benchmarked(
+    benchmark="benchmark-1", digest=bytes(32), reason=messages.Reason.NONE, arch="aarch64", runtime="litert",
+    runtime_version="2.3", inferences=1000, latency_p95_us=42, memory_bytes=1 << 20, millicelsius_before=48_200,
+)  # fmt: skip
 _BODIES: dict[Any, messages.Body] = {
     messages.Status: messages.Status(presence=messages.Presence.ONLINE, agent_version="0.1"),
     messages.Reported: messages.Reported(
@@ -103,6 +109,7 @@ _BODIES: dict[Any, messages.Body] = {
         command="command-1",
         request=messages.Nominate(deployment="digits", digest=_DIGEST, count=30, random_share=0.2, seed=7, disagreements=True),
     ),
+    messages.Benchmarked: _BENCHMARKED,
     messages.MetaPart: messages.MetaPart(
         request=1, path="metadata/timestamp.json", status=messages.MetaStatus.OK, total_bytes=2, data=b"{}"
     ),
@@ -132,6 +139,9 @@ _ASKED = Nomination(
 )  # fmt: skip
 
 
+_KINDS = sorted(SPOOLED)
+
+
 def _hear(data: bytes) -> object:
     """A body that the fleet's key signed may still be nonsense: the first byte chooses its kind."""
     kinds = (DownKind.DESIRED, DownKind.ACK, DownKind.CREDIT, DownKind.COMMAND)
@@ -146,7 +156,7 @@ def _take_in(data: bytes) -> object:
     """A record that a device signed, as the server's link takes it in: the first byte chooses its kind."""
     if not data:
         return None
-    kind = sorted((UpKind.TELEMETRY, UpKind.PREDICTIONS, UpKind.SAMPLES, UpKind.REPORTS))[data[0] % 4]
+    kind = _KINDS[data[0] % len(_KINDS)]
     record = messages.Record(seq=1, age_ms=len(data) * 10**15, at_ms=len(data) * 10**12, data=data[1:])
     place = Place("camera-1", b"\x02" * 8, 1, ())
     match kind:
@@ -165,17 +175,20 @@ def _take_in(data: bytes) -> object:
             answer = messages.decode(data[1:], messages.Samples)
             expected = Expected(channels=3, readings=len(COLUMNS))
             return sample_rows(place, record, answer, asked=_ASKED, expected=expected, received_at=_AT)
+        case UpKind.BENCHMARKS:
+            budgets = Budgets(p95_latency_ms=10.0, memory_bytes=1 << 20)
+            return judge_benchmark(messages.decode(data[1:], messages.Benchmarked), budgets)
         case _:
             return report_data(messages.decode(data[1:], messages.Report))
 
 
 def _taken_in() -> list[bytes]:
-    kinds = sorted((UpKind.TELEMETRY, UpKind.PREDICTIONS, UpKind.SAMPLES, UpKind.REPORTS))
     examples = {
-        UpKind.TELEMETRY: _WINDOW, UpKind.PREDICTIONS: _PREDICTIONS, UpKind.SAMPLES: _SAMPLES, UpKind.REPORTS: _REPORT
+        UpKind.TELEMETRY: _WINDOW, UpKind.PREDICTIONS: _PREDICTIONS, UpKind.SAMPLES: _SAMPLES, UpKind.REPORTS: _REPORT,
+        UpKind.BENCHMARKS: _BENCHMARKED,
     }  # fmt: skip
     bodies = [*examples.items(), (UpKind.TELEMETRY, _PAIRED)]
-    return [bytes([kinds.index(kind)]) + messages.encode(example) for kind, example in bodies]
+    return [bytes([_KINDS.index(kind)]) + messages.encode(example) for kind, example in bodies]
 
 
 def _heard() -> list[bytes]:

@@ -10,6 +10,7 @@ from hypothesis.stateful import invariant
 from sqlalchemy import select
 
 from edgeops.protocol.messages import Presence, UpdateState
+from edgeops.rollout.blessing import Demand, Outcome
 from edgeops.rollout.evidence import Proof
 from edgeops.rollout.installation import HOLDING, IN_FLIGHT, InstallationState, is_final
 from edgeops.rollout.installation import OPEN as OPEN_OFFERS
@@ -23,7 +24,7 @@ from tests.property.rollout_rules import RolloutRules
 
 S = InstallationState
 #: Needs no reason: it is what it was ordered to be.
-SILENT = UNBEGUN | {RolloutState.RUNNING}
+SILENT = UNBEGUN - {RolloutState.AWAITING_BLESSING} | {RolloutState.RUNNING}
 #: Devices are asked only in these.
 ASKED_IN = {RolloutState.RUNNING, RolloutState.FINISHED, RolloutState.LIVE}
 #: Nothing is asked of anybody any more.
@@ -53,6 +54,8 @@ class Promised(RolloutRules):
         self.begun_before: set[str] | None = None
         #: Rollouts to which somebody said yes who did not begin them.
         self.approved: set[str] = set()
+        #: What a device has blessed by then; all of them are of one class.
+        self.blessed: set[str] = set()
         #: Of rollouts that are finished: how many devices each wave had lost when it was looked at last.
         self.lost: dict[str, list[int]] = {}
 
@@ -152,9 +155,9 @@ class Promised(RolloutRules):
         """Neither of a rollout that asks nobody, nor to who is pinned, unfit, not believed or gone.
 
         Nor of one that lacks the yes of another person and had not begun before four eyes were demanded. Who is pinned
-        keeps what it has, too.
+        keeps what it has, too. Nor before a device blessed the model, where the rollout demands that.
         """
-        news = self.fleet.events(EventKind.INSTALLATION_CHANGED, EventKind.ROLLOUT_CHANGED)
+        news = self.fleet.events(EventKind.INSTALLATION_CHANGED, EventKind.ROLLOUT_CHANGED, EventKind.BENCHMARK_ENDED)
         for one in news:
             if one.id <= self.seen:
                 continue
@@ -162,11 +165,18 @@ class Promised(RolloutRules):
             if one.kind == EventKind.ROLLOUT_CHANGED:
                 self.stood[one.subject] = one.data["state"]
                 continue
+            if one.kind == EventKind.BENCHMARK_ENDED:
+                if one.data["outcome"] == Outcome.BLESSED:
+                    self.blessed.add(one.data["digest"])
+                continue
             before, after = self.last.get(one.subject), one.data["state"]
             self.last[one.subject] = after
             if after == S.OFFERED:
                 assert self.stood.get(one.data["rollout"]) in ASKED_IN, one
                 assert one.data["device"] not in self.pinned | self.unfit | self.distrusted | self.gone, one
+                rollout = self.fleet.rollout(one.data["rollout"])
+                is_demanded = rollout.policy.require_blessing is not Demand.NONE
+                assert not is_demanded or rollout.digest in self.blessed, f"unblessed: {one}"
                 if self.begun_before is not None:
                     assert one.data["rollout"] in self.begun_before | self.approved, f"two eyes: {one}"
             if one.data["device"] in self.pinned:

@@ -23,10 +23,19 @@ DEVICES = st.runner().flatmap(lambda machine: st.sampled_from(machine.fleet.ids)
 WAVES = st.runner().flatmap(lambda machine: st.sampled_from(machine.waves))
 POLICIES = st.runner().flatmap(lambda machine: st.sampled_from(machine.policies))
 #: Longer than most waits of a course, shorter than the longest.
-SOON = {"offer_timeout": timedelta(minutes=4), "wave_timeout": timedelta(minutes=8)}
+SOON = {
+    "offer_timeout": timedelta(minutes=4),
+    "wave_timeout": timedelta(minutes=8),
+    "blessing_timeout": timedelta(minutes=10),
+}
 BAKED = {"bake": timedelta(minutes=1), "evidence_timeout": timedelta(minutes=2)}
 #: Goes on without anybody.
-BY_ITSELF = {RolloutState.SCHEDULED, RolloutState.RUNNING, RolloutState.ROLLING_BACK}
+BY_ITSELF = {
+    RolloutState.SCHEDULED,
+    RolloutState.AWAITING_BLESSING,
+    RolloutState.RUNNING,
+    RolloutState.ROLLING_BACK,
+}
 #: A look at the fleet while time passes; later ones would be an outage.
 GLANCE = limits.HEARTBEAT_MISSED - limits.CLOCK_KEPT_EVERY
 

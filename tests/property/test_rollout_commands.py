@@ -14,8 +14,10 @@ import pytest
 from hypothesis import strategies as st
 from hypothesis.stateful import initialize, precondition, rule
 
+from edgeops.digest import digest_raw
 from edgeops.errors import ConflictError, InputError
-from edgeops.protocol.messages import DeploymentState, Presence, Reason, UpdateState
+from edgeops.protocol.messages import Benchmarked, DeploymentState, Presence, Reason, UpdateState
+from edgeops.rollout.blessing import Demand
 from edgeops.rollout.health.device import Period
 from edgeops.rollout.health.wave import Shown
 from edgeops.rollout.installation import HOLDING, InstallationState
@@ -23,9 +25,9 @@ from edgeops.rollout.installation import OPEN as OPEN_OFFERS
 from edgeops.rollout.pins import Pin
 from edgeops.rollout.policy import Policy
 from edgeops.rollout.rollout import PASSED, UNBEGUN, RolloutState, waits_for
-from fleet_server import four_eyes, rollout_freeze, targets
+from fleet_server import blessings, four_eyes, rollout_freeze, targets
 from fleet_server import rollout_orders as orders
-from fleet_server.db import devices, events
+from fleet_server.db import benchmarks, devices, events
 from fleet_server.db.events import EventKind
 from fleet_server.db.installations import Installation
 from fleet_server.db.rollouts import Rollout
@@ -33,7 +35,7 @@ from fleet_server.engine import Engine
 from tests.property.rollout_promises import Promised
 from tests.property.rollout_rules import BAKED, BY_ITSELF, DEVICES, GLANCE, POLICIES, SOON, WAVES, RolloutRules, run
 from tests.stores import STORES
-from tests.unit.engine_rig import ENOUGH, FACTS, Fleet
+from tests.unit.engine_rig import ENOUGH, FACTS, Fleet, digest_of
 
 S = InstallationState
 BAD_ENDS = st.sampled_from(
@@ -49,6 +51,8 @@ ENDS = BAD_ENDS | st.sampled_from([(UpdateState.SUPERSEDED, Reason.NEWER), (Upda
 VERBS = [orders.pause_rollout, orders.resume_rollout, orders.advance_rollout, orders.retry_rollout, orders.undo_rollout]
 #: How far the first rollout has come when chance takes over.
 STARTS = st.sampled_from(["barely", "unseen", "well", "badly", "regressed"])
+#: How a benchmark ends.
+TRIED = st.sampled_from([Reason.NONE, Reason.NONE, Reason.NONE, Reason.GOLDEN, Reason.DISK])
 #: Who orders and decides.
 PEOPLE = st.sampled_from(["me", "you"])
 #: How a rollout is ordered that does not begin at once.
@@ -67,6 +71,8 @@ class Commands(Promised):
     policies = (
         *RolloutRules.policies,
         Policy(bake=timedelta(0), retries=0, min_devices=2, max_failure=0.5, min_success=0.5),
+        Policy(bake=timedelta(0), retries=1, require_blessing=Demand.AUTO, **SOON),
+        Policy(retries=0, require_blessing=Demand.REQUIRED, **SOON, **BAKED),
     )
     #: A wave with all that may hold it up is through after so many looks.
     looks = 8
@@ -376,6 +382,26 @@ class Commands(Promised):
         device = data.draw(st.sampled_from(sorted(self.pinned)))
         targets.remove_pin(self.fleet.database, device, None, removed_by="me", now=self.fleet.now)
         self.pinned.discard(device)
+        self.fleet.run()
+
+    @rule(data=st.data(), device=DEVICES, version=st.sampled_from([1, 2]), reason=TRIED)
+    def a_device_tries_a_model(self, data, device, version, reason) -> None:
+        """As it was asked, by the server or by a person; most bless it."""
+        with self.fleet.database.write() as connection:
+            known = [one for version in (1, 2) for one in benchmarks.of_digest(connection, digest_of(version))]
+            waiting = [one for one in known if one.ended_at is None]
+            one = data.draw(st.sampled_from(waiting)) if waiting else None
+            one = one or blessings.ask(connection, device, digest_of(version), asked_by="me", now=self.fleet.now)
+            told = Benchmarked(
+                benchmark=one.id,
+                digest=digest_raw(one.digest),
+                reason=reason,
+                arch=FACTS.arch,
+                runtime=FACTS.runtime,
+                runtime_version=FACTS.runtime_version,
+            )
+            blessings.take(connection, told, self.fleet.now)
+        self.fleet.now += timedelta(seconds=1)
         self.fleet.run()
 
     @rule()

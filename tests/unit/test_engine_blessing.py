@@ -221,9 +221,8 @@ def test_a_device_that_is_to_try_it_already_is_not_asked_twice(fleet):
     assert ask(fleet).id == ask(fleet).id
 
 
-def test_a_rollout_that_nobody_blesses_ends_at_its_deadline(fleet, monkeypatch):
-    monkeypatch.setattr(limits, "BLESSING_TIMEOUT", timedelta(minutes=5))
-    rollout_id = fleet.roll_out(policy=REQUIRED)
+def test_a_rollout_that_nobody_blesses_ends_at_its_deadline(fleet):
+    rollout_id = fleet.roll_out(policy=replace(REQUIRED, blessing_timeout=timedelta(minutes=5)))
     fleet.wait(timedelta(minutes=4))
     assert fleet.rollout(rollout_id).state is R.AWAITING_BLESSING
     fleet.wait(timedelta(minutes=2))
