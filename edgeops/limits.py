@@ -306,6 +306,9 @@ ENROLMENT_TOKENS_AT_ONCE = 100
 #: Of such a token, with the fingerprint of the CA behind it.
 MAX_TOKEN_LENGTH = 300
 JOB_TIMEOUT = timedelta(minutes=30)
+#: Of a recipe of the owner's own: the file, and what each of its functions may take.
+MAX_RECIPE_BYTES = 256 * 1024
+RECIPE_TIME = timedelta(seconds=60)
 #: An upload through the API.
 MAX_UPLOAD_BYTES = 512 * 1024 * 1024
 #: What is left of one that broke off is deleted after this.

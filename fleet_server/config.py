@@ -146,6 +146,11 @@ class ServerConfig:
         return self.keys / "webhooks.secret"
 
     @property
+    def recipes(self) -> Path:
+        """Recipes of the owner of this folder, one Python file each; nobody else writes here."""
+        return self.data / "recipes"
+
+    @property
     def webhook_hosts(self) -> Path:
         """The hosts that webhooks may go to; written by the owner of this folder alone."""
         return self.data / "webhooks.allow"

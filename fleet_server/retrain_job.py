@@ -19,7 +19,6 @@ from fleet_server.db.database import Connection
 from fleet_server.db.findings import Stream
 from fleet_server.db.jobs import Job, Retrain
 from fleet_server.ml import frames
-from fleet_server.ml.recipes.names import RecipeName
 from fleet_server.publish import publish_auto
 from fleet_server.train_job import Course, result_of, train_on, write_down
 from fleet_server.wall_clock import utc_now
@@ -205,7 +204,7 @@ def _course(request: Retrain, champion: _Champion, snapshot: datasets.Snapshot) 
     return Course(
         model=request.model,
         snapshot=snapshot.digest,
-        recipe=RecipeName(champion.run.recipe),
+        recipe=champion.run.recipe,
         seed=request.seed,
         epochs=request.epochs or epochs,
         options=options,

@@ -30,7 +30,7 @@ class Course:
 
     model: str
     snapshot: str
-    recipe: RecipeName
+    recipe: str
     seed: int
     epochs: int | None
     options: dict[str, float | str]
@@ -116,6 +116,7 @@ def train_on(
             version=version,
             run=run,
             recipe=course.recipe,
+            recipes=None if course.recipe in set(RecipeName) else str(shop.config.recipes),
             seed=course.seed,
             epochs=course.epochs,
             options=course.options,

@@ -63,6 +63,9 @@ class Workshop:
         ending = self._worker_for(task).run(task, timeout=limits.JOB_TIMEOUT, on_progress=note)
         # What read a file of a person does nothing after that.
         self._reader.close()
+        if isinstance(task, frames.Build) and task.recipes is not None:
+            # Nobody knows what the owner's code left behind, and a training repeats whatever was trained before.
+            self.worker.close()
         match ending:
             case frames.Refused(reason=reason):
                 raise DatasetError(reason)

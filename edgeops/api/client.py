@@ -421,6 +421,10 @@ class Client:
         """One training."""
         return self._wire.get(f"/runs/{_segment(run_id)}", shapes.Run)
 
+    def recipes(self) -> Iterator[shapes.Recipe]:
+        """How models can be learnt: by EdgeOps, and by files of the server's owner."""
+        return self._wire.pages("/recipes", shapes.Page[shapes.Recipe])
+
     def train(
         self,
         dataset: str,

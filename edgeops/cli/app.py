@@ -28,6 +28,7 @@ from edgeops.cli import (
     pipeline,
     publish,
     quarantine,
+    recipe,
     retrain,
     rollout,
     telemetry,
@@ -52,6 +53,7 @@ app = typer.Typer(
 app.command("up")(up.up)
 app.command("demo")(demo.demo)
 app.add_typer(dataset.app, name="dataset")
+app.add_typer(recipe.app, name="recipe")
 app.command("train")(train.train)
 app.add_typer(model.app, name="model")
 app.command("publish")(publish.publish)

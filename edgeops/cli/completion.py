@@ -96,6 +96,12 @@ def datasets(client: Client, _typed: str) -> Iterator[Candidate]:
 
 
 @_asked
+def recipes(client: Client, _typed: str) -> Iterator[Candidate]:
+    """Names of recipes."""
+    return ((one.name, one.about) for one in client.recipes())
+
+
+@_asked
 def models(client: Client, _typed: str) -> Iterator[Candidate]:
     """Names of models."""
     return _models(client)

@@ -31,8 +31,7 @@ def train(
         str | None, typer.Option(autocompletion=completion.models, help="Name of the model.  [default: the dataset's]")
     ] = None,
     recipe: Annotated[
-        str,
-        typer.Option(help="dense, cnn (images), signals (windows), spectrogram (recordings) or distance (anomalies)."),
+        str, typer.Option(autocompletion=completion.recipes, help="Which one: edgeops recipe list.")
     ] = "dense",
     seed: Annotated[int, typer.Option(min=0, help="The same seed gives the same model.")] = 0,
     epochs: Annotated[int | None, typer.Option(min=1, help="Rounds over the data.  [default: the recipe's]")] = None,

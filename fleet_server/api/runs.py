@@ -3,7 +3,8 @@
 from fastapi import APIRouter
 
 from edgeops.api.shapes import Benchmark, FieldProblem, Job, Page, Run, RunRequest, WorkPreview, shape_of
-from edgeops.errors import NotFoundError
+from edgeops.errors import ConfigError, NotFoundError
+from edgeops.protocol.messages import Digest
 from fleet_server.api.callers import VIEWER, Scientist
 from fleet_server.api.datasets import known_head
 from fleet_server.api.jobs import preview_of, queue_job
@@ -14,6 +15,7 @@ from fleet_server.api.server import Server, ServerOf
 from fleet_server.db import benchmarks, runs
 from fleet_server.db.jobs import Train
 from fleet_server.known_work import known_job
+from fleet_server.ml.recipes.folder import read_recipe, recipe_names
 from fleet_server.ml.recipes.names import RecipeName
 
 router = APIRouter(prefix="/runs", tags=["models"], route_class=Act)
@@ -58,7 +60,8 @@ def _train(server: Server, wanted: RunRequest) -> Train:
         dataset=wanted.dataset,
         snapshot=known_head(server, wanted.dataset).digest,
         model=wanted.model,
-        recipe=_recipe(wanted.recipe),
+        recipe=wanted.recipe,
+        recipe_file=_recipe_file(server, wanted.recipe),
         seed=wanted.seed,
         epochs=wanted.epochs,
         options=wanted.options,
@@ -66,9 +69,15 @@ def _train(server: Server, wanted: RunRequest) -> Train:
     )
 
 
-def _recipe(name: str) -> RecipeName:
+def _recipe_file(server: Server, name: str) -> Digest | None:
+    """Of a sound file of the owner's; None = it is a recipe of EdgeOps."""
+    if name in set(RecipeName):
+        return None
+    theirs = recipe_names(server.config.recipes)
     try:
-        return RecipeName(name)
-    except ValueError as error:
-        detail = f"no recipe {name!r}; there are {', '.join(RecipeName)}"
-        raise FieldError(FieldProblem(pointer="#/recipe", detail=detail)) from error
+        if name in theirs:
+            return read_recipe(server.config.recipes, name).digest
+        detail = f"no recipe {name!r}; there are {', '.join((*RecipeName, *theirs))}"
+    except ConfigError as error:
+        detail = str(error)
+    raise FieldError(FieldProblem(pointer="#/recipe", detail=detail))

@@ -21,7 +21,6 @@ from fleet_server.db import events
 from fleet_server.db.events import EventKind
 from fleet_server.db.identifiers import new_id
 from fleet_server.db.tables import jobs
-from fleet_server.ml.recipes.names import RecipeName
 
 
 class JobState(StrEnum):
@@ -75,7 +74,10 @@ class Train(msgspec.Struct, frozen=True, kw_only=True, tag="train"):
     #: The snapshot of it; None = the newest when the job begins.
     snapshot: Digest | None = None
     model: Id
-    recipe: RecipeName
+    #: One of EdgeOps, or a file of the owner's.
+    recipe: Annotated[str, msgspec.Meta(pattern=r"^[a-z][a-z0-9_-]{0,62}\Z")]
+    #: The owner's file as it was when this was asked for.
+    recipe_file: Digest | None = None
     seed: Seed = 0
     epochs: Annotated[int, msgspec.Meta(ge=1, le=10_000)] | None = None
     #: What the recipe takes beside that, by name.

@@ -22,7 +22,7 @@ from edgeops.errors import DatasetError
 from edgeops.model.model import Model
 from edgeops.model.preprocess import transform_windows
 from edgeops.sketch.packing import unpack
-from fleet_server.datasets.snapshot import IMPORTED, read_snapshot
+from fleet_server.datasets.snapshot import IMPORTED, SnapshotFile, read_snapshot
 from fleet_server.ml.assembly import assemble_all, bare_model
 from fleet_server.ml.champion import load_champions
 from fleet_server.ml.class_examiner import ClassExaminer, Healed
@@ -32,8 +32,11 @@ from fleet_server.ml.folds import Trainings, cross_judge
 from fleet_server.ml.frames import Build, Built, Healing, Nominated
 from fleet_server.ml.framework import library_versions, load_tensorflow
 from fleet_server.ml.number_examiner import NumberExaminer
-from fleet_server.ml.recipes.catalog import find_recipe
+from fleet_server.ml.recipes.catalog import RECIPES, Recipe, require_task
+from fleet_server.ml.recipes.folder import read_recipe
 from fleet_server.ml.recipes.head import Head
+from fleet_server.ml.recipes.names import RecipeName
+from fleet_server.ml.recipes.own import blaming, load_recipe
 from fleet_server.ml.recipes.plan import Plan
 from fleet_server.ml.trained import Trained
 from fleet_server.ml.training import Fitted, Labelled, Trainer
@@ -86,10 +89,19 @@ def build(task: Build, report: Report) -> Built:
     snapshot = read_snapshot(Path(task.snapshot))
     if task.healing is not None and snapshot.schema.task is not Task.CLASSIFICATION:
         raise DatasetError(f"only classifiers are healed by bought labels; {task.model} does {snapshot.schema.task}")
-    recipe, head = find_recipe(task.recipe, snapshot.schema.task), _head(snapshot.schema)
+    if task.recipes is None:
+        return _build_by(RECIPES[RecipeName(task.recipe)], task, snapshot, report)
+    file = read_recipe(Path(task.recipes), task.recipe)
+    with blaming(file):
+        return _build_by(load_recipe(file), task, snapshot, report)
+
+
+def _build_by(recipe: Recipe, task: Build, snapshot: SnapshotFile, report: Report) -> Built:
+    require_task(recipe, task.recipe, snapshot.schema.task)
     if snapshot.schema.task is Task.ANOMALY:
         return build_detector(task, recipe, snapshot, report)
     assert recipe.network is not None, "it learns in steps"
+    head = _head(snapshot.schema)
     rows = snapshot.only(Split.TRAIN)
     plan = recipe.plan(snapshot.schema, rows.readings(snapshot.schema), rows.targets, task.options)
     if task.epochs is not None:

@@ -13,7 +13,6 @@ from edgeops.data.rules import Rules
 from edgeops.data.schema import Schema
 from edgeops.learning.promotion_policy import PromotionPolicy
 from edgeops.model.brought import Instructions
-from fleet_server.ml.recipes.names import RecipeName
 
 _LENGTH_BYTES = 4
 #: A schema of 4,096 columns takes well under 1 MiB.
@@ -95,7 +94,9 @@ class Build(Frame, frozen=True, kw_only=True):
     model: str
     version: int
     run: str
-    recipe: RecipeName
+    recipe: str
+    #: Its folder, where it is one of the owner's own; None = it is one of EdgeOps.
+    recipes: str | None = None
     seed: int
     epochs: int | None
     options: dict[str, float | str]

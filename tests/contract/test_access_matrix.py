@@ -54,6 +54,7 @@ LEAST_ROLE = {
     ("GET", "/api/v1/datasets/{name}/difference"): Role.VIEWER,
     ("GET", "/api/v1/datasets/{name}/quarantine"): Role.VIEWER,
     ("GET", "/api/v1/datasets/{name}/groups"): Role.VIEWER,
+    ("GET", "/api/v1/recipes"): Role.VIEWER,
     ("GET", "/api/v1/runs"): Role.VIEWER,
     ("GET", "/api/v1/runs/{run_id}"): Role.VIEWER,
     ("GET", "/api/v1/benchmarks/{benchmark_id}"): Role.VIEWER,

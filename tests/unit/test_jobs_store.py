@@ -67,7 +67,7 @@ def test_a_request_comes_back_as_it_was_queued(database: Database, request_: job
 @pytest.mark.parametrize(
     "request_",
     [
-        Train(dataset="gas", model="gas", recipe="magic"),  # type: ignore[arg-type]
+        Train(dataset="gas", model="gas", recipe="../magic"),  # type: ignore[arg-type]
         Train(dataset="../gas", model="gas", recipe=RecipeName.DENSE),
         Publish(model="gas", version=0),
         ImportDataset(name="gas", upload=UPLOAD, file_name="gas.npz", rules=Rules(label="gas", hold_out=1.0)),

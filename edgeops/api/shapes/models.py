@@ -54,6 +54,22 @@ class BroughtRequest(Request):
     variants: Annotated[Text, StringConstraints(max_length=100)] = ",".join(USUAL_VARIANTS)
 
 
+class Recipe(Answer):
+    """How a model can be learnt."""
+
+    name: str
+    #: In a line.
+    about: str
+    #: What it learns: classification, regression, anomaly.
+    tasks: tuple[str, ...]
+    #: What a run may say beside the seed, by name.
+    options: tuple[str, ...]
+    #: Of the owner's file; null for those of EdgeOps.
+    digest: str | None = None
+    #: Why the file cannot be learnt by; null if it can.
+    flaw: str | None = None
+
+
 class Run(Answer):
     """One training."""
 

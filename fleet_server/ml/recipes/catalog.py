@@ -6,6 +6,7 @@ A recipe decides a `Plan` from the training rows, then builds the network for it
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from types import ModuleType
 from typing import Any
 
 import numpy as np
@@ -39,27 +40,32 @@ class Recipe:
     tasks: frozenset[Task]
     #: Names of its own options, beside those of a task.
     options: frozenset[str]
+    #: What it is, in a line.
+    about: str = ""
+
+
+def _of(module: ModuleType, network: Network | None, tasks: frozenset[Task]) -> Recipe:
+    return Recipe(module.plan, network, tasks, module.OPTIONS, (module.__doc__ or "").partition("\n")[0])
 
 
 RECIPES = {
-    RecipeName.DENSE: Recipe(dense.plan, dense.network, _TELLING, dense.OPTIONS),
-    RecipeName.CNN: Recipe(cnn.plan, cnn.network, _TELLING, cnn.OPTIONS),
-    RecipeName.SIGNALS: Recipe(signals.plan, signals.network, _TELLING, signals.OPTIONS),
-    RecipeName.SPECTROGRAM: Recipe(spectrogram.plan, spectrogram.network, _TELLING, spectrogram.OPTIONS),
-    RecipeName.DISTANCE: Recipe(distance.plan, None, _FINDING, distance.OPTIONS),
-    RecipeName.AUTOENCODER: Recipe(autoencoder.plan, autoencoder.network, _FINDING, autoencoder.OPTIONS),
+    RecipeName.DENSE: _of(dense, dense.network, _TELLING),
+    RecipeName.CNN: _of(cnn, cnn.network, _TELLING),
+    RecipeName.SIGNALS: _of(signals, signals.network, _TELLING),
+    RecipeName.SPECTROGRAM: _of(spectrogram, spectrogram.network, _TELLING),
+    RecipeName.DISTANCE: _of(distance, None, _FINDING),
+    RecipeName.AUTOENCODER: _of(autoencoder, autoencoder.network, _FINDING),
 }
 
 
-def find_recipe(name: RecipeName, task: Task) -> Recipe:
-    """The recipe of that name.
+def require_task(recipe: Recipe, name: str, task: Task) -> None:
+    """Refuse a recipe for what it does not learn.
 
     Raises:
-        ConfigError: it does not learn that task.
+        ConfigError: names those that do.
     """
-    recipe = RECIPES[name]
     if task in recipe.tasks:
-        return recipe
+        return
     others = " or ".join(one for one in RECIPES if task in RECIPES[one].tasks)
     if task is Task.ANOMALY:
         raise ConfigError(f"recipe {name} does not learn anomalies; use recipe {others}")

@@ -1,7 +1,7 @@
 """What a recipe decided before the first step: everything a repetition needs, except rows and seed."""
 
 import dataclasses
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from typing import Any
 
 import msgspec
@@ -16,7 +16,7 @@ from fleet_server.ml.recipes.class_weights import CLASS_OPTION, plan_class_weigh
 from fleet_server.ml.recipes.target import TARGET_OPTION, Target, plan_target
 
 #: Decisions that came later; where there are none, a recipe is called what it was called before.
-_LATER = ("window", "margin", "class_weights", "brought")
+_LATER = ("window", "margin", "class_weights", "brought", "source")
 #: Every recipe takes them where the task is theirs.
 _TASK_OPTIONS = {Task.CLASSIFICATION: CLASS_OPTION, Task.REGRESSION: TARGET_OPTION}
 #: Grows when a recipe's code changes what it produces from the same plan.
@@ -51,9 +51,13 @@ class Plan:
     margin: float | None = None
     #: The file that a person brought; None = it is trained here.
     brought: Digest | None = None
+    #: Digest of the file of a recipe of the owner's own; None = it is one of EdgeOps.
+    source: str | None = None
 
     def digest(self) -> str:
-        """Names the recipe with all its decisions."""
+        """Names the recipe with all its decisions; one of the owner's own by its file."""
+        if self.source is not None:
+            return self.source
         decisions = dataclasses.asdict(self)
         decisions = {name: value for name, value in decisions.items() if value is not None or name not in _LATER}
         document = {"revision": _REVISION, "plan": decisions}
@@ -88,16 +92,21 @@ def class_weights_of(
     return plan_class_weights(schema.classes, targets, options)
 
 
+def with_task_options(own: frozenset[str], tasks: Collection[Task]) -> frozenset[str]:
+    """All options of a recipe that has these of its own and learns these tasks."""
+    return own | {_TASK_OPTIONS[task] for task in tasks if task in _TASK_OPTIONS}
+
+
 def refuse_unknown(options: Mapping[str, float | str], own: frozenset[str], *, recipe: str, schema: Schema) -> None:
     """Refuse options that neither a recipe nor the task has.
 
     Raises:
         ConfigError: names the option and what there is.
     """
-    known = own | {_TASK_OPTIONS[schema.task]} if schema.task in _TASK_OPTIONS else own
+    known = with_task_options(own, (schema.task,))
     for name in options:
         if name not in known:
-            raise ConfigError(f"recipe {recipe} has no option {name!r}; it takes {', '.join(sorted(known))}")
+            raise ConfigError(f"recipe {recipe} has no option {name!r}; it takes {', '.join(sorted(known)) or 'none'}")
 
 
 def number(options: Mapping[str, float | str], name: str, default: float, *, low: float, high: float) -> float:
