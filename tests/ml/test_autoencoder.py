@@ -19,7 +19,7 @@ from tests.ml.numbers import Built, write_levels
 
 pytestmark = pytest.mark.slow
 
-ASKED = {"window": "20", "stride": "5"}
+ASKED = {"window": "20", "stride": "5", "margin": "1.25"}
 
 
 @pytest.fixture(scope="module")

@@ -25,7 +25,7 @@ _HIDDEN, _EMBEDDING = 64, 8
 _MARGIN = "margin"
 #: How many times worse than nearly all normal windows an alarm is rebuilt. Noise, which nobody can rebuild, is a large
 #: part of every score, so a little more is much.
-_USUAL_MARGIN = 1.25
+_USUAL_MARGIN = 1.5
 OPTIONS = WINDOW_OPTIONS | {_MARGIN, "learning-rate", "batch"}
 
 
