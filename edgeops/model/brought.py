@@ -123,9 +123,10 @@ def input_window(
         fits = squeezed in (_squeezed(item), _squeezed((values,))) and values == width
     else:
         rows = max(values // width, 1) if said.window is None else said.window
-        is_flat = squeezed == _squeezed((values,))
-        is_told = rows == 1 or width == 1 or said.window is not None
-        fits = values == rows * width and (squeezed == _squeezed((rows, width)) or (is_flat and is_told))
+        is_told = rows == 1 or said.window is not None
+        # A first extent of many is a batch, unless a person says that these are rows.
+        is_found = squeezed == _squeezed((rows, width)) and (is_told or shape[0] == 1)
+        fits = values == rows * width and (is_found or (is_told and squeezed == _squeezed((values,))))
     if not fits:
         raise ArtifactError(_misfit(tuple(shape), columns, tuple(item), said))
     if said.window not in (None, rows):

@@ -17,6 +17,8 @@ _USUAL_SIGNATURE = "serving_default"
 #: What a graph keeps for itself.
 _INTERNAL = "__saved_model"
 _MOST_WORDS = 300
+#: How Keras tells what it lacks.
+_OWN_CODE = re.compile(r"Could not locate ((?:class|function) '[^']+')")
 #: Operations that read or write files, speak to others or run Python, by their names in TensorFlow. What only
 #: restores a model's own variables (RestoreV2 and what goes with it) is none of them.
 _REACHING_OUT = re.compile(
@@ -115,6 +117,11 @@ def _keras(tf: Any, path: Path) -> tuple[Any, Sequence[_Input], tuple[str, ...]]
             raise ArtifactError(
                 "the model has a Lambda layer, which is code and is not run here; replace it by a layer of Keras, such "
                 "as Rescaling, and save it again"
+            ) from error
+        if own := _OWN_CODE.search(str(error)):
+            raise ArtifactError(
+                f"the model needs {own[1]}, which Keras does not have: code of one's own is not run here; build the "
+                "model of layers of Keras"
             ) from error
         raise ArtifactError(f"Keras cannot open the model: {_short(error)}") from error
     if not getattr(model, "inputs", None):

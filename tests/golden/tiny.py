@@ -38,14 +38,14 @@ from edgeops.sketch.reference import encode_reference
 HERE = Path(__file__).parent
 COLUMNS = ("x1", "x2", "x3", "x4")
 LABELS = ("red", "green", "blue")
-_CENTRES = np.array([[0, 0, 0, 0], [2, 2, -2, 1], [-2, 2, 2, -1]], np.float32)
+CENTRES = np.array([[0, 0, 0, 0], [2, 2, -2, 1], [-2, 2, 2, -1]], np.float32)
 
 
 def tiny_rows(count: int, *, seed: int = 1) -> tuple[np.ndarray, np.ndarray]:
     """Rows (count, 4) float32 and their classes (count,) int64; the models get about 99 % of them right."""
     rng = np.random.default_rng(seed)
     classes = rng.integers(0, 3, count)
-    rows = _CENTRES[classes] + rng.normal(0, 0.6, (count, 4))
+    rows = CENTRES[classes] + rng.normal(0, 0.6, (count, 4))
     return rows.astype(np.float32), classes
 
 

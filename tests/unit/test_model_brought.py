@@ -47,6 +47,7 @@ def test_a_flat_window_is_taken_only_where_a_person_says_its_length():
     with pytest.raises(ArtifactError, match=r"if these are windows of 64 rows, say so"):
         window_of((1, 256))
     assert window_of((1, 256), Instructions(window=64)) == (64, 32)
+    assert window_of((64, 4), Instructions(window=64)) == (64, 32)
 
 
 @pytest.mark.parametrize("shape", [(1, 4, 4, 3), (1, 48)])
@@ -58,7 +59,7 @@ def test_an_image_is_read_as_it_is_or_flat(shape):
     ("shape", "said", "advice"),
     [
         ((1, 5), NOTHING, r"shape \(1, 5\), the snapshot has rows of 4 columns: .* choose the columns"),
-        ((32, 4), Instructions(window=1), "32 inputs at once; convert it with a batch of 1"),
+        ((32, 4), NOTHING, "32 inputs at once; convert it with a batch of 1"),
         ((1, 4, 64), NOTHING, "axes are in another order; turn them within the model"),
         ((1, 64, 4), Instructions(window=32), "the snapshot has windows of 32 rows of 4 columns"),
     ],
