@@ -7,7 +7,7 @@ from dataclasses import asdict
 
 from edgeops.data.schema import Schema
 from edgeops.protocol.messages import Digest
-from fleet_server.db import audit, datasets, jobs
+from fleet_server.db import audit, datasets, jobs, runs
 from fleet_server.db.jobs import Forget, Job
 from fleet_server.forgetting import Knowledge, knowledge
 from fleet_server.ml import frames
@@ -41,6 +41,7 @@ def forget(shop: Workshop, job: Job, request: Forget) -> None:
             )
         if request.erase:
             gone = datasets.erase(connection, [one.digest for one in known.snapshots], now)
+            runs.forget_groups(connection, gone)
         holders = [one.digest for one in known.snapshots]
         result = {
             "dataset": request.dataset,

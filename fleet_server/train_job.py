@@ -10,6 +10,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import msgspec
+
 from edgeops.artifact.manifest import Task, Variant
 from edgeops.data.schema import Schema
 from edgeops.errors import ConflictError, NotFoundError
@@ -35,6 +37,7 @@ class Course:
     epochs: int | None
     options: dict[str, float | str]
     variants: tuple[Variant, ...]
+    folds: int | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -69,6 +72,7 @@ def train(shop: Workshop, job: Job, request: Train) -> None:
         epochs=request.epochs,
         options=request.options,
         variants=request.variants,
+        folds=request.folds,
     )
     trained = train_on(shop, job, course, champion=champion)
     with shop.database.write() as connection:
@@ -121,6 +125,7 @@ def train_on(
             epochs=course.epochs,
             options=course.options,
             variants=course.variants,
+            folds=course.folds,
             commit=commit,
             built_at=utc_now().isoformat(timespec="seconds"),
             host=host,
@@ -152,10 +157,21 @@ def write_down(connection: Connection, trained: Trained) -> None:
     """End the run, add the version with its artifacts."""
     metrics = {built.variant.value: built.metrics for built in trained.built.variants}
     runs.succeed(connection, trained.run, metrics=metrics, environment=trained.environment, now=utc_now())
+    runs.judged(connection, trained.run, _judgement(trained.built))
     task = trained.artifacts[0].describe().manifest.task
     models.add_version(connection, trained.model, trained.version, task=task, run_id=trained.run, now=utc_now())
     for artifact in trained.artifacts:
         models.add_artifact(connection, artifact)
+
+
+def _judgement(built: frames.Built) -> dict[str, Any]:
+    found: dict[str, Any] = {
+        "variants": {one.variant.value: msgspec.to_builtins(one.scrutiny) for one in built.variants}
+    }
+    if built.folds is not None:
+        folds = built.folds
+        found["folds"] = msgspec.to_builtins(folds) | {"mean": folds.mean, "spread": folds.spread}
+    return found
 
 
 def result_of(connection: Connection, run_id: str) -> dict[str, Any]:

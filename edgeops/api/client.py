@@ -435,6 +435,7 @@ class Client:
         epochs: int | None = None,
         options: Mapping[str, float | str] | None = None,
         variants: Sequence[str] | None = None,
+        folds: int | None = None,
     ) -> shapes.Job:
         """Train on the newest snapshot of a dataset; the job's result names the version.
 
@@ -448,6 +449,7 @@ class Client:
             "epochs": epochs,
             "options": options,
             "variants": variants,
+            "folds": folds,
         }
         return self._wire.post("/runs", shapes.Job, _given(body))
 

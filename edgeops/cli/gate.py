@@ -6,7 +6,7 @@ from typing import Annotated
 import typer
 
 from edgeops.api.client import Client
-from edgeops.api.shapes import PromotionPolicy, Version
+from edgeops.api.shapes import Judgement, PromotionPolicy, Version
 from edgeops.cli.connection import connected
 from edgeops.cli.options import AsJson, ModelOrVersion
 from edgeops.cli.output import print_facts, print_json, print_table, printable
@@ -35,10 +35,13 @@ def gate(
             )
         reference = parse_model_version(name)
         version = client.version(reference.model, reference.version)
+        run = client.run(version.run_id)
         if as_json:
-            print_json({one.variant: one.promotion for one in version.artifacts})
+            gates = {one.variant: one.promotion for one in version.artifacts}
+            print_json({"gates": gates, "judgement": run.judgement})
         else:
             _print_rules(version)
+            _print_judgement(run.judgement)
         return
     policy = client.promotion_policy(name)
     if set_ or default:
@@ -84,3 +87,29 @@ def _print_rules(version: Version) -> None:
     for one in version.artifacts:
         if override := one.promotion.override:
             print(printable(f"{one.variant}: overridden by {override.by} at {override.at}: {override.remark}"))
+
+
+def _print_judgement(judgement: Judgement) -> None:
+    """What single groups and columns cost, and what folds said."""
+    for variant, scrutiny in judgement.variants.items():
+        if scrutiny.slices:
+            print_table(
+                (f"{variant}: group", "rows>", "cost>", "from>", "to>"),
+                [
+                    (one.name, one.rows, *(f"{value:.4g}" for value in (one.cost, one.low, one.high)))
+                    if one.is_judged
+                    else (one.name, one.rows, "too few rows", None, None)
+                    for one in scrutiny.slices
+                ],
+            )
+        if scrutiny.columns:
+            print_table(
+                (f"{variant}: column", "missing>", "stuck>"),
+                [
+                    (one.column, "refused" if one.missing is None else f"{one.missing:+.4g}", f"{one.stuck:+.4g}")
+                    for one in scrutiny.columns
+                ],
+            )
+    if folds := judgement.folds:
+        figures = ", ".join(f"{figure:.4g}" for figure in folds.figures)
+        print(f"folds by {folds.by}: {figures}; mean {folds.mean:.4g}, spread {folds.spread:.4g}")

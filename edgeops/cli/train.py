@@ -51,6 +51,10 @@ def train(
         str | None,
         typer.Option(metavar="LIST", help="Of float32, float16, dynamic and int8.  [default: float32,int8]"),
     ] = None,
+    folds: Annotated[
+        int | None,
+        typer.Option(min=2, max=20, help="Trainings more, each judged on rows it was not shown.  [default: none]"),
+    ] = None,
     auto: Annotated[
         bool, typer.Option("--auto", help="Build all variants and tell which to take, as `model choose` does.")
     ] = False,
@@ -76,6 +80,7 @@ def train(
         epochs=epochs,
         options=_options(option or ()) | _given(window=window, stride=stride),
         variants=list(Variant) if auto else None if variants is None else _variants(variants),
+        folds=folds,
     )
     job = follow(client, job, what=f"train {name}", timeout=timeout)
     made = ModelVersion(name, int((job.result or {})["version"]))

@@ -39,6 +39,11 @@ class Alarms:
         return np.asarray(self.scores > self.threshold)
 
     @property
+    def costs(self) -> Floats:
+        """What each row costs (n): 1 of a false alarm or a missed anomaly."""
+        return np.where(self.normal, self.alarms, (self.truths == ANOMALY) & ~self.alarms).astype(np.float64)
+
+    @property
     def refused(self) -> int:
         """Rows that the model refused."""
         return int(np.isnan(self.scores).sum())

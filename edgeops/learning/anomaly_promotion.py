@@ -10,8 +10,10 @@ from types import MappingProxyType
 
 from edgeops.artifact.manifest import Budgets, Promotion
 from edgeops.learning.anomaly import Alarms
+from edgeops.learning.fragility import LostColumn, bears_a_lost_column
 from edgeops.learning.promotion import Measured, Ruling, judge, points, within_budgets
 from edgeops.learning.promotion_policy import PromotionPolicy
+from edgeops.learning.slices import Slice, serves_every_group
 
 #: What detectors that tell nothing apart score.
 _CHANCE = 0.5
@@ -24,6 +26,9 @@ class Candidate:
     #: The frozen evaluation set, scored by this file and by its unquantized sibling.
     evaluation: Alarms
     float32: Alarms
+    #: What groups of rows cost, and the loss of each input column; empty = there are none.
+    slices: tuple[Slice, ...]
+    columns: tuple[LostColumn, ...]
     measured: Measured
     budgets: Budgets
     policy: PromotionPolicy
@@ -65,6 +70,17 @@ def is_quiet(candidate: Candidate) -> Ruling:
     )
 
 
+def serves_each_group(candidate: Candidate) -> Ruling:
+    """No device, person or site is served much worse than all."""
+    cost, most = float(candidate.evaluation.costs.mean()), candidate.policy.group_loss
+    return serves_every_group(candidate.slices, cost=cost, most=most)
+
+
+def bears_each_loss(candidate: Candidate) -> Ruling:
+    """The loss of no input column costs more than was asked for."""
+    return bears_a_lost_column(candidate.columns, most=candidate.policy.channel_loss)
+
+
 def survives_quantizing(candidate: Candidate) -> Ruling:
     """The file raises the alarms that its float sibling raises."""
     changed = float((candidate.evaluation.alarms != candidate.float32.alarms).mean())
@@ -87,6 +103,8 @@ RULES: Mapping[str, Callable[[Candidate], Ruling]] = MappingProxyType(
     {
         "beats-chance": beats_chance,
         "is-quiet": is_quiet,
+        "serves-every-group": serves_each_group,
+        "bears-a-lost-column": bears_each_loss,
         "survives-quantizing": survives_quantizing,
         "keeps-its-budgets": keeps_its_budgets,
     }

@@ -39,6 +39,11 @@ class Answers:
         return np.asarray(self.truths == self.answers)
 
     @property
+    def costs(self) -> NDArray[np.float64]:
+        """What each row costs (n): 1 of a wrong answer."""
+        return np.asarray(~self.right, np.float64)
+
+    @property
     def accuracy(self) -> float:
         """Share of right answers; 0 of no rows."""
         return float(self.right.mean()) if len(self) else 0.0

@@ -12,9 +12,12 @@ from dataclasses import dataclass
 from types import MappingProxyType
 
 from edgeops.artifact.manifest import Budgets, Promotion
+from edgeops.learning.calibration import CalibrationError
 from edgeops.learning.classification import Answers, compare, fisher_p, loss_bound
+from edgeops.learning.fragility import LostColumn, bears_a_lost_column
 from edgeops.learning.promotion import Champion, Measured, Ruling, judge, points, seen_words, within_budgets
 from edgeops.learning.promotion_policy import PromotionPolicy
+from edgeops.learning.slices import Slice, serves_every_group
 
 #: A difference with a smaller chance than this is not put down to luck.
 ALPHA = 0.05
@@ -75,6 +78,11 @@ class Candidate:
     recent: Recent | None
     #: Of devices that gave labels; empty = fewer than three did.
     left_out: tuple[LeftOut, ...]
+    #: Of the file's confidence on the evaluation set; None = too few rows to say.
+    calibration: CalibrationError | None
+    #: What groups of rows cost, and the loss of each input column; empty = there are none.
+    slices: tuple[Slice, ...]
+    columns: tuple[LostColumn, ...]
     measured: Measured
     budgets: Budgets
     policy: PromotionPolicy
@@ -174,6 +182,31 @@ def has_no_collapsed_class(candidate: Candidate) -> Ruling:
     )
 
 
+def is_calibrated(candidate: Candidate) -> Ruling:
+    """Its confidence is worth what it says: devices nominate by it, and accuracy is estimated from it."""
+    calibration, most = candidate.calibration, candidate.policy.calibration_error
+    if calibration is None:
+        return Ruling(passed=True, reason="too few rows judge to say how far confidences are off")
+    return Ruling(
+        calibration.low <= most,
+        f"confidences are off by {calibration.error:.3f} in {calibration.rows} answers, with 95 % certainty by "
+        f"{calibration.low:.3f} at least ({most:g} may be)",
+        measured={"calibration-error": calibration.error, "low": calibration.low, "high": calibration.high},
+        limits={"calibration-error": most},
+    )
+
+
+def serves_each_group(candidate: Candidate) -> Ruling:
+    """No device, person or site is served much worse than all."""
+    cost, most = float(candidate.evaluation.costs.mean()), candidate.policy.group_loss
+    return serves_every_group(candidate.slices, cost=cost, most=most)
+
+
+def bears_each_loss(candidate: Candidate) -> Ruling:
+    """The loss of no input column costs more than was asked for."""
+    return bears_a_lost_column(candidate.columns, most=candidate.policy.channel_loss)
+
+
 def survives_quantizing(candidate: Candidate) -> Ruling:
     """The file answers as its float sibling does."""
     pair, policy = compare(candidate.float32, candidate.evaluation), candidate.policy
@@ -217,6 +250,9 @@ RULES: Mapping[str, Callable[[Candidate], Ruling]] = MappingProxyType(
         "is-good-enough": is_good_enough,
         "heals": heals,
         "has-no-collapsed-class": has_no_collapsed_class,
+        "is-calibrated": is_calibrated,
+        "serves-every-group": serves_each_group,
+        "bears-a-lost-column": bears_each_loss,
         "survives-quantizing": survives_quantizing,
         "keeps-its-budgets": keeps_its_budgets,
         "owes-nothing-to-a-liar": owes_nothing_to_a_liar,

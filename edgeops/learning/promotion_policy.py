@@ -35,6 +35,12 @@ class PromotionPolicy(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_
     quantization_changes: _Share = 0.02
     #: Of a detector: normal rows that may be alarms. Beyond it nobody listens any more.
     false_alarms: _Share = 0.30
+    #: How far confidence may certainly be from the share of right answers, in the mean.
+    calibration_error: _Share = 0.15
+    #: What one group of rows (a device, a person, a site) may certainly lose against all rows together.
+    group_loss: _Share | None = None
+    #: What may be lost when one input column is missing or stuck.
+    channel_loss: _Share | None = None
 
 
 #: Where msgspec says that a value is wrong.

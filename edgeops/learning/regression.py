@@ -15,7 +15,6 @@ Integers = NDArray[np.int64]
 
 #: Chance that a mean lies outside a bound, on one side.
 ONE_SIDED = 0.05
-_TWO_SIDED = 0.025
 _SEED = 20_250_101
 #: Draws that one bound is worth, in how many resamples at least and at most, and how many are made at a time.
 _DRAWS = 20_000_000
@@ -37,6 +36,11 @@ class Estimates:
 
     def __len__(self) -> int:
         return len(self.truths)
+
+    @property
+    def costs(self) -> Floats:
+        """What each row costs (n): its error."""
+        return self.errors
 
     @property
     def mae(self) -> float:
@@ -90,12 +94,9 @@ class Estimates:
         )
 
     def figures(self) -> dict[str, float]:
-        """What goes into a manifest; `mae` with the interval that holds it with 95 % certainty."""
-        low, high = mean_bounds(self.errors, outside=_TWO_SIDED)
+        """What goes into a manifest."""
         figures = {
             "mae": self.mae,
-            "mae-low": low,
-            "mae-high": high,
             "median-error": self.median_error,
             "rmse": self.rmse,
             "r2": self.r2,

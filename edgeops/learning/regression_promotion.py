@@ -13,9 +13,11 @@ from types import MappingProxyType
 import numpy as np
 
 from edgeops.artifact.manifest import Budgets, Promotion
+from edgeops.learning.fragility import LostColumn, bears_a_lost_column
 from edgeops.learning.promotion import Champion, Measured, Ruling, judge, points, seen_words, within_budgets
 from edgeops.learning.promotion_policy import PromotionPolicy
 from edgeops.learning.regression import Estimates, Paired, against_baseline, compare, slices
+from edgeops.learning.slices import Slice, serves_every_group
 
 #: Fifths of the rows by what is to be estimated, of which the worst is looked at; one of fewer rows says nothing.
 SLICES = 5
@@ -32,6 +34,9 @@ class Candidate:
     float32: Estimates
     #: None = there is none, or it estimates something else.
     champion: Champion[Estimates] | None
+    #: What groups of rows cost, and the loss of each input column; empty = there are none.
+    slices: tuple[Slice, ...]
+    columns: tuple[LostColumn, ...]
     measured: Measured
     budgets: Budgets
     policy: PromotionPolicy
@@ -129,6 +134,18 @@ def has_no_collapsed_slice(candidate: Candidate) -> Ruling:
     )
 
 
+def serves_each_group(candidate: Candidate) -> Ruling:
+    """No device, person or site is served much worse than all."""
+    cost, most = float(candidate.evaluation.costs.mean()), candidate.policy.group_loss
+    return serves_every_group(candidate.slices, cost=cost, scale=candidate.evaluation.baseline, most=most)
+
+
+def bears_each_loss(candidate: Candidate) -> Ruling:
+    """The loss of no input column costs more than was asked for."""
+    scale, most = candidate.evaluation.baseline, candidate.policy.channel_loss
+    return bears_a_lost_column(candidate.columns, scale=scale, most=most)
+
+
 def survives_quantizing(candidate: Candidate) -> Ruling:
     """The file answers as its float sibling does."""
     pair, policy = compare(candidate.float32, candidate.evaluation), candidate.policy
@@ -155,6 +172,8 @@ RULES: Mapping[str, Callable[[Candidate], Ruling]] = MappingProxyType(
         "is-good-enough": is_good_enough,
         "is-not-inferior": is_not_inferior,
         "has-no-collapsed-slice": has_no_collapsed_slice,
+        "serves-every-group": serves_each_group,
+        "bears-a-lost-column": bears_each_loss,
         "survives-quantizing": survives_quantizing,
         "keeps-its-budgets": keeps_its_budgets,
     }

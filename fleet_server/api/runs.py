@@ -66,6 +66,7 @@ def _train(server: Server, wanted: RunRequest) -> Train:
         epochs=wanted.epochs,
         options=wanted.options,
         variants=wanted.variants,
+        folds=wanted.folds,
     )
 
 

@@ -83,6 +83,8 @@ class Train(msgspec.Struct, frozen=True, kw_only=True, tag="train"):
     #: What the recipe takes beside that, by name.
     options: dict[str, float | str] = {}
     variants: tuple[Variant, ...] = USUAL_VARIANTS
+    #: So many trainings more, each judged on training rows that it was not shown; None = none.
+    folds: Annotated[int, msgspec.Meta(ge=2, le=20)] | None = None
 
 
 class Retrain(msgspec.Struct, frozen=True, kw_only=True, tag="retrain"):

@@ -1,5 +1,6 @@
 """The store of runs: one training, with everything needed to repeat it."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
@@ -36,6 +37,8 @@ class Run:
     environment: dict[str, Any]
     #: By variant: what the judge measured.
     metrics: dict[str, dict[str, float]]
+    #: `variants`: `edgeops.learning.scrutiny.Scrutiny` of each; `folds`: `edgeops.learning.folds.Folds`, if asked for.
+    judgement: dict[str, Any]
     state: RunState
     error: str | None
     created_at: datetime
@@ -66,6 +69,7 @@ def start(
             parameters=parameters,
             environment={},
             metrics={},
+            judgement={},
             state=RunState.RUNNING,
             created_at=now,
         )
@@ -83,6 +87,19 @@ def succeed(
     """End a run well."""
     done = {"state": RunState.SUCCEEDED, "metrics": metrics, "environment": environment, "finished_at": now}
     connection.execute(update(runs).where(runs.c.id == run_id).values(done))
+
+
+def judged(connection: Connection, run_id: str, judgement: dict[str, Any]) -> None:
+    """Keep what was found when a run's files were judged."""
+    connection.execute(update(runs).where(runs.c.id == run_id).values(judgement=judgement))
+
+
+def forget_groups(connection: Connection, snapshots: Sequence[str]) -> None:
+    """Name no group any more in what runs of these snapshots found: rows of one were erased."""
+    query = select(runs.c.id, runs.c.judgement).where(runs.c.snapshot.in_(snapshots))
+    for row in connection.execute(query).all():
+        variants = {name: {**found, "slices": []} for name, found in row.judgement.get("variants", {}).items()}
+        judged(connection, row.id, {**row.judgement, "variants": variants})
 
 
 def fail_unfinished(connection: Connection, job_id: str, *, error: str, now: datetime) -> None:
@@ -126,6 +143,7 @@ def _run(row: Row[Any]) -> Run:
         parameters=row.parameters,
         environment=row.environment,
         metrics=row.metrics,
+        judgement=row.judgement,
         state=RunState(row.state),
         error=row.error,
         created_at=row.created_at,

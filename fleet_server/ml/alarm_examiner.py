@@ -1,16 +1,23 @@
 """Judges anomaly detectors: by their alarms, and by labels where there are some."""
 
+import numpy as np
+from numpy.typing import NDArray
+
 from edgeops.artifact.manifest import Promotion, Variant
 from edgeops.data.splits import Split
 from edgeops.learning.anomaly import Alarms
 from edgeops.learning.anomaly_promotion import Candidate, promote
+from edgeops.learning.intervals import cost_bounds
 from edgeops.learning.promotion import Measured
+from edgeops.learning.scrutiny import Scrutiny
 from edgeops.model.model import Model
 from edgeops.sketch.reference import ReferenceProfile
 from fleet_server.ml.card_worth import worth_of_alarms
 from fleet_server.ml.judging import Judgement, judge_alarms
+from fleet_server.ml.scrutiny import clusters_of
 from fleet_server.ml.trained import Trained
 from fleet_server.ml.watching import learnt_profile
+from fleet_server.ml.windows import Windows
 
 
 class AlarmExaminer:
@@ -31,9 +38,18 @@ class AlarmExaminer:
         """Of the rows it learnt from."""
         return learnt_profile(model, self._trained.windows, self._trained.channel_names), ()
 
+    def costs(self, model: Model, windows: Windows) -> NDArray[np.float64]:
+        """1 of each false alarm and each missed anomaly (n,)."""
+        return judge_alarms(model, windows, threshold=self._threshold).answers.costs
+
     def figures(self, judgement: Judgement[Alarms], _reference: ReferenceProfile) -> dict[str, float]:
-        """How often it raises an alarm, and rightly where that is known."""
-        return judgement.answers.figures()
+        """How often it raises an alarm, and rightly where that is known; false alarms with their interval."""
+        alarms, clusters = judgement.answers, clusters_of(self._trained.windows)
+        normal = alarms.normal
+        if not normal.any():
+            return alarms.figures()
+        low, high = cost_bounds(alarms.costs[normal], None if clusters is None else clusters[normal])
+        return alarms.figures() | {"false-alarm-rate-low": round(low, 6), "false-alarm-rate-high": round(high, 6)}
 
     def worth(self, judgement: Judgement[Alarms], _reference: ReferenceProfile) -> str:
         """The section of the card."""
@@ -45,11 +61,14 @@ class AlarmExaminer:
         _variant: Variant,
         judgement: Judgement[Alarms],
         *,
+        scrutiny: Scrutiny,
         float32: Judgement[Alarms],
         measured: Measured,
     ) -> Promotion:
         """Put it before the promotion gate."""
         candidate = Candidate(
+            slices=scrutiny.slices,
+            columns=scrutiny.columns,
             evaluation=judgement.answers,
             float32=float32.answers,
             measured=measured,

@@ -34,10 +34,12 @@ from edgeops.model.model import Model
 from edgeops.sketch.caveats import reference_warnings
 from edgeops.sketch.reference import encode_reference
 from fleet_server.ml.card import write_card
+from fleet_server.ml.card_worth import worth_of_parts
 from fleet_server.ml.conversion import Converted, convert
 from fleet_server.ml.examiner import Examiner
 from fleet_server.ml.frames import Built, BuiltVariant
 from fleet_server.ml.judging import JudgedT, Judgement
+from fleet_server.ml.scrutiny import scrutinize
 from fleet_server.ml.trained import Trained
 from fleet_server.ml.windows import Windows
 
@@ -75,7 +77,9 @@ def assemble(
     judgement = examiner.judge(model)
     memory = max(_resident_bytes() - before, len(converted.data))
     reference, notes = examiner.reference(model, variant, judgement)
-    manifest = _manifest(trained, variant, converted, metrics=examiner.figures(judgement, reference))
+    scrutiny = scrutinize(model, trained, judgement.answers.costs, ask=examiner.costs)
+    figures = examiner.figures(judgement, reference) | scrutiny.figures()
+    manifest = _manifest(trained, variant, converted, metrics=figures)
     data = package(
         converted.data,
         manifest,
@@ -86,11 +90,13 @@ def assemble(
             trained.schema,
             trained.learned,
             windows=trained.windows.words,
-            worth=examiner.worth(judgement, reference),
+            worth=f"{examiner.worth(judgement, reference)}\n\n{worth_of_parts(scrutiny.slices, scrutiny.columns)}",
         ),
     )
     measured = Measured(size_bytes=len(data), memory_bytes=memory, p95_latency_ms=judgement.percentile_ms(95))
-    promotion = examiner.promote(model, variant, judgement, float32=float32 or judgement, measured=measured)
+    promotion = examiner.promote(
+        model, variant, judgement, scrutiny=scrutiny, float32=float32 or judgement, measured=measured
+    )
     model.close()
     descriptor = describe(
         data,
@@ -111,6 +117,7 @@ def assemble(
         tflite_bytes=len(converted.data),
         descriptor=encode_value(descriptor),
         metrics=manifest.metrics,
+        scrutiny=scrutiny,
     )
     return Assembled(built=built, judgement=judgement, warnings=(*notes, *reference_warnings(reference)))
 

@@ -3,13 +3,17 @@
 from typing import Generic
 
 import msgspec
+import numpy as np
+from numpy.typing import NDArray
 
 from edgeops.artifact.manifest import Promotion, Rule, Variant
 from edgeops.learning.promotion import Measured
+from edgeops.learning.scrutiny import Scrutiny
 from edgeops.model.model import Model
 from edgeops.sketch.reference import ReferenceProfile
 from fleet_server.ml.examiner import Examiner
 from fleet_server.ml.judging import JudgedT, Judgement
+from fleet_server.ml.windows import Windows
 
 _UNKNOWN = "brought as a file: whether it learnt from the rows that judged it is not known here"
 _ALONE = "there is no float32 file beside it: what quantizing cost is not known here"
@@ -32,6 +36,10 @@ class BroughtExaminer(Generic[JudgedT]):
         """As its task's examiner."""
         return self._examiner.reference(model, variant, judgement)
 
+    def costs(self, model: Model, windows: Windows) -> NDArray[np.float64]:
+        """As its task's examiner."""
+        return self._examiner.costs(model, windows)
+
     def figures(self, judgement: Judgement[JudgedT], reference: ReferenceProfile) -> dict[str, float]:
         """As its task's examiner."""
         return self._examiner.figures(judgement, reference)
@@ -49,11 +57,12 @@ figures are too good."""
         variant: Variant,
         judgement: Judgement[JudgedT],
         *,
+        scrutiny: Scrutiny,
         float32: Judgement[JudgedT],
         measured: Measured,
     ) -> Promotion:
         """As its task's examiner; of no row it is claimed that the model never saw it."""
-        said = self._examiner.promote(model, variant, judgement, float32=float32, measured=measured)
+        said = self._examiner.promote(model, variant, judgement, scrutiny=scrutiny, float32=float32, measured=measured)
         notes = [_UNKNOWN]
         if self._is_alone and variant is not Variant.FLOAT32:
             notes.append(_ALONE)

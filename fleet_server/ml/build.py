@@ -19,6 +19,7 @@ from edgeops.artifact.manifest import Channel, InputWindow, Task, Variant
 from edgeops.data.schema import Schema
 from edgeops.data.splits import Split
 from edgeops.errors import DatasetError
+from edgeops.learning.folds import Folds
 from edgeops.model.model import Model
 from edgeops.model.preprocess import transform_windows
 from edgeops.sketch.packing import unpack
@@ -27,6 +28,7 @@ from fleet_server.ml.assembly import assemble_all, bare_model
 from fleet_server.ml.champion import load_champions
 from fleet_server.ml.class_examiner import ClassExaminer, Healed
 from fleet_server.ml.conversion import convert
+from fleet_server.ml.cross_validation import cross_validate
 from fleet_server.ml.detector import build_detector
 from fleet_server.ml.folds import Trainings, cross_judge
 from fleet_server.ml.frames import Build, Built, Healing, Nominated
@@ -142,16 +144,21 @@ def _build_by(recipe: Recipe, task: Build, snapshot: SnapshotFile, report: Repor
         libraries=library_versions(),
     )
     network = functools.partial(lesson.trainer.network, fitted)
+    folds: Folds | None = None
     if head.task is Task.REGRESSION:
-        built = assemble_all(trained, NumberExaminer(trained, champions), tf, network, report=report)
+        numbers = NumberExaminer(trained, champions)
+        folds = _folds(trained, lesson, ask=numbers.costs, report=report)
+        built = assemble_all(trained, numbers, tf, network, report=report)
     else:
         healed = None
         if task.healing is not None:
             report("training without each fold", 0.35)
             healed = _healed(task.healing, trained, lesson, report=report)
-        built = assemble_all(trained, ClassExaminer(trained, champions, healed), tf, network, report=report)
+        classes = ClassExaminer(trained, champions, healed)
+        folds = _folds(trained, lesson, ask=classes.costs, report=report)
+        built = assemble_all(trained, classes, tf, network, report=report)
     champions.close()
-    return built
+    return msgspec.structs.replace(built, folds=folds)
 
 
 def _head(schema: Schema) -> Head:
@@ -210,22 +217,40 @@ def _calibration(lesson: _Lesson, seed: int) -> NDArray[np.float32]:
     return np.ascontiguousarray(lesson.train.inputs[np.concatenate([imported, bought])])
 
 
+def _folds(
+    trained: Trained, lesson: _Lesson, *, ask: Callable[[Model, Windows], NDArray[np.float64]], report: Report
+) -> Folds | None:
+    """What trainings without each fold say, where somebody asked for them."""
+    if trained.task.folds is None:
+        return None
+    return cross_validate(
+        trained.windows,
+        count=trained.task.folds,
+        seed=lesson.seed,
+        fit_without=lesson.fit_without,
+        quantize=functools.partial(_quantized, trained, lesson),
+        ask=ask,
+        report=lambda share: report("training without each fold", 0.35 + 0.3 * share),
+    )
+
+
+def _quantized(trained: Trained, lesson: _Lesson, fitted: Fitted) -> Model:
+    """The int8 file of a training, loaded."""
+    network = lesson.trainer.network(fitted)
+    converted = convert(lesson.tf, network, Variant.INT8, calibration=trained.calibration)
+    return bare_model(trained, Variant.INT8, converted)
+
+
 # -- healing ----------------------------------------------------------------------------
 
 
 def _healed(healing: Healing, trained: Trained, lesson: _Lesson, *, report: Report) -> Healed:
     schema = trained.schema
-
-    def quantize(fitted: Fitted) -> Model:
-        network = lesson.trainer.network(fitted)
-        converted = convert(lesson.tf, network, Variant.INT8, calibration=trained.calibration)
-        return bare_model(trained, Variant.INT8, converted)
-
     unseen, left_out = cross_judge(
         Trainings(
             fit_without=lesson.fit_without,
             answers=lambda fitted, places: lesson.trainer.answers(fitted, lesson.train.inputs[places]),
-            quantize=quantize,
+            quantize=functools.partial(_quantized, trained, lesson),
             report=lambda share: report("training without each fold", 0.35 + 0.3 * share),
         ),
         lesson.windows,

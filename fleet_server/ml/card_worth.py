@@ -5,14 +5,17 @@ from numpy.typing import NDArray
 
 from edgeops.learning.anomaly import Alarms
 from edgeops.learning.classification import Answers
+from edgeops.learning.fragility import LostColumn
 from edgeops.learning.regression import Estimates, slices
 from edgeops.learning.regression_promotion import SLICES
+from edgeops.learning.slices import FEWEST_ROWS, Slice
 
 _CONFUSIONS_SHOWN = 5
+_COLUMNS_SHOWN = 10
 
 
-def worth_of_classes(judged: Answers, classes: tuple[str, ...]) -> str:
-    """Of a classifier."""
+def worth_of_classes(judged: Answers, classes: tuple[str, ...], figures: dict[str, float]) -> str:
+    """Of a classifier: `figures` are those of its manifest."""
     rows = [
         f"| {name} | {precision:.3f} | {recall:.3f} | {f1:.3f} | {count} |"
         for name, precision, recall, f1, count in zip(
@@ -28,8 +31,9 @@ def worth_of_classes(judged: Answers, classes: tuple[str, ...]) -> str:
     return f"""## What it is worth
 
 Judged on this very file, through the same code that a device runs, on {len(judged)} rows held back:
-accuracy {judged.accuracy:.4f}, macro F1 {float(judged.f1.mean()):.4f}; always answering the most frequent class
-scores {judged.majority:.4f}.
+accuracy {judged.accuracy:.4f} (with 95 % certainty {figures["accuracy-low"]:.4f} to {figures["accuracy-high"]:.4f}),
+macro F1 {float(judged.f1.mean()):.4f}; always answering the most frequent class scores {judged.majority:.4f}.
+{_confidence(figures)}
 
 {table}
 
@@ -81,6 +85,42 @@ def worth_of_alarms(judged: Alarms) -> str:
 Judged on this very file, through the same code that a device runs, on {len(judged)} inputs held back: a score above
 {judged.threshold:g} is an alarm. {judged.alarm_rate:.2%} of all are alarms, and {judged.false_alarm_rate:.2%} of the
 {int(judged.normal.sum())} normal ones.{refused} {found}"""
+
+
+def worth_of_parts(slices: tuple[Slice, ...], columns: tuple[LostColumn, ...]) -> str:
+    """Of any file: what single groups and columns cost. Groups may be persons, so only the run names them."""
+    parts = ["## Groups and columns", _groups(slices)]
+    if columns:
+        rows = [
+            f"| {one.column} | {'refused' if one.missing is None else f'{one.missing:+.4g}'} | {one.stuck:+.4g} |"
+            for one in columns[:_COLUMNS_SHOWN]
+        ]
+        table = "\n".join(["| column | missing | stuck at its median |", "|---|---|---|", *rows])
+        parts.append(f"""What answers cost more where one column is lost, the most fragile of {len(columns)} first
+(shares of wrong answers, or errors in units):
+
+{table}""")
+    return "\n\n".join(parts)
+
+
+def _groups(slices: tuple[Slice, ...]) -> str:
+    if not slices:
+        return "The rows that judge are of no groups, so nothing is known of single devices, persons or sites."
+    judged = [one for one in slices if one.is_judged]
+    small = len(slices) - len(judged)
+    unknown = f" {small} of fewer than {FEWEST_ROWS} rows are too small to be judged." if small else ""
+    if not judged:
+        return f"None of {len(slices)} groups has the {FEWEST_ROWS} rows that could judge it."
+    worst, best = judged[0], judged[-1]
+    return f"""Of {len(judged)} groups the worst costs {worst.cost:.4g} in {worst.rows} rows (with 95 % certainty
+{worst.low:.4g} to {worst.high:.4g}), the best {best.cost:.4g}: shares of wrong answers, or errors in units.{unknown}"""
+
+
+def _confidence(figures: dict[str, float]) -> str:
+    if "calibration-error" not in figures:
+        return "Too few rows were held back to say how far its confidence is off."
+    return f"""Its confidence is off by {figures["calibration-error"]:.3f} (with 95 % certainty
+{figures["calibration-error-low"]:.3f} to {figures["calibration-error-high"]:.3f}; Kumar, Liang & Ma 2019)."""
 
 
 def _refusals(judged: Estimates) -> str:

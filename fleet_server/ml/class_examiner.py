@@ -7,9 +7,12 @@ from numpy.typing import NDArray
 
 from edgeops.artifact.manifest import ChannelKind, Promotion, Variant
 from edgeops.data.splits import Split
+from edgeops.learning.calibration import CalibrationError, calibration_error
 from edgeops.learning.classification import Answers
 from edgeops.learning.classification_promotion import Candidate, LeftOut, Recent, promote
+from edgeops.learning.intervals import cost_bounds
 from edgeops.learning.promotion import Measured
+from edgeops.learning.scrutiny import Scrutiny
 from edgeops.model.model import Model
 from edgeops.sketch.calibration import Calibration
 from edgeops.sketch.healed import healed_reference
@@ -18,6 +21,7 @@ from edgeops.sketch.window import Sketch
 from fleet_server.ml.card_worth import worth_of_classes
 from fleet_server.ml.champion import Champions
 from fleet_server.ml.judging import Judgement, channels_of, judge_classes
+from fleet_server.ml.scrutiny import clusters_of
 from fleet_server.ml.trained import Trained
 from fleet_server.ml.watching import learnt_profile
 from fleet_server.ml.windows import Windows
@@ -91,13 +95,27 @@ class ClassExaminer:
         )
         return profile, notes
 
-    def figures(self, judgement: Judgement[Answers], _reference: ReferenceProfile) -> dict[str, float]:
-        """Accuracy, and recall by class."""
-        return judgement.answers.figures(self._classes)
+    def costs(self, model: Model, windows: Windows) -> NDArray[np.float64]:
+        """1 of each wrong answer (n,)."""
+        return judge_classes(model, windows, classes=len(self._classes)).answers.costs
 
-    def worth(self, judgement: Judgement[Answers], _reference: ReferenceProfile) -> str:
+    def figures(self, judgement: Judgement[Answers], _reference: ReferenceProfile) -> dict[str, float]:
+        """Accuracy with its interval, recall by class, and how far confidences are off."""
+        low, high = cost_bounds(judgement.answers.costs, clusters_of(self._trained.windows))
+        figures = {"accuracy-low": 1 - high, "accuracy-high": 1 - low}
+        calibration = _calibration(judgement)
+        if calibration is not None:
+            figures |= {
+                "calibration-error": calibration.error,
+                "calibration-error-low": calibration.low,
+                "calibration-error-high": calibration.high,
+            }
+        rounded = {name: round(value, 6) for name, value in figures.items()}
+        return judgement.answers.figures(self._classes) | rounded
+
+    def worth(self, judgement: Judgement[Answers], reference: ReferenceProfile) -> str:
         """The section of the card."""
-        return worth_of_classes(judgement.answers, self._classes)
+        return worth_of_classes(judgement.answers, self._classes, self.figures(judgement, reference))
 
     def promote(
         self,
@@ -105,6 +123,7 @@ class ClassExaminer:
         variant: Variant,
         judgement: Judgement[Answers],
         *,
+        scrutiny: Scrutiny,
         float32: Judgement[Answers],
         measured: Measured,
     ) -> Promotion:
@@ -118,11 +137,14 @@ class ClassExaminer:
                 file=judge_classes(model, healed.fresh, classes=len(self._classes)).answers,
             )
         candidate = Candidate(
+            slices=scrutiny.slices,
+            columns=scrutiny.columns,
             classes=self._classes,
             evaluation=judgement.answers,
             float32=float32.answers,
             champion=self._champions.beside(variant, judgement.answers, judge=lambda one: self.judge(one).answers),
             recent=recent,
+            calibration=_calibration(judgement),
             left_out=() if healed is None else healed.left_out,
             measured=measured,
             budgets=self._trained.plan.budgets,
@@ -144,3 +166,7 @@ class ClassExaminer:
             confidence=np.concatenate([one.confidence for one in judged]),
             correct=np.concatenate([one.answers.right for one in judged]),
         )
+
+
+def _calibration(judgement: Judgement[Answers]) -> CalibrationError | None:
+    return calibration_error(judgement.confidence, judgement.answers.right)

@@ -64,6 +64,8 @@ def build_detector(task: Build, recipe: Recipe, snapshot: SnapshotFile, report: 
     Raises:
         InputError: the dataset or an option does not fit.
     """
+    if task.folds is not None:
+        raise ConfigError("an anomaly detector learns from normal rows alone, so folds of them say little; no --folds")
     schema, rows = snapshot.schema, snapshot.only(Split.TRAIN)
     plan = recipe.plan(schema, rows.readings(schema), rows.targets, task.options)
     if task.epochs is not None:

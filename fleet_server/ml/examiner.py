@@ -2,11 +2,16 @@
 
 from typing import Protocol
 
+import numpy as np
+from numpy.typing import NDArray
+
 from edgeops.artifact.manifest import Promotion, Variant
 from edgeops.learning.promotion import Measured
+from edgeops.learning.scrutiny import Scrutiny
 from edgeops.model.model import Model
 from edgeops.sketch.reference import ReferenceProfile
 from fleet_server.ml.judging import JudgedT, Judgement
+from fleet_server.ml.windows import Windows
 
 
 class Examiner(Protocol[JudgedT]):
@@ -20,6 +25,9 @@ class Examiner(Protocol[JudgedT]):
     ) -> tuple[ReferenceProfile, tuple[str, ...]]:
         """What is normal for this variant, and what to know about it."""
 
+    def costs(self, model: Model, windows: Windows) -> NDArray[np.float64]:
+        """What a file's answers to some windows (n) cost (n,): 1 of a wrong one, or errors in units."""
+
     def figures(self, judgement: Judgement[JudgedT], reference: ReferenceProfile) -> dict[str, float]:
         """What its manifest says that it is worth."""
 
@@ -32,6 +40,7 @@ class Examiner(Protocol[JudgedT]):
         variant: Variant,
         judgement: Judgement[JudgedT],
         *,
+        scrutiny: Scrutiny,
         float32: Judgement[JudgedT],
         measured: Measured,
     ) -> Promotion:

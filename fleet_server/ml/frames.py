@@ -11,7 +11,9 @@ from edgeops.artifact.manifest import USUAL_VARIANTS, Variant
 from edgeops.data.inspection import Inspection
 from edgeops.data.rules import Rules
 from edgeops.data.schema import Schema
+from edgeops.learning.folds import Folds
 from edgeops.learning.promotion_policy import PromotionPolicy
+from edgeops.learning.scrutiny import Scrutiny
 from edgeops.model.brought import Instructions
 
 _LENGTH_BYTES = 4
@@ -106,6 +108,8 @@ class Build(Frame, frozen=True, kw_only=True):
     #: RFC 3339, for the descriptor.
     built_at: str
     host: str
+    #: So many trainings more, each judged on training rows that it was not shown; None = none.
+    folds: int | None = None
     #: Folder the artifacts go into.
     destination: str
     #: Files of the artifacts that it is compared with, by variant; empty = none.
@@ -126,6 +130,7 @@ class Bring(Frame, frozen=True, kw_only=True):
     #: Nothing is drawn by chance that a person could want otherwise.
     seed: ClassVar[int] = 0
     healing: ClassVar[None] = None
+    folds: ClassVar[None] = None
 
     #: The file, its digest, and how its owner calls it.
     source: str
@@ -194,6 +199,7 @@ class BuiltVariant(Frame, frozen=True, kw_only=True):
     #: The exact bytes that TUF will sign.
     descriptor: bytes
     metrics: dict[str, float]
+    scrutiny: Scrutiny = Scrutiny()
 
 
 class Built(Frame, frozen=True, kw_only=True):
@@ -203,6 +209,8 @@ class Built(Frame, frozen=True, kw_only=True):
     libraries: dict[str, str]
     #: What a person should know of the data, in words.
     warnings: tuple[str, ...] = ()
+    #: None = nobody asked for them.
+    folds: Folds | None = None
 
 
 class Refused(Frame, frozen=True, kw_only=True):

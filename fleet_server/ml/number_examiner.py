@@ -1,12 +1,15 @@
 """Judges regressions: against always answering the median, and against the champion where there is one."""
 
 import numpy as np
+from numpy.typing import NDArray
 
 from edgeops.artifact.manifest import ChannelKind, Promotion, Variant
 from edgeops.data.splits import Split
+from edgeops.learning.intervals import cost_bounds
 from edgeops.learning.promotion import Measured
 from edgeops.learning.regression import Estimates
 from edgeops.learning.regression_promotion import Candidate, promote
+from edgeops.learning.scrutiny import Scrutiny
 from edgeops.model.model import Model
 from edgeops.sketch.intervals import Held, measured_coverage
 from edgeops.sketch.learnt import with_intervals
@@ -14,8 +17,10 @@ from edgeops.sketch.reference import ReferenceProfile
 from fleet_server.ml.card_worth import worth_of_numbers
 from fleet_server.ml.champion import Champions
 from fleet_server.ml.judging import Judgement, judge_numbers
+from fleet_server.ml.scrutiny import clusters_of
 from fleet_server.ml.trained import Trained
 from fleet_server.ml.watching import learnt_profile
+from fleet_server.ml.windows import Windows
 
 
 class NumberExaminer:
@@ -38,9 +43,15 @@ class NumberExaminer:
         profile = learnt_profile(model, self._trained.windows, self._trained.channel_names)
         return with_intervals(profile, _held(judgement), answer=self._answer), ()
 
+    def costs(self, model: Model, windows: Windows) -> NDArray[np.float64]:
+        """The error of each answer (n,)."""
+        return judge_numbers(model, windows, median=self._median).answers.errors
+
     def figures(self, judgement: Judgement[Estimates], reference: ReferenceProfile) -> dict[str, float]:
         """Errors in units, and what the intervals around the answers hold."""
+        low, high = cost_bounds(judgement.answers.errors, clusters_of(self._trained.windows))
         figures = judgement.answers.figures()
+        figures |= {"mae-low": float(f"{low:.6g}"), "mae-high": float(f"{high:.6g}")}
         edges = reference.grid.edges[reference.names.index(self._answer)]
         measured = measured_coverage(_held(judgement), edges)
         if measured is not None:
@@ -63,11 +74,14 @@ class NumberExaminer:
         variant: Variant,
         judgement: Judgement[Estimates],
         *,
+        scrutiny: Scrutiny,
         float32: Judgement[Estimates],
         measured: Measured,
     ) -> Promotion:
         """Put it before the promotion gate."""
         candidate = Candidate(
+            slices=scrutiny.slices,
+            columns=scrutiny.columns,
             units=self._trained.schema.units,
             evaluation=judgement.answers,
             float32=float32.answers,

@@ -5,7 +5,7 @@ learnt of a window is what is to be learnt of its last row. Single rows are wind
 windows as they are.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import msgspec
@@ -50,6 +50,10 @@ class Windows:
         """Class indexes, int64 (windows,), where the task is classification."""
         assert self.targets.dtype == np.int64, f"targets of type {self.targets.dtype} are no classes"
         return self.targets
+
+    def with_values(self, values: NDArray[np.float32]) -> "Windows":
+        """The same windows with other readings."""
+        return replace(self, values=values)
 
     def only(self, windows: NDArray[Any]) -> "Windows":
         """Some of them: a mask or indexes."""

@@ -10,7 +10,7 @@ from edgeops.cli.app import run
 from edgeops.errors import AccessError, ArtifactError, ConflictError, InputError
 from edgeops.exits import Exit
 from edgeops.local.signing import read_for_signing
-from fleet_server.db import audit, jobs
+from fleet_server.db import audit, jobs, runs
 from fleet_server.db.jobs import Train
 from fleet_server.ml.recipes.names import RecipeName
 from tests.contract.rig import ApiRig, assert_problem
@@ -148,3 +148,39 @@ def test_a_gate_that_says_it_passed_though_a_rule_failed_is_no_descriptor(rig):
     content = rig.client(Role.VIEWER).descriptor(MODEL, 1, "int8")
     with pytest.raises(ArtifactError, match="has rules that failed: is-good-enough"):
         decode_descriptor(content.replace(b'"override":null,"passed":false', b'"override":null,"passed":true'))
+
+
+def test_a_version_tells_what_groups_columns_and_folds_said(rig, capsys):
+    group = {"name": "ann", "rows": 40, "cost": 0.5, "low": 0.4, "high": 0.6, "is_judged": True}
+    small = {**group, "name": "ben", "rows": 4, "is_judged": False}
+    column = {"column": "flow", "missing": None, "stuck": 0.25}
+    folds = {"by": "group", "figures": [0.8, 0.9], "rows": [40, 40], "mean": 0.85, "spread": 0.07}
+    with rig.database.write() as connection:
+        found = {"variants": {"int8": {"slices": [group, small], "columns": [column]}}, "folds": folds}
+        runs.judged(connection, "run-0001", found)
+    assert rig.client(Role.VIEWER).run("run-0001").judgement.folds.mean == 0.85
+    arguments = ["--url", rig.url, "--token", rig.tokens[Role.VIEWER]]
+    assert run(["model", "gate", f"{MODEL}@1", *arguments]) == Exit.OK
+    shown = capsys.readouterr().out
+    for words in (
+        "ann",
+        "too few rows",
+        "flow",
+        "refused",
+        "+0.25",
+        "folds by group: 0.8, 0.9; mean 0.85, spread 0.07",
+    ):
+        assert words in shown
+    assert run(["model", "gate", f"{MODEL}@1", "--json", *arguments]) == Exit.OK
+    told = json.loads(capsys.readouterr().out)
+    assert told["judgement"]["variants"]["int8"]["slices"][0]["name"] == "ann"
+    assert told["gates"]["int8"]["passed"] is False
+
+
+def test_folds_are_asked_for_with_a_training(rig):
+    scientist = rig.client(Role.DATA_SCIENTIST)
+    job = scientist.train(DATASET, MODEL, folds=5)
+    with rig.database.read() as connection:
+        assert jobs.get(connection, job.id).request.folds == 5
+    body = {"dataset": DATASET, "model": MODEL, "folds": 1}
+    assert_problem(rig.request("POST", "/api/v1/runs", role=Role.DATA_SCIENTIST, json=body), 422)

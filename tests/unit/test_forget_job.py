@@ -8,7 +8,7 @@ from edgeops.errors import NotFoundError
 from fleet_server.blobs import Blobs
 from fleet_server.config import ServerConfig
 from fleet_server.datasets.snapshot import read_groups
-from fleet_server.db import audit, backups, datasets, jobs
+from fleet_server.db import audit, backups, datasets, jobs, runs
 from fleet_server.db.jobs import Forget, JobState, Retrain
 from fleet_server.forgetting import knowledge
 from fleet_server.job_desk import JobDesk
@@ -127,3 +127,19 @@ def test_a_group_that_no_snapshot_knows_ends_in_an_error(config, database, desk)
     assert job.state is JobState.FAILED
     assert "no group and no device 'g11' in any snapshot of dataset 'grouped-rows', did you mean g1?" in job.error
     assert trail(database) == []
+
+
+def test_what_runs_found_names_an_erased_group_no_more(config, database, desk):
+    old = add_grouped(config, database, START)
+    add_version(config, database, 1, START, snapshot=old)
+    column = {"column": "x", "missing": None, "stuck": 0.1}
+    group = {"name": "g1", "rows": 20, "cost": 0.5, "low": 0.4, "high": 0.6, "is_judged": True}
+    with database.write() as connection:
+        runs.judged(connection, "run-0001", {"variants": {"int8": {"slices": [group], "columns": [column]}}})
+    do(database, desk, Forget(dataset=GROUPED, group="g1"))
+    with database.read() as connection:
+        assert "g1" in str(runs.get(connection, "run-0001").judgement), "its rows are kept as well"
+    do(database, desk, Forget(dataset=GROUPED, group="g1", erase=True))
+    with database.read() as connection:
+        judgement = runs.get(connection, "run-0001").judgement
+    assert judgement == {"variants": {"int8": {"slices": [], "columns": [column]}}}

@@ -19,7 +19,13 @@ def scored(truths, scores, threshold=0.5):
 
 def candidate(alarms, float32=None):
     return Candidate(
-        evaluation=alarms, float32=float32 or alarms, measured=COST, budgets=BUDGETS, policy=PromotionPolicy()
+        evaluation=alarms,
+        float32=float32 or alarms,
+        slices=(),
+        columns=(),
+        measured=COST,
+        budgets=BUDGETS,
+        policy=PromotionPolicy(),
     )
 
 

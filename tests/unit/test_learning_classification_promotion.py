@@ -9,10 +9,13 @@ from hypothesis import strategies as st
 
 from edgeops import limits
 from edgeops.artifact.manifest import Budgets
+from edgeops.learning.calibration import CalibrationError
 from edgeops.learning.classification import Answers
 from edgeops.learning.classification_promotion import RULES, Candidate, LeftOut, Recent, may_be_suspect, promote
+from edgeops.learning.fragility import LostColumn
 from edgeops.learning.promotion import Champion, Measured
 from edgeops.learning.promotion_policy import PromotionPolicy
+from edgeops.learning.slices import Slice
 
 CLASSES = ("idle", "on", "worn")
 MEASURED = Measured(size_bytes=60_000, memory_bytes=2**20, p95_latency_ms=0.1)
@@ -62,6 +65,9 @@ HEALED = Candidate(
     champion=beside(answers(range(6)), answers(range(6))),
     recent=recent(champion=20, unseen=4, file=0),
     left_out=(left_out("edge-1"), left_out("edge-2"), left_out("edge-3")),
+    calibration=None,
+    slices=(),
+    columns=(),
     measured=MEASURED,
     budgets=BUDGETS,
     policy=PromotionPolicy(),
@@ -194,6 +200,39 @@ def test_a_loss_that_is_certainly_small_passes():
 def test_a_file_beyond_its_budgets_fails(measured):
     [failed] = failures(replace(HEALED, measured=measured))
     assert "p95" in failed
+
+
+# -- what somebody asked for, and what confidence is worth
+
+
+def test_a_model_less_accurate_than_somebody_asked_for_fails():
+    assert not failures(replace(FIRST, policy=PromotionPolicy(least_accuracy=0.98)))
+    [failed] = failures(replace(FIRST, policy=PromotionPolicy(least_accuracy=0.99)))
+    assert failed == "accuracy 0.9800 on the 300 rows of the evaluation set, of 0.99 that is asked for"
+
+
+def test_a_model_that_boasts_fails_unless_that_may_be_luck():
+    boasts = CalibrationError(error=0.3, low=0.2, high=0.4, rows=300)
+    [failed] = failures(replace(FIRST, calibration=boasts))
+    assert "confidences are off by 0.300 in 300 answers, with 95 % certainty by 0.200 at least" in failed
+    assert not failures(replace(FIRST, calibration=replace(boasts, low=0.1)))
+
+
+def test_a_model_that_serves_a_person_worse_or_hangs_on_a_column_fails_where_somebody_set_a_limit():
+    slices = (Slice(name="ann", rows=50, cost=0.4, low=0.3, high=0.5, is_judged=True),)
+    columns = (LostColumn(column="flow", missing=None, stuck=0.5),)
+    candidate = replace(FIRST, slices=slices, columns=columns)
+    assert not failures(candidate)
+    assert len(failures(replace(candidate, policy=PromotionPolicy(group_loss=0.2, channel_loss=0.2)))) == 2
+
+
+def test_a_limit_decides_what_may_be_lost():
+    forgetful = challenged(answers(range(6 + 11)))
+    assert not failures(replace(forgetful, policy=PromotionPolicy(tolerated_loss=0.05)))
+    [rule] = [rule for rule in promote(forgetful).rules if not rule.passed]
+    assert rule.name == "keeps-what-it-knew"
+    assert rule.measured["loss"] == pytest.approx(11 / 300, abs=1e-6)
+    assert rule.limits["tolerated-loss"] == 0.01
 
 
 # -- devices

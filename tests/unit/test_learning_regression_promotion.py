@@ -33,6 +33,8 @@ GOOD = Candidate(
     evaluation=answers(10 * NOISE),
     float32=answers(10 * NOISE),
     champion=champion(10 * NOISE),
+    slices=(),
+    columns=(),
     measured=MEASURED,
     budgets=BUDGETS,
     policy=PromotionPolicy(),
@@ -168,3 +170,9 @@ def test_a_quantizing_loss_of_less_than_a_point_passes():
 def test_a_file_beyond_its_budgets_fails(measured):
     [failed] = failures(replace(GOOD, measured=measured))
     assert "p95" in failed
+
+
+def test_a_model_less_exact_than_somebody_asked_for_fails():
+    assert not failures(replace(FIRST, policy=PromotionPolicy(most_error=8.0)))
+    [failed] = failures(replace(FIRST, policy=PromotionPolicy(most_error=7.0)))
+    assert failed == "mean error 7.142 ppm in the 400 rows of the evaluation set, of 7 ppm that may be made"

@@ -7,7 +7,7 @@ from pydantic import AwareDatetime, Field, StringConstraints
 
 from edgeops import limits
 from edgeops.api.shapes.benchmarks import Benchmark
-from edgeops.api.shapes.promotion import Promotion
+from edgeops.api.shapes.promotion import Judgement, Promotion
 from edgeops.api.shapes.shape import Answer, Id, Name, Request, Text
 from edgeops.artifact.manifest import USUAL_VARIANTS, Variant
 
@@ -27,6 +27,8 @@ class RunRequest(Request):
     options: Annotated[dict[Name, float | _OptionText], Field(max_length=20)] = {}
     #: Artifacts to build; float32 always is, for it judges the others.
     variants: Annotated[tuple[Variant, ...], Field(min_length=1, max_length=len(Variant))] = USUAL_VARIANTS
+    #: So many trainings more, each judged on training rows that it was not shown; null: none.
+    folds: Annotated[int, Field(ge=2, le=20)] | None = None
 
 
 class BroughtRequest(Request):
@@ -82,6 +84,7 @@ class Run(Answer):
     parameters: dict[str, Any]
     environment: dict[str, Any]
     metrics: dict[str, Any]
+    judgement: Judgement = Judgement()
     state: str
     error: str | None = None
     created_at: AwareDatetime

@@ -42,6 +42,57 @@ class Promotion(Answer):
     override: Override | None = None
 
 
+class Slice(Answer):
+    """The rows of one group of the evaluation set: a device, a person, a site."""
+
+    name: str
+    rows: int
+    #: Share of wrong answers, or mean error in units; and where it lies with 95 % certainty.
+    cost: float
+    low: float
+    high: float
+    #: False: too few rows to say anything.
+    is_judged: bool
+
+
+class LostColumn(Answer):
+    """What answers cost more when one input column is lost."""
+
+    column: str
+    #: Null: the model refuses such rows.
+    missing: float | None
+    #: Stuck at the median of what was learnt from.
+    stuck: float
+
+
+class Scrutiny(Answer):
+    """What is known of one variant beyond the mean of all rows; what costs most comes first."""
+
+    slices: tuple[Slice, ...] = ()
+    columns: tuple[LostColumn, ...] = ()
+
+
+class Folds(Answer):
+    """What int8 files answered that were each trained without the rows they answer."""
+
+    #: `row`, `group` or `time`.
+    by: str
+    #: Share of right answers, or mean error in units, of each fold.
+    figures: tuple[float, ...]
+    rows: tuple[int, ...]
+    mean: float
+    #: Standard deviation over the folds.
+    spread: float
+
+
+class Judgement(Answer):
+    """What a run found beside its metrics."""
+
+    variants: dict[str, Scrutiny] = {}
+    #: Null: nobody asked for them.
+    folds: Folds | None = None
+
+
 class OverrideRequest(Request):
     """Go past the promotion gate of a version and publish it; null means every variant."""
 
@@ -66,6 +117,9 @@ class PromotionPolicy(Answer):
     quantization_bound: float
     quantization_changes: float
     false_alarms: float
+    calibration_error: float
+    group_loss: float | None = None
+    channel_loss: float | None = None
     #: Of If-Match: another one when any of the values above is.
     edition: str = ""
 
@@ -82,3 +136,6 @@ class PromotionPolicyRequest(Request):
     quantization_bound: _Share | None = None
     quantization_changes: _Share | None = None
     false_alarms: _Share | None = None
+    calibration_error: _Share | None = None
+    group_loss: _Share | None = None
+    channel_loss: _Share | None = None

@@ -65,6 +65,7 @@ runs = Table(
     Column("parameters", Json, nullable=False),
     Column("environment", Json, nullable=False),
     Column("metrics", Json, nullable=False),
+    Column("judgement", Json, nullable=False),
     Column("state", Text, nullable=False),
     Column("error", Text),
     Column("created_at", Instant, nullable=False),

@@ -563,6 +563,7 @@ def _j_to_z() -> None:
         sa.Column("parameters", sa.LargeBinary(), nullable=False),
         sa.Column("environment", sa.LargeBinary(), nullable=False),
         sa.Column("metrics", sa.LargeBinary(), nullable=False),
+        sa.Column("judgement", sa.LargeBinary(), nullable=False),
         sa.Column("state", sa.Text(), nullable=False),
         sa.Column("error", sa.Text(), nullable=True),
         sa.Column("created_at", sa.BigInteger(), nullable=False),
