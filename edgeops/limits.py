@@ -336,8 +336,9 @@ MAX_FOLDER_FILES = 100_000
 MAX_FOLDER_FILE_BYTES = 64 * 1024 * 1024
 MAX_FOLDER_BYTES = 2 * 1024**3
 MAX_FOLDER_PATH_LENGTH = 200
-#: A picture before it is decoded.
+#: A picture before it is decoded; readings a second of a recording.
 MAX_PICTURE_PIXELS = 4096 * 4096
+MAX_RECORDING_HZ = 384_000
 MAX_CLASSES = 256
 MIN_ROWS_PER_CLASS = 10
 #: The largest finite 32-bit float.

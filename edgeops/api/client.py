@@ -341,7 +341,7 @@ class Client:
         """Upload a file or a folder; the job's result names the snapshot.
 
         Args:
-            path: CSV, JSONL, Parquet, npz, or a folder of pictures, zipped or not.
+            path: CSV, JSONL, Parquet, npz, or a folder of pictures or recordings, zipped or not.
             name: of the dataset.
             rules: TOML (docs/data.md).
             report: of a folder, is told the share of its bytes that was read.

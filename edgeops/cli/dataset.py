@@ -34,7 +34,7 @@ def import_(
         str,
         typer.Argument(
             metavar="FILE|FOLDER|URL",
-            help="CSV with a header, JSONL, Parquet, npz, a folder (or its .zip), or with --query a database.",
+            help="CSV with a header, JSONL, Parquet, npz, a folder (or .zip) of pictures or WAV, or with --query a database.",
         ),
     ],
     *,
@@ -60,7 +60,7 @@ def import_(
         list[str] | None, typer.Option(help="Only rows whose column has one of these values: batch=1,2; repeatable.")
     ] = None,
     clip_hz: Annotated[
-        float | None, typer.Option(help="Each row of the array is a recording, of so many readings a second.")
+        float | None, typer.Option(help="Readings a second: each row of the array, or WAV file, is a recording.")
     ] = None,
     exclude: Annotated[str | None, typer.Option(help="Columns to leave out, with commas.")] = None,
     duplicates: Annotated[
@@ -87,6 +87,9 @@ def import_(
     picture_size: Annotated[
         str | None,
         typer.Option("--size", metavar="HxW", help="Pixels that all pictures become.  [default: as they are]"),
+    ] = None,
+    seconds: Annotated[
+        float | None, typer.Option(help="Length that all recordings get.  [default: as they have]")
     ] = None,
     grey: Annotated[bool, typer.Option("--grey", help="Pictures in colour become grey ones.")] = False,
     timeout: Timeout = None,
@@ -120,6 +123,7 @@ def import_(
             in_time_order=in_time_order or None,
             pattern=pattern,
             size=picture_size,
+            seconds=seconds,
             grey=grey or None,
         )
     job = follow(client, job, what=f"import {file.name}", timeout=timeout)

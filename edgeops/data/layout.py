@@ -24,6 +24,8 @@ class Header:
     what: str = "column"
     #: What is learnt from when nothing was said; empty = all that is left.
     default: tuple[str, ...] = ()
+    #: Of recordings: how many readings a second they have, where the file tells; what the rules say of it is done.
+    clip_hz: float | None = None
     #: Rows of each array that can be read; empty = all names are of the same rows.
     lengths: Mapping[str, int] = field(default_factory=dict)
 
@@ -100,8 +102,9 @@ def lay_out(rules: Rules, header: Header) -> Layout:
     clip = None
     features = tuple(column for name in names for column in header.names[name])
     found = {column: rules.columns.get(column, rules.of(name)) for name in names for column in header.names[name]}
-    if rules.clip_hz is not None:
-        clip, features = _clip(header, names, rate_hz=rules.clip_hz)
+    rate_hz = rules.clip_hz if header.clip_hz is None else header.clip_hz
+    if rate_hz is not None:
+        clip, features = _clip(header, names, rate_hz=rate_hz)
         found = {names[0]: rules.of(names[0])}
     if not 0 < len(features) <= limits.MAX_DATASET_COLUMNS:
         beside = f" beside the label {rules.label!r}" if rules.label else ""

@@ -151,6 +151,8 @@ class Rules(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
     #: Of a folder of files: a regular expression that is looked for in each path; its named parts are columns. Empty =
     #: `<class>/<file>` or `<class>/<group>/<file>`.
     pattern: Annotated[str, msgspec.Meta(max_length=200)] = ""
+    #: Of recordings: how long each becomes, cut or padded with silence; None = as long as they are, which is the same.
+    seconds: Annotated[float, msgspec.Meta(gt=0.0, le=86_400.0)] | None = None
     #: Of pictures: (height, width) that all become; None = that of the files, which is the same.
     size: tuple[_Side, _Side] | None = None
     #: Pictures in colour become grey ones.

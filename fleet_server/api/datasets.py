@@ -60,7 +60,7 @@ _FIELDS = DatasetRequest.model_json_schema()["properties"]
     openapi_extra=form_document("name", **_FIELDS),
 )
 async def import_dataset(server: ServerOf, caller: Scientist, request: Request, once: OnceOf) -> Job | Response:
-    """Upload a CSV, JSONL, Parquet or npz file, or a zipped folder of pictures; a job makes a snapshot of it.
+    """Upload CSV, JSONL, Parquet, npz, or a zipped folder of pictures or recordings; a job makes a snapshot of it.
 
     The form is read here and not by a parameter, so that nobody uploads before their role was checked.
     """

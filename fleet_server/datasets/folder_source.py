@@ -1,5 +1,6 @@
 """Reads a zipped folder: each file is a row, its path tells class and group, a reader turns it into numbers."""
 
+import math
 from collections.abc import Callable, Collection, Iterator
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
@@ -25,7 +26,7 @@ _FILES = 1_024
 
 
 class Reader(Protocol):
-    """Turns files of one kind into rows of the same numbers."""
+    """Turns files of one kind into rows of as many numbers."""
 
     @property
     def name(self) -> str:
@@ -43,12 +44,17 @@ class Reader(Protocol):
         ...
 
     @property
+    def rate_hz(self) -> int | None:
+        """Of recordings: readings a second."""
+        ...
+
+    @property
     def suffixes(self) -> tuple[str, ...]:
         """How the names of its files end, in lower case."""
         ...
 
     def read(self, content: bytes, /) -> NDArray[np.float32]:
-        """One file as the values of `columns`.
+        """One file as numbers, as many as the shape says.
 
         Raises:
             DatasetError: it is none, damaged, or unlike the others.
@@ -83,6 +89,7 @@ class FolderSource:
             names={**{column: (column,) for column in told}, reads.name: reads.columns},
             shapes={reads.name: reads.shape},
             default=(reads.name,),
+            clip_hz=reads.rate_hz,
         )
 
     def place(self, line: int) -> str:
@@ -96,7 +103,7 @@ class FolderSource:
 
     def batches(self, _columns: Collection[str], /) -> Iterator[Batch]:
         """All files, by their paths."""
-        step = min(_FILES, max(1, _CELLS // len(self._reader.columns)))
+        step = min(_FILES, max(1, _CELLS // math.prod(self._reader.shape)))
         with self._opened() as folder:
             for start in range(0, len(self._paths), step):
                 yield self._batch(folder, range(start, min(start + step, len(self._paths))))
@@ -107,7 +114,7 @@ class FolderSource:
 
     def _batch(self, folder: Folder, numbers: range) -> "_Files":
         told = self._pattern.cells([self._paths[number] for number in numbers])
-        values = np.empty((len(numbers), len(self._reader.columns)), dtype=np.float32)
+        values = np.empty((len(numbers), math.prod(self._reader.shape)), dtype=np.float32)
         good, malformed = list[int](), list[tuple[Refusal, object]]()
         for place, number in enumerate(numbers):
             try:
@@ -120,6 +127,7 @@ class FolderSource:
             ids=np.array(good, dtype=np.int64) + numbers.start,
             malformed=tuple(malformed),
             values=values[good],
+            whole=self._reader.name,
             places={column: place for place, column in enumerate(self._reader.columns)},
             told={column: [cells[place] for place in good] for column, cells in told.items()},
         )
@@ -137,8 +145,10 @@ class _Files:
 
     ids: NDArray[np.int64]
     malformed: tuple[tuple[Refusal, object], ...]
-    #: (rows, columns)
+    #: (rows, values)
     values: NDArray[np.float32]
+    #: What all of them together are called.
+    whole: str
     places: dict[str, int]
     #: What paths say, by column.
     told: dict[str, list[str | None]]
@@ -152,7 +162,7 @@ class _Files:
         """A column as cells of a kind."""
         if column in self.told:
             return cells_of(pa.array(self.told[column], pa.string()), kind, tick=tick)
-        values = self.values[:, self.places[column]]
+        values = self.values if column == self.whole else self.values[:, self.places[column]]
         if kind is Kind.NUMBER:
             return Cells(values=values.astype(np.float64))
         return cells_of(pa.array(values), kind, tick=tick)

@@ -16,8 +16,11 @@ class PictureReader:
 
     name = "pixel"
     suffixes = SUFFIXES
+    rate_hz = None
 
     def __init__(self, folder: Folder, rules: Rules) -> None:
+        if rules.clip_hz is not None or rules.seconds is not None:
+            raise DatasetError("clip_hz and seconds are for recordings, and these are pictures; leave them out")
         self.shape = _common_shape(folder, rules)
         self.columns = pixel_columns(self.shape)
 

@@ -2,7 +2,7 @@
 
 import zipfile
 from collections.abc import Collection, Iterator
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import Protocol
 
 from edgeops.data.cells import Batch
@@ -10,12 +10,16 @@ from edgeops.data.layout import Header
 from edgeops.data.paths import is_folder
 from edgeops.data.rules import Rules
 from edgeops.errors import DatasetError
+from edgeops.folder import Folder
+from edgeops.model import picture as pictures
+from edgeops.model import recording as recordings
 from fleet_server.datasets.csv_file import CsvFile
-from fleet_server.datasets.folder_source import FolderSource
+from fleet_server.datasets.folder_source import FolderSource, Reader
 from fleet_server.datasets.jsonl_file import JsonlFile
 from fleet_server.datasets.npz_file import NpzFile
 from fleet_server.datasets.parquet_file import ParquetFile
 from fleet_server.datasets.picture_reader import PictureReader
+from fleet_server.datasets.recording_reader import RecordingReader
 
 _PARQUET_MAGIC = b"PAR1"
 
@@ -53,7 +57,7 @@ def open_source(path: Path, rules: Rules, *, file_name: str) -> Source:
         DatasetError: it is not what it seems to be, or the rules are for files of another kind.
     """
     if is_folder(file_name):
-        return FolderSource(path, rules, file_name=file_name, reader=PictureReader)
+        return FolderSource(path, rules, file_name=file_name, reader=_reader)
     _refuse_rules_of_folders(rules, file_name)
     with path.open("rb") as file:
         begins = file.read(len(_PARQUET_MAGIC))
@@ -66,7 +70,17 @@ def open_source(path: Path, rules: Rules, *, file_name: str) -> Source:
     return CsvFile(path, file_name=file_name)
 
 
+def _reader(folder: Folder, rules: Rules) -> Reader:
+    """Of recordings, if the first file that is either is one."""
+    suffixes = (PurePosixPath(path).suffix.lower() for path in folder.paths)
+    kind = next((suffix for suffix in suffixes if suffix in (*pictures.SUFFIXES, *recordings.SUFFIXES)), None)
+    if kind is None:
+        told = ", ".join((*pictures.SUFFIXES, *recordings.SUFFIXES))
+        raise DatasetError(f"no file's name ends in one of {told}")
+    return RecordingReader(folder, rules) if kind in recordings.SUFFIXES else PictureReader(folder, rules)
+
+
 def _refuse_rules_of_folders(rules: Rules, file_name: str) -> None:
-    for rule in ("pattern", "size", "grey"):
+    for rule in ("pattern", "size", "grey", "seconds"):
         if getattr(rules, rule):
             raise DatasetError(f"{file_name}: the rule {rule!r} is for a folder of files, or its .zip; leave it out")

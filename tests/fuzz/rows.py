@@ -3,6 +3,7 @@
 import gzip
 import io
 import socket
+import wave
 import zipfile
 from pathlib import Path
 
@@ -92,8 +93,29 @@ def _pictures() -> bytes:
     return buffer.getvalue()
 
 
-def _imported_folder(path: Path) -> object:
-    rules = Rules(label="class", bad_rows=BadRows.QUARANTINE, size=(3, 4))
+def _recordings() -> bytes:
+    """Two classes of short recordings, zipped, of each width and two rates."""
+    random = np.random.default_rng(2)
+    buffer = io.BytesIO()
+    with zipfile.ZipFile(buffer, "w", zipfile.ZIP_DEFLATED) as archive:
+        for number in range(24):
+            encoded = io.BytesIO()
+            with wave.open(encoded, "wb") as file:
+                file.setparams((1 + number % 2, 1 + number % 4, 100 + 50 * (number % 2), 0, "NONE", ""))
+                file.writeframes(random.bytes(240))
+            archive.writestr(f"{'ab'[number // 12]}/{number}.wav", encoded.getvalue())
+    return buffer.getvalue()
+
+
+def _imported_pictures(path: Path) -> object:
+    return _imported_folder(path, Rules(label="class", bad_rows=BadRows.QUARANTINE, size=(3, 4)))
+
+
+def _imported_recordings(path: Path) -> object:
+    return _imported_folder(path, Rules(label="class", bad_rows=BadRows.QUARANTINE, seconds=0.2, clip_hz=100))
+
+
+def _imported_folder(path: Path, rules: Rules) -> object:
     refused = path.with_name("refused")
     return import_to(path, rules, file_name=path.name, destination=path.with_name("snapshot"), quarantine=refused)
 
@@ -182,10 +204,16 @@ PARSERS = (
         }.items()
     ),
     Parser(
-        name="dataset-zip",
-        read=through_file("data.zip", _imported_folder),
+        name="dataset-pictures",
+        read=through_file("data.zip", _imported_pictures),
         errors=(DatasetError,),
         seeds=lambda: [_pictures(), _small_npz(), _odd_npz()[0]],
+    ),
+    Parser(
+        name="dataset-recordings",
+        read=through_file("data.zip", _imported_recordings),
+        errors=(DatasetError,),
+        seeds=lambda: [_recordings()],
     ),
     Parser(
         name="snapshot",

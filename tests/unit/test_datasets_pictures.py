@@ -156,7 +156,7 @@ def test_an_empty_folder_and_a_single_class_are_errors(folder):
 def test_a_folder_without_pictures_is_an_error(folder):
     for file in folder.rglob("*.png"):
         file.rename(file.with_suffix(".gif"))
-    assert refusal(folder) == "parts.zip: none of its files is a picture of the kinds PNG and JPEG"
+    assert refusal(folder) == "parts.zip: no file's name ends in one of .png, .jpg, .jpeg, .wav"
 
 
 def test_pictures_with_more_pixels_than_a_model_may_read_are_refused(folder):

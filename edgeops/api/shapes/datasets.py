@@ -143,7 +143,7 @@ class DatasetRequest(Request):
     time: Annotated[Text, StringConstraints(min_length=1, max_length=200)] | None = None
     #: Columns or arrays to learn from; none = all others (npz: `X`).
     features: Annotated[Text, StringConstraints(max_length=100_000)] | None = None
-    #: The array that is learnt from holds a recording in each row, of so many readings a second.
+    #: The array that is learnt from holds a recording in each row, of so many readings a second; files become such.
     clip_hz: Annotated[float, Field(gt=0, le=1e9)] | None = None
     #: Columns to leave out.
     exclude: Annotated[Text, StringConstraints(max_length=100_000)] | None = None
@@ -163,6 +163,8 @@ class DatasetRequest(Request):
     in_time_order: bool | None = None
     #: Of a folder of files: a regular expression over each path, whose named parts are columns.
     pattern: Annotated[Text, StringConstraints(min_length=1, max_length=200)] | None = None
+    #: Of recordings: how long each becomes.
+    seconds: Annotated[float, Field(gt=0, le=86_400)] | None = None
     #: Of pictures: HEIGHTxWIDTH that all become; and whether colours become grey.
     size: Annotated[Text, StringConstraints(pattern="^[1-9][0-9]{0,3}x[1-9][0-9]{0,3}$")] | None = None
     grey: bool | None = None

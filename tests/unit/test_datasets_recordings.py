@@ -1,0 +1,121 @@
+"""Folders of recordings: each file is a clip, all of one rate and length."""
+
+import io
+import wave
+
+import msgspec
+import numpy as np
+import pytest
+
+from edgeops.data.clip import Clip
+from edgeops.data.rules import Rules
+from edgeops.errors import DatasetError
+from edgeops.folder import FolderStream, open_folder
+from fleet_server.datasets.importing import import_file as import_to
+from fleet_server.datasets.snapshot import read_snapshot
+
+RANDOM = np.random.default_rng(11)
+WORDS, SPEAKERS, TAKES = ("no", "yes"), ("ann", "bob", "cid"), 4
+
+
+def wav(readings=80, rate=8_000):
+    buffer = io.BytesIO()
+    with wave.open(buffer, "wb") as file:
+        file.setparams((1, 2, rate, 0, "NONE", ""))
+        file.writeframes(RANDOM.integers(-3000, 3000, readings, dtype=np.int16).tobytes())
+    return buffer.getvalue()
+
+
+@pytest.fixture
+def folder(tmp_path):
+    """Two words by three speakers, as `no_ann_0.wav`."""
+    path = tmp_path / "words"
+    path.mkdir()
+    for word in WORDS:
+        for speaker in SPEAKERS:
+            for take in range(TAKES):
+                (path / f"{word}_{speaker}_{take}.wav").write_bytes(wav())
+    return path
+
+
+def load(folder, **rules):
+    named = {"label": "word", "pattern": "(?P<word>[a-z]+)_(?P<speaker>[a-z]+)_(?P<take>[0-9])"}
+    given = msgspec.convert(named | rules, Rules)
+    zipped, destination = folder.with_name("words.zip"), folder.with_name("snapshot")
+    with open_folder(folder) as opened:
+        stream = FolderStream(opened)
+        zipped.write_bytes(b"".join(iter(lambda: stream.read(1 << 20), b"")))
+    refused = folder.with_name("refused")
+    import_to(zipped, given, file_name="words.zip", destination=destination, quarantine=refused)
+    return read_snapshot(destination)
+
+
+def refusal(folder, **rules):
+    with pytest.raises(DatasetError) as caught:
+        load(folder, **rules)
+    return str(caught.value)
+
+
+def test_each_file_is_a_clip_and_its_name_tells_word_and_speaker(folder):
+    snapshot = load(folder, group="speaker", split="group", held_out=("cid",))
+    schema = snapshot.schema
+    assert (schema.clip, schema.columns, schema.classes) == (Clip(rows=80, rate_hz=8_000), ("audio",), WORDS)
+    assert set(snapshot.groups) == set(SPEAKERS)
+    assert schema.split_rows[2] == len(WORDS) * TAKES
+    with wave.open(str(folder / "no_ann_0.wav")) as file:
+        expected = np.frombuffer(file.readframes(80), "<i2") / 32768
+    assert np.array_equal(snapshot.rows.values[0], expected.astype(np.float32))
+
+
+def test_takes_are_held_out_by_name_as_any_other_group(folder):
+    snapshot = load(folder, group="take", split="group", held_out=("0",))
+    assert snapshot.schema.split_rows[2] == len(WORDS) * len(SPEAKERS)
+
+
+def test_lengths_that_differ_are_an_error_unless_one_is_asked_for(folder):
+    (folder / "no_bob_1.wav").write_bytes(wav(79))
+    assert refusal(folder) == (
+        "words.zip: no_bob_1.wav has 79 readings and no_ann_0.wav 80; say how long all shall be: seconds = 0.01"
+    )
+    snapshot = load(folder, seconds=0.02)
+    assert snapshot.schema.clip == Clip(rows=160, rate_hz=8_000)
+    assert not snapshot.rows.values[:, 80:].any()
+
+
+def test_rates_that_differ_are_an_error_unless_one_is_asked_for(folder):
+    (folder / "no_bob_1.wav").write_bytes(wav(160, rate=16_000))
+    assert refusal(folder) == (
+        "words.zip: no_bob_1.wav has 16000 readings a second and no_ann_0.wav 8000; say which rate all shall have: "
+        "clip_hz = 8000"
+    )
+    assert load(folder, clip_hz=8_000).schema.clip == Clip(rows=80, rate_hz=8_000)
+    assert load(folder, clip_hz=4_000, seconds=0.02).schema.clip == Clip(rows=80, rate_hz=4_000)
+
+
+def test_what_is_no_recording_is_refused_by_name(folder):
+    (folder / "no_bob_1.wav").write_bytes(b"no recording")
+    (folder / "yes_bob_1.wav").write_bytes(wav()[:-10])
+    assert refusal(folder).startswith(
+        "words.zip, no_bob_1.wav: no WAV recording of the kind PCM: file does not start with RIFF id "
+        "(and 1 more rows: malformed)"
+    )
+    assert load(folder, bad_rows="quarantine").schema.refused == {"malformed": 2}
+
+
+@pytest.mark.parametrize(
+    ("rules", "words"),
+    [
+        ({"size": (8, 8)}, "size and grey are for pictures"),
+        ({"clip_hz": 8000.5}, "8000.5 readings a second; say a whole number up to 384000"),
+        ({"clip_hz": 384_001}, "384001 readings a second; say a whole number up to 384000"),
+        ({"seconds": 10.0}, "recordings of 80000 readings, the most is 65536; say fewer seconds"),
+    ],
+)
+def test_rules_that_do_not_fit_recordings_are_refused_in_words(folder, rules, words):
+    assert words in refusal(folder, **rules)
+
+
+def test_a_folder_without_recordings_is_an_error(folder):
+    for file in folder.iterdir():
+        file.write_bytes(b"x")
+    assert refusal(folder) == "words.zip: none of its files is a WAV recording of the kind PCM"
