@@ -65,7 +65,7 @@ def open_folder(path: Path, *, file_name: str | None = None) -> Folder:
     Raises:
         DatasetError: neither, damaged, larger than allowed, or with a path that leads elsewhere.
     """
-    name = file_name or path.name
+    name = file_name or path.resolve().name
     return FolderOnDisk(path, name=name) if path.is_dir() else ZippedFolder(path, name=name)
 
 

@@ -145,4 +145,5 @@ def _values(data: bytes, width: int) -> NDArray[np.float64]:
         wide = np.zeros((len(data) // 3, 4), np.uint8)
         wide[:, 1:] = np.frombuffer(data, np.uint8).reshape(-1, 3)
         width, data = 4, wide.tobytes()
-    return np.frombuffer(data, f"<i{width}").astype(np.float64) / 2 ** (8 * width - 1)
+    values: NDArray[np.float64] = np.frombuffer(data, f"<i{width}").astype(np.float64) / 2 ** (8 * width - 1)
+    return values
