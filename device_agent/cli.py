@@ -145,11 +145,11 @@ def _replay(options: argparse.Namespace) -> int:
     if window is not None:
         from device_agent.sources.replay import read_table  # noqa: PLC0415 - loads numpy
 
-        read_table(file, window.columns)
+        read_table(file, window.columns, window)
         require_rate(file, window)
     rate_hz = options.rate
     if rate_hz == _AS_RECORDED:
-        recording = recording_of(file)
+        recording = recording_of(file, window)
         rate_hz = limits.REPLAY_RATE_HZ if recording is None else recording.rate_hz
     order = Replay(file=str(file), run=secrets.token_hex(8), loop=not options.once, rate_hz=rate_hz)
     write_deployment(state, name, msgspec.structs.replace(_choices(state, options), source=order))
@@ -449,7 +449,7 @@ def parser() -> argparse.ArgumentParser:
     command.add_argument("--verbose", action="store_true", help="log more")
     command.set_defaults(act=_run)
 
-    command = commands.add_parser("replay", help="play CSV, JSONL, npz or a folder of pictures to a deployment")
+    command = commands.add_parser("replay", help="play CSV, JSONL, npz or a folder of files to a deployment")
     command.add_argument("file", type=Path, metavar="FILE")
     command.add_argument("--deployment", required=True, metavar="NAME")
     command.add_argument("--once", action="store_true", help="stop after the last row; default: begin again, for ever")

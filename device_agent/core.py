@@ -108,6 +108,8 @@ class DeploymentCore:
         self.totals = Totals()
         #: What a row must hold, in this order; empty without a model.
         self.columns: tuple[str, ...] = ()
+        #: What the model in charge reads at once.
+        self.window: InputWindow | None = None
         #: Of them, without what only a shadow reads.
         self.needed: tuple[str, ...] = ()
         self._seed = seed
@@ -319,10 +321,11 @@ class DeploymentCore:
         """Give every model its rows and every sink its voice: actuating ones never hear a candidate in TRIAL."""
         lanes = self._lanes()
         if charge is None:
-            self._lane, self._beside, self.columns, self.needed = None, None, (), ()
+            self._lane, self._beside, self.columns, self.needed, self.window = None, None, (), (), None
         else:
             in_trial = charge.phase is Phase.TRIAL and any(sink.actuating for sink in self._sinks)
             guard = self._incumbent if in_trial else None
+            self.window = charge.window
             self.needed = _united(charge.columns, () if guard is None else guard.columns)
             second = guard or (None if self._shadow is None else self._shadow.charge)
             self.columns = _united(self.needed, () if second is None else second.columns)

@@ -31,6 +31,7 @@ from device_agent.store.slots import Slot
 from device_agent.store.tray import Tray
 from device_agent.updates import Running, Updates
 from device_agent.watchdog import Pulse
+from edgeops.artifact.manifest import InputWindow
 from edgeops.errors import ConflictError, EdgeOpsError
 from edgeops.model.model import Model
 from edgeops.protocol.messages import Phase
@@ -114,7 +115,7 @@ class Feed:
         #: Columns that the present source offers; None = that is not known.
         self.offered: tuple[str, ...] | None = None
         self._questions: SimpleQueue[_Question] = SimpleQueue()
-        self._selected: tuple[str, ...] | None = None
+        self._selected: tuple[Sequence[str], InputWindow | None] | None = None
         self._pacer = Pacer(None)
         self._retry = Backoff()
         self._thread = Thread(target=self._run, name=f"feed-{deployment}", daemon=True)
@@ -327,7 +328,7 @@ class Feed:
         core = self.core
         if self._source is None or core.charge is None or self._retry.wait_s() > 0:
             return _TICK_S
-        if self._selected != core.columns and not self._select(self._source):
+        if self._selected != (core.columns, core.window) and not self._select(self._source):
             return _GLANCE_S
         due = self._pacer.due(_CHUNK_ROWS)
         if due == 0:
@@ -367,7 +368,7 @@ class Feed:
         """Have the source give what the model reads; False = it cannot, and the candidate has heard of it."""
         core = self.core
         try:
-            source.select(core.columns)
+            source.select(core.columns, core.window)
         except EdgeOpsError as error:
             if core.needed != core.columns and self._gives(source, core.needed):
                 self.shadows.give_up(f"the source does not give what it reads: {error}")
@@ -379,13 +380,13 @@ class Feed:
                 return False
             raise
         source.seek(core.position)
-        self._selected = core.columns
+        self._selected = core.columns, core.window
         self._pacer.restart()
         return True
 
     def _gives(self, source: Source, columns: Sequence[str]) -> bool:
         try:
-            source.select(columns)
+            source.select(columns, self.core.window)
         except EdgeOpsError:
             return False
         return True

@@ -69,7 +69,7 @@ def answers(model: Model, path: Path, summary: Summary) -> Iterator[Answer]:
     """
     manifest = model.manifest
     source = ReplaySource(path)
-    source.select(manifest.window.columns)
+    source.select(manifest.window.columns, manifest.window)
     require_rate(path, manifest.window)
     push = WindowBuffer(manifest.window).push
     while (rows := source.read(_CHUNK_ROWS)) is not None:

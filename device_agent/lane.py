@@ -5,6 +5,7 @@ from dataclasses import dataclass
 
 from device_agent.pool import Pool
 from device_agent.sinks.sink import Sink
+from edgeops.artifact.manifest import InputWindow
 from edgeops.model.model import Model
 from edgeops.model.windowing import WindowBuffer
 from edgeops.protocol.messages import Phase
@@ -22,7 +23,12 @@ class Charge:
     @property
     def columns(self) -> tuple[str, ...]:
         """What it reads of a row."""
-        return self.model.manifest.window.columns
+        return self.window.columns
+
+    @property
+    def window(self) -> InputWindow:
+        """The rows that it reads at once."""
+        return self.model.manifest.window
 
 
 class Lane:

@@ -1,4 +1,4 @@
-"""Recordings in an npz: `X` of (recordings, readings[, channels]) with `rate_hz` beside it, readings a second.
+"""Recordings: a folder of WAV files, or in an npz `X` of (recordings, readings[, channels]) with `rate_hz` beside it.
 
 Each is played reading by reading under one id. Between two of them lies a gap in time, so that no input window holds
 readings of both and each begins with a recording.
@@ -10,6 +10,7 @@ from typing import NamedTuple
 
 import numpy as np
 
+from device_agent.sources.folder import is_folder, recording_rate
 from edgeops.artifact.manifest import InputWindow
 from edgeops.errors import DatasetError
 from edgeops.npz import DAMAGED
@@ -31,12 +32,17 @@ class Recording(NamedTuple):
         return times
 
 
-def recording_of(path: Path) -> Recording | None:
-    """What the recordings of a file are; None = it holds rows.
+def recording_of(path: Path, window: InputWindow | None = None) -> Recording | None:
+    """What the recordings of a file are; None = it holds rows. Those of a folder become as `window` reads them.
 
     Raises:
         DatasetError: unreadable, or the rate is no rate.
     """
+    if is_folder(path):
+        rate_hz = recording_rate(path)
+        if rate_hz is None:
+            return None
+        return Recording(1, rate_hz) if window is None else Recording(window.rows, window.rate_hz or rate_hz)
     if path.suffix.lower() != ".npz":
         return None
     try:
@@ -63,7 +69,7 @@ def require_rate(path: Path, window: InputWindow) -> None:
     Raises:
         DatasetError: names both.
     """
-    recording = recording_of(path)
+    recording = recording_of(path, window)
     if recording is not None and window.rate_hz is not None and recording.rate_hz != window.rate_hz:
         raise DatasetError(
             f"{path} was recorded at {recording.rate_hz:g} Hz, the model reads {window.rate_hz:g} Hz; resample it"

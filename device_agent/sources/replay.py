@@ -1,4 +1,4 @@
-"""Plays a file: CSV with a header, JSON lines, npz with `X` and perhaps `id` and `columns`, or a folder of pictures.
+"""Plays a file: CSV with a header, JSON lines, npz with `X` and perhaps `id` and `columns`, or a folder of files.
 
 An npz may hold recordings instead of rows (`device_agent.sources.recordings`).
 
@@ -12,6 +12,7 @@ import math
 import zipfile
 from array import array
 from collections.abc import Callable, Iterator, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +23,7 @@ from device_agent.sources.cells import ID, checked_id, json_object, number, posi
 from device_agent.sources.folder import is_folder, read_folder
 from device_agent.sources.recordings import Recording, recording_of
 from device_agent.sources.source import Rows
+from edgeops.artifact.manifest import InputWindow
 from edgeops.errors import DatasetError
 from edgeops.limits import MAX_REPLAY_BYTES
 from edgeops.npz import DAMAGED
@@ -57,14 +59,14 @@ class ReplaySource:
             return None
         return None if header is None else tuple(name.strip() for name in header)
 
-    def select(self, columns: Sequence[str]) -> None:
-        """Read the file for `columns`; the position stays.
+    def select(self, columns: Sequence[str], window: InputWindow | None = None) -> None:
+        """Read the file for `columns`, and recordings for `window`; the position stays.
 
         Raises:
             DatasetError: unreadable, empty, a column missing, or something else than a number.
         """
-        self._values, self._ids = read_table(self._path, columns)
-        self._recording = recording_of(self._path)
+        self._values, self._ids = read_table(self._path, columns, window)
+        self._recording = recording_of(self._path, window)
 
     def seek(self, position: int) -> None:
         """Go on after `position` rows, counted over all rounds of a loop."""
@@ -87,8 +89,8 @@ class ReplaySource:
         """Nothing to give back."""
 
 
-def read_table(path: Path, columns: Sequence[str]) -> _Table:
-    """The named columns of a file as float32, and its ids if it has an `id`.
+def read_table(path: Path, columns: Sequence[str], window: InputWindow | None = None) -> _Table:
+    """The named columns of a file as float32, and its ids if it has an `id`; `window` is what recordings become.
 
     Raises:
         DatasetError: unreadable, unknown format, empty, a column missing, or something else than a number.
@@ -98,11 +100,13 @@ def read_table(path: Path, columns: Sequence[str]) -> _Table:
         ".jsonl": _read_jsonl,
         ".npz": _read_npz,
     }
-    reader = read_folder if is_folder(path) else readers.get(path.suffix.lower())
+    if is_folder(path):
+        readers[path.suffix.lower()] = partial(read_folder, window=window)
+    reader = readers.get(path.suffix.lower())
     if reader is None:
         raise DatasetError(
             f"{path}: cannot replay {path.suffix or 'a file without suffix'!r}; use {', '.join(readers)}, or a folder "
-            "of pictures"
+            "of pictures or recordings"
         )
     try:
         values, ids = reader(path, columns)

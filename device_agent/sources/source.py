@@ -10,6 +10,8 @@ from typing import NamedTuple, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
+from edgeops.artifact.manifest import InputWindow
+
 
 class Rows(NamedTuple):
     """Some consecutive rows, oldest first."""
@@ -38,8 +40,8 @@ class Source(Protocol):
     def offers(self) -> tuple[str, ...] | None:
         """The columns that can be asked for; None = that is not known beforehand."""
 
-    def select(self, columns: Sequence[str]) -> None:
-        """From now on deliver these columns in this order.
+    def select(self, columns: Sequence[str], window: InputWindow | None = None) -> None:
+        """From now on deliver these columns in this order; files of recordings become as `window` reads them.
 
         Raises:
             InputError: the source does not have them, or holds something else than numbers.

@@ -18,6 +18,7 @@ import numpy as np
 
 from device_agent.sources.cells import ID, checked_id, json_object, number, positions
 from device_agent.sources.source import Rows
+from edgeops.artifact.manifest import InputWindow
 from edgeops.errors import DatasetError
 from edgeops.limits import MAX_FEED_LINE_BYTES
 
@@ -68,7 +69,7 @@ class StreamSource:
         """What the header names; JSON lines say it line by line."""
         return None if self.header is None else tuple(self.header)
 
-    def select(self, columns: Sequence[str]) -> None:
+    def select(self, columns: Sequence[str], window: InputWindow | None = None) -> None:  # noqa: ARG002 - has no files
         """From now on deliver these columns.
 
         Raises:

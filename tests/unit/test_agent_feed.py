@@ -51,11 +51,11 @@ class Fragile(ReplaySource):
     def offers(self) -> tuple[str, ...] | None:
         return None
 
-    def select(self, columns) -> None:
+    def select(self, columns, window=None) -> None:
         if Fragile.failures:
             Fragile.failures -= 1
             raise DatasetError("the sensor is away")
-        super().select(columns)
+        super().select(columns, window)
 
 
 class House:

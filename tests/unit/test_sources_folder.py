@@ -73,7 +73,7 @@ def test_a_model_that_reads_no_pictures_says_what_it_reads(tmp_path, pictures):
 
 def test_more_pixels_than_fit_are_refused_before_any_is_read(tmp_path, pictures, monkeypatch):
     monkeypatch.setattr(folders, "MAX_REPLAY_BYTES", 4 * 60 - 1)
-    with pytest.raises(DatasetError, match=r"more than 0 MiB of pixels"):
+    with pytest.raises(DatasetError, match=r"more than 0 MiB of values"):
         played(tmp_path / "pictures")
 
 
