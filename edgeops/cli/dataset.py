@@ -34,7 +34,7 @@ def import_(
         str,
         typer.Argument(
             metavar="FILE|FOLDER|URL",
-            help="CSV with a header, JSONL, Parquet, npz, a folder (or .zip) of pictures or WAV; with --query a database.",
+            help="CSV with a header, JSONL, Parquet, npz, a folder (or .zip) of pictures or WAV; a database.",
         ),
     ],
     *,
