@@ -12,6 +12,7 @@ from edgeops.cli.connection import connected
 from edgeops.cli.live import follow, say
 from edgeops.cli.options import AsJson, Timeout
 from edgeops.cli.output import print_json, print_table
+from edgeops.exits import GateRefusedError
 from edgeops.pipeline.document import FILE_NAME, read_pipeline
 from edgeops.pipeline.running import Course
 from edgeops.pipeline.steps import Stand, Standing, steps_of
@@ -46,13 +47,20 @@ def plan(client: Client, file: File = Path(FILE_NAME), as_json: AsJson = False) 
 @app.command()
 @connected
 def run(client: Client, file: File = Path(FILE_NAME), *, timeout: Timeout = None, as_json: AsJson = False) -> None:
-    """Do every step that is not done; begun again after an interruption, it goes on where it was."""
+    """Do every step that is not done; begun again after an interruption, it goes on where it was.
+
+    Raises:
+        GateRefusedError: what should be published did not pass.
+    """
 
     def see_through(job: Job, what: str) -> Job:
         return follow(client, job, what=what, timeout=timeout)
 
     stands = list(Course(client, read_pipeline(file), file.parent).run(see_through))
     _print(stands, as_json=as_json)
+    refused = [str(one.step) for one in stands if one.standing is Standing.REFUSED]
+    if refused:
+        raise GateRefusedError(f"the promotion gate stands in the way of: {', '.join(refused)}")
 
 
 def _print(stands: Sequence[Stand], *, as_json: bool) -> None:

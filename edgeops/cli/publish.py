@@ -187,7 +187,7 @@ def _require_promotion(version: Version, variant: Variant | None) -> None:
     """The server refuses it too; here it has an exit code of its own."""
     for one in version.artifacts:
         gate = one.promotion
-        if variant in (None, one.variant) and not gate.passed and gate.override is None:
+        if variant in (None, one.variant) and not gate.may_be_listed:
             failures = "; ".join(f"{rule.name}: {rule.reason}" for rule in gate.rules if not rule.passed)
             raise GateRefusedError(
                 f"{version.model}@{version.version} {one.variant} did not pass its promotion gate: {failures}; an "

@@ -96,7 +96,7 @@ def _dominates(other: Descriptor, one: Descriptor, float32: Descriptor) -> bool:
 
 def _hindrances(one: Descriptor, loss: float, budgets: VariantBudgets) -> tuple[str, ...]:
     found = list[str]()
-    if not one.promotion.passed:
+    if not one.promotion.may_be_listed:
         found.append("its promotion gate did not let it pass")
     if loss > budgets.loss_points:
         found.append(f"loses {loss:.2f} points, {budgets.loss_points:g} may be lost")

@@ -30,6 +30,8 @@ class Standing(StrEnum):
     TO_DO = "to do"
     #: A person must act: sign it, or publish what another withdrew.
     WAITS = "waits"
+    #: The promotion gate refused the version.
+    REFUSED = "refused"
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,6 +91,15 @@ def stand_of_publishing(step: Step, reference: str, artifacts: Sequence[Artifact
             standing=Standing.WAITS,
             detail=f"{', '.join(withdrawn)} of {reference} was withdrawn; if it shall run after all: edgeops publish "
             f"{reference}",
+        )
+    refused = [one for one in artifacts if one.variant in wanted and not one.promotion.may_be_listed]
+    if refused:
+        failed = sorted({rule.name for one in refused for rule in one.promotion.rules if not rule.passed})
+        return Stand(
+            step=step,
+            standing=Standing.REFUSED,
+            detail=f"{', '.join(one.variant for one in refused)} of {reference} failed {', '.join(failed)}: edgeops "
+            f"model gate {reference}",
         )
     if "not-published" in by_standing:
         return Stand(

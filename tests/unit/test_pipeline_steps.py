@@ -4,12 +4,13 @@ from datetime import UTC, datetime
 
 import pytest
 
-from edgeops.api.shapes import Artifact, Job, JobState, Promotion
+from edgeops.api.shapes import Artifact, Job, JobState, Override, Promotion, Rule
 from edgeops.artifact.manifest import Variant
 from edgeops.pipeline.document import Data, Pipeline, Training
 from edgeops.pipeline.steps import Kind, Standing, Step, stand_of_publishing, stand_of_work, steps_of
 
 NOW = datetime(2026, 1, 1, tzinfo=UTC)
+PASSED = Promotion(passed=True)
 PUBLISH = Step(Kind.PUBLISH, "gas")
 
 
@@ -17,10 +18,10 @@ def job(state, **values):
     return Job(id="job-1", kind="train", state=state, created_at=NOW, **values)
 
 
-def artifact(variant, standing):
+def artifact(variant, standing, promotion=PASSED):
     return Artifact(
         digest="sha256:" + "0" * 64, variant=variant, size_bytes=1, tflite_bytes=1, target="t", standing=standing,
-        metrics={}, latency_p50_ms=1, latency_p95_ms=1, memory_bytes=1, promotion=Promotion(passed=True), created_at=NOW,
+        metrics={}, latency_p50_ms=1, latency_p95_ms=1, memory_bytes=1, promotion=promotion, created_at=NOW,
     )  # fmt: skip
 
 
@@ -61,6 +62,14 @@ def test_what_a_person_withdrew_is_not_published_again(standings, standing):
     artifacts = [artifact(*one) for one in zip(("float32", "int8"), standings, strict=True)]
     wanted = (Variant.FLOAT32, Variant.INT8)
     assert stand_of_publishing(PUBLISH, "gas@1", artifacts, wanted).standing is standing
+
+
+@pytest.mark.parametrize("override", [None, Override(by="ann", at=NOW, remark="for the rehearsal")])
+def test_what_its_gate_refused_is_published_only_when_somebody_overrode_that(override):
+    failed = Promotion(passed=False, rules=(Rule(name="heals", passed=False, reason="no"),), override=override)
+    stand = stand_of_publishing(PUBLISH, "gas@1", [artifact("int8", "not-published", failed)], (Variant.INT8,))
+    assert stand.standing is (Standing.REFUSED if override is None else Standing.TO_DO)
+    assert ("failed heals" in stand.detail) is (override is None)
 
 
 def test_variants_that_nobody_wants_published_do_not_count():

@@ -41,6 +41,11 @@ class Promotion(Answer):
     unseen_rows: int = 0
     override: Override | None = None
 
+    @property
+    def may_be_listed(self) -> bool:
+        """Whether the gate let it pass, or somebody overrode that."""
+        return self.passed or self.override is not None
+
 
 class Slice(Answer):
     """The rows of one group of the evaluation set: a device, a person, a site."""
