@@ -89,7 +89,7 @@ def assemble(
             manifest,
             trained.schema,
             trained.learned,
-            windows=trained.windows.words,
+            windows=(*trained.windows.words, *(trained.calibration_words if variant is Variant.INT8 else ())),
             worth=f"{examiner.worth(judgement, reference)}\n\n{worth_of_parts(scrutiny.slices, scrutiny.columns)}",
         ),
     )

@@ -18,12 +18,12 @@ from edgeops.model.brought import Instructions, input_window
 from edgeops.model.preprocess import transform_rows
 from fleet_server.datasets.snapshot import SnapshotFile
 from fleet_server.ml.recipes.scaling import standardizing
+from fleet_server.ml.representative import INPUTS
 from fleet_server.ml.watching import image_channels, table_channels, window_channels
 from fleet_server.ml.windows import WindowedSnapshot, Windows, cut_windows, paced
 
 Floats = NDArray[np.float32]
 
-_CALIBRATION_INPUTS = 300
 _NAMED = 8
 
 
@@ -42,7 +42,7 @@ class BroughtRows:
     def calibration(self, shape: tuple[int, ...]) -> Floats:
         """Inputs (n, *shape without the batch) that int8 takes its ranges from, spread over all that is learnt."""
         order = np.argsort(self.whole.targets, kind="stable")
-        places = np.linspace(0, len(order) - 1, num=min(_CALIBRATION_INPUTS, len(order)), dtype=np.int64)
+        places = np.linspace(0, len(order) - 1, num=min(INPUTS, len(order)), dtype=np.int64)
         return np.ascontiguousarray(self._prepared(self.whole.only(order[places])).reshape(-1, *shape[1:]))
 
     def channels(self, *, has_embedding: bool) -> tuple[Channel, ...]:

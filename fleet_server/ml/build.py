@@ -40,6 +40,7 @@ from fleet_server.ml.recipes.head import Head
 from fleet_server.ml.recipes.names import RecipeName
 from fleet_server.ml.recipes.own import blaming, load_recipe
 from fleet_server.ml.recipes.plan import Plan
+from fleet_server.ml.representative import choose
 from fleet_server.ml.trained import Trained
 from fleet_server.ml.training import Fitted, Labelled, Trainer
 from fleet_server.ml.watching import image_channels, table_channels, window_channels
@@ -47,8 +48,6 @@ from fleet_server.ml.windows import Windows, cut_windows, paced
 
 #: Tells a step's name and the share done.
 Report = Callable[[str, float], None]
-
-_CALIBRATION_INPUTS = 300
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -134,13 +133,16 @@ def _build_by(recipe: Recipe, task: Build, snapshot: SnapshotFile, report: Repor
     fitted = lesson.fit(report=lambda share: report("training", 0.15 + 0.2 * share))
     champions = load_champions(task, windows)
     channels = _channels(champions.models if task.healing is not None else {}, snapshot.schema, plan, lesson)
+    is_bought = lesson.windows.origins != IMPORTED
+    representative = choose(lesson.train.inputs, lesson.train.targets, is_bought, seed=task.seed)
     trained = Trained(
         task=task,
         windows=windows,
         plan=plan,
         learned=fitted.learned,
         channels=channels,
-        calibration=_calibration(lesson, task.seed),
+        calibration=representative.inputs,
+        calibration_words=(representative.words,),
         libraries=library_versions(),
     )
     network = functools.partial(lesson.trainer.network, fitted)
@@ -199,22 +201,6 @@ def _channels(champions: Mapping[Variant, Model], schema: Schema, plan: Plan, le
             windows = train.inputs.reshape(windows.shape)
         return window_channels(schema.task, schema.columns, windows, train.targets)
     return table_channels(schema.task, schema.columns, train.inputs, train.targets)
-
-
-def _calibration(lesson: _Lesson, seed: int) -> NDArray[np.float32]:
-    """Inputs that int8 takes its ranges from: chosen by chance; of bought rows up to half, for they reach furthest.
-
-    Of numbers, evenly from the lowest to the highest: what is beyond the range of an int8 answer is cut off.
-    """
-    targets = lesson.train.targets
-    if targets.dtype.kind == "f":
-        places = np.linspace(0, len(targets) - 1, num=min(_CALIBRATION_INPUTS, len(targets)), dtype=np.int64)
-        return np.ascontiguousarray(lesson.train.inputs[np.argsort(targets, kind="stable")[places]])
-    random = np.random.default_rng(seed)
-    is_bought = lesson.windows.origins != IMPORTED
-    bought = random.permutation(np.flatnonzero(is_bought))[: _CALIBRATION_INPUTS // 2]
-    imported = random.permutation(np.flatnonzero(~is_bought))[: _CALIBRATION_INPUTS - len(bought)]
-    return np.ascontiguousarray(lesson.train.inputs[np.concatenate([imported, bought])])
 
 
 def _folds(

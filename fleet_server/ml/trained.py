@@ -26,6 +26,8 @@ class Trained:
     #: Preprocessed windows for int8.
     calibration: NDArray[np.float32]
     libraries: dict[str, str]
+    #: What a person should know of how they were chosen.
+    calibration_words: tuple[str, ...] = ()
     #: A score above it is an alarm; None = the task has none.
     threshold: float | None = None
 
