@@ -132,9 +132,7 @@ def import_(
         return
     dataset = client.dataset(chosen)
     _print_dataset(dataset)
-    is_image = dataset.head is not None and len(dataset.head.details.get("shape", ())) > 1
-    recipe = "cnn" if is_image else "dense"
-    say(f"next: edgeops train {chosen} --model NAME --recipe {recipe}")
+    say(f"next: edgeops train {chosen} --model NAME --recipe {_fitting_recipe(dataset)}")
 
 
 @app.command("from-samples")
@@ -335,6 +333,14 @@ def _text_of(file: Path) -> str:
         return file.read_text()
     except (OSError, UnicodeDecodeError) as error:
         raise InputError(f"cannot read {file}: {error}") from error
+
+
+def _fitting_recipe(dataset: Dataset) -> str:
+    """The recipe to begin with."""
+    details = {} if dataset.head is None else dataset.head.details
+    if details.get("clip"):
+        return "spectrogram"
+    return "cnn" if len(details.get("shape", ())) > 1 else "dense"
 
 
 @contextmanager
