@@ -4,7 +4,7 @@ A guess for a person to edit: nothing is refused here. What rules follow from it
 """
 
 import hashlib
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from enum import StrEnum
@@ -148,6 +148,33 @@ class _Reading:
         """Whether the column is of this kind."""
         return self.filled > 0 and self.odd <= _ODD_SHARE * (self.filled + self.odd)
 
+    def found(
+        self,
+        name: str,
+        kind: Kind,
+        *,
+        rows: int,
+        distinct: int,
+        bound: Callable[[float | None], float | str | None],
+        suspicions: tuple[Suspicion, ...],
+        unit: str = "",
+    ) -> ColumnFound:
+        """What the column holds, read so; `bound` writes the lowest and the highest."""
+        return ColumnFound(
+            column=name,
+            type=kind,
+            rows=rows,
+            missing=rows - self.filled - self.odd,
+            distinct=distinct,
+            minimum=bound(self.low),
+            maximum=bound(self.high),
+            odd=self.odd,
+            example=self.example,
+            suspicions=suspicions,
+            unit=unit,
+            ascending=self.filled > 1 and self.ascending,
+        )
+
 
 class _Column:
     """What is known of a column so far.
@@ -185,36 +212,15 @@ class _Column:
         """What it holds."""
         distinct = self._distinct.count
         if self._numbers.fits or not self._named:
-            number = self._numbers
-            unit = _unit_of_time(number)
-            return ColumnFound(
-                column=name,
-                type=Kind.NUMBER,
-                rows=rows,
-                missing=rows - number.filled - number.odd,
-                distinct=distinct,
-                minimum=_json(number.low),
-                maximum=_json(number.high),
-                odd=number.odd,
-                example=number.example,
-                suspicions=self._suspicions(number.filled, is_time=bool(unit), is_number=True),
-                unit=unit,
-                ascending=number.filled > 1 and number.ascending,
+            unit = _unit_of_time(self._numbers)
+            suspicions = self._suspicions(self._numbers.filled, is_time=bool(unit), is_number=True)
+            return self._numbers.found(
+                name, Kind.NUMBER, rows=rows, distinct=distinct, bound=_json, suspicions=suspicions, unit=unit
             )
-        moment = self._moments
-        if moment.fits:
-            return ColumnFound(
-                column=name,
-                type=Kind.MOMENT,
-                rows=rows,
-                missing=rows - moment.filled - moment.odd,
-                distinct=distinct,
-                minimum=_moment(moment.low),
-                maximum=_moment(moment.high),
-                odd=moment.odd,
-                example=moment.example,
-                suspicions=self._suspicions(moment.filled, is_time=True, is_number=False),
-                ascending=moment.filled > 1 and moment.ascending,
+        if self._moments.fits:
+            suspicions = self._suspicions(self._moments.filled, is_time=True, is_number=False)
+            return self._moments.found(
+                name, Kind.MOMENT, rows=rows, distinct=distinct, bound=_moment, suspicions=suspicions
             )
         return ColumnFound(
             column=name,
