@@ -145,7 +145,7 @@ def _replay(options: argparse.Namespace) -> int:
     if window is not None:
         from device_agent.sources.replay import read_table  # noqa: PLC0415 - loads numpy
 
-        read_table(file, window.columns, window)
+        read_table(file, window.measured, window)
         require_rate(file, window)
     rate_hz = options.rate
     if rate_hz == _AS_RECORDED:

@@ -16,6 +16,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
+import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
@@ -108,7 +109,7 @@ class DeploymentCore:
         self.totals = Totals()
         #: What a row must hold, in this order; empty without a model.
         self.columns: tuple[str, ...] = ()
-        #: What the model in charge reads at once.
+        #: What the model in charge reads at once, with the time column of the second model where it has none.
         self.window: InputWindow | None = None
         #: Of them, without what only a shadow reads.
         self.needed: tuple[str, ...] = ()
@@ -226,9 +227,19 @@ class DeploymentCore:
     # -- what the owner feeds -------------------------------------------------------
 
     def take(  # noqa: C901 - written out, for a call costs what the rest of it does
-        self, row: NDArray[np.float32], input_id: str, position: int, *, at_s: float | None = None
+        self,
+        row: NDArray[np.float32],
+        input_id: str,
+        position: int,
+        *,
+        at_s: float | None = None,
+        moment_ns: int | None = None,
     ) -> None:
-        """One source row, float32 of (columns,); `position` is the source's after it. Needs a model in charge."""
+        """One source row, float32 of (columns,); `position` is the source's after it. Needs a model in charge.
+
+        `at_s` is when it came, in seconds on any one clock, `moment_ns` when it was measured, in nanoseconds since
+        1970; None = unknown.
+        """
         lane = self._lane
         assert lane is not None, "a row came while no model is in charge"
         self._source_rows += 1
@@ -236,10 +247,10 @@ class DeploymentCore:
         clock_ns = self._clock_ns
         beside = self._beside
         if beside is not None:
-            self._take_beside(beside, row, input_id, at_s)
+            self._take_beside(beside, row, input_id, at_s, moment_ns)
         window = None
         try:
-            window = lane.push(row if lane.picks is None else row[lane.picks], at_s)
+            window = lane.push(row if lane.is_whole else lane.own(row, moment_ns), at_s)
             if window is None:
                 self._last_row_ns = clock_ns()
                 return
@@ -325,10 +336,11 @@ class DeploymentCore:
         else:
             in_trial = charge.phase is Phase.TRIAL and any(sink.actuating for sink in self._sinks)
             guard = self._incumbent if in_trial else None
-            self.window = charge.window
             self.needed = _united(charge.columns, () if guard is None else guard.columns)
             second = guard or (None if self._shadow is None else self._shadow.charge)
             self.columns = _united(self.needed, () if second is None else second.columns)
+            time = charge.window.time or (None if second is None else second.window.time)
+            self.window = msgspec.structs.replace(charge.window, time=time)
             self._lane = self._lane_of(charge, lanes)
             self._beside = None
             if second is not None:
@@ -401,11 +413,13 @@ class DeploymentCore:
                 self._at_rest.add(id(sink))
                 self._guard_sink(sink, sink.rest, self._clock_ns())
 
-    def _take_beside(self, beside: _Beside, row: NDArray[np.float32], input_id: str, at_s: float | None) -> None:
+    def _take_beside(
+        self, beside: _Beside, row: NDArray[np.float32], input_id: str, at_s: float | None, moment_ns: int | None
+    ) -> None:
         """The second model gets the row too; where it is the incumbent, actuating sinks hear its answer."""
         lane, clock_ns = beside.lane, self._clock_ns
         beside.answered = None
-        beside.window = window = lane.push(row if lane.picks is None else row[lane.picks], at_s)
+        beside.window = window = lane.push(row if lane.is_whole else lane.own(row, moment_ns), at_s)
         if window is None or not beside.guards:
             return
         started_ns = clock_ns()

@@ -87,7 +87,9 @@ class Deployments:
         #: Mishaps by stable name.
         self._counters: Counter[str] = Counter()
         self._nominations = Nominations(surroundings.spool)
-        self._wiring = Wiring(source=_open_source, sinks=self._sinks, configuration=self._configuration)
+        self._wiring = Wiring(
+            source=_open_source, sinks=self._sinks, configuration=self._configuration, now=surroundings.now
+        )
         #: What was read last, for the time in which it cannot be.
         self._configurations: dict[str, Deployment] = {}
         self._starts = Starts(state.starts, power_on=boot_id(), now_s=time.monotonic())

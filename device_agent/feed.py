@@ -9,9 +9,10 @@ tried again with back-off.
 import logging
 import secrets
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import Future
 from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
 from itertools import repeat
 from queue import SimpleQueue
 from threading import Event, Thread
@@ -44,6 +45,8 @@ _CHUNK_ROWS = 64
 _TICK_S = 0.25
 #: A candidate that failed is taken back within this.
 _GLANCE_S = 0.01
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+_MICROSECOND = timedelta(microseconds=1)
 
 
 class Checkpoint(msgspec.Struct, frozen=True, array_like=True):
@@ -70,6 +73,8 @@ class Wiring:
     sinks: Callable[[str, Deployment], Sequence[Sink]]
     #: The owner's present choices for a deployment.
     configuration: Callable[[str], Deployment]
+    #: What time it is; None = nobody knows.
+    now: Callable[[], datetime | None]
 
 
 class Feed:
@@ -115,7 +120,8 @@ class Feed:
         #: Columns that the present source offers; None = that is not known.
         self.offered: tuple[str, ...] | None = None
         self._questions: SimpleQueue[_Question] = SimpleQueue()
-        self._selected: tuple[Sequence[str], InputWindow | None] | None = None
+        #: What the present source was asked for.
+        self._selected: tuple[tuple[str, ...], InputWindow | None] | None = None
         self._pacer = Pacer(None)
         self._retry = Backoff()
         self._thread = Thread(target=self._run, name=f"feed-{deployment}", daemon=True)
@@ -352,10 +358,11 @@ class Feed:
         core, news, pulse = self.core, self._news, self._pulse
         first = rows.position - len(rows.ids)
         times = rows.at_s if rows.at_s is not None else repeat(None, len(rows.ids))
-        taken = enumerate(zip(rows.values, rows.ids, times, strict=True), start=first + 1)
+        moments = self._moments(source, rows)
+        taken = enumerate(zip(rows.values, rows.ids, times, moments, strict=True), start=first + 1)
         try:
-            for position, (row, input_id, at_s) in taken:
-                core.take(row, input_id, position, at_s=at_s)
+            for position, (row, input_id, at_s, moment_ns) in taken:
+                core.take(row, input_id, position, at_s=at_s, moment_ns=moment_ns)
                 pulse.turns += 1
                 if news.is_set():
                     break
@@ -363,6 +370,18 @@ class Feed:
             # What was read and not played is read again, perhaps with other columns.
             source.seek(core.position)
             self._pacer.played(core.position - first)
+
+    def _moments(self, source: Source, rows: Rows) -> Iterable[int | None]:
+        """When each row was measured: a file says so, and what is live was measured when it came."""
+        if rows.moments_ns is not None:
+            return rows.moments_ns
+        is_asked = self.core.window is not None and self.core.window.time is not None
+        now = self._wiring.now() if source.live and is_asked else None
+        if now is None:
+            return repeat(None, len(rows.ids))
+        now_ns, ticks_s = (now - _EPOCH) // _MICROSECOND * 1000, time.monotonic()
+        came_s = repeat(ticks_s, len(rows.ids)) if rows.at_s is None else rows.at_s
+        return [now_ns - round((ticks_s - (ticks_s if at_s is None else at_s)) * 1e9) for at_s in came_s]
 
     def _select(self, source: Source) -> bool:
         """Have the source give what the model reads; False = it cannot, and the candidate has heard of it."""

@@ -69,13 +69,14 @@ def answers(model: Model, path: Path, summary: Summary) -> Iterator[Answer]:
     """
     manifest = model.manifest
     source = ReplaySource(path)
-    source.select(manifest.window.columns, manifest.window)
+    source.select(manifest.window.measured, manifest.window)
     require_rate(path, manifest.window)
-    push = WindowBuffer(manifest.window).push
+    push, clock = WindowBuffer(manifest.window).push, model.clock
     while (rows := source.read(_CHUNK_ROWS)) is not None:
         times = rows.at_s if rows.at_s is not None else repeat(None, len(rows.ids))
-        for row, row_id, at_s in zip(rows.values, rows.ids, times, strict=True):
-            window = push(row, at_s)
+        moments = rows.moments_ns if rows.moments_ns is not None else repeat(None, len(rows.ids))
+        for row, row_id, at_s, moment_ns in zip(rows.values, rows.ids, times, moments, strict=True):
+            window = push(row if clock is None else clock.beside(row, moment_ns), at_s)
             if window is None:
                 continue
             started_ns = time.perf_counter_ns()

@@ -3,6 +3,9 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+import numpy as np
+from numpy.typing import NDArray
+
 from device_agent.pool import Pool
 from device_agent.sinks.sink import Sink
 from edgeops.artifact.manifest import InputWindow
@@ -23,7 +26,7 @@ class Charge:
     @property
     def columns(self) -> tuple[str, ...]:
         """What it reads of a row."""
-        return self.window.columns
+        return self.window.measured
 
     @property
     def window(self) -> InputWindow:
@@ -34,7 +37,7 @@ class Charge:
 class Lane:
     """A model with its own input window, and the sinks that hear it."""
 
-    __slots__ = ("charge", "picks", "pool", "predict", "push", "sinks", "sketcher")
+    __slots__ = ("charge", "is_whole", "picks", "pool", "predict", "push", "sinks", "sketcher")
 
     def __init__(self, charge: Charge) -> None:
         self.charge = charge
@@ -44,13 +47,22 @@ class Lane:
         self.predict = charge.model.predict
         self.sketcher = None if charge.model.reference is None else Sketcher(charge.model.reference)
         self.sinks: list[Sink] = []
-        #: Where this model's columns are in a row; None = the row is exactly them.
+        #: Where what this model reads is in a row; None = the row is exactly that.
         self.picks: list[int] | None = None
+        #: Whether a row is what the input window takes.
+        self.is_whole = False
 
     def read(self, columns: Sequence[str]) -> None:
         """Rows that come now hold these columns; what the input window holds already stays."""
         own = self.charge.columns
         self.picks = None if tuple(columns) == own else [columns.index(name) for name in own]
+        self.is_whole = self.picks is None and self.charge.model.clock is None
+
+    def own(self, row: NDArray[np.float32], moment_ns: int | None) -> NDArray[np.float32]:
+        """Of a row, what this model's input window takes: its columns, and those of the clock at that moment."""
+        row = row if self.picks is None else row[self.picks]
+        clock = self.charge.model.clock
+        return row if clock is None else clock.beside(row, moment_ns)
 
     def hear(self, sinks: list[Sink]) -> None:
         """Let these sinks hear this model; those that did not are told whose answers come."""

@@ -136,14 +136,14 @@ def _bare(artifact: Path) -> Callable[[int], None]:
 def _agent(core: DeploymentCore, model: Model) -> Callable[[int], None]:
     """As many rows as complete one input window, through the core."""
     window = model.manifest.window
-    rows = np.random.default_rng(_SEED).normal(size=(_BLOCK + window.rows, len(window.columns))).astype(np.float32)
-    take, stride = core.take, window.stride
+    rows = np.random.default_rng(_SEED).normal(size=(_BLOCK + window.rows, len(window.measured))).astype(np.float32)
+    take, stride, moment_ns = core.take, window.stride, time.time_ns()
     for row in rows[: max(0, window.rows - stride)]:
-        take(row, "warm", 0)
+        take(row, "warm", 0, moment_ns=moment_ns)
 
     def infer(at: int) -> None:
         for step in range(stride):
-            take(rows[(at + step) % _BLOCK], "row", at)
+            take(rows[(at + step) % _BLOCK], "row", at, moment_ns=moment_ns)
 
     return infer
 

@@ -44,7 +44,7 @@ def labelled_rows(database: Database, model: str) -> SampleRows:
 
     Raises:
         NotFoundError: there is no such model.
-        ConflictError: it reads windows of rows, or a column is called as what stands beside them.
+        ConflictError: it reads windows of rows or the clock, or a column is called as what stands beside them.
         DatasetError: no sample of it is labelled.
     """
     with database.read() as connection:
@@ -76,6 +76,11 @@ def _columns(connection: Connection, model: str) -> tuple[str, ...]:
     if window.rows > 1:
         raise ConflictError(
             f"{model} reads windows of {window.rows} rows, and what devices send as samples are single rows"
+        )
+    if window.clock:
+        raise ConflictError(
+            f"{model} reads the {' and '.join(window.clock)} of a row, and samples say when they were answered, not "
+            "when they were measured"
         )
     if taken := {LABEL, DEVICE, MOMENT} & {*window.columns}:
         raise ConflictError(f"{model} reads a column {min(taken)!r}, which is what the samples' own is called")

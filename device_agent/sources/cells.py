@@ -1,12 +1,16 @@
-"""What one line of a file or stream holds: columns by name, numbers, and the id of an input.
+"""What one line of a file or stream holds: columns by name, numbers, a moment, and the id of an input.
 
 Pure. A cell that nobody asked for is never looked at, a label above all. `where` names the place for people.
 """
 
 import json
 from collections.abc import Collection, Mapping, Sequence
+from datetime import tzinfo
 from pathlib import Path
 
+from edgeops.artifact.manifest import TimeColumn
+from edgeops.data.cells import NO_MOMENT
+from edgeops.data.moments import count_moment, parse_moment
 from edgeops.errors import DatasetError
 from edgeops.limits import MAX_INPUT_ID_LENGTH
 
@@ -47,6 +51,20 @@ def number(value: object, source: Path | str, line: int, column: str) -> float:
     raise DatasetError(f"{source}, line {line}, column {column}: {value!r} is not a number")
 
 
+def moment(value: object, time: TimeColumn, zone: tzinfo, where: str) -> int:
+    """A cell as nanoseconds since 1970, as an import reads it; empty or null is NO_MOMENT. `zone` is that of `time`.
+
+    Raises:
+        DatasetError: it is something else.
+    """
+    try:
+        return _moment(value, time, zone)
+    except (TypeError, ValueError, OverflowError) as error:
+        raise DatasetError(
+            f"{where}, column {time.name}: {value!r} is no moment (ISO 8601, or a number since 1970)"
+        ) from error
+
+
 def json_object(where: str, text: str | bytes) -> Mapping[str, object]:
     """One JSON object.
 
@@ -71,3 +89,16 @@ def checked_id(value: str, where: str) -> str:
     if not 0 < len(value) <= MAX_INPUT_ID_LENGTH:
         raise DatasetError(f"{where}: the id {value[:80]!r} has not 1 to {MAX_INPUT_ID_LENGTH} characters")
     return value
+
+
+def _moment(value: object, time: TimeColumn, zone: tzinfo) -> int:
+    if value is None or value == "":
+        return NO_MOMENT
+    if not isinstance(value, (str, int, float)):
+        raise TypeError(value)
+    try:
+        number = float(value)
+    except ValueError:
+        return parse_moment(str(value), zone)
+    counted = count_moment(number, time.tick_ns)
+    return NO_MOMENT if counted is None else counted

@@ -23,7 +23,9 @@ class Rows(NamedTuple):
     #: Position after the last row: where a later start goes on.
     position: int
     #: When each came, in seconds on one clock; None = as if at once.
-    at_s: Sequence[float] | None = None
+    at_s: Sequence[float | None] | None = None
+    #: When each was measured, in nanoseconds since 1970; None = the source does not say, of one row: it is unknown.
+    moments_ns: Sequence[int | None] | None = None
 
 
 class Source(Protocol):
@@ -41,7 +43,7 @@ class Source(Protocol):
         """The columns that can be asked for; None = that is not known beforehand."""
 
     def select(self, columns: Sequence[str], window: InputWindow | None = None) -> None:
-        """From now on deliver these columns in this order; files of recordings become as `window` reads them.
+        """From now on deliver these columns in this order; of files, recordings and moments as `window` reads them.
 
         Raises:
             InputError: the source does not have them, or holds something else than numbers.

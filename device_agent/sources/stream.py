@@ -69,7 +69,7 @@ class StreamSource:
         """What the header names; JSON lines say it line by line."""
         return None if self.header is None else tuple(self.header)
 
-    def select(self, columns: Sequence[str], window: InputWindow | None = None) -> None:  # noqa: ARG002 - has no files
+    def select(self, columns: Sequence[str], window: InputWindow | None = None) -> None:  # noqa: ARG002 - rows are of now
         """From now on deliver these columns.
 
         Raises:

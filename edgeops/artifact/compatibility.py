@@ -95,7 +95,7 @@ def _sensors(descriptor: Descriptor, facts: DeviceFacts, deployment: str | None)
     offered = None if deployment is None else facts.sensors.get(deployment)
     if offered is None:
         return []
-    missing = [name for name in descriptor.manifest.window.columns if name not in set(offered)]
+    missing = [name for name in descriptor.manifest.window.measured if name not in set(offered)]
     if not missing:
         return []
     more = f" and {len(missing) - _NAMED} more" if len(missing) > _NAMED else ""

@@ -6,6 +6,7 @@ only way in.
 """
 
 import re
+from collections.abc import Iterable
 from enum import StrEnum
 from typing import Annotated, TypeVar
 
@@ -63,10 +64,34 @@ class Tensor(Value, frozen=True, kw_only=True):
     zero_point: int = 0
 
 
+class ClockPart(StrEnum):
+    """What is told of the moment of a row: a sine and a cosine, so that the end of a cycle is next to its beginning."""
+
+    #: How far the day has gone, to the minute.
+    HOUR = "hour"
+    #: Which day of the week it is.
+    WEEKDAY = "weekday"
+
+    @property
+    def columns(self) -> tuple[str, str]:
+        """What the two are called."""
+        return f"{self}-sin", f"{self}-cos"
+
+
+class TimeColumn(Value, frozen=True, kw_only=True):
+    """Where a file has the moment of each row."""
+
+    name: str
+    #: What one is in nanoseconds, where moments are numbers since 1970.
+    tick_ns: Annotated[int, msgspec.Meta(ge=1)] = 10**9
+    #: Of the IANA database: whose hours and weekdays are meant, and where a moment without an offset was written down.
+    zone: str = "UTC"
+
+
 class InputWindow(Value, frozen=True, kw_only=True):
     """The rows that one inference sees."""
 
-    #: Columns in order; a source that names others is refused.
+    #: Columns in order, those of the clock last; a source that lacks one of the others is refused.
     columns: tuple[str, ...]
     rows: Annotated[int, msgspec.Meta(ge=1, le=65536)] = 1
     #: Rows between two inferences.
@@ -75,6 +100,20 @@ class InputWindow(Value, frozen=True, kw_only=True):
     rate_hz: float | None = None
     #: A gap longer than this between two rows starts a new window; None = never.
     max_gap_s: float | None = None
+    #: None = nothing depends on when a row was measured.
+    time: TimeColumn | None = None
+    #: What is computed from the moment of each row, so that no source has to carry it.
+    clock: tuple[ClockPart, ...] = ()
+
+    @property
+    def measured(self) -> tuple[str, ...]:
+        """The columns that a source has."""
+        return self.columns[: len(self.columns) - len(clock_columns(self.clock))]
+
+
+def clock_columns(parts: Iterable[ClockPart]) -> tuple[str, ...]:
+    """The columns of some parts, in their order."""
+    return tuple(column for part in parts for column in part.columns)
 
 
 class Transform(StrEnum):
@@ -350,6 +389,7 @@ def _checked(manifest: Manifest) -> Manifest:
     """What types cannot say."""
     if manifest.format != FORMAT:
         raise ArtifactError(f"manifest format {manifest.format}, this version reads {FORMAT}; update EdgeOps")
+    _refuse_odd_clock(manifest.window)
     _check_preprocess(manifest.preprocess, manifest.window)
     if manifest.task is Task.CLASSIFICATION and len(manifest.output.labels) < 2:
         raise ArtifactError(f"a classifier needs two labels or more, got {list(manifest.output.labels)}")
@@ -370,6 +410,16 @@ def _checked(manifest: Manifest) -> Manifest:
     if len(set(names)) != len(names):
         raise ArtifactError("channel names repeat; each must be unique")
     return manifest
+
+
+def _refuse_odd_clock(window: InputWindow) -> None:
+    told = clock_columns(window.clock)
+    if not told:
+        return
+    if window.time is None:
+        raise ArtifactError(f"the input window has the clock columns {', '.join(told)} and no time column")
+    if len(set(told)) < len(told) or window.columns[-len(told) :] != told or not window.measured:
+        raise ArtifactError(f"the input window ends with {window.columns[-len(told) :]}; its clock gives {told}")
 
 
 def _check_preprocess(preprocess: Preprocess, window: InputWindow) -> None:

@@ -53,6 +53,14 @@ def import_(
     units: Annotated[str | None, typer.Option(help="Of the label, where it is a number.")] = None,
     group: Annotated[str | None, typer.Option(help="The column that names the device or person of a row.")] = None,
     time: Annotated[str | None, typer.Option(help="The column with the moment of a row.")] = None,
+    clock: Annotated[
+        str | None,
+        typer.Option(help="What is learnt of a row's moment: hour, weekday, or both with a comma; devices compute it."),
+    ] = None,
+    zone: Annotated[
+        str | None,
+        typer.Option(help="Time zone of hours, weekdays and moments without an offset.  [default: UTC]"),
+    ] = None,
     features: Annotated[
         str | None, typer.Option(help="Columns to learn from, with commas.  [default: all others; npz: X]")
     ] = None,
@@ -110,6 +118,8 @@ def import_(
             units=units,
             group=group,
             time=time,
+            clock=clock,
+            zone=zone,
             features=features,
             where=where,
             clip_hz=clip_hz,

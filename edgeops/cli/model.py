@@ -1,5 +1,6 @@
 """`edgeops model`: what was trained, how good it is, and whether devices may run it."""
 
+from collections.abc import Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Annotated
@@ -74,8 +75,9 @@ def show(
             "challenger": model.challenger,
         }
     )
+    worth = _headline(model.task, [one for version in model.versions or () for one in version.artifacts])
     print_table(
-        ("version>", "variant", _headline(model.task), "size>", "state", "created"),
+        ("version>", "variant", worth, "size>", "state", "created"),
         [
             (
                 version.version,
@@ -267,8 +269,9 @@ def print_version(version: Version) -> None:
             "channels": abridged(version.channels or ()),
         }
     )
+    worth = _headline(version.task, version.artifacts)
     print_table(
-        ("variant", _headline(version.task), "file>", "tflite>", "p50 ms>", "p95 ms>", "state", "digest"),
+        ("variant", worth, "file>", "tflite>", "p50 ms>", "p95 ms>", "state", "digest"),
         [
             (
                 one.variant,
@@ -294,7 +297,7 @@ def print_version(version: Version) -> None:
         print(printable(f"warning: {warning}"))
 
 
-def _headline(task: str | None) -> str:
+def _headline(task: str | None, artifacts: Sequence[Artifact]) -> str:
     """The heading over what `_worth` shows."""
     match task:
         case Task.REGRESSION:
@@ -302,7 +305,7 @@ def _headline(task: str | None) -> str:
         case Task.ANOMALY:
             return "alarms, false>"
         case _:
-            return "accuracy>"
+            return "accuracy, balanced>" if any(map(_is_lopsided, artifacts)) else "accuracy>"
 
 
 def _worth(artifact: Artifact, units: str = "") -> float | str | None:
@@ -310,7 +313,16 @@ def _worth(artifact: Artifact, units: str = "") -> float | str | None:
     alarms, error = artifact.metrics.get("alarm-rate"), artifact.metrics.get("mae")
     if alarms is not None:
         return f"{alarms:.1%}, {artifact.metrics['false-alarm-rate']:.1%}"
-    return artifact.metrics.get("accuracy") if error is None else f"{error:.4g} {units}".rstrip()
+    if error is not None:
+        return f"{error:.4g} {units}".rstrip()
+    if _is_lopsided(artifact):
+        return f"{artifact.metrics['accuracy']:.4f}, {artifact.metrics['balanced-accuracy']:.4f}"
+    return artifact.metrics.get("accuracy")
+
+
+def _is_lopsided(artifact: Artifact) -> bool:
+    """Whether most rows that judge are of one class: then the share of right answers alone tells too little."""
+    return artifact.metrics.get("majority", 0.0) > 0.5
 
 
 def _standing(artifact: Artifact) -> str:

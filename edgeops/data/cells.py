@@ -12,6 +12,8 @@ from edgeops.data.rules import Kind
 
 #: A moment that is missing.
 NO_MOMENT = int(np.iinfo(np.int64).min)
+#: The zone of moments without an offset, unless another one is named.
+UTC = "UTC"
 #: A name that is missing.
 NO_NAME = -1
 
@@ -46,8 +48,12 @@ class Batch(Protocol):
         """Rows that are none, and their text; they are not among the others."""
         ...
 
-    def cells(self, column: str, kind: Kind, *, tick: int = 10**9) -> Cells:
-        """A column as cells of a kind; `tick` is what one of a number is in nanoseconds, where a moment is meant."""
+    def cells(self, column: str, kind: Kind, *, tick: int = 10**9, zone: str = UTC) -> Cells:
+        """A column as cells of a kind.
+
+        Where moments are meant, `tick` is what one of a number is in nanoseconds, and `zone` where a text without an
+        offset was written down.
+        """
         ...
 
     def row(self, place: int) -> dict[str, Any]:

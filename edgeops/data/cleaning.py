@@ -70,10 +70,12 @@ class Cleaner:
         for column in layout.watched:
             rows.categories(column, rules.of(column))
         group = rows.categories(rules.group, rules.of(rules.group), needed=True) if rules.group else None
-        times = rows.moments(rules.time, layout.time_tick) if rules.time else rows.filled(NO_MOMENT)
+        times = rows.moments(layout) if rules.time else rows.filled(NO_MOMENT)
         groups = self.groups.places(group, rows.good) if group else rows.filled(NO_NAME)
         if rules.time:
             self._refuse_disorder(rows, groups, times)
+        if layout.clock is not None:
+            values[rows.good, len(layout.features) :] = layout.clock.rows(times[rows.good])
         targets = self.classes.places(label, rows.good) if isinstance(label, Cells) else label
         if len(self.classes.names) > limits.MAX_CLASSES:
             self.classes.refuse(rules.label)
@@ -102,7 +104,7 @@ class Cleaner:
         return passing
 
     def _values(self, rows: "_Judged") -> NDArray[np.float32]:
-        """What is learnt from (rows, values); a recording has no reading left out."""
+        """What is learnt from (rows, values), the clock's columns still empty; a recording has no reading left out."""
         layout = self._layout
         if layout.clip:
             return rows.numbers(layout.clips, layout.feature_rules[0], missing=Reason.MISSING)
@@ -127,6 +129,8 @@ class Cleaner:
     def _refuse_disorder(self, rows: "_Judged", groups: Integers, times: Integers) -> None:
         """Refuse moments that do not go on within their group; rows without a group are one group."""
         good = np.flatnonzero(rows.good)
+        if not len(good):
+            return
         owner = groups[good] + 1
         self._latest = np.concatenate(
             [self._latest, np.full(max(0, owner.max(initial=-1) + 1 - len(self._latest)), NO_MOMENT)]
@@ -210,9 +214,10 @@ class _Judged:
             self.refuse(~allowed[cells.values], Reason.NOT_ALLOWED, column)
         return cells
 
-    def moments(self, column: str, tick: int) -> Integers:
-        """A column of moments (rows,); each row needs one."""
-        cells = self._batch.cells(column, Kind.MOMENT, tick=tick)
+    def moments(self, layout: Layout) -> Integers:
+        """When each row was measured (rows,); each needs a moment."""
+        column = layout.rules.time
+        cells = self._batch.cells(column, Kind.MOMENT, tick=layout.time_tick, zone=layout.rules.zone)
         self.refuse(cells.broken, Reason.NOT_A_MOMENT, column)
         self.refuse(cells.values == NO_MOMENT, Reason.MISSING, column)
         values: Integers = cells.values

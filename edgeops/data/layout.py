@@ -8,6 +8,7 @@ from edgeops.data.clip import Clip, clip_of
 from edgeops.data.conditions import Condition, parse_conditions
 from edgeops.data.rules import TICKS, ColumnRule, Kind, Rules
 from edgeops.errors import DatasetError
+from edgeops.model.clock import ClockColumns
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -50,7 +51,9 @@ class Layout:
     #: Learnt from, in order, and the rule of each.
     features: tuple[str, ...]
     feature_rules: tuple[ColumnRule, ...]
-    #: Shape of one row: (features,), or that of an image.
+    #: What the moment of a row gives beside them; None = nothing.
+    clock: ClockColumns | None
+    #: Shape of one row: (inputs,), or that of an image.
     shape: tuple[int, ...]
     #: What a row is, if a recording, and the array whose cells are recordings.
     clip: Clip | None
@@ -58,6 +61,11 @@ class Layout:
     conditions: tuple[Condition, ...]
     #: Checked, but not learnt from.
     watched: tuple[str, ...]
+
+    @property
+    def inputs(self) -> tuple[str, ...]:
+        """The columns of a row that is kept: what is learnt from, those of the clock last."""
+        return self.features if self.clock is None else (*self.features, *self.clock.names)
 
     @property
     def columns(self) -> tuple[str, ...]:
@@ -71,7 +79,7 @@ class Layout:
     @property
     def width(self) -> int:
         """Values of a row that are learnt from."""
-        return len(self.features) * (self.clip.rows if self.clip else 1)
+        return len(self.inputs) * (self.clip.rows if self.clip else 1)
 
     @property
     def time_tick(self) -> int:
@@ -114,13 +122,21 @@ def lay_out(rules: Rules, header: Header) -> Layout:
             else f"{header.file_name}: {len(features)} columns, the most is {limits.MAX_DATASET_COLUMNS}; "
             "of recordings say how many readings they have a second, with clip_hz"
         )
+    clock = ClockColumns(rules.clock, zone=rules.zone) if rules.clock else None
+    shape = header.shapes.get(names[0], (1,)) if len(names) == 1 and clip is None else (len(features),)
+    if clock is not None:
+        if clip is not None or len(shape) > 1:
+            what = "recordings" if clip else f"rows of shape {shape}"
+            raise DatasetError(f"{header.file_name}: {what} have no place for the hour; leave out the clock")
+        shape = _with_clock(clock, features, header)
     for rule in {id(rule): rule for rule in (*rules.columns.values(), *found.values())}.values():
         rule.conversion  # noqa: B018 - raises where there is none, before a row is read
     return Layout(
         rules=rules,
         features=features,
         feature_rules=tuple(found.values()),
-        shape=header.shapes.get(names[0], (1,)) if len(names) == 1 and clip is None else (len(features),),
+        clock=clock,
+        shape=shape,
         clip=clip,
         clips=names[0] if clip else "",
         conditions=conditions,
@@ -131,6 +147,16 @@ def lay_out(rules: Rules, header: Header) -> Layout:
             if rule.type is Kind.CATEGORY
         ),
     )
+
+
+def _with_clock(clock: ClockColumns, features: tuple[str, ...], header: Header) -> tuple[int, ...]:
+    """The shape of a row with the columns of the clock."""
+    for name in clock.names:
+        if name in features:
+            raise DatasetError(
+                f"{header.file_name}: column {name!r} is called as what the clock gives; exclude it, or rename it"
+            )
+    return (len(features) + len(clock.names),)
 
 
 def _learnt(rules: Rules, header: Header, filtered: tuple[str, ...]) -> tuple[str, ...]:

@@ -11,10 +11,11 @@ from typing import Annotated, Any
 
 import msgspec
 
-from edgeops.artifact.manifest import Task
+from edgeops.artifact.manifest import ClockPart, Task
 from edgeops.data.paths import read_pattern
 from edgeops.data.units import SAME, Linear, conversion
-from edgeops.errors import DatasetError
+from edgeops.errors import ConfigError, DatasetError
+from edgeops.model.clock import zone_named
 
 _Name = Annotated[str, msgspec.Meta(min_length=1, max_length=200)]
 _Side = Annotated[int, msgspec.Meta(ge=1, le=4_096)]
@@ -66,7 +67,7 @@ class SplitBy(StrEnum):
     ROW = "row"
     #: Whole groups, such as devices or persons.
     GROUP = "group"
-    #: The latest rows are held out.
+    #: The latest rows are held out; where groups are held out by name, the latest of the others stop the training.
     TIME = "time"
 
 
@@ -131,6 +132,10 @@ class Rules(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
     group: Annotated[str, msgspec.Meta(max_length=200)] = ""
     #: Column with the moment of a row; within a group, moments must go on.
     time: Annotated[str, msgspec.Meta(max_length=200)] = ""
+    #: What is learnt of the moment of a row beside what was measured.
+    clock: Annotated[tuple[ClockPart, ...], msgspec.Meta(max_length=len(ClockPart))] = ()
+    #: Of the IANA database: whose hours and weekdays are meant, and where a moment without an offset was written down.
+    zone: Annotated[str, msgspec.Meta(min_length=1, max_length=100)] = "UTC"
     #: Columns or arrays to learn from; empty = all numbers that nothing else is said of (npz: `X`).
     features: _Names = ()
     exclude: _Names = ()
@@ -167,8 +172,16 @@ class Rules(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
             raise ValueError("a split by group needs a group column")
         if self.split is SplitBy.TIME and not self.time:
             raise ValueError("a split by time needs a time column")
-        if self.held_out and self.split is not SplitBy.GROUP:
-            raise ValueError(f"groups are held out by name in a split by group, not by {self.split}")
+        if self.held_out and (self.split is SplitBy.ROW or not self.group):
+            raise ValueError("groups are held out by name in a split by group or time, and need a group column")
+        if (self.clock or self.zone != "UTC") and not self.time:
+            raise ValueError("a clock, or a zone, needs a time column")
+        if len(set(self.clock)) < len(self.clock):
+            raise ValueError(f"the clock names a part twice: {', '.join(self.clock)}")
+        try:
+            zone_named(self.zone)
+        except ConfigError as error:
+            raise ValueError(str(error)) from error
         roles = [name for name in (self.label, self.group, self.time) if name]
         if len(set(roles)) < len(roles):
             raise ValueError(f"label, group and time are columns of their own, not {', '.join(map(repr, roles))}")

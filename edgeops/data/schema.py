@@ -2,11 +2,11 @@
 
 import msgspec
 
-from edgeops.artifact.manifest import Task
+from edgeops.artifact.manifest import InputWindow, Task, TimeColumn
 from edgeops.data.clip import Clip
 from edgeops.data.leaks import Leaks
 from edgeops.data.reasons import Reason
-from edgeops.data.rules import Rules
+from edgeops.data.rules import TICKS, Rules
 from edgeops.protocol.messages import Digest, Id
 
 FORMAT = 3
@@ -72,3 +72,12 @@ class Schema(msgspec.Struct, frozen=True, kw_only=True):
     #: Bought rows, and how many of them people labelled and the parent did not have; these are the last rows.
     bought_rows: int = 0
     fresh_rows: int = 0
+
+    def window(self, *, rows: int = 1, stride: int = 1) -> InputWindow:
+        """The input window of a model that reads so many rows; it says when they are of if anything depends on that."""
+        rules = self.rules
+        window = InputWindow(columns=self.columns, rows=rows, stride=stride)
+        if rules is None or not rules.time or (not rules.clock and rows == stride == 1):
+            return window
+        time = TimeColumn(name=rules.time, tick_ns=TICKS[rules.of(rules.time).unit], zone=rules.zone)
+        return msgspec.structs.replace(window, time=time, clock=rules.clock)

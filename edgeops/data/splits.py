@@ -52,7 +52,7 @@ def split_rows(
         case SplitBy.GROUP:
             return _by_group(rules, groups, names)
         case SplitBy.TIME:
-            return _by_time(times, hold_out=rules.hold_out)
+            return _by_time(times, hold_out=rules.hold_out, judges=_named(rules, groups, names))
 
 
 def bins_of(numbers: NDArray[np.float32]) -> Integers:
@@ -104,9 +104,7 @@ def _by_row(strata: Integers, *, hold_out: float, seed: int) -> NDArray[np.uint8
 
 
 def _by_group(rules: Rules, groups: Integers, names: tuple[str, ...]) -> NDArray[np.uint8]:
-    for name in rules.held_out:
-        if name not in names:
-            raise DatasetError(f"no group {name!r} to hold out; there are: {', '.join(sorted(names)[:20])}")
+    _refuse_unknown(rules, names)
     # By name, so that the order of the file does not matter.
     order = np.random.default_rng(rules.seed).permutation(len(names))
     dealt = [name for name in np.array(sorted(names), dtype=object)[order] if name not in rules.held_out]
@@ -125,17 +123,41 @@ def _by_group(rules: Rules, groups: Integers, names: tuple[str, ...]) -> NDArray
     return of_group[groups]
 
 
-def _by_time(times: Integers, *, hold_out: float) -> NDArray[np.uint8]:
-    moments, counts = np.unique(times, return_counts=True)
-    if len(moments) < 3:
-        raise DatasetError(f"the rows have {len(moments)} different moments; a split by time needs three at least")
-    done = np.cumsum(counts)
-    last = int(np.clip(np.searchsorted(done, (1 - hold_out) * len(times)), 1, len(moments) - 2))
-    first = int(np.clip(np.searchsorted(done, (1 - hold_out) * (1 - VALIDATION_SHARE) * len(times)), 0, last - 1))
+def _named(rules: Rules, groups: Integers, names: tuple[str, ...]) -> NDArray[np.bool_]:
+    """Which rows (rows,) are of groups that are held out by name."""
+    _refuse_unknown(rules, names)
+    return np.isin(groups, [place for place, name in enumerate(names) if name in rules.held_out])
+
+
+def _refuse_unknown(rules: Rules, names: tuple[str, ...]) -> None:
+    for name in rules.held_out:
+        if name not in names:
+            raise DatasetError(f"no group {name!r} to hold out; there are: {', '.join(sorted(names)[:20])}")
+
+
+def _by_time(times: Integers, *, hold_out: float, judges: NDArray[np.bool_]) -> NDArray[np.uint8]:
+    """`judges` (rows,) are rows that are held out by name; where there are none, the latest are held out."""
+    by_name = bool(judges.any())
+    _refuse_few(times[~judges], what="rows that are not held out" if by_name else "rows", needed=2 if by_name else 3)
+    if not by_name:
+        judges = times > _border(times, hold_out, before=2)
     splits = np.full(len(times), Split.TRAIN, dtype=np.uint8)
-    splits[times > moments[first]] = Split.VALIDATION
-    splits[times > moments[last]] = Split.EVALUATION
+    splits[times > _border(times[~judges], VALIDATION_SHARE, before=1)] = Split.VALIDATION
+    splits[judges] = Split.EVALUATION
     return splits
+
+
+def _refuse_few(times: Integers, *, what: str, needed: int) -> None:
+    moments = len(np.unique(times))
+    if moments < needed:
+        raise DatasetError(f"the {what} have {moments} different moments; a split by time needs {needed} at least")
+
+
+def _border(times: Integers, share: float, *, before: int) -> int:
+    """The moment behind which the latest `share` of rows lies: one moment at least, and `before` of them up to it."""
+    moments, counts = np.unique(times, return_counts=True)
+    place = np.searchsorted(np.cumsum(counts), (1 - share) * len(times))
+    return int(moments[np.clip(place, before - 1, len(moments) - 2)])
 
 
 def _share(share: float, rows: int, *, at_most: int) -> int:

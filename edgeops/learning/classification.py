@@ -49,6 +49,12 @@ class Answers:
         return float(self.right.mean()) if len(self) else 0.0
 
     @property
+    def balanced_accuracy(self) -> float:
+        """The mean recall of the classes that occur: what guessing scores does not grow with the most frequent one."""
+        occurs = np.bincount(self.truths, minlength=self.classes) > 0
+        return float(self.recall[occurs].mean()) if len(self) else 0.0
+
+    @property
     def confusion(self) -> Integers:
         """confusion[truth, answer]; the last column counts refused rows."""
         counts = np.zeros((self.classes, self.classes + 1), dtype=np.int64)
@@ -87,6 +93,7 @@ class Answers:
         """What goes into a manifest; `names` are those of the classes."""
         figures = {
             "accuracy": self.accuracy,
+            "balanced-accuracy": self.balanced_accuracy,
             "macro-f1": float(self.f1.mean()),
             "majority": self.majority,
             "rows": float(len(self)),

@@ -12,8 +12,9 @@ from numpy.typing import NDArray
 
 from edgeops.artifact.manifest import Manifest, Tensor
 from edgeops.artifact.package import Artifact, open_artifact
-from edgeops.errors import ArtifactError
+from edgeops.errors import ArtifactError, ConfigError
 from edgeops.model.channels import Channels
+from edgeops.model.clock import ClockColumns
 from edgeops.model.postprocess import Prediction, answerer, dequantizer
 from edgeops.model.preprocess import Preprocessor
 from edgeops.model.runtime import Interpreter, load_interpreter, tensors_of
@@ -37,6 +38,8 @@ class Model:
         #: None while the profile is being made: it describes what the model answers.
         self.reference = _reference(artifact)
         self.golden = artifact.golden
+        #: What is put beside the measured columns of a row before it is answered; None = nothing.
+        self.clock = _clock(manifest)
         output = manifest.output
         outputs = [detail["index"] for detail in interpreter.get_output_details()]
         self._interpreter = interpreter
@@ -102,6 +105,16 @@ class Model:
     def close(self) -> None:
         """Give the interpreter's memory back; the model answers no more. Harmless to repeat."""
         self.__dict__.pop("_interpreter", None)
+
+
+def _clock(manifest: Manifest) -> ClockColumns | None:
+    window = manifest.window
+    if window.time is None or not window.clock:
+        return None
+    try:
+        return ClockColumns(window.clock, zone=window.time.zone)
+    except ConfigError as error:
+        raise ArtifactError(str(error)) from error
 
 
 def _reference(artifact: Artifact) -> ReferenceProfile | None:

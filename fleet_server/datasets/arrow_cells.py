@@ -1,27 +1,27 @@
 """Columns of Arrow as typed cells: whole columns at once, and cell by cell only where one cannot be read."""
 
 import math
-from datetime import UTC, datetime
 from typing import Any
+from zoneinfo import ZoneInfo
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 from numpy.typing import NDArray
 
-from edgeops.data.cells import NO_MOMENT, NO_NAME, Cells
+from edgeops.data.cells import NO_MOMENT, NO_NAME, UTC, Cells
+from edgeops.data.moments import parse_moment
 from edgeops.data.rules import Kind
 
 #: Texts of a number that is missing, in lower case.
 MISSING = ("", "nan", "na", "null", "none")
-_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _MISSING = pa.array(MISSING)
 #: What float() reads, without underscores and names.
 _NUMBER = r"^[+-]?([0-9]+\.?[0-9]*|\.[0-9]+)([eE][+-]?[0-9]+)?$"
 
 
-def cells_of(column: pa.Array, kind: Kind, *, tick: int) -> Cells:
-    """A column of any type as cells of a kind."""
+def cells_of(column: pa.Array, kind: Kind, *, tick: int, zone: str) -> Cells:
+    """A column of any type as cells of a kind; see `Batch.cells`."""
     if pa.types.is_dictionary(column.type):
         column = column.dictionary_decode()
     match kind:
@@ -30,7 +30,7 @@ def cells_of(column: pa.Array, kind: Kind, *, tick: int) -> Cells:
         case Kind.CATEGORY:
             return _categories(column)
         case Kind.MOMENT:
-            return _moments(column, tick)
+            return _moments(column, tick, zone)
 
 
 def _is_text(column: pa.Array) -> bool:
@@ -94,31 +94,35 @@ def _categories(column: pa.Array) -> Cells:
     return Cells(values=codes, names=names, broken=broken)
 
 
-def _moments(column: pa.Array, tick: int) -> Cells:
-    if pa.types.is_timestamp(column.type) or pa.types.is_date(column.type):
-        moments = column.cast(pa.timestamp("ns")).cast(pa.int64())
-        return Cells(values=_filled(moments))
+def _moments(column: pa.Array, tick: int, zone: str) -> Cells:
+    if pa.types.is_date(column.type):
+        column = column.cast(pa.timestamp("ns"))
+    if pa.types.is_timestamp(column.type):
+        return Cells(values=_placed(column, zone))
     if not _is_text(column):
         return _counted(_numbers(column), tick)
     for kind in (pa.timestamp("ns", "UTC"), pa.timestamp("ns")):
         try:
-            return Cells(values=_filled(column.cast(kind).cast(pa.int64())))
+            return Cells(values=_placed(column.cast(kind), zone))
         except pa.ArrowInvalid:
             continue
     numbers = _numbers(column)
     moments = _counted(numbers, tick).values
     broken = []
     for place in numbers.broken:
-        text = column[int(place)].as_py().strip()
         try:
-            moments[place] = _parsed(text)
+            moments[place] = parse_moment(column[int(place)].as_py(), ZoneInfo(zone))
         except ValueError:
             broken.append(place)
     return Cells(values=moments, broken=np.array(broken, dtype=np.int64))
 
 
-def _filled(column: pa.Array) -> NDArray[np.int64]:
-    return np.array(column.fill_null(NO_MOMENT).to_numpy(zero_copy_only=False), dtype=np.int64)
+def _placed(column: pa.Array, zone: str) -> NDArray[np.int64]:
+    """Timestamps since 1970; without an offset they are of `zone`, the first of an hour that comes twice."""
+    if column.type.tz is None and zone != UTC:
+        column = pc.assume_timezone(column, zone, ambiguous="earliest", nonexistent="earliest")
+    moments = column.cast(pa.timestamp("ns", column.type.tz)).cast(pa.int64())
+    return np.array(moments.fill_null(NO_MOMENT).to_numpy(zero_copy_only=False), dtype=np.int64)
 
 
 def _counted(numbers: Cells, tick: int) -> Cells:
@@ -131,16 +135,6 @@ def _counted(numbers: Cells, tick: int) -> Cells:
     values[~held] = NO_MOMENT
     beyond = np.flatnonzero(~held & ~np.isnan(numbers.values))
     return Cells(values=values, broken=np.union1d(numbers.broken, beyond))
-
-
-def _parsed(text: str) -> int:
-    """ISO 8601; without an offset it is UTC."""
-    moment = datetime.fromisoformat(text)
-    since = (moment if moment.tzinfo else moment.replace(tzinfo=UTC)) - _EPOCH
-    nanoseconds = (since.days * 86_400 + since.seconds) * 10**9 + since.microseconds * 1_000
-    if abs(nanoseconds) >= 2**63:
-        raise ValueError(text)
-    return nanoseconds
 
 
 def plain(value: Any) -> Any:

@@ -18,7 +18,7 @@ import pyarrow.csv as pa_csv
 from numpy.typing import NDArray
 
 from edgeops import limits
-from edgeops.data.cells import Batch, Cells
+from edgeops.data.cells import UTC, Batch, Cells
 from edgeops.data.layout import Header
 from edgeops.data.reasons import Reason, Refusal
 from edgeops.data.rules import Kind
@@ -163,11 +163,11 @@ class _Block:
     malformed: tuple[Malformed, ...]
     columns: dict[str, pa.Array] = field(repr=False)
 
-    def cells(self, column: str, kind: Kind, *, tick: int = 10**9) -> Cells:
+    def cells(self, column: str, kind: Kind, *, tick: int = 10**9, zone: str = UTC) -> Cells:
         """A column as cells of a kind."""
         if not self.columns:
-            return cells_of(pa.array([], pa.string()), kind, tick=tick)
-        return cells_of(self.columns[column], kind, tick=tick)
+            return cells_of(pa.array([], pa.string()), kind, tick=tick, zone=zone)
+        return cells_of(self.columns[column], kind, tick=tick, zone=zone)
 
     def row(self, place: int) -> dict[str, Any]:
         """A row as it was read."""

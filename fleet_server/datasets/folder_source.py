@@ -11,7 +11,7 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 from edgeops import limits
-from edgeops.data.cells import Batch, Cells
+from edgeops.data.cells import UTC, Batch, Cells
 from edgeops.data.layout import Header
 from edgeops.data.paths import read_pattern
 from edgeops.data.reasons import Reason, Refusal
@@ -158,14 +158,14 @@ class _Files:
         """As the ids are: the numbers of the files."""
         return self.ids
 
-    def cells(self, column: str, kind: Kind, *, tick: int = 10**9) -> Cells:
+    def cells(self, column: str, kind: Kind, *, tick: int = 10**9, zone: str = UTC) -> Cells:
         """A column as cells of a kind."""
         if column in self.told:
-            return cells_of(pa.array(self.told[column], pa.string()), kind, tick=tick)
+            return cells_of(pa.array(self.told[column], pa.string()), kind, tick=tick, zone=zone)
         values = self.values if column == self.whole else self.values[:, self.places[column]]
         if kind is Kind.NUMBER:
             return Cells(values=values.astype(np.float64))
-        return cells_of(pa.array(values), kind, tick=tick)
+        return cells_of(pa.array(values), kind, tick=tick, zone=zone)
 
     def row(self, place: int) -> dict[str, Any]:
         """What is known of a file without reading it."""

@@ -185,7 +185,7 @@ def _snapshot(path: Path, layout: Layout, cleaner: Cleaner, growing: _Growing, s
     # Of a picture no pixel can be left out.
     constant = tuple(
         f"column {column!r} has the same value {one.minimum:g} in every training row; leave it out with exclude"
-        for column, one in zip(layout.features, statistics, strict=True)
+        for column, one in zip(layout.inputs, statistics, strict=True)
         if one.minimum == one.maximum and len(layout.shape) == 1
     )
     schema = Schema(
@@ -193,7 +193,7 @@ def _snapshot(path: Path, layout: Layout, cleaner: Cleaner, growing: _Growing, s
         task=rules.task,
         label=rules.label,
         units=rules.units or rules.of(rules.label).unit,
-        columns=layout.features,
+        columns=layout.inputs,
         shape=layout.shape,
         clip=layout.clip,
         classes=learnt.names,
@@ -277,7 +277,7 @@ def _refuse_empty_columns(
             return
         filled |= ~np.isnan(values[train[start : start + step]]).all(axis=0)
     if not filled.all():
-        column = layout.features[int(np.argmin(filled))]
+        column = layout.inputs[int(np.argmin(filled))]
         raise DatasetError(
             f"{file_name}: column {column!r} has no value in any training row; leave it out with exclude"
         )

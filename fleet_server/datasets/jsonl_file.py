@@ -15,7 +15,7 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 from edgeops import limits
-from edgeops.data.cells import Batch, Cells
+from edgeops.data.cells import UTC, Batch, Cells
 from edgeops.data.layout import Header
 from edgeops.data.reasons import Reason, Refusal
 from edgeops.data.rules import Kind
@@ -90,16 +90,16 @@ class _Lines:
     malformed: tuple[tuple[Refusal, object], ...]
     rows: list[dict[str, Any]]
 
-    def cells(self, column: str, kind: Kind, *, tick: int = 10**9) -> Cells:
+    def cells(self, column: str, kind: Kind, *, tick: int = 10**9, zone: str = UTC) -> Cells:
         """A column as cells of a kind; a value that is absent is missing."""
         values = [row.get(column) for row in self.rows]
         try:
             if not values or all(value is None for value in values):
-                return cells_of(pa.nulls(len(values), pa.string()), kind, tick=tick)
-            return cells_of(pa.array(values), kind, tick=tick)
+                return cells_of(pa.nulls(len(values), pa.string()), kind, tick=tick, zone=zone)
+            return cells_of(pa.array(values), kind, tick=tick, zone=zone)
         except (pa.ArrowInvalid, pa.ArrowTypeError, pa.ArrowNotImplementedError, OverflowError):
             texts = [None if value is None else str(value) for value in values]
-            return cells_of(pa.array(texts, pa.string()), kind, tick=tick)
+            return cells_of(pa.array(texts, pa.string()), kind, tick=tick, zone=zone)
 
     def row(self, place: int) -> dict[str, Any]:
         """A row as it was read."""

@@ -15,7 +15,7 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 from edgeops import limits
-from edgeops.data.cells import Batch, Cells
+from edgeops.data.cells import UTC, Batch, Cells
 from edgeops.data.layout import Header
 from edgeops.data.rules import Kind
 from edgeops.errors import DatasetError
@@ -164,7 +164,7 @@ class _Slice:
         """As the ids are: arrays have no lines."""
         return self.ids
 
-    def cells(self, column: str, kind: Kind, *, tick: int = 10**9) -> Cells:
+    def cells(self, column: str, kind: Kind, *, tick: int = 10**9, zone: str = UTC) -> Cells:
         """A column as cells of a kind."""
         part = self.parts[column][self.start : self.start + len(self.ids)]
         if kind is Kind.NUMBER and part.dtype.kind in "fiub":
@@ -174,7 +174,7 @@ class _Slice:
         if part.dtype == np.float16:
             part = part.astype(np.float32)
         # Arrow counts NaN as a value, but a missing label is none.
-        return cells_of(pa.array(np.ascontiguousarray(part), from_pandas=True), kind, tick=tick)
+        return cells_of(pa.array(np.ascontiguousarray(part), from_pandas=True), kind, tick=tick, zone=zone)
 
     def row(self, place: int) -> dict[str, Any]:
         """A row as it was read."""

@@ -11,7 +11,7 @@ import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
 from edgeops import limits
-from edgeops.data.cells import Batch, Cells
+from edgeops.data.cells import UTC, Batch, Cells
 from edgeops.data.layout import Header
 from edgeops.data.rules import Kind
 from edgeops.errors import DatasetError
@@ -78,9 +78,9 @@ class _Rows:
     batch: pa.RecordBatch
     malformed: tuple[()] = ()
 
-    def cells(self, column: str, kind: Kind, *, tick: int = 10**9) -> Cells:
+    def cells(self, column: str, kind: Kind, *, tick: int = 10**9, zone: str = UTC) -> Cells:
         """A column as cells of a kind."""
-        return cells_of(self.batch.column(column), kind, tick=tick)
+        return cells_of(self.batch.column(column), kind, tick=tick, zone=zone)
 
     def row(self, place: int) -> dict[str, Any]:
         """A row as it was read."""

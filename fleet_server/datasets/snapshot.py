@@ -221,13 +221,17 @@ def split_rows_of(splits: NDArray[np.uint8]) -> tuple[int, int, int]:
 
 
 def export_rows(snapshot: SnapshotFile, split: Split) -> bytes:
-    """The rows of one split without their labels, as npz: `id`, `X`, `columns`; in a seeded random order.
+    """The rows of one split without their labels, as npz; without moments in a seeded random order.
 
-    Of recordings `X` is (rows, readings, columns), and `rate_hz` tells how many readings there are a second.
+    Arrays: `id`, `X`, `columns`, and where rows have moments these under the name of their column (datetime64, UTC). Of
+    recordings `X` is (rows, readings, columns), and `rate_hz` tells how many readings there are a second.
     """
-    rows, schema = _shuffled(snapshot, split), snapshot.schema
-    columns = np.array(schema.columns, dtype=np.str_)
-    arrays: dict[str, NDArray[Any]] = {"id": rows.ids, "X": rows.values, "columns": columns}
+    rows, schema = _exported(snapshot, split), snapshot.schema
+    arrays: dict[str, NDArray[Any]] = {}
+    if schema.rules is not None and schema.rules.time:
+        arrays[schema.rules.time] = rows.times.astype("datetime64[ns]")
+    # Behind the moments, whose column may be called anything.
+    arrays |= {"id": rows.ids, "X": rows.values, "columns": np.array(schema.columns, dtype=np.str_)}
     if schema.clip:
         arrays["X"] = rows.values.reshape(len(rows), schema.clip.rows, len(schema.columns))
         arrays["rate_hz"] = np.array([schema.clip.rate_hz])
@@ -236,7 +240,7 @@ def export_rows(snapshot: SnapshotFile, split: Split) -> bytes:
 
 def export_labels(snapshot: SnapshotFile, split: Split) -> bytes:
     """The labels of one split as CSV `id,label`; a classification's also with `index`, which a classifier answers."""
-    rows = _shuffled(snapshot, split)
+    rows = _exported(snapshot, split)
     if snapshot.schema.task is not Task.CLASSIFICATION:
         lines = ["id,label", *(f"{one},{target}" for one, target in zip(rows.ids, rows.targets, strict=True))]
     else:
@@ -246,9 +250,11 @@ def export_labels(snapshot: SnapshotFile, split: Split) -> bytes:
     return ("\n".join(lines) + "\n").encode()
 
 
-def _shuffled(snapshot: SnapshotFile, split: Split) -> Rows:
-    """In file order many datasets are sorted by class, which no sensor is."""
+def _exported(snapshot: SnapshotFile, split: Split) -> Rows:
+    """What has moments stays in order; in file order many other datasets are sorted by class, which no sensor is."""
     rows = snapshot.only(split)
+    if snapshot.schema.rules is not None and snapshot.schema.rules.time:
+        return rows
     return rows.only(np.random.default_rng(snapshot.schema.seed).permutation(len(rows)))
 
 

@@ -51,9 +51,9 @@ class BroughtRows:
         if len(schema.shape) > 1:
             chosen = image_channels(schema.task)
         elif window.rows > 1:
-            chosen = window_channels(schema.task, schema.columns, self._prepared(self.whole), self.whole.targets)
+            chosen = window_channels(schema.task, window.measured, self._prepared(self.whole), self.whole.targets)
         else:
-            chosen = table_channels(schema.task, schema.columns, self._prepared(self.whole)[:, 0], self.whole.targets)
+            chosen = table_channels(schema.task, window.measured, self._prepared(self.whole)[:, 0], self.whole.targets)
         return tuple(one for one in chosen if has_embedding or one.kind is not ChannelKind.PROJECTION)
 
     def _prepared(self, windows: Windows) -> Floats:
@@ -95,7 +95,8 @@ def rows_for(
         DatasetError: there is no whole window to ask it.
     """
     schema = snapshot.schema
-    window = input_window(shape, schema.columns, schema.shape, said)
+    found = input_window(shape, schema.columns, schema.shape, said)
+    window = schema.window(rows=found.rows, stride=found.stride)
     cut = cut_windows(snapshot, paced(window, snapshot.rows) if window.rows > 1 else window)
     windows = replace(cut, snapshot=_named(snapshot, labels))
     train = windows.only(Split.TRAIN)

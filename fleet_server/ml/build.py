@@ -114,7 +114,7 @@ def _build_by(recipe: Recipe, task: Build, snapshot: SnapshotFile, report: Repor
                 "a new version on new data"
             )
         plan = replace(plan, window=paced(plan.window, snapshot.rows))
-    windows = cut_windows(snapshot, plan.window or InputWindow(columns=snapshot.schema.columns))
+    windows = cut_windows(snapshot, plan.window or snapshot.schema.window())
     learnt = windows.only(Split.TRAIN)
     report("loading TensorFlow", 0.05)
     tf = load_tensorflow()
@@ -199,8 +199,8 @@ def _channels(champions: Mapping[Variant, Model], schema: Schema, plan: Plan, le
         windows = lesson.windows.values
         if plan.preprocess.spectrogram is None:
             windows = train.inputs.reshape(windows.shape)
-        return window_channels(schema.task, schema.columns, windows, train.targets)
-    return table_channels(schema.task, schema.columns, train.inputs, train.targets)
+        return window_channels(schema.task, schema.window().measured, windows, train.targets)
+    return table_channels(schema.task, schema.window().measured, train.inputs, train.targets)
 
 
 def _folds(

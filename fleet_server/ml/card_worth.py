@@ -32,7 +32,8 @@ def worth_of_classes(judged: Answers, classes: tuple[str, ...], figures: dict[st
 
 Judged on this very file, through the same code that a device runs, on {len(judged)} rows held back:
 accuracy {judged.accuracy:.4f} (with 95 % certainty {figures["accuracy-low"]:.4f} to {figures["accuracy-high"]:.4f}),
-macro F1 {float(judged.f1.mean()):.4f}; always answering the most frequent class scores {judged.majority:.4f}.
+balanced over the classes {judged.balanced_accuracy:.4f}, macro F1 {float(judged.f1.mean()):.4f}; always answering the
+most frequent class scores {judged.majority:.4f}.
 {_confidence(figures)}
 
 {table}

@@ -11,7 +11,7 @@ from typing import Any, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from edgeops.artifact.manifest import Channel, InputWindow
+from edgeops.artifact.manifest import Channel
 from edgeops.data.schema import Schema
 from edgeops.data.splits import Split
 from edgeops.errors import ConfigError, DatasetError
@@ -77,7 +77,7 @@ def build_detector(task: Build, recipe: Recipe, snapshot: SnapshotFile, report: 
         raise ConfigError(f"recipe {task.recipe} decides no margin, so nothing says where an alarm begins")
     if plan.window is not None:
         plan = replace(plan, window=paced(plan.window, snapshot.rows))
-    windows = cut_windows(snapshot, plan.window or InputWindow(columns=snapshot.schema.columns))
+    windows = cut_windows(snapshot, plan.window or snapshot.schema.window())
     normal = _normal(windows.only(Split.TRAIN), plan, "to learn from")
     held_back = _normal(windows.only(Split.VALIDATION), plan, "to set the threshold by")
     report("loading TensorFlow", 0.05)
@@ -112,7 +112,7 @@ def build_detector(task: Build, recipe: Recipe, snapshot: SnapshotFile, report: 
 
 def _channels(schema: Schema, normal: Floats) -> tuple[Channel, ...]:
     """All normal windows are alike, so of many columns none tells more than another."""
-    return window_channels(schema.task, schema.columns, normal, np.zeros(len(normal), np.float32))
+    return window_channels(schema.task, schema.window().measured, normal, np.zeros(len(normal), np.float32))
 
 
 def _normal(windows: Windows, plan: Plan, what_for: str) -> Floats:

@@ -2,8 +2,9 @@
 
 A table narrow enough keeps all its columns; a wide one the columns that tell most of what is learnt and projections
 of the embedding, which move when anything else does. Images are watched by statistics, windows of several rows
-by what each column does within them. A number has no certainty that
-could be watched. What a channel's value is, `edgeops.model.channels` computes.
+by what each column does within them. A number has no certainty that could be watched. What a clock gives is not
+watched: in the hours of a telemetry window it never looks as it did over weeks, so that it would always have drifted;
+a clock that is wrong is told by other means. What a channel's value is, `edgeops.model.channels` computes.
 """
 
 from collections.abc import Collection, Iterable
@@ -54,11 +55,11 @@ def table_channels(
 
     Args:
         task: what is learnt.
-        columns: names, in the order of the input window.
-        rows: preprocessed training rows (n, columns).
+        columns: names of what was measured, in the order of the input window.
+        rows: preprocessed training rows (n, columns), perhaps with columns of a clock behind those.
         targets: class index or number of each row, as it is learnt.
     """
-    outputs = _outputs(task)
+    outputs, rows = _outputs(task), rows[:, : len(columns)]
     if len(columns) + len(outputs) <= limits.MAX_CHANNELS:
         watched = _columns(columns, range(len(columns)))
         return watched + outputs + _projections(max(_BUDGET - len(watched) - len(outputs), 0))
@@ -78,7 +79,7 @@ def window_channels(
 
     Args:
         task: what is learnt.
-        columns: names, in the order of the input window.
+        columns: as for `table_channels`.
         windows: preprocessed windows that are learnt from (n, rows, columns), or raw ones if that makes no rows.
         targets: as for `table_channels`.
     """

@@ -3,13 +3,19 @@
 import threading
 
 import pytest
+from msgspec.structs import replace
 
 from edgeops.api.roles import Role
 from edgeops.api.shapes import JobState
+from edgeops.artifact.manifest import ClockPart, InputWindow, TimeColumn, encode_value
+from edgeops.errors import ConflictError
+from fleet_server.db import tables
 from fleet_server.job_desk import JobDesk
 from fleet_server.sample_rows import labelled_rows
 from tests.contract.loop_rig import DEVICES, LoopRig
 from tests.contract.rig import assert_problem
+from tests.golden.tiny import tiny_descriptor
+from tests.unit.drift_rig import artifact
 
 
 @pytest.fixture
@@ -65,3 +71,15 @@ def test_a_model_that_is_not_there_has_no_samples(rig):
     body = {"name": "bought", "model": "none"}
     answer = rig.request("POST", "/api/v1/datasets/samples", role=Role.ADMIN, json=body)
     assert assert_problem(answer, 404)
+
+
+def test_a_model_that_reads_the_hour_cannot_learn_from_samples_which_do_not_say_when_they_were_measured(rig, labelled):
+    window = InputWindow(
+        columns=("x1", "x2", "hour-sin", "hour-cos"), time=TimeColumn(name="at"), clock=(ClockPart.HOUR,)
+    )
+    tiny = tiny_descriptor(artifact())
+    described = encode_value(replace(tiny, manifest=replace(tiny.manifest, window=window)))
+    with rig.database.write() as connection:
+        connection.execute(tables.artifacts.update().values(descriptor=described))
+    with pytest.raises(ConflictError, match="tiny reads the hour of a row"):
+        labelled_rows(rig.database, "tiny")

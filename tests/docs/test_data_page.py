@@ -35,7 +35,7 @@ def test_the_rules_of_the_page_refuse_the_rows_that_it_says(tmp_path: Path) -> N
         quarantine=refused,
     )
     assert gzip.decompress(refused.read_bytes()).decode() == example("json")
-    assert (schema.rows, schema.columns) == (MORE + 1, ("temperature",))
+    assert (schema.rows, schema.columns) == (MORE + 1, ("temperature", "hour-sin", "hour-cos"))
 
 
 def test_an_inspection_says_of_the_file_what_the_page_does(tmp_path: Path) -> None:

@@ -16,6 +16,7 @@ from device_agent.feeding import Lines
 from device_agent.judging import read_labels
 from device_agent.sources.replay import read_table
 from device_agent.sources.stream import StreamSource
+from edgeops.artifact.manifest import InputWindow, TimeColumn
 from edgeops.data.rules import BadRows, Duplicates, Rules
 from edgeops.errors import DatasetError
 from edgeops.learning.labels import read_csv as read_label_queue
@@ -24,6 +25,7 @@ from fleet_server.datasets.snapshot import encode_snapshot, read_snapshot
 from tests.fuzz.parser import Parser, scratch, through_file
 from tests.imported import import_file
 
+_WINDOW = InputWindow(columns=("a", "b"), time=TimeColumn(name="t"))
 _RULES = Rules(label="y", bad_rows=BadRows.QUARANTINE, duplicates=Duplicates.REFUSE)
 _CSV = b'\xef\xbb\xbfid,a,b,y\n1,0.5,,red\n\n2,1e3,"nan","bl""ue"\n'
 _JSONL = b'{"id": "1", "a": 0.5, "b": null}\n\n{"a": 1e3, "b": "2", "y": "red"}\n'
@@ -155,7 +157,7 @@ def _queue(data: bytes) -> object:
 
 
 def _table(path: Path) -> object:
-    values, ids = read_table(path, ("a", "b"))
+    values, ids, _ = read_table(path, _WINDOW.columns, _WINDOW)
     assert values.dtype == np.float32
     assert values.shape[1:] == (2,)
     assert ids is None or len(ids) == len(values)

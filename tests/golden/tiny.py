@@ -63,6 +63,7 @@ def tiny_manifest(
     missing: MissingPolicy = MissingPolicy.NEUTRAL,
     preprocess: Preprocess | None = None,
     channels: tuple[Channel, ...] | None = None,
+    window: InputWindow | None = None,
 ) -> Manifest:
     """The manifest that fits `tiny_tflite`."""
     path = HERE / f"tiny{'-embedding' if embedding else ''}-{variant}.tflite"
@@ -77,7 +78,7 @@ def tiny_manifest(
         task=Task.CLASSIFICATION,
         inputs=inputs,
         outputs=outputs,
-        window=InputWindow(columns=COLUMNS),
+        window=window or InputWindow(columns=COLUMNS),
         preprocess=preprocess or Preprocess(clip=8.0),
         missing=missing,
         channels=tiny_channels(embedding=embedding) if channels is None else channels,
@@ -108,10 +109,18 @@ def tiny_artifact(
     missing: MissingPolicy = MissingPolicy.NEUTRAL,
     preprocess: Preprocess | None = None,
     channels: tuple[Channel, ...] | None = None,
+    window: InputWindow | None = None,
 ) -> bytes:
     """A whole, valid artifact; the same arguments give the same bytes."""
     manifest = tiny_manifest(
-        name, version, variant, embedding=embedding, missing=missing, preprocess=preprocess, channels=channels
+        name,
+        version,
+        variant,
+        embedding=embedding,
+        missing=missing,
+        preprocess=preprocess,
+        channels=channels,
+        window=window,
     )
     tflite = tiny_tflite(variant, embedding=embedding)
     rows, _ = tiny_rows(500, seed=2)

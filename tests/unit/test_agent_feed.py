@@ -4,6 +4,7 @@ import json
 import socket
 import time
 from collections.abc import Callable
+from datetime import UTC, datetime
 
 import msgspec
 import pytest
@@ -17,6 +18,7 @@ from device_agent.store.spool import Spool
 from device_agent.store.tray import Tray
 from device_agent.updates import Running
 from edgeops import limits
+from edgeops.artifact.manifest import ClockPart, InputWindow, MissingPolicy, TimeColumn
 from edgeops.digest import digest_bytes
 from edgeops.errors import ConflictError, DatasetError
 from edgeops.protocol.messages import Phase, Window, decode
@@ -58,6 +60,30 @@ class Fragile(ReplaySource):
         super().select(columns, window)
 
 
+class Ear:
+    """A sink that remembers the channels of what it hears."""
+
+    actuating = False
+    dropped = 0
+
+    def __init__(self) -> None:
+        self.channels: list[list[float]] = []
+
+    def take(self, _input_id, prediction, _now_ns) -> None:
+        self.channels.append(prediction.channels.tolist())
+
+    def begin(self, _digest, _phase) -> None:
+        pass
+
+    def tick(self, _now_ns) -> None:
+        pass
+
+    flush = rest = tick
+
+    def close(self) -> None:
+        pass
+
+
 class House:
     def __init__(self, folder) -> None:
         self.folder = folder
@@ -65,6 +91,8 @@ class House:
         self.spool = Spool.open(folder / "spool.db")
         self.tray = Tray(self.spool, settle=lambda _name: None)
         self.configuration = Deployment()
+        self.now: datetime | None = None
+        self.ears: list[Ear] = []
         self.feed: Feed | None = None
 
     def slot(self, data: bytes) -> Slot:
@@ -81,8 +109,9 @@ class House:
     def start(self) -> Feed:
         wiring = Wiring(
             source=lambda order: Fragile(self.folder / order.file, loop=order.loop),
-            sinks=lambda _name, _configuration: (),
+            sinks=lambda _name, _configuration: tuple(self.ears),
             configuration=lambda _name: self.configuration,
+            now=lambda: self.now,
         )
         self.feed = Feed("tiny-one", updates=self.shelf, tray=self.tray, wiring=wiring)
         self.feed.start()
@@ -374,3 +403,23 @@ def test_an_owner_who_forbids_samples_is_obeyed_at_once(house):
     house.configuration = Deployment(source=house.configuration.source, samples=False)
     feed.look_again()
     assert "forbids" in feed.pooled(slot.digest, within_ns=None, timeout_s=DEADLINE_S).reason
+
+
+def clock_model(house):
+    time_column = TimeColumn(name="at")
+    window = InputWindow(columns=(*COLUMNS[:2], "hour-sin", "hour-cos"), time=time_column, clock=(ClockPart.HOUR,))
+    return house.slot(tiny_artifact(window=window, missing=MissingPolicy.REFUSE))
+
+
+@pytest.mark.parametrize(("now", "errors"), [(datetime(2026, 3, 1, 6, tzinfo=UTC), 0), (None, 20)])
+def test_a_row_of_a_live_source_is_of_now_if_the_device_knows_what_time_it_is(house, stream, now, errors):
+    house.now, house.ears = now, [Ear()]
+    house.shelf.now = Running(active=clock_model(house), candidate=None)
+    feed = house.start()
+    feed.attach(stream.source, run="run-1")
+    stream.write(20)
+    stream.end()
+    until(lambda: feed.source_state == "ended")
+    (window,) = house.windows()
+    assert (window.rows, window.errors) == (20 - errors, errors)
+    assert [row[2:4] for row in house.ears[0].channels] == [pytest.approx([1, 0], abs=0.01)] * window.rows

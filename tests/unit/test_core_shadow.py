@@ -2,11 +2,12 @@
 
 import numpy as np
 import pytest
+from msgspec.structs import replace
 
 from device_agent.lane import Charge
 from device_agent.pairing import Answered, Shadow
 from edgeops import limits
-from edgeops.artifact.manifest import InputWindow, MissingPolicy
+from edgeops.artifact.manifest import InputWindow, MissingPolicy, TimeColumn
 from edgeops.digest import digest_from_raw
 from edgeops.errors import InputError
 from edgeops.model.postprocess import Prediction
@@ -49,7 +50,7 @@ class Opposite:
     def __init__(self, model, *, takes_ns=0, clock=None) -> None:
         self._model = model
         self.manifest, self.reference = model.manifest, model.reference
-        self.unanswered = model.unanswered
+        self.unanswered, self.clock = model.unanswered, model.clock
 
     def predict(self, window) -> Prediction:
         own = self._model.predict(window)
@@ -304,7 +305,7 @@ def reading(charge: Charge, **window) -> Charge:
     class Wide:
         def __init__(self, model) -> None:
             self._model = model
-            self.reference = None
+            self.reference = self.clock = None
             self.manifest = _replaced(model.manifest, **window)
 
         def predict(self, rows) -> Prediction:
@@ -314,8 +315,6 @@ def reading(charge: Charge, **window) -> Charge:
 
 
 def _replaced(manifest, **window):
-    from msgspec.structs import replace
-
     columns = window.pop("columns", manifest.window.columns)
     return replace(manifest, window=InputWindow(columns=columns, **window), channels=())
 
@@ -342,6 +341,14 @@ def test_a_shadow_that_reads_other_columns_gets_them_and_the_model_in_charge_its
     bench.core.take(row, "0", 1)
     assert second.asked[0].tolist() == [[4, 9, 1, 2]]
     assert (closed(bench)[0].rows, bench.core.totals.errors) == (1, 0)
+
+
+def test_a_source_is_asked_for_moments_where_only_the_shadow_depends_on_them(bench):
+    at = TimeColumn(name="at")
+    second = Second(bench, reading(bench.charge(1), time=at))
+    new = bench.charge(2)
+    bench.core.put_in_charge(new, shadow=second.shadow)
+    assert bench.core.window == replace(new.window, time=at)
 
 
 def test_a_shadow_that_ends_leaves_the_rows_that_wait_in_an_input_window(bench):

@@ -50,6 +50,10 @@ def test_what_is_given_beside_the_file_comes_first() -> None:
         ('label = "y"\n[columns.t]\nmaximum = inf', "must be finite"),
         ('label = "y"\n[columns.t]\nallowed = ["a"]', "allowed values are for a category"),
         ('label = "y"\n[columns.t]\ntype = "moment"\nunit = "h"', "counted in"),
+        ('label = "y"\nclock = ["hour"]', "needs a time column"),
+        ('label = "y"\nzone = "Europe/Brussels"', "needs a time column"),
+        ('label = "y"\ntime = "t"\nclock = ["hour", "hour"]', "names a part twice"),
+        ('label = "y"\ntime = "t"\nzone = "Mars/Olympus"', "time zone 'Mars/Olympus'"),
     ],
 )
 def test_rules_that_contradict_themselves_are_refused_in_words(text: str, words: str) -> None:

@@ -69,7 +69,7 @@ def test_the_latest_rows_judge_and_those_before_stop_the_training() -> None:
     rules = Rules(label="y", time="at", split=SplitBy.TIME)
     parts = split(rules, groups=[0] * 100, names=("a",), times=[*range(100)])
     assert (np.diff(parts[parts != Split.EVALUATION].astype(int)) >= 0).all()
-    assert np.bincount(parts).tolist() == [73, 7, 20]
+    assert np.bincount(parts).tolist() == [72, 8, 20]
     with pytest.raises(DatasetError, match="2 different moments"):
         split(rules, groups=[0, 0], names=("a",), times=[1, 2])
 

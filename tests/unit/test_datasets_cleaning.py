@@ -72,6 +72,15 @@ def refusal(folder: Path, path: Path, **rules: Any) -> str:
     return str(caught.value)
 
 
+def test_a_stretch_of_the_file_without_any_wanted_row_does_no_harm(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(text_file, "_BLOCK_BYTES", 100)
+    rows = [{**row, "part": "unwanted" if 10 <= index < 30 else "wanted"} for index, row in enumerate(timed(80))]
+    done = Import(tmp_path, write(tmp_path, rows), time="at", group="who", where=["part=wanted"])
+    assert done.schema.rows == 60
+
+
 @pytest.mark.parametrize("suffix", ["csv", "jsonl", "parquet"])
 def test_every_kind_of_file_gives_the_same_rows(tmp_path: Path, suffix: str) -> None:
     snapshot = Import(tmp_path, write(tmp_path, records(), suffix)).snapshot

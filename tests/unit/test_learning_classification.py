@@ -39,6 +39,12 @@ def test_figures_are_those_of_the_confusion():
     assert one.figures(("a", "b"))["recall.b"] == pytest.approx(0.4)
 
 
+def test_the_balanced_accuracy_counts_each_class_that_occurs_alike():
+    assert from_confusion((90, 0, 0), (8, 2, 0)).balanced_accuracy == pytest.approx(0.6)
+    one_class_only = Answers(truths=np.zeros(4, np.int64), answers=np.array([0, 0, 0, 1]), classes=2)
+    assert one_class_only.figures(("a", "b"))["balanced-accuracy"] == pytest.approx(0.75)
+
+
 def test_a_refused_row_counts_as_wrong():
     assert from_confusion((5, 0, 5), (0, 10, 0)).accuracy == pytest.approx(0.75)
 

@@ -8,7 +8,7 @@ import pytest
 
 from device_agent.sources.recordings import require_rate
 from device_agent.sources.replay import ReplaySource
-from edgeops.artifact.manifest import InputWindow
+from edgeops.artifact.manifest import InputWindow, TimeColumn
 from edgeops.errors import DatasetError
 from edgeops.model.windowing import WindowBuffer
 
@@ -57,6 +57,16 @@ def test_recordings_have_names_and_channels_if_the_file_says_so(tmp_path: Path) 
     found = windows(ReplaySource(path))
     assert [one for one, _ in found] == ["one", "two", "three"]
     assert np.array_equal(found[1][1][:, 0], -SOUND[1])
+
+
+def test_all_readings_of_a_recording_are_of_its_moment_and_come_at_its_rate(tmp_path: Path) -> None:
+    source = ReplaySource(written(tmp_path, at=np.array([10, 20, 30], "datetime64[s]")))
+    source.select(("audio",), InputWindow(columns=("audio",), time=TimeColumn(name="at")))
+    source.seek(READINGS - 1)
+    rows = source.read(2)
+    assert rows is not None
+    assert rows.moments_ns == [10 * 10**9, 20 * 10**9]
+    assert rows.at_s == [39 / HERTZ, 1 + 40 / HERTZ]
 
 
 @pytest.mark.parametrize(

@@ -141,6 +141,9 @@ class DatasetRequest(Request):
     group: Annotated[Text, StringConstraints(min_length=1, max_length=200)] | None = None
     #: Column with the moment of a row.
     time: Annotated[Text, StringConstraints(min_length=1, max_length=200)] | None = None
+    #: What is learnt of a row's moment: hour, weekday; their time zone, which moments without an offset have too.
+    clock: Annotated[Text, StringConstraints(max_length=100)] | None = None
+    zone: Annotated[Text, StringConstraints(min_length=1, max_length=100)] | None = None
     #: Columns or arrays to learn from; none = all others (npz: `X`).
     features: Annotated[Text, StringConstraints(max_length=100_000)] | None = None
     #: The array that is learnt from holds a recording in each row, of so many readings a second; files become such.

@@ -37,4 +37,4 @@ def asked_window(schema: Schema, options: Mapping[str, float | str]) -> InputWin
         )
     rows = int(number(options, _ROWS, 1, low=1, high=_MOST_ROWS))
     stride = int(number(options, _STRIDE, max(rows // 2, 1), low=1, high=_MOST_ROWS))
-    return None if rows == stride == 1 else InputWindow(columns=schema.columns, rows=rows, stride=stride)
+    return None if rows == stride == 1 else schema.window(rows=rows, stride=stride)
