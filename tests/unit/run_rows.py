@@ -28,6 +28,7 @@ def add_run(connection: Connection, model: str, now: datetime) -> str:
             parameters={},
             environment={},
             metrics={},
+            judgement={},
             state="succeeded",
             created_at=now,
         )
