@@ -306,6 +306,8 @@ ENROLMENT_TOKENS_AT_ONCE = 100
 #: Of such a token, with the fingerprint of the CA behind it.
 MAX_TOKEN_LENGTH = 300
 JOB_TIMEOUT = timedelta(minutes=30)
+#: Passes of one training over its rows, each of which leaves a row behind.
+MAX_EPOCHS = 10_000
 #: Of a recipe of the owner's own: the file, and what each of its functions may take.
 MAX_RECIPE_BYTES = 256 * 1024
 RECIPE_TIME = timedelta(seconds=60)

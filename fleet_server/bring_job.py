@@ -3,7 +3,7 @@
 As a training's, the version is written down together with the end of its run, so that a crash leaves no half of it.
 """
 
-import platform
+from contextlib import closing
 from typing import Any
 
 import msgspec
@@ -14,7 +14,9 @@ from fleet_server.db import datasets, jobs, models, promotion_policies, runs
 from fleet_server.db.identifiers import new_id
 from fleet_server.db.jobs import Bring, Job
 from fleet_server.ml import frames
-from fleet_server.train_job import Trained, champion_of, learnt_by, own_commit, result_of, write_down
+from fleet_server.ml.surroundings import look_around
+from fleet_server.run_book import RunBook
+from fleet_server.train_job import Trained, champion_of, learnt_by, result_of, write_down
 from fleet_server.wall_clock import utc_now
 from fleet_server.workshop import Workshop
 
@@ -37,6 +39,7 @@ def bring(shop: Workshop, job: Job, request: Bring) -> None:
                 f"edgeops dataset show {snapshot.dataset}"
             )
         champion = champion_of(connection, request.model, snapshot.schema)
+    environment = look_around()
     with shop.database.write() as connection:
         version = models.next_version(connection, request.model)
         run = new_id("run", utc_now())
@@ -49,11 +52,12 @@ def bring(shop: Workshop, job: Job, request: Bring) -> None:
             recipe=frames.Bring.recipe,
             seed=frames.Bring.seed,
             parameters=_parameters(request),
+            variants=request.variants,
+            environment=environment,
             now=utc_now(),
         )
         policy, learnt = promotion_policies.get(connection, request.model), learnt_by(connection, shop, champion)
-    commit, host = own_commit(), platform.node()
-    with shop.workplace() as folder:
+    with shop.workplace() as folder, closing(RunBook(shop.database, run)) as book:
         task = frames.Bring(
             source=str(shop.blobs.path(request.upload)),
             source_digest=request.upload,
@@ -65,27 +69,20 @@ def bring(shop: Workshop, job: Job, request: Bring) -> None:
             version=version,
             run=run,
             variants=request.variants,
-            commit=commit,
+            commit=environment.commit,
+            difference=environment.difference,
             built_at=utc_now().isoformat(timespec="seconds"),
-            host=host,
+            host=environment.host,
             destination=str(folder),
             champion={one.variant: str(shop.blobs.path(one.digest)) for one in champion},
             champion_snapshot=learnt,
             policy=policy,
             patience_s=limits.FIRST_ANSWERS.total_seconds(),
         )
-        ending = shop.work(job, task)
+        ending = shop.work(job, task, on_progress=book.take)
         assert isinstance(ending, frames.Built), ending
         artifacts = tuple(shop.keep_artifact(request.model, version, built) for built in ending.variants)
-    environment = {
-        "libraries": ending.libraries,
-        "host": host,
-        "commit": commit,
-        "warnings": list(ending.warnings),
-    }
-    brought = Trained(
-        run=run, model=request.model, version=version, built=ending, artifacts=artifacts, environment=environment
-    )
+    brought = Trained(run=run, model=request.model, version=version, built=ending, artifacts=artifacts)
     with shop.database.write() as connection:
         write_down(connection, brought)
         jobs.succeed(connection, job.id, result=result_of(connection, run), now=utc_now())

@@ -3,9 +3,8 @@
 The version is written down together with the end of its run, so that a crash leaves no half of it.
 """
 
-import platform
-import subprocess
 from collections.abc import Sequence
+from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -15,6 +14,7 @@ import msgspec
 from edgeops.artifact.manifest import Task, Variant
 from edgeops.data.schema import Schema
 from edgeops.errors import ConflictError, NotFoundError
+from edgeops.learning.environment import Environment
 from fleet_server.db import aliases, datasets, jobs, models, promotion_policies, runs
 from fleet_server.db.aliases import Alias
 from fleet_server.db.database import Connection
@@ -22,6 +22,8 @@ from fleet_server.db.identifiers import new_id
 from fleet_server.db.jobs import Job, Train
 from fleet_server.ml import frames
 from fleet_server.ml.recipes.names import RecipeName
+from fleet_server.ml.surroundings import look_around
+from fleet_server.run_book import RunBook
 from fleet_server.wall_clock import utc_now
 from fleet_server.workshop import Workshop, figures
 
@@ -49,8 +51,6 @@ class Trained:
     version: int
     built: frames.Built
     artifacts: tuple[models.Artifact, ...]
-    #: Library versions, host, commit, and what a person should know of the data.
-    environment: dict[str, Any]
 
 
 def train(shop: Workshop, job: Job, request: Train) -> None:
@@ -96,6 +96,7 @@ def train_on(
     Raises:
         DatasetError: the rows or an option do not fit the recipe.
     """
+    environment = look_around()
     with shop.database.write() as connection:
         version = models.next_version(connection, course.model)
         run = new_id("run", utc_now())
@@ -108,58 +109,75 @@ def train_on(
             recipe=course.recipe,
             seed=course.seed,
             parameters={"epochs": course.epochs, **course.options},
-            now=utc_now(),
-        )
-        policy, learnt = promotion_policies.get(connection, course.model), learnt_by(connection, shop, champion)
-    commit, host = own_commit(), platform.node()
-    with shop.workplace() as folder:
-        task = frames.Build(
-            snapshot=str(shop.blobs.path(course.snapshot)),
-            snapshot_digest=course.snapshot,
-            model=course.model,
-            version=version,
-            run=run,
-            recipe=course.recipe,
-            recipes=None if course.recipe in set(RecipeName) else str(shop.config.recipes),
-            seed=course.seed,
-            epochs=course.epochs,
-            options=course.options,
             variants=course.variants,
-            folds=course.folds,
-            commit=commit,
-            built_at=utc_now().isoformat(timespec="seconds"),
-            host=host,
-            destination=str(folder),
-            champion={one.variant: str(shop.blobs.path(one.digest)) for one in champion},
-            champion_snapshot=learnt,
-            healing=healing,
-            policy=policy,
+            environment=environment,
+            now=utc_now(),
+            healing=_healed(champion, healing),
         )
-        ending = shop.work(job, task)
+    with shop.workplace() as folder, closing(RunBook(shop.database, run)) as book:
+        task = build_task(
+            shop, course, environment, version=version, run=run, folder=folder, champion=champion, healing=healing
+        )
+        ending = shop.work(job, task, on_progress=book.take)
         assert isinstance(ending, frames.Built), ending
         artifacts = tuple(shop.keep_artifact(course.model, version, built) for built in ending.variants)
-    return Trained(
-        run=run,
+    return Trained(run=run, model=course.model, version=version, built=ending, artifacts=artifacts)
+
+
+def build_task(
+    shop: Workshop,
+    course: Course,
+    environment: Environment,
+    *,
+    version: int,
+    run: str,
+    folder: Path,
+    champion: Sequence[models.Artifact] = (),
+    healing: frames.Healing | None = None,
+) -> frames.Build:
+    """What the worker is asked for; artifacts go into `folder`, and the gate is the one of today."""
+    with shop.database.read() as connection:
+        policy, learnt = promotion_policies.get(connection, course.model), learnt_by(connection, shop, champion)
+    return frames.Build(
+        snapshot=str(shop.blobs.path(course.snapshot)),
+        snapshot_digest=course.snapshot,
         model=course.model,
         version=version,
-        built=ending,
-        artifacts=artifacts,
-        environment={
-            "libraries": ending.libraries,
-            "host": host,
-            "commit": commit,
-            "warnings": list(ending.warnings),
-        },
+        run=run,
+        recipe=course.recipe,
+        recipes=None if course.recipe in set(RecipeName) else str(shop.config.recipes),
+        seed=course.seed,
+        epochs=course.epochs,
+        options=course.options,
+        variants=course.variants,
+        folds=course.folds,
+        commit=environment.commit,
+        difference=environment.difference,
+        built_at=utc_now().isoformat(timespec="seconds"),
+        host=environment.host,
+        destination=str(folder),
+        champion={one.variant: str(shop.blobs.path(one.digest)) for one in champion},
+        champion_snapshot=learnt,
+        healing=healing,
+        policy=policy,
     )
 
 
 def write_down(connection: Connection, trained: Trained) -> None:
     """End the run, add the version with its artifacts."""
-    metrics = {built.variant.value: built.metrics for built in trained.built.variants}
-    runs.succeed(connection, trained.run, metrics=metrics, environment=trained.environment, now=utc_now())
+    manifests = [one.describe().manifest for one in trained.artifacts]
+    runs.succeed(
+        connection,
+        trained.run,
+        metrics={built.variant.value: built.metrics for built in trained.built.variants},
+        calibration=next((one.lineage.calibration for one in manifests if one.lineage.calibration), None),
+        warnings=trained.built.warnings,
+        now=utc_now(),
+    )
     runs.judged(connection, trained.run, _judgement(trained.built))
-    task = trained.artifacts[0].describe().manifest.task
-    models.add_version(connection, trained.model, trained.version, task=task, run_id=trained.run, now=utc_now())
+    models.add_version(
+        connection, trained.model, trained.version, task=manifests[0].task, run_id=trained.run, now=utc_now()
+    )
     for artifact in trained.artifacts:
         models.add_artifact(connection, artifact)
 
@@ -184,7 +202,7 @@ def result_of(connection: Connection, run_id: str) -> dict[str, Any]:
         "model": version.model,
         "version": version.version,
         "artifacts": {artifact.variant.value: figures(artifact) for artifact in artifacts},
-        "warnings": run.environment["warnings"],
+        "warnings": list(run.warnings),
     }
 
 
@@ -233,10 +251,7 @@ def learnt_by(connection: Connection, shop: Workshop, champion: Sequence[models.
     return None
 
 
-def own_commit() -> str:
-    """The commit of the code that trains, when it runs from a checkout."""
-    root = Path(__file__).parent.parent
-    if not (root / ".git").exists():
-        return ""
-    asked = subprocess.run(["git", "-C", str(root), "rev-parse", "HEAD"], capture_output=True, text=True, check=False)
-    return asked.stdout.strip() if asked.returncode == 0 else ""
+def _healed(champion: Sequence[models.Artifact], healing: frames.Healing | None) -> runs.Healing | None:
+    if healing is None:
+        return None
+    return runs.Healing(champion={one.variant: one.digest for one in champion}, label_weight=healing.label_weight)

@@ -7,7 +7,7 @@ Use it from one thread. What a job does step by step is written in a file per ki
 import tempfile
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, assert_never
@@ -43,8 +43,12 @@ class Workshop:
         self.worker = Worker(stop=stop, folder=config.run)
         self._reader = Worker(stop=stop, folder=config.run, memory_bytes=limits.IMPORT_MEMORY_BYTES)
 
-    def work(self, job: Job, task: frames.Work) -> frames.Imported | frames.Inspected | frames.Built:
+    def work(
+        self, job: Job, task: frames.Work, *, on_progress: Callable[[frames.Progress], None] = lambda _: None
+    ) -> frames.Imported | frames.Inspected | frames.Built:
         """Let the worker do a task, and write down how far it is.
+
+        `on_progress` is told everything that the worker tells.
 
         Raises:
             DatasetError: the task was refused; the message is the worker's.
@@ -55,6 +59,7 @@ class Workshop:
 
         def note(progress: frames.Progress) -> None:
             nonlocal noted, noted_at
+            on_progress(progress)
             if progress.step == noted and time.monotonic() - noted_at < _PROGRESS_S:
                 return
             noted, noted_at = progress.step, time.monotonic()

@@ -413,13 +413,18 @@ class Client:
         verb = "erase" if erase else "forget"
         return self._wire.post(f"/datasets/{_segment(name)}/{verb}", shapes.Job, {"group": group})
 
-    def runs(self) -> Iterator[shapes.Run]:
-        """All trainings, newest first."""
-        return self._wire.pages("/runs", shapes.Page[shapes.Run])
+    def runs(self, model: str | None = None) -> Iterator[shapes.Run]:
+        """Trainings, newest first, of all models or one."""
+        return self._wire.pages("/runs", shapes.Page[shapes.Run], {"model": model})
 
     def run(self, run_id: str) -> shapes.Run:
         """One training."""
         return self._wire.get(f"/runs/{_segment(run_id)}", shapes.Run)
+
+    def epochs(self, run_id: str, *, after: int = 0) -> Iterator[shapes.Epoch]:
+        """How a training went, pass by pass, behind the number `after`; while it runs, as far as it is."""
+        query = {"after": after, "limit": limits.MAX_PAGE_SIZE}
+        return self._wire.pages(f"/runs/{_segment(run_id)}/epochs", shapes.Page[shapes.Epoch], query)
 
     def recipes(self) -> Iterator[shapes.Recipe]:
         """How models can be learnt: by EdgeOps, and by files of the server's owner."""

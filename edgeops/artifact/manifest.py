@@ -237,6 +237,8 @@ class Lineage(Value, frozen=True, kw_only=True):
     seed: int
     #: Commit of the code that trained it; empty when unknown.
     commit: str
+    #: Digest of what was not committed; None = all was, or nobody knows.
+    difference: Digest | None = None
     libraries: dict[str, str]
     #: Digest of the calibration rows; None for variants that need none.
     calibration: Digest | None = None

@@ -69,8 +69,7 @@ def read_version(server: ServerOf, name: str, version: VersionNumber) -> Version
     with server.database.read() as connection:
         run = runs.get(connection, row.run_id)
         measured = benchmarks.of_run(connection, row.run_id)
-    # A run that did not train here, as that of the starter model, says nothing of them.
-    warnings = () if run is None else tuple(run.environment.get("warnings", ()))
+    warnings = () if run is None else run.warnings
     told = tuple(shape_of(Benchmark, one) for one in measured)
     shown = _version(row, artifacts).model_copy(update={"warnings": warnings, "benchmarks": told})
     if not artifacts:

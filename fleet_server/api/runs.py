@@ -1,8 +1,12 @@
 """Runs: trainings, asked for and remembered."""
 
-from fastapi import APIRouter
+from collections.abc import Mapping
+from typing import Annotated
 
-from edgeops.api.shapes import Benchmark, FieldProblem, Job, Page, Run, RunRequest, WorkPreview, shape_of
+from fastapi import APIRouter, Query
+
+from edgeops import limits
+from edgeops.api.shapes import Benchmark, Epoch, FieldProblem, Job, Page, Run, RunRequest, WorkPreview, shape_of
 from edgeops.errors import ConfigError, NotFoundError
 from edgeops.protocol.messages import Digest
 from fleet_server.api.callers import VIEWER, Scientist
@@ -12,7 +16,8 @@ from fleet_server.api.once import Act
 from fleet_server.api.pages import PagingOf
 from fleet_server.api.problems import FieldError
 from fleet_server.api.server import Server, ServerOf
-from fleet_server.db import benchmarks, runs
+from fleet_server.db import benchmarks, epochs, models, runs
+from fleet_server.db.database import Connection
 from fleet_server.db.jobs import Train
 from fleet_server.known_work import known_job
 from fleet_server.ml.recipes.folder import read_recipe, recipe_names
@@ -36,23 +41,52 @@ def preview_run(server: ServerOf, wanted: RunRequest) -> WorkPreview:
 
 
 @router.get("", dependencies=[VIEWER])
-def list_runs(server: ServerOf, paging: PagingOf) -> Page[Run]:
-    """All runs, newest first."""
+def list_runs(
+    server: ServerOf,
+    paging: PagingOf,
+    model: Annotated[str | None, Query(max_length=100, description="Only of this model.")] = None,
+) -> Page[Run]:
+    """Runs, newest first, also those that failed."""
     with server.database.read() as connection:
-        rows = runs.page(connection, paging.after(str), paging.wanted)
-    return paging.page(rows, key=lambda row: row.id, shape=lambda row: shape_of(Run, row))
+        rows = runs.page(connection, paging.after(str), paging.wanted, model=model)
+        became = models.versions_of_runs(connection, [row.id for row in rows])
+    return paging.page(rows, key=lambda row: row.id, shape=lambda row: _shown(row, became))
 
 
 @router.get("/{run_id}", dependencies=[VIEWER])
 def read_run(server: ServerOf, run_id: str) -> Run:
     """One run, with what devices measured of its version."""
     with server.database.read() as connection:
-        run = runs.get(connection, run_id)
-        measured = benchmarks.of_run(connection, run_id)
-    if run is None:
-        raise NotFoundError(f"no run {run_id[:80]!r}; it is named by its job: edgeops job list")
+        run = _known(connection, run_id)
+        became = models.versions_of_runs(connection, [run.id])
+        measured = benchmarks.of_run(connection, run.id)
     shown = tuple(shape_of(Benchmark, one) for one in measured)
-    return shape_of(Run, run).model_copy(update={"benchmarks": shown})
+    return _shown(run, became).model_copy(update={"benchmarks": shown})
+
+
+@router.get("/{run_id}/epochs", dependencies=[VIEWER])
+def list_epochs(
+    server: ServerOf,
+    paging: PagingOf,
+    run_id: str,
+    after: Annotated[int, Query(ge=0, le=limits.MAX_EPOCHS, description="Only those behind this number.")] = 0,
+) -> Page[Epoch]:
+    """How a training went, pass by pass; while it runs, as far as it is."""
+    with server.database.read() as connection:
+        run = _known(connection, run_id)
+        rows = epochs.page(connection, run.id, paging.after(int) or after, paging.wanted)
+    return paging.page(rows, key=lambda row: row.number, shape=lambda row: shape_of(Epoch, row))
+
+
+def _known(connection: Connection, run_id: str) -> runs.Run:
+    run = runs.get(connection, run_id)
+    if run is None:
+        raise NotFoundError(f"no run {run_id[:80]!r}; list them with: edgeops run list")
+    return run
+
+
+def _shown(run: runs.Run, became: Mapping[str, int]) -> Run:
+    return shape_of(Run, run).model_copy(update={"version": became.get(run.id)})
 
 
 def _train(server: Server, wanted: RunRequest) -> Train:

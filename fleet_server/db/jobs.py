@@ -12,6 +12,7 @@ from typing import Annotated, Any, get_args
 import msgspec
 from sqlalchemy import Connection, Row, select, update
 
+from edgeops import limits
 from edgeops.artifact.manifest import USUAL_VARIANTS, Variant
 from edgeops.data.rules import Rules
 from edgeops.errors import InputError
@@ -79,7 +80,7 @@ class Train(msgspec.Struct, frozen=True, kw_only=True, tag="train"):
     #: The owner's file as it was when this was asked for.
     recipe_file: Digest | None = None
     seed: Seed = 0
-    epochs: Annotated[int, msgspec.Meta(ge=1, le=10_000)] | None = None
+    epochs: Annotated[int, msgspec.Meta(ge=1, le=limits.MAX_EPOCHS)] | None = None
     #: What the recipe takes beside that, by name.
     options: dict[str, float | str] = {}
     variants: tuple[Variant, ...] = USUAL_VARIANTS
@@ -102,7 +103,7 @@ class Retrain(msgspec.Struct, frozen=True, kw_only=True, tag="retrain"):
     without_devices: tuple[Id, ...] = ()
     seed: Seed = 0
     #: None = as the drifted model was trained.
-    epochs: Annotated[int, msgspec.Meta(ge=1, le=10_000)] | None = None
+    epochs: Annotated[int, msgspec.Meta(ge=1, le=limits.MAX_EPOCHS)] | None = None
     #: How much one bought row counts against an imported one.
     label_weight: Annotated[float, msgspec.Meta(gt=0.0, le=1_000.0)] = 5.0
     #: Sign it with the model's delegated key when it passed its promotion gate; else it waits for a person.

@@ -180,6 +180,12 @@ def version_of_run(connection: Connection, run_id: str) -> Version | None:
     return None if row is None else _version(row)
 
 
+def versions_of_runs(connection: Connection, run_ids: Sequence[str]) -> dict[str, int]:
+    """The version that each of these runs became, if it did, by run."""
+    query = select(versions.c.run_id, versions.c.version).where(versions.c.run_id.in_(run_ids))
+    return {run: version for run, version in connection.execute(query)}  # noqa: C416 - rows are no pairs to mypy
+
+
 def learnt_from(connection: Connection, snapshots: Sequence[str]) -> list[tuple[Version, str]]:
     """The versions whose runs learnt from one of these snapshots, each with the snapshot's digest."""
     query = (

@@ -6,9 +6,15 @@ from datetime import datetime
 from enum import StrEnum
 from typing import Any
 
+import msgspec
 from sqlalchemy import Connection, Row, select, update
 
+from edgeops.artifact.manifest import USUAL_VARIANTS, Variant
+from edgeops.learning.environment import Environment
+from edgeops.protocol.messages import Digest
 from fleet_server.db.tables import runs
+
+_UNKNOWN = Environment()
 
 
 class RunState(StrEnum):
@@ -22,6 +28,15 @@ class RunState(StrEnum):
     FAILED = "failed"
 
 
+class Healing(msgspec.Struct, frozen=True, kw_only=True):
+    """What a run healed, and how; windows and nominated samples that it was shown are not kept."""
+
+    #: Artifacts of the model that drifted.
+    champion: dict[Variant, Digest]
+    #: How much one bought row counted against an imported one.
+    label_weight: float
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Run:
     """One training."""
@@ -32,13 +47,22 @@ class Run:
     snapshot: str
     recipe: str
     seed: int
+    #: Epochs (None = the recipe's own) and the recipe's options.
     parameters: dict[str, Any]
-    #: Library versions, host and commit, and what a person should know of the data.
-    environment: dict[str, Any]
+    variants: tuple[Variant, ...]
+    #: None = a training of its own.
+    healing: Healing | None
+    environment: Environment
+    #: Seconds by step.
+    durations: dict[str, float]
     #: By variant: what the judge measured.
     metrics: dict[str, dict[str, float]]
     #: `variants`: `edgeops.learning.scrutiny.Scrutiny` of each; `folds`: `edgeops.learning.folds.Folds`, if asked for.
     judgement: dict[str, Any]
+    #: Digest of the inputs that int8 took its ranges from.
+    calibration: str | None
+    #: What a person should know of the data.
+    warnings: tuple[str, ...]
     state: RunState
     error: str | None
     created_at: datetime
@@ -56,6 +80,9 @@ def start(
     seed: int,
     parameters: dict[str, Any],
     now: datetime,
+    variants: tuple[Variant, ...] = USUAL_VARIANTS,
+    environment: Environment = _UNKNOWN,
+    healing: Healing | None = None,
 ) -> None:
     """Write down that a run begins."""
     connection.execute(
@@ -67,7 +94,10 @@ def start(
             recipe=recipe,
             seed=seed,
             parameters=parameters,
-            environment={},
+            variants=variants,
+            healing=healing,
+            environment=environment,
+            durations={},
             metrics={},
             judgement={},
             state=RunState.RUNNING,
@@ -76,16 +106,28 @@ def start(
     )
 
 
+def note_durations(connection: Connection, run_id: str, durations: dict[str, float]) -> None:
+    """Write down how long each step took so far, in seconds."""
+    connection.execute(update(runs).where(runs.c.id == run_id).values(durations=durations))
+
+
 def succeed(
     connection: Connection,
     run_id: str,
     *,
     metrics: dict[str, dict[str, float]],
-    environment: dict[str, Any],
     now: datetime,
+    calibration: str | None = None,
+    warnings: tuple[str, ...] = (),
 ) -> None:
     """End a run well."""
-    done = {"state": RunState.SUCCEEDED, "metrics": metrics, "environment": environment, "finished_at": now}
+    done = {
+        "state": RunState.SUCCEEDED,
+        "metrics": metrics,
+        "calibration": calibration,
+        "warnings": warnings,
+        "finished_at": now,
+    }
     connection.execute(update(runs).where(runs.c.id == run_id).values(done))
 
 
@@ -124,11 +166,13 @@ def succeeded_of(connection: Connection, job_id: str) -> Run | None:
     return None if row is None else _run(row)
 
 
-def page(connection: Connection, after: str | None, limit: int) -> list[Run]:
-    """Runs, newest first; `after` is the id of the last run of the page before."""
+def page(connection: Connection, after: str | None, limit: int, *, model: str | None = None) -> list[Run]:
+    """Runs, newest first, of all models or one; `after` is the id of the last run of the page before."""
     query = select(runs).order_by(runs.c.id.desc()).limit(limit)
     if after is not None:
         query = query.where(runs.c.id < after)
+    if model is not None:
+        query = query.where(runs.c.model == model)
     return [_run(row) for row in connection.execute(query)]
 
 
@@ -141,9 +185,14 @@ def _run(row: Row[Any]) -> Run:
         recipe=row.recipe,
         seed=row.seed,
         parameters=row.parameters,
-        environment=row.environment,
+        variants=tuple(Variant(one) for one in row.variants),
+        healing=None if row.healing is None else msgspec.convert(row.healing, Healing),
+        environment=msgspec.convert(row.environment, Environment),
+        durations=row.durations,
         metrics=row.metrics,
         judgement=row.judgement,
+        calibration=row.calibration,
+        warnings=tuple(row.warnings),
         state=RunState(row.state),
         error=row.error,
         created_at=row.created_at,

@@ -143,7 +143,6 @@ def assemble_all(
         assembled.append(assemble(trained, examiner, variant, converted, float32=float32))
     return Built(
         variants=tuple(one.built for one in assembled),
-        libraries=trained.libraries,
         warnings=tuple(
             dict.fromkeys((*trained.windows.words[1:], *(warning for one in assembled for warning in one.warnings)))
         ),
@@ -199,6 +198,7 @@ def _manifest(trained: Trained, variant: Variant, converted: Converted, *, metri
             recipe_digest=plan.digest(),
             seed=task.seed,
             commit=task.commit,
+            difference=task.difference,
             libraries=trained.libraries,
             calibration=digest_bytes(trained.calibration.tobytes()) if is_calibrated else None,
             brought=plan.brought,

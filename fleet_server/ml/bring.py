@@ -5,7 +5,7 @@ file, instructions, snapshot and libraries give the same digest. Nothing is stor
 """
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, assert_never
@@ -49,10 +49,8 @@ from fleet_server.ml.judging import judge_alarms
 from fleet_server.ml.number_examiner import NumberExaminer
 from fleet_server.ml.recipes.plan import Plan
 from fleet_server.ml.recipes.rounding import rounded
+from fleet_server.ml.report import Report
 from fleet_server.ml.trained import Trained
-
-#: Tells a step's name and the share done.
-Report = Callable[[str, float], None]
 
 #: The share of normal validation windows whose scores raise no alarm, where a person gives no threshold.
 _QUANTILE = 0.99
@@ -105,7 +103,7 @@ def _finished(task: Bring, file: BroughtFile, snapshot: SnapshotFile, labels: tu
     report(f"judging {variant}", 0.3)
     assembled = assemble(trained, _examiner(trained, is_alone=True), variant, converted, float32=None)
     words = (*file.notes, *rows.words, *rows.windows.words[1:], *assembled.warnings)
-    return Built(variants=(assembled.built,), libraries=trained.libraries, warnings=tuple(dict.fromkeys(words)))
+    return Built(variants=(assembled.built,), warnings=tuple(dict.fromkeys(words)))
 
 
 def _converted(

@@ -30,6 +30,7 @@ from fleet_server.ml.class_examiner import ClassExaminer, Healed
 from fleet_server.ml.conversion import convert
 from fleet_server.ml.cross_validation import cross_validate
 from fleet_server.ml.detector import build_detector
+from fleet_server.ml.epoch import Epoch
 from fleet_server.ml.folds import Trainings, cross_judge
 from fleet_server.ml.frames import Build, Built, Healing, Nominated
 from fleet_server.ml.framework import library_versions, load_tensorflow
@@ -40,14 +41,12 @@ from fleet_server.ml.recipes.head import Head
 from fleet_server.ml.recipes.names import RecipeName
 from fleet_server.ml.recipes.own import blaming, load_recipe
 from fleet_server.ml.recipes.plan import Plan
+from fleet_server.ml.report import Report
 from fleet_server.ml.representative import choose
 from fleet_server.ml.trained import Trained
 from fleet_server.ml.training import Fitted, Labelled, Trainer
 from fleet_server.ml.watching import image_channels, table_channels, window_channels
 from fleet_server.ml.windows import Windows, cut_windows, paced
-
-#: Tells a step's name and the share done.
-Report = Callable[[str, float], None]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
@@ -64,7 +63,7 @@ class _Lesson:
     #: Validation rows know the world as it was before some of the others were bought: they stop no training.
     has_bought: bool
 
-    def fit(self, *, report: Callable[[float], None]) -> Fitted:
+    def fit(self, *, report: Callable[[Epoch], None]) -> Fitted:
         """The training that ships."""
         return self._fit(self.train, report=report)
 
@@ -73,9 +72,9 @@ class _Lesson:
         kept = ~left_out
         weights = None if self.train.weights is None else self.train.weights[kept]
         rest = Labelled(inputs=self.train.inputs[kept], targets=self.train.targets[kept], weights=weights)
-        return self._fit(rest, report=lambda _share: None)
+        return self._fit(rest, report=lambda _epoch: None)
 
-    def _fit(self, train: Labelled, *, report: Callable[[float], None]) -> Fitted:
+    def _fit(self, train: Labelled, *, report: Callable[[Epoch], None]) -> Fitted:
         return self.trainer.fit(train, self.validation, seed=self.seed, stops_early=not self.has_bought, report=report)
 
 
@@ -130,7 +129,7 @@ def _build_by(recipe: Recipe, task: Build, snapshot: SnapshotFile, report: Repor
         seed=task.seed,
         has_bought=has_bought,
     )
-    fitted = lesson.fit(report=lambda share: report("training", 0.15 + 0.2 * share))
+    fitted = lesson.fit(report=lambda one: report("training", 0.15 + 0.2 * one.number / plan.epochs, one))
     champions = load_champions(task, windows)
     channels = _channels(champions.models if task.healing is not None else {}, snapshot.schema, plan, lesson)
     is_bought = lesson.windows.origins != IMPORTED

@@ -4,7 +4,6 @@ What is learnt comes from training windows that are normal or that nobody labell
 windows. Nothing is stored or published here.
 """
 
-from collections.abc import Callable
 from dataclasses import replace
 from typing import Any, Protocol
 
@@ -27,6 +26,7 @@ from fleet_server.ml.network_detector import NetworkDetector
 from fleet_server.ml.recipes.catalog import Recipe
 from fleet_server.ml.recipes.plan import Plan
 from fleet_server.ml.recipes.rounding import rounded
+from fleet_server.ml.report import Report
 from fleet_server.ml.trained import Trained
 from fleet_server.ml.training import Learned
 from fleet_server.ml.watching import window_channels
@@ -58,7 +58,7 @@ class Detector(Protocol):
         """A new Keras model of batch size 1 with outputs [score, embedding]."""
 
 
-def build_detector(task: Build, recipe: Recipe, snapshot: SnapshotFile, report: Callable[[str, float], None]) -> Built:
+def build_detector(task: Build, recipe: Recipe, snapshot: SnapshotFile, report: Report) -> Built:
     """Write the artifacts of all variants into `task.destination`.
 
     Raises:
@@ -94,7 +94,7 @@ def build_detector(task: Build, recipe: Recipe, snapshot: SnapshotFile, report: 
             normal=normal,
             held_back=held_back,
             seed=task.seed,
-            report=lambda share: report("training", 0.15 + 0.5 * share),
+            report=lambda one: report("training", 0.15 + 0.5 * one.number / plan.epochs, one),
         )
     threshold = rounded(float(np.quantile(detector.scores(held_back), QUANTILE)) * margin)
     trained = Trained(

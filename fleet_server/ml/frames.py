@@ -15,6 +15,7 @@ from edgeops.learning.folds import Folds
 from edgeops.learning.promotion_policy import PromotionPolicy
 from edgeops.learning.scrutiny import Scrutiny
 from edgeops.model.brought import Instructions
+from fleet_server.ml.epoch import Epoch
 
 _LENGTH_BYTES = 4
 #: A schema of 4,096 columns takes well under 1 MiB.
@@ -105,6 +106,8 @@ class Build(Frame, frozen=True, kw_only=True):
     #: Which artifacts are written; float32, which judges the others, is always among them.
     variants: tuple[Variant, ...] = USUAL_VARIANTS
     commit: str
+    #: Digest of what is not committed.
+    difference: str | None = None
     #: RFC 3339, for the descriptor.
     built_at: str
     host: str
@@ -145,6 +148,8 @@ class Bring(Frame, frozen=True, kw_only=True):
     #: Of a network that is converted; a finished file stays what it is.
     variants: tuple[Variant, ...] = USUAL_VARIANTS
     commit: str
+    #: Digest of what is not committed.
+    difference: str | None = None
     #: RFC 3339, for the descriptor.
     built_at: str
     host: str
@@ -176,6 +181,8 @@ class Progress(Frame, frozen=True, kw_only=True):
 
     step: str
     share: Annotated[float, msgspec.Meta(ge=0.0, le=1.0)]
+    #: A pass over the training rows that is over now.
+    epoch: Epoch | None = None
 
 
 class Imported(Frame, frozen=True, kw_only=True):
@@ -206,7 +213,6 @@ class Built(Frame, frozen=True, kw_only=True):
     """All artifacts are written."""
 
     variants: tuple[BuiltVariant, ...]
-    libraries: dict[str, str]
     #: What a person should know of the data, in words.
     warnings: tuple[str, ...] = ()
     #: None = nobody asked for them.

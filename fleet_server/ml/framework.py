@@ -13,7 +13,7 @@ from typing import Any
 from edgeops.errors import PlatformError
 
 #: One thread: the order of additions, and so the last bits of a weight, do not depend on the machine's cores.
-_THREADS = 1
+THREADS = 1
 _LIBRARIES = ("tensorflow", "tensorflow-cpu", "keras", "numpy", "ai-edge-litert")
 _SETTINGS = {
     "TF_CPP_MIN_LOG_LEVEL": "3",
@@ -41,9 +41,9 @@ def load_tensorflow() -> Any:
         ) from error
     logging.getLogger("tensorflow").setLevel(logging.ERROR)
     tf.get_logger().setLevel("ERROR")
-    if tf.config.threading.get_intra_op_parallelism_threads() != _THREADS:
-        tf.config.threading.set_intra_op_parallelism_threads(_THREADS)
-        tf.config.threading.set_inter_op_parallelism_threads(_THREADS)
+    if tf.config.threading.get_intra_op_parallelism_threads() != THREADS:
+        tf.config.threading.set_intra_op_parallelism_threads(THREADS)
+        tf.config.threading.set_inter_op_parallelism_threads(THREADS)
         tf.config.experimental.enable_op_determinism()
     return tf
 

@@ -7,6 +7,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edgeops.artifact.manifest import Task
+from fleet_server.ml.epoch import Epoch
 from fleet_server.ml.recipes.catalog import Network
 from fleet_server.ml.recipes.head import Head
 from fleet_server.ml.recipes.plan import Plan
@@ -38,7 +39,7 @@ class NetworkDetector:
         normal: Floats,
         held_back: Floats,
         seed: int,
-        report: Callable[[float], None],
+        report: Callable[[Epoch], None],
     ) -> Self:
         """From normal windows (n, rows, columns); those held back stop the training."""
         trainer = Trainer(tf, network, plan, Head(Task.ANOMALY, 1))

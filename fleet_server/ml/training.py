@@ -8,6 +8,7 @@ elsewhere, on rows that are not seen here.
 
 import functools
 import math
+import time
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import Any
@@ -15,14 +16,15 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from fleet_server.ml.epoch import Epoch
 from fleet_server.ml.recipes.catalog import Network
 from fleet_server.ml.recipes.head import Head
 from fleet_server.ml.recipes.plan import Plan
 
 Floats = NDArray[np.float32]
 Indexes = NDArray[np.int32]
-#: Tells the share done, 0 to 1.
-Report = Callable[[float], None]
+#: Tells of an epoch that is over.
+Report = Callable[[Epoch], None]
 
 _NO_SHIFT_SHARE = 0.5
 #: Shapes whose graphs are kept; a worker serves few models.
@@ -74,7 +76,7 @@ class Trainer:
         *,
         seed: int,
         stops_early: bool = True,
-        report: Report = lambda _share: None,
+        report: Report = lambda _epoch: None,
     ) -> Fitted:
         """Train from scratch: weights that go on from the model before heal no better.
 
@@ -90,19 +92,28 @@ class Trainer:
             validation: at least one row that counts; never bought ones.
             seed: of the first weights, the order of rows and the shifts of images.
             stops_early: False = the whole course.
-            report: is told the share done after each epoch.
+            report: is told of each epoch when it is over.
         """
         plan, run = self._plan, self._graph.begin(self._network(seed, None).get_weights(), train, validation)
         random = np.random.default_rng(seed)
         best = Learned(epochs=0, best_epoch=0, validation_loss=math.inf)
         weights: list[Floats] = []
+        begun = time.monotonic()
         for epoch in range(1, plan.epochs + 1):
             rate = plan.learning_rate * 0.5 * (1 + math.cos(math.pi * (epoch - 1) / plan.epochs))
-            loss = run(rate, *_shuffle(random, len(train.inputs), plan))
+            training_loss, loss = run(rate, *_shuffle(random, len(train.inputs), plan))
             if (loss < best.validation_loss) if stops_early else (epoch == plan.epochs):
                 best = Learned(epochs=epoch, best_epoch=epoch, validation_loss=loss)
                 weights = self._graph.weights()
-            report(epoch / plan.epochs)
+            report(
+                Epoch(
+                    number=epoch,
+                    training_loss=training_loss,
+                    validation_loss=loss,
+                    learning_rate=rate,
+                    elapsed_s=time.monotonic() - begun,
+                )
+            )
             if stops_early and epoch - best.best_epoch >= plan.patience:
                 break
         assert weights, "a training whose loss is never a number"
@@ -146,17 +157,18 @@ class _Graph:
 
     def begin(
         self, weights: list[Floats], train: Labelled, validation: Labelled
-    ) -> Callable[[float, Indexes, Indexes], float]:
-        """Forget everything before; returns one epoch: (rate, order, shifts) -> validation loss."""
+    ) -> Callable[[float, Indexes, Indexes], tuple[float, float]]:
+        """Forget everything before; returns one epoch: (rate, order, shifts) -> losses in training and validation."""
         tf = self._tf
         self._network.set_weights(weights)
         for variable in self._optimizer.variables:
             variable.assign(tf.zeros_like(variable))
         rows = (*self._tensors(train), *self._tensors(validation))
 
-        def epoch(rate: float, order: Indexes, shifts: Indexes) -> float:
+        def epoch(rate: float, order: Indexes, shifts: Indexes) -> tuple[float, float]:
             self._optimizer.learning_rate.assign(rate)
-            return float(self._pass(*rows, tf.constant(order), tf.constant(shifts)))
+            training, validation = self._pass(*rows, tf.constant(order), tf.constant(shifts))
+            return float(training), float(validation)
 
         return epoch
 
@@ -182,7 +194,7 @@ def _graph(tf: Any, network: Network, input_shape: tuple[int, ...], head: Head, 
 
 
 def _pass(tf: Any, network: Any, optimizer: Any, head: Head, *, pad: int) -> Any:
-    """A graph for any number of rows that takes one pass over them, then judges the validation rows."""
+    """A graph for any number of rows that passes over them once, then judges the validation rows: both mean losses."""
     shape = network.inputs[0].shape[1:]
     variables = network.trainable_variables
     inputs_spec, targets_spec = tf.TensorSpec((None, *shape), tf.float32), tf.TensorSpec((None,), head.target_type(tf))
@@ -219,13 +231,15 @@ def _pass(tf: Any, network: Any, optimizer: Any, head: Head, *, pad: int) -> Any
         shifts: Any,
     ) -> Any:
         padded = tf.pad(inputs, ((0, 0), (pad, pad), (pad, pad), (0, 0))) if pad else inputs
-        for step in tf.range(tf.shape(order)[0]):
+        steps, total = tf.shape(order)[0], tf.constant(0.0)
+        for step in tf.range(steps):
             with tf.GradientTape() as tape:
                 answer, _ = network(cut(padded, order[step], shifts[step]), training=True)
                 loss = head.losses(tf, tf.gather(targets, order[step]), answer)
                 mean = mean_of(loss, tf.gather(counts, order[step]))
             optimizer.apply(tape.gradient(mean, variables), variables)
+            total += mean
         answer, _ = network(check_inputs, training=False)
-        return mean_of(head.losses(tf, check_targets, answer), check_counts)
+        return total / tf.cast(steps, tf.float32), mean_of(head.losses(tf, check_targets, answer), check_counts)
 
     return run

@@ -20,6 +20,7 @@ from edgeops.parent import end_with
 from fleet_server.datasets.buying import Bought, extend
 from fleet_server.datasets.snapshot import read_snapshot, write_snapshot
 from fleet_server.ml import frames
+from fleet_server.ml.epoch import Epoch
 
 
 def main() -> None:
@@ -64,8 +65,8 @@ def _end(task: frames.Work, reports: BinaryIO) -> frames.Ending:
 
 
 def _do(task: frames.Work, reports: BinaryIO) -> frames.Ending:
-    def report(step: str, share: float) -> None:
-        frames.write_frame(reports, frames.Progress(step=step, share=share))
+    def report(step: str, share: float, epoch: Epoch | None = None, /) -> None:
+        frames.write_frame(reports, frames.Progress(step=step, share=share, epoch=epoch))
 
     match task:
         case frames.Import():

@@ -8,12 +8,12 @@ signature. TensorFlow is not needed for it.
 import gzip
 from datetime import datetime
 from importlib import resources
-from typing import Any
 
 import msgspec
 
 from edgeops.artifact.manifest import Descriptor, decode_descriptor, target_path
 from edgeops.data.schema import Schema
+from edgeops.learning.environment import Environment
 from fleet_server.blobs import Blobs
 from fleet_server.config import ServerConfig
 from fleet_server.db import audit, datasets, models, runs
@@ -34,9 +34,9 @@ class StarterRun(msgspec.Struct, frozen=True, kw_only=True):
     epochs: int | None
     schema: Schema
     tflite_bytes: int
-    #: Of the quantized variant, and library versions.
+    #: Of the quantized variant.
     metrics: dict[str, float]
-    environment: dict[str, Any]
+    environment: Environment
 
 
 def install(config: ServerConfig, database: Database, *, now: datetime) -> None:
@@ -80,10 +80,15 @@ def _add(config: ServerConfig, database: Database, *, now: datetime) -> None:
             recipe=run.recipe,
             seed=run.seed,
             parameters={"epochs": run.epochs},
+            environment=run.environment,
             now=now,
         )
         runs.succeed(
-            connection, described.run, metrics={variant.value: run.metrics}, environment=run.environment, now=now
+            connection,
+            described.run,
+            metrics={variant.value: run.metrics},
+            calibration=described.manifest.lineage.calibration,
+            now=now,
         )
         models.add_version(connection, NAME, VERSION, task=described.manifest.task, run_id=described.run, now=now)
         models.add_artifact(

@@ -57,6 +57,7 @@ LEAST_ROLE = {
     ("GET", "/api/v1/recipes"): Role.VIEWER,
     ("GET", "/api/v1/runs"): Role.VIEWER,
     ("GET", "/api/v1/runs/{run_id}"): Role.VIEWER,
+    ("GET", "/api/v1/runs/{run_id}/epochs"): Role.VIEWER,
     ("GET", "/api/v1/benchmarks/{benchmark_id}"): Role.VIEWER,
     ("POST", "/api/v1/benchmarks"): Role.OPERATOR,
     ("GET", "/api/v1/models"): Role.VIEWER,

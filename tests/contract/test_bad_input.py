@@ -111,7 +111,7 @@ def trained(tmp_path):
     snapshot = add_dataset(rig.config, rig.database, rig.now)
     add_version(rig.config, rig.database, 1, rig.now, snapshot=snapshot)
     with rig.database.write() as connection:
-        runs.succeed(connection, "run-0001", metrics={}, environment={"warnings": list(WARNINGS)}, now=rig.now)
+        runs.succeed(connection, "run-0001", metrics={}, warnings=WARNINGS, now=rig.now)
     rig.edgeops = lambda *arguments: run([*arguments, "--url", rig.url, "--token", rig.tokens[Role.OPERATOR]])
     yield rig
     rig.close()
@@ -155,7 +155,7 @@ def test_who_trains_is_warned_of_what_the_reference_lacks(trained, capsys):
 def test_a_column_that_is_named_to_command_the_terminal_does_not(trained, capsys):
     with trained.database.write() as connection:
         warnings = ["\x1b[2J never changed in these rows"]
-        runs.succeed(connection, "run-0001", metrics={}, environment={"warnings": warnings}, now=trained.now)
+        runs.succeed(connection, "run-0001", metrics={}, warnings=tuple(warnings), now=trained.now)
     assert trained.edgeops("model", "show", f"{MODEL}@1") == 0
     assert "\x1b[2J" not in capsys.readouterr().out
 

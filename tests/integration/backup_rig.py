@@ -52,7 +52,7 @@ def add_version(data: Path, version: int, artifact: bytes | None = None) -> str:
         runs.start(
             connection, run, job_id=run, model=MODEL, snapshot=snapshot, recipe="tiny", seed=7, parameters={}, now=now
         )
-        runs.succeed(connection, run, metrics={}, environment={}, now=now)
+        runs.succeed(connection, run, metrics={}, now=now)
         models.add_version(connection, MODEL, version, task=described.manifest.task, run_id=run, now=now)
         models.add_artifact(
             connection,

@@ -15,6 +15,7 @@ from edgeops.artifact.package import open_artifact, tflite_part
 from edgeops.data.rules import Rules
 from edgeops.errors import ConflictError, InputError, NotFoundError, UnreachableError, WaitTimeoutError
 from edgeops.folder import open_folder
+from edgeops.learning.environment import Environment
 from edgeops.protocol.messages import (
     DeploymentState,
     DesiredDeployment,
@@ -31,7 +32,8 @@ from edgeops.sketch.reference import decode_reference
 from edgeops.sketch.window import Sketcher
 from fleet_server.blobs import Blobs
 from fleet_server.datasets.snapshot import encode_snapshot
-from fleet_server.db import datasets, devices, ingest, jobs, models, runs
+from fleet_server.db import datasets, devices, epochs, ingest, jobs, models, runs
+from fleet_server.ml.epoch import Epoch
 from fleet_server.ml.recipes.names import RecipeName
 from tests.contract.rig import START, ApiRig
 from tests.golden.tiny import COLUMNS, LABELS, tiny_artifact, tiny_descriptor, tiny_rows
@@ -107,10 +109,11 @@ def add_run(rig, connection):
         recipe="dense",
         seed=7,
         parameters={},
+        environment=Environment(python="3.11"),
         now=START,
     )
     metrics = {"int8": {"accuracy": 0.97}}
-    runs.succeed(connection, "run-1", metrics=metrics, environment={"python": "3.11"}, now=START)
+    runs.succeed(connection, "run-1", metrics=metrics, now=START)
     connection.exec_driver_sql("UPDATE datasets SET head = NULL WHERE name = 'seed'")
     return "run-1"
 
@@ -471,8 +474,23 @@ def test_publishing_and_withdrawing_are_jobs(client, rig):
 
 def test_a_run_shows_its_metrics(client):
     run = client.run("run-1")
-    assert (run.state, run.metrics, run.environment) == ("succeeded", {"int8": {"accuracy": 0.97}}, {"python": "3.11"})
-    assert [one.id for one in client.runs()] == ["run-1"]
+    assert (run.state, run.metrics, run.environment.python) == ("succeeded", {"int8": {"accuracy": 0.97}}, "3.11")
+    assert [one.id for one in client.runs()] == [one.id for one in client.runs("tiny")] == ["run-1"]
+    assert list(client.runs("other")) == []
+
+
+def test_a_run_tells_its_epochs_page_by_page(rig, client):
+    told = [
+        Epoch(number=n, training_loss=1 / n, validation_loss=math.nan, learning_rate=0.1, elapsed_s=n)
+        for n in (1, 2, 3)
+    ]
+    with rig.database.write() as connection:
+        epochs.add(connection, "run-1", told)
+    assert [one.training_loss for one in client.epochs("run-1")] == [1.0, 0.5, 1 / 3]
+    [last] = client.epochs("run-1", after=2)
+    assert (last.number, math.isnan(last.validation_loss)) == (3, True)
+    with pytest.raises(NotFoundError, match="edgeops run list"):
+        list(client.epochs("run-2"))
 
 
 # -- jobs and rollouts ------------------------------------------------------------------

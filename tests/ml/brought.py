@@ -43,7 +43,7 @@ class Place:
         )
 
     def bring(self, file: Path, *, snapshot: Path | None = None, **said: object) -> Built:
-        return bring(self.task(file, snapshot=snapshot, **said), lambda _step, _share: None)
+        return bring(self.task(file, snapshot=snapshot, **said), lambda *_: None)
 
 
 def write_rows(folder: Path, values: np.ndarray, targets: np.ndarray, **rules: object) -> Path:

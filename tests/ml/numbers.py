@@ -86,7 +86,7 @@ class Built:
         if champion is not None:
             given["champion"] = {variant: str(path) for variant, path in champion.files.items()}
             given["champion_snapshot"] = str(champion.snapshot_file)
-        built = build(frames.Build(**{**given, **task}), lambda _step, _share: None)  # type: ignore[arg-type]
+        built = build(frames.Build(**{**given, **task}), lambda *_: None)  # type: ignore[arg-type]
         self.folds = built.folds
         self.scrutiny = {one.variant: one.scrutiny for one in built.variants}
         self.files = {one.variant: Path(one.file) for one in built.variants}

@@ -9,6 +9,7 @@ from pathlib import Path
 import msgspec
 
 from edgeops.artifact.manifest import Variant
+from edgeops.learning.environment import Environment
 from edgeops.local.scenarios.digits import Digits
 from fleet_server import starter
 from fleet_server.datasets.snapshot import read_snapshot
@@ -55,7 +56,7 @@ def make(folder: Path) -> Made:
                 schema=read_snapshot(snapshot).schema,
                 tflite_bytes=artifact.tflite_bytes,
                 metrics=run.metrics[Variant.INT8],
-                environment={"libraries": run.environment["libraries"]},
+                environment=Environment(libraries=run.environment.libraries),
             ),
         )
     finally:

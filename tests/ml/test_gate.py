@@ -67,7 +67,7 @@ class Bench:
             destination=str(self.folder), healing=healing,
             champion={variant: str(path) for variant, path in self.champion.items()},
         )  # fmt: skip
-        built = build(task, lambda _step, _share: None)
+        built = build(task, lambda *_: None)
         return next(decode_descriptor(one.descriptor) for one in built.variants if one.variant is Variant.INT8)
 
     def with_manifest(self, change: Manifest) -> Path:

@@ -1,5 +1,6 @@
 """One compiled graph for many trainings: each is repeatable, whatever came before."""
 
+import itertools
 from dataclasses import replace
 
 import numpy as np
@@ -131,3 +132,13 @@ def test_validation_rows_count_by_their_weights() -> None:
     assert one.fit(TRAIN, told, seed=3).learned.validation_loss == pytest.approx(
         one.fit(TRAIN, VALIDATION, seed=3).learned.validation_loss, rel=1e-5
     )
+
+
+def test_each_epoch_is_told_with_both_losses_its_learning_rate_and_its_time():
+    told = []
+    fitted = trainer(replace(PLAN, epochs=5, patience=50)).fit(TRAIN, VALIDATION, seed=3, report=told.append)
+    assert [one.number for one in told] == [1, 2, 3, 4, 5]
+    assert told[0].learning_rate == PLAN.learning_rate > told[-1].learning_rate > 0
+    assert told[-1].training_loss < told[0].training_loss
+    assert min(one.validation_loss for one in told) == fitted.learned.validation_loss
+    assert all(before.elapsed_s <= after.elapsed_s for before, after in itertools.pairwise(told))

@@ -21,7 +21,7 @@ from edgeops.model.model import Model
 from edgeops.sketch.window import Sketcher
 from edgeops.trust.repository import Repository
 from fleet_server.datasets.snapshot import SnapshotFile, read_snapshot
-from fleet_server.db import datasets, runs
+from fleet_server.db import datasets, epochs, runs
 from fleet_server.db.jobs import Job, JobState, Publish, Train, Withdraw
 from fleet_server.db.models import Artifact
 from fleet_server.db.runs import RunState
@@ -147,7 +147,17 @@ def test_a_run_keeps_what_a_repetition_needs(desk: Desk, table: Job) -> None:
     assert run is not None
     assert (run.state, run.seed, run.recipe, run.job_id) == (RunState.SUCCEEDED, 0, "dense", table.id)
     assert run.metrics["int8"]["accuracy"] == table.result["artifacts"]["int8"]["metrics"]["accuracy"]
-    assert "keras" in run.environment["libraries"]
+    assert "keras" in run.environment.libraries
+    assert run.calibration == desk.artifacts(table)["int8"].describe().manifest.lineage.calibration is not None
+    assert {"training", "converting int8"} <= set(run.durations)
+
+
+def test_every_epoch_of_a_run_can_be_read_afterwards(desk: Desk, table: Job) -> None:
+    assert table.result is not None
+    with desk.database.read() as connection:
+        told = epochs.page(connection, table.result["run"], 0, 100)
+    assert [one.number for one in told] == list(range(1, len(told) + 1))
+    assert told[-1].training_loss < told[0].training_loss
 
 
 def test_the_same_seed_repeats_every_byte_and_another_does_not(tmp_path: Path, desk: Desk, table: Job) -> None:

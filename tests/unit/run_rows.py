@@ -26,6 +26,7 @@ def add_run(connection: Connection, model: str, now: datetime) -> str:
             recipe="dense",
             seed=0,
             parameters={},
+            variants=["float32", "int8"],
             environment={},
             metrics={},
             judgement={},

@@ -83,6 +83,8 @@ def test_a_brought_model_is_written_down_whole(database, desk, config, request_o
         run = runs.get(connection, job.result["run"])
         (artifact,) = models.list_artifacts(connection, "own", 1)
     assert (run.recipe, run.parameters["digest"]) == ("brought", job.request.upload)
+    assert "numpy" in run.environment.libraries
+    assert "asking for first answers" in run.durations
     assert not config.blob_path(job.request.upload).exists()
     lineage = artifact.describe().manifest.lineage
     assert (lineage.recipe, lineage.brought, lineage.snapshot) == ("brought", job.request.upload, job.request.snapshot)

@@ -93,6 +93,7 @@ from edgeops.api.shapes.rollouts import (
     RolloutUndo,
     Wave,
 )
+from edgeops.api.shapes.runs import Epoch, RunEnvironment, RunHealing
 from edgeops.api.shapes.server import (
     Authorities,
     Authority,
@@ -180,6 +181,7 @@ __all__ = [
     "EnrolmentToken",
     "EnrolmentTokens",
     "EnrolmentTokensRequest",
+    "Epoch",
     "Event",
     "Evidence",
     "EvidenceFinding",
@@ -257,6 +259,8 @@ __all__ = [
     "RolloutUndo",
     "Rule",
     "Run",
+    "RunEnvironment",
+    "RunHealing",
     "RunRequest",
     "Sample",
     "SampleImportRequest",

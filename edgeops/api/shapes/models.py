@@ -8,6 +8,7 @@ from pydantic import AwareDatetime, Field, StringConstraints
 from edgeops import limits
 from edgeops.api.shapes.benchmarks import Benchmark
 from edgeops.api.shapes.promotion import Judgement, Promotion
+from edgeops.api.shapes.runs import RunEnvironment, RunHealing
 from edgeops.api.shapes.shape import Answer, Id, Name, Request, Text
 from edgeops.artifact.manifest import USUAL_VARIANTS, Variant
 
@@ -22,7 +23,7 @@ class RunRequest(Request):
     recipe: Name = "dense"
     seed: Annotated[int, Field(ge=0, lt=2**31)] = 0
     #: Null: the recipe's own.
-    epochs: Annotated[int, Field(ge=1, le=10_000)] | None = None
+    epochs: Annotated[int, Field(ge=1, le=limits.MAX_EPOCHS)] | None = None
     #: What the recipe takes beside that, by name: `window`, `stride`, `batch`, `class-weights`; see docs/models.md.
     options: Annotated[dict[Name, float | _OptionText], Field(max_length=20)] = {}
     #: Artifacts to build; float32 always is, for it judges the others.
@@ -78,13 +79,26 @@ class Run(Answer):
     id: str
     job_id: str
     model: str
+    #: What it became; null = nothing, or not yet.
+    version: int | None = None
     snapshot: str
     recipe: str
     seed: int
+    #: `epochs` (null = the recipe's own) and the recipe's options.
     parameters: dict[str, Any]
-    environment: dict[str, Any]
-    metrics: dict[str, Any]
+    variants: tuple[Variant, ...] = ()
+    #: Null = a training of its own.
+    healing: RunHealing | None = None
+    environment: RunEnvironment
+    #: Seconds by step.
+    durations: dict[str, float] = {}
+    #: By variant.
+    metrics: dict[str, dict[str, float]]
     judgement: Judgement = Judgement()
+    #: Digest of the inputs that int8 took its ranges from.
+    calibration: str | None = None
+    #: What a person should know of the data.
+    warnings: tuple[str, ...] = ()
     state: str
     error: str | None = None
     created_at: AwareDatetime

@@ -63,14 +63,38 @@ runs = Table(
     Column("recipe", Text, nullable=False),
     Column("seed", BigInteger, nullable=False),
     Column("parameters", Json, nullable=False),
+    #: Artifacts that were asked for.
+    Column("variants", Json, nullable=False),
+    #: What it healed, and how: `fleet_server.db.runs.Healing`; NULL = a training of its own.
+    Column("healing", Json),
+    #: Where it ran: `edgeops.learning.environment.Environment`.
     Column("environment", Json, nullable=False),
+    #: Seconds by step.
+    Column("durations", Json, nullable=False, default=dict),
     Column("metrics", Json, nullable=False),
     Column("judgement", Json, nullable=False),
+    #: Digest of the inputs that int8 took its ranges from.
+    Column("calibration", Text),
+    #: What a person should know of the data.
+    Column("warnings", Json, nullable=False, default=()),
     Column("state", Text, nullable=False),
     Column("error", Text),
     Column("created_at", Instant, nullable=False),
     Column("finished_at", Instant),
-    Index("ix_runs_model", "model", "created_at"),
+    Index("ix_runs_model", "model", "id"),
+)
+
+epochs = Table(
+    "epochs",
+    control,
+    Column("run_id", Text, ForeignKey("runs.id"), primary_key=True),
+    Column("number", Integer, primary_key=True),
+    #: NULL = no number.
+    Column("training_loss", Float),
+    Column("validation_loss", Float),
+    Column("learning_rate", Float, nullable=False),
+    #: Since the first one began.
+    Column("elapsed_s", Float, nullable=False),
 )
 
 models = Table(

@@ -561,9 +561,14 @@ def _j_to_z() -> None:
         sa.Column("recipe", sa.Text(), nullable=False),
         sa.Column("seed", sa.BigInteger(), nullable=False),
         sa.Column("parameters", sa.LargeBinary(), nullable=False),
+        sa.Column("variants", sa.LargeBinary(), nullable=False),
+        sa.Column("healing", sa.LargeBinary(), nullable=True),
         sa.Column("environment", sa.LargeBinary(), nullable=False),
+        sa.Column("durations", sa.LargeBinary(), nullable=False),
         sa.Column("metrics", sa.LargeBinary(), nullable=False),
         sa.Column("judgement", sa.LargeBinary(), nullable=False),
+        sa.Column("calibration", sa.Text(), nullable=True),
+        sa.Column("warnings", sa.LargeBinary(), nullable=False),
         sa.Column("state", sa.Text(), nullable=False),
         sa.Column("error", sa.Text(), nullable=True),
         sa.Column("created_at", sa.BigInteger(), nullable=False),
@@ -574,7 +579,21 @@ def _j_to_z() -> None:
         ),
         sa.PrimaryKeyConstraint("id"),
     )
-    op.create_index("ix_runs_model", "runs", ["model", "created_at"], unique=False)
+    op.create_index("ix_runs_model", "runs", ["model", "id"], unique=False)
+    op.create_table(
+        "epochs",
+        sa.Column("run_id", sa.Text(), nullable=False),
+        sa.Column("number", sa.Integer(), nullable=False),
+        sa.Column("training_loss", sa.Float(), nullable=True),
+        sa.Column("validation_loss", sa.Float(), nullable=True),
+        sa.Column("learning_rate", sa.Float(), nullable=False),
+        sa.Column("elapsed_s", sa.Float(), nullable=False),
+        sa.ForeignKeyConstraint(
+            ["run_id"],
+            ["runs.id"],
+        ),
+        sa.PrimaryKeyConstraint("run_id", "number"),
+    )
     op.create_table(
         "waves",
         sa.Column("rollout_id", sa.Text(), nullable=False),
