@@ -26,6 +26,7 @@ from fleet_server.db.jobs import (
     JobState,
     Publish,
     Reading,
+    Reproduce,
     Retrain,
     Train,
     Withdraw,
@@ -33,6 +34,7 @@ from fleet_server.db.jobs import (
 from fleet_server.forget_job import forget
 from fleet_server.ml.supervisor import StoppedError, Worker
 from fleet_server.publish import publish, withdraw
+from fleet_server.reproduce_job import reproduce
 from fleet_server.retrain_job import retrain
 from fleet_server.train_job import train
 from fleet_server.wall_clock import utc_now
@@ -147,6 +149,8 @@ class JobDesk:
                 retrain(self._shop, job, request)
             case Bring():
                 bring(self._shop, job, request)
+            case Reproduce():
+                reproduce(self._shop, job, request)
             case Publish(model=model, version=version, variant=variant):
                 listed = publish(
                     self._config,

@@ -518,6 +518,10 @@ class Client:
         path = f"/models/{_segment(name)}/aliases/{alias}"
         return self._wire.ask("PUT", path, shapes.AliasChange, json=body)
 
+    def reproduce(self, name: str, version: int) -> shapes.Job:
+        """Train a version again and compare; the job's result is a `Reproduction` (`edgeops.learning.reproduction`)."""
+        return self._wire.post(f"/models/{_segment(name)}/versions/{version}/reproduce", shapes.Job)
+
     def publish(self, name: str, version: int, *, variant: str | None = None) -> shapes.Job:
         """Sign and list the artifacts of a version."""
         return self._wire.post(f"/models/{_segment(name)}/versions/{version}/publish", shapes.Job, {"variant": variant})

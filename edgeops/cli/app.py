@@ -29,6 +29,7 @@ from edgeops.cli import (
     publish,
     quarantine,
     recipe,
+    reproduce,
     retrain,
     rollout,
     telemetry,
@@ -56,6 +57,7 @@ app.add_typer(dataset.app, name="dataset")
 app.add_typer(recipe.app, name="recipe")
 app.command("train")(train.train)
 app.add_typer(model.app, name="model")
+app.command("reproduce")(reproduce.reproduce)
 app.command("publish")(publish.publish)
 app.add_typer(pipeline.app, name="pipeline")
 app.command("benchmark")(benchmark.benchmark)

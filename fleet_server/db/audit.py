@@ -72,6 +72,12 @@ def following(connection: Connection, after: int, *, limit: int) -> tuple[Entry,
     return tuple(Entry(**row._mapping) for row in connection.execute(query))  # noqa: SLF001 - SQLAlchemy's public name
 
 
+def about(connection: Connection, action: str, subject: str) -> tuple[Entry, ...]:
+    """Entries of one action on one subject, newest first."""
+    query = select(audit).where(audit.c.action == action, audit.c.subject == subject).order_by(audit.c.id.desc())
+    return tuple(Entry(**row._mapping) for row in connection.execute(query))  # noqa: SLF001 - SQLAlchemy's public name
+
+
 def oldest_first(connection: Connection, *, skip: int = 0) -> Iterator[Entry]:
     """The whole trail but the first `skip`, one entry at a time."""
     for row in connection.execute(select(audit).order_by(audit.c.id).offset(skip)):

@@ -123,6 +123,13 @@ class Bring(msgspec.Struct, frozen=True, kw_only=True, tag="bring"):
     variants: tuple[Variant, ...] = USUAL_VARIANTS
 
 
+class Reproduce(msgspec.Struct, frozen=True, kw_only=True, tag="reproduce"):
+    """Train a version once more and compare the files; nothing else is kept of it."""
+
+    model: Id
+    version: VersionNumber
+
+
 class Publish(msgspec.Struct, frozen=True, kw_only=True, tag="publish"):
     """List the variants of a version in TUF; None = all."""
 
@@ -139,7 +146,7 @@ class Withdraw(msgspec.Struct, frozen=True, kw_only=True, tag="withdraw"):
     variant: Variant | None = None
 
 
-Request = ImportDataset | InspectFile | Forget | Train | Retrain | Bring | Publish | Withdraw
+Request = ImportDataset | InspectFile | Forget | Train | Retrain | Bring | Reproduce | Publish | Withdraw
 #: What reads an uploaded file.
 Reading = ImportDataset | InspectFile | Bring
 

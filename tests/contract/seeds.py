@@ -28,13 +28,14 @@ from fleet_server.db import devices, incidents, models, rollouts
 from fleet_server.db.identifiers import new_id
 from fleet_server.db.tables import installations
 from tests.contract.loop_rig import DEVICES, LoopRig
-from tests.contract.trained import DATASET, GROUPED, add_dataset, add_grouped
+from tests.contract.trained import DATASET, GROUPED, add_dataset, add_grouped, add_version
 from tests.golden.tiny import tiny_descriptor
 from tests.integration.fetch_rig import stock
 from tests.unit.drift_rig import DEPLOYMENT, artifact, digest
 
 MODEL = {"name": "tiny"}
 VERSION = {"name": "tiny", "version": 1}
+_TRAINED_HERE = 9
 
 
 class SeededRig(LoopRig):
@@ -42,7 +43,7 @@ class SeededRig(LoopRig):
 
     def __init__(self, folder: Path):
         super().__init__(folder, proxied=True)
-        add_dataset(self.config, self.database, self.now)
+        self.snapshot = add_dataset(self.config, self.database, self.now)
         add_grouped(self.config, self.database, self.now)
         self.fleet.round()
         self.sample = self.add_samples(count=6)
@@ -184,6 +185,7 @@ class SeededRig(LoopRig):
                 "headers": {},
                 "body": {"least_accuracy": round(secrets.randbelow(1000) / 1000, 3)},
             },
+            ("POST", "/models/{name}/versions/{version}/reproduce"): lambda: {"path": self._trained_here()},
             ("GET", "/time"): lambda: {"query": {"nonce": secrets.token_hex(NONCE_BYTES)}},
             ("GET", "/tuf/targets/{path}"): lambda: {"path": {"path": self._target()}},
             ("GET", "/blobs/{name}"): lambda: {
@@ -193,6 +195,14 @@ class SeededRig(LoopRig):
             ("GET", "/events/stream"): lambda: {"query": {}},
         }.get((method, path.removeprefix("/api/v1")))
         return made() if made else self._by_names(path)
+
+    def _trained_here(self):
+        """A version whose snapshot and file are among the blobs."""
+        with self.database.read() as connection:
+            is_there = models.get_version(connection, "tiny", _TRAINED_HERE) is not None
+        if not is_there:
+            add_version(self.config, self.database, _TRAINED_HERE, self.now, snapshot=self.snapshot)
+        return {"name": "tiny", "version": _TRAINED_HERE}
 
     def _by_names(self, path):
         known = {

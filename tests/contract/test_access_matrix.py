@@ -103,6 +103,7 @@ LEAST_ROLE = {
     ("POST", "/api/v1/datasets/{name}/erase"): Role.APPROVER,
     ("POST", "/api/v1/runs"): Role.DATA_SCIENTIST,
     ("POST", "/api/v1/models"): Role.DATA_SCIENTIST,
+    ("POST", "/api/v1/models/{name}/versions/{version}/reproduce"): Role.DATA_SCIENTIST,
     ("POST", "/api/v1/models/{name}/versions/{version}/publish"): Role.OPERATOR,
     ("POST", "/api/v1/models/{name}/versions/{version}/withdraw"): Role.OPERATOR,
     ("POST", "/api/v1/models/{name}/versions/{version}/override"): Role.APPROVER,
