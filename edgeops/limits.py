@@ -311,6 +311,8 @@ MAX_EPOCHS = 10_000
 #: Of a recipe of the owner's own: the file, and what each of its functions may take.
 MAX_RECIPE_BYTES = 256 * 1024
 RECIPE_TIME = timedelta(seconds=60)
+#: Runs in one picture.
+MAX_CURVES = 5
 #: An upload through the API.
 MAX_UPLOAD_BYTES = 512 * 1024 * 1024
 #: What is left of one that broke off is deleted after this.

@@ -430,6 +430,14 @@ class Client:
         """How models can be learnt: by EdgeOps, and by files of the server's owner."""
         return self._wire.pages("/recipes", shapes.Page[shapes.Recipe])
 
+    def run_difference(self, old: str, new: str) -> shapes.RunDifference:
+        """How two runs differ: what they were asked, where they ran, what was measured."""
+        return self._wire.get(f"/runs/{_segment(old)}/difference", shapes.RunDifference, {"to": new})
+
+    def run_picture(self, run_id: str, *, beside: Sequence[str] = ()) -> bytes:
+        """The losses of a run over its epochs, and of others beside it (SVG)."""
+        return self._wire.send("GET", f"/runs/{_segment(run_id)}/picture", query={"beside": tuple(beside)}).content
+
     def train(
         self,
         dataset: str,

@@ -32,6 +32,7 @@ from edgeops.cli import (
     reproduce,
     retrain,
     rollout,
+    runs,
     telemetry,
     token,
     train,
@@ -56,6 +57,7 @@ app.command("demo")(demo.demo)
 app.add_typer(dataset.app, name="dataset")
 app.add_typer(recipe.app, name="recipe")
 app.command("train")(train.train)
+app.add_typer(runs.app, name="run")
 app.add_typer(model.app, name="model")
 app.command("reproduce")(reproduce.reproduce)
 app.command("publish")(publish.publish)

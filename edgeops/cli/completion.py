@@ -138,6 +138,12 @@ def jobs(client: Client, _typed: str) -> Iterator[Candidate]:
 
 
 @_asked
+def runs(client: Client, _typed: str) -> Iterator[Candidate]:
+    """Ids of runs, the newest first."""
+    return ((one.id, f"{one.model}, {one.state}") for one in client.runs())
+
+
+@_asked
 def incidents(client: Client, _typed: str) -> Iterator[Candidate]:
     """Ids of incidents that are open."""
     return ((one.id, f"{one.device_id}, {one.cause}") for one in client.incidents(is_open=True))

@@ -1,13 +1,27 @@
 """Runs: trainings, asked for and remembered."""
 
 from collections.abc import Mapping
-from typing import Annotated
+from typing import Annotated, Any
 
-from fastapi import APIRouter, Query
+import msgspec
+from fastapi import APIRouter, Query, Response
 
 from edgeops import limits
-from edgeops.api.shapes import Benchmark, Epoch, FieldProblem, Job, Page, Run, RunRequest, WorkPreview, shape_of
+from edgeops.api.shapes import (
+    Benchmark,
+    Epoch,
+    FieldProblem,
+    Job,
+    Page,
+    Run,
+    RunDifference,
+    RunRequest,
+    WorkPreview,
+    shape_of,
+)
 from edgeops.errors import ConfigError, NotFoundError
+from edgeops.learning.curves import Curve, draw_curves
+from edgeops.learning.run_difference import run_difference
 from edgeops.protocol.messages import Digest
 from fleet_server.api.callers import VIEWER, Scientist
 from fleet_server.api.datasets import known_head
@@ -76,6 +90,56 @@ def list_epochs(
         run = _known(connection, run_id)
         rows = epochs.page(connection, run.id, paging.after(int) or after, paging.wanted)
     return paging.page(rows, key=lambda row: row.number, shape=lambda row: shape_of(Epoch, row))
+
+
+@router.get("/{run_id}/difference", dependencies=[VIEWER])
+def read_difference(
+    server: ServerOf, run_id: str, to: Annotated[str, Query(max_length=100, description="Another run.")]
+) -> RunDifference:
+    """How another run differs from this one: what it was asked, where it ran, what the judge measured."""
+    with server.database.read() as connection:
+        old, new = (_known(connection, one) for one in (run_id, to))
+    found = run_difference((_asked(old), _asked(new)), (old.environment, new.environment), (old.metrics, new.metrics))
+    return RunDifference(old=old.id, new=new.id, **msgspec.to_builtins(found))
+
+
+@router.get("/{run_id}/picture", dependencies=[VIEWER], response_class=Response)
+def read_picture(
+    server: ServerOf,
+    run_id: str,
+    beside: Annotated[
+        tuple[str, ...], Query(max_length=limits.MAX_CURVES - 1, description="Other runs, in the same picture.")
+    ] = (),
+) -> Response:
+    """The losses of a run over its epochs (SVG); while it runs, as far as it is."""
+    with server.database.read() as connection:
+        told = [
+            (run, epochs.page(connection, run.id, 0, limits.MAX_EPOCHS))
+            for run in (_known(connection, one) for one in (run_id, *beside))
+        ]
+    curves = [
+        Curve(
+            name=f"{run.model} {run.id}",
+            numbers=[one.number for one in passed],
+            training=[one.training_loss for one in passed],
+            validation=[one.validation_loss for one in passed],
+        )
+        for run, passed in told
+    ]
+    return Response(draw_curves(curves), media_type="image/svg+xml")
+
+
+def _asked(run: runs.Run) -> dict[str, Any]:
+    return {
+        "model": run.model,
+        "snapshot": run.snapshot,
+        "recipe": run.recipe,
+        "seed": run.seed,
+        **run.parameters,
+        "variants": run.variants,
+        "healing": None if run.healing is None else msgspec.to_builtins(run.healing),
+        "calibration": run.calibration,
+    }
 
 
 def _known(connection: Connection, run_id: str) -> runs.Run:

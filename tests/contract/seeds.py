@@ -159,7 +159,11 @@ class SeededRig(LoopRig):
             ("GET", "/jobs/{job_id}"): lambda: {"path": {"job_id": self.job}},
             ("POST", "/benchmarks"): lambda: {"body": {"model": "tiny", "version": 1, "device": DEVICES[0]}},
             ("GET", "/benchmarks/{benchmark_id}"): lambda: {"path": {"benchmark_id": self._benchmark()}},
-            ("GET", "/runs/{run_id}"): lambda: {"path": {"run_id": "run-1"}},
+            ("GET", "/runs/{run_id}/difference"): lambda: {"path": {"run_id": "run-1"}, "query": {"to": "run-1"}},
+            **{
+                ("GET", f"/runs/{{run_id}}{of_it}"): lambda: {"path": {"run_id": "run-1"}}
+                for of_it in ("", "/epochs", "/picture")
+            },
             ("GET", "/datasets/{name}/rows"): lambda: {"path": {"name": DATASET}, "query": {}},
             ("GET", "/datasets/{name}/difference"): lambda: {"path": {"name": DATASET}, "query": {"to": DATASET}},
             ("GET", "/datasets/{name}"): lambda: {"path": {"name": DATASET}},

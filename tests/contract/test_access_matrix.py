@@ -60,6 +60,8 @@ LEAST_ROLE = {
     ("GET", "/api/v1/runs/{run_id}/epochs"): Role.VIEWER,
     ("GET", "/api/v1/benchmarks/{benchmark_id}"): Role.VIEWER,
     ("POST", "/api/v1/benchmarks"): Role.OPERATOR,
+    ("GET", "/api/v1/runs/{run_id}/difference"): Role.VIEWER,
+    ("GET", "/api/v1/runs/{run_id}/picture"): Role.VIEWER,
     ("GET", "/api/v1/models"): Role.VIEWER,
     ("GET", "/api/v1/models/{name}"): Role.VIEWER,
     ("GET", "/api/v1/models/{name}/versions/{version}"): Role.VIEWER,

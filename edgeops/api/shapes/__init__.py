@@ -93,7 +93,7 @@ from edgeops.api.shapes.rollouts import (
     RolloutUndo,
     Wave,
 )
-from edgeops.api.shapes.runs import Epoch, RunEnvironment, RunHealing
+from edgeops.api.shapes.runs import EnvironmentChange, Epoch, MeasuredTwice, RunDifference, RunEnvironment, RunHealing
 from edgeops.api.shapes.server import (
     Authorities,
     Authority,
@@ -181,6 +181,7 @@ __all__ = [
     "EnrolmentToken",
     "EnrolmentTokens",
     "EnrolmentTokensRequest",
+    "EnvironmentChange",
     "Epoch",
     "Event",
     "Evidence",
@@ -214,6 +215,7 @@ __all__ = [
     "LabelsTaken",
     "LearntVersion",
     "LostColumn",
+    "MeasuredTwice",
     "Model",
     "Moment",
     "MovedColumn",
@@ -259,6 +261,7 @@ __all__ = [
     "RolloutUndo",
     "Rule",
     "Run",
+    "RunDifference",
     "RunEnvironment",
     "RunHealing",
     "RunRequest",

@@ -1,5 +1,7 @@
 """How trainings went, where they ran, and how two of them differ."""
 
+from typing import Any
+
 from edgeops.api.shapes.shape import Answer, Number
 from edgeops.artifact.manifest import Variant
 
@@ -46,3 +48,35 @@ class Epoch(Answer):
     learning_rate: float
     #: Since the first pass began.
     elapsed_s: float
+
+
+class EnvironmentChange(Answer):
+    """Something around two trainings that differs."""
+
+    #: `recipe`, `library`, `python`, `commit`, `difference`, `threads`, `architecture` or `instructions`.
+    cause: str
+    #: Of a library, its name.
+    name: str = ""
+    before: str
+    after: str
+
+
+class MeasuredTwice(Answer):
+    """One figure of one variant in both runs; null = a run has none."""
+
+    variant: str
+    name: str
+    values: tuple[float | None, float | None]
+    #: In which each lies with 95 % certainty, where it was measured.
+    intervals: tuple[tuple[float, float] | None, tuple[float, float] | None] = (None, None)
+
+
+class RunDifference(Answer):
+    """From one run to another."""
+
+    old: str
+    new: str
+    #: Those that differ, by name: in the first run, and in the second.
+    parameters: dict[str, tuple[Any, Any]]
+    environment: tuple[EnvironmentChange, ...]
+    metrics: tuple[MeasuredTwice, ...]
