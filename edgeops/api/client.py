@@ -526,6 +526,19 @@ class Client:
         path = f"/models/{_segment(name)}/aliases/{alias}"
         return self._wire.ask("PUT", path, shapes.AliasChange, json=body)
 
+    def history(self, name: str, *, version: int | None = None) -> Iterator[shapes.Stay]:
+        """Where a model ran, from when to when; what came last comes first."""
+        return self._wire.pages(f"/models/{_segment(name)}/history", shapes.Page[shapes.Stay], {"version": version})
+
+    def lineage(self, name: str, version: int) -> shapes.Lineage:
+        """What a version was made of."""
+        return self._wire.get(f"/models/{_segment(name)}/versions/{version}/lineage", shapes.Lineage)
+
+    def answered(self, device_id: str, deployment: str, input_id: str | None = None) -> tuple[shapes.Answered, ...]:
+        """Which version answered an input of a deployment, or gave its latest answer."""
+        query = {"deployment": deployment, "input": input_id}
+        return tuple(self._wire.pages(f"/devices/{_segment(device_id)}/lineage", shapes.Page[shapes.Answered], query))
+
     def reproduce(self, name: str, version: int) -> shapes.Job:
         """Train a version again and compare; the job's result is a `Reproduction` (`edgeops.learning.reproduction`)."""
         return self._wire.post(f"/models/{_segment(name)}/versions/{version}/reproduce", shapes.Job)

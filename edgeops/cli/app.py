@@ -24,6 +24,7 @@ from edgeops.cli import (
     job,
     key,
     label,
+    lineage,
     model,
     pipeline,
     publish,
@@ -58,6 +59,9 @@ app.add_typer(dataset.app, name="dataset")
 app.add_typer(recipe.app, name="recipe")
 app.command("train")(train.train)
 app.add_typer(runs.app, name="run")
+model.app.command("history")(lineage.history)
+model.app.command("lineage")(lineage.lineage)
+model.app.command("diff")(lineage.diff)
 app.add_typer(model.app, name="model")
 app.command("reproduce")(reproduce.reproduce)
 app.command("publish")(publish.publish)

@@ -64,7 +64,7 @@ def list_runs(
     with server.database.read() as connection:
         rows = runs.page(connection, paging.after(str), paging.wanted, model=model)
         became = models.versions_of_runs(connection, [row.id for row in rows])
-    return paging.page(rows, key=lambda row: row.id, shape=lambda row: _shown(row, became))
+    return paging.page(rows, key=lambda row: row.id, shape=lambda row: shown_run(row, became))
 
 
 @router.get("/{run_id}", dependencies=[VIEWER])
@@ -75,7 +75,7 @@ def read_run(server: ServerOf, run_id: str) -> Run:
         became = models.versions_of_runs(connection, [run.id])
         measured = benchmarks.of_run(connection, run.id)
     shown = tuple(shape_of(Benchmark, one) for one in measured)
-    return _shown(run, became).model_copy(update={"benchmarks": shown})
+    return shown_run(run, became).model_copy(update={"benchmarks": shown})
 
 
 @router.get("/{run_id}/epochs", dependencies=[VIEWER])
@@ -149,7 +149,8 @@ def _known(connection: Connection, run_id: str) -> runs.Run:
     return run
 
 
-def _shown(run: runs.Run, became: Mapping[str, int]) -> Run:
+def shown_run(run: runs.Run, became: Mapping[str, int]) -> Run:
+    """A run with the version that it became, if it did."""
     return shape_of(Run, run).model_copy(update={"version": became.get(run.id)})
 
 

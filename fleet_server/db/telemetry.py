@@ -219,6 +219,16 @@ def prediction_page(
     return tuple(_prediction(row) for row in connection.execute(query.order_by(*order).limit(limit)))
 
 
+def answers_to(connection: Connection, device_id: str, deployment: str, input_id: str) -> tuple[Prediction, ...]:
+    """What each model of a deployment answered to one input, the latest first."""
+    query = select(predictions).where(
+        predictions.c.device_id == device_id,
+        predictions.c.deployment == deployment,
+        predictions.c.input_id == input_id,
+    )
+    return tuple(_prediction(row) for row in connection.execute(query.order_by(predictions.c.answered_at.desc())))
+
+
 def latest_predictions(connection: Connection, device_id: str) -> tuple[Prediction, ...]:
     """The latest answer of each deployment of a device, by deployment."""
     own = predictions.c.device_id == device_id

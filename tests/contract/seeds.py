@@ -189,6 +189,11 @@ class SeededRig(LoopRig):
                 "headers": {},
                 "body": {"least_accuracy": round(secrets.randbelow(1000) / 1000, 3)},
             },
+            ("GET", "/models/{name}/versions/{version}/lineage"): lambda: {"path": self._trained_here()},
+            ("GET", "/devices/{device_id}/lineage"): lambda: {
+                "path": {"device_id": DEVICES[0]},
+                "query": {"deployment": DEPLOYMENT},
+            },
             ("POST", "/models/{name}/versions/{version}/reproduce"): lambda: {"path": self._trained_here()},
             ("GET", "/time"): lambda: {"query": {"nonce": secrets.token_hex(NONCE_BYTES)}},
             ("GET", "/tuf/targets/{path}"): lambda: {"path": {"path": self._target()}},

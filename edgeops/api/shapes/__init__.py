@@ -44,6 +44,7 @@ from edgeops.api.shapes.labels import (
     RefusedLabel,
     Sample,
 )
+from edgeops.api.shapes.lineage import Answered, LearntSnapshot, Lineage, Stay
 from edgeops.api.shapes.models import (
     Alias,
     AliasChange,
@@ -149,6 +150,7 @@ __all__ = [
     "AliasChange",
     "AliasRequest",
     "Answer",
+    "Answered",
     "Artifact",
     "AuditCheck",
     "AuditEntry",
@@ -213,7 +215,9 @@ __all__ = [
     "Label",
     "LabelsRequest",
     "LabelsTaken",
+    "LearntSnapshot",
     "LearntVersion",
+    "Lineage",
     "LostColumn",
     "MeasuredTwice",
     "Model",
@@ -274,6 +278,7 @@ __all__ = [
     "Slice",
     "Snapshot",
     "Split",
+    "Stay",
     "Submitted",
     "TelemetryHour",
     "TelemetryWindow",
