@@ -430,8 +430,9 @@ def test_training_queues_a_job_with_what_was_asked(client, rig):
     job = client.train("colours", "tiny", recipe="cnn", seed=5, epochs=3)
     with rig.database.read() as connection:
         assert jobs.get(connection, job.id).request == jobs.Train(
-            dataset="colours", model="tiny", recipe=RecipeName.CNN, seed=5, epochs=3
-        )
+            dataset="colours", snapshot=datasets.head(connection, "colours").digest, model="tiny",
+            recipe=RecipeName.CNN, seed=5, epochs=3,
+        )  # fmt: skip
     job = client.train("colours", "tiny", recipe="dense", options={"batch": 16, "transform": "none"})
     with rig.database.read() as connection:
         assert jobs.get(connection, job.id).request.options == {"batch": 16.0, "transform": "none"}
