@@ -508,6 +508,10 @@ class Client:
         """The same as SVG."""
         return self._wire.send("GET", f"{_place(name, version)}/choice.svg", query=_given(budgets)).content
 
+    def bill(self, name: str, version: int) -> bytes:
+        """What a version is made of, as a CycloneDX document."""
+        return self._wire.send("GET", f"{_place(name, version)}/bom").content
+
     def artifact(self, name: str, version: int, variant: str) -> bytes:
         """The file of one variant, as devices get it."""
         return self._wire.send("GET", _artifact(name, version, variant)).content

@@ -10,7 +10,7 @@ import typer
 from edgeops.api.client import Client
 from edgeops.api.shapes import Alias, Artifact, Version
 from edgeops.artifact.manifest import Task, Variant
-from edgeops.cli import choice, completion, gate, key_changes
+from edgeops.cli import card, choice, completion, gate, key_changes
 from edgeops.cli.benchmark import print_benchmarks
 from edgeops.cli.connection import Data, Token, Url, connect, connected
 from edgeops.cli.live import follow, say
@@ -29,6 +29,7 @@ _GOES_ON = frozenset({RetrainingState.AWAITING_SIGNATURE, RetrainingState.ROLLIN
 
 app.command()(choice.choose)
 app.command("gate")(gate.gate)
+app.command("bom")(card.bom)
 
 
 @app.command("list")
