@@ -14,6 +14,8 @@ COLOURS = ("#0072B2", "#E69F00", "#009E73", "#CC79A7", "#56B4E9", "#D55E00", "#9
 _WIDTH, _HEIGHT = 640, 360
 _LEFT, _RIGHT, _TOP, _BOTTOM = 70, 20, 40, 50
 _TICKS = 5
+#: Of bars: how high each is, and the room for its name.
+_BAR, _NAMES, _NAME_LETTERS = 22, 190, 28
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -39,23 +41,76 @@ class Chart:
     series: Sequence[Series]
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Bar:
+    """A finite value under a name, and where it lies with some certainty."""
+
+    name: str
+    value: float
+    bounds: tuple[float, float] | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Bars:
+    """Values side by side, the first on top, counted from 0."""
+
+    title: str
+    x: str
+    bars: Sequence[Bar]
+
+
 def draw(chart: Chart) -> str:
     """The SVG of a chart."""
     frame = _Frame.around(chart)
-    size = f'viewBox="0 0 {_WIDTH} {_HEIGHT}" width="{_WIDTH}" height="{_HEIGHT}"'
-    parts = [
-        f'<svg xmlns="http://www.w3.org/2000/svg" {size} font-family="sans-serif" font-size="12" role="img">',
-        f"<title>{escape(chart.title)}</title>",
-        '<rect width="100%" height="100%" fill="white"/>',
-        _text(_WIDTH / 2, 20, chart.title, size=14),
-        *frame.axes(chart),
-    ]
+    parts = [*_paper(chart.title, _HEIGHT), *frame.axes(chart)]
     for number, series in enumerate(chart.series):
         colour = COLOURS[number % len(COLOURS)]
         parts += frame.line(series, colour) if series.is_line else frame.dots(series, colour)
         if len(chart.series) > 1:
             parts.append(_text(_WIDTH - _RIGHT, _TOP + 14 * number, series.name, colour=colour, anchor="end"))
     return "\n".join([*parts, "</svg>"]) + "\n"
+
+
+def draw_bars(chart: Bars) -> str:
+    """The SVG of values side by side."""
+    bottom = _TOP + _BAR * max(len(chart.bars), 1)
+    reached = [0.0, *(one.value for one in chart.bars), *(end for one in chart.bars for end in one.bounds or ())]
+    ticks = _ticks(reached)
+
+    def x(value: float) -> float:
+        return _NAMES + (value - ticks[0]) / (ticks[-1] - ticks[0]) * (_WIDTH - _NAMES - _RIGHT)
+
+    parts = list(_paper(chart.title, bottom + _BOTTOM))
+    for tick in ticks:
+        place = _short(x(tick))
+        parts.append(f'<line x1="{place}" y1="{_TOP}" x2="{place}" y2="{bottom}" stroke="#dddddd"/>')
+        parts.append(_text(x(tick), bottom + 18, f"{tick:.6g}"))
+    for number, one in enumerate(chart.bars):
+        top, middle = _TOP + _BAR * number, _TOP + _BAR * (number + 0.5)
+        left, right = sorted((x(0.0), x(one.value)))
+        parts.append(_text(_NAMES - 8, middle + 4, _within(one.name), anchor="end"))
+        parts.append(
+            f'<rect x="{_short(left)}" y="{_short(top + 3)}" width="{_short(right - left)}" height="{_BAR - 6}" '
+            f'fill="{COLOURS[0]}"/>'
+        )
+        if one.bounds is not None:
+            low, high, y = _short(x(one.bounds[0])), _short(x(one.bounds[1])), _short(middle)
+            parts.append(f'<line x1="{low}" y1="{y}" x2="{high}" y2="{y}" stroke="{COLOURS[1]}" stroke-width="3"/>')
+    parts.append(_text((_NAMES + _WIDTH - _RIGHT) / 2, bottom + _BOTTOM - 10, chart.x))
+    return "\n".join([*parts, "</svg>"]) + "\n"
+
+
+def _paper(title: str, height: int) -> Iterator[str]:
+    size = f'viewBox="0 0 {_WIDTH} {height}" width="{_WIDTH}" height="{height}"'
+    yield f'<svg xmlns="http://www.w3.org/2000/svg" {size} font-family="sans-serif" font-size="12" role="img">'
+    yield f"<title>{escape(title)}</title>"
+    yield '<rect width="100%" height="100%" fill="white"/>'
+    yield _text(_WIDTH / 2, 20, title, size=14)
+
+
+def _within(name: str) -> str:
+    """As much of it as has room beside a bar."""
+    return name if len(name) <= _NAME_LETTERS else f"{name[: _NAME_LETTERS - 1]}\u2026"
 
 
 @dataclass(frozen=True, slots=True)

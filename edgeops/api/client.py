@@ -508,6 +508,11 @@ class Client:
         """The same as SVG."""
         return self._wire.send("GET", f"{_place(name, version)}/choice.svg", query=_given(budgets)).content
 
+    def card(self, name: str, version: int, *, as_: str, variant: str | None = None) -> bytes:
+        """What a version is for, made of, worth and not able to, as `html` or `markdown`."""
+        query = _given({"as": as_, "variant": variant})
+        return self._wire.send("GET", f"{_place(name, version)}/card", query=query).content
+
     def bill(self, name: str, version: int) -> bytes:
         """What a version is made of, as a CycloneDX document."""
         return self._wire.send("GET", f"{_place(name, version)}/bom").content

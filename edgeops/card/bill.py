@@ -14,6 +14,7 @@ import msgspec
 from edgeops.artifact.manifest import Descriptor, Manifest, Task
 from edgeops.card.cautions import cautions
 from edgeops.card.facts import Facts
+from edgeops.card.figures import figures_of
 from edgeops.digest import digest_bytes, digest_hex
 
 MEDIA_TYPE = "application/vnd.cyclonedx+json; version=1.6"
@@ -25,7 +26,6 @@ _APPROACHES = {
     Task.ANOMALY: "unsupervised",
 }
 _NAMED = 64
-_LOW, _HIGH = "-low", "-high"
 
 Object = dict[str, Any]
 
@@ -149,15 +149,10 @@ def _file(facts: Facts, descriptor: Descriptor) -> Object:
 
 
 def _metrics(metrics: Mapping[str, float]) -> Iterator[Object]:
-    """Each figure with the interval that its neighbours `-low` and `-high` are."""
-    bounds = {f"{name}{end}" for name in metrics for end in (_LOW, _HIGH)}
-    for name, value in sorted(metrics.items()):
-        if name in bounds:
-            continue
-        told: Object = {"type": name, "value": f"{value:.6g}", "slice": "rows held back"}
-        low, high = metrics.get(name + _LOW), metrics.get(name + _HIGH)
-        if low is not None and high is not None:
-            told["confidenceInterval"] = {"lowerBound": f"{low:.6g}", "upperBound": f"{high:.6g}"}
+    for one in figures_of(metrics):
+        told: Object = {"type": one.name, "value": f"{one.value:.6g}", "slice": "rows held back"}
+        if one.bounds is not None:
+            told["confidenceInterval"] = {"lowerBound": f"{one.bounds[0]:.6g}", "upperBound": f"{one.bounds[1]:.6g}"}
         yield told
 
 

@@ -1,10 +1,24 @@
 """What is known of one version of a model: all that its card and its bill of materials are written from."""
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from datetime import datetime
 
-from edgeops.artifact.manifest import Descriptor, Manifest
+from edgeops.artifact.manifest import Descriptor, Manifest, Variant
 from edgeops.data.schema import Schema
+from edgeops.learning.folds import Folds
+from edgeops.learning.scrutiny import Scrutiny
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Trial:
+    """What a device of a class said of a file that it tried."""
+
+    variant: Variant
+    device_class: str
+    #: `blessed`, `refused` or `inconclusive`; why, for people.
+    outcome: str
+    words: str
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -14,11 +28,21 @@ class Facts:
     model: str
     version: int
     created_at: datetime
+    run: str
     #: One of each variant, at least one.
     files: tuple[Descriptor, ...]
     #: Whose snapshot it learnt from and was judged on, and what that says of itself.
     dataset: str
     schema: Schema
+    #: Since when the rows are gone; None = they are there.
+    erased_at: datetime | None = None
+    #: What a person should know of the rows, in words.
+    warnings: tuple[str, ...] = ()
+    #: What the run found in each file, and in trainings without each fold; none = nobody looked.
+    scrutinies: Mapping[Variant, Scrutiny] = field(default_factory=dict)
+    folds: Folds | None = None
+    #: Newest first.
+    trials: tuple[Trial, ...] = ()
 
     @property
     def manifest(self) -> Manifest:

@@ -1,4 +1,4 @@
-"""`edgeops model bom`: what a version tells of itself."""
+"""`edgeops model card` and `edgeops model bom`: what a version tells of itself."""
 
 from pathlib import Path
 from typing import Annotated
@@ -6,6 +6,8 @@ from typing import Annotated
 import typer
 
 from edgeops.api.client import Client
+from edgeops.artifact.manifest import Variant
+from edgeops.card.card import CardFormat
 from edgeops.cli.connection import connected
 from edgeops.cli.live import say
 from edgeops.cli.options import Reference
@@ -14,6 +16,20 @@ from edgeops.cli.output import write_file
 Out = Annotated[
     Path | None, typer.Option("--out", metavar="FILE", dir_okay=False, help="The file.  [default: standard output]")
 ]
+
+
+@connected
+def card(
+    client: Client,
+    model: Reference,
+    *,
+    html: Annotated[bool, typer.Option("--html/--markdown", help="One HTML file with charts, or Markdown.")] = False,
+    variant: Annotated[Variant | None, typer.Option(help="Whose answers are told of.  [default: int8]")] = None,
+    out: Out = None,
+) -> None:
+    """What a version is for, made of, worth and not able to; groups are named, so mind whom you give it."""
+    as_ = CardFormat.HTML if html else CardFormat.MARKDOWN
+    _give(client.card(model.model, model.version, as_=as_, variant=variant), out)
 
 
 @connected

@@ -29,6 +29,7 @@ _GOES_ON = frozenset({RetrainingState.AWAITING_SIGNATURE, RetrainingState.ROLLIN
 
 app.command()(choice.choose)
 app.command("gate")(gate.gate)
+app.command("card")(card.card)
 app.command("bom")(card.bom)
 
 

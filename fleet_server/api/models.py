@@ -1,9 +1,11 @@
 """Models: their versions, and which artifacts devices may run."""
 
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Annotated
 
-from fastapi import APIRouter, Path, Response
+from fastapi import APIRouter, Response
+from fastapi import Path as InPath
 from fastapi.responses import FileResponse
 
 from edgeops.api.shapes import (
@@ -32,7 +34,7 @@ from fleet_server.publish import require_promotion
 
 router = APIRouter(prefix="/models", tags=["models"], route_class=Act)
 
-VersionNumber = Annotated[int, Path(ge=1, le=999_999_999)]
+VersionNumber = Annotated[int, InPath(ge=1, le=999_999_999)]
 
 
 @router.get("", dependencies=[VIEWER])
@@ -116,9 +118,7 @@ def withdraw_version(
 def read_artifact(server: ServerOf, name: str, version: VersionNumber, variant: str) -> FileResponse:
     """The file of one variant, as devices get it."""
     artifact = _known_artifact(server, name, version, variant)
-    path = server.blobs.path(artifact.digest)
-    if not path.is_file():
-        raise ConflictError(f"the file of {artifact.target} ({artifact.digest}) is gone; train the version again")
+    path = file_of(server, artifact)
     return FileResponse(path, media_type="application/octet-stream", filename=f"{name}-{version}-{variant}.tflite")
 
 
@@ -127,6 +127,18 @@ def read_descriptor(server: ServerOf, name: str, version: VersionNumber, variant
     """The exact bytes that TUF signs for one variant."""
     artifact = _known_artifact(server, name, version, variant)
     return Response(artifact.descriptor, media_type="application/json")
+
+
+def file_of(server: Server, artifact: models.Artifact) -> Path:
+    """Where its file lies.
+
+    Raises:
+        ConflictError: it is gone.
+    """
+    path = server.blobs.path(artifact.digest)
+    if not path.is_file():
+        raise ConflictError(f"the file of {artifact.target} ({artifact.digest}) is gone; train the version again")
+    return path
 
 
 def known_artifacts(server: Server, name: str, version: int, variant: Variant | None) -> list[models.Artifact]:

@@ -4,6 +4,8 @@ Only what a rebuild repeats is in it: no times, hosts or latencies.
 """
 
 from edgeops.artifact.manifest import Manifest, Preprocess, Task, Transform
+from edgeops.card.cautions import cautions
+from edgeops.card.markdown import bullets, plain
 from edgeops.data.schema import Schema
 from fleet_server.ml.training import Learned
 
@@ -44,7 +46,7 @@ def _answering(schema: Schema) -> str:
         return "a score, which raises an alarm above a threshold,"
     if schema.task is not Task.CLASSIFICATION:
         return f"`{schema.label}`{f' in {schema.units}' if schema.units else ''}"
-    names = f"{', '.join(schema.classes[:20])}{' ...' if len(schema.classes) > 20 else ''}"
+    names = f"{plain(', '.join(schema.classes[:20]))}{' ...' if len(schema.classes) > 20 else ''}"
     return f"one of {len(schema.classes)} classes\n({names}), a confidence"
 
 
@@ -54,14 +56,14 @@ def _reading(manifest: Manifest, schema: Schema) -> str:
     if schema.clip:
         channels = f"{len(schema.columns)} channel{'s' if len(schema.columns) > 1 else ''}"
         return f"a recording of {schema.clip.rows} readings of {channels} at {schema.clip.rate_hz:g} Hz"
-    names = ", ".join(schema.columns[:8])
+    names = plain(", ".join(schema.columns[:8]))
     rows = "a row" if manifest.window.rows == 1 else f"a window of {manifest.window.rows} rows"
     return f"{rows} of {len(schema.columns)} columns ({names}{' ...' if len(schema.columns) > 8 else ''})"
 
 
 def _data(manifest: Manifest, schema: Schema, windows: tuple[str, ...]) -> str:
     train, validation, evaluation = schema.split_rows
-    chosen = f"\n- rows chosen: {' and '.join(schema.where)}" if schema.where else ""
+    chosen = f"\n- rows chosen: {plain(' and '.join(schema.where))}" if schema.where else ""
     cut = "".join(f"\n- {words}" for words in windows)
     return f"""## Data
 
@@ -78,7 +80,7 @@ def _class_rows(schema: Schema) -> str:
     if not schema.classes:
         return ""
     counts = ", ".join(f"{name} {rows}" for name, rows in zip(schema.classes, schema.class_rows, strict=True))
-    return f"\n- rows per class: {counts}"
+    return f"\n- rows per class: {plain(counts)}"
 
 
 def _bought(schema: Schema) -> str:
@@ -139,20 +141,8 @@ def _loss(manifest: Manifest) -> str:
 
 
 def _limits(manifest: Manifest, schema: Schema) -> str:
-    missing = "refused" if manifest.missing == "refuse" else "read as the mean of the training rows"
     return f"""## Limits
 
-{_unknown(schema)}
-- Missing values are {missing}.
+{bullets(plain(one) for one in cautions(manifest, schema))}
 - The figures hold for data like the training data. Whether a device's inputs still are, its telemetry tells:
   {len(manifest.channels)} channels are watched against the reference profile in this file."""
-
-
-def _unknown(schema: Schema) -> str:
-    if schema.task is Task.ANOMALY:
-        return "- It knows only what was normal in the data above; what is new there is an alarm, harmless or not."
-    if not schema.classes:
-        return f"- It knows only values of `{schema.label}` like those above; beyond them an answer is a guess."
-    rarest = min(zip(schema.class_rows, schema.classes, strict=True))
-    return f"""- It knows only the classes above; anything else is answered with one of them.
-- The rarest class, {rarest[1]}, had {rarest[0]} rows in all; its figures are the least certain."""

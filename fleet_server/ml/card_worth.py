@@ -3,6 +3,7 @@
 import numpy as np
 from numpy.typing import NDArray
 
+from edgeops.card.markdown import plain, table
 from edgeops.learning.anomaly import Alarms
 from edgeops.learning.classification import Answers
 from edgeops.learning.fragility import LostColumn
@@ -16,18 +17,11 @@ _COLUMNS_SHOWN = 10
 
 def worth_of_classes(judged: Answers, classes: tuple[str, ...], figures: dict[str, float]) -> str:
     """Of a classifier: `figures` are those of its manifest."""
-    rows = [
-        f"| {name} | {precision:.3f} | {recall:.3f} | {f1:.3f} | {count} |"
-        for name, precision, recall, f1, count in zip(
-            classes,
-            judged.precision,
-            judged.recall,
-            judged.f1,
-            judged.confusion.sum(axis=1),
-            strict=True,
-        )
+    of_each = zip(classes, judged.precision, judged.recall, judged.f1, judged.confusion.sum(axis=1), strict=True)
+    lines = [
+        (name, f"{precision:.3f}", f"{recall:.3f}", f"{f1:.3f}", count)
+        for name, precision, recall, f1, count in of_each
     ]
-    table = "\n".join(["| class | precision | recall | F1 | rows |", "|---|---|---|---|---|", *rows])
     return f"""## What it is worth
 
 Judged on this very file, through the same code that a device runs, on {len(judged)} rows held back:
@@ -36,7 +30,7 @@ balanced over the classes {judged.balanced_accuracy:.4f}, macro F1 {float(judged
 most frequent class scores {judged.majority:.4f}.
 {_confidence(figures)}
 
-{table}
+{table(("class", "precision", "recall", "F1", "rows"), lines)}
 
 {_confusions(judged, classes)}"""
 
@@ -54,12 +48,11 @@ def worth_of_numbers(
     rows = []
     for number in np.unique(slice_of):
         own = judged.only(slice_of == number)
-        rows.append(
-            f"| {own.truths.min():.4g} to {own.truths.max():.4g} | {own.mae:.4g} | {own.median_error:.4g} | "
-            f"{own.bias:+.4g} | {own.baseline:.4g} | {len(own)} |"
-        )
-    head = f"| true value{f', {units}' if units else ''} | mean error | median error | bias | median answered | rows |"
-    table = "\n".join([head, "|---|---|---|---|---|---|", *rows])
+        span = f"{own.truths.min():.4g} to {own.truths.max():.4g}"
+        bias = f"{own.bias:+.4g}"
+        rows.append((span, float(own.mae), float(own.median_error), bias, float(own.baseline), len(own)))
+    truth = f"true value{f', {units}' if units else ''}"
+    head = (truth, "mean error", "median error", "bias", "median answered", "rows")
     return f"""## What it is worth
 
 Judged on this very file, through the same code that a device runs, on {len(judged)} rows held back: mean error
@@ -68,7 +61,7 @@ errors below {_amount(judged.median_error, units)}, root mean square {_amount(ju
 {judged.bias:+.4g}, R2 {judged.r2:.4f}; always answering the median of the training rows errs by
 {_amount(judged.baseline, units)}. {_refusals(judged)}
 
-{table}
+{table(head, rows)}
 
 {_intervals(figures, units=units, edges=edges, half_widths=half_widths)}"""
 
@@ -93,14 +86,13 @@ def worth_of_parts(slices: tuple[Slice, ...], columns: tuple[LostColumn, ...]) -
     parts = ["## Groups and columns", _groups(slices)]
     if columns:
         rows = [
-            f"| {one.column} | {'refused' if one.missing is None else f'{one.missing:+.4g}'} | {one.stuck:+.4g} |"
+            (one.column, "refused" if one.missing is None else f"{one.missing:+.4g}", f"{one.stuck:+.4g}")
             for one in columns[:_COLUMNS_SHOWN]
         ]
-        table = "\n".join(["| column | missing | stuck at its median |", "|---|---|---|", *rows])
         parts.append(f"""What answers cost more where one column is lost, the most fragile of {len(columns)} first
 (shares of wrong answers, or errors in units):
 
-{table}""")
+{table(("column", "missing", "stuck at its median"), rows)}""")
     return "\n\n".join(parts)
 
 
@@ -141,16 +133,16 @@ def _intervals(
         measured = f"""
 Fitted on one half of the rows held back, intervals held {figures["coverage-90"]:.1%} of the other half."""
     starts = [0, *(place for place in range(1, len(half_widths)) if half_widths[place] != half_widths[place - 1])]
-    lines = []
+    lines = list[tuple[str, str]]()
     for start, end in zip(starts, [*starts[1:], len(half_widths)], strict=True):
         low = f"{edges[start - 1]:.4g}" if start else ""
         high = f"{edges[end - 1]:.4g}" if end < len(half_widths) else ""
         span = f"{low} to {high}" if low and high else f"below {high}" if high else f"from {low}" if low else "any"
-        lines.append(f"| {span} | {half_widths[start]:.4g} |")
-    table = "\n".join([f"| answer{f', {units}' if units else ''} | nine of ten truths within |", "|---|---|", *lines])
+        lines.append((span, f"{half_widths[start]:.4g}"))
+    head = (f"answer{f', {units}' if units else ''}", "nine of ten truths within")
     return f"""Nine of ten truths of rows like those held back lie within this (split conformal).{measured}
 
-{table}"""
+{table(head, lines)}"""
 
 
 def _confusions(judged: Answers, classes: tuple[str, ...]) -> str:
@@ -159,7 +151,7 @@ def _confusions(judged: Answers, classes: tuple[str, ...]) -> str:
     np.fill_diagonal(wrong, 0)
     worst = [divmod(int(place), len(classes)) for place in np.argsort(-wrong, axis=None, kind="stable")]
     shown = [
-        f"{classes[truth]} taken for {classes[answer]} ({wrong[truth, answer]})"
+        f"{plain(classes[truth])} taken for {plain(classes[answer])} ({wrong[truth, answer]})"
         for truth, answer in worst[:_CONFUSIONS_SHOWN]
         if wrong[truth, answer]
     ]

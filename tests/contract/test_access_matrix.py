@@ -68,6 +68,7 @@ LEAST_ROLE = {
     ("GET", "/api/v1/models/{name}/versions/{version}/artifacts/{variant}"): Role.VIEWER,
     ("GET", "/api/v1/models/{name}/versions/{version}/artifacts/{variant}/descriptor"): Role.VIEWER,
     ("GET", "/api/v1/models/{name}/versions/{version}/bom"): Role.VIEWER,
+    ("GET", "/api/v1/models/{name}/versions/{version}/card"): Role.VIEWER,
     ("GET", "/api/v1/models/{name}/versions/{version}/choice"): Role.VIEWER,
     ("GET", "/api/v1/models/{name}/versions/{version}/choice.svg"): Role.VIEWER,
     ("GET", "/api/v1/models/{name}/versions/{version}/lineage"): Role.VIEWER,

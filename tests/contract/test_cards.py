@@ -48,6 +48,24 @@ def test_a_bill_goes_into_a_file(model, tmp_path):
     assert json.loads((tmp_path / "bom.json").read_text())["specVersion"] == "1.6"
 
 
-@pytest.mark.parametrize("what", ["bom"])
+def test_a_card_is_markdown_or_one_page(rig, model, tmp_path):
+    code, out, _ = model("card", "tiny@1")
+    assert code == 0
+    assert out.startswith("# tiny 1, int8\n\nA tiny model for tests.")
+    assert model("card", "tiny@1", "--html", "--variant", "int8", "--out", str(tmp_path / "card.html"))[0] == 0
+    page = (tmp_path / "card.html").read_text()
+    assert page.startswith("<!DOCTYPE html>")
+    assert "<h2>Promotion gate</h2>" in page
+    for as_, kind in (("html", "text/html"), ("markdown", "text/markdown")):
+        answer = rig.request("GET", f"/api/v1/models/tiny/versions/1/card?as={as_}", role=Role.VIEWER)
+        assert answer.headers["content-type"] == f"{kind}; charset=utf-8"
+
+
+@pytest.mark.parametrize(("query", "status"), [("as=pdf", 422), ("variant=float32", 404)])
+def test_a_card_that_there_is_not_is_refused(rig, query, status):
+    assert_problem(rig.request("GET", f"/api/v1/models/tiny/versions/1/card?{query}", role=Role.VIEWER), status)
+
+
+@pytest.mark.parametrize("what", ["bom", "card"])
 def test_a_version_that_is_not_there_tells_nothing(rig, what):
     assert_problem(rig.request("GET", f"/api/v1/models/tiny/versions/7/{what}", role=Role.VIEWER), 404)

@@ -61,6 +61,7 @@ def facts_of(*, version=3, promotion=None, host="here", **given):
         "model": "tiny",
         "version": version,
         "created_at": datetime(2026, 3, 1, 12, tzinfo=UTC),
+        "run": "run-0003",
         "files": (descriptor_of(version, promotion=promotion or Promotion(passed=True), host=host),),
         "dataset": DATASET,
         "schema": schema,

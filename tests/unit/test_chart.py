@@ -7,10 +7,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from edgeops.chart import Chart, Series, draw
+from edgeops.chart import Bar, Bars, Chart, Series, draw, draw_bars
 
 SVG = "{http://www.w3.org/2000/svg}"
-numbers = st.floats(min_value=-1e9, max_value=1e9, allow_nan=False) | st.just(math.nan)
+finite = st.floats(min_value=-1e9, max_value=1e9, allow_nan=False)
+numbers = finite | st.just(math.nan)
 
 
 def chart_of(*series, title="loss"):
@@ -43,3 +44,21 @@ def test_words_cannot_break_out_of_the_picture(text):
 def test_the_same_values_are_the_same_bytes():
     series = Series(name="a", xs=[1.0, 2.0], ys=[0.1, 0.3])
     assert draw(chart_of(series)) == draw(chart_of(series))
+
+
+@given(st.lists(st.tuples(finite, finite, finite), max_size=20))
+def test_every_bar_lies_inside_its_frame(values):
+    bars = [Bar(name="x", value=one, bounds=(min(low, high), max(low, high))) for one, low, high in values]
+    tree = ET.fromstring(draw_bars(Bars(title="loss", x="share", bars=bars)))
+    drawn = [one for one in tree.iter(f"{SVG}rect") if one.get("height") != "100%"]
+    assert len(drawn) == len(values)
+    for one in drawn:
+        left, width = float(one.get("x")), float(one.get("width"))
+        assert 189.9 <= left <= left + width <= 620.2
+    for one in tree.iter(f"{SVG}line"):
+        assert 189.9 <= float(one.get("x1")) <= 620.1
+
+
+def test_a_long_name_is_cut_and_stays_text():
+    tree = ET.fromstring(draw_bars(Bars(title="a", x="b", bars=[Bar(name="<" + "n" * 60, value=1.0)])))
+    assert "<" + "n" * 26 + "\u2026" in [one.text for one in tree.iter(f"{SVG}text")]

@@ -1,0 +1,227 @@
+"""The card of a version (Mitchell et al. 2019): what its file says of itself, and all that is known of it beside.
+
+The card inside a file holds only what a rebuild repeats, and names no group of rows; this one is for people who may see
+the run. Markdown is its source, `page` shows the same as HTML. Nothing is computed here but what is told.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import UTC
+from enum import StrEnum
+
+from edgeops.artifact.manifest import Descriptor, Task, Variant
+from edgeops.card.facts import Facts
+from edgeops.card.figures import figures_of
+from edgeops.card.markdown import bullets, plain, read_sections, table
+from edgeops.chart import Bar, Bars
+from edgeops.learning.slices import Slice
+
+#: Of many columns, groups or classes, so many are told of.
+_ROWS, _BARS = 64, 20
+_HEADLINES = {
+    Task.CLASSIFICATION: ("accuracy", "accuracy"),
+    Task.REGRESSION: ("mae", "mean error"),
+    Task.ANOMALY: ("false-alarm-rate", "false alarms"),
+}
+
+
+class CardFormat(StrEnum):
+    """What a card is written as."""
+
+    #: For people who look: one file with charts.
+    HTML = "html"
+    #: For people and programs who read: the same without charts.
+    MARKDOWN = "markdown"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Section:
+    """What stands under a heading; none = the beginning."""
+
+    title: str
+    text: str
+    #: They show what the tables say.
+    charts: tuple[Bars, ...] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Card:
+    """A title and what follows."""
+
+    title: str
+    sections: tuple[Section, ...]
+
+    def __str__(self) -> str:
+        told = (f"## {one.title}\n\n{one.text}" if one.title else one.text for one in self.sections)
+        return "\n\n".join([f"# {self.title}", *told]) + "\n"
+
+
+def make_card(facts: Facts, variant: Variant, *, inside: str) -> Card:
+    """The card of a version as one of its files answers; `inside` is the card in that file."""
+    said = read_sections(inside)
+    beginning = next(iter(said.values()), "")
+    descriptor = next(one for one in facts.files if one.manifest.variant is variant)
+    sections = (
+        Section(title="", text=beginning),
+        _files(facts),
+        _data(facts, said),
+        Section(title="Training", text=said.get("Training", "")),
+        _worth(facts, descriptor, said),
+        _parts(facts, variant, said),
+        _gate(facts),
+        _devices(facts),
+        Section(title="Limits", text=said.get("Limits", "")),
+        _warnings(facts),
+        _lineage(facts, descriptor),
+    )
+    return Card(
+        title=f"{facts.model} {facts.version}, {variant}",
+        sections=tuple(one for one in sections if one.text or one.charts),
+    )
+
+
+def _joined(*texts: str) -> str:
+    return "\n\n".join(text for text in texts if text)
+
+
+def _files(facts: Facts) -> Section:
+    name, words = _HEADLINES[facts.schema.task]
+    units = f", {facts.schema.units}" if facts.schema.units else ""
+    rows = [
+        (
+            one.manifest.variant,
+            _headline(one.manifest.metrics, name),
+            f"{one.size_bytes / 1024:.1f}",
+            one.latency_p95_ms,
+            "passed" if one.promotion.passed else "overridden" if one.promotion.override else "FAILED",
+        )
+        for one in facts.files
+    ]
+    head = ("variant", f"{words}{plain(units)}", "file, KiB", "p95 where it was judged, ms", "promotion gate")
+    return Section(title="Files", text=table(head, rows))
+
+
+def _headline(metrics: Mapping[str, float], name: str) -> str | None:
+    return next((str(one) for one in figures_of(metrics) if one.name == name), None)
+
+
+def _data(facts: Facts, said: Mapping[str, str]) -> Section:
+    schema = facts.schema
+    refused = ", ".join(f"{reason} {rows}" for reason, rows in sorted(schema.refused.items()))
+    told = [f"dataset `{facts.dataset}`", f"refused rows: {refused or 'none'}"]
+    if facts.erased_at is not None:
+        told.append(f"its rows were erased at {facts.erased_at.astimezone(UTC):%Y-%m-%d %H:%M} UTC")
+    columns = zip(schema.columns[:_ROWS], schema.statistics, strict=False)
+    ranges = table(
+        ("column", "lowest", "5 %", "median", "95 %", "highest", "missing"),
+        [
+            (name, one.minimum, *(one.quantiles[place] for place in (0, 2, 4)), one.maximum, one.missing)
+            if one.quantiles
+            else (name, one.minimum, None, None, None, one.maximum, one.missing)
+            for name, one in columns
+        ],
+    )
+    rest = len(schema.columns) - _ROWS
+    more = f"Not shown: {rest} columns more." if rest > 0 else ""
+    charts: tuple[Bars, ...] = ()
+    if schema.classes:
+        rows = zip(schema.classes[:_BARS], schema.class_rows, strict=False)
+        bars = [Bar(name=name, value=float(count)) for name, count in rows]
+        charts = (Bars(title="Rows of each class", x="rows", bars=bars),)
+    is_table = len(schema.shape) == 1 and schema.statistics
+    text = _joined(
+        said.get("Data", ""),
+        bullets(told),
+        *(("What the rows that it learnt from hold:", ranges, more) if is_table else ()),
+    )
+    return Section(title="Data", text=text, charts=charts)
+
+
+def _worth(facts: Facts, descriptor: Descriptor, said: Mapping[str, str]) -> Section:
+    rows = [(one.name, one.value, *(one.bounds or (None, None))) for one in figures_of(descriptor.manifest.metrics)]
+    figures = table(("figure", "value", "from", "to"), rows) if rows else ""
+    folds = ""
+    if facts.folds is not None:
+        each = ", ".join(f"{one:.4g}" for one in facts.folds.figures)
+        folds = f"""Trained again without each of {len(facts.folds.figures)} folds (by {facts.folds.by}), int8 files
+answered these: {each}; mean {facts.folds.mean:.4g}, spread {facts.folds.spread:.4g}."""
+    return Section(title="What it is worth", text=_joined(said.get("What it is worth", ""), figures, folds))
+
+
+def _parts(facts: Facts, variant: Variant, said: Mapping[str, str]) -> Section:
+    """Groups are named here: who may see the run may see them."""
+    scrutiny, text, charts = facts.scrutinies.get(variant), said.get("Groups and columns", ""), list[Bars]()
+    if scrutiny is None:
+        return Section(title="Groups and columns", text=text)
+    groups = ""
+    if scrutiny.slices:
+        groups = table(("group", "rows", "cost", "from", "to"), [_slice(one) for one in scrutiny.slices])
+        judged = [one for one in scrutiny.slices if one.is_judged][:_BARS]
+        bars = [Bar(name=one.name, value=one.cost, bounds=(one.low, one.high)) for one in judged]
+        if bars:
+            charts.append(Bars(title="What answers cost, the worst groups first", x=_cost(facts), bars=bars))
+    if scrutiny.columns:
+        bars = [Bar(name=one.column, value=one.loss) for one in scrutiny.columns[:_BARS]]
+        charts.append(Bars(title="What the loss of a column costs", x=f"more {_cost(facts)}", bars=bars))
+    return Section(title="Groups and columns", text=_joined(text, groups), charts=tuple(charts))
+
+
+def _cost(facts: Facts) -> str:
+    if facts.schema.task is Task.REGRESSION:
+        return f"mean error{f', {facts.schema.units}' if facts.schema.units else ''}"
+    return "wrong answers, share"
+
+
+def _slice(one: Slice) -> tuple[object, ...]:
+    if not one.is_judged:
+        return (one.name, one.rows, "too few rows", None, None)
+    return (one.name, one.rows, one.cost, one.low, one.high)
+
+
+def _gate(facts: Facts) -> Section:
+    rows = [
+        (one.manifest.variant, rule.name, "yes" if rule.passed else "NO", rule.reason)
+        for one in facts.files
+        for rule in one.promotion.rules
+    ]
+    text = table(("variant", "rule", "passed", "why"), rows) if rows else "Nothing is told of its promotion gate."
+    overridden = [
+        f"{one.manifest.variant}: overridden by {plain(override.by)} at {override.at}: {plain(override.remark)}"
+        for one in facts.files
+        if (override := one.promotion.override) is not None
+    ]
+    return Section(title="Promotion gate", text=_joined(text, bullets(overridden)))
+
+
+def _devices(facts: Facts) -> Section:
+    """The newest word of each class on each file."""
+    newest = dict[tuple[Variant, str], tuple[str, str, str, str]]()
+    for one in facts.trials:
+        newest.setdefault((one.variant, one.device_class), (one.variant, one.device_class, one.outcome, one.words))
+    if not newest:
+        text = "No device has tried it beside what it runs: `edgeops benchmark`."
+    else:
+        text = table(("variant", "class of devices", "outcome", "why"), newest.values())
+    return Section(title="On devices", text=text)
+
+
+def _warnings(facts: Facts) -> Section:
+    told = dict.fromkeys((*facts.schema.warnings, *facts.warnings))
+    return Section(title="Warnings", text=bullets(plain(one) for one in told))
+
+
+def _lineage(facts: Facts, descriptor: Descriptor) -> Section:
+    lineage, schema = descriptor.manifest.lineage, facts.schema
+    told = {
+        "file": descriptor.digest,
+        "snapshot": lineage.snapshot,
+        "imported file": schema.source,
+        "snapshot that it extends": schema.parent,
+        "file that was brought": lineage.brought,
+        "calibration rows": lineage.calibration,
+        "recipe": lineage.recipe_digest,
+        "commit": lineage.commit,
+        "run": facts.run,
+        "made at": facts.created_at.astimezone(UTC).isoformat(timespec="seconds"),
+    }
+    return Section(title="Lineage", text=bullets(f"{name}: `{value}`" for name, value in told.items() if value))
