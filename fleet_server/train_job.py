@@ -186,6 +186,8 @@ def _judgement(built: frames.Built) -> dict[str, Any]:
     found: dict[str, Any] = {
         "variants": {one.variant.value: msgspec.to_builtins(one.scrutiny) for one in built.variants}
     }
+    if built.shares:
+        found["shares"] = msgspec.to_builtins(built.shares)
     if built.folds is not None:
         folds = built.folds
         found["folds"] = msgspec.to_builtins(folds) | {"mean": folds.mean, "spread": folds.spread}

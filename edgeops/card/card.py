@@ -68,6 +68,7 @@ def make_card(facts: Facts, variant: Variant, *, inside: str) -> Card:
         Section(title="Training", text=said.get("Training", "")),
         _worth(facts, descriptor, said),
         _parts(facts, variant, said),
+        _attributions(facts, variant),
         _gate(facts),
         _devices(facts),
         Section(title="Limits", text=said.get("Limits", "")),
@@ -176,6 +177,35 @@ def _slice(one: Slice) -> tuple[object, ...]:
     if not one.is_judged:
         return (one.name, one.rows, "too few rows", None, None)
     return (one.name, one.rows, one.cost, one.low, one.high)
+
+
+def _attributions(facts: Facts, variant: Variant) -> Section:
+    scrutiny = facts.scrutinies.get(variant)
+    lost = {one.column: one for one in scrutiny.permuted} if scrutiny is not None else {}
+    shares = {one.column: one.share for one in facts.shares}
+    if not lost and not shares:
+        return Section(title="What it goes by", text="")
+    rows = [
+        (name, *((lost[name].loss, lost[name].spread) if name in lost else (None, None)), shares.get(name))
+        for name in dict.fromkeys((*lost, *shares))
+    ]
+    text = f"""What answers of this file cost more when each input has a column of another one (Breiman 2001), with the
+standard deviation over permutations; and the column's share of what moves the answer of the float network (integrated
+gradients, Sundararajan et al. 2017). Tried on some of the rows that judge; of many columns those that are watched. Of
+columns that tell the same, one may be used and the other not.
+
+{table(("column", "permuted", "spread", "share"), rows)}"""
+    charts = list[Bars]()
+    if lost:
+        bars = [
+            Bar(name=one.column, value=one.loss, bounds=(one.loss - one.spread, one.loss + one.spread))
+            for one in list(lost.values())[:_BARS]
+        ]
+        charts.append(Bars(title="What permuting a column costs", x=f"more {_cost(facts)}", bars=bars))
+    if shares:
+        bars = [Bar(name=name, value=share) for name, share in list(shares.items())[:_BARS]]
+        charts.append(Bars(title="What moves the answer", x="share", bars=bars))
+    return Section(title="What it goes by", text=text, charts=tuple(charts))
 
 
 def _gate(facts: Facts) -> Section:

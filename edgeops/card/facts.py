@@ -6,6 +6,7 @@ from datetime import datetime
 
 from edgeops.artifact.manifest import Descriptor, Manifest, Variant
 from edgeops.data.schema import Schema
+from edgeops.learning.attribution import ColumnShare
 from edgeops.learning.folds import Folds
 from edgeops.learning.scrutiny import Scrutiny
 
@@ -41,6 +42,8 @@ class Facts:
     #: What the run found in each file, and in trainings without each fold; none = nobody looked.
     scrutinies: Mapping[Variant, Scrutiny] = field(default_factory=dict)
     folds: Folds | None = None
+    #: What the float network goes by.
+    shares: tuple[ColumnShare, ...] = ()
     #: Newest first.
     trials: tuple[Trial, ...] = ()
 

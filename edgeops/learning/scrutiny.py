@@ -1,7 +1,11 @@
-"""What is known of one file beyond the mean of all rows: what groups cost, and the loss of each input column."""
+"""What is known of one file beyond the mean of all rows: what groups cost, and the loss of each input column.
+
+The columns that it goes by are told in the run alone, and are no figures of its manifest.
+"""
 
 import msgspec
 
+from edgeops.learning.attribution import PermutedColumn
 from edgeops.learning.fragility import LostColumn, most_fragile
 from edgeops.learning.slices import Slice
 
@@ -13,6 +17,8 @@ class Scrutiny(msgspec.Struct, frozen=True, kw_only=True):
     slices: tuple[Slice, ...] = ()
     #: Those whose loss costs most first; empty = the inputs are pixels.
     columns: tuple[LostColumn, ...] = ()
+    #: Those that tell most first; empty = they were not tried one by one.
+    permuted: tuple[PermutedColumn, ...] = ()
 
     def figures(self) -> dict[str, float]:
         """What its manifest says; groups may be persons, so they are not named there."""

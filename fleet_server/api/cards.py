@@ -12,6 +12,7 @@ from edgeops.card.card import CardFormat, make_card
 from edgeops.card.facts import Facts, Trial
 from edgeops.card.page import write_page
 from edgeops.errors import NotFoundError
+from edgeops.learning.attribution import ColumnShare
 from edgeops.learning.folds import Folds
 from edgeops.learning.scrutiny import Scrutiny
 from fleet_server.api.callers import VIEWER
@@ -83,9 +84,10 @@ def _facts(server: Server, name: str, version: int) -> Facts:
         dataset=snapshot.dataset,
         schema=snapshot.schema,
         erased_at=snapshot.erased_at,
-        warnings=tuple(run.environment.get("warnings", ())),
+        warnings=run.warnings,
         scrutinies={Variant(one): msgspec.convert(found, Scrutiny) for one, found in judged.items()},
         folds=msgspec.convert(run.judgement["folds"], Folds) if "folds" in run.judgement else None,
+        shares=msgspec.convert(run.judgement.get("shares", ()), tuple[ColumnShare, ...]),
         trials=tuple(
             Trial(variant=Variant(one.variant), device_class=one.device_class, outcome=one.outcome, words=one.detail)
             for one in tried

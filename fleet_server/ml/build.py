@@ -19,12 +19,14 @@ from edgeops.artifact.manifest import Channel, InputWindow, Task, Variant
 from edgeops.data.schema import Schema
 from edgeops.data.splits import Split
 from edgeops.errors import DatasetError
+from edgeops.learning.attribution import ColumnShare
 from edgeops.learning.folds import Folds
 from edgeops.model.model import Model
 from edgeops.model.preprocess import transform_windows
 from edgeops.sketch.packing import unpack
 from fleet_server.datasets.snapshot import IMPORTED, SnapshotFile, read_snapshot
 from fleet_server.ml.assembly import assemble_all, bare_model
+from fleet_server.ml.attribution import column_shares
 from fleet_server.ml.champion import load_champions
 from fleet_server.ml.class_examiner import ClassExaminer, Healed
 from fleet_server.ml.conversion import convert
@@ -159,7 +161,7 @@ def _build_by(recipe: Recipe, task: Build, snapshot: SnapshotFile, report: Repor
         folds = _folds(trained, lesson, ask=classes.costs, report=report)
         built = assemble_all(trained, classes, tf, network, report=report)
     champions.close()
-    return msgspec.structs.replace(built, folds=folds)
+    return msgspec.structs.replace(built, folds=folds, shares=_shares(trained, lesson, fitted))
 
 
 def _head(schema: Schema) -> Head:
@@ -217,6 +219,16 @@ def _folds(
         ask=ask,
         report=lambda share: report("training without each fold", 0.35 + 0.3 * share),
     )
+
+
+def _shares(trained: Trained, lesson: _Lesson, fitted: Fitted) -> tuple[ColumnShare, ...]:
+    """What the float network goes by; pixels and pitches are no columns."""
+    if trained.plan.is_image or trained.plan.preprocess.spectrogram is not None:
+        return ()
+    judging = trained.windows.only(Split.EVALUATION)
+    whole = judging.only(np.flatnonzero(~np.isnan(judging.values).any(axis=(1, 2))))
+    inputs = _prepared(whole, trained.plan, trained.windows.window).inputs
+    return column_shares(lesson.trainer, fitted, inputs, trained.schema.columns)
 
 
 def _quantized(trained: Trained, lesson: _Lesson, fitted: Fitted) -> Model:

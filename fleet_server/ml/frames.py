@@ -11,6 +11,7 @@ from edgeops.artifact.manifest import USUAL_VARIANTS, Variant
 from edgeops.data.inspection import Inspection
 from edgeops.data.rules import Rules
 from edgeops.data.schema import Schema
+from edgeops.learning.attribution import ColumnShare
 from edgeops.learning.folds import Folds
 from edgeops.learning.promotion_policy import PromotionPolicy
 from edgeops.learning.scrutiny import Scrutiny
@@ -217,6 +218,8 @@ class Built(Frame, frozen=True, kw_only=True):
     warnings: tuple[str, ...] = ()
     #: None = nobody asked for them.
     folds: Folds | None = None
+    #: What the float network goes by; empty = it has none here, or its inputs are no columns.
+    shares: tuple[ColumnShare, ...] = ()
 
 
 class Refused(Frame, frozen=True, kw_only=True):

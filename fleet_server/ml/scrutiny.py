@@ -14,6 +14,7 @@ from edgeops.learning.fragility import LostColumn
 from edgeops.learning.scrutiny import Scrutiny
 from edgeops.learning.slices import by_group
 from edgeops.model.model import Model
+from fleet_server.ml.attribution import permuted_columns
 from fleet_server.ml.trained import Trained
 from fleet_server.ml.windows import WindowedSnapshot, Windows
 
@@ -41,6 +42,16 @@ def scrutinize(model: Model, trained: Trained, costs: Floats, *, ask: Callable[[
     return Scrutiny(
         slices=by_group(costs, windows.groups, trained.windows.snapshot.groups),
         columns=() if trained.plan.is_image else _lost_columns(model, trained, windows, ask),
+        permuted=()
+        if trained.plan.is_image
+        else permuted_columns(
+            model,
+            windows,
+            names=trained.schema.columns,
+            watched=_watched(trained),
+            seed=trained.task.seed,
+            ask=ask,
+        ),
     )
 
 
@@ -58,7 +69,7 @@ def _lost_columns(
     model: Model, trained: Trained, windows: Windows, ask: Callable[[Model, Windows], Floats]
 ) -> tuple[LostColumn, ...]:
     """Those that are watched: all of a narrow table, of a wide one those that tell most of what is learnt."""
-    watched = sorted({one.index for one in trained.channels if one.kind in _OF_A_COLUMN})
+    watched = _watched(trained)
     if not watched:
         return ()
     count = min(int(np.clip(_ANSWERS // (2 * len(watched)), *_WINDOWS)), len(windows))
@@ -82,6 +93,10 @@ def _lost_columns(
         for index, median in zip(watched, medians, strict=True)
     ]
     return tuple(sorted(lost, key=lambda one: (-one.loss, one.column)))
+
+
+def _watched(trained: Trained) -> list[int]:
+    return sorted({one.index for one in trained.channels if one.kind in _OF_A_COLUMN})
 
 
 def _median(readings: NDArray[np.float32]) -> float:

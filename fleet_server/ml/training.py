@@ -123,6 +123,10 @@ class Trainer:
         """Class indexes (n,) that the float network gives: what tells two trainings apart without converting either."""
         return np.asarray(self._graph.answers(fitted.weights, inputs).argmax(axis=1), np.int64)
 
+    def slopes(self, fitted: Fitted, inputs: Floats, places: NDArray[np.int64]) -> Floats:
+        """How much each input value (n, *input shape) moves the answer at a place (n,) of the float network."""
+        return self._graph.slopes(fitted.weights, inputs, places)
+
     def scores(self, fitted: Fitted, inputs: Floats) -> Floats:
         """What the float network of a detector answers (n,)."""
         return self._graph.answers(fitted.weights, inputs)[:, 0]
@@ -186,6 +190,18 @@ class _Graph:
         self._network.set_weights(weights)
         answer, _ = self._network(self._tf.constant(inputs), training=False)
         return np.asarray(answer.numpy())
+
+    def slopes(self, weights: list[Floats], inputs: Floats, places: NDArray[np.int64]) -> Floats:
+        tf = self._tf
+        self._network.set_weights(weights)
+        watched = tf.constant(inputs)
+        with tf.GradientTape() as tape:
+            tape.watch(watched)
+            answer, _ = self._network(watched, training=False)
+            given = tf.gather(answer, tf.constant(places), axis=1, batch_dims=1)
+        # A recipe of the owner's may not hear its inputs.
+        moved = tape.gradient(given, watched, unconnected_gradients=tf.UnconnectedGradients.ZERO)
+        return np.asarray(moved.numpy())
 
 
 @functools.lru_cache(maxsize=_GRAPHS)

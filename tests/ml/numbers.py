@@ -87,7 +87,7 @@ class Built:
             given["champion"] = {variant: str(path) for variant, path in champion.files.items()}
             given["champion_snapshot"] = str(champion.snapshot_file)
         built = build(frames.Build(**{**given, **task}), lambda *_: None)  # type: ignore[arg-type]
-        self.folds = built.folds
+        self.folds, self.shares = built.folds, built.shares
         self.scrutiny = {one.variant: one.scrutiny for one in built.variants}
         self.files = {one.variant: Path(one.file) for one in built.variants}
         self.descriptors: dict[Variant, Descriptor] = {

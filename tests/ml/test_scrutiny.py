@@ -25,6 +25,11 @@ def test_columns_that_tell_nothing_can_be_lost_and_folds_agree_with_the_evaluati
     assert sorted(lost) == ["X0", "X1", "X2", "X3"]
     assert min(lost["X0"].loss, lost["X1"].loss) > 3 * metrics["mae"]
     assert max(lost["X2"].loss, lost["X3"].loss) < 0.5 * metrics["mae"]
+    permuted = {one.column: one for one in built.scrutiny[Variant.INT8].permuted}
+    assert min(permuted["X0"].loss, permuted["X1"].loss) > 3 * metrics["mae"]
+    assert max(permuted["X2"].loss, permuted["X3"].loss) < 0.5 * metrics["mae"]
+    assert {one.column for one in built.shares[:2]} == {"X0", "X1"}
+    assert sum(one.share for one in built.shares[:2]) > 0.8
     assert metrics["lost-column"] == max(one.loss for one in lost.values())
     assert metrics["mae-low"] < metrics["mae"] < metrics["mae-high"]
     assert built.folds is not None

@@ -14,6 +14,7 @@ from edgeops.card.card import Card, Section, make_card
 from edgeops.card.facts import Trial
 from edgeops.card.markdown import read_sections, table
 from edgeops.card.page import write_page
+from edgeops.learning.attribution import ColumnShare, PermutedColumn
 from edgeops.learning.fragility import LostColumn
 from edgeops.learning.scrutiny import Scrutiny
 from edgeops.learning.slices import Slice
@@ -80,6 +81,15 @@ def test_a_card_has_what_its_file_says_and_what_the_run_found():
     assert [line for line in text.splitlines() if line.startswith("#")][:4] == [
         "# tiny 3, int8", "## Files", "## Data", "## What it is worth",
     ]  # fmt: skip
+
+
+def test_what_it_goes_by_is_told_column_by_column():
+    scrutiny = Scrutiny(permuted=(PermutedColumn(column="x2", loss=0.3, spread=0.01),))
+    shares = (ColumnShare(column="x2", share=0.75), ColumnShare(column="x1", share=0.25))
+    card = card_of(scrutinies={Variant.INT8: scrutiny}, shares=shares)
+    assert "| x2 | 0.3 | 0.01 | 0.75 |\n| x1 |  |  | 0.25 |" in str(card)
+    assert "What permuting a column costs" in write_page(card)
+    assert "What it goes by" not in str(card_of())
 
 
 def test_a_gate_that_failed_and_who_went_past_it_are_told():

@@ -70,11 +70,29 @@ class LostColumn(Answer):
     stuck: float
 
 
+class PermutedColumn(Answer):
+    """What answers cost more when each input has one column from another input."""
+
+    column: str
+    loss: float
+    #: Standard deviation over the permutations.
+    spread: float
+
+
+class ColumnShare(Answer):
+    """A column's share of what all columns move the answer of the float network."""
+
+    column: str
+    share: float
+
+
 class Scrutiny(Answer):
     """What is known of one variant beyond the mean of all rows; what costs most comes first."""
 
     slices: tuple[Slice, ...] = ()
     columns: tuple[LostColumn, ...] = ()
+    #: What the file goes by.
+    permuted: tuple[PermutedColumn, ...] = ()
 
 
 class Folds(Answer):
@@ -96,6 +114,8 @@ class Judgement(Answer):
     variants: dict[str, Scrutiny] = {}
     #: Null: nobody asked for them.
     folds: Folds | None = None
+    #: What the float network goes by: integrated gradients.
+    shares: tuple[ColumnShare, ...] = ()
 
 
 class OverrideRequest(Request):
