@@ -15,6 +15,7 @@ from edgeops.card.figures import figures_of
 from edgeops.card.markdown import bullets, plain, read_sections, table
 from edgeops.chart import Bar, Bars
 from edgeops.learning.slices import Slice
+from edgeops.rollout.blessing import Outcome
 
 #: Of many columns, groups or classes, so many are told of.
 _ROWS, _BARS = 64, 20
@@ -224,9 +225,9 @@ def _gate(facts: Facts) -> Section:
 
 
 def _devices(facts: Facts) -> Section:
-    """The newest word of each class on each file."""
+    """The newest word of each class on each file; a trial that says nothing takes none back."""
     newest = dict[tuple[Variant, str], tuple[str, str, str, str]]()
-    for one in facts.trials:
+    for one in sorted(facts.trials, key=lambda one: one.outcome is Outcome.INCONCLUSIVE):
         newest.setdefault((one.variant, one.device_class), (one.variant, one.device_class, one.outcome, one.words))
     if not newest:
         text = "No device has tried it beside what it runs: `edgeops benchmark`."

@@ -9,6 +9,7 @@ from edgeops.data.schema import Schema
 from edgeops.learning.attribution import ColumnShare
 from edgeops.learning.folds import Folds
 from edgeops.learning.scrutiny import Scrutiny
+from edgeops.rollout.blessing import Outcome
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -17,8 +18,8 @@ class Trial:
 
     variant: Variant
     device_class: str
-    #: `blessed`, `refused` or `inconclusive`; why, for people.
-    outcome: str
+    outcome: Outcome
+    #: Why, for people.
     words: str
 
 

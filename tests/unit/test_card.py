@@ -18,6 +18,7 @@ from edgeops.learning.attribution import ColumnShare, PermutedColumn
 from edgeops.learning.fragility import LostColumn
 from edgeops.learning.scrutiny import Scrutiny
 from edgeops.learning.slices import Slice
+from edgeops.rollout.blessing import Outcome
 from tests.unit.card_facts import facts_of
 
 INSIDE = """# tiny 3 (int8)
@@ -100,10 +101,15 @@ def test_a_gate_that_failed_and_who_went_past_it_are_told():
     assert "overridden by carol at 2026-03-01T12:00:00Z: for the rehearsal \\| only" in text
 
 
-def test_the_newest_word_of_each_class_of_devices_is_told():
+def test_the_newest_word_of_each_class_of_devices_that_says_something_is_told():
     trials = [
-        Trial(variant=Variant.INT8, device_class=name, outcome=outcome, words="p95 2 ms")
-        for name, outcome in (("pi4", "blessed"), ("pi4", "refused"), ("pi5", "inconclusive"))
+        Trial(variant=Variant.INT8, device_class=name, outcome=Outcome(outcome), words="p95 2 ms")
+        for name, outcome in (
+            ("pi4", "inconclusive"),
+            ("pi4", "blessed"),
+            ("pi4", "refused"),
+            ("pi5", "inconclusive"),
+        )
     ]
     text = str(card_of(trials=tuple(trials)))
     assert "| int8 | pi4 | blessed | p95 2 ms |" in text
