@@ -123,6 +123,8 @@ class DeploymentCore:
         self._at_rest: set[int] = set()
         #: By sinks that were replaced.
         self._dropped = 0
+        #: By lanes that were replaced.
+        self._disordered = 0
         self._lane: Lane | None = None
         self._beside: _Beside | None = None
         self._incumbent: Charge | None = None
@@ -154,6 +156,11 @@ class DeploymentCore:
     def dropped(self) -> int:
         """Answers that sinks gave up since the start."""
         return self._dropped + sum(sink.dropped for sink in self._sinks)
+
+    @property
+    def disordered(self) -> int:
+        """Rows since the start that were no later than the one before, where they are put on a model's grid."""
+        return self._disordered + (0 if self._lane is None else self._lane.disordered)
 
     @property
     def position(self) -> int:
@@ -232,13 +239,13 @@ class DeploymentCore:
         input_id: str,
         position: int,
         *,
-        at_s: float | None = None,
+        at_ns: int | None = None,
         moment_ns: int | None = None,
     ) -> None:
         """One source row, float32 of (columns,); `position` is the source's after it. Needs a model in charge.
 
-        `at_s` is when it came, in seconds on any one clock, `moment_ns` when it was measured, in nanoseconds since
-        1970; None = unknown.
+        `at_ns` is when it came, in nanoseconds on any one clock, `moment_ns` when it was measured, since 1970; None =
+        unknown.
         """
         lane = self._lane
         assert lane is not None, "a row came while no model is in charge"
@@ -247,10 +254,10 @@ class DeploymentCore:
         clock_ns = self._clock_ns
         beside = self._beside
         if beside is not None:
-            self._take_beside(beside, row, input_id, at_s, moment_ns)
+            self._take_beside(beside, row, input_id, at_ns, moment_ns)
         window = None
         try:
-            window = lane.push(row if lane.is_whole else lane.own(row, moment_ns), at_s)
+            window = lane.push(row if lane.is_whole else lane.own(row, moment_ns), at_ns)
             if window is None:
                 self._last_row_ns = clock_ns()
                 return
@@ -330,7 +337,7 @@ class DeploymentCore:
 
     def _arrange(self, charge: Charge | None) -> None:
         """Give every model its rows and every sink its voice: actuating ones never hear a candidate in TRIAL."""
-        lanes = self._lanes()
+        lanes, before = self._lanes(), self._lane
         if charge is None:
             self._lane, self._beside, self.columns, self.needed, self.window = None, None, (), (), None
         else:
@@ -346,6 +353,8 @@ class DeploymentCore:
             if second is not None:
                 lane = self._lane_of(second, lanes)
                 self._beside = _Beside(lane, guards=guard is not None, pairing=self._pairing(charge))
+        if before is not None and before is not self._lane:
+            self._disordered += before.disordered
         self._stock()
         self._give_voices()
         self._reset()
@@ -414,12 +423,12 @@ class DeploymentCore:
                 self._guard_sink(sink, sink.rest, self._clock_ns())
 
     def _take_beside(
-        self, beside: _Beside, row: NDArray[np.float32], input_id: str, at_s: float | None, moment_ns: int | None
+        self, beside: _Beside, row: NDArray[np.float32], input_id: str, at_ns: int | None, moment_ns: int | None
     ) -> None:
         """The second model gets the row too; where it is the incumbent, actuating sinks hear its answer."""
         lane, clock_ns = beside.lane, self._clock_ns
         beside.answered = None
-        beside.window = window = lane.push(row if lane.is_whole else lane.own(row, moment_ns), at_s)
+        beside.window = window = lane.push(row if lane.is_whole else lane.own(row, moment_ns), at_ns)
         if window is None or not beside.guards:
             return
         started_ns = clock_ns()

@@ -357,12 +357,12 @@ class Feed:
     def _answer(self, source: Source, rows: Rows) -> None:
         core, news, pulse = self.core, self._news, self._pulse
         first = rows.position - len(rows.ids)
-        times = rows.at_s if rows.at_s is not None else repeat(None, len(rows.ids))
+        times = rows.at_ns if rows.at_ns is not None else repeat(None, len(rows.ids))
         moments = self._moments(source, rows)
         taken = enumerate(zip(rows.values, rows.ids, times, moments, strict=True), start=first + 1)
         try:
-            for position, (row, input_id, at_s, moment_ns) in taken:
-                core.take(row, input_id, position, at_s=at_s, moment_ns=moment_ns)
+            for position, (row, input_id, at_ns, moment_ns) in taken:
+                core.take(row, input_id, position, at_ns=at_ns, moment_ns=moment_ns)
                 pulse.turns += 1
                 if news.is_set():
                     break
@@ -379,9 +379,9 @@ class Feed:
         now = self._wiring.now() if source.live and is_asked else None
         if now is None:
             return repeat(None, len(rows.ids))
-        now_ns, ticks_s = (now - _EPOCH) // _MICROSECOND * 1000, time.monotonic()
-        came_s = repeat(ticks_s, len(rows.ids)) if rows.at_s is None else rows.at_s
-        return [now_ns - round((ticks_s - (ticks_s if at_s is None else at_s)) * 1e9) for at_s in came_s]
+        now_ns, ticks_ns = (now - _EPOCH) // _MICROSECOND * 1000, time.monotonic_ns()
+        came_ns = rows.at_ns or repeat(None, len(rows.ids))
+        return [now_ns if at_ns is None else now_ns - (ticks_ns - at_ns) for at_ns in came_ns]
 
     def _select(self, source: Source) -> bool:
         """Have the source give what the model reads; False = it cannot, and the candidate has heard of it."""

@@ -18,7 +18,7 @@ from edgeops.artifact.manifest import Manifest, Task
 from edgeops.errors import DatasetError, InputError
 from edgeops.learning.anomaly import ANOMALY
 from edgeops.model.model import Model
-from edgeops.model.windowing import WindowBuffer
+from edgeops.model.resampling import buffer_of
 
 _CHUNK_ROWS = 256
 
@@ -71,12 +71,12 @@ def answers(model: Model, path: Path, summary: Summary) -> Iterator[Answer]:
     source = ReplaySource(path)
     source.select(manifest.window.measured, manifest.window)
     require_rate(path, manifest.window)
-    push, clock = WindowBuffer(manifest.window).push, model.clock
+    push, clock = buffer_of(manifest.window).push, model.clock
     while (rows := source.read(_CHUNK_ROWS)) is not None:
-        times = rows.at_s if rows.at_s is not None else repeat(None, len(rows.ids))
+        times = rows.at_ns if rows.at_ns is not None else repeat(None, len(rows.ids))
         moments = rows.moments_ns if rows.moments_ns is not None else repeat(None, len(rows.ids))
-        for row, row_id, at_s, moment_ns in zip(rows.values, rows.ids, times, moments, strict=True):
-            window = push(row if clock is None else clock.beside(row, moment_ns), at_s)
+        for row, row_id, at_ns, moment_ns in zip(rows.values, rows.ids, times, moments, strict=True):
+            window = push(row if clock is None else clock.beside(row, moment_ns), at_ns)
             if window is None:
                 continue
             started_ns = time.perf_counter_ns()

@@ -10,7 +10,7 @@ from device_agent.pool import Pool
 from device_agent.sinks.sink import Sink
 from edgeops.artifact.manifest import InputWindow
 from edgeops.model.model import Model
-from edgeops.model.windowing import WindowBuffer
+from edgeops.model.resampling import GridBuffer, buffer_of
 from edgeops.protocol.messages import Phase
 from edgeops.sketch.window import Sketcher
 
@@ -37,13 +37,14 @@ class Charge:
 class Lane:
     """A model with its own input window, and the sinks that hear it."""
 
-    __slots__ = ("charge", "is_whole", "picks", "pool", "predict", "push", "sinks", "sketcher")
+    __slots__ = ("_buffer", "charge", "is_whole", "picks", "pool", "predict", "push", "sinks", "sketcher")
 
     def __init__(self, charge: Charge) -> None:
         self.charge = charge
         #: Where what was answered is kept; None = nothing of it may be nominated.
         self.pool: Pool | None = None
-        self.push = WindowBuffer(charge.model.manifest.window).push
+        self._buffer = buffer_of(charge.model.manifest.window)
+        self.push = self._buffer.push
         self.predict = charge.model.predict
         self.sketcher = None if charge.model.reference is None else Sketcher(charge.model.reference)
         self.sinks: list[Sink] = []
@@ -51,6 +52,11 @@ class Lane:
         self.picks: list[int] | None = None
         #: Whether a row is what the input window takes.
         self.is_whole = False
+
+    @property
+    def disordered(self) -> int:
+        """Rows that were no later than the one before, where they are put on a grid."""
+        return self._buffer.disordered if isinstance(self._buffer, GridBuffer) else 0
 
     def read(self, columns: Sequence[str]) -> None:
         """Rows that come now hold these columns; what the input window holds already stays."""

@@ -20,6 +20,7 @@ def counters(own: Mapping[str, int], deployments: Iterable[Deployed]) -> dict[st
         total["sink.dropped"] += feed.core.dropped
         total["source.errors"] += feed.source_errors
         total["source.refused-lines"] += feed.refused_lines
+        total["source.disordered-rows"] += feed.core.disordered
         total["model.errors"] += feed.model_errors
         total["shadow.given-up"] += feed.shadows.given_up
         total["slot.damaged"] += deployed.updates.damaged

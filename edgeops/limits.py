@@ -108,6 +108,10 @@ WINDOW_IDLE = timedelta(seconds=2)
 WINDOW_IDLE_ROWS = 3
 #: At most this many channels in a manifest.
 MAX_CHANNELS = 64
+#: Rows of one input window, and rows that are filled in over one gap.
+MAX_WINDOW_ROWS = 65_536
+#: Rows a second of a model that has its rows resampled.
+MAX_RATE_HZ = 1e6
 #: More input columns than this: the most important ones plus projections of the embedding.
 MAX_COLUMN_CHANNELS = 48
 HISTOGRAM_BINS = 32

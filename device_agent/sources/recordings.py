@@ -16,7 +16,7 @@ from edgeops.errors import DatasetError
 from edgeops.npz import DAMAGED
 
 RATE = "rate_hz"
-_GAP_S = 1.0
+_GAP_NS = 10**9
 
 
 class Recording(NamedTuple):
@@ -25,10 +25,11 @@ class Recording(NamedTuple):
     readings: int
     rate_hz: float
 
-    def at_s(self, first: int, last: int) -> list[float]:
+    def at_ns(self, first: int, last: int) -> list[int]:
         """When the readings from `first` to `last`, counted over all recordings, come."""
         places = np.arange(first, last)
-        times: list[float] = (places / self.rate_hz + places // self.readings * _GAP_S).tolist()
+        played_ns = np.round(places * (1e9 / self.rate_hz)).astype(np.int64)
+        times: list[int] = (played_ns + places // self.readings * _GAP_NS).tolist()
         return times
 
 
@@ -64,13 +65,15 @@ def recording_of(path: Path, window: InputWindow | None = None) -> Recording | N
 
 
 def require_rate(path: Path, window: InputWindow) -> None:
-    """Refuse recordings of another rate than the model's.
+    """Refuse recordings of another rate than that of a model which does not resample its rows.
 
     Raises:
         DatasetError: names both.
     """
     recording = recording_of(path, window)
-    if recording is not None and window.rate_hz is not None and recording.rate_hz != window.rate_hz:
+    if recording is None or window.rate_hz is None or window.resampling is not None:
+        return
+    if recording.rate_hz != window.rate_hz:
         raise DatasetError(
             f"{path} was recorded at {recording.rate_hz:g} Hz, the model reads {window.rate_hz:g} Hz; resample it"
         )

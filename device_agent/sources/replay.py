@@ -111,11 +111,8 @@ class ReplaySource:
         known = None
         if moments is not None:
             known = [None if one == NO_MOMENT else one for one in moments[first:last].tolist()]
-        if self._recording is not None:
-            came_s: Sequence[float | None] | None = self._recording.at_s(begin, self._position)
-        else:
-            came_s = None if known is None else [None if one is None else one / 1e9 for one in known]
-        return Rows(values[first:last], names, self._position, came_s, known)
+        came = known if self._recording is None else self._recording.at_ns(begin, self._position)
+        return Rows(values[first:last], names, self._position, came, known)
 
     def close(self, reason: str) -> None:
         """Nothing to give back."""

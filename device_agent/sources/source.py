@@ -22,8 +22,8 @@ class Rows(NamedTuple):
     ids: Sequence[str]
     #: Position after the last row: where a later start goes on.
     position: int
-    #: When each came, in seconds on one clock; None = as if at once.
-    at_s: Sequence[float | None] | None = None
+    #: When each came, in nanoseconds on one clock, of a live source the monotonic one; None = as if at once.
+    at_ns: Sequence[int | None] | None = None
     #: When each was measured, in nanoseconds since 1970; None = the source does not say, of one row: it is unknown.
     moments_ns: Sequence[int | None] | None = None
 

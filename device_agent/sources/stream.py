@@ -34,7 +34,7 @@ _WHERE = "stdin"
 class _Line(NamedTuple):
     number: int
     #: When it was read, on the monotonic clock.
-    at_s: float
+    at_ns: int
     text: bytes
 
 
@@ -114,7 +114,7 @@ class StreamSource:
         self._position += len(lines)
         with np.errstate(over="ignore"):  # beyond float32 is infinite, which counts as missing
             table = np.array(values, np.float32).reshape(len(lines), len(self._columns))
-        return Rows(table, ids, self._position, [line.at_s for line in lines])
+        return Rows(table, ids, self._position, [line.at_ns for line in lines])
 
     def close(self, reason: str) -> None:
         """Tell the writer how it ended, and give back the connection; what was not read is lost. Harmless to repeat."""
@@ -137,12 +137,12 @@ class StreamSource:
             self._at_end = True
             data = b"\n" if self._tail else b""
         *lines, self._tail = (self._tail + data).split(b"\n")
-        now_s = time.monotonic()
+        now_ns = time.monotonic_ns()
         for text in lines:
             if self._skipping:
                 self._skipping = False
             elif text.strip():
-                self._unread.append(_Line(self._next, now_s, text))
+                self._unread.append(_Line(self._next, now_ns, text))
             self._next += 1
         if len(self._tail) > MAX_FEED_LINE_BYTES:
             if not self._skipping:

@@ -88,6 +88,17 @@ class TimeColumn(Value, frozen=True, kw_only=True):
     zone: str = "UTC"
 
 
+class Resampling(StrEnum):
+    """How rows of another rate, or of an unsteady one, are put on the grid of a model."""
+
+    #: The last row before a point of the grid.
+    HOLD = "hold"
+    #: On the line between the rows before and behind it.
+    LINEAR = "linear"
+    #: The mean of all rows of one step: for a source that is much faster.
+    MEAN = "mean"
+
+
 class InputWindow(Value, frozen=True, kw_only=True):
     """The rows that one inference sees."""
 
@@ -100,6 +111,8 @@ class InputWindow(Value, frozen=True, kw_only=True):
     rate_hz: float | None = None
     #: A gap longer than this between two rows starts a new window; None = never.
     max_gap_s: float | None = None
+    #: None = rows are taken as they come; else they are put on a grid of `rate_hz`.
+    resampling: Resampling | None = None
     #: None = nothing depends on when a row was measured.
     time: TimeColumn | None = None
     #: What is computed from the moment of each row, so that no source has to carry it.
@@ -392,6 +405,7 @@ def _checked(manifest: Manifest) -> Manifest:
     if manifest.format != FORMAT:
         raise ArtifactError(f"manifest format {manifest.format}, this version reads {FORMAT}; update EdgeOps")
     _refuse_odd_clock(manifest.window)
+    _refuse_odd_grid(manifest.window)
     _check_preprocess(manifest.preprocess, manifest.window)
     if manifest.task is Task.CLASSIFICATION and len(manifest.output.labels) < 2:
         raise ArtifactError(f"a classifier needs two labels or more, got {list(manifest.output.labels)}")
@@ -422,6 +436,17 @@ def _refuse_odd_clock(window: InputWindow) -> None:
         raise ArtifactError(f"the input window has the clock columns {', '.join(told)} and no time column")
     if len(set(told)) < len(told) or window.columns[-len(told) :] != told or not window.measured:
         raise ArtifactError(f"the input window ends with {window.columns[-len(told) :]}; its clock gives {told}")
+
+
+def _refuse_odd_grid(window: InputWindow) -> None:
+    if window.resampling is None:
+        return
+    rate_hz, max_gap_s = window.rate_hz or 0.0, window.max_gap_s or 0.0
+    if not (0 < rate_hz <= limits.MAX_RATE_HZ and 0 < rate_hz * max_gap_s <= limits.MAX_WINDOW_ROWS):
+        raise ArtifactError(
+            f"rows are resampled to {window.rate_hz} a second over gaps of {window.max_gap_s} s; a rate of at most "
+            f"{limits.MAX_RATE_HZ:g}, and gaps of at most {limits.MAX_WINDOW_ROWS} rows can be filled"
+        )
 
 
 def _check_preprocess(preprocess: Preprocess, window: InputWindow) -> None:

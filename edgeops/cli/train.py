@@ -6,7 +6,7 @@ from typing import Annotated
 import typer
 
 from edgeops.api.client import Client
-from edgeops.artifact.manifest import Variant
+from edgeops.artifact.manifest import Resampling, Variant
 from edgeops.cli import choice, completion
 from edgeops.cli.connection import connected
 from edgeops.cli.live import follow, say
@@ -43,6 +43,15 @@ def train(
         int | None,
         typer.Option(min=1, metavar="ROWS", help="Rows from one answer to the next.  [default: half of the window]"),
     ] = None,
+    rate: Annotated[
+        float | None,
+        typer.Option(
+            min=1e-6, metavar="HERTZ", help="Rows a second that windows are resampled to.  [default: as they come]"
+        ),
+    ] = None,
+    resampling: Annotated[
+        Resampling | None, typer.Option(help="How rows are put on the grid of --rate.  [default: linear]")
+    ] = None,
     option: Annotated[
         list[str] | None,
         typer.Option(metavar="NAME=VALUE", help="One of the recipe's own, such as batch=64; repeatable."),
@@ -78,7 +87,7 @@ def train(
         recipe=recipe,
         seed=seed,
         epochs=epochs,
-        options=_options(option or ()) | _given(window=window, stride=stride),
+        options=_options(option or ()) | _given(window=window, stride=stride, rate=rate, resampling=resampling),
         variants=list(Variant) if auto else None if variants is None else _variants(variants),
         folds=folds,
     )
@@ -106,7 +115,7 @@ def _variants(text: str) -> list[Variant]:
     return [Variant(name) for name in names]
 
 
-def _given(**options: int | None) -> dict[str, float | str]:
+def _given(**options: float | str | None) -> dict[str, float | str]:
     """Options that have a name of their own here."""
     return {name: value for name, value in options.items() if value is not None}
 

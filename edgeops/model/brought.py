@@ -13,6 +13,7 @@ import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
+from edgeops import limits
 from edgeops.artifact.manifest import InputWindow, Tensor, Variant
 from edgeops.errors import ArtifactError, ConfigError
 
@@ -20,10 +21,9 @@ _INTEGERS = ("int8", "uint8")
 _TYPES = ("float32", *_INTEGERS)
 #: What rounding may do to the sum of probabilities, beside half a step of each.
 _SUM_TOLERANCE = 0.01
-_MOST_ROWS = 65_536
 
 Place = Annotated[int, msgspec.Meta(ge=0, le=1000)]
-RowCount = Annotated[int, msgspec.Meta(ge=1, le=_MOST_ROWS)]
+RowCount = Annotated[int, msgspec.Meta(ge=1, le=limits.MAX_WINDOW_ROWS)]
 Label = Annotated[str, msgspec.Meta(min_length=1, max_length=200)]
 Numbers = Annotated[tuple[float, ...], msgspec.Meta(min_length=1)]
 

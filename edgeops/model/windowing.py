@@ -8,6 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edgeops.artifact.manifest import InputWindow
+from edgeops.data.cells import NO_MOMENT
 from edgeops.errors import InputError
 
 Rows = NDArray[np.float32]
@@ -17,25 +18,36 @@ Integers = NDArray[np.int64]
 class WindowBuffer:
     """The last rows of one source."""
 
-    __slots__ = ("_buffer", "_due", "_end", "_last_s", "_max_gap_s", "_rows", "_shape", "_single", "_stride", "_window")
+    __slots__ = (
+        "_buffer",
+        "_due",
+        "_end",
+        "_last_ns",
+        "_max_gap_ns",
+        "_rows",
+        "_shape",
+        "_single",
+        "_stride",
+        "_window",
+    )
 
     def __init__(self, window: InputWindow) -> None:
         self._window = window
         self._rows = window.rows
         self._stride = window.stride
-        self._max_gap_s = window.max_gap_s
+        self._max_gap_ns = None if window.max_gap_s is None else round(1e9 * window.max_gap_s)
         self._shape = (len(window.columns),)
         self._single = window.rows == 1 and window.stride == 1
         # Rows are written behind each other and moved to the front when the end is reached: a window is one slice.
         self._buffer = np.empty((2 * window.rows, len(window.columns)), np.float32)
-        self._last_s: float | None = None
+        self._last_ns: int | None = None
         self._end = 0
         self._due = window.rows
 
-    def push(self, row: Rows, at_s: float | None) -> Rows | None:
+    def push(self, row: Rows, at_ns: int | None) -> Rows | None:
         """Take one row; the window (rows, columns) it completes, or None.
 
-        `row` is float32 (columns,), `at_s` its time in seconds on any one clock, None when unknown. A gap above
+        `row` is float32 (columns,), `at_ns` its time in nanoseconds on any one clock, None when unknown. A gap above
         `max_gap_s`, or a clock that went back, starts a new window.
 
         Raises:
@@ -48,10 +60,10 @@ class WindowBuffer:
             )
         if self._single:
             return row[np.newaxis]
-        if self._max_gap_s is not None and at_s is not None:
-            if self._last_s is not None and not 0 <= at_s - self._last_s <= self._max_gap_s:
+        if self._max_gap_ns is not None and at_ns is not None:
+            if self._last_ns is not None and not 0 <= at_ns - self._last_ns <= self._max_gap_ns:
                 self.clear()
-            self._last_s = at_s
+            self._last_ns = at_ns
         if self._end == len(self._buffer):
             self._buffer[: self._rows] = self._buffer[-self._rows :]
             self._end = self._rows
@@ -67,18 +79,18 @@ class WindowBuffer:
         """Forget all rows: the next window begins with the next row."""
         self._end = 0
         self._due = self._rows
-        self._last_s = None
+        self._last_ns = None
 
 
 def window_places(
-    window: InputWindow, rows: int, *, seconds: NDArray[np.float64] | None = None, groups: Integers | None = None
+    window: InputWindow, rows: int, *, times: Integers | None = None, groups: Integers | None = None
 ) -> Integers:
     """The windows in rows that are all there: those that a fresh `WindowBuffer` per group gives, in its order.
 
     Args:
         window: which rows make a window.
         rows: how many there are.
-        seconds: (rows,) the time of each on any one clock, NaN = unknown; None = of none is known.
+        times: (rows,) nanoseconds of each on any one clock, NO_MOMENT = unknown; None = of none is known.
         groups: (rows,) the source of each; None = all are of one.
 
     Returns:
@@ -90,8 +102,8 @@ def window_places(
     sources = np.zeros(rows, np.int64) if groups is None else groups
     order = np.argsort(sources, kind="stable")
     begins = np.diff(sources[order], prepend=sources[order][:1]) != 0
-    if seconds is not None and window.max_gap_s is not None:
-        begins |= _after_gaps(seconds[order], sources[order], window.max_gap_s)
+    if times is not None and window.max_gap_s is not None:
+        begins |= _after_gaps(times[order], sources[order], round(1e9 * window.max_gap_s))
     numbers = np.arange(rows)
     beyond = numbers - np.maximum.accumulate(np.where(begins, numbers, 0)) - (window.rows - 1)
     ends = np.flatnonzero((beyond >= 0) & (beyond % window.stride == 0))
@@ -100,11 +112,11 @@ def window_places(
     return places
 
 
-def _after_gaps(seconds: NDArray[np.float64], sources: Integers, max_gap_s: float) -> NDArray[np.bool_]:
+def _after_gaps(times: Integers, sources: Integers, max_gap_ns: int) -> NDArray[np.bool_]:
     """Which rows (rows,), sorted by source, come too late or too early after the row before whose time is known."""
-    known = np.flatnonzero(~np.isnan(seconds))
-    steps = np.diff(seconds[known])
-    is_gap = (np.diff(sources[known]) == 0) & ~((steps >= 0) & (steps <= max_gap_s))
-    found = np.zeros(len(seconds), np.bool_)
+    known = np.flatnonzero(times != NO_MOMENT)
+    steps = np.diff(times[known])
+    is_gap = (np.diff(sources[known]) == 0) & ~((steps >= 0) & (steps <= max_gap_ns))
+    found = np.zeros(len(times), np.bool_)
     found[known[1:][is_gap]] = True
     return found

@@ -97,7 +97,7 @@ def rows_for(
     schema = snapshot.schema
     found = input_window(shape, schema.columns, schema.shape, said)
     window = schema.window(rows=found.rows, stride=found.stride)
-    cut = cut_windows(snapshot, paced(window, snapshot.rows) if window.rows > 1 else window)
+    cut = cut_windows(snapshot, paced(window, snapshot) if window.rows > 1 else window)
     windows = replace(cut, snapshot=_named(snapshot, labels))
     train = windows.only(Split.TRAIN)
     whole = train.only(np.flatnonzero(~np.isnan(train.values).any(axis=(1, 2))))

@@ -114,7 +114,7 @@ def _build_by(recipe: Recipe, task: Build, snapshot: SnapshotFile, report: Repor
                 f"{task.model} reads {plan.window.rows} rows at once, and what devices nominate are single rows; train "
                 "a new version on new data"
             )
-        plan = replace(plan, window=paced(plan.window, snapshot.rows))
+        plan = replace(plan, window=paced(plan.window, snapshot))
     windows = cut_windows(snapshot, plan.window or snapshot.schema.window())
     learnt = windows.only(Split.TRAIN)
     report("loading TensorFlow", 0.05)

@@ -76,7 +76,7 @@ def build_detector(task: Build, recipe: Recipe, snapshot: SnapshotFile, report: 
     if margin is None:
         raise ConfigError(f"recipe {task.recipe} decides no margin, so nothing says where an alarm begins")
     if plan.window is not None:
-        plan = replace(plan, window=paced(plan.window, snapshot.rows))
+        plan = replace(plan, window=paced(plan.window, snapshot))
     windows = cut_windows(snapshot, plan.window or snapshot.schema.window())
     normal = _normal(windows.only(Split.TRAIN), plan, "to learn from")
     held_back = _normal(windows.only(Split.VALIDATION), plan, "to set the threshold by")

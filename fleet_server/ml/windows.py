@@ -14,18 +14,22 @@ from numpy.typing import NDArray
 
 from edgeops import limits
 from edgeops.artifact.manifest import InputWindow, Task
-from edgeops.data.cells import NO_MOMENT
+from edgeops.data.cells import NO_MOMENT, NO_NAME
 from edgeops.data.splits import Split
 from edgeops.errors import DatasetError
 from edgeops.learning.anomaly import ANOMALY
 from edgeops.model.windowing import window_places
 from fleet_server.datasets.snapshot import IMPORTED, Rows, SnapshotFile
+from fleet_server.ml.grid import on_grid, stretches
 from fleet_server.ml.recipes.rounding import rounded
 from fleet_server.ml.recipes.window import GAP_STEPS
 
 Integers = NDArray[np.int64]
 
 _NANOSECONDS = 1e9
+#: The median of so many steps is a rate, and rates within this factor of each other are one.
+_RATE_STEPS = 32
+_SAME_RATE = 1.25
 _FOR = {Split.TRAIN: "that are learnt from", Split.VALIDATION: "that stop the training", Split.EVALUATION: "that judge"}
 
 
@@ -138,13 +142,17 @@ class WindowedSnapshot:
         return (told,)
 
 
-def paced(window: InputWindow, rows: Rows) -> InputWindow:
-    """The window with the rate that rows (n) usually come at, and the gap that begins a new one; by their times.
+def paced(window: InputWindow, snapshot: SnapshotFile) -> InputWindow:
+    """The window with the rate that rows usually come at, or are put on, and the gap that begins a new one; by times.
 
-    A window that has a rate, as that of recordings does, keeps it.
+    A window that has a rate and takes rows as they come, as that of recordings does, stays as it is.
+
+    Raises:
+        DatasetError: some rows come at another rate, and are not to be resampled.
     """
-    if window.rate_hz is not None:
+    if window.rate_hz is not None and window.resampling is None:
         return window
+    rows, names = snapshot.rows, snapshot.groups
     order = np.argsort(rows.groups, kind="stable")
     groups, times = rows.groups[order], rows.times[order]
     is_step = (np.diff(groups) == 0) & (times[1:] != NO_MOMENT) & (times[:-1] != NO_MOMENT)
@@ -153,6 +161,10 @@ def paced(window: InputWindow, rows: Rows) -> InputWindow:
     usual_s = float(np.median(steps)) / _NANOSECONDS if len(steps) else 0.0
     if usual_s <= 0:
         return window
+    if window.resampling is not None:
+        assert window.rate_hz is not None, "it was asked for"
+        return msgspec.structs.replace(window, max_gap_s=rounded(GAP_STEPS * max(usual_s, 1 / window.rate_hz)))
+    _refuse_mixed(rows.only(order), is_step, usual_s, names)
     return msgspec.structs.replace(window, rate_hz=rounded(1 / usual_s), max_gap_s=rounded(GAP_STEPS * usual_s))
 
 
@@ -164,6 +176,8 @@ def cut_windows(snapshot: SnapshotFile, window: InputWindow) -> WindowedSnapshot
     Raises:
         DatasetError: a split has no window, a class none to learn from, or there would be too many.
     """
+    if window.resampling is not None:
+        snapshot = on_grid(snapshot, window)
     rows = snapshot.rows
     if snapshot.schema.clip or window.rows == window.stride == 1:
         places = np.arange(len(rows), dtype=np.int64)[:, np.newaxis]
@@ -172,8 +186,9 @@ def cut_windows(snapshot: SnapshotFile, window: InputWindow) -> WindowedSnapshot
         )
     _refuse_too_many(snapshot, window)
     imported = np.flatnonzero(rows.origins == IMPORTED)
-    stretches = _stretches(rows.groups[imported], snapshot.splits[imported])
-    found = window_places(window, len(imported), seconds=_seconds(rows.times[imported]), groups=stretches)
+    runs = stretches(rows.groups[imported], snapshot.splits[imported])
+    times = rows.times[imported]
+    found = window_places(window, len(imported), times=times if (times != NO_MOMENT).any() else None, groups=runs)
     places = imported[found]
     is_mixed = np.zeros(len(places), dtype=np.bool_)
     if snapshot.schema.task is not Task.REGRESSION:
@@ -186,21 +201,22 @@ def cut_windows(snapshot: SnapshotFile, window: InputWindow) -> WindowedSnapshot
     return cut
 
 
-def _stretches(groups: Integers, splits: NDArray[np.uint8]) -> Integers:
-    """(rows,) a number for rows of one group that lie in one split without one of another split between them."""
-    order = np.argsort(groups, kind="stable")
-    begins = (np.diff(groups[order]) != 0) | (np.diff(splits[order].astype(np.int64)) != 0)
-    stretches = np.zeros(len(groups), dtype=np.int64)
-    stretches[order[1:]] = np.cumsum(begins)
-    return stretches
-
-
-def _seconds(times: Integers) -> NDArray[np.float64] | None:
-    """(rows,) since the earliest, NaN = unknown; None = none is known."""
-    known = times != NO_MOMENT
-    if not known.any():
-        return None
-    return np.where(known, times - times[known].min(), np.nan) / _NANOSECONDS
+def _refuse_mixed(rows: Rows, is_step: NDArray[np.bool_], usual_s: float, names: tuple[str, ...]) -> None:
+    """Refuse rows, sorted by group, that come at another rate for a while; a row that is lost, or late, is no rate."""
+    places = np.flatnonzero(is_step)
+    steps_s = (rows.times[places + 1] - rows.times[places]) / _NANOSECONDS
+    groups = rows.groups[places]
+    for first in np.flatnonzero(np.diff(groups, prepend=groups[:1] - 1)):
+        own = np.flatnonzero(groups == groups[first])
+        for start in range(0, len(own) - _RATE_STEPS + 1, _RATE_STEPS):
+            step_s = float(np.median(steps_s[own[start : start + _RATE_STEPS]]))
+            if not 1 / _SAME_RATE <= step_s / usual_s <= _SAME_RATE:
+                place = places[own[start]]
+                of = f" of group {names[groups[first]]!r}" if groups[first] != NO_NAME else ""
+                raise DatasetError(
+                    f"from row {rows.ids[place]}{of} on, rows come every {step_s:g} s, usually every {usual_s:g} s; "
+                    "put all on one grid with --rate, or import those apart"
+                )
 
 
 def _refuse_too_many(snapshot: SnapshotFile, window: InputWindow) -> None:

@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as npst
 
 from edgeops.artifact.manifest import InputWindow, MissingPolicy, Preprocess, Spectrogram, Tensor, Transform
+from edgeops.data.cells import NO_MOMENT
 from edgeops.model.preprocess import Preprocessor
 from edgeops.model.windowing import WindowBuffer, window_places
 
@@ -95,7 +96,7 @@ def test_windows_are_those_that_slide_over_each_stretch_without_a_gap(count, len
     table = np.arange(count, dtype=np.float32)[:, np.newaxis]
     times = np.cumsum(steps)[:count].tolist()
     buffer = WindowBuffer(window)
-    pushed = [buffer.push(row, at_s) for row, at_s in zip(table, times, strict=True)]
+    pushed = [buffer.push(row, round(at_s * 1e9)) for row, at_s in zip(table, times, strict=True)]
     breaks = [i for i in range(1, count) if not 0 <= times[i] - times[i - 1] <= 1.0]
     slid = [
         table[at : at + length].tolist()
@@ -117,13 +118,13 @@ def test_windows_of_whole_tables_are_those_that_buffers_give_row_by_row(rows, le
     window = InputWindow(columns=("a",), rows=length, stride=stride, max_gap_s=gap)
     groups = np.array([group for group, _ in rows], np.int64)
     steps = np.array([np.nan if step is None else step for _, step in rows])
-    seconds = np.where(np.isnan(steps), np.nan, np.nancumsum(steps))
+    times = np.where(np.isnan(steps), NO_MOMENT, (np.nancumsum(steps) * 1e9).astype(np.int64))
     buffers = {group: WindowBuffer(window) for group in range(-1, 3)}
     pushed = [
-        buffers[group].push(np.array([place], np.float32), None if np.isnan(at_s) else at_s)
-        for place, (group, at_s) in enumerate(zip(groups.tolist(), seconds.tolist(), strict=True))
+        buffers[group].push(np.array([place], np.float32), None if at_ns == NO_MOMENT else at_ns)
+        for place, (group, at_ns) in enumerate(zip(groups.tolist(), times.tolist(), strict=True))
     ]
     expected = [found[:, 0].tolist() for found in pushed if found is not None]
-    places = window_places(window, len(rows), seconds=seconds, groups=groups)
+    places = window_places(window, len(rows), times=times, groups=groups)
     assert places.shape == (len(expected), length)
     assert places.tolist() == expected

@@ -50,7 +50,7 @@ def test_a_file_tells_when_its_rows_were_measured_however_that_is_written(tmp_pa
     rows = source.read(10)
     assert rows.values.tolist() == [[1, 2]] * 4
     assert rows.moments_ns == [SIX_UTC_NS] * 3 + [None]
-    assert rows.at_s == [SIX_UTC_NS / 1e9] * 3 + [None]
+    assert rows.at_ns == rows.moments_ns
 
 
 def test_json_lines_and_arrays_tell_it_too(tmp_path):

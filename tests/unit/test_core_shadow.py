@@ -7,7 +7,7 @@ from msgspec.structs import replace
 from device_agent.lane import Charge
 from device_agent.pairing import Answered, Shadow
 from edgeops import limits
-from edgeops.artifact.manifest import InputWindow, MissingPolicy, TimeColumn
+from edgeops.artifact.manifest import InputWindow, MissingPolicy, Resampling, TimeColumn
 from edgeops.digest import digest_from_raw
 from edgeops.errors import InputError
 from edgeops.model.postprocess import Prediction
@@ -312,6 +312,18 @@ def reading(charge: Charge, **window) -> Charge:
             return self._model.predict(np.ascontiguousarray(rows[-1:, :4]))
 
     return Charge(charge.digest, charge.phase, Wide(charge.model))
+
+
+def test_rows_are_put_on_the_grid_of_a_model_and_one_that_is_no_later_is_counted(bench):
+    grid = {"rows": 2, "rate_hz": 100.0, "max_gap_s": 0.05, "resampling": Resampling.HOLD}
+    bench.core.put_in_charge(reading(bench.charge(), **grid))
+    for place, at_ms in enumerate((0, 4, 8, 12, 12, 23)):
+        bench.core.take(bench.rows[place], str(place), place + 1, at_ns=at_ms * 10**6)
+    assert bench.core.disordered == 1
+    bench.core.put_in_charge(None)
+    assert bench.core.disordered == 1
+    (window,) = bench.windows()
+    assert (window.rows, window.source_rows) == (2, 6)
 
 
 def _replaced(manifest, **window):

@@ -62,7 +62,7 @@ def test_each_recording_is_one_window_whatever_its_split(tmp_path: Path) -> None
     rows = snapshot.only(Split.TRAIN)
     plan = signals.plan(snapshot.schema, rows.readings(snapshot.schema), rows.targets, {})
     window = InputWindow(columns=("audio",), rows=READINGS, stride=READINGS, rate_hz=HERTZ, max_gap_s=0.000375)
-    assert plan.window == paced(window, snapshot.rows) == window
+    assert plan.window == paced(window, snapshot) == window
     cut = cut_windows(snapshot, window)
     judged = cut.only(Split.EVALUATION)
     assert np.array_equal(judged.values[..., 0], SOUND[snapshot.splits == Split.EVALUATION])
@@ -74,8 +74,9 @@ def test_each_recording_is_one_window_whatever_its_split(tmp_path: Path) -> None
 def test_windows_of_recordings_are_not_cut_again_but_a_device_may_answer_more_often(tmp_path: Path) -> None:
     schema = load(tmp_path).schema
     assert dense.plan(schema, SOUND.reshape(-1, 1), WORD, {"stride": "1000"}).window.stride == 1_000
-    with pytest.raises(ConfigError, match="one window of 5000 readings; leave out window"):
-        dense.plan(schema, SOUND.reshape(-1, 1), WORD, {"window": "64"})
+    for name in ("window", "rate"):
+        with pytest.raises(ConfigError, match=f"one window of 5000 readings; leave out {name}"):
+            dense.plan(schema, SOUND.reshape(-1, 1), WORD, {name: "64"})
     with pytest.raises(ConfigError, match="the rows of this dataset are recordings"):
         cnn.plan(schema, SOUND, WORD, {})
 

@@ -5,12 +5,13 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from edgeops.artifact.manifest import InputWindow
+from edgeops.artifact.manifest import InputWindow, Resampling
 from edgeops.data.cells import NO_MOMENT
 from edgeops.data.splits import Split
 from edgeops.errors import ConfigError, DatasetError
 from fleet_server.datasets.snapshot import IMPORTED
 from fleet_server.ml.recipes import cnn, dense
+from fleet_server.ml.recipes.window import asked_window
 from fleet_server.ml.windows import cut_windows, paced
 from tests.ml.numbers import write_levels
 from tests.ml.signals import CLASSES, HERTZ, write_waves
@@ -52,7 +53,7 @@ def test_a_window_is_what_its_last_row_is_and_nothing_is_learnt_from_mixed_ones(
 
 def test_the_median_step_is_the_rate_and_a_gap_begins_a_new_window():
     rows = WAVES.rows
-    found = paced(window(16, 4), rows)
+    found = paced(window(16, 4), WAVES)
     assert (found.rate_hz, found.max_gap_s) == (HERTZ, pytest.approx(3 / HERTZ))
     late = np.where(np.arange(len(rows)) >= 20, rows.times + 10**9, rows.times)
     cut = cut_windows(replace(WAVES, rows=replace(rows, times=late)), found)
@@ -61,9 +62,45 @@ def test_the_median_step_is_the_rate_and_a_gap_begins_a_new_window():
 
 
 def test_rows_without_times_have_no_rate():
-    timeless = replace(WAVES.rows, times=np.full(len(WAVES.rows), NO_MOMENT))
+    timeless = replace(WAVES, rows=replace(WAVES.rows, times=np.full(len(WAVES.rows), NO_MOMENT)))
     assert paced(window(16), timeless) == window(16)
-    assert len(cut_windows(replace(WAVES, rows=timeless), window(16, max_gap_s=1.0)).places)
+    assert len(cut_windows(timeless, window(16, max_gap_s=1.0)).places)
+    with pytest.raises(DatasetError, match="import them with a time column"):
+        cut_windows(timeless, window(16, rate_hz=HERTZ, resampling=Resampling.LINEAR))
+
+
+def test_rows_of_another_rate_are_refused_by_group_and_row_or_put_on_one_grid():
+    rows = WAVES.rows
+    slow = replace(WAVES, rows=replace(rows, times=np.where(rows.groups == 2, 2 * rows.times, rows.times)))
+    with pytest.raises(
+        DatasetError, match=r"from row 240 of group 'pump2' on, rows come every 0.04 s, usually every 0.02"
+    ):
+        paced(window(16), slow)
+    asked = window(16, 4, rate_hz=25.0, resampling=Resampling.HOLD)
+    cut = cut_windows(slow, paced(asked, slow))
+    steps = np.diff(cut.snapshot.rows.times[cut.places], axis=1)
+    assert (steps == 40_000_000).all()
+    assert all(len(cut.of(split)) for split in Split)
+    own = cut.snapshot.rows.only(cut.snapshot.rows.groups == 2)
+    assert own.values.tolist() == rows.values[rows.groups == 2].tolist()
+    assert (np.ptp(cut.snapshot.splits[cut.places], axis=1) == 0).all()
+
+
+def test_a_row_that_is_lost_and_a_clock_that_jitters_are_no_other_rate():
+    random = np.random.default_rng(4)
+    jitter = (random.uniform(-0.2, 0.2, len(WAVES.rows)) / HERTZ * 1e9).astype(np.int64)
+    kept = random.random(len(WAVES.rows)) > 0.05
+    rows = replace(WAVES.rows, times=WAVES.rows.times + jitter).only(kept)
+    assert paced(window(16), replace(WAVES, rows=rows)).rate_hz == pytest.approx(HERTZ, rel=0.05)
+
+
+@pytest.mark.parametrize(
+    "options",
+    [{"rate": 50}, {"window": 8, "resampling": "hold"}, {"window": 8, "rate": 50}],
+)
+def test_a_rate_needs_windows_and_times(options):
+    with pytest.raises(ConfigError, match="give window and rate, and import with a time column"):
+        asked_window(WAVES.schema, options)
 
 
 def test_single_rows_are_all_windows_bought_ones_too():

@@ -14,7 +14,7 @@ def rows(count, columns=2):
 
 def pushed(window, table, times=None):
     buffer = WindowBuffer(window)
-    found = [buffer.push(row, None if times is None else times[i]) for i, row in enumerate(table)]
+    found = [buffer.push(row, None if times is None else round(times[i] * 1e9)) for i, row in enumerate(table)]
     return [window for window in found if window is not None]
 
 

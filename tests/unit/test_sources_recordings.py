@@ -5,10 +5,11 @@ from typing import Any
 
 import numpy as np
 import pytest
+from msgspec.structs import replace
 
 from device_agent.sources.recordings import require_rate
 from device_agent.sources.replay import ReplaySource
-from edgeops.artifact.manifest import InputWindow, TimeColumn
+from edgeops.artifact.manifest import InputWindow, Resampling, TimeColumn
 from edgeops.errors import DatasetError
 from edgeops.model.windowing import WindowBuffer
 
@@ -29,9 +30,9 @@ def windows(source: ReplaySource, *, start: int = 0, chunk: int = 7) -> list[tup
     source.seek(start)
     push, found = WindowBuffer(WINDOW).push, []
     while (rows := source.read(chunk)) is not None and len(found) < 10:
-        assert rows.at_s is not None
-        for row, one, at_s in zip(rows.values, rows.ids, rows.at_s, strict=True):
-            if (window := push(row, at_s)) is not None:
+        assert rows.at_ns is not None
+        for row, one, at_ns in zip(rows.values, rows.ids, rows.at_ns, strict=True):
+            if (window := push(row, at_ns)) is not None:
                 found.append((one, window))
     return found
 
@@ -66,7 +67,7 @@ def test_all_readings_of_a_recording_are_of_its_moment_and_come_at_its_rate(tmp_
     rows = source.read(2)
     assert rows is not None
     assert rows.moments_ns == [10 * 10**9, 20 * 10**9]
-    assert rows.at_s == [39 / HERTZ, 1 + 40 / HERTZ]
+    assert rows.at_ns == [39 * 125_000, 10**9 + 40 * 125_000]
 
 
 @pytest.mark.parametrize(
@@ -93,7 +94,8 @@ def test_rows_without_a_rate_are_rows(tmp_path: Path) -> None:
         ReplaySource(path).select(("audio",))
 
 
-def test_recordings_of_another_rate_are_refused(tmp_path: Path) -> None:
+def test_recordings_of_another_rate_are_refused_unless_the_model_resamples_its_rows(tmp_path: Path) -> None:
     require_rate(written(tmp_path), WINDOW)
     with pytest.raises(DatasetError, match="was recorded at 16000 Hz, the model reads 8000 Hz; resample it"):
         require_rate(written(tmp_path, rate_hz=16_000), WINDOW)
+    require_rate(written(tmp_path, rate_hz=16_000), replace(WINDOW, resampling=Resampling.LINEAR))

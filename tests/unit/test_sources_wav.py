@@ -43,8 +43,8 @@ def answered(path, *, loop=False, most=10):
     source.select(WINDOW.columns, WINDOW)
     push, found = WindowBuffer(WINDOW).push, []
     while len(found) < most and (rows := source.read(7)) is not None:
-        for row, one, at_s in zip(rows.values, rows.ids, rows.at_s, strict=True):
-            if (window := push(row, at_s)) is not None:
+        for row, one, at_ns in zip(rows.values, rows.ids, rows.at_ns, strict=True):
+            if (window := push(row, at_ns)) is not None:
                 found.append((one, window[:, 0].copy()))
     return found
 
