@@ -14,12 +14,21 @@ from fleet_server.api.datasets import known_snapshot
 from fleet_server.api.once import Act, OnceOf
 from fleet_server.api.problems import FieldError
 from fleet_server.api.server import Server, ServerOf
-from fleet_server.api.uploads import MAX_FIELDS, MAX_FILES, file_of, form_document, keep, name_of, queue_reading
+from fleet_server.api.uploads import (
+    MAX_FIELDS,
+    MAX_FILES,
+    fields_of,
+    file_of,
+    form_document,
+    keep,
+    name_of,
+    queue_reading,
+)
 from fleet_server.db.jobs import Bring
 
 router = APIRouter(prefix="/models", tags=["models"], route_class=Act)
 
-_FIELDS = BroughtRequest.model_json_schema()["properties"]
+_FIELDS = fields_of(BroughtRequest)
 
 
 @router.post("", status_code=202, response_model=Job, openapi_extra=form_document("name", "dataset", **_FIELDS))

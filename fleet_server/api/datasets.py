@@ -39,7 +39,16 @@ from fleet_server.api.once import Act, OnceOf
 from fleet_server.api.pages import PagingOf
 from fleet_server.api.problems import FieldError
 from fleet_server.api.server import Server, ServerOf
-from fleet_server.api.uploads import MAX_FIELDS, MAX_FILES, file_of, form_document, keep, name_of, queue_reading
+from fleet_server.api.uploads import (
+    MAX_FIELDS,
+    MAX_FILES,
+    fields_of,
+    file_of,
+    form_document,
+    keep,
+    name_of,
+    queue_reading,
+)
 from fleet_server.datasets import snapshot as snapshots
 from fleet_server.db import datasets
 from fleet_server.db.database import Connection
@@ -50,7 +59,7 @@ from fleet_server.known_work import known_job
 router = APIRouter(prefix="/datasets", tags=["data"], route_class=Act)
 
 _WANTED = "CSV, JSONL, Parquet, npz, or a zipped folder"
-_FIELDS = DatasetRequest.model_json_schema()["properties"]
+_FIELDS = fields_of(DatasetRequest)
 
 
 @router.post(

@@ -6,6 +6,7 @@ from fastapi.concurrency import run_in_threadpool
 from starlette.datastructures import FormData, UploadFile
 
 from edgeops.api.shapes import FieldProblem, Job
+from edgeops.api.shapes.shape import Request
 from edgeops.errors import ConflictError
 from fleet_server.access import Identity
 from fleet_server.api.jobs import queue_job
@@ -23,6 +24,25 @@ def form_document(*required: str, **fields: Any) -> dict[str, Any]:
     properties = {"file": {"type": "string", "format": "binary"}, **fields}
     schema = {"type": "object", "required": ["file", *required], "properties": properties}
     return {"requestBody": {"required": True, "content": {"multipart/form-data": {"schema": schema}}}}
+
+
+def fields_of(shape: type[Request]) -> dict[str, Any]:
+    """The fields of a request for the OpenAPI document, each whole: a body that is written by hand has no `$defs`."""
+    document = shape.model_json_schema()
+    found: dict[str, Any] = _whole(document["properties"], document.get("$defs", {}))
+    return found
+
+
+def _whole(part: Any, definitions: dict[str, Any]) -> Any:
+    match part:
+        case {"$ref": str(place), **rest}:
+            return _whole(definitions[place.removeprefix("#/$defs/")] | rest, definitions)
+        case dict():
+            return {name: _whole(one, definitions) for name, one in part.items()}
+        case list():
+            return [_whole(one, definitions) for one in part]
+        case _:
+            return part
 
 
 def file_of(form: FormData, *, what: str) -> UploadFile:
