@@ -26,7 +26,9 @@ JSON_BODIES = sorted(
     for method, path in LEAST_ROLE
     if method == "POST"
     and path not in {*UPLOADS, "/api/v1/labels/csv", "/api/v1/keys/changes"}
-    and not path.endswith(("/abort", "/cancel", "/release", "/drift/check", "/authorities", "/switch", "/test"))
+    and not path.endswith(
+        ("/abort", "/cancel", "/release", "/drift/check", "/authorities", "/switch", "/test", "/reproduce")
+    )
 )
 #: What is looked at before the thing that it is about.
 NEEDED_BODIES = {
@@ -44,6 +46,8 @@ NEEDED_BODIES = {
 }
 NEEDED_QUERIES = {
     "/api/v1/datasets/{name}/difference": {"to": "7"},
+    "/api/v1/runs/{run_id}/difference": {"to": "7"},
+    "/api/v1/devices/{device_id}/lineage": {"deployment": "gas"},
     "/api/v1/datasets/{name}/groups": {"group": "g1"},
 }
 #: Each status of a failure that some operation may end in.

@@ -25,7 +25,7 @@ def folder(rig):
 
 def test_ours_and_theirs_are_told_with_the_options_that_each_takes(rig, folder):
     told = {one.name: one for one in rig.client(Role.VIEWER).recipes()}
-    assert list(told)[:5] == ["dense", "cnn", "signals", "distance", "autoencoder"]
+    assert list(told)[:6] == ["dense", "cnn", "signals", "spectrogram", "distance", "autoencoder"]
     assert told["dense"].options[:3] == ("batch", "class-weights", "learning-rate")
     assert told["dense"].digest is None
     assert told["distance"].tasks == ("anomaly",)
@@ -49,7 +49,7 @@ def test_the_command_lists_them(rig, capsys, monkeypatch):
 @pytest.mark.parametrize(
     ("recipe", "told"),
     [
-        ("magic", "no recipe 'magic'; there are dense, cnn, signals, distance, autoencoder, broken, mine"),
+        ("magic", "no recipe 'magic'; there are dense, cnn, signals, spectrogram, distance, autoencoder, broken, mine"),
         ("broken", "broken.py, line 1: "),
         ("../mine", "no recipe '../mine'"),
     ],

@@ -58,7 +58,7 @@ def test_an_agent_whose_broker_server_and_sensor_are_away_lives(rig):
     write_deployment(rig.state, DEPLOYMENT, Deployment(source=Replay(file="/nowhere/at-all.csv", run="1")))
     start_hasty(rig)
     before = eventually(rig.status, what="the agent answers")["loops"]
-    assert {"main", "link", f"feed-{DEPLOYMENT}", f"updates-{DEPLOYMENT}", "fleet-keys"} == set(before)
+    assert {"main", "link", f"feed-{DEPLOYMENT}", f"updates-{DEPLOYMENT}", "fleet-keys", "benchmarks"} == set(before)
     until_s = time.monotonic() + 3 * HASTY_S
     eventually(lambda: time.monotonic() > until_s or rig.died(), what="some time")
     assert not rig.died()
