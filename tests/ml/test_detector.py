@@ -112,7 +112,7 @@ def test_the_card_speaks_of_alarms(pumps: Built) -> None:
         "answers with a score, which raises an alarm above a threshold,",
         "learnt in one step: the squared distance of Mahalanobis",
         "are alarms, and",
-        "what is new there is an alarm, harmless or not",
+        "what is new is an alarm, harmless or not",
     ):
         assert part in card, card
     assert "class" not in card.replace("classes, and nothing is learnt", "")

@@ -184,6 +184,8 @@ def test_windows_close_early_without_a_shadow_too(house, slots):
 class Slow:
     """A model that answers when it is let."""
 
+    clock = None
+
     def __init__(self) -> None:
         self.let = threading.Event()
         self.fails: Exception | None = None

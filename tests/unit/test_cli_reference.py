@@ -22,7 +22,7 @@ def test_anything_else_is_refused_with_an_example(text):
 
 
 def test_a_wrong_reference_on_the_command_line_is_a_usage_error(capsys):
-    assert run(["publish", "digits"]) == 2
+    assert run(["model", "withdraw", "digits"]) == 2
     assert "MODEL@VERSION" in capsys.readouterr().err
 
 
