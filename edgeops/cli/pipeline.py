@@ -49,8 +49,7 @@ def plan(client: Client, file: File = Path(FILE_NAME), as_json: AsJson = False) 
 def run(client: Client, file: File = Path(FILE_NAME), *, timeout: Timeout = None, as_json: AsJson = False) -> None:
     """Do every step that is not done; begun again after an interruption, it goes on where it was.
 
-    Raises:
-        GateRefusedError: what should be published did not pass.
+    What a promotion gate refuses is told at the end; exit 8 then.
     """
 
     def see_through(job: Job, what: str) -> Job:
