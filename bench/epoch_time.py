@@ -114,7 +114,7 @@ def _pair(tf: Any, recipe: Any, options: dict[str, Any], *, columns: int, shape:
 
     def ours() -> list[float]:
         moments: list[float] = []
-        trainer.fit(train, validation, seed=1, report=lambda _share: moments.append(time.perf_counter()))
+        trainer.fit(train, validation, seed=1, report=lambda _epoch: moments.append(time.perf_counter()))
         return moments
 
     def bare() -> list[float]:
