@@ -62,7 +62,7 @@ def _course(basis: Basis) -> Course:
     return Course(
         model=basis.run.model,
         snapshot=basis.run.snapshot,
-        recipe=basis.recipe,
+        recipe=basis.run.recipe,
         seed=basis.run.seed,
         epochs=epochs,
         options=options,

@@ -6,7 +6,7 @@ from edgeops.errors import ConflictError, NotFoundError
 from fleet_server.blobs import Blobs
 from fleet_server.db import audit, datasets, models, runs
 from fleet_server.db.database import Connection
-from fleet_server.ml.recipes.names import RecipeName
+from fleet_server.ml import frames
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -15,7 +15,6 @@ class Basis:
 
     run: runs.Run
     snapshot: datasets.Snapshot
-    recipe: RecipeName
     artifacts: tuple[models.Artifact, ...]
     #: Of a healing: the artifacts of the model that drifted.
     champion: tuple[models.Artifact, ...]
@@ -33,8 +32,11 @@ def find_basis(connection: Connection, blobs: Blobs, model: str, version: int) -
         raise NotFoundError(f"no version {version} of a model {model[:80]!r}; list them with: edgeops model list")
     run = runs.get(connection, known.run_id)
     assert run is not None, "a version has a run"
-    if run.recipe not in set(RecipeName):
-        raise ConflictError(f"{model}@{version} was not trained by a recipe of this server ({run.recipe[:80]})")
+    if run.recipe == frames.Bring.recipe:
+        raise ConflictError(
+            f"{model}@{version} was brought as a file, and nothing here knows how to train it; bring it once more and "
+            f"compare the digests: edgeops publish FILE --name {model} --draft"
+        )
     snapshot = datasets.get_snapshot(connection, run.snapshot)
     assert snapshot is not None, "a run has a snapshot"
     if snapshot.erased_at is not None:
@@ -48,7 +50,7 @@ def find_basis(connection: Connection, blobs: Blobs, model: str, version: int) -
     ):
         if not blobs.exists(digest):
             raise ConflictError(f"{what} {digest}, of which {model}@{version} was made, is gone from this server")
-    return Basis(run=run, snapshot=snapshot, recipe=RecipeName(run.recipe), artifacts=artifacts, champion=champion)
+    return Basis(run=run, snapshot=snapshot, artifacts=artifacts, champion=champion)
 
 
 def _erased(connection: Connection, model: str, version: int, snapshot: datasets.Snapshot) -> str:

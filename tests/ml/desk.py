@@ -8,12 +8,13 @@ import msgspec
 import numpy as np
 
 from edgeops.data.rules import Rules
+from edgeops.learning.reproduction import Reproduction
 from edgeops.trust.repository import Repository
 from fleet_server.blobs import Blobs
 from fleet_server.config import ServerConfig
 from fleet_server.db import events, jobs, models
 from fleet_server.db.database import Database
-from fleet_server.db.jobs import ImportDataset, Job, JobState, Request, Train
+from fleet_server.db.jobs import ImportDataset, Job, JobState, Reproduce, Request, Train
 from fleet_server.db.migrate import upgrade
 from fleet_server.job_desk import JobDesk
 from fleet_server.ml.recipes.names import RecipeName
@@ -69,6 +70,9 @@ class Desk:
         return self.succeed(
             Train(dataset=dataset, model=dataset, recipe=recipe, seed=seed, epochs=epochs, options=options)
         )
+
+    def reproduce(self, model: str, version: int = 1) -> Reproduction:
+        return msgspec.convert(self.succeed(Reproduce(model=model, version=version)).result, Reproduction)
 
     def artifacts(self, job: Job) -> dict[str, models.Artifact]:
         assert job.result is not None

@@ -8,6 +8,7 @@ import pytest
 from edgeops.artifact.manifest import Variant
 from edgeops.digest import digest_file
 from edgeops.errors import ConfigError
+from edgeops.learning.reproduction import Cause
 from fleet_server.datasets.snapshot import SnapshotFile
 from fleet_server.db.jobs import JobState, Train
 from tests.imported import import_file
@@ -102,6 +103,11 @@ def test_a_job_learns_by_a_file_and_the_next_one_gets_a_child_of_its_own(tmp_pat
             desk.succeed(Train(dataset="table", model="table", recipe="narrow", epochs=2)) for _ in range(2)
         )
         assert first.worker_pid != second.worker_pid
+        found = desk.reproduce("table", 2)
+        assert found.is_same, found.words
+        (desk.config.recipes / "narrow.py").write_text(f"{example()}\n# Another file.\n")
+        found = desk.reproduce("table", 2)
+        assert [one.cause for one in found.changes] == [Cause.RECIPE]
         bad = example().replace("    layers, he", "    raise RuntimeError('no luck')\n    layers, he")
         (desk.config.recipes / "narrow.py").write_text(bad)
         failed = desk.do(Train(dataset="table", model="table", recipe="narrow"))

@@ -9,7 +9,6 @@ import pytest
 from sqlalchemy import update
 
 from edgeops.learning.environment import Environment
-from edgeops.learning.reproduction import Reproduction
 from fleet_server.datasets.snapshot import SnapshotFile, encode_snapshot
 from fleet_server.db import datasets, models, runs, tables
 from fleet_server.db.jobs import Job, JobState, Reproduce
@@ -44,10 +43,6 @@ def add_snapshot(desk: Desk, name: str, snapshot: SnapshotFile) -> None:
         )  # fmt: skip
 
 
-def reproduced(desk: Desk, model: str, version: int = 1) -> Reproduction:
-    return msgspec.convert(desk.succeed(Reproduce(model=model, version=version)).result, Reproduction)
-
-
 def versions(desk: Desk, model: str) -> list[int]:
     with desk.database.read() as connection:
         return [one.version for one in models.list_versions(connection, model)]
@@ -58,7 +53,7 @@ def test_a_table_and_raw_windows_repeat_every_byte_three_times_of_three(desk: De
     desk.train("waves", RecipeName.SIGNALS, epochs=6, window="32", stride="16")
     for _ in range(3):
         for model in ("table", "waves"):
-            found = reproduced(desk, model)
+            found = desk.reproduce(model)
             assert found.is_same, found.words
             assert found.words == "the same: every byte of float32, int8"
             assert found.changes == ()
@@ -79,7 +74,7 @@ def test_a_version_of_another_library_and_commit_is_told_apart_by_their_names(de
         )
         set_environment(connection, run.id, old)
     try:
-        found = reproduced(desk, "table")
+        found = desk.reproduce("table")
     finally:
         with desk.database.write() as connection:
             set_environment(connection, run.id, run.environment)
@@ -95,8 +90,8 @@ def set_environment(connection, run: str, environment: Environment) -> None:
 
 
 def test_a_healed_version_repeats_all_but_what_was_made_of_the_windows_of_devices(desk: Desk, tmp_path: Path) -> None:
-    desk.load(write_world(tmp_path / "world.npz", rows=400), "world", label="y")
-    desk.train("world", RecipeName.DENSE, epochs=10)
+    desk.load(write_world(tmp_path / "world.npz", rows=600), "world", label="y")
+    desk.train("world", RecipeName.DENSE)
     loop = Loop(desk, "world")
     seen = []
     for number, device in enumerate(loop.devices):
@@ -104,7 +99,7 @@ def test_a_healed_version_repeats_all_but_what_was_made_of_the_windows_of_device
         loop.see(device, values)
         seen.append(Seen(device, values[:12], labels[:12]))
     loop.heal(loop.retraining(*seen))
-    found = reproduced(desk, "world", 2)
+    found = desk.reproduce("world", 2)
     assert found.is_same, found.words
     assert found.not_compared == ("reference",)
     assert all(one.before != one.after for one in found.variants)

@@ -3,11 +3,12 @@
 import threading
 
 import pytest
+from sqlalchemy import update
 
 from edgeops.errors import ConflictError, NotFoundError
 from fleet_server.blobs import Blobs
 from fleet_server.config import ServerConfig
-from fleet_server.db import jobs
+from fleet_server.db import jobs, tables
 from fleet_server.db.jobs import Forget, JobState, Reproduce
 from fleet_server.job_desk import JobDesk
 from fleet_server.reproduction import find_basis
@@ -71,6 +72,14 @@ def test_a_file_that_is_gone_is_named(config, database):
         basis(database, config)
     Blobs(config).remove(snapshot)
     with pytest.raises(ConflictError, match=r"the snapshot .* is gone"):
+        basis(database, config)
+
+
+def test_a_version_that_was_brought_as_a_file_is_not_trained(config, database):
+    add_version(config, database, 1, START, snapshot=add_dataset(config, database, START))
+    with database.write() as connection:
+        connection.execute(update(tables.runs).values(recipe="brought"))
+    with pytest.raises(ConflictError, match=f"edgeops publish FILE --name {MODEL} --draft"):
         basis(database, config)
 
 

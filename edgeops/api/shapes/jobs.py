@@ -25,7 +25,7 @@ class Job(Answer):
     """Work that takes longer than a request."""
 
     id: str
-    #: dataset, inspect, forget, train, retrain, reproduce, publish, withdraw.
+    #: dataset, inspect, forget, train, retrain, reproduce, bring, publish, withdraw.
     kind: str
     state: JobState
     #: What it does now, in words.
