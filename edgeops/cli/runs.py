@@ -16,11 +16,10 @@ from edgeops.cli import completion
 from edgeops.cli.connection import connected
 from edgeops.cli.live import say
 from edgeops.cli.options import AsJson, Limit, Timeout
-from edgeops.cli.output import print_facts, print_json, print_json_line, print_table, printable
+from edgeops.cli.output import print_facts, print_json, print_json_line, print_table, printable, write_file
 from edgeops.cli.reference import parse_model_version
 from edgeops.cli.sparkline import sparkline
-from edgeops.digest import write_atomically
-from edgeops.errors import NotFoundError, PlatformError, ServerError, WaitTimeoutError
+from edgeops.errors import NotFoundError, ServerError, WaitTimeoutError
 
 app = typer.Typer(help="Trainings and how they went.", no_args_is_help=True)
 
@@ -233,8 +232,5 @@ def _took(run: Run) -> str | None:
 
 
 def _write(file: Path, picture: bytes) -> None:
-    try:
-        write_atomically(file, picture)
-    except OSError as error:
-        raise PlatformError(f"cannot write {file}: {error.strerror}; name another place") from error
+    write_file(file, picture)
     say(f"{file}: the losses over the epochs")
