@@ -197,7 +197,7 @@ def test_every_variant_that_is_asked_for_is_built_and_judged_beside_float32(plai
     for variant, file in built.files.items():
         descriptor, model = built.descriptors[variant], Model.load(file)
         assert descriptor.promotion.passed, descriptor.promotion.failures
-        assert "mean error added to that of float32" in descriptor.promotion.rules[4].reason
+        assert any("mean error added to that of float32" in rule.reason for rule in descriptor.promotion.rules)
         assert [tensor.dtype for tensor in model.manifest.inputs + model.manifest.outputs] == ["float32"] * 3
         assert model.manifest.requirements.ops["FULLY_CONNECTED"] < 12, "tflite-runtime 2.14 refuses version 12"
         assert check_golden(model, model.golden).ok
