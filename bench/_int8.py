@@ -128,6 +128,7 @@ def _sources() -> Iterator[_Source]:
     yield _Source("gas, ppm", RecipeName.DENSE, _ppm)
     yield _Source("occupancy", RecipeName.DENSE, _occupancy)
     yield _Source("wisdm", RecipeName.DENSE, _wisdm)
+    yield _Source("spoken digits", RecipeName.SPECTROGRAM, _words)
     for recipe in (RecipeName.DISTANCE, RecipeName.AUTOENCODER):
         for run in _skab.read_runs(_skab.data_path())[::_EVERY_RUN]:
             of_run = functools.partial(snapshot_of, [run], [dealt_within(run)])
@@ -168,6 +169,29 @@ def _occupancy() -> SnapshotFile:
 def _wisdm() -> SnapshotFile:
     file = _research() / "wisdm_windows" / "wisdm_windows.csv.gz"
     return import_file(file, file_name=file.name, label="class", exclude=("UNIQUE_ID",), group="user", split="group")
+
+
+def _words() -> SnapshotFile:
+    """As docs/tutorials/fsdd.md makes them: a second each, the official test held out."""
+    with np.load(_research() / "fsdd" / "fsdd_mulaw_8k.npz") as source:
+        volume = source["mulaw"] / 127.5 - 1
+        sound = 32767 * np.sign(volume) * (256 ** np.abs(volume) - 1) / 255
+        clips = np.zeros((len(source["length"]), 8000), np.int16)
+        ends = np.cumsum(source["length"])
+        for clip, end, length in zip(clips, ends, source["length"], strict=True):
+            clip[:length] = sound[end - length : end]
+        with tempfile.NamedTemporaryFile(suffix=".npz") as file:
+            np.savez(file, X=clips, digit=source["digit"], take=source["take"])
+            file.flush()
+            return import_file(
+                Path(file.name),
+                file_name="words.npz",
+                label="digit",
+                clip_hz=8000,
+                group="take",
+                split="group",
+                held_out=("0", "1", "2", "3", "4"),
+            )
 
 
 def _train(worker: Worker, folder: Path, source: _Source, seed: int) -> Pair:
