@@ -123,6 +123,18 @@ class InputWindow(Value, frozen=True, kw_only=True):
         """The columns that a source has."""
         return self.columns[: len(self.columns) - len(clock_columns(self.clock))]
 
+    def reads_like(self, other: "InputWindow") -> bool:
+        """Whether the numbers of a window mean the same to both, however often each of them answers."""
+        zones = [one.time.zone if one.time is not None and one.clock else None for one in (self, other)]
+        are_paced_alike = self.resampling == other.resampling and (
+            None in (self.rate_hz, other.rate_hz) or self.rate_hz == other.rate_hz
+        )
+        return (
+            (self.columns, self.rows, self.clock) == (other.columns, other.rows, other.clock)
+            and zones[0] == zones[1]
+            and are_paced_alike
+        )
+
 
 def clock_columns(parts: Iterable[ClockPart]) -> tuple[str, ...]:
     """The columns of some parts, in their order."""

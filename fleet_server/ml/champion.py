@@ -59,13 +59,13 @@ class Champions:
 def load_champions(task: Build | Bring, windows: WindowedSnapshot) -> Champions:
     """The models that variants are compared with; one stands in for a variant of it that was never built.
 
-    None if they read windows of other lengths: those could not answer the same ones.
+    None if they read other windows, as of another length, rate or time zone: those could not answer the same ones.
 
     Raises:
         ArtifactError: a file cannot be read.
     """
     loaded = {variant: Model.load(Path(file)) for variant, file in task.champion.items()}
-    if any(model.manifest.window.rows != windows.window.rows for model in loaded.values()):
+    if not all(model.manifest.window.reads_like(windows.window) for model in loaded.values()):
         loaded = {}
     wanted = Variant if loaded else ()
     models = {variant: loaded[variant if variant in loaded else next(iter(loaded))] for variant in wanted}
