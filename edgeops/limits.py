@@ -429,13 +429,13 @@ MAX_GROUP_DEVICES = 10_000
 MAX_GROUPS = 1_000
 #: A rollout over fewer devices holds none back as control.
 CONTROL_FROM_DEVICES = 10
-#: A fleet in a file (`edgeops apply`), and how deep tables and lists go in it.
-MAX_FLEET_FILE_BYTES = 1024 * 1024
+#: A text file of a person: a fleet, a pipeline, rules, labels; and how deep tables and lists go in a fleet.
+MAX_WRITTEN_BYTES = 1024 * 1024
 MAX_FLEET_FILE_DEPTH = 32
 #: Pins that are to be by the time a previewed rollout begins.
 MAX_PREVIEWED_PINS = 10_000
 #: What a preview is asked with: an order, and the groups and pins of a whole fleet file.
-MAX_PREVIEW_BYTES = 4 * MAX_FLEET_FILE_BYTES
+MAX_PREVIEW_BYTES = 4 * MAX_WRITTEN_BYTES
 #: What the policy of a rollout may ask: spans, inferences of a trial, devices in a wave, retries of one device.
 MAX_POLICY_SPAN = timedelta(days=90)
 MAX_TRIAL_INFERENCES = 1_000_000

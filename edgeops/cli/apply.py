@@ -12,12 +12,13 @@ from edgeops.cli.connection import connected
 from edgeops.cli.live import confirm, say
 from edgeops.cli.options import AsJson
 from edgeops.cli.output import print_json, printable
-from edgeops.errors import EdgeOpsError, InputError
+from edgeops.errors import EdgeOpsError
 from edgeops.fleet_file.applying import carry_out, present_of
 from edgeops.fleet_file.document import read_document
 from edgeops.fleet_file.plan import Act, Change, Present, plan
 from edgeops.fleet_file.rehearsal import objections_to
 from edgeops.fleet_file.source import read_source
+from edgeops.written import read_written
 
 _SIGNS = {Act.CREATE: "+", Act.CHANGE: "~", Act.REMOVE: "-", Act.DIFFERS: "!"}
 
@@ -38,7 +39,7 @@ def apply(
     as_json: AsJson = False,
 ) -> None:
     """Make groups, pins, policies and rollouts as a file says; a second time there is nothing to change."""
-    source = read_source(_read(file), name=str(file))
+    source = read_source(read_written(file), name=str(file))
     document = read_document(source)
     present = present_of(client, document)
     changes = plan(document, present, prune=prune)
@@ -73,15 +74,6 @@ def _carry_out_all(client: Client, deeds: Sequence[Change], present: Present) ->
             say("applying the file again is safe, and makes what is missing")
             raise
         say(said)
-
-
-def _read(file: Path) -> str:
-    try:
-        return file.read_text(encoding="utf-8")
-    except OSError as error:
-        raise InputError(f"cannot read {file}: {error.strerror}") from error
-    except UnicodeDecodeError as error:
-        raise InputError(f"{file} is no UTF-8 text: {error.reason} at byte {error.start}") from error
 
 
 def _lines(change: Change) -> Iterator[str]:

@@ -22,6 +22,7 @@ from edgeops.cli.output import abridged, print_facts, print_json, print_table, s
 from edgeops.data.inspection import Inspection
 from edgeops.data.rules import BadRows, Duplicates, SplitBy
 from edgeops.errors import InputError
+from edgeops.written import read_written
 
 app = typer.Typer(help="Data that models learn from.", no_args_is_help=True)
 
@@ -111,7 +112,7 @@ def import_(
         job = client.import_dataset(
             file,
             name=chosen,
-            rules="" if rules is None else _text_of(rules),
+            rules="" if rules is None else read_written(rules),
             report=report,
             label=label,
             task=task,
@@ -336,13 +337,6 @@ def forget(
         say(warning)
     if result.get("versions"):
         say(f"next: edgeops train {name}, then withdraw these versions: edgeops model withdraw MODEL@VERSION")
-
-
-def _text_of(file: Path) -> str:
-    try:
-        return file.read_text()
-    except (OSError, UnicodeDecodeError) as error:
-        raise InputError(f"cannot read {file}: {error}") from error
 
 
 def _fitting_recipe(dataset: Dataset) -> str:

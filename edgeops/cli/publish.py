@@ -1,5 +1,6 @@
 """`edgeops publish`: sign a version and list it, so that devices may run it; of a file, make the version first."""
 
+import os
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -16,8 +17,8 @@ from edgeops.cli.options import AsJson, Timeout
 from edgeops.cli.output import print_json
 from edgeops.cli.reference import ModelVersion, parse_model_version
 from edgeops.cli.saved_model import packed
-from edgeops.errors import InputError
 from edgeops.exits import GateRefusedError
+from edgeops.written import read_written
 
 _FILE = "A model of your own"
 
@@ -177,10 +178,8 @@ def _lines(labels: str | None) -> str | None:
     """Labels with commas, or of a file, one a line."""
     if labels is None:
         return None
-    try:
-        return Path(labels).read_text() if Path(labels).is_file() else "\n".join(labels.split(","))
-    except (OSError, UnicodeDecodeError) as error:
-        raise InputError(f"cannot read the labels in {labels}: {error}") from error
+    is_file = os.path.isfile(labels)  # noqa: PTH113 - Path.is_file raises for a text that is too long for a path
+    return read_written(Path(labels)) if is_file else "\n".join(labels.split(","))
 
 
 def _require_promotion(version: Version, variant: Variant | None) -> None:

@@ -36,10 +36,8 @@ def read_source(text: str, *, name: str) -> Source:
     """Read one YAML document.
 
     Raises:
-        InputError: it is too large or too deep, no YAML, more than one document, has a key twice or an alias.
+        InputError: it is too deep, no YAML, more than one document, has a key twice or an alias.
     """
-    if len(text.encode()) > limits.MAX_FLEET_FILE_BYTES:
-        raise InputError(f"{name} is larger than {limits.MAX_FLEET_FILE_BYTES} bytes")
     try:
         _check_events(text, name)
         loader = yaml.SafeLoader(text)

@@ -18,7 +18,6 @@ from typing import Annotated, Any
 
 import msgspec
 
-from edgeops import limits
 from edgeops.artifact.manifest import USUAL_VARIANTS, Variant
 from edgeops.data.paths import CLASS, is_folder
 from edgeops.data.rules import read_rules, write_rules
@@ -26,6 +25,7 @@ from edgeops.errors import DatasetError, InputError
 from edgeops.fleet_file.fields import read_fields
 from edgeops.protocol.messages import Id
 from edgeops.rollout.objection import Objection, guess, segment
+from edgeops.written import read_written
 
 #: The file that is read when none is named.
 FILE_NAME = "edgeops.toml"
@@ -75,7 +75,7 @@ def read_pipeline(path: Path) -> Pipeline:
         InputError: the file cannot be read, or a value cannot be used; every one is told with its place.
     """
     try:
-        values = tomllib.loads(_read(path))
+        values = tomllib.loads(read_written(path))
     except (tomllib.TOMLDecodeError, RecursionError) as error:
         raise InputError(f"{path} is not TOML: {error}") from error
     objections = [
@@ -123,7 +123,7 @@ def _rules(datasets: Mapping[str, Data], folder: Path, objections: list[Objectio
         otherwise = CLASS if is_zip else ""
         try:
             if isinstance(data.rules, str):
-                text = _read(folder / data.rules) if data.rules else ""
+                text = read_written(folder / data.rules) if data.rules else ""
                 read_rules(text, otherwise=otherwise)
             else:
                 text = write_rules(read_rules("", otherwise=otherwise, **data.rules))
@@ -145,14 +145,3 @@ def _misfits(datasets: Mapping[str, Data], models: Mapping[str, Training], folde
         for variant in training.publish:
             if variant not in training.variants:
                 yield Objection(f"{place}/publish", f"{variant} is not among the variants {list(training.variants)}")
-
-
-def _read(path: Path) -> str:
-    try:
-        if path.stat().st_size > limits.MAX_FLEET_FILE_BYTES:
-            raise InputError(f"{path} is larger than {limits.MAX_FLEET_FILE_BYTES} bytes")
-        return path.read_text(encoding="utf-8")
-    except OSError as error:
-        raise InputError(f"cannot read {path}: {error.strerror}") from error
-    except UnicodeDecodeError as error:
-        raise InputError(f"{path} is no UTF-8 text: {error.reason} at byte {error.start}") from error

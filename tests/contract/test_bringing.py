@@ -16,6 +16,8 @@ from tests.golden.tiny import LABELS, tiny_artifact, tiny_tflite
 
 WHOLE = tiny_tflite("int8")
 DAMAGED = WHOLE[:400] + b"\xff" * 200 + WHOLE[600:]
+#: Longer than the name of a file can be.
+MANY = ",".join(f"class-{number}" for number in range(100))
 
 
 @pytest.fixture(scope="module")
@@ -96,6 +98,7 @@ def test_a_draft_is_published_later_by_its_version(rig, command, model, tmp_path
         (("publish", "{model}", "--name", "own"), "say --name, and --calibrate DATASET"),
         (("publish", "{folder}", "--name", "own", "--calibrate", DATASET), "it has no saved_model.pb"),
         (("publish", "{model}", "--name", "own", "--calibrate", "nowhere"), "no dataset 'nowhere'"),
+        (("publish", "{model}", "--name", "own", "--calibrate", "nowhere", "--labels", MANY), "no dataset 'nowhere'"),
         (("publish", "{model}", "--name", "own", "--calibrate", DATASET, "--add", "a"), "no list of numbers"),
         (("publish", "{model}", "--name", "own", "--calibrate", DATASET, "--variants", "int4"), "no variant 'int4'"),
     ],

@@ -270,12 +270,6 @@ def test_what_is_no_fleet_file_is_refused(text, words):
     assert words in refused(text)
 
 
-def test_a_file_has_a_bound(monkeypatch):
-    monkeypatch.setattr(limits, "MAX_FLEET_FILE_BYTES", 10)
-    assert "larger than 10 bytes" in refused("# 345678901")
-    assert read("# 34567890") == Document()
-
-
 def test_a_file_is_not_read_deeper_than_a_fleet_can_be():
     assert "more than 32 tables or lists" in refused("[" * 70_000)
 
