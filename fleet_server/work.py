@@ -15,10 +15,10 @@ from edgeops.protocol.messages import Digest
 from fleet_server.db.jobs import ImportDataset, Request, Train
 
 #: What reads files into snapshots: packages of ours, and libraries.
-_READING = ("edgeops.data", "fleet_server.datasets")
-_READING_LIBRARIES = ("numpy", "pyarrow")
+READING = ("edgeops.data", "edgeops.model", "fleet_server.datasets")
+_READING_LIBRARIES = ("numpy", "pyarrow", "pillow")
 #: What makes artifacts of snapshots.
-_TRAINING = (*_READING, "edgeops.artifact", "edgeops.learning", "edgeops.model", "edgeops.sketch", "fleet_server.ml")
+_TRAINING = (*READING, "edgeops.artifact", "edgeops.learning", "edgeops.sketch", "fleet_server.ml")
 _TRAINING_LIBRARIES = (*_READING_LIBRARIES, "tensorflow", "tensorflow-cpu", "keras", "ai-edge-litert")
 
 
@@ -26,7 +26,7 @@ def work_digest(request: Request) -> Digest | None:
     """Of what a job is asked for; None = a job of this kind is done each time that somebody asks."""
     match request:
         case ImportDataset():
-            code = _code_digest(_READING, _READING_LIBRARIES)
+            code = _code_digest(READING, _READING_LIBRARIES)
         case Train(snapshot=None):  # it learns from whatever is the newest snapshot when its turn comes
             return None
         case Train():

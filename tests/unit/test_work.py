@@ -5,11 +5,14 @@ from datetime import UTC, datetime, timedelta
 import pytest
 
 from edgeops.data.rules import Rules
+from edgeops.model.clock import ClockColumns
+from edgeops.model.picture import read_picture
+from edgeops.model.recording import read_recording
 from fleet_server.db import jobs
 from fleet_server.db.jobs import Forget, ImportDataset, JobState, Publish, Train
 from fleet_server.known_work import known_job
 from fleet_server.ml.recipes.names import RecipeName
-from fleet_server.work import work_digest
+from fleet_server.work import READING, work_digest
 from tests.stores import database_in
 
 START = datetime(2026, 1, 1, tzinfo=UTC)
@@ -38,6 +41,11 @@ def training(snapshot=ONE, **values):
 )
 def test_other_inputs_are_other_work(one, other):
     assert work_digest(one) != work_digest(other)
+
+
+@pytest.mark.parametrize("decides", [read_picture, read_recording, ClockColumns])
+def test_other_code_that_decides_what_rows_hold_is_other_work(decides):
+    assert decides.__module__.startswith(tuple(f"{package}." for package in READING))
 
 
 def test_the_same_asked_for_again_is_the_same_work():
