@@ -3,8 +3,7 @@
 Training and devices decode, resample and cut by the same lines. What is heard in a recording is not known here.
 """
 
-import io
-import wave
+import struct
 from functools import lru_cache
 from math import gcd
 from typing import NamedTuple
@@ -19,6 +18,13 @@ Floats = NDArray[np.float32]
 
 #: How files of recordings end, in lower case.
 SUFFIXES = (".wav",)
+#: What a file must have: the kind of its values, and the values.
+_CHUNKS = (b"fmt ", b"data")
+#: Of the kind: format, channels, readings a second, (bytes of a second and of a reading,) bits.
+_KIND = struct.Struct("<HHI6xH")
+_PCM, _FLOATS, _EXTENSIBLE = 1, 3, 0xFFFE
+#: Where an extensible one says the format (RFC 2361, 4, WAVE_FORMAT_EXTENSIBLE).
+_SUBFORMAT_AT = 24
 #: Zero crossings of the low-pass on either side.
 _CROSSINGS = 16
 
@@ -119,22 +125,56 @@ def _low_pass(up: int, down: int) -> Floats:
 
 
 def _opened(content: bytes) -> _Frames:
-    """What a file holds, before a value is decoded."""
-    try:
-        with wave.open(io.BytesIO(content)) as file:
-            channels, width, rate_hz, readings = file.getparams()[:4]
-            data = file.readframes(readings)
-    except (wave.Error, EOFError, RuntimeError, OverflowError) as error:
-        raise DatasetError(f"no WAV recording of the kind PCM: {str(error) or 'it ends too early'}") from error
-    if width > 4:
-        raise DatasetError(f"values of {8 * width} bits; save them with 8, 16, 24 or 32")
-    if not 0 < rate_hz <= limits.MAX_RECORDING_HZ:
-        raise DatasetError(f"{rate_hz} readings a second, the most is {limits.MAX_RECORDING_HZ}")
-    if len(data) != readings * channels * width:
-        raise DatasetError(f"cut off: {len(data) // (channels * width)} readings of {readings}")
+    """What a file holds, before a value is decoded (RIFF, Microsoft and IBM, 1991).
+
+    Not by `wave`: what many programs write of 24 bits (WAVE_FORMAT_EXTENSIBLE) it reads from Python 3.12 on only, and a
+    device may have another Python than the server.
+    """
+    if content[:4] != b"RIFF" or content[8:12] != b"WAVE":
+        raise DatasetError("no WAV recording")
+    chunks = _chunks(content)
+    if len(chunks) < len(_CHUNKS):
+        raise DatasetError("no WAV recording, or one that is cut off: it ends before its readings")
+    (kind_at, kind_bytes), (data_at, data_bytes) = (chunks[name] for name in _CHUNKS)
+    channels, rate_hz, width = _kind_of(content[kind_at : kind_at + kind_bytes])
+    readings, there = data_bytes // (channels * width), (len(content) - data_at) // (channels * width)
+    if there < readings:
+        raise DatasetError(f"cut off: {there} readings of {readings}")
     if not readings:
         raise DatasetError("a recording without a reading")
+    data = content[data_at : data_at + readings * channels * width]
     return _Frames(facts=Facts(readings, rate_hz), channels=channels, width=width, data=data)
+
+
+def _kind_of(kind: bytes) -> tuple[int, int, int]:
+    """Channels, readings a second, and bytes of a value."""
+    if len(kind) < _KIND.size:
+        raise DatasetError("a damaged recording: it does not say what its values are")
+    tag, channels, rate_hz, bits = _KIND.unpack_from(kind)
+    if tag == _EXTENSIBLE:
+        tag = int.from_bytes(kind[_SUBFORMAT_AT : _SUBFORMAT_AT + 2], "little")
+    if tag != _PCM:
+        what = "floating point numbers" if tag == _FLOATS else f"compressed, of the format {tag}"
+        raise DatasetError(f"its values are {what}; save it as PCM with 8, 16, 24 or 32 bits")
+    if not 0 < bits <= 32:
+        raise DatasetError(f"values of {bits} bits; save them with 8, 16, 24 or 32")
+    if not channels:
+        raise DatasetError("a damaged recording: it has no channel")
+    if not 0 < rate_hz <= limits.MAX_RECORDING_HZ:
+        raise DatasetError(f"{rate_hz} readings a second, the most is {limits.MAX_RECORDING_HZ}")
+    return channels, rate_hz, (bits + 7) // 8
+
+
+def _chunks(content: bytes) -> dict[bytes, tuple[int, int]]:
+    """Where the first of each kind in `_CHUNKS` begins, and of how many bytes it says that it is."""
+    found: dict[bytes, tuple[int, int]] = {}
+    place = 12
+    while place + 8 <= len(content) and len(found) < len(_CHUNKS):
+        name, size = content[place : place + 4], int.from_bytes(content[place + 4 : place + 8], "little")
+        if name in _CHUNKS:
+            found.setdefault(name, (place + 8, size))
+        place += 8 + size + size % 2  # padded to an even number
+    return found
 
 
 def _values(data: bytes, width: int) -> NDArray[np.float64]:

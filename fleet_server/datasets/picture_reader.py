@@ -35,7 +35,7 @@ class PictureReader:
 
 def _common_shape(folder: Folder, rules: Rules) -> Shape:
     """By the first bytes of each file; those that are no pictures are refused when they are read."""
-    first, height, width, colours = "", 0, 0, False
+    first, height, width, colours, why = "", 0, 0, False, ""
     if rules.size is not None:
         height, width = rules.size
     for path in folder.paths:
@@ -43,7 +43,8 @@ def _common_shape(folder: Folder, rules: Rules) -> Shape:
             continue
         try:
             found = shape_of(folder.read(path))
-        except DatasetError:
+        except DatasetError as error:
+            why = why or f"{path}: {error}"
             continue
         colours |= len(found) > 2
         if rules.size is not None:
@@ -58,5 +59,5 @@ def _common_shape(folder: Folder, rules: Rules) -> Shape:
                 f"have: size = [{height}, {width}]"
             )
     if not height:
-        raise DatasetError("none of its files is a picture of the kinds PNG and JPEG")
+        raise DatasetError(f"none of its files is a picture that can be read; {why}")
     return (height, width, 3) if colours and not rules.grey else (height, width)

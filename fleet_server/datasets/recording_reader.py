@@ -48,13 +48,14 @@ class RecordingReader:
 
 def _common_facts(folder: Folder, rules: Rules) -> Facts:
     """What all recordings become; those that are none are refused when they are read."""
-    first, common = "", Facts(0, 0)
+    first, common, why = "", Facts(0, 0), ""
     for path in folder.paths:
         if PurePosixPath(path).suffix.lower() not in SUFFIXES:
             continue
         try:
             readings, rate_hz = facts_of(folder.read(path))
-        except DatasetError:
+        except DatasetError as error:
+            why = why or f"{path}: {error}"
             continue
         if rules.clip_hz is not None:
             readings, rate_hz = readings_at(readings, rate_hz, int(rules.clip_hz)), int(rules.clip_hz)
@@ -73,5 +74,5 @@ def _common_facts(folder: Folder, rules: Rules) -> Facts:
                 f"seconds = {common.readings / common.rate_hz:g}"
             )
     if not first:
-        raise DatasetError("none of its files is a WAV recording of the kind PCM")
+        raise DatasetError(f"none of its files is a recording that can be read; {why}")
     return common

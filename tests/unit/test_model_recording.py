@@ -78,22 +78,64 @@ def damaged(content, position, value):
     return content[:position] + value + content[position + len(value) :]
 
 
+def extensible(content, subformat=1):
+    """The same file with the header that ffmpeg and Audacity write of more than 16 bits."""
+    bits = content[34:36]
+    kind = struct.pack("<H", 0xFFFE) + content[22:36] + struct.pack("<H", 22) + bits + bytes(4)
+    kind += struct.pack("<H", subformat) + bytes.fromhex("000000001000800000aa00389b71")
+    return content[:16] + struct.pack("<I", len(kind)) + kind + content[36:]
+
+
 GOOD = wav(tone(440, seconds=0.01))
+
+
+@pytest.mark.parametrize("width", [2, 3, 4])
+def test_a_file_with_the_extensible_header_is_read_as_any_other(width):
+    content = wav(tone(440, seconds=0.01), width=width)
+    read = read_recording(extensible(content), readings=80, rate_hz=RATE)
+    assert np.array_equal(read, read_recording(content, readings=80, rate_hz=RATE))
+
+
+def test_what_else_a_file_tells_of_itself_is_passed_over():
+    told = b"LIST" + struct.pack("<I", 5) + b"INFOx\0"
+    content = GOOD[:12] + told + GOOD[12:36] + told + GOOD[36:] + told
+    assert np.array_equal(
+        read_recording(content, readings=80, rate_hz=RATE), read_recording(GOOD, readings=80, rate_hz=RATE)
+    )
 
 
 @pytest.mark.parametrize(
     ("content", "words"),
     [
-        (b"", "no WAV recording of the kind PCM: it ends too early"),
-        (b"not a recording at all", "no WAV recording of the kind PCM"),
-        (damaged(GOOD, 20, struct.pack("<H", 3)), "no WAV recording of the kind PCM: unknown format: 3"),
+        (b"", "no WAV recording"),
+        (b"not a recording at all", "no WAV recording"),
+        (damaged(GOOD, 20, struct.pack("<H", 3)), "its values are floating point numbers; save it as PCM with 8, 16"),
+        (damaged(GOOD, 20, struct.pack("<H", 17)), "its values are compressed, of the format 17; save it as PCM"),
+        (extensible(GOOD, 3), "its values are floating point numbers"),
+        (damaged(GOOD, 22, struct.pack("<H", 0)), "it has no channel"),
+        (damaged(GOOD, 24, struct.pack("<I", 0)), "0 readings a second"),
+        (damaged(GOOD, 16, struct.pack("<I", 4)), "it ends before its readings"),
         (GOOD[:-20], "cut off: 70 readings of 80"),
-        (GOOD[:30], "no WAV recording of the kind PCM"),
+        (GOOD[:30], "it ends before its readings"),
         (wav([]), "without a reading"),
         (wav([0.0], rate=limits.MAX_RECORDING_HZ + 1), "384001 readings a second, the most is 384000"),
         (damaged(GOOD, 34, struct.pack("<H", 40)), "values of 40 bits"),
     ],
-    ids=["empty", "text", "floats", "cut", "header only", "silent", "too fast", "wide"],
+    ids=[
+        "empty",
+        "text",
+        "floats",
+        "compressed",
+        "extensible floats",
+        "no channel",
+        "no rate",
+        "no kind",
+        "cut",
+        "header only",
+        "silent",
+        "too fast",
+        "wide",
+    ],
 )
 def test_what_is_no_recording_is_refused_in_words(content, words):
     with pytest.raises(DatasetError, match=words):

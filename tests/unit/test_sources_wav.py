@@ -80,7 +80,7 @@ def test_files_play_at_the_rate_of_the_model_or_of_the_first_file(tmp_path, word
 
 def test_a_file_that_is_no_recording_is_named(tmp_path, words):
     (tmp_path / "words/no/3.wav").write_bytes(b"no recording")
-    with pytest.raises(DatasetError, match=r"words, no/3\.wav: no WAV recording of the kind PCM"):
+    with pytest.raises(DatasetError, match=r"words, no/3\.wav: no WAV recording"):
         answered(tmp_path / "words")
 
 
