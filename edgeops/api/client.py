@@ -351,16 +351,7 @@ class Client:
             InputError: the file cannot be read, or the folder holds more than may be imported.
         """
         form = _given({"name": name, "rules": rules, **{key: _field(value) for key, value in given.items()}})
-        if not path.is_dir():
-            return self._upload("/datasets", path, form)
-        with open_folder(path) as folder:
-            if folder.size_bytes > limits.MAX_UPLOAD_BYTES:
-                raise InputError(
-                    f"{path} holds {folder.size_bytes} bytes, an upload has {limits.MAX_UPLOAD_BYTES} at most; "
-                    "import a part of it"
-                )
-            file = (f"{path.resolve().name}.zip", FolderStream(folder, report=report))
-            return self._wire.ask("POST", "/datasets", shapes.Job, data=form, files={"file": file})
+        return self._upload_data("/datasets", path, form, report=report)
 
     def preview_import(self, name: str, *, file: str, file_name: str, rules: str = "") -> shapes.Job | None:
         """The job that made the dataset of the file with this digest, or is at it; None = it is to be imported."""
@@ -371,13 +362,28 @@ class Client:
         """Make a dataset of the labelled samples of a model; `how`: split, hold_out, seed; None = not given."""
         return self._wire.post("/datasets/samples", shapes.Job, _given({"name": name, "model": model, **how}))
 
-    def inspect_file(self, path: Path) -> shapes.Job:
-        """Upload a file to be looked at; the job's result is an `edgeops.data.inspection.Inspection`.
+    def inspect_file(self, path: Path, *, report: Callable[[float], None] = lambda _share: None) -> shapes.Job:
+        """Upload a file or a folder to be looked at; the job's result is an `edgeops.data.inspection.Inspection`.
 
         Raises:
-            InputError: the file cannot be read.
+            InputError: the file cannot be read, or the folder holds more than may be imported.
         """
-        return self._upload("/datasets/inspect", path, {})
+        return self._upload_data("/datasets/inspect", path, {}, report=report)
+
+    def _upload_data(
+        self, address: str, path: Path, form: dict[str, Any], *, report: Callable[[float], None]
+    ) -> shapes.Job:
+        """Send a file, or a folder as a zip."""
+        if not path.is_dir():
+            return self._upload(address, path, form)
+        with open_folder(path) as folder:
+            if folder.size_bytes > limits.MAX_UPLOAD_BYTES:
+                raise InputError(
+                    f"{path} holds {folder.size_bytes} bytes, an upload has {limits.MAX_UPLOAD_BYTES} at most; "
+                    "import a part of it"
+                )
+            file = (f"{path.resolve().name}.zip", FolderStream(folder, report=report))
+            return self._wire.ask("POST", address, shapes.Job, data=form, files={"file": file})
 
     def _upload(self, address: str, path: Path, form: dict[str, Any]) -> shapes.Job:
         try:

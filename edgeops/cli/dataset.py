@@ -178,19 +178,26 @@ def inspect(
     client: Client,
     file: Annotated[
         Path,
-        typer.Argument(help="CSV with a header, JSONL, Parquet or npz.", exists=True, dir_okay=False),
+        typer.Argument(
+            metavar="FILE|FOLDER",
+            help="CSV with a header, JSONL, Parquet, npz, a folder (or .zip) of pictures or WAV.",
+            exists=True,
+        ),
     ],
     *,
     timeout: Timeout = None,
     as_json: AsJson = False,
 ) -> None:
-    """Look at a file before it is imported: its columns, and rules to begin with (TOML); the server keeps nothing."""
-    job = follow(client, client.inspect_file(file), what=f"inspect {file.name}", timeout=timeout)
+    """Look at data before it is imported: its columns or files, and rules to begin with (TOML); nothing is kept."""
+    name = file.resolve().name
+    with upload_progress(f"upload {name}") as report:
+        job = client.inspect_file(file, report=report)
+    job = follow(client, job, what=f"inspect {name}", timeout=timeout)
     if as_json:
         print_json(job.result)
         return
-    print(commented_rules(msgspec.convert(job.result, Inspection), file_name=file.name), end="")
-    say("next: edgeops dataset import FILE --rules rules.toml, with what is above as you want it")
+    print(commented_rules(msgspec.convert(job.result, Inspection), file_name=name), end="")
+    say(f"next: edgeops dataset import {file} --rules rules.toml, with what is above as you want it")
 
 
 @app.command("list")

@@ -1,11 +1,14 @@
 """The words for a file that was inspected: rules that can be saved as they are, below a comment for each column."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
+from itertools import islice
 
 from edgeops.cli.output import printable
 from edgeops.data.distinct import MOST
+from edgeops.data.folder_inspection import FolderFound
 from edgeops.data.inspection import ColumnFound, Inspection, Suspicion
 
+_SHOWN = 20
 _WORDS = {
     Suspicion.EMPTY: "has no value",
     Suspicion.CONSTANT: "always the same",
@@ -21,6 +24,9 @@ def commented_rules(found: Inspection, *, file_name: str) -> str:
 
 
 def _told(found: Inspection, file_name: str) -> Iterator[str]:
+    if found.folder is not None:
+        yield from _told_of_folder(found, found.folder, file_name)
+        return
     malformed = f", and {found.malformed} malformed" if found.malformed else ""
     yield f"{file_name}: {found.rows} rows{malformed}"
     for one in found.columns:
@@ -29,6 +35,37 @@ def _told(found: Inspection, file_name: str) -> Iterator[str]:
         yield f"{name}: left out, no rows beside the others"
     if not any(Suspicion.LABEL in one.suspicions for one in found.columns):
         yield "nothing looks like a label; to learn one, set task and label"
+
+
+def _told_of_folder(found: Inspection, folder: FolderFound, file_name: str) -> Iterator[str]:
+    refused = f", and {found.malformed} that would be refused" if found.malformed else ""
+    yield f"{file_name}: {found.rows} {folder.kind}s{refused}"
+    if len(folder.classes) > 1:
+        yield f"class: {len(folder.classes)} different: {_counted(folder.classes)}"
+    else:
+        yield "no two classes: put the files of each into a folder of its own, or name them by a pattern"
+    if folder.unclassed and folder.classes:
+        yield f"{folder.unclassed} lie beside the folders of the classes, and would be refused"
+    if folder.groups:
+        yield f"group: {folder.groups} different"
+    if folder.sizes:
+        coloured = f"; {folder.coloured} in colour" if folder.coloured else ""
+        yield f"size: {_counted(folder.sizes)}{coloured}"
+    if folder.seconds is not None:
+        shortest, middle, longest = (f"{one:.4g}" for one in folder.seconds)
+        yield f"Hz: {_counted(folder.rates)}"
+        yield f"seconds: {shortest} to {longest}, half of them up to {middle}"
+    for one in folder.refused:
+        yield f"{one.path}: {one.why}"
+    if found.malformed > len(folder.refused):
+        yield f"and {found.malformed - len(folder.refused)} more that would be refused"
+    yield from folder.hindrances
+
+
+def _counted(counts: Mapping[str, int]) -> str:
+    """What there is, and how many of each; not all where there are many."""
+    told = [f"{name} ({count})" for name, count in islice(counts.items(), _SHOWN)]
+    return ", ".join(told) + (" ..." if len(counts) > _SHOWN else "")
 
 
 def _facts(one: ColumnFound) -> Iterator[str]:

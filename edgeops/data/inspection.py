@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 
 from edgeops.data.cells import NO_MOMENT, NO_NAME, Batch, Cells
 from edgeops.data.distinct import Distinct
+from edgeops.data.folder_inspection import FolderFound
 from edgeops.data.rules import TICKS, Kind
 from edgeops.data.seen import Fingerprints, fingerprints
 
@@ -82,11 +83,13 @@ class Inspection(msgspec.Struct, frozen=True, kw_only=True):
     """What a file holds."""
 
     rows: int
-    #: Rows that are none: more or fewer values than columns, or no JSON object.
+    #: Rows that are none: more or fewer values than columns, no JSON object, or a file that cannot be read.
     malformed: int
     columns: tuple[ColumnFound, ...]
     #: Arrays that are no rows beside the others.
     apart: tuple[str, ...] = ()
+    #: Of a folder, which has no columns: what its files are.
+    folder: FolderFound | None = None
     #: Rules to begin with, as TOML.
     rules: str = ""
 

@@ -5,7 +5,8 @@ from collections.abc import Sequence
 
 #: The columns of a folder where nobody says otherwise: the first folder is the class, what lies between the group.
 CLASS = "class"
-_USUAL = rf"^(?P<{CLASS}>[^/]+)/(?:(?P<group>.+)/)?[^/]+$"
+GROUP = "group"
+_USUAL = rf"^(?P<{CLASS}>[^/]+)/(?:(?P<{GROUP}>.+)/)?[^/]+$"
 #: The path itself.
 FILE = "file"
 

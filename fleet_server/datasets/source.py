@@ -6,6 +6,7 @@ from pathlib import Path, PurePosixPath
 from typing import Protocol
 
 from edgeops.data.cells import Batch
+from edgeops.data.folder_inspection import FileKind
 from edgeops.data.layout import Header
 from edgeops.data.paths import is_folder
 from edgeops.data.rules import Rules
@@ -70,14 +71,23 @@ def open_source(path: Path, rules: Rules, *, file_name: str) -> Source:
     return CsvFile(path, file_name=file_name)
 
 
-def _reader(folder: Folder, rules: Rules) -> Reader:
-    """Of recordings, if the first file that is either is one."""
+def kind_of(folder: Folder) -> FileKind:
+    """Recordings, if the first file that is either is one.
+
+    Raises:
+        DatasetError: there is neither.
+    """
     suffixes = (PurePosixPath(path).suffix.lower() for path in folder.paths)
     kind = next((suffix for suffix in suffixes if suffix in (*pictures.SUFFIXES, *recordings.SUFFIXES)), None)
     if kind is None:
         told = ", ".join((*pictures.SUFFIXES, *recordings.SUFFIXES))
         raise DatasetError(f"no file's name ends in one of {told}")
-    return RecordingReader(folder, rules) if kind in recordings.SUFFIXES else PictureReader(folder, rules)
+    return FileKind.RECORDING if kind in recordings.SUFFIXES else FileKind.PICTURE
+
+
+def _reader(folder: Folder, rules: Rules) -> Reader:
+    is_recordings = kind_of(folder) is FileKind.RECORDING
+    return RecordingReader(folder, rules) if is_recordings else PictureReader(folder, rules)
 
 
 def _refuse_rules_of_folders(rules: Rules, file_name: str) -> None:

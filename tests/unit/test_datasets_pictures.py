@@ -9,6 +9,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from edgeops.artifact.manifest import Task
+from edgeops.cli.inspection import commented_rules
 from edgeops.data.rules import Rules, read_rules
 from edgeops.errors import DatasetError
 from edgeops.folder import FolderStream, open_folder
@@ -171,9 +173,60 @@ def test_rules_of_folders_are_refused_for_tables(tmp_path):
         import_to(path, rules, file_name="rows.csv", destination=tmp_path / "s", quarantine=tmp_path / "q")
 
 
-def test_a_folder_is_not_inspected(folder):
-    with pytest.raises(DatasetError, match=r"parts\.zip: a folder has no columns to look at"):
-        inspect_file(zip_of(folder), file_name="parts.zip")
+def test_an_inspection_tells_classes_sizes_and_what_would_be_refused(folder):
+    (folder / "good/00.png").write_bytes(png(picture(7, 5, 3)))
+    (folder / "good/01.png").write_bytes(b"no picture")
+    (folder / "good/02.png").write_bytes(png(picture())[:-30])
+    (folder / "notes.txt").write_text("two parts")
+    found = inspect_file(zip_of(folder), file_name="parts.zip")
+    told = commented_rules(found, file_name="parts")
+    assert told == (
+        "# parts: 22 pictures, and 3 that would be refused\n"
+        "# class: 2 different: bad (12), good (10)\n"
+        "# size: 6 x 5 (21), 7 x 5 (1); 1 in colour\n"
+        "# good/01.png: no picture of the kinds PNG and JPEG\n"
+        "# good/02.png: a damaged picture: image file is truncated\n"
+        "# notes.txt: the name ends in none of .png, .jpg, .jpeg\n"
+        "\n"
+        'label = "class"\nbad_rows = "quarantine"\nsize = [6, 5]\n'
+    )
+
+
+def test_a_folder_is_imported_by_the_rules_that_were_proposed(folder):
+    for kind in ("good", "bad"):
+        for file in (folder / kind).iterdir():
+            file.write_bytes(png(picture(100, 60)))
+    (folder / "good/01.png").write_bytes(b"no picture")
+    (folder / "beside.png").write_bytes(png(picture()))
+    rules = read_rules(inspect_file(zip_of(folder), file_name="parts.zip").rules)
+    assert (rules.label, rules.size) == ("class", (82, 49))  # so many as a model may read
+    assert load(folder, **msgspec.to_builtins(rules)).schema.refused == {"malformed": 1, "label-missing": 1}
+
+
+def test_a_folder_without_classes_is_an_anomaly_detectors(folder):
+    for file in (folder / "bad").iterdir():
+        file.unlink()
+    (folder / "good/01.png").rename(folder / "01.png")
+    found = inspect_file(zip_of(folder), file_name="parts.zip")
+    told = commented_rules(found, file_name="parts")
+    assert "# no two classes: put the files of each into a folder of its own, or name them by a pattern\n" in told
+    assert "# the folder 'bad' is empty; fill it, or delete it\n" in told
+    assert (read_rules(found.rules).task, read_rules(found.rules).label) == (Task.ANOMALY, "")
+
+
+def test_classes_of_few_files_are_told_before_an_import_fails_for_them(folder):
+    for number in range(3):
+        (folder / f"bad/{number:02}.png").unlink()
+    found = inspect_file(zip_of(folder), file_name="parts.zip").folder
+    assert found.hindrances == ("class 'bad' has 9 files, at least 10 are needed",)
+
+
+def test_a_folder_of_neither_pictures_nor_recordings_cannot_be_inspected(tmp_path):
+    folder = tmp_path / "texts"
+    folder.mkdir()
+    (folder / "a.txt").write_text("a")
+    with pytest.raises(DatasetError, match=r"texts\.zip: no file's name ends in one of \.png"):
+        inspect_file(zip_of(folder), file_name="texts.zip")
 
 
 @pytest.mark.parametrize(

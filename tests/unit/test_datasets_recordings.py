@@ -7,11 +7,13 @@ import msgspec
 import numpy as np
 import pytest
 
+from edgeops.cli.inspection import commented_rules
 from edgeops.data.clip import Clip
-from edgeops.data.rules import Rules
+from edgeops.data.rules import Rules, read_rules
 from edgeops.errors import DatasetError
 from edgeops.folder import FolderStream, open_folder
 from fleet_server.datasets.importing import import_file as import_to
+from fleet_server.datasets.inspecting import inspect_file
 from fleet_server.datasets.snapshot import read_snapshot
 
 RANDOM = np.random.default_rng(11)
@@ -38,15 +40,19 @@ def folder(tmp_path):
     return path
 
 
+def zip_of(folder):
+    path = folder.with_suffix(".zip")
+    with open_folder(folder) as opened:
+        stream = FolderStream(opened)
+        path.write_bytes(b"".join(iter(lambda: stream.read(1 << 20), b"")))
+    return path
+
+
 def load(folder, **rules):
     named = {"label": "word", "pattern": "(?P<word>[a-z]+)_(?P<speaker>[a-z]+)_(?P<take>[0-9])"}
     given = msgspec.convert(named | rules, Rules)
-    zipped, destination = folder.with_name("words.zip"), folder.with_name("snapshot")
-    with open_folder(folder) as opened:
-        stream = FolderStream(opened)
-        zipped.write_bytes(b"".join(iter(lambda: stream.read(1 << 20), b"")))
-    refused = folder.with_name("refused")
-    import_to(zipped, given, file_name="words.zip", destination=destination, quarantine=refused)
+    destination, refused = folder.with_name("snapshot"), folder.with_name("refused")
+    import_to(zip_of(folder), given, file_name="words.zip", destination=destination, quarantine=refused)
     return read_snapshot(destination)
 
 
@@ -97,6 +103,32 @@ def test_what_is_no_recording_is_refused_by_name(folder):
     (folder / "yes_bob_1.wav").write_bytes(wav()[:-10])
     assert refusal(folder).startswith("words.zip, no_bob_1.wav: no WAV recording (and 1 more rows: malformed)")
     assert load(folder, bad_rows="quarantine").schema.refused == {"malformed": 2}
+
+
+def test_an_inspection_tells_rates_and_lengths_and_the_rules_for_them(folder):
+    (folder / "no_ann_0.wav").write_bytes(wav(480, rate=16_000))
+    (folder / "no_ann_1.wav").write_bytes(wav(40))
+    (folder / "no_ann_2.wav").write_bytes(wav()[:-10])
+    found = inspect_file(zip_of(folder), file_name="words.zip")
+    told = commented_rules(found, file_name="words")
+    assert told == (
+        "# words: 23 recordings, and 1 that would be refused\n"
+        "# no two classes: put the files of each into a folder of its own, or name them by a pattern\n"
+        "# Hz: 8000 (22), 16000 (1)\n"
+        "# seconds: 0.005 to 0.03, half of them up to 0.01\n"
+        "# no_ann_2.wav: cut off: 75 readings of 80\n"
+        "\n"
+        'task = "anomaly"\nclip_hz = 8000.0\nbad_rows = "quarantine"\nseconds = 0.03\n'
+    )
+    rules = msgspec.to_builtins(read_rules(found.rules, task="classification", label="word"))
+    assert load(folder, **rules).schema.clip == Clip(rows=240, rate_hz=8_000)
+
+
+def test_recordings_that_no_model_could_read_whole_are_cut(folder):
+    for file in folder.iterdir():
+        file.write_bytes(wav(70_000))
+    rules = read_rules(inspect_file(zip_of(folder), file_name="words.zip").rules)
+    assert (rules.clip_hz, rules.seconds) == (None, 8.192)
 
 
 @pytest.mark.parametrize(
