@@ -1,6 +1,5 @@
 """`edgeops model choose`, and what `edgeops train --auto` tells: which variant of a version to take."""
 
-import re
 from pathlib import Path
 from typing import Annotated
 
@@ -14,20 +13,15 @@ from edgeops.cli.options import AsJson, Reference
 from edgeops.cli.output import print_json, print_table, size, write_file
 from edgeops.cli.reference import ModelVersion
 from edgeops.exits import GateRefusedError
+from edgeops.learning.variants import parse_size
 
-_UNITS = {"": 1, "B": 1, "kB": 10**3, "KiB": 2**10, "MB": 10**6, "MiB": 2**20}
 
-
-def parse_bytes(text: str) -> int:
-    """`100kB` as bytes.
-
-    Raises:
-        typer.BadParameter: it is no size.
-    """
-    found = re.fullmatch(r"(\d{1,9}(?:\.\d{1,3})?) ?(B|kB|KiB|MB|MiB|)", text)
-    if found is None or (count := round(float(found[1]) * _UNITS[found[2]])) < 1:
-        raise typer.BadParameter(f"{text!r} is no size; write for example 100kB or 0.5MiB")
-    return count
+def _size(text: str) -> int:
+    """Raises `typer.BadParameter` for what is no size."""
+    try:
+        return parse_size(text)
+    except ValueError as error:
+        raise typer.BadParameter(str(error)) from error
 
 
 MaxLoss = Annotated[
@@ -35,7 +29,7 @@ MaxLoss = Annotated[
     typer.Option(min=0, max=100, metavar="POINTS", help="What may be lost against float32.  [default: 1]"),
 ]
 MaxSize = Annotated[
-    int | None, typer.Option(parser=parse_bytes, metavar="SIZE", help="Of the file, such as 100kB.  [default: any]")
+    int | None, typer.Option(parser=_size, metavar="SIZE", help="Of the file, such as 100kB.  [default: any]")
 ]
 MaxLatency = Annotated[
     float | None,

@@ -49,7 +49,7 @@ def plan(client: Client, file: File = Path(FILE_NAME), as_json: AsJson = False) 
 def run(client: Client, file: File = Path(FILE_NAME), *, timeout: Timeout = None, as_json: AsJson = False) -> None:
     """Do every step that is not done; begun again after an interruption, it goes on where it was.
 
-    What a promotion gate refuses is told at the end; exit 8 then.
+    What a promotion gate refuses, or keeps no budget, is told at the end; exit 8 then.
     """
 
     def see_through(job: Job, what: str) -> Job:
@@ -59,7 +59,7 @@ def run(client: Client, file: File = Path(FILE_NAME), *, timeout: Timeout = None
     _print(stands, as_json=as_json)
     refused = [str(one.step) for one in stands if one.standing is Standing.REFUSED]
     if refused:
-        raise GateRefusedError(f"the promotion gate stands in the way of: {', '.join(refused)}")
+        raise GateRefusedError(f"refused by the promotion gate, or beyond the budgets: {', '.join(refused)}")
 
 
 def _print(stands: Sequence[Stand], *, as_json: bool) -> None:

@@ -5,6 +5,7 @@ answering the median errs by), of F1 or, where no anomaly is labelled, of rows t
 Which variants there are, and what they were measured to do, is decided elsewhere.
 """
 
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -12,6 +13,19 @@ from edgeops.artifact.manifest import Descriptor, Task, Variant
 
 #: What is lost at most unless somebody says otherwise, in points.
 USUAL_LOSS_POINTS = 1.0
+_UNITS = {"": 1, "B": 1, "kB": 10**3, "KiB": 2**10, "MB": 10**6, "MiB": 2**20}
+
+
+def parse_size(text: str) -> int:
+    """`100kB` as bytes.
+
+    Raises:
+        ValueError: it is no size.
+    """
+    found = re.fullmatch(r"(\d{1,9}(?:\.\d{1,3})?) ?(B|kB|KiB|MB|MiB|)", text)
+    if found is None or (count := round(float(found[1]) * _UNITS[found[2]])) < 1:
+        raise ValueError(f"{text!r} is no size; write for example 100kB or 0.5MiB")
+    return count
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

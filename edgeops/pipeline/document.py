@@ -14,7 +14,7 @@ import tomllib
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 import msgspec
 
@@ -23,12 +23,15 @@ from edgeops.data.paths import CLASS, is_folder
 from edgeops.data.rules import read_rules, write_rules
 from edgeops.errors import DatasetError, InputError
 from edgeops.fleet_file.fields import read_fields
+from edgeops.learning.variants import parse_size
 from edgeops.protocol.messages import Id
 from edgeops.rollout.objection import Objection, guess, segment
 from edgeops.written import read_written
 
 #: The file that is read when none is named.
 FILE_NAME = "edgeops.toml"
+#: Publishes the smallest variant that its promotion gate let pass and that keeps the budgets.
+SMALLEST = "smallest"
 
 
 class Data(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -38,6 +41,26 @@ class Data(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True
     file: Annotated[str, msgspec.Meta(min_length=1)]
     #: What holds for its rows (docs/data.md): a TOML file, relative to the pipeline file, or a table; empty = nothing.
     rules: str | dict[str, Any] = ""
+
+
+class Budgets(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """What a variant may cost, as of `edgeops train --auto`; None = anything, but for the loss."""
+
+    #: Against float32, in points; None = 1.
+    max_loss: Annotated[float, msgspec.Meta(ge=0, le=100)] | None = None
+    #: Of the file: bytes, or text such as `100kB`.
+    max_size: Annotated[int, msgspec.Meta(ge=1)] | str | None = None
+    #: Where it was judged, one thread; in milliseconds.
+    max_p95: Annotated[float, msgspec.Meta(ge=0.001)] | None = None
+
+    def __post_init__(self) -> None:
+        """Refuse what is no size."""
+        self.given()
+
+    def given(self) -> dict[str, float | None]:
+        """As the client takes them."""
+        size_bytes = parse_size(self.max_size) if isinstance(self.max_size, str) else self.max_size
+        return {"loss_points": self.max_loss, "size_bytes": size_bytes, "p95_latency_ms": self.max_p95}
 
 
 class Training(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -50,9 +73,20 @@ class Training(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     epochs: Annotated[int, msgspec.Meta(ge=1, le=10_000)] | None = None
     #: What the recipe takes beside that, by name.
     options: dict[str, float | str] = {}
-    variants: Annotated[tuple[Variant, ...], msgspec.Meta(min_length=1)] = USUAL_VARIANTS
-    #: Variants that devices may run once the promotion gate let them pass.
-    publish: tuple[Variant, ...] = ()
+    #: None = float32 and int8, or all where the smallest is published.
+    variants: Annotated[tuple[Variant, ...], msgspec.Meta(min_length=1)] | None = None
+    #: So many trainings more, each judged on training rows that it was not shown; None = none.
+    folds: Annotated[int, msgspec.Meta(ge=2, le=20)] | None = None
+    #: Variants that devices may run once the promotion gate let them pass, or the smallest within the budgets.
+    publish: tuple[Variant, ...] | Literal["smallest"] = ()
+    budgets: Budgets | None = None
+
+    @property
+    def built(self) -> tuple[Variant, ...]:
+        """The variants that are built and judged."""
+        if self.variants is not None:
+            return self.variants
+        return tuple(Variant) if self.publish == SMALLEST else USUAL_VARIANTS
 
 
 @dataclass(frozen=True, slots=True)
@@ -142,6 +176,10 @@ def _misfits(datasets: Mapping[str, Data], models: Mapping[str, Training], folde
         if training.dataset not in datasets:
             words = f"{training.dataset!r} is not declared{guess(training.dataset, tuple(datasets))}"
             yield Objection(f"{place}/dataset", f"{words}; a table [datasets.{training.dataset}] would do it")
+        if not isinstance(training.publish, tuple):
+            continue
+        if training.budgets is not None:
+            yield Objection(f"{place}/budgets", f'only one that is chosen has budgets: publish = "{SMALLEST}"')
         for variant in training.publish:
-            if variant not in training.variants:
-                yield Objection(f"{place}/publish", f"{variant} is not among the variants {list(training.variants)}")
+            if variant not in training.built:
+                yield Objection(f"{place}/publish", f"{variant} is not among the variants {', '.join(training.built)}")

@@ -4,15 +4,16 @@ Whether work was done before is known to the server (`fleet_server.known_work`).
 begun again: what ended stays, and a job that still runs is followed.
 """
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any, assert_never
 
 from edgeops.api.client import Client
-from edgeops.api.shapes import Job
+from edgeops.api.shapes import Choice, Job
+from edgeops.artifact.manifest import Variant
 from edgeops.digest import digest_file
 from edgeops.folder import digest_folder
-from edgeops.pipeline.document import Pipeline
+from edgeops.pipeline.document import Budgets, Pipeline
 from edgeops.pipeline.steps import (
     Kind,
     Stand,
@@ -21,6 +22,7 @@ from edgeops.pipeline.steps import (
     stand_later,
     stand_of_publishing,
     stand_of_work,
+    stand_without_choice,
     steps_of,
 )
 
@@ -83,9 +85,11 @@ class Course:
                 return stand_of_work(step, self._client.preview_training(self._training(step.name)))
             case Kind.PUBLISH:
                 model, version = self._version(step.name)
-                artifacts = self._client.version(model, version).artifacts
+                wanted = self._wanted(step.name, model, version)
+                if isinstance(wanted, Choice):
+                    return stand_without_choice(step, f"{model}@{version}", wanted)
                 return stand_of_publishing(
-                    step, f"{model}@{version}", artifacts, self._pipeline.models[step.name].publish
+                    step, f"{model}@{version}", self._client.version(model, version).artifacts, wanted
                 )
             case _:
                 assert_never(step.kind)
@@ -99,7 +103,9 @@ class Course:
                 yield self._client.train(**self._training(step.name))
             case Kind.PUBLISH:
                 model, version = self._version(step.name)
-                for variant in self._pipeline.models[step.name].publish:
+                wanted = self._wanted(step.name, model, version)
+                assert not isinstance(wanted, Choice), f"a variant of {step.name} was chosen"
+                for variant in wanted:
                     yield self._client.publish(model, version, variant=variant)
             case _:
                 assert_never(step.kind)
@@ -124,8 +130,17 @@ class Course:
             "seed": one.seed,
             "epochs": one.epochs,
             "options": one.options,
-            "variants": list(one.variants),
+            "variants": list(one.built),
+            "folds": one.folds,
         }
+
+    def _wanted(self, name: str, model: str, version: int) -> Sequence[Variant] | Choice:
+        """The variants that shall be listed; a choice = that of which none can be taken."""
+        one = self._pipeline.models[name]
+        if isinstance(one.publish, tuple):
+            return one.publish
+        choice = self._client.choice(model, version, **(one.budgets or Budgets()).given())
+        return choice if choice.chosen is None else (Variant(choice.chosen),)
 
     def _version(self, name: str) -> tuple[str, int]:
         job = self._client.preview_training(self._training(name))

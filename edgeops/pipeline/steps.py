@@ -4,7 +4,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 
-from edgeops.api.shapes import Artifact, Job
+from edgeops.api.shapes import Artifact, Choice, Job
 from edgeops.artifact.manifest import Variant
 from edgeops.pipeline.document import Pipeline
 
@@ -30,7 +30,7 @@ class Standing(StrEnum):
     TO_DO = "to do"
     #: A person must act: sign it, or publish what another withdrew.
     WAITS = "waits"
-    #: The promotion gate refused the version.
+    #: The promotion gate refused the version, or no variant keeps the budgets.
     REFUSED = "refused"
 
 
@@ -112,6 +112,12 @@ def stand_of_publishing(step: Step, reference: str, artifacts: Sequence[Artifact
             detail=f"{', '.join(waiting)} of {reference} awaits its signature: edgeops model sign {reference}",
         )
     return Stand(step=step, standing=Standing.DONE, detail=f"{', '.join(by_standing['published'])} of {reference}")
+
+
+def stand_without_choice(step: Step, reference: str, choice: Choice) -> Stand:
+    """Of a version whose smallest variant shall be listed, when none can be taken."""
+    told = "; ".join(f"{one.variant}: {', '.join(one.hindrances)}" for one in choice.costs)
+    return Stand(step=step, standing=Standing.REFUSED, detail=f"no variant of {reference} can be taken: {told}")
 
 
 def stand_later(step: Step, first: Step) -> Stand:

@@ -29,6 +29,8 @@ publish = ["int8"]
 window = 4
 """
 
+SMALLEST = f"{WHOLE}\n[models.other]\ndataset = 'gas'\npublish = 'smallest'"
+
 
 @pytest.fixture
 def write(tmp_path):
@@ -56,6 +58,20 @@ def test_a_whole_file_is_read_with_its_rules(write):
     assert (training.epochs, training.options, training.publish) == (3, {"window": 4}, (Variant.INT8,))
 
 
+def test_the_smallest_within_budgets_is_chosen_among_all_variants(write):
+    told = (
+        '\n[models.small]\ndataset = "gas"\nfolds = 5\npublish = "smallest"\nbudgets = {max_size = "1kB", max_p95 = 2}'
+    )
+    training = read_pipeline(write(WHOLE + told)).models["small"]
+    assert (training.built, training.folds) == (tuple(Variant), 5)
+    assert training.budgets.given() == {"loss_points": None, "size_bytes": 1000, "p95_latency_ms": 2.0}
+
+
+def test_variants_that_are_named_are_those_among_which_the_smallest_is(write):
+    told = '\n[models.small]\ndataset = "gas"\nvariants = ["float32", "float16"]\npublish = "smallest"'
+    assert read_pipeline(write(WHOLE + told)).models["small"].built == (Variant.FLOAT32, Variant.FLOAT16)
+
+
 def test_a_folder_of_pictures_needs_no_rules(write, tmp_path):
     (tmp_path / "pictures").mkdir()
     pipeline = read_pipeline(write('[datasets.digits]\nfile = "pictures"'))
@@ -77,6 +93,9 @@ def test_a_folder_of_pictures_needs_no_rules(write, tmp_path):
         (f"{WHOLE}\n[models.other]\ndataset = 'gas'\nsed = 1", "#/models/other/sed", "did you mean seed?"),
         (f"{WHOLE}\n[models.other]\ndataset = 'gas'\nepochs = 0", "#/models/other/epochs", ">= 1"),
         (f"{WHOLE}\n[models.other]\ndataset = 'gas'\npublish = ['float16']", "#/models/other/publish", "float16"),
+        (f"{WHOLE}\n[models.other]\ndataset = 'gas'\nbudgets = {{}}", "#/models/other/budgets", 'publish = "smallest"'),
+        (f"{SMALLEST}\nbudgets = {{max_size = '1 GB'}}", "#/models/other/budgets", "'1 GB' is no size"),
+        (f"{SMALLEST}\nbudgets = {{max_los = 1}}", "#/models/other/budgets", "max_los"),
         ("", "#", "no dataset is declared"),
     ],
 )
