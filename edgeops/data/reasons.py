@@ -43,8 +43,8 @@ _WORDS = {
     Reason.NOT_A_MOMENT: "{value!r} is not a moment such as 2026-03-01T12:00:00Z",
     Reason.OUT_OF_RANGE: "{value!r} is out of range",
     Reason.NOT_ALLOWED: "{value!r} is not among the allowed values",
-    Reason.BACKWARDS: "{value!r} is earlier than the row before it of the same group",
-    Reason.SAME_MOMENT: "{value!r} is the moment of the row before it of the same group",
+    Reason.BACKWARDS: "{value!r} is earlier than a row before it of the same group",
+    Reason.SAME_MOMENT: "{value!r} is the moment of a row before it of the same group",
     Reason.DUPLICATE: "the row is equal to one before it",
 }
 #: What the whole row is to blame for, or what says its column itself.

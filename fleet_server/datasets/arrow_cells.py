@@ -1,6 +1,7 @@
 """Columns of Arrow as typed cells: whole columns at once, and cell by cell only where one cannot be read."""
 
 import math
+import re
 from typing import Any
 from zoneinfo import ZoneInfo
 
@@ -18,6 +19,7 @@ MISSING = ("", "nan", "na", "null", "none")
 _MISSING = pa.array(MISSING)
 #: What float() reads, without underscores and names.
 _NUMBER = r"^[+-]?([0-9]+\.?[0-9]*|\.[0-9]+)([eE][+-]?[0-9]+)?$"
+_NAMED = re.compile("[+-]?(inf|infinity|nan)", re.IGNORECASE)
 
 
 def cells_of(column: pa.Array, kind: Kind, *, tick: int, zone: str) -> Cells:
@@ -55,12 +57,13 @@ def _numbers(column: pa.Array) -> Cells:
 
 
 def _with_odd(values: NDArray[np.float64], texts: pa.Array, odd: NDArray[np.int64]) -> Cells:
-    """Infinities have names; what else there is cannot be read."""
+    """What is not finite has a name; what else float() reads, as 1_000 or digits of other scripts, nobody meant so."""
     broken = []
     for place in odd:
-        try:
-            values[place] = float(texts[int(place)].as_py())
-        except ValueError:
+        text = texts[int(place)].as_py()
+        if _NAMED.fullmatch(text):
+            values[place] = float(text)
+        else:
             broken.append(place)
     return Cells(values=values, broken=np.array(broken, dtype=np.int64))
 

@@ -81,6 +81,8 @@ class CsvFile:
         return text.read().encode(), reader.line_num, names
 
     def _check(self, names: tuple[str, ...]) -> None:
+        if any("\0" in name for name in names):
+            raise DatasetError(f"{self._file_name}, line 1: there is a NUL in it, and CSV is text; export it as CSV")
         if len(names) == 1 and any(mark in names[0] for mark in ";\t|"):
             raise DatasetError(f"{self._file_name}, line 1: the columns are not separated by commas: {names[0][:60]!r}")
         if len(names) > limits.MAX_DATASET_COLUMNS:
@@ -93,16 +95,20 @@ class CsvFile:
                 raise DatasetError(f"{self._file_name}, line 1: the column {name!r} appears twice; rename one")
             known.add(name)
 
-    def _decoded(self, block: bytes) -> str:
+    def _decoded(self, block: bytes, *, lines: int = 0) -> str:
+        """Its text; `lines` stood before it."""
         try:
             return block.decode()
         except UnicodeDecodeError as error:
-            raise DatasetError(f"{self._file_name}: not UTF-8 ({error.reason}); save it as UTF-8") from error
+            line = lines + block.count(b"\n", 0, error.start) + 1
+            raise DatasetError(
+                f"{self._file_name}, line {line}: not UTF-8 ({error.reason}); save it as UTF-8"
+            ) from error
 
     def _read(self, block: bytes, *, rows: int, lines: int) -> "_Block":
         """One block; `rows` and `lines` stood before it."""
         # Of a whole block: a malformed row that is not UTF-8 would get lost in pyarrow.
-        self._decoded(block)
+        self._decoded(block, lines=lines)
         odd: list[Any] = []
 
         def note(row: Any) -> str:

@@ -25,6 +25,7 @@ from edgeops.data.seen import fingerprints
 from edgeops.data.splits import Split, bins_of, split_rows
 from edgeops.digest import digest_file
 from edgeops.errors import DatasetError
+from fleet_server.datasets.arrow_cells import MISSING
 from fleet_server.datasets.quarantine import Quarantine
 from fleet_server.datasets.snapshot import (
     IMPORTED,
@@ -179,6 +180,7 @@ def _snapshot(path: Path, layout: Layout, cleaner: Cleaner, growing: _Growing, s
     _refuse_unlearnt(learnt, splits, file_name)
     values = growing.values()
     train = np.flatnonzero(splits == Split.TRAIN)
+    _refuse_one_number(rules, targets[train], file_name)
     _refuse_empty_columns(layout, values, train, file_name)
     statistics = statistics_of(values, train, clip=layout.clip)
     leaks = find_leaks(splits, _fingerprints(values), groups=groups, times=times)
@@ -209,7 +211,7 @@ def _snapshot(path: Path, layout: Layout, cleaner: Cleaner, growing: _Growing, s
         rules=rules,
         groups=len(group_names),
         leaks=leaks,
-        warnings=(*constant, *leaks.words),
+        warnings=(*_called_missing(rules, learnt), *constant, *leaks.words),
     )
     rows = Rows(
         ids=growing.array("ids"),
@@ -265,6 +267,24 @@ def _refuse_unlearnt(learnt: _Learnt, splits: NDArray[np.uint8], file_name: str)
                 f"{file_name}: no training row is of class {name!r}, which is in the rows that judge or stop the "
                 "training; hold out other groups or fewer rows, or leave the class out with a filter"
             )
+
+
+def _refuse_one_number(rules: Rules, targets: NDArray[Any], file_name: str) -> None:
+    if rules.task is Task.REGRESSION and targets.min() == targets.max():
+        raise DatasetError(
+            f"{file_name}: the label {rules.label!r} has the same value {targets[0]:g} in every training row: "
+            "there is nothing to learn; add other rows, or hold out others"
+        )
+
+
+def _called_missing(rules: Rules, learnt: _Learnt) -> list[str]:
+    """A class is a name, and such names are words for a value that is not there."""
+    return [
+        f"class {name!r} of {rows} rows is called as what is missing; if it is, name the classes that there are "
+        f"with allowed, of the column {rules.label!r}"
+        for name, rows in zip(learnt.names, learnt.class_rows, strict=True)
+        if name.lower() in MISSING
+    ]
 
 
 def _refuse_empty_columns(

@@ -1,10 +1,10 @@
-"""Reads JSON Lines (one object a line, UTF-8; gzip too). The columns are those of the first rows.
+"""Reads JSON Lines (one object a line, UTF-8; gzip too). All names that a row has are columns, so they are read first.
 
 A line that is no object costs its row and not the file, so lines are decoded one by one.
 """
 
-import itertools
 from collections.abc import Collection, Iterator
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -24,6 +24,7 @@ from fleet_server.datasets.arrow_cells import cells_of, plain
 from fleet_server.datasets.text_file import TextFile
 
 _DECODER = msgspec.json.Decoder(dict[str, Any])
+_NAMES = msgspec.json.Decoder(dict[str, msgspec.Raw])
 
 
 class JsonlFile:
@@ -32,14 +33,24 @@ class JsonlFile:
     def __init__(self, path: Path, *, file_name: str) -> None:
         self._file_name = file_name
         self._text = TextFile(path, file_name=file_name)
-        self._batches = self._read()
-        self._first = next(self._batches, None)
-        names = dict.fromkeys(name for row in self._first.rows for name in row) if self._first else {}
-        if not names:
-            raise DatasetError(f"{file_name}: there is no JSON object in it; write one a line, such as {{'x': 1.5}}")
-        if len(names) > limits.MAX_DATASET_COLUMNS:
-            raise DatasetError(f"{file_name}: {len(names)} columns, the most is {limits.MAX_DATASET_COLUMNS}")
+        names = self._names()
         self.header = Header(file_name=file_name, names={name: (name,) for name in names}, shapes={})
+
+    def _names(self) -> dict[str, None]:
+        """In the order in which they are met; a row that comes late may have one that none before it has."""
+        names: dict[str, None] = {}
+        for block in self._text.blocks(quotes=False):
+            for text in block.split(b"\n"):
+                # What is no object is told when rows are read.
+                with suppress(msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+                    names |= dict.fromkeys(_NAMES.decode(text))
+            if len(names) > limits.MAX_DATASET_COLUMNS:
+                raise DatasetError(f"{self._file_name}: {len(names)} columns, the most is {limits.MAX_DATASET_COLUMNS}")
+        if not names:
+            raise DatasetError(
+                f"{self._file_name}: there is no JSON object in it; write one a line, such as {{'x': 1.5}}"
+            )
+        return names
 
     def place(self, line: int) -> str:
         """Where a row stands, for people."""
@@ -52,10 +63,6 @@ class JsonlFile:
 
     def batches(self, _columns: Collection[str], /) -> Iterator[Batch]:
         """All rows; blank lines are none."""
-        assert self._first is not None
-        return itertools.chain([self._first], self._batches)
-
-    def _read(self) -> Iterator["_Lines"]:
         rows, line = 0, 0
         for block in self._text.blocks(quotes=False):
             found, ids, lines, malformed = list[dict[str, Any]](), list[int](), list[int](), list[Any]()

@@ -110,7 +110,8 @@ class NpzFile:
             raise DatasetError(f"{self._file}: {what}; write it with numpy.savez") from error
         if not found:
             raise DatasetError(
-                f"{self._file}: the archive holds no arrays; write it with numpy.savez(file, X=..., y=...)"
+                f"{self._file}: the archive holds no arrays; write it with numpy.savez(file, X=..., y=...), or a "
+                "table as CSV"
             )
         return found
 

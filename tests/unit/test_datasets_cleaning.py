@@ -276,7 +276,52 @@ def test_rules_of_columns_that_are_not_there_are_refused(tmp_path: Path) -> None
 def test_a_malformed_row_that_is_not_utf_8_is_not_lost(tmp_path: Path) -> None:
     path = write(tmp_path, records())
     path.write_bytes(path.read_bytes() + b"1,\xff\n")
-    assert refusal(tmp_path, path) == "rows.csv: not UTF-8 (invalid start byte); save it as UTF-8"
+    assert refusal(tmp_path, path) == "rows.csv, line 42: not UTF-8 (invalid start byte); save it as UTF-8"
+
+
+def test_a_file_that_is_no_text_is_told_so(tmp_path: Path) -> None:
+    path = tmp_path / "rows.csv"
+    path.write_bytes(b"SQLite format 3\0" + bytes(100))
+    assert refusal(tmp_path, path).startswith("rows.csv, line 1: there is a NUL in it, and CSV is text")
+
+
+@pytest.mark.parametrize("text", ["1_000", "\u0661", "0x10", "1,5", "++1", "1e", "inf_", "infinite"])
+def test_what_only_a_programming_language_takes_for_a_number_is_refused(tmp_path: Path, text: str) -> None:
+    rows = records()
+    rows[3]["t"] = f'"{text}"'
+    done = Import(tmp_path, write(tmp_path, rows), **QUARANTINE)
+    assert [(row["line"], row["reason"], row["value"]) for row in done.refused] == [(5, "not-a-number", text)]
+
+
+@pytest.mark.parametrize("text", ["-nan", "NaN", "NA", "null", " none "])
+def test_words_for_a_missing_number_are_one(tmp_path: Path, text: str) -> None:
+    rows = records()
+    rows[3]["t"] = text
+    assert np.isnan(Import(tmp_path, write(tmp_path, rows)).snapshot.rows.values[3, 0])
+
+
+def test_a_class_that_is_called_as_what_is_missing_is_told(tmp_path: Path) -> None:
+    rows = [row | {"kind": "nan" if index % 4 == 0 else row["kind"]} for index, row in enumerate(records(80))]
+    path = write(tmp_path, rows)
+    assert Import(tmp_path, path).schema.warnings[0].startswith("class 'nan' of 20 rows is called as what is missing")
+    rules = {"columns": {"kind": {"type": "category", "allowed": ["a", "b"]}}}
+    done = Import(tmp_path, path, **rules, **QUARANTINE)
+    assert (done.reasons, done.schema.classes) == ({"not-allowed": 20}, ("a", "b"))
+
+
+def test_a_number_that_is_always_the_same_cannot_be_learnt(tmp_path: Path) -> None:
+    rows = [{"x": float(index), "ppm": 3.0} for index in range(60)]
+    message = refusal(tmp_path, write(tmp_path, rows), label="ppm", task="regression")
+    assert message.startswith("rows.csv: the label 'ppm' has the same value 3 in every training row")
+
+
+def test_a_name_that_only_a_late_row_has_is_a_column(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(text_file, "_BLOCK_BYTES", 100)
+    rows = records(80)
+    rows = [row if index < 40 else row | {"late": 1.0 + index % 3} for index, row in enumerate(rows)]
+    snapshot = Import(tmp_path, write(tmp_path, rows, "jsonl")).snapshot
+    assert snapshot.schema.columns == ("t", "p", "late")
+    assert np.isnan(snapshot.rows.values[:, 2]).sum() == 40
 
 
 def test_a_label_of_several_values_per_row_is_refused(tmp_path: Path) -> None:

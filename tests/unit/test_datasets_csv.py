@@ -154,7 +154,7 @@ def test_another_separator_is_recognised(tmp_path: Path) -> None:
 
 
 def test_bytes_that_are_not_utf_8_are_refused(tmp_path: Path) -> None:
-    assert refusal(tmp_path, b"t,kind\n1,\xff\n").startswith("pump.csv: not UTF-8")
+    assert refusal(tmp_path, b"t,kind\n1,\xff\n").startswith("pump.csv, line 2: not UTF-8")
 
 
 def test_one_class_only_is_refused(tmp_path: Path) -> None:
