@@ -22,6 +22,7 @@ from edgeops.cli.output import abridged, print_facts, print_json, print_table, s
 from edgeops.data.inspection import Inspection
 from edgeops.data.rules import BadRows, Duplicates, SplitBy
 from edgeops.errors import InputError
+from edgeops.protocol.messages import Id
 from edgeops.written import read_written
 
 app = typer.Typer(help="Data that models learn from.", no_args_is_help=True)
@@ -107,8 +108,11 @@ def import_(
     """Upload a file or a folder; its rows become an immutable snapshot."""
     if query is not None and name is None:
         raise typer.BadParameter("rows of a query have no file that could name the dataset; give --name")
+    if name is not None:
+        _require_name(name)
     with _sent(source, query) as file, upload_progress(f"upload {file.name}") as report:
         chosen = name or _name_of(file.resolve())
+        _require_name(chosen)
         job = client.import_dataset(
             file,
             name=chosen,
@@ -375,6 +379,17 @@ def _sent(source: str, query: str | None) -> Iterator[Path]:
         rows = write_rows(source, query, file, on_progress=lambda count: say(f"read {count} rows"))
         say(f"read {rows} rows, {size(file.stat().st_size)}")
         yield file
+
+
+def _require_name(name: str) -> None:
+    """Refuse what a dataset cannot be called, before anything is sent."""
+    try:
+        msgspec.convert(name, Id)
+    except msgspec.ValidationError:
+        raise InputError(
+            f"{name!r} is no name of a dataset: 3 to 63 of a-z, 0-9 and -, beginning with a letter or digit; give "
+            "another one with --name"
+        ) from None
 
 
 def _name_of(file: Path) -> str:

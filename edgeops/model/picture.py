@@ -128,6 +128,8 @@ def _open(content: bytes) -> "Image":
         image = Image.open(io.BytesIO(content), formats=_FORMATS)
     except UnidentifiedImageError as error:
         raise DatasetError("no picture of the kinds PNG and JPEG") from error
+    except Image.DecompressionBombError as error:
+        raise DatasetError(f"more than {limits.MAX_PICTURE_PIXELS} pixels; make it smaller") from error
     except _damage() as error:
         raise DatasetError(f"a damaged picture: {error}") from error
     width, height = image.size

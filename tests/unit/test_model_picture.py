@@ -98,7 +98,7 @@ def bomb(width, height):
         (encoded(GREY, "GIF"), "no picture of the kinds PNG and JPEG"),
         (encoded(GREY.astype(np.uint16)), "more than 8 bits"),
         (bomb(4097, 4096), f"4097 x 4096 pixels, the most is {limits.MAX_PICTURE_PIXELS}"),
-        (bomb(60_000, 60_000), "damaged"),
+        (bomb(60_000, 60_000), f"more than {limits.MAX_PICTURE_PIXELS} pixels"),
         (encoded(np.zeros((100, 100), np.uint8), "JPEG")[:-100], "a damaged picture"),
         (encoded(COLOURED)[:-30], "a damaged picture"),
         (encoded(COLOURED)[:50], "a damaged picture"),
