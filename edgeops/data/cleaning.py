@@ -114,17 +114,18 @@ class Cleaner:
         return values
 
     def _label(self, rows: "_Judged") -> "Cells | NDArray[Any]":
-        """What is to be learnt: names of classes, or numbers."""
+        """What is to be learnt: names of classes, numbers, or what is known to be an anomaly."""
         rules = self._layout.rules
         if not rules.label:
             return rows.filled(UNLABELLED)
         if rules.task is Task.CLASSIFICATION:
             return rows.categories(rules.label, rules.of(rules.label), missing=Reason.LABEL_MISSING)
-        numbers = rows.numbers(rules.label, rules.of(rules.label), missing=Reason.LABEL_MISSING)
         if rules.task is Task.REGRESSION:
-            return numbers
-        rows.refuse(~np.isnan(numbers) & (numbers != 0) & (numbers != 1), Reason.NOT_ALLOWED, rules.label)
-        return np.where(numbers == 1, 1, 0).astype(np.int64)
+            return rows.numbers(rules.label, rules.of(rules.label), missing=Reason.LABEL_MISSING)
+        numbers = rows.numbers(rules.label, rules.of(rules.label))
+        known = ~np.isnan(numbers)
+        rows.refuse(known & (numbers != 0) & (numbers != 1), Reason.NOT_ALLOWED, rules.label)
+        return np.where(known, numbers == 1, UNLABELLED).astype(np.int64)
 
     def _refuse_disorder(self, rows: "_Judged", groups: Integers, times: Integers) -> None:
         """Refuse moments that do not go on within their group; rows without a group are one group."""

@@ -129,8 +129,7 @@ def lay_out(rules: Rules, header: Header) -> Layout:
             what = "recordings" if clip else f"rows of shape {shape}"
             raise DatasetError(f"{header.file_name}: {what} have no place for the hour; leave out the clock")
         shape = _with_clock(clock, features, header)
-    for rule in {id(rule): rule for rule in (*rules.columns.values(), *found.values())}.values():
-        rule.conversion  # noqa: B018 - raises where there is none, before a row is read
+    _refuse_conversions(rules, header)
     return Layout(
         rules=rules,
         features=features,
@@ -147,6 +146,15 @@ def lay_out(rules: Rules, header: Header) -> Layout:
             if rule.type is Kind.CATEGORY
         ),
     )
+
+
+def _refuse_conversions(rules: Rules, header: Header) -> None:
+    """Refuse units between which there is none, before a row is read."""
+    for column, rule in rules.columns.items():
+        try:
+            rule.conversion  # noqa: B018 - raises where there is none
+        except DatasetError as error:
+            raise DatasetError(f"{header.file_name}, column {column!r}: {error}") from error
 
 
 def _with_clock(clock: ClockColumns, features: tuple[str, ...], header: Header) -> tuple[int, ...]:

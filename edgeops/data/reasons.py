@@ -40,7 +40,7 @@ _WORDS = {
     Reason.FRACTION: "{value!r} is a fraction, which names no class or group; is it a measurement?",
     Reason.NOT_A_NUMBER: "{value!r} is not a number",
     Reason.NOT_FINITE: "{value!r} does not fit a 32-bit float",
-    Reason.NOT_A_MOMENT: "{value!r} is not a moment such as 2026-03-01T12:00:00Z",
+    Reason.NOT_A_MOMENT: "{value!r} is not a moment such as 2026-03-01T12:00:00Z, nor a count since 1970 in its unit",
     Reason.OUT_OF_RANGE: "{value!r} is out of range",
     Reason.NOT_ALLOWED: "{value!r} is not among the allowed values",
     Reason.BACKWARDS: "{value!r} is earlier than a row before it of the same group",

@@ -2,6 +2,7 @@
 
 import math
 import re
+from contextlib import suppress
 from typing import Any
 from zoneinfo import ZoneInfo
 
@@ -110,14 +111,13 @@ def _moments(column: pa.Array, tick: int, zone: str) -> Cells:
         except pa.ArrowInvalid:
             continue
     numbers = _numbers(column)
-    moments = _counted(numbers, tick).values
-    broken = []
-    for place in numbers.broken:
-        try:
-            moments[place] = parse_moment(column[int(place)].as_py(), ZoneInfo(zone))
-        except ValueError:
-            broken.append(place)
-    return Cells(values=moments, broken=np.array(broken, dtype=np.int64))
+    counted = _counted(numbers, tick)
+    moments, broken = counted.values, set(counted.broken.tolist())
+    for place in numbers.broken.tolist():
+        with suppress(ValueError):
+            moments[place] = parse_moment(column[place].as_py(), ZoneInfo(zone))
+            broken.remove(place)
+    return Cells(values=moments, broken=np.array(sorted(broken), dtype=np.int64))
 
 
 def _placed(column: pa.Array, zone: str) -> NDArray[np.int64]:

@@ -16,6 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edgeops.artifact.manifest import Task
+from edgeops.data.cleaning import UNLABELLED
 from edgeops.data.clip import Clip
 from edgeops.data.schema import FORMAT, QUANTILES, ColumnStatistics, Schema
 from edgeops.data.splits import Split
@@ -242,6 +243,8 @@ def export_labels(snapshot: SnapshotFile, split: Split) -> bytes:
     """The labels of one split as CSV `id,label`; a classification's also with `index`, which a classifier answers."""
     rows = _exported(snapshot, split)
     if snapshot.schema.task is not Task.CLASSIFICATION:
+        if snapshot.schema.task is Task.ANOMALY:
+            rows = rows.only(rows.targets != UNLABELLED)
         lines = ["id,label", *(f"{one},{target}" for one, target in zip(rows.ids, rows.targets, strict=True))]
     else:
         names = snapshot.schema.classes

@@ -20,7 +20,7 @@ from edgeops.data.splits import Split
 from edgeops.errors import DatasetError
 from fleet_server.datasets import text_file
 from fleet_server.datasets.importing import import_file
-from fleet_server.datasets.snapshot import SnapshotFile, read_snapshot
+from fleet_server.datasets.snapshot import SnapshotFile, export_labels, read_snapshot
 
 QUARANTINE = {"bad_rows": "quarantine"}
 Records = list[dict[str, Any]]
@@ -218,6 +218,27 @@ def test_an_anomaly_detector_needs_no_label_and_takes_0_and_1(tmp_path: Path) ->
     assert done.reasons == {"not-allowed": 1}
     assert set(done.snapshot.rows.targets.tolist()) == {0, 1}
     assert set(Import(tmp_path, path, label="", task="anomaly").snapshot.rows.targets.tolist()) == {-1}
+
+
+def test_an_anomaly_detector_takes_labels_of_some_rows_only(tmp_path: Path) -> None:
+    rows = [{"x": float(index), "odd": index % 2 if index % 3 == 0 else None} for index in range(60)]
+    snapshot = Import(tmp_path, write(tmp_path, rows), label="odd", task="anomaly").snapshot
+    assert snapshot.rows.targets.tolist() == [index % 2 if index % 3 == 0 else -1 for index in range(60)]
+    labels = export_labels(snapshot, Split.EVALUATION).decode().splitlines()
+    assert {line.partition(",")[2] for line in labels[1:]} == {"0", "1"}
+
+
+@pytest.mark.parametrize("suffix", ["csv", "jsonl", "parquet"])
+def test_a_count_that_is_no_moment_in_its_unit_is_told_so(tmp_path: Path, suffix: str) -> None:
+    rows = [{"at": 1_772_323_200_000 + index, **row} for index, row in enumerate(records())]
+    message = refusal(tmp_path, write(tmp_path, rows, suffix), time="at")
+    assert "'1772323200000' is not a moment such as 2026-03-01T12:00:00Z, nor a count since 1970 in its unit" in message
+
+
+def test_units_between_which_there_is_no_conversion_are_told_with_their_column(tmp_path: Path) -> None:
+    columns = {"t": {"from": "degF", "unit": "kPa"}}
+    message = refusal(tmp_path, write(tmp_path, records()), columns=columns)
+    assert message.startswith("rows.csv, column 't': there is no conversion from 'degF' to 'kPa'")
 
 
 def test_a_class_that_judges_and_was_never_learnt_is_named(tmp_path: Path) -> None:
