@@ -14,6 +14,7 @@ import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
+from edgeops import limits
 from edgeops.data.cells import NO_MOMENT, NO_NAME, Batch, Cells
 from edgeops.data.distinct import Distinct
 from edgeops.data.folder_inspection import FolderFound
@@ -193,7 +194,7 @@ class _Column:
 
     def add(self, batch: Batch, name: str) -> None:
         """Look at some rows."""
-        cells = batch.cells(name, Kind.NUMBER)
+        cells = _finite(batch.cells(name, Kind.NUMBER))
         values = cells.values[~np.isnan(cells.values)]
         self._numbers.add(values)
         self._whole &= bool((values == np.floor(values)).all())
@@ -218,7 +219,7 @@ class _Column:
             unit = _unit_of_time(self._numbers)
             suspicions = self._suspicions(self._numbers.filled, is_time=bool(unit), is_number=True)
             return self._numbers.found(
-                name, Kind.NUMBER, rows=rows, distinct=distinct, bound=_json, suspicions=suspicions, unit=unit
+                name, Kind.NUMBER, rows=rows, distinct=distinct, bound=_same, suspicions=suspicions, unit=unit
             )
         if self._moments.fits:
             suspicions = self._suspicions(self._moments.filled, is_time=True, is_number=False)
@@ -250,6 +251,16 @@ class _Column:
         return tuple(one for one, is_so in applies.items() if is_so)[:1]
 
 
+def _finite(cells: Cells) -> Cells:
+    """What an import refuses as no 32-bit float is no number here."""
+    beyond = np.flatnonzero(np.abs(cells.values) > limits.MAX_FLOAT32)
+    if not len(beyond):
+        return cells
+    values = cells.values.copy()
+    values[beyond] = np.nan
+    return Cells(values=values, broken=np.union1d(cells.broken, beyond))
+
+
 def _identities(names: tuple[str, ...]) -> Fingerprints:
     """(names,) one for each; a name that is a number is that number, however it is written."""
     numbers, words = np.zeros(len(names)), dict[int, int]()
@@ -274,9 +285,8 @@ def _unit_of_time(numbers: _Reading) -> str:
     return ""
 
 
-def _json(number: float | None) -> float | str | None:
-    """JSON has no infinities."""
-    return number if number is None or abs(number) != float("inf") else str(number)
+def _same(number: float | None) -> float | None:
+    return number
 
 
 def _moment(nanoseconds: float | None) -> str | None:

@@ -98,6 +98,24 @@ def test_a_cell_that_is_not_of_the_type_is_shown_with_its_line(tmp_path: Path) -
     assert read_rules(found.rules).bad_rows == "quarantine"
 
 
+@pytest.mark.parametrize("value", ["inf", "-Infinity", "1e400", "1e39"])
+def test_a_number_that_an_import_refuses_is_shown_with_its_line(tmp_path: Path, value: str) -> None:
+    file = write(
+        tmp_path, {"x": [*(0.5 * row for row in range(40)), value], "class": [row % 2 for row in range(41)]}, ".csv"
+    )
+    found = inspect(file)
+    x = column(found, "x")
+    assert (x.type, x.odd, x.example, x.maximum) == (Kind.NUMBER, 1, Odd(line=42, value=value), 19.5)
+    schema = import_file(
+        file,
+        read_rules(found.rules),
+        file_name=file.name,
+        destination=tmp_path / "snapshot",
+        quarantine=tmp_path / "quarantine",
+    )
+    assert schema.refused == {"not-finite": 1}
+
+
 def test_a_column_that_is_half_numbers_holds_names(tmp_path: Path) -> None:
     found = column(inspect(write(tmp_path, {"x": ["1", "1.0", "a", "b", "b"], "y": [1] * 5}, ".csv")), "x")
     assert (found.type, found.distinct, found.minimum) == (Kind.CATEGORY, 3, None)
