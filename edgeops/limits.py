@@ -347,6 +347,8 @@ MAX_FOLDER_PATH_LENGTH = 200
 #: A picture before it is decoded; readings a second of a recording.
 MAX_PICTURE_PIXELS = 4096 * 4096
 MAX_RECORDING_HZ = 384_000
+#: Parts of a WAV file that are looked at; what is beside kind and readings tells titles and the like.
+MAX_RECORDING_CHUNKS = 1_000
 MAX_CLASSES = 256
 MIN_ROWS_PER_CLASS = 10
 #: The largest finite 32-bit float.

@@ -134,7 +134,7 @@ def _opened(content: bytes) -> _Frames:
         raise DatasetError("no WAV recording")
     chunks = _chunks(content)
     if len(chunks) < len(_CHUNKS):
-        raise DatasetError("no WAV recording, or one that is cut off: it ends before its readings")
+        raise DatasetError("no WAV recording, or one that is cut off: it has no readings")
     (kind_at, kind_bytes), (data_at, data_bytes) = (chunks[name] for name in _CHUNKS)
     channels, rate_hz, width = _kind_of(content[kind_at : kind_at + kind_bytes])
     readings, there = data_bytes // (channels * width), (len(content) - data_at) // (channels * width)
@@ -169,7 +169,9 @@ def _chunks(content: bytes) -> dict[bytes, tuple[int, int]]:
     """Where the first of each kind in `_CHUNKS` begins, and of how many bytes it says that it is."""
     found: dict[bytes, tuple[int, int]] = {}
     place = 12
-    while place + 8 <= len(content) and len(found) < len(_CHUNKS):
+    for _ in range(limits.MAX_RECORDING_CHUNKS):
+        if place + 8 > len(content) or len(found) == len(_CHUNKS):
+            break
         name, size = content[place : place + 4], int.from_bytes(content[place + 4 : place + 8], "little")
         if name in _CHUNKS:
             found.setdefault(name, (place + 8, size))
