@@ -13,7 +13,7 @@ from edgeops.protocol.keys import PublicKey
 from edgeops.trust.change import decode_change
 from edgeops.trust.delegation import role_of
 from edgeops.trust.repository import Repository
-from edgeops.trust.review import describe
+from edgeops.trust.review import describe, require_promotions
 from fleet_server import certificates, fleet_key
 from fleet_server.config import ServerConfig
 from fleet_server.db import audit
@@ -61,7 +61,8 @@ def submit(config: ServerConfig, database: Database, data: bytes, *, submitted_b
 
     Raises:
         InputError: it is no change, or not one that is made here.
-        ConflictError: it lacks signatures, was made from another state than today's, or names a key that is not here.
+        ConflictError: it lacks signatures, was made from another state than today's, names a key that is not here, or
+            lists what a promotion gate refused and nobody overrode.
         ConfigError: it trusts a key of this server that is not here.
     """
     repository = Repository.open(config.repository, config.keys)
@@ -69,6 +70,7 @@ def submit(config: ServerConfig, database: Database, data: bytes, *, submitted_b
         change = decode_change(data)
         fleet_key.require_own(config, change)
         certificates.require_own(config, change)
+        require_promotions(change)
         # The state that the file says it was made of is the word of whoever hands it in.
         said = describe(replace(change, base=repository.base()))
         listed = set(repository.listed())

@@ -33,7 +33,7 @@ from edgeops.trust.change import (
 from edgeops.trust.custody import key_file, key_files, next_key_file
 from edgeops.trust.draft import HELD, Draft, trusted_keys
 from edgeops.trust.keyring import FLEET_KEYS_TARGET, encode_fleet_keys, fleet_keys_of
-from edgeops.trust.review import descriptors, lists_models_only
+from edgeops.trust.review import descriptors, lists_models_only, require_promotions
 from edgeops.trust.signers import by_id, prepare, promote
 
 _PIN = "root.json"
@@ -148,7 +148,7 @@ def complete(
     Raises:
         TrustError: what the server says is signed today does not hold.
         ConfigError: no key at hand may sign it, and no file is named.
-        ConflictError: the file is there, or the server's state has moved on.
+        ConflictError: the file is there, the server's state has moved on, or a promotion gate refused what is listed.
     """
     _check(change, keys, now)
     signed = sign(change, by_id(keys))
@@ -188,6 +188,7 @@ def read_file(file: Path, *, keys: Path, now: datetime) -> Change:
     Raises:
         ConfigError: it cannot be read.
         InputError, TrustError: it is no change, or one that nobody shall sign.
+        ConflictError: it lists what a promotion gate refused, and nobody overrode that.
     """
     change = decode_change(_content(file))
     _check(change, keys, now)
@@ -238,6 +239,7 @@ def submit(client: Client, change: Change, *, keys: Path) -> Published:
 
 def _check(change: Change, keys: Path, now: datetime) -> None:
     check(change, now=now, pinned=_pinned(keys))
+    require_promotions(change)
 
 
 def _pinned(keys: Path) -> bytes | None:

@@ -8,7 +8,7 @@ from tuf.api.metadata import Root, Targets  # type: ignore[attr-defined]  # pyth
 
 from edgeops.artifact.acceptance import decode_acceptance
 from edgeops.artifact.manifest import Descriptor, decode_descriptor, target_path
-from edgeops.errors import EdgeOpsError, TrustError
+from edgeops.errors import ConflictError, EdgeOpsError, TrustError
 from edgeops.trust.authorities import AUTHORITIES_TARGET, decode_authorities
 from edgeops.trust.change import Change
 from edgeops.trust.custody import ROLES
@@ -47,6 +47,23 @@ def descriptors(change: Change) -> dict[str, Descriptor]:
                 raise TrustError(f"{path} describes {target_path(descriptor.manifest)}; do not sign")
             found[path] = descriptor
     return found
+
+
+def require_promotions(change: Change) -> None:
+    """Refuse to list what a promotion gate refused, unless an approver overrode that; whoever asks for the signature.
+
+    Raises:
+        TrustError: one is not what its path says.
+        ConflictError: a gate refused it, and nobody overrode that.
+    """
+    for path, descriptor in descriptors(change).items():
+        promotion, manifest = descriptor.promotion, descriptor.manifest
+        if not promotion.may_be_listed:
+            version = f"{manifest.name}@{manifest.version}"
+            raise ConflictError(
+                f"{path} did not pass its promotion gate: {promotion.failures}; an approver may override it, and then "
+                f"it is asked for anew: edgeops publish {version} --variant {manifest.variant} --override REMARK"
+            )
 
 
 def lists_models_only(change: Change) -> bool:

@@ -4,13 +4,15 @@ from copy import deepcopy
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
+import msgspec
 import numpy as np
 import pytest
 
 from edgeops import limits
 from edgeops.artifact.acceptance import acceptance_path, encode_acceptance, make_acceptance
-from edgeops.artifact.manifest import encode_value
+from edgeops.artifact.manifest import Override, Promotion, Rule, encode_value
 from edgeops.errors import ConflictError, InputError, NotFoundError, TrustError
+from edgeops.local import ceremony
 from edgeops.protocol.keys import SigningKey
 from edgeops.trust.authorities import AUTHORITIES_TARGET, encode_authorities
 from edgeops.trust.change import (
@@ -370,6 +372,34 @@ def test_an_artifact_is_told_by_what_it_is_and_how_it_was_judged(draft):
     (line,) = (one for one in describe(draft.finish()) if MODEL in one)
     assert line == f"+ {MODEL}: {descriptor.digest}, {descriptor.size_bytes} B, accuracy 0.99, promotion gate passed"
     assert descriptors(draft.finish()) == {MODEL: descriptor}
+
+
+FAILED = Promotion(passed=False, rules=(Rule(name="keeps-its-budgets", passed=False, reason="p95 9 of 5 ms"),))
+
+
+def requested(draft, folder, promotion):
+    """A file that asks to list a model of which its promotion gate said this."""
+    descriptor = msgspec.structs.replace(tiny_descriptor(tiny_artifact()), promotion=promotion)
+    draft.list({MODEL: encode_value(descriptor)})
+    file = folder / "tiny.change"
+    file.write_bytes(encode_change(draft.finish()))
+    return file
+
+
+def test_what_its_promotion_gate_refused_is_not_signed(draft, keys, tmp_path):
+    file = requested(draft, tmp_path, FAILED)
+    before = file.read_bytes()
+    with pytest.raises(ConflictError, match=r"keeps-its-budgets: p95 9 of 5 ms; an approver may override it.*tiny@1"):
+        ceremony.sign_file(file, keys=keys, now=NOW)
+    assert file.read_bytes() == before
+
+
+def test_what_an_approver_let_go_past_its_promotion_gate_is_signed_and_the_remark_is_shown(draft, keys, tmp_path):
+    override = Override(by="ann", at="2026-11-26T11:00:00Z", remark="only for the rehearsal")
+    file = requested(draft, tmp_path, msgspec.structs.replace(FAILED, override=override))
+    signed = ceremony.sign_file(file, keys=keys, now=NOW)
+    assert is_signed(signed.change)
+    assert any("FAILED, overridden by ann: only for the rehearsal" in line for line in describe(signed.change))
 
 
 def test_keys_are_told_as_they_are_afterwards(draft, repository):
