@@ -10,13 +10,14 @@ import msgspec
 
 from edgeops import limits
 from edgeops.errors import ConflictError, NotFoundError
+from fleet_server import gathering
 from fleet_server.db import datasets, jobs, models, promotion_policies, runs
 from fleet_server.db.identifiers import new_id
 from fleet_server.db.jobs import Bring, Job
 from fleet_server.ml import frames
 from fleet_server.ml.surroundings import look_around
 from fleet_server.run_book import RunBook
-from fleet_server.train_job import Trained, champion_of, learnt_by, result_of, write_down
+from fleet_server.train_job import Trained, champion_of, learnt_by, listed, result_of, write_down
 from fleet_server.wall_clock import utc_now
 from fleet_server.workshop import Workshop
 
@@ -39,6 +40,7 @@ def bring(shop: Workshop, job: Job, request: Bring) -> None:
                 f"edgeops dataset show {snapshot.dataset}"
             )
         champion = champion_of(connection, request.model, snapshot.schema)
+    recent = gathering.recent(shop.database, request.model, snapshot.schema.columns)
     environment = look_around()
     with shop.database.write() as connection:
         version = models.next_version(connection, request.model)
@@ -76,6 +78,7 @@ def bring(shop: Workshop, job: Job, request: Bring) -> None:
             destination=str(folder),
             champion={one.variant: str(shop.blobs.path(one.digest)) for one in champion},
             champion_snapshot=learnt,
+            recent=listed(recent, folder),
             policy=policy,
             patience_s=limits.FIRST_ANSWERS.total_seconds(),
         )

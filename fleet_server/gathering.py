@@ -1,11 +1,11 @@
-"""Gathers what a model is healed on: labelled samples, nominated ones, and what devices saw, as sketches.
+"""Gathers what a model is healed on, or judged by: labelled samples, nominated ones, and what devices saw, as sketches.
 
 Devices that are left out are left out everywhere, and none counts for more than its share. What a label means, and
 whether it counts, is decided in `edgeops.learning.labels`.
 """
 
 from collections import defaultdict
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from datetime import datetime, timedelta
 from operator import attrgetter
 
@@ -16,7 +16,7 @@ from edgeops.drift.views import CAP, typical_rows
 from edgeops.sketch.packing import pack
 from edgeops.sketch.window import merge_all
 from fleet_server.datasets.buying import Bought
-from fleet_server.db import disagreements, labels, nominations, samples
+from fleet_server.db import disagreements, labels, models, nominations, samples
 from fleet_server.db.database import Database
 from fleet_server.db.findings import Stream
 from fleet_server.db.jobs import Retrain
@@ -32,22 +32,21 @@ _SAMPLES = 1_000
 
 def bought(database: Database, request: Retrain) -> list[Bought]:
     """Every sample of the model whose label counts now; without readings where those were dropped since."""
+    return [one for one, _ in _labelled(database, request.model, without_devices=request.without_devices)]
+
+
+def recent(database: Database, model: str, columns: Sequence[str]) -> list[Bought]:
+    """The samples of the model that judge a new version of it: labelled by people, single rows of these columns."""
+    labelled = _labelled(database, model)
     with database.read() as connection:
-        counting = labels.for_training(connection, request.model, without_devices=request.without_devices)
-        chosen = disagreements.among(connection, request.model)
-    with database.read_telemetry() as connection:
-        readings = {one.id: one.readings for one in samples.some(connection, [one.sample_id for one in counting])}
-    return [
-        Bought(
-            sample=one.sample_id,
-            device=one.device_id,
-            label=one.label,
-            source=one.source,
-            values=readings.get(one.sample_id, b""),
-            disputed=one.sample_id in chosen,
-        )
-        for one in counting
-    ]
+        fitting = {
+            digest
+            for digest in {digest for _, digest in labelled if digest is not None}
+            if (artifact := models.artifact_by_digest(connection, digest)) is not None
+            and (window := artifact.describe().manifest.window).columns == tuple(columns)
+            and window.rows == 1
+        }
+    return [one for one, digest in labelled if one.may_judge and digest in fitting]
 
 
 def nominated(database: Database, request: Retrain) -> list[Nominated]:
@@ -88,6 +87,30 @@ def inputs(
         seen.catch_up(connection, members, now)
     merged = merge_all((window.sketch for window in _fair(seen.windows)), channels=channels)
     return pack(merged) if merged.rows else b""
+
+
+def _labelled(
+    database: Database, model: str, *, without_devices: Collection[str] = ()
+) -> list[tuple[Bought, str | None]]:
+    """Every sample whose label counts now, with the artifact that answered it; None = its readings were dropped."""
+    with database.read() as connection:
+        counting = labels.for_training(connection, model, without_devices=without_devices)
+        chosen = disagreements.among(connection, model)
+    with database.read_telemetry() as connection:
+        kept = {one.id: one for one in samples.some(connection, [one.sample_id for one in counting])}
+    found = list[tuple[Bought, str | None]]()
+    for one in counting:
+        sample = kept.get(one.sample_id)
+        labelled = Bought(
+            sample=one.sample_id,
+            device=one.device_id,
+            label=one.label,
+            source=one.source,
+            values=b"" if sample is None else sample.readings,
+            disputed=one.sample_id in chosen,
+        )
+        found.append((labelled, None if sample is None else sample.digest))
+    return found
 
 
 def _fair(windows: Iterable[DeviceWindow]) -> list[DeviceWindow]:

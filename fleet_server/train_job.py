@@ -15,6 +15,8 @@ from edgeops.artifact.manifest import Task, Variant
 from edgeops.data.schema import Schema
 from edgeops.errors import ConflictError, NotFoundError
 from edgeops.learning.environment import Environment
+from fleet_server import gathering
+from fleet_server.datasets.buying import Bought
 from fleet_server.db import aliases, datasets, jobs, models, promotion_policies, runs
 from fleet_server.db.aliases import Alias
 from fleet_server.db.database import Connection
@@ -74,7 +76,8 @@ def train(shop: Workshop, job: Job, request: Train) -> None:
         variants=request.variants,
         folds=request.folds,
     )
-    trained = train_on(shop, job, course, champion=champion)
+    recent = gathering.recent(shop.database, request.model, snapshot.schema.columns)
+    trained = train_on(shop, job, course, champion=champion, recent=recent)
     with shop.database.write() as connection:
         write_down(connection, trained)
         # With the version in one transaction: after a crash it would be trained once more, as another one.
@@ -88,10 +91,11 @@ def train_on(
     *,
     champion: Sequence[models.Artifact],
     healing: frames.Healing | None = None,
+    recent: Sequence[Bought] = (),
 ) -> Trained:
     """Begin a run, let the worker build all variants, and keep their files.
 
-    They are compared with the artifacts of a champion, if there are any.
+    They are compared with the artifacts of a champion, if there are any, also on `recent` labels of devices' samples.
 
     Raises:
         DatasetError: the rows or an option do not fit the recipe.
@@ -116,7 +120,15 @@ def train_on(
         )
     with shop.workplace() as folder, closing(RunBook(shop.database, run)) as book:
         task = build_task(
-            shop, course, environment, version=version, run=run, folder=folder, champion=champion, healing=healing
+            shop,
+            course,
+            environment,
+            version=version,
+            run=run,
+            folder=folder,
+            champion=champion,
+            healing=healing,
+            recent=recent,
         )
         ending = shop.work(job, task, on_progress=book.take)
         assert isinstance(ending, frames.Built), ending
@@ -134,6 +146,7 @@ def build_task(
     folder: Path,
     champion: Sequence[models.Artifact] = (),
     healing: frames.Healing | None = None,
+    recent: Sequence[Bought] = (),
 ) -> frames.Build:
     """What the worker is asked for; artifacts go into `folder`, and the gate is the one of today."""
     with shop.database.read() as connection:
@@ -158,9 +171,19 @@ def build_task(
         destination=str(folder),
         champion={one.variant: str(shop.blobs.path(one.digest)) for one in champion},
         champion_snapshot=learnt,
+        recent=listed(recent, folder),
         healing=healing,
         policy=policy,
     )
+
+
+def listed(recent: Sequence[Bought], folder: Path) -> str | None:
+    """Labelled samples as a file for the worker; None = there are none."""
+    if not recent:
+        return None
+    file = folder / "recent"
+    file.write_bytes(msgspec.msgpack.encode(recent))
+    return str(file)
 
 
 def write_down(connection: Connection, trained: Trained) -> None:

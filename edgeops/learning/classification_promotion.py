@@ -11,11 +11,24 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from types import MappingProxyType
 
+import numpy as np
+from numpy.typing import NDArray
+
 from edgeops.artifact.manifest import Budgets, Promotion
 from edgeops.learning.calibration import CalibrationError
 from edgeops.learning.classification import Answers, compare, fisher_p, loss_bound
 from edgeops.learning.fragility import LostColumn, bears_a_lost_column
-from edgeops.learning.promotion import Champion, Measured, Ruling, judge, points, seen_words, within_budgets
+from edgeops.learning.intervals import cost_bounds
+from edgeops.learning.promotion import (
+    Champion,
+    Measured,
+    Ruling,
+    judge,
+    points,
+    seen_words,
+    unseen_words,
+    within_budgets,
+)
 from edgeops.learning.promotion_policy import PromotionPolicy
 from edgeops.learning.slices import Slice, serves_every_group
 
@@ -49,6 +62,19 @@ class Recent:
     file: Answers
 
 
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class Samples:
+    """Samples of devices that people labelled (n), none of which is in the snapshot that was learnt from."""
+
+    answers: Answers
+    #: Which device each is of.
+    devices: NDArray[np.int64]
+    #: None = there is none, or it has other classes or reads other columns.
+    champion: Answers | None
+    #: Which of them the champion never learnt from.
+    unseen: NDArray[np.bool_]
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LeftOut:
     """What one device's labels do to all others'; out of fold, so neither model learnt from the rows it answers."""
@@ -76,6 +102,10 @@ class Candidate:
     champion: Champion[Answers] | None
     #: None = no label was bought since.
     recent: Recent | None
+    #: None = people labelled no sample that it did not learn from.
+    samples: Samples | None
+    #: It came as a file, and nobody here knows what it learnt from.
+    is_brought: bool
     #: Of devices that gave labels; empty = fewer than three did.
     left_out: tuple[LeftOut, ...]
     #: Of the file's confidence on the evaluation set; None = too few rows to say.
@@ -100,6 +130,7 @@ def may_be_suspect(own: Answers, kept: Answers) -> bool:
 def promote(candidate: Candidate) -> Promotion:
     """Put a candidate before every rule; it passes if it passes all."""
     unseen = len(candidate.evaluation) + (len(candidate.recent.unseen) if candidate.recent else 0)
+    unseen += len(candidate.samples.answers) if candidate.samples else 0
     return judge(RULES, candidate, unseen_rows=unseen)
 
 
@@ -109,11 +140,12 @@ def promote(candidate: Candidate) -> Promotion:
 def keeps_what_it_knew(candidate: Candidate) -> Ruling:
     """No worse than the champion on the frozen evaluation set; without one, better than guessing."""
     evaluation, champion, policy = candidate.evaluation, candidate.champion, candidate.policy
+    unseen = unseen_words(is_brought=candidate.is_brought)
     if champion is None:
         return Ruling(
             evaluation.accuracy > evaluation.majority,
             f"accuracy {evaluation.accuracy:.4f} against {evaluation.majority:.4f} for the most frequent class, on the "
-            f"{len(evaluation)} rows of the evaluation set, which it never saw",
+            f"{len(evaluation)} rows of the evaluation set, {unseen}",
             measured={"accuracy": evaluation.accuracy},
             limits={"majority": evaluation.majority},
         )
@@ -122,7 +154,7 @@ def keeps_what_it_knew(candidate: Candidate) -> Ruling:
     return Ruling(
         not is_worse and pair.loss <= policy.hard_loss,
         f"accuracy {champion.challenger.accuracy:.4f} against the champion's {champion.answers.accuracy:.4f} on the "
-        f"same {pair.rows} rows of the evaluation set, which it never saw{seen_words(champion)} "
+        f"same {pair.rows} rows of the evaluation set, {unseen}{seen_words(champion)} "
         f"(lost {pair.lost}, won {pair.won}, p {pair.p_worse:.3f}; {points(policy.tolerated_loss)} may be lost, "
         f"{points(policy.hard_loss)} if that may be luck)",
         measured={"loss": pair.loss, "p": pair.p_worse},
@@ -163,6 +195,43 @@ def heals(candidate: Candidate) -> Ruling:
         f"({'more is asked for' if must_be_better else 'clearly fewer would be too few'})",
         measured={"unseen": recent.unseen.accuracy, "file": recent.file.accuracy},
         limits={"champion": recent.champion.accuracy},
+    )
+
+
+def answers_recent_labels(candidate: Candidate) -> Ruling:
+    """Not certainly worse than the champion on samples of devices that neither learnt from.
+
+    Devices nominate what is new or doubtful, so the share of right answers is not that of all inputs: it is told, and
+    only a comparison can refuse.
+    """
+    samples, most = candidate.samples, candidate.policy.tolerated_loss
+    if samples is None:
+        return Ruling(passed=True, reason="people labelled no sample of a device that it did not learn from")
+    answers, devices = samples.answers, len(np.unique(samples.devices))
+    low, high = cost_bounds(answers.costs, samples.devices if devices > 1 else None)
+    told = (
+        f"accuracy {answers.accuracy:.4f} (with 95 % certainty {1 - high:.4f} to {1 - low:.4f}) on {len(answers)} "
+        f"samples of {devices} device{'' if devices == 1 else 's'} that people labelled, "
+        f"{unseen_words(is_brought=candidate.is_brought)}"
+    )
+    measured = {"accuracy": answers.accuracy, "low": 1 - high, "high": 1 - low, "rows": len(answers)}
+    if samples.champion is None:
+        return Ruling(passed=True, reason=told, measured=measured)
+    low, high = cost_bounds(samples.champion.costs, samples.devices if devices > 1 else None)
+    pair = compare(samples.champion.only(samples.unseen), answers.only(samples.unseen))
+    measured |= {"champion": samples.champion.accuracy, "champion-low": 1 - high, "champion-high": 1 - low}
+    measured |= {"loss": pair.loss, "p": pair.p_worse}
+    compared = (
+        f"on the {pair.rows} of them that it never saw either, {pair.lost} are lost and {pair.won} won, p "
+        f"{pair.p_worse:.3f} (more than {points(most)} must not be lost for certain)"
+        if pair.rows
+        else "which may have learnt from all of them"
+    )
+    return Ruling(
+        pair.loss <= most or pair.p_worse >= ALPHA,
+        f"{told}; the champion {samples.champion.accuracy:.4f} ({1 - high:.4f} to {1 - low:.4f}), {compared}",
+        measured=measured,
+        limits={"tolerated-loss": most, "p": ALPHA},
     )
 
 
@@ -249,6 +318,7 @@ RULES: Mapping[str, Callable[[Candidate], Ruling]] = MappingProxyType(
         "keeps-what-it-knew": keeps_what_it_knew,
         "is-good-enough": is_good_enough,
         "heals": heals,
+        "answers-recent-labels": answers_recent_labels,
         "has-no-collapsed-class": has_no_collapsed_class,
         "is-calibrated": is_calibrated,
         "serves-every-group": serves_each_group,

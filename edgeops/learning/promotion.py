@@ -96,6 +96,11 @@ def seen_words(champion: Champion[AnswersT]) -> str:
     return f"; the champion may have learnt from {champion.seen} of them" if champion.seen else ""
 
 
+def unseen_words(*, is_brought: bool) -> str:
+    """What is known of whether a candidate saw the rows that judge it."""
+    return "of which nobody here knows whether it saw them" if is_brought else "which it never saw"
+
+
 def points(share: float) -> str:
     """A share as points of a hundred, in words."""
     number = 100 * share

@@ -14,7 +14,16 @@ import numpy as np
 
 from edgeops.artifact.manifest import Budgets, Promotion
 from edgeops.learning.fragility import LostColumn, bears_a_lost_column
-from edgeops.learning.promotion import Champion, Measured, Ruling, judge, points, seen_words, within_budgets
+from edgeops.learning.promotion import (
+    Champion,
+    Measured,
+    Ruling,
+    judge,
+    points,
+    seen_words,
+    unseen_words,
+    within_budgets,
+)
 from edgeops.learning.promotion_policy import PromotionPolicy
 from edgeops.learning.regression import Estimates, Paired, against_baseline, compare, slices
 from edgeops.learning.slices import Slice, serves_every_group
@@ -34,6 +43,8 @@ class Candidate:
     float32: Estimates
     #: None = there is none, or it estimates something else.
     champion: Champion[Estimates] | None
+    #: It came as a file, and nobody here knows what it learnt from.
+    is_brought: bool
     #: What groups of rows cost, and the loss of each input column; empty = there are none.
     slices: tuple[Slice, ...]
     columns: tuple[LostColumn, ...]
@@ -57,7 +68,8 @@ def beats_the_median(candidate: Candidate) -> Ruling:
     return Ruling(
         pair.is_better,
         f"mean error {_amount(evaluation.mae, units)} against {_amount(evaluation.baseline, units)} of always "
-        f"answering the median, on the {len(evaluation)} rows of the evaluation set, which it never saw "
+        f"answering the median, on the {len(evaluation)} rows of the evaluation set, "
+        f"{unseen_words(is_brought=candidate.is_brought)} "
         f"({_certain_gain(-pair.high, units)})",
         measured={"mean-error": evaluation.mae, "gain-at-least": -pair.high},
         limits={"median": evaluation.baseline},

@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edgeops.artifact.manifest import Variant
-from edgeops.data.seen import fingerprints
+from edgeops.data.seen import Fingerprints, fingerprints
 from edgeops.data.splits import Split
 from edgeops.learning.classification import Answers
 from edgeops.learning.promotion import Champion
@@ -31,12 +31,25 @@ AnswersT = TypeVar("AnswersT", Answers, Estimates)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
+class Learnt:
+    """What a champion learnt from."""
+
+    rows: Fingerprints
+    #: Of the bought ones among them, the samples.
+    samples: frozenset[str]
+    #: Devices that were left out.
+    without: frozenset[str]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class Champions:
     """The champion's files by variant; empty = there is none that answers the same."""
 
     models: Mapping[Variant, Model]
     #: Which windows of the evaluation set it never learnt from (n,).
     unseen: NDArray[np.bool_]
+    #: None = nobody knows what the champion learnt from, or there is none.
+    learnt: Learnt | None = None
 
     def beside(
         self, variant: Variant, challenger: AnswersT, *, judge: Callable[[Model], AnswersT]
@@ -65,21 +78,32 @@ def load_champions(task: Build | Bring, windows: WindowedSnapshot) -> Champions:
         ArtifactError: a file cannot be read.
     """
     loaded = {variant: Model.load(Path(file)) for variant, file in task.champion.items()}
+    # Of one that was brought as a file, the snapshot only judged it.
+    is_brought = any(model.manifest.lineage.brought is not None for model in loaded.values())
+    learnt = None if is_brought or task.champion_snapshot is None else _learnt(Path(task.champion_snapshot))
     if not all(model.manifest.window.reads_like(windows.window) for model in loaded.values()):
         loaded = {}
     wanted = Variant if loaded else ()
     models = {variant: loaded[variant if variant in loaded else next(iter(loaded))] for variant in wanted}
-    return Champions(models=models, unseen=_unseen(task, windows))
+    return Champions(models=models, unseen=_unseen(task, windows, learnt), learnt=learnt)
 
 
-def _unseen(task: Build | Bring, windows: WindowedSnapshot) -> NDArray[np.bool_]:
+def _learnt(file: Path) -> Learnt:
+    snapshot = read_snapshot(file)
+    return Learnt(
+        rows=fingerprints(snapshot.rows.values[snapshot.splits != Split.EVALUATION]),
+        samples=frozenset(one.sample for one in snapshot.purchases),
+        without=frozenset(snapshot.schema.without),
+    )
+
+
+def _unseen(task: Build | Bring, windows: WindowedSnapshot, learnt: Learnt | None) -> NDArray[np.bool_]:
     judging = windows.of(Split.EVALUATION)
     # A healed model is judged by the very rows that its champion was judged by.
     if not task.champion or task.healing is not None:
         return np.ones(len(judging), dtype=np.bool_)
-    if task.champion_snapshot is None:
+    if learnt is None:
         return np.zeros(len(judging), dtype=np.bool_)
-    champion, rows = read_snapshot(Path(task.champion_snapshot)), windows.snapshot.rows
-    learnt = champion.rows.values[champion.splits != Split.EVALUATION]
-    known = np.isin(fingerprints(rows.values), fingerprints(learnt))
+    rows = windows.snapshot.rows
+    known = np.isin(fingerprints(rows.values), learnt.rows)
     return np.asarray(~known[windows.places[judging]].any(axis=1))

@@ -9,7 +9,7 @@ from edgeops.artifact.manifest import ChannelKind, Promotion, Variant
 from edgeops.data.splits import Split
 from edgeops.learning.calibration import CalibrationError, calibration_error
 from edgeops.learning.classification import Answers
-from edgeops.learning.classification_promotion import Candidate, LeftOut, Recent, promote
+from edgeops.learning.classification_promotion import Candidate, LeftOut, Recent, Samples, promote
 from edgeops.learning.intervals import cost_bounds
 from edgeops.learning.promotion import Measured
 from edgeops.learning.scrutiny import Scrutiny
@@ -21,6 +21,7 @@ from edgeops.sketch.window import Sketch
 from fleet_server.ml.card_worth import worth_of_classes
 from fleet_server.ml.champion import Champions
 from fleet_server.ml.judging import Judgement, channels_of, judge_classes
+from fleet_server.ml.recent import recent_samples
 from fleet_server.ml.scrutiny import clusters_of
 from fleet_server.ml.trained import Trained
 from fleet_server.ml.watching import learnt_profile
@@ -55,6 +56,7 @@ class ClassExaminer:
     def __init__(self, trained: Trained, champions: Champions, healed: Healed | None) -> None:
         """`healed` None = an ordinary training."""
         self._trained, self._champions, self._healed = trained, champions, healed
+        self._recent = recent_samples(trained.task, trained.windows, champions)
         self._classes = trained.schema.classes
 
     def judge(self, model: Model) -> Judgement[Answers]:
@@ -144,6 +146,8 @@ class ClassExaminer:
             float32=float32.answers,
             champion=self._champions.beside(variant, judgement.answers, judge=lambda one: self.judge(one).answers),
             recent=recent,
+            samples=self._samples(model, variant),
+            is_brought=self._trained.plan.brought is not None,
             calibration=_calibration(judgement),
             left_out=() if healed is None else healed.left_out,
             measured=measured,
@@ -151,6 +155,18 @@ class ClassExaminer:
             policy=self._trained.task.policy,
         )
         return promote(candidate)
+
+    def _samples(self, model: Model, variant: Variant) -> Samples | None:
+        """What it answers to samples of devices that people labelled, beside what the champion does."""
+        if self._recent is None:
+            return None
+        windows, count, champion = self._recent.windows, len(self._classes), self._champions.models.get(variant)
+        return Samples(
+            answers=judge_classes(model, windows, classes=count).answers,
+            devices=windows.origins,
+            champion=None if champion is None else judge_classes(champion, windows, classes=count).answers,
+            unseen=self._recent.unseen,
+        )
 
     def _worth_of_confidence(self, judgement: Judgement[Answers]) -> Calibration | None:
         """Answers to rows that were not learnt from: the evaluation set, of a healed model the bought ones by folds."""

@@ -120,6 +120,9 @@ class Build(Frame, frozen=True, kw_only=True):
     champion: dict[Variant, str] = {}
     #: The snapshot that the champion learnt from; None = there is no champion, or its rows were erased.
     champion_snapshot: str | None = None
+    #: File of `fleet_server.datasets.buying.Bought`, a MessagePack list: labelled samples of devices that judge it,
+    #: if it does not learn from them; None = there are none.
+    recent: str | None = None
     #: None = not trained to heal the champion.
     healing: Healing | None = None
     #: What the promotion gate tolerates.
@@ -159,6 +162,7 @@ class Bring(Frame, frozen=True, kw_only=True):
     #: As for `Build`.
     champion: dict[Variant, str] = {}
     champion_snapshot: str | None = None
+    recent: str | None = None
     policy: PromotionPolicy = PromotionPolicy()
     #: How long the model may take for its first answers, in seconds.
     patience_s: float

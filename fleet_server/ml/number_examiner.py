@@ -86,6 +86,7 @@ class NumberExaminer:
             evaluation=judgement.answers,
             float32=float32.answers,
             champion=self._champions.beside(variant, judgement.answers, judge=lambda one: self.judge(one).answers),
+            is_brought=self._trained.plan.brought is not None,
             measured=measured,
             budgets=self._trained.plan.budgets,
             policy=self._trained.task.policy,

@@ -100,6 +100,8 @@ class Bench:
             float32=answers[Variant.FLOAT32],
             champion=Champion(answers=answers[Variant.INT8], challenger=answers["candidate"]),
             recent=None,
+            samples=None,
+            is_brought=False,
             left_out=(),
             calibration=None,
             slices=(),

@@ -128,6 +128,20 @@ def test_an_aged_world_is_learnt_and_the_young_one_is_not_forgotten(loop: Loop) 
     assert (result(later)["bought"], result(later)["fresh"]) == (72, 36)
 
 
+def test_a_training_on_the_old_rows_is_judged_on_what_devices_were_labelled_since(loop: Loop) -> None:
+    """Half of the young world's answers are wrong in the aged one, the champion's as well as those of the new version."""
+    age(loop)
+    with loop.desk.database.write() as connection:
+        aliases.assign(connection, loop.model, Alias.CHAMPION, 1, datetime.now(UTC), actor="me", reason="rolled out")
+    loop.desk.train(loop.model, RecipeName.DENSE, seed=1, epochs=20)
+    rules = loop.artifact(2).describe().promotion.rules
+    rule = next(one for one in rules if one.name == "answers-recent-labels")
+    assert "on 36 samples of 3 devices that people labelled, which it never saw; the champion 0." in rule.reason
+    assert "on the 36 of them that it never saw either" in rule.reason
+    assert rule.measured["low"] < rule.measured["accuracy"] < rule.measured["high"]
+    assert max(rule.measured["accuracy"], rule.measured["champion"]) < 0.8
+
+
 def test_a_delegated_key_signs_a_model_that_passed_and_only_the_variant_that_runs(loop: Loop) -> None:
     repository = Repository.open(loop.desk.config.repository, loop.desk.config.keys)
     delegate(repository, loop.model, datetime.now(UTC))

@@ -7,18 +7,20 @@ from datetime import timedelta
 
 import pytest
 
+from edgeops.learning.labels import Given, LabelSource
 from fleet_server.blobs import Blobs
 from fleet_server.config import ServerConfig
-from fleet_server.db import jobs, models, runs
+from fleet_server.db import aliases, jobs, models, runs, samples
 from fleet_server.db.jobs import Bring, JobState, Retrain
 from fleet_server.db.runs import RunState
 from fleet_server.job_desk import JobDesk
+from fleet_server.labelling import take_labels
 from fleet_server.ml import frames
 from fleet_server.ml.supervisor import Worker
 from tests.contract.rig import START
 from tests.contract.trained import add_dataset
 from tests.golden.tiny import HERE as GOLDEN
-from tests.golden.tiny import LABELS, tiny_tflite
+from tests.golden.tiny import LABELS, tiny_rows, tiny_tflite
 from tests.ml.brought import Place
 from tests.models.bad import HERE as BAD
 from tests.stores import ON_BOTH, database_in
@@ -115,6 +117,53 @@ def test_a_brought_model_is_not_healed_by_labels(database, desk, request_of):
     job = queue(database, Retrain(retraining="ret-1", model="own", digest=artifact.digest, deployment="pump1"))
     assert desk.do_next()
     assert "own@1 was brought as a file, and nothing here knows how to train it" in books(database, job)[0].error
+
+
+def answered(database, artifact, rows, *, since):
+    """Inputs that two devices sent as samples; their ids."""
+    made = [
+        samples.SampleRow(
+            id=f"edge-{number % 2}.{number}", device_id=f"edge-{number % 2}", deployment="pump1",
+            digest=artifact.digest, nomination="n-1", input_id=str(number), answered_at=since, received_at=since,
+            readings=row.astype("<f4").tobytes(), answer=0.0, confidence=0.5, weight=1.0, by_chance=False,
+            shadow_answer=None,
+        )
+        for number, row in enumerate(rows)
+    ]  # fmt: skip
+    with database.write_telemetry() as connection:
+        samples.add(connection, made)
+    return [one["id"] for one in made]
+
+
+def rule(database, version, name):
+    with database.read() as connection:
+        (artifact,) = models.list_artifacts(connection, "own", version)
+    return next(one for one in artifact.describe().promotion.rules if one.name == name)
+
+
+def test_a_next_version_is_judged_on_what_people_labelled_since_beside_the_champion(database, desk, request_of):
+    queue(database, request_of(tiny_tflite()))
+    assert desk.do_next()
+    told = rule(database, 1, "answers-recent-labels")
+    assert told.passed
+    assert "people labelled no sample" in told.reason
+    assert "nobody here knows whether it saw them" in rule(database, 1, "keeps-what-it-knew").reason
+    with database.write() as connection:
+        (first,) = models.list_artifacts(connection, "own", 1)
+        aliases.assign(connection, "own", aliases.Alias.CHAMPION, 1, START, actor="me", reason="rolled out")
+    rows, classes = tiny_rows(30, seed=77)
+    ids = answered(database, first, rows, since=START)
+    given = [Given(sample_id, LABELS[place]) for sample_id, place in zip(ids, classes, strict=True)]
+    take_labels(database, given[:20], source=LabelSource.PERSON, author="ann", now=START)
+    take_labels(database, given[20:], source=LabelSource.FEEDBACK, author="edge-0", now=START)
+
+    queue(database, request_of(tiny_tflite()))
+    assert desk.do_next()
+    told = rule(database, 2, "answers-recent-labels")
+    assert told.passed
+    assert "on 20 samples of 2 devices that people labelled, of which nobody here knows" in told.reason
+    assert "which may have learnt from all of them" in told.reason
+    assert told.measured["champion"] == told.measured["accuracy"]
 
 
 def test_a_child_that_is_killed_leaves_nothing_and_the_next_job_is_done(database, desk, config, request_of):

@@ -11,7 +11,15 @@ from edgeops import limits
 from edgeops.artifact.manifest import Budgets
 from edgeops.learning.calibration import CalibrationError
 from edgeops.learning.classification import Answers
-from edgeops.learning.classification_promotion import RULES, Candidate, LeftOut, Recent, may_be_suspect, promote
+from edgeops.learning.classification_promotion import (
+    RULES,
+    Candidate,
+    LeftOut,
+    Recent,
+    Samples,
+    may_be_suspect,
+    promote,
+)
 from edgeops.learning.fragility import LostColumn
 from edgeops.learning.promotion import Champion, Measured
 from edgeops.learning.promotion_policy import PromotionPolicy
@@ -64,6 +72,8 @@ HEALED = Candidate(
     float32=answers(range(6)),
     champion=beside(answers(range(6)), answers(range(6))),
     recent=recent(champion=20, unseen=4, file=0),
+    samples=None,
+    is_brought=False,
     left_out=(left_out("edge-1"), left_out("edge-2"), left_out("edge-3")),
     calibration=None,
     slices=(),
@@ -282,3 +292,56 @@ def test_who_was_spared_could_not_have_been_accused(own, kept, without):
     one = left_out("edge-1", own=own, kept=kept, without=without)
     if not may_be_suspect(one.own, one.kept):
         assert not failures(replace(HEALED, left_out=(one, *HEALED.left_out[1:])))
+
+
+def sampled(*, wrong=0, champion=None, learnt=0, rows=60):
+    """Samples of three devices that people labelled, the first `learnt` of which the champion knows."""
+    return Samples(
+        answers=answers(range(rows - wrong, rows), rows=rows),
+        devices=np.arange(rows) % 3,
+        champion=None if champion is None else answers(range(rows - champion, rows), rows=rows),
+        unseen=np.arange(rows) >= learnt,
+    )
+
+
+def ruling(candidate, name):
+    return next(one for one in promote(candidate).rules if one.name == name)
+
+
+def test_a_candidate_is_judged_on_labels_of_samples_that_it_did_not_learn_from():
+    rule = ruling(replace(FIRST, samples=sampled(wrong=15)), "answers-recent-labels")
+    assert rule.passed
+    assert rule.reason.startswith("accuracy 0.7500 (with 95 % certainty 0.")
+    assert "on 60 samples of 3 devices that people labelled, which it never saw" in rule.reason
+    assert rule.measured["low"] < 0.75 < rule.measured["high"]
+    assert promote(replace(FIRST, samples=sampled())).unseen_rows == 300 + 60
+
+
+def test_where_nobody_labelled_a_sample_that_is_said():
+    rule = ruling(FIRST, "answers-recent-labels")
+    assert (rule.passed, rule.measured) == (True, {})
+    assert "people labelled no sample of a device" in rule.reason
+
+
+def test_a_candidate_that_is_certainly_worse_than_the_champion_on_recent_labels_fails():
+    rule = ruling(replace(FIRST, samples=sampled(wrong=20, champion=2)), "answers-recent-labels")
+    assert not rule.passed
+    assert "the champion 0.9667 (" in rule.reason
+    assert "on the 60 of them that it never saw either, 18 are lost and 0 won, p 0.000" in rule.reason
+    assert rule.measured["champion"] == pytest.approx(0.966667)
+    assert ruling(replace(FIRST, samples=sampled(wrong=6, champion=2)), "answers-recent-labels").passed
+
+
+def test_labels_that_the_champion_learnt_from_do_not_speak_for_it():
+    rule = ruling(replace(FIRST, samples=sampled(wrong=20, champion=2, learnt=60)), "answers-recent-labels")
+    assert rule.passed
+    assert "which may have learnt from all of them" in rule.reason
+
+
+def test_of_a_file_that_was_brought_nobody_claims_that_it_never_saw_the_rows():
+    for champion in (None, beside(answers(range(6)), answers(range(6)))):
+        brought = replace(FIRST, is_brought=True, samples=sampled(champion=2), champion=champion)
+        for name in ("keeps-what-it-knew", "answers-recent-labels"):
+            reason = ruling(brought, name).reason
+            assert "of which nobody here knows whether it saw them" in reason
+            assert "which it never saw" not in reason

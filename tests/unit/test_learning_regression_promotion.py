@@ -33,6 +33,7 @@ GOOD = Candidate(
     evaluation=answers(10 * NOISE),
     float32=answers(10 * NOISE),
     champion=champion(10 * NOISE),
+    is_brought=False,
     slices=(),
     columns=(),
     measured=MEASURED,
@@ -176,3 +177,9 @@ def test_a_model_less_exact_than_somebody_asked_for_fails():
     assert not failures(replace(FIRST, policy=PromotionPolicy(most_error=8.0)))
     [failed] = failures(replace(FIRST, policy=PromotionPolicy(most_error=7.0)))
     assert failed == "mean error 7.142 ppm in the 400 rows of the evaluation set, of 7 ppm that may be made"
+
+
+def test_of_a_file_that_was_brought_nobody_claims_that_it_never_saw_the_rows():
+    reason = promote(replace(FIRST, is_brought=True)).rules[0].reason
+    assert "of which nobody here knows whether it saw them" in reason
+    assert "which it never saw" not in reason
