@@ -11,7 +11,7 @@ import msgspec
 import numpy as np
 
 from edgeops.errors import ConflictError, DatasetError, NotFoundError
-from fleet_server.db import labels, models, samples
+from fleet_server.db import devices, labels, models, samples
 from fleet_server.db.database import Connection, Database
 from fleet_server.db.samples import Sample
 
@@ -24,6 +24,8 @@ class SampleRows:
     """The labelled samples that fit the newest version."""
 
     columns: tuple[str, ...]
+    #: What is told of the device of each, by the name of its label, by device; one that has no such label is absent.
+    slices: dict[str, dict[str, str]]
     #: In order of device and time, each with its label.
     labelled: tuple[tuple[Sample, str], ...]
     #: Labelled samples without readings of these columns.
@@ -35,28 +37,38 @@ class SampleRows:
             readings = np.frombuffer(sample.readings, "<f4")
             values = [float(one) if np.isfinite(one) else None for one in readings]
             row = dict(zip(self.columns, values, strict=True))
-            told = {LABEL: label, DEVICE: sample.device_id, MOMENT: sample.answered_at}
+            told: dict[str, object] = {LABEL: label, DEVICE: sample.device_id, MOMENT: sample.answered_at}
+            told |= {name: labels.get(sample.device_id) for name, labels in self.slices.items()}
             yield msgspec.json.encode(row | told) + b"\n"
 
 
-def labelled_rows(database: Database, model: str) -> SampleRows:
-    """Gather them.
+def labelled_rows(database: Database, model: str, slices: Sequence[str] = ()) -> SampleRows:
+    """Gather them; `slices` are labels of devices that rows are told apart by.
 
     Raises:
         NotFoundError: there is no such model.
         ConflictError: it reads windows of rows or the clock, or a column is called as what stands beside them.
-        DatasetError: no sample of it is labelled.
+        DatasetError: no sample of it is labelled, or none of their devices has one of the labels.
     """
     with database.read() as connection:
-        columns = _columns(connection, model)
+        columns = _columns(connection, model, {LABEL, DEVICE, MOMENT, *slices})
         said = {one.sample_id: one.label for one in labels.for_training(connection, model)}
     with database.read_telemetry() as connection:
         found = samples.some(connection, said)
     fitting = _in_order(one for one in found if len(one.readings) == 4 * len(columns))
     if not fitting:
         raise DatasetError(f"no sample of {model} is labelled; see which wait for a label: edgeops label queue {model}")
+    with database.read() as connection:
+        known = devices.some(connection, {one.device_id for one in fitting})
+    told = {name: {one.id: one.labels[name] for one in known if name in one.labels} for name in slices}
+    if unknown := [name for name, of in told.items() if not of]:
+        raise DatasetError(
+            f"no device that sent a labelled sample of {model} has a label {unknown[0][:63]!r}; give it one: edgeops "
+            f"device label DEVICE {unknown[0][:63]}=VALUE"
+        )
     return SampleRows(
         columns=columns,
+        slices=told,
         labelled=tuple((one, said[one.id]) for one in fitting),
         left_out=len(said) - len(fitting),
     )
@@ -66,7 +78,7 @@ def _in_order(found: Iterator[Sample]) -> Sequence[Sample]:
     return sorted(found, key=lambda one: (one.device_id, one.answered_at, one.id))
 
 
-def _columns(connection: Connection, model: str) -> tuple[str, ...]:
+def _columns(connection: Connection, model: str, beside: set[str]) -> tuple[str, ...]:
     """Of the newest version."""
     versions = models.list_versions(connection, model)
     artifacts = models.list_artifacts(connection, model, versions[0].version) if versions else []
@@ -82,6 +94,6 @@ def _columns(connection: Connection, model: str) -> tuple[str, ...]:
             f"{model} reads the {' and '.join(window.clock)} of a row, and samples say when they were answered, not "
             "when they were measured"
         )
-    if taken := {LABEL, DEVICE, MOMENT} & {*window.columns}:
+    if taken := beside & {*window.columns}:
         raise ConflictError(f"{model} reads a column {min(taken)!r}, which is what the samples' own is called")
     return window.columns

@@ -157,9 +157,9 @@ def _parts(facts: Facts, variant: Variant, said: Mapping[str, str]) -> Section:
         return Section(title="Groups and columns", text=text)
     groups = ""
     if scrutiny.slices:
-        groups = table(("group", "rows", "cost", "from", "to"), [_slice(one) for one in scrutiny.slices])
-        judged = [one for one in scrutiny.slices if one.is_judged][:_BARS]
-        bars = [Bar(name=one.name, value=one.cost, bounds=(one.low, one.high)) for one in judged]
+        groups = table(("group", "by", "rows", "cost", "from", "to"), [_slice(one) for one in scrutiny.slices])
+        judged = sorted((one for one in scrutiny.slices if one.is_judged), key=lambda one: -one.cost)[:_BARS]
+        bars = [Bar(name=f"{one.by} {one.name}".lstrip(), value=one.cost, bounds=(one.low, one.high)) for one in judged]
         if bars:
             charts.append(Bars(title="What answers cost, the worst groups first", x=_cost(facts), bars=bars))
     if scrutiny.columns:
@@ -176,8 +176,8 @@ def _cost(facts: Facts) -> str:
 
 def _slice(one: Slice) -> tuple[object, ...]:
     if not one.is_judged:
-        return (one.name, one.rows, "too few rows", None, None)
-    return (one.name, one.rows, one.cost, one.low, one.high)
+        return (one.name, one.by, one.rows, "too few rows", None, None)
+    return (one.name, one.by, one.rows, one.cost, one.low, one.high)
 
 
 def _attributions(facts: Facts, variant: Variant) -> Section:

@@ -54,6 +54,9 @@ def import_(
     task: Annotated[Task | None, typer.Option(help="What is learnt of the label.  [default: classification]")] = None,
     units: Annotated[str | None, typer.Option(help="Of the label, where it is a number.")] = None,
     group: Annotated[str | None, typer.Option(help="The column that names the device or person of a row.")] = None,
+    slices: Annotated[
+        str | None, typer.Option(help="More columns that name what a row is of, with commas; figures are told by each.")
+    ] = None,
     time: Annotated[str | None, typer.Option(help="The column with the moment of a row.")] = None,
     clock: Annotated[
         str | None,
@@ -122,6 +125,7 @@ def import_(
             task=task,
             units=units,
             group=group,
+            slices=slices,
             time=time,
             clock=clock,
             zone=zone,
@@ -158,6 +162,10 @@ def from_samples(
     *,
     name: Annotated[str | None, typer.Option(help="Name of the dataset.  [default: MODEL-samples]")] = None,
     split: Annotated[SplitBy, typer.Option(help="What decides who is held out; a group is a device.")] = SplitBy.ROW,
+    slices: Annotated[
+        str | None,
+        typer.Option(help="Labels of devices, with commas: what answers cost is told by each; such as site."),
+    ] = None,
     hold_out: Annotated[
         float, typer.Option(min=0.01, max=0.9, help="Share of rows or devices that is only judged on.")
     ] = 0.2,
@@ -167,7 +175,8 @@ def from_samples(
 ) -> None:
     """Make a dataset of what devices sent as samples of a model and people labelled."""
     chosen = name or f"{model}-samples"
-    job = client.import_samples(chosen, model, split=split, hold_out=hold_out, seed=seed)
+    by = tuple(slices.split(",")) if slices else None
+    job = client.import_samples(chosen, model, split=split, slices=by, hold_out=hold_out, seed=seed)
     job = follow(client, job, what=f"import samples of {model}", timeout=timeout)
     if as_json:
         print_json(job)

@@ -94,11 +94,11 @@ def _print_judgement(judgement: Judgement) -> None:
     for variant, scrutiny in judgement.variants.items():
         if scrutiny.slices:
             print_table(
-                (f"{variant}: group", "rows>", "cost>", "from>", "to>"),
+                (f"{variant}: group", "by", "rows>", "cost>", "from>", "to>"),
                 [
-                    (one.name, one.rows, *(f"{value:.4g}" for value in (one.cost, one.low, one.high)))
+                    (one.name, one.by, one.rows, *(f"{value:.4g}" for value in (one.cost, one.low, one.high)))
                     if one.is_judged
-                    else (one.name, one.rows, "too few rows", None, None)
+                    else (one.name, one.by, one.rows, "too few rows", None, None)
                     for one in scrutiny.slices
                 ],
             )

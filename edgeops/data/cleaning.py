@@ -38,6 +38,8 @@ class Kept:
     targets: NDArray[Any]
     #: (rows,) in the order in which groups were met; NO_NAME = none.
     groups: Integers
+    #: (rows, rules.slices) the same of each of these columns.
+    slices: Integers
     #: (rows,) nanoseconds since 1970; NO_MOMENT = none.
     times: Integers
     #: With the row of each, as it was read.
@@ -52,6 +54,8 @@ class Cleaner:
     def __init__(self, layout: Layout) -> None:
         self.classes = Names()
         self.groups = Names()
+        #: Of each column that rows are told apart by beside their group.
+        self.slices = tuple(Names() for _ in layout.rules.slices)
         self._layout = layout
         self._seen = Seen()
         #: The latest moment of each group.
@@ -70,8 +74,12 @@ class Cleaner:
         for column in layout.watched:
             rows.categories(column, rules.of(column))
         group = rows.categories(rules.group, rules.of(rules.group), needed=True) if rules.group else None
+        parts = [rows.categories(column, rules.of(column)) for column in rules.slices]
         times = rows.moments(layout) if rules.time else rows.filled(NO_MOMENT)
         groups = self.groups.places(group, rows.good) if group else rows.filled(NO_NAME)
+        slices = np.empty((len(groups), len(parts)), dtype=np.int64)
+        for place, (names, part) in enumerate(zip(self.slices, parts, strict=True)):
+            slices[:, place] = names.places(part, rows.good)
         if rules.time:
             self._refuse_disorder(rows, groups, times)
         if layout.clock is not None:
@@ -81,7 +89,7 @@ class Cleaner:
             self.classes.refuse(rules.label)
         if rules.duplicates is Duplicates.REFUSE:
             good = np.flatnonzero(rows.good)
-            known = self._seen.add(fingerprints(values[good], targets[good], groups[good], times[good]))
+            known = self._seen.add(fingerprints(values[good], targets[good], groups[good], slices[good], times[good]))
             rows.refuse(good[known], Reason.DUPLICATE, "")
         kept = rows.good
         return Kept(
@@ -89,6 +97,7 @@ class Cleaner:
             values=values[kept],
             targets=targets[kept],
             groups=groups[kept],
+            slices=slices[kept],
             times=times[kept],
             refused=(*batch.malformed, *rows.refusals()),
             wanted=int(rows.wanted.sum()) + len(batch.malformed),

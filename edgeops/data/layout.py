@@ -73,7 +73,7 @@ class Layout:
         rules = self.rules
         chosen = (condition.column for condition in self.conditions)
         learnt = (self.clips,) if self.clip else self.features
-        named = (rules.label, *chosen, rules.group, rules.time, *learnt, *self.watched)
+        named = (rules.label, *chosen, rules.group, *rules.slices, rules.time, *learnt, *self.watched)
         return tuple(dict.fromkeys(column for column in named if column))
 
     @property
@@ -96,8 +96,8 @@ def lay_out(rules: Rules, header: Header) -> Layout:
     conditions = parse_conditions(rules.where)
     filtered = tuple(condition.column for condition in conditions)
     header.require(*filter(None, (rules.label,)), what=f"label {header.what}")
-    header.require(*rules.features, *rules.exclude, *filtered, *filter(None, (rules.group, rules.time)))
-    for name in filter(None, (rules.label, rules.group, rules.time, *filtered)):
+    header.require(*rules.features, *rules.exclude, *filtered, *rules.slices, *filter(None, (rules.group, rules.time)))
+    for name in filter(None, (rules.label, rules.group, rules.time, *rules.slices, *filtered)):
         if header.names[name] != (name,):
             raise DatasetError(
                 f"{header.file_name}: {header.what} {name!r} has {len(header.names[name])} values per row, not one"
@@ -142,7 +142,8 @@ def lay_out(rules: Rules, header: Header) -> Layout:
         watched=tuple(
             column
             for column, rule in rules.columns.items()
-            if column not in (*features, rules.label, rules.group, rules.time) and column in header.names
+            if column not in (*features, rules.label, rules.group, rules.time, *rules.slices)
+            if column in header.names
             if rule.type is Kind.CATEGORY
         ),
     )
@@ -181,7 +182,7 @@ def _learnt(rules: Rules, header: Header, filtered: tuple[str, ...]) -> tuple[st
         return tuple(name for name in rules.features if name not in rules.exclude)
     header.require(*header.default)
     # A column that rows were chosen by is a key, not a measurement, unless it is asked for by name.
-    left_out = {rules.label, rules.group, rules.time, *rules.exclude, *filtered}
+    left_out = {rules.label, rules.group, rules.time, *rules.slices, *rules.exclude, *filtered}
     chosen = header.default or tuple(name for name in header.names if rules.of(name).type is Kind.NUMBER)
     return tuple(name for name in chosen if name not in left_out)
 

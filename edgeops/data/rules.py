@@ -130,6 +130,8 @@ class Rules(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
     units: Annotated[str, msgspec.Meta(max_length=40)] = ""
     #: Column that names the device, person or machine that a row is of.
     group: Annotated[str, msgspec.Meta(max_length=200)] = ""
+    #: Further columns that name what a row is of, such as its site: what answers cost is told by each.
+    slices: Annotated[tuple[_Name, ...], msgspec.Meta(max_length=8)] = ()
     #: Column with the moment of a row; within a group, moments must go on.
     time: Annotated[str, msgspec.Meta(max_length=200)] = ""
     #: What is learnt of the moment of a row beside what was measured.
@@ -182,9 +184,11 @@ class Rules(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
             zone_named(self.zone)
         except ConfigError as error:
             raise ValueError(str(error)) from error
-        roles = [name for name in (self.label, self.group, self.time) if name]
+        roles = [name for name in (self.label, self.group, self.time, *self.slices) if name]
         if len(set(roles)) < len(roles):
-            raise ValueError(f"label, group and time are columns of their own, not {', '.join(map(repr, roles))}")
+            raise ValueError(
+                f"label, group, time and slices are columns of their own, not {', '.join(map(repr, roles))}"
+            )
         if self.pattern:
             read_pattern(self.pattern)
 

@@ -13,7 +13,7 @@ from edgeops.learning.slices import Slice
 class Scrutiny(msgspec.Struct, frozen=True, kw_only=True):
     """Of one variant, on the evaluation set."""
 
-    #: Those that cost most first; empty = the rows are of no groups.
+    #: Column by column, those that cost most first; empty = the rows are of no groups.
     slices: tuple[Slice, ...] = ()
     #: Those whose loss costs most first; empty = the inputs are pixels.
     columns: tuple[LostColumn, ...] = ()
@@ -25,7 +25,7 @@ class Scrutiny(msgspec.Struct, frozen=True, kw_only=True):
         figures = dict[str, float]()
         judged = [one for one in self.slices if one.is_judged]
         if judged:
-            figures |= {"worst-group": judged[0].cost, "groups": float(len(judged))}
+            figures |= {"worst-group": max(one.cost for one in judged), "groups": float(len(judged))}
         worst = most_fragile(self.columns)
         if worst is not None:
             figures["lost-column"] = worst.loss

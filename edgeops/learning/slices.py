@@ -22,9 +22,11 @@ _MOST_SLICES = 100
 
 
 class Slice(msgspec.Struct, frozen=True, kw_only=True):
-    """The rows of one group, or of none."""
+    """The rows of one group, or of one value of another column."""
 
     name: str
+    #: The column that names it; empty = that of groups, or nobody said which.
+    by: str = ""
     rows: int
     #: Mean cost: the share of wrong answers, or the mean error in units; and where it lies with 95 % certainty.
     cost: float
@@ -34,13 +36,14 @@ class Slice(msgspec.Struct, frozen=True, kw_only=True):
     is_judged: bool
 
 
-def by_group(costs: Floats, groups: Integers, names: Sequence[str]) -> tuple[Slice, ...]:
+def by_group(costs: Floats, groups: Integers, names: Sequence[str], *, by: str = "") -> tuple[Slice, ...]:
     """The slices of all rows, those that cost most first, those too small to be judged last; of a single one none.
 
     Args:
         costs: (n,) what each answer costs.
         groups: (n,) index into `names`; of a row without group -1, and such rows are no slice.
         names: of the groups.
+        by: the column that names them.
     """
     found = []
     for group in np.unique(groups[groups >= 0]):
@@ -49,6 +52,7 @@ def by_group(costs: Floats, groups: Integers, names: Sequence[str]) -> tuple[Sli
         found.append(
             Slice(
                 name=names[group],
+                by=by,
                 rows=len(own),
                 cost=_short(float(own.mean())),
                 low=_short(low),
@@ -80,10 +84,12 @@ def serves_every_group(slices: Sequence[Slice], *, cost: float, scale: float = 1
     loss = (worst.low - cost) / scale if scale > 0 else 0.0
     small = len(slices) - len(judged)
     unknown = f"; {small} of fewer than {FEWEST_ROWS} rows are not judged" if small else ""
+    columns = ", ".join(dict.fromkeys(one.by for one in slices if one.by))
+    by = f" by {columns}" if columns else ""
     return Ruling(
         most is None or loss <= most,
-        f"of {len(judged)} groups the worst, which the run names, costs {worst.cost:.4g} in {worst.rows} rows, with "
-        f"95 % certainty at least {worst.low:.4g}; all rows cost {cost:.4g} "
+        f"of {len(judged)} groups{by} the worst, which the run names, costs {worst.cost:.4g} in {worst.rows} rows, "
+        f"with 95 % certainty at least {worst.low:.4g}; all rows cost {cost:.4g} "
         f"({'nobody set what' if most is None else points(most)} may be lost){unknown}",
         measured={"loss": loss, "groups": len(judged), "too-small": small},
         limits={} if most is None else {"group-loss": most},

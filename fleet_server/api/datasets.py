@@ -254,8 +254,8 @@ def _fields(form: FormData) -> DatasetRequest:
 
 def _rules(wanted: DatasetRequest, file_name: str) -> Rules:
     """The rules of the file with what was given beside it."""
-    given = wanted.model_dump(exclude={"name", "rules", "clock", "features", "exclude", "held_out", "where", "size"})
-    lists = {"clock": wanted.clock, "features": wanted.features, "exclude": wanted.exclude, "held_out": wanted.held_out}
+    lists = {name: getattr(wanted, name) for name in ("slices", "clock", "features", "exclude", "held_out")}
+    given = wanted.model_dump(exclude={"name", "rules", "where", "size", *lists})
     try:
         return read_rules(
             wanted.rules,

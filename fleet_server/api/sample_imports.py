@@ -19,12 +19,13 @@ router = APIRouter(prefix="/datasets", tags=["data"], route_class=Act)
 @router.post("/samples", status_code=202)
 def import_samples(server: ServerOf, caller: Scientist, wanted: SampleImportRequest) -> Job:
     """Make a dataset of the labelled samples of a model: its columns, the label, the device as group; a job does it."""
-    rows = labelled_rows(server.database, wanted.model)
+    rows = labelled_rows(server.database, wanted.model, wanted.slices)
     by_time = wanted.split is SplitBy.TIME
     try:
         rules = Rules(
             label=LABEL,
             group=DEVICE,
+            slices=wanted.slices,
             time=MOMENT if by_time else "",
             features=rows.columns,
             split=wanted.split,

@@ -129,6 +129,7 @@ def _snapshot(
             [old.origins, np.array([devices.index(row.purchase.device) for row in bought], dtype=np.int64)]
         ),
         groups=np.concatenate([old.groups, np.full(len(bought), NO_NAME, dtype=np.int64)]),
+        slices=np.concatenate([old.slices, np.full((len(bought), len(parent.slices)), NO_NAME, dtype=np.int64)]),
         times=np.concatenate([old.times, np.full(len(bought), NO_MOMENT, dtype=np.int64)]),
     )
     splits = np.concatenate([parent.splits[imported], np.full(len(bought), Split.TRAIN, dtype=np.uint8)])
@@ -145,4 +146,6 @@ def _snapshot(
         fresh_rows=fresh,
     )
     purchases = tuple(row.purchase for row in bought)
-    return SnapshotFile(schema=schema, rows=rows, splits=splits, purchases=purchases, groups=parent.groups)
+    return SnapshotFile(
+        schema=schema, rows=rows, splits=splits, purchases=purchases, groups=parent.groups, slices=parent.slices
+    )

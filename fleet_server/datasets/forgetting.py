@@ -1,7 +1,8 @@
 """Makes a snapshot of another one without all rows of a group, and its quarantine without what that refused of it.
 
-A group is what the group column of the imported file names (a device, a person), or a device that rows were bought
-from. The other rows stay in the part that they were in. Which snapshots and models know the group is not decided here.
+A group is what the group column of the imported file names (a device, a person), or one of its columns of slices, or
+a device that rows were bought from. The other rows stay in the part that they were in. Which snapshots and models know
+the group is not decided here.
 """
 
 import gzip
@@ -52,12 +53,13 @@ def forget_group(parent: Path, group: str, *, quarantine: Path | None, folder: P
     """
     known = read_snapshot(parent)
     left = without_group(known, group)
-    column = "" if known.schema.rules is None else known.schema.rules.group
+    rules = known.schema.rules
+    columns = () if rules is None else (rules.group, *rules.slices)
     if quarantine is not None:
         refused = folder / "refused.jsonl.gz"
         with Quarantine(refused) as kept:
             for refusal, row in _refused(quarantine):
-                if not _is_of(row, column, group):
+                if not any(_is_of(row, column, group) for column in columns):
                     kept.keep(refusal, row)
         counts = dict(sorted(kept.counts.items()))
         left = left.with_schema(refused=counts, quarantine=digest_file(refused) if counts else None)
@@ -73,6 +75,8 @@ def without_group(parent: SnapshotFile, group: str) -> SnapshotFile:
     """
     schema = parent.schema
     kept = ~(_are(parent.rows.groups, parent.groups, group) | _are(parent.rows.origins, schema.devices, group))
+    for place, names in enumerate(parent.slices):
+        kept &= ~_are(parent.rows.slices[:, place], names, group)
     rows, splits = parent.rows.only(kept), parent.splits[kept]
     bought = rows.origins != IMPORTED
     purchases = tuple(parent.purchases[-1 - one] for one in rows.ids[bought])
@@ -82,6 +86,7 @@ def without_group(parent: SnapshotFile, group: str) -> SnapshotFile:
         targets=rows.targets,
         origins=_renumbered(rows.origins, schema.devices, group),
         groups=_renumbered(rows.groups, parent.groups, group),
+        slices=_slices(rows.slices, parent.slices, group),
         times=rows.times,
     )
     train = np.flatnonzero(splits == Split.TRAIN)
@@ -106,7 +111,8 @@ def without_group(parent: SnapshotFile, group: str) -> SnapshotFile:
         # The last rows are the fresh ones.
         fresh_rows=int(kept[len(kept) - schema.fresh_rows :].sum()),
     )
-    return SnapshotFile(schema=left, rows=rows, splits=splits, purchases=purchases, groups=groups)
+    slices = tuple(_without(names, group) for names in parent.slices)
+    return SnapshotFile(schema=left, rows=rows, splits=splits, purchases=purchases, groups=groups, slices=slices)
 
 
 def _are(places: NDArray[np.int64], names: tuple[str, ...], group: str) -> NDArray[np.bool_]:
@@ -121,6 +127,13 @@ def _renumbered(places: NDArray[np.int64], names: tuple[str, ...], group: str) -
     """Places among the names that are left; what is of no name (-1) stays so."""
     assert NO_NAME == IMPORTED == -1, "both are what a subtraction must not touch"
     return places - (places > names.index(group)) if group in names else places
+
+
+def _slices(places: NDArray[np.int64], names: tuple[tuple[str, ...], ...], group: str) -> NDArray[np.int64]:
+    left = places.copy()
+    for place, known in enumerate(names):
+        left[:, place] = _renumbered(places[:, place], known, group)
+    return left
 
 
 def _device(group: str) -> tuple[Id, ...]:

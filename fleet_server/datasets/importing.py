@@ -92,7 +92,7 @@ def import_file(
 class _Growing:
     """The rows that are kept, on disk: a file per array."""
 
-    _ARRAYS = ("ids", "values", "targets", "groups", "times")
+    _ARRAYS = ("ids", "values", "targets", "groups", "slices", "times")
 
     def __init__(self, folder: Path, *, width: int) -> None:
         self.rows = 0
@@ -114,7 +114,7 @@ class _Growing:
         for name, file in self._files.items():
             array = getattr(kept, name)
             self._types[name] = array.dtype
-            file.write(memoryview(array).cast("B") if len(array) else b"")
+            file.write(memoryview(array).cast("B") if array.size else b"")
 
     def array(self, name: str) -> NDArray[Any]:
         """All that was appended, (rows,)."""
@@ -219,9 +219,11 @@ def _snapshot(path: Path, layout: Layout, cleaner: Cleaner, growing: _Growing, s
         targets=learnt.targets,
         origins=np.full(growing.rows, IMPORTED, dtype=np.int64),
         groups=groups,
+        slices=growing.array("slices").reshape(growing.rows, len(rules.slices)),
         times=times,
     )
-    return SnapshotFile(schema=schema, rows=rows, splits=splits, groups=group_names)
+    slices = tuple(one.names for one in cleaner.slices)
+    return SnapshotFile(schema=schema, rows=rows, splits=splits, groups=group_names, slices=slices)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -30,6 +30,8 @@ IMPORTED = -1
 _SCHEMA_MEMBER = "schema.json"
 _PURCHASES_MEMBER = "purchases.json"
 _GROUPS_MEMBER = "groups.json"
+#: Absent where rows are told apart by their group alone.
+_SLICES_MEMBER = "slices.json"
 #: The oldest date a zip can hold.
 _ZIP_DATE = (1980, 1, 1, 0, 0, 0)
 #: Larger members need the larger form of a zip.
@@ -62,6 +64,9 @@ class Rows:
     origins: NDArray[np.int64]
     #: Which group of the snapshot the row is of, int64 (rows,); NO_NAME = none.
     groups: NDArray[np.int64]
+    #: Which of the snapshot's slices it is of, by each of the rules' columns of slices, int64 (rows, columns); NO_NAME
+    #: = none.
+    slices: NDArray[np.int64]
     #: Nanoseconds since 1970, int64 (rows,); NO_MOMENT = none.
     times: NDArray[np.int64]
 
@@ -86,6 +91,7 @@ class Rows:
             targets=self.targets[rows],
             origins=self.origins[rows],
             groups=self.groups[rows],
+            slices=self.slices[rows],
             times=self.times[rows],
         )
 
@@ -100,6 +106,8 @@ class SnapshotFile:
     purchases: tuple[Purchase, ...] = ()
     #: What the rows' groups point into.
     groups: tuple[str, ...] = ()
+    #: The same of the rows' slices, by column.
+    slices: tuple[tuple[str, ...], ...] = ()
 
     def with_schema(self, **changes: Any) -> "SnapshotFile":
         """The same rows, of which something else is told."""
@@ -139,6 +147,9 @@ def _write(snapshot: SnapshotFile, file: BinaryIO) -> None:
         _PURCHASES_MEMBER: msgspec.json.encode(snapshot.purchases, order="sorted"),
         _GROUPS_MEMBER: msgspec.json.encode(snapshot.groups),
     }
+    if snapshot.slices:
+        arrays["slice"] = rows.slices
+        extra[_SLICES_MEMBER] = msgspec.json.encode(snapshot.slices)
     _write_archive(file, arrays, extra=extra)
 
 
@@ -153,6 +164,7 @@ def read_snapshot(path: Path) -> SnapshotFile:
             schema = msgspec.json.decode(archive.read(_SCHEMA_MEMBER), type=Schema)
             purchases = msgspec.json.decode(archive.read(_PURCHASES_MEMBER), type=tuple[Purchase, ...])
             groups = msgspec.json.decode(archive.read(_GROUPS_MEMBER), type=tuple[str, ...])
+            slices = _slices(archive)
         with np.load(path, allow_pickle=False) as arrays:
             rows = Rows(
                 ids=arrays["id"],
@@ -160,6 +172,7 @@ def read_snapshot(path: Path) -> SnapshotFile:
                 targets=arrays["y"],
                 origins=arrays["origin"],
                 groups=arrays["group"],
+                slices=arrays["slice"] if slices else np.empty((len(arrays["id"]), 0), dtype=np.int64),
                 times=arrays["time"],
             )
             splits = arrays["split"]
@@ -167,11 +180,11 @@ def read_snapshot(path: Path) -> SnapshotFile:
         raise DatasetError(f"{path.name} is no snapshot, or damaged: {error}; import the dataset again") from error
     if schema.format != FORMAT:
         raise DatasetError(f"snapshot format {schema.format}, this version reads {FORMAT}; import the dataset again")
-    return SnapshotFile(schema=schema, rows=rows, splits=splits, purchases=purchases, groups=groups)
+    return SnapshotFile(schema=schema, rows=rows, splits=splits, purchases=purchases, groups=groups, slices=slices)
 
 
 def read_groups(path: Path) -> frozenset[str]:
-    """The groups of a blob and the devices that rows were bought from, without reading a row.
+    """The groups and slices of a blob and the devices that rows were bought from, without reading a row.
 
     Raises:
         DatasetError: it is something else, or damaged.
@@ -180,9 +193,16 @@ def read_groups(path: Path) -> frozenset[str]:
         with zipfile.ZipFile(path) as archive:
             schema = msgspec.json.decode(archive.read(_SCHEMA_MEMBER), type=Schema)
             groups = msgspec.json.decode(archive.read(_GROUPS_MEMBER), type=tuple[str, ...])
+            slices = _slices(archive)
     except (*DAMAGED, msgspec.DecodeError) as error:
         raise DatasetError(f"{path.name} is no snapshot, or damaged: {error}; import the dataset again") from error
-    return frozenset((*groups, *schema.devices))
+    return frozenset((*groups, *(name for names in slices for name in names), *schema.devices))
+
+
+def _slices(archive: zipfile.ZipFile) -> tuple[tuple[str, ...], ...]:
+    if _SLICES_MEMBER not in archive.namelist():
+        return ()
+    return msgspec.json.decode(archive.read(_SLICES_MEMBER), type=tuple[tuple[str, ...], ...])
 
 
 def statistics_of(

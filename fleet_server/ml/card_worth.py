@@ -104,8 +104,10 @@ def _groups(slices: tuple[Slice, ...]) -> str:
     unknown = f" {small} of fewer than {FEWEST_ROWS} rows are too small to be judged." if small else ""
     if not judged:
         return f"None of {len(slices)} groups has the {FEWEST_ROWS} rows that could judge it."
-    worst, best = judged[0], judged[-1]
-    return f"""Of {len(judged)} groups the worst costs {worst.cost:.4g} in {worst.rows} rows (with 95 % certainty
+    worst, best = (choose(judged, key=lambda one: one.cost) for choose in (max, min))
+    columns = ", ".join(dict.fromkeys(plain(one.by) for one in slices if one.by))
+    by = f" by {columns}" if columns else ""
+    return f"""Of {len(judged)} groups{by} the worst costs {worst.cost:.4g} in {worst.rows} rows (with 95 % certainty
 {worst.low:.4g} to {worst.high:.4g}), the best {best.cost:.4g}: shares of wrong answers, or errors in units.{unknown}"""
 
 

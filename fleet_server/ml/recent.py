@@ -56,6 +56,7 @@ def recent_samples(task: Build | Bring, windows: WindowedSnapshot, champions: Ch
         targets=np.array([snapshot.schema.classes.index(one.label) for one in fitting], np.int64),
         origins=np.array([devices.index(one.device) for one in fitting], np.int64),
         groups=np.full(len(fitting), NO_NAME, np.int64),
+        slices=np.full((len(fitting), len(snapshot.slices)), NO_NAME, np.int64),
     )
     # A dataset may have been made of samples: what judges there needs not judge twice.
     is_new = ~np.isin(fingerprints(values), fingerprints(snapshot.rows.values))

@@ -12,7 +12,7 @@ from edgeops.artifact.manifest import ChannelKind, MissingPolicy
 from edgeops.data.splits import Split
 from edgeops.learning.fragility import LostColumn
 from edgeops.learning.scrutiny import Scrutiny
-from edgeops.learning.slices import by_group
+from edgeops.learning.slices import Slice, by_group
 from edgeops.model.model import Model
 from fleet_server.ml.attribution import permuted_columns
 from fleet_server.ml.trained import Trained
@@ -40,7 +40,7 @@ def scrutinize(model: Model, trained: Trained, costs: Floats, *, ask: Callable[[
     """
     windows = trained.windows.only(Split.EVALUATION)
     return Scrutiny(
-        slices=by_group(costs, windows.groups, trained.windows.snapshot.groups),
+        slices=_slices(trained, windows, costs),
         columns=() if trained.plan.is_image else _lost_columns(model, trained, windows, ask),
         permuted=()
         if trained.plan.is_image
@@ -53,6 +53,16 @@ def scrutinize(model: Model, trained: Trained, costs: Floats, *, ask: Callable[[
             ask=ask,
         ),
     )
+
+
+def _slices(trained: Trained, windows: Windows, costs: Floats) -> tuple[Slice, ...]:
+    """By group, then by each of the columns of slices."""
+    snapshot, rules = trained.windows.snapshot, trained.schema.rules
+    found = by_group(costs, windows.groups, snapshot.groups, by="" if rules is None else rules.group)
+    for place, names in enumerate(snapshot.slices):
+        assert rules is not None, "they name the columns"
+        found += by_group(costs, windows.slices[:, place], names, by=rules.slices[place])
+    return found
 
 
 def clusters_of(windows: WindowedSnapshot) -> NDArray[np.int64] | None:

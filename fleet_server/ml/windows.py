@@ -45,6 +45,8 @@ class Windows:
     origins: Integers
     #: Which group of the snapshot each is of (windows,), as in `Rows`.
     groups: Integers
+    #: Which slices of the snapshot each is of (windows, columns of slices), as in `Rows`.
+    slices: Integers
 
     def __len__(self) -> int:
         return len(self.values)
@@ -66,6 +68,7 @@ class Windows:
             targets=self.targets[windows],
             origins=self.origins[windows],
             groups=self.groups[windows],
+            slices=self.slices[windows],
         )
 
 
@@ -123,6 +126,7 @@ class WindowedSnapshot:
             targets=rows.targets[ends],
             origins=rows.origins[ends],
             groups=rows.groups[ends],
+            slices=rows.slices[ends],
         )
 
     @property

@@ -9,7 +9,8 @@ from edgeops.api.roles import Role
 from edgeops.api.shapes import JobState
 from edgeops.artifact.manifest import ClockPart, InputWindow, TimeColumn, encode_value
 from edgeops.errors import ConflictError
-from fleet_server.db import tables
+from fleet_server.datasets.snapshot import read_snapshot
+from fleet_server.db import devices, tables
 from fleet_server.job_desk import JobDesk
 from fleet_server.sample_rows import labelled_rows
 from tests.contract.loop_rig import DEVICES, LoopRig
@@ -52,6 +53,30 @@ def test_labelled_samples_become_a_dataset_with_devices_as_groups(rig, labelled)
     assert (details["rows"], details["groups"]) == (len(labelled), len(DEVICES))
     assert sorted(details["classes"]) == ["blue", "green", "red"]
     assert details["columns"] == list(labelled_rows(rig.database, "tiny").columns)
+
+
+def test_labels_of_devices_tell_rows_apart(rig, labelled):
+    """A person says where two of three devices are."""
+    with rig.database.write() as connection:
+        for device_id, site in zip(DEVICES, ("ghent", "lille"), strict=False):
+            devices.set_labels(connection, device_id, {"site": site})
+    job = rig.second.import_samples("bought", "tiny", slices=("site",))
+    do_jobs(rig)
+    ended = rig.second.job(job.id)
+    assert ended.state is JobState.SUCCEEDED, ended.error
+    snapshot = read_snapshot(rig.config.blob_path(rig.second.dataset("bought").head.digest))
+    assert snapshot.slices == (("ghent", "lille"),)
+    sites = {
+        snapshot.groups[group]: site
+        for group, site in zip(snapshot.rows.groups, snapshot.rows.slices[:, 0], strict=True)
+    }
+    assert sites == {DEVICES[0]: 0, DEVICES[1]: 1, DEVICES[2]: -1}
+
+
+def test_a_label_that_no_device_has_is_named(rig, labelled):
+    body = {"name": "bought", "model": "tiny", "slices": ["sight"]}
+    answer = rig.request("POST", "/api/v1/datasets/samples", role=Role.ADMIN, json=body)
+    assert "has a label 'sight'; give it one: edgeops device label DEVICE" in assert_problem(answer, 422)["detail"]
 
 
 def test_samples_of_other_columns_are_left_out_and_counted(rig, labelled):

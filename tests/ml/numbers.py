@@ -36,6 +36,7 @@ def number_snapshot(
         targets=numbers.astype(np.float32),
         origins=np.full(rows, IMPORTED, np.int64),
         groups=np.full(rows, NO_NAME, np.int64),
+        slices=np.empty((rows, 0), np.int64),
         times=np.full(rows, NO_MOMENT, np.int64),
     )
     schema = Schema(

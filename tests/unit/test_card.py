@@ -41,7 +41,7 @@ answers.
 
 - It knows only its classes.
 """
-WORST = Slice(name="anna", rows=30, cost=0.2, low=0.1, high=0.3, is_judged=True)
+WORST = Slice(name="anna", by="who", rows=30, cost=0.2, low=0.1, high=0.3, is_judged=True)
 SMALL = Slice(name="bob", rows=3, cost=0.0, low=0.0, high=0.5, is_judged=False)
 SCRUTINY = Scrutiny(slices=(WORST, SMALL), columns=(LostColumn(column="x1", missing=None, stuck=0.25),))
 
@@ -73,8 +73,8 @@ def test_a_card_has_what_its_file_says_and_what_the_run_found():
         "0.99 (0.97 to 0.995)",
         "refused rows: duplicate 7",
         "| x4 | -3 | -2 | 0 | 2 | 6 | 3 |",
-        "| anna | 30 | 0.2 | 0.1 | 0.3 |",
-        "| bob | 3 | too few rows |  |  |",
+        "| anna | who | 30 | 0.2 | 0.1 | 0.3 |",
+        "| bob |  | 3 | too few rows |  |  |",
         "- x2 does not change",
         "run: `run-0003`",
     ):

@@ -46,6 +46,7 @@ def test_what_is_given_beside_the_file_comes_first() -> None:
         ('label = "y"\nsplit = "time"', "needs a time column"),
         ('label = "y"\nheld_out = ["a"]', "held out by name in a split by group"),
         ('label = "y"\ngroup = "y"', "columns of their own"),
+        ('label = "y"\ngroup = "who"\nslices = ["site", "who"]', "columns of their own"),
         ('label = "y"\n[columns.t]\nminimum = 2\nmaximum = 1', "above the maximum"),
         ('label = "y"\n[columns.t]\nmaximum = inf', "must be finite"),
         ('label = "y"\n[columns.t]\nallowed = ["a"]', "allowed values are for a category"),

@@ -13,7 +13,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from edgeops.artifact.manifest import Task
-from edgeops.data.cells import NO_MOMENT
+from edgeops.data.cells import NO_MOMENT, NO_NAME
 from edgeops.data.rules import Rules
 from edgeops.data.schema import Schema
 from edgeops.data.splits import Split
@@ -153,6 +153,22 @@ def test_a_category_that_is_not_allowed_is_refused_and_never_learnt_from(tmp_pat
     done = Import(tmp_path, path, **rules, **QUARANTINE)
     assert (done.reasons, done.schema.columns) == ({"not-allowed": 1}, ("t", "p"))
     assert "a model reads numbers" in refusal(tmp_path, path, features=["mode"], **rules)
+
+
+@pytest.mark.parametrize("suffix", ["csv", "jsonl", "parquet"])
+def test_columns_of_slices_are_kept_beside_the_group_and_never_learnt_from(tmp_path: Path, suffix: str) -> None:
+    rows = [row | {"who": f"m{n % 4}", "site": ["ghent", "lille", None][n % 3]} for n, row in enumerate(records())]
+    snapshot = Import(tmp_path, write(tmp_path, rows, suffix), group="who", slices=["site"]).snapshot
+    assert snapshot.schema.columns == ("t", "p")
+    assert snapshot.slices == (("ghent", "lille"),)
+    assert snapshot.rows.slices.shape == (40, 1)
+    assert snapshot.rows.slices[:4, 0].tolist() == [0, 1, NO_NAME, 0]
+    assert snapshot.rows.only(np.arange(3) + 1).slices[:, 0].tolist() == [1, NO_NAME, 0]
+
+
+def test_a_column_of_slices_that_is_not_there_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(DatasetError, match="no column 'site'"):
+        Import(tmp_path, write(tmp_path, records()), slices=["site"])
 
 
 def test_equal_rows_stay_unless_duplicates_are_refused(tmp_path: Path) -> None:

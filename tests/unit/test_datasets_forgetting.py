@@ -9,7 +9,7 @@ import msgspec
 import numpy as np
 import pytest
 
-from edgeops.data.rules import Rules
+from edgeops.data.rules import BadRows, Rules
 from edgeops.errors import DatasetError
 from edgeops.learning.labels import LabelSource
 from fleet_server.datasets.buying import Bought, extend
@@ -46,6 +46,23 @@ def test_the_rows_of_other_groups_stay_in_their_parts(tmp_path: Path) -> None:
     assert [left.groups[place] for place in left.rows.groups] == names
     assert (left.schema.rows, sum(left.schema.class_rows), sum(left.schema.split_rows)) == (80, 80, 80)
     assert left.schema.groups == 4
+
+
+def test_what_a_column_of_slices_names_can_be_forgotten_as_well(tmp_path: Path) -> None:
+    file, destination = tmp_path / "rows.csv", tmp_path / "known"
+    refused = "bad,1,a,g1,s2"
+    file.write_text("\n".join(["n,x,label,who,site", *(f"{row},s{n % 3}" for n, row in enumerate(ROWS)), refused]))
+    rules = Rules(label="label", group="who", slices=("site",), bad_rows=BadRows.QUARANTINE)
+    import_to(file, rules, file_name=file.name, destination=destination, quarantine=tmp_path / "refused.jsonl.gz")
+    assert {"g1", "s1", "s2"} <= read_groups(destination)
+    left = forget_group(destination, "s2", quarantine=tmp_path / "refused.jsonl.gz", folder=tmp_path)
+    known, rest = (read_snapshot(path) for path in (destination, tmp_path / "snapshot.npz"))
+    kept = known.rows.slices[:, 0] != known.slices[0].index("s2")
+    assert rest.slices == (("s0", "s1"),)
+    assert rest.rows.ids.tolist() == known.rows.ids[kept].tolist()
+    names = [rest.slices[0][place] for place in rest.rows.slices[:, 0]]
+    assert names == [f"s{one % 3}" for one in rest.rows.ids]
+    assert (left.refused, known.schema.refused) == ({}, {"not-a-number": 1})
 
 
 def test_bought_rows_of_a_device_are_left_out_and_the_rest_is_told_where_it_came_from(tmp_path: Path) -> None:

@@ -23,6 +23,17 @@ def test_the_group_that_costs_most_comes_first_and_small_ones_are_said_to_be_so(
     assert Scrutiny(slices=slices).figures() == {"worst-group": 0.5, "groups": 2.0}
 
 
+def test_slices_by_several_columns_are_judged_together_and_the_columns_are_told():
+    sites = (GROUPS + np.arange(len(GROUPS))) % 2
+    slices = (*by_group(COSTS, GROUPS, NAMES, by="who"), *by_group(COSTS, sites, ("ghent", "lille"), by="site"))
+    assert [(one.by, one.name) for one in slices if one.is_judged] == [
+        ("who", "ann"), ("who", "ben"), ("site", "lille"), ("site", "ghent")
+    ]  # fmt: skip
+    assert "of 4 groups by who, site the worst" in serves_every_group(slices, cost=COSTS.mean(), most=None).reason
+    worst = max(slices[:2] + slices[3:], key=lambda one: one.cost)
+    assert Scrutiny(slices=slices[::-1]).figures() == {"worst-group": worst.cost, "groups": 4.0}
+
+
 def test_rows_of_no_group_or_of_one_make_no_slices():
     assert by_group(COSTS, np.full(len(COSTS), -1), ()) == ()
     assert by_group(COSTS, np.zeros(len(COSTS), np.int64), ("all",)) == ()

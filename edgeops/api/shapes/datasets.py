@@ -120,6 +120,10 @@ class SampleImportRequest(Request):
     name: Id
     model: Id
     split: SplitBy = SplitBy.ROW
+    #: Labels of devices, such as `site`: what answers cost is told by each.
+    slices: Annotated[
+        tuple[Annotated[Text, StringConstraints(min_length=1, max_length=63)], ...], Field(max_length=8)
+    ] = ()
     #: Share of the rows, or of the devices, that is only judged on.
     hold_out: Annotated[float, Field(gt=0, lt=1)] = 0.2
     seed: Annotated[int, Field(ge=0, lt=2**31)] = 0
@@ -139,6 +143,8 @@ class DatasetRequest(Request):
     units: Annotated[Text, StringConstraints(max_length=40)] | None = None
     #: Column that names the device, person or machine that a row is of.
     group: Annotated[Text, StringConstraints(min_length=1, max_length=200)] | None = None
+    #: Further columns that name what a row is of, such as its site: what answers cost is told by each.
+    slices: Annotated[Text, StringConstraints(max_length=2_000)] | None = None
     #: Column with the moment of a row.
     time: Annotated[Text, StringConstraints(min_length=1, max_length=200)] | None = None
     #: What is learnt of a row's moment: hour, weekday; their time zone, which moments without an offset have too.

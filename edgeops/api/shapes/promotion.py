@@ -51,6 +51,8 @@ class Slice(Answer):
     """The rows of one group of the evaluation set: a device, a person, a site."""
 
     name: str
+    #: The column that names it; empty: that of groups.
+    by: str = ""
     rows: int
     #: Share of wrong answers, or mean error in units; and where it lies with 95 % certainty.
     cost: float
