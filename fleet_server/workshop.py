@@ -23,6 +23,7 @@ from fleet_server.db import jobs, models
 from fleet_server.db.database import Database
 from fleet_server.db.jobs import Job
 from fleet_server.ml import frames
+from fleet_server.ml.recipes.folder import last_line, recipe_file
 from fleet_server.ml.supervisor import Worker
 from fleet_server.wall_clock import utc_now
 
@@ -75,7 +76,8 @@ class Workshop:
             case frames.Refused(reason=reason):
                 raise DatasetError(reason)
             case frames.Crashed(reason=reason):
-                raise PlatformError(f"{reason} (at step {noted!r})" if noted else reason)
+                whose = _blamed(task, ending)
+                raise PlatformError(f"{whose}{reason} (at step {noted!r})" if noted else f"{whose}{reason}")
             case frames.Imported() | frames.Inspected() | frames.Built():
                 return ending
             case _:
@@ -141,6 +143,14 @@ class Workshop:
         """A folder for files on their way, beside where they go."""
         with tempfile.TemporaryDirectory(prefix=FOLDER_PREFIX, dir=self.config.run) as folder:
             yield Path(folder)
+
+
+def _blamed(task: frames.Work, crashed: frames.Crashed) -> str:
+    """The file of a recipe of the owner's own that was under way, and its line; "" = it was none."""
+    if not isinstance(task, frames.Build) or task.recipes is None:
+        return ""
+    file = recipe_file(Path(task.recipes), task.recipe)
+    return f"{file.name}{last_line(file, crashed.last_words)}: "
 
 
 def figures(artifact: models.Artifact) -> dict[str, Any]:

@@ -418,7 +418,7 @@ def _checked(manifest: Manifest) -> Manifest:
         raise ArtifactError(f"manifest format {manifest.format}, this version reads {FORMAT}; update EdgeOps")
     _refuse_odd_clock(manifest.window)
     _refuse_odd_grid(manifest.window)
-    _check_preprocess(manifest.preprocess, manifest.window)
+    check_preprocess(manifest.preprocess, manifest.window)
     if manifest.task is Task.CLASSIFICATION and len(manifest.output.labels) < 2:
         raise ArtifactError(f"a classifier needs two labels or more, got {list(manifest.output.labels)}")
     if manifest.task is not Task.REGRESSION and manifest.output.transform is not Transform.NONE:
@@ -461,7 +461,12 @@ def _refuse_odd_grid(window: InputWindow) -> None:
         )
 
 
-def _check_preprocess(preprocess: Preprocess, window: InputWindow) -> None:
+def check_preprocess(preprocess: Preprocess, window: InputWindow) -> None:
+    """Refuse what does not fit the rows that it is for.
+
+    Raises:
+        ArtifactError: another number of entries than columns, or a spectrogram that the window cannot have.
+    """
     width, what = len(window.columns), "columns"
     if preprocess.spectrogram is not None:
         _check_spectrogram(preprocess, preprocess.spectrogram, window)

@@ -19,6 +19,8 @@ from edgeops.model.brought import Instructions
 from fleet_server.ml.epoch import Epoch
 
 _LENGTH_BYTES = 4
+#: In the folder for temporary files of the child.
+LAST_WORDS_FILE = "last-words"
 #: A schema of 4,096 columns takes well under 1 MiB.
 _MAX_FRAME_BYTES = 16 * 1024 * 1024
 
@@ -236,6 +238,8 @@ class Crashed(Frame, frozen=True, kw_only=True):
     """A bug, or a library's failure; the worker is not to be trusted any more."""
 
     reason: str
+    #: Where each of its threads was, as `faulthandler` writes it; "" = it did not end by a signal that can be heard.
+    last_words: str = ""
 
 
 Ending = Imported | Inspected | Built | Refused | Crashed

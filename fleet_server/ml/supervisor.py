@@ -21,12 +21,16 @@ import msgspec
 from fleet_server.ml import frames
 
 _READ_BYTES = 1 << 16
+#: How long a child may take to say where it is, and characters that are read of that.
+_ABORT_S = 5.0
+_LAST_WORDS = 1 << 16
 #: How soon a stop is noticed while a task runs.
 _LOOK_UP_S = 0.2
 #: What a signal that ended a child may mean.
 _HINTS = {
     "SIGKILL": "; was memory short?",
     "SIGALRM": "; the model did not answer in time, and may never",
+    "SIGSEGV": "; a library failed on what it was given: try other layers or variants",
 }
 
 
@@ -95,9 +99,10 @@ class Worker:
             frames.write_frame(self._process.stdin, task)  # type: ignore[arg-type]  # typeshed: Popen pipes are IO[bytes]
             ending = self._follow(deadline, on_progress)
         except BrokenPipeError:
-            ending = frames.Crashed(reason=self._epitaph())
+            ending = self._epitaph()
         except _TookTooLongError:
-            ending = frames.Crashed(reason=f"took longer than {timeout}; use fewer rows, or train for fewer epochs")
+            reason = f"took longer than {timeout}; use fewer rows, or train for fewer epochs"
+            ending = frames.Crashed(reason=reason, last_words=self._abort())
         except (ValueError, msgspec.DecodeError) as error:
             ending = frames.Crashed(reason=f"the child process spoke nonsense: {error}")
         except BaseException:
@@ -133,19 +138,36 @@ class Worker:
                 continue
             data = os.read(descriptor, _READ_BYTES)
             if not data:
-                return frames.Crashed(reason=self._epitaph())
+                return self._epitaph()
             for report in buffer.feed(data):
                 if not isinstance(report, frames.Progress):
                     return report
                 on_progress(report)
 
-    def _epitaph(self) -> str:
+    def _epitaph(self) -> frames.Crashed:
         assert self._process is not None
         code = self._process.wait()
+        reason = f"the child process ended with code {code}"
         if code < 0:
             name = signal.Signals(-code).name
-            return f"the child process was ended by {name}{_HINTS.get(name, '')}"
-        return f"the child process ended with code {code}"
+            reason = f"the child process was ended by {name}{_HINTS.get(name, '')}"
+        return frames.Crashed(reason=reason, last_words=self._last_words())
+
+    def _abort(self) -> str:
+        """End the child, and let it say where it is; its last words."""
+        assert self._process is not None
+        self._process.send_signal(signal.SIGABRT)
+        with suppress(subprocess.TimeoutExpired):
+            self._process.wait(_ABORT_S)
+        return self._last_words()
+
+    def _last_words(self) -> str:
+        assert self._scratch is not None
+        try:
+            with (Path(self._scratch.name) / frames.LAST_WORDS_FILE).open(errors="replace") as file:
+                return file.read(_LAST_WORDS)
+        except FileNotFoundError:
+            return ""
 
 
 class _TookTooLongError(Exception):

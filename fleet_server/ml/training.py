@@ -16,6 +16,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from edgeops.errors import ConfigError
 from fleet_server.ml.epoch import Epoch
 from fleet_server.ml.recipes.catalog import Network
 from fleet_server.ml.recipes.head import Head
@@ -93,6 +94,9 @@ class Trainer:
             seed: of the first weights, the order of rows and the shifts of images.
             stops_early: False = the whole course.
             report: is told of each epoch when it is over.
+
+        Raises:
+            ConfigError: the loss is never a number.
         """
         plan, run = self._plan, self._graph.begin(self._network(seed, None).get_weights(), train, validation)
         random = np.random.default_rng(seed)
@@ -116,7 +120,11 @@ class Trainer:
             )
             if stops_early and epoch - best.best_epoch >= plan.patience:
                 break
-        assert weights, "a training whose loss is never a number"
+        if not weights:
+            raise ConfigError(
+                f"the validation loss was no number in any of {epoch} epochs; give a lower learning rate, and look for "
+                "divisions by 0 and logarithms of it"
+            )
         return Fitted(learned=replace(best, epochs=epoch), weights=weights)
 
     def answers(self, fitted: Fitted, inputs: Floats) -> NDArray[np.int64]:

@@ -5,9 +5,11 @@ when the first task needs them: trainings have a child that is kept warm, a file
 may hold only so much memory.
 """
 
+import faulthandler
 import os
 import resource
 import sys
+import tempfile
 import traceback
 from contextlib import suppress
 from pathlib import Path
@@ -26,6 +28,9 @@ from fleet_server.ml.epoch import Epoch
 def main() -> None:
     """Serve tasks until stdin ends."""
     end_with(int(sys.argv[1]))
+    faulthandler.enable((Path(tempfile.gettempdir()) / frames.LAST_WORDS_FILE).open("w"))
+    # It would be as large as TensorFlow.
+    resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
     if most_bytes := int(sys.argv[2]):
         # What is mapped from files does not count (RLIMIT_DATA, Linux 4.7).
         resource.setrlimit(resource.RLIMIT_DATA, (most_bytes, most_bytes))

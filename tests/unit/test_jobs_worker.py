@@ -99,6 +99,17 @@ def test_a_task_beyond_its_time_is_ended(worker: Worker, tmp_path: Path) -> None
     assert not Path(f"/proc/{pid}").exists()
 
 
+def test_a_child_that_is_ended_says_where_it_was(worker: Worker, tmp_path: Path) -> None:
+    run(worker, task(tmp_path))
+    worker.ensure()
+    wanted = task(tmp_path)
+    Path(wanted.source).unlink()
+    os.mkfifo(wanted.source)
+    ending = run(worker, wanted, timeout=timedelta(seconds=1))
+    assert isinstance(ending, frames.Crashed)
+    assert "in import_file" in ending.last_words
+
+
 def test_a_stop_gives_the_task_up(worker: Worker, stop: threading.Event, tmp_path: Path) -> None:
     stop.set()
     with pytest.raises(StoppedError):

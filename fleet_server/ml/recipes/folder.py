@@ -5,7 +5,6 @@ What runs them is `fleet_server.ml.recipes.own`, in the child process that train
 
 import ast
 import re
-from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -33,6 +32,8 @@ class RecipeFile:
     about: str
     tasks: frozenset[Task]
     options: frozenset[str]
+    #: Where its functions begin, by name.
+    lines: dict[str, int]
 
     @property
     def digest(self) -> str:
@@ -51,7 +52,7 @@ def read_recipe(folder: Path, name: str) -> RecipeFile:
     Raises:
         ConfigError: it is not there, is no Python, lacks what a recipe has, or says of itself what cannot be.
     """
-    path = folder / f"{name}{_SUFFIX}"
+    path = recipe_file(folder, name)
     if not _NAME.fullmatch(name) or name in set(RecipeName):
         taken = "is one of EdgeOps" if name in set(RecipeName) else "is no name of small letters, digits, - and _"
         raise ConfigError(f"{name[:80]!r} {taken}; give the recipe's file another name")
@@ -70,8 +71,8 @@ def read_recipe(folder: Path, name: str) -> RecipeFile:
         raise ConfigError(f"{path.name}, line {error.lineno}: {error.msg}") from error
     except (ValueError, RecursionError, MemoryError) as error:
         raise ConfigError(f"{path.name} is no Python: {error}") from error
-    defined = {node.name for node in tree.body if isinstance(node, ast.FunctionDef)}
-    if missing := {"plan", "network"} - defined:
+    lines = {node.name: node.lineno for node in tree.body if isinstance(node, ast.FunctionDef)}
+    if missing := {"plan", "network"} - set(lines):
         raise ConfigError(f"{path.name} defines no {' and no '.join(sorted(missing))}; a recipe has both functions")
     options = _words(tree, _OPTIONS, path.name) or ()
     tasks = _words(tree, _TASKS, path.name)
@@ -84,20 +85,40 @@ def read_recipe(folder: Path, name: str) -> RecipeFile:
         about=(ast.get_docstring(tree) or "").partition("\n")[0],
         tasks=USUAL_TASKS if tasks is None else frozenset(map(Task, tasks)),
         options=frozenset(options),
+        lines=lines,
     )
+
+
+def recipe_file(folder: Path, name: str) -> Path:
+    """Where a recipe of that name is."""
+    return folder / f"{name}{_SUFFIX}"
+
+
+def last_line(file: Path, last_words: str) -> str:
+    """Where in a file a child process was when it ended, in words; "" = its last words (`faulthandler`) do not say."""
+    found = re.search(rf'^ +File "{re.escape(str(file))}", line (\d+) in (.+)$', last_words, re.MULTILINE)
+    return "" if found is None else f", line {found[1]}, in {found[2]}"
 
 
 def _words(tree: ast.Module, name: str, file: str) -> tuple[str, ...] | None:
     """What `NAME = ("a", "b")` at the top of a file holds; None = there is no such line."""
     for node in tree.body:
-        if isinstance(node, ast.Assign) and any(isinstance(one, ast.Name) and one.id == name for one in node.targets):
+        match node:
+            case ast.Assign(targets=targets, value=value):
+                pass
+            case ast.AnnAssign(target=target, value=ast.expr() as value):
+                targets = [target]
+            case _:
+                continue
+        if any(isinstance(one, ast.Name) and one.id == name for one in targets):
             try:
-                found = ast.literal_eval(node.value)
-            except ValueError:
+                found = ast.literal_eval(value)
+            except (ValueError, TypeError):
                 found = None
-            if not isinstance(found, Iterable) or not all(isinstance(word, str) for word in found):
+            # A comma is easily forgotten, and of a word the letters would be taken.
+            if not isinstance(found, tuple | list | set) or not all(isinstance(word, str) for word in found):
                 raise ConfigError(
-                    f'{file}, line {node.lineno}: write {name} as ("one", "another"), so that it can be read'
+                    f'{file}, line {node.lineno}: write {name} as ("one", "another"), or ("one",), to be read'
                 )
             return tuple(found)
     return None

@@ -4,6 +4,7 @@ Whatever such a file does wrong is told with its line: it raises, does not end, 
 What it prints goes nowhere. This guards against mistakes, not against malice: the file does what this process may do.
 """
 
+import inspect
 import math
 import os
 import re
@@ -17,16 +18,22 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any, Never
 
+import numpy as np
+
 from edgeops import limits
+from edgeops.artifact.manifest import Task
 from edgeops.data.schema import Schema
-from edgeops.errors import ConfigError, InputError
+from edgeops.errors import ArtifactError, ConfigError, InputError
 from fleet_server.ml.recipes.catalog import Recipe
 from fleet_server.ml.recipes.folder import RecipeFile
-from fleet_server.ml.recipes.head import Head
+from fleet_server.ml.recipes.head import ANSWER, Head
 from fleet_server.ml.recipes.plan import Plan, refuse_unknown
+from fleet_server.ml.recipes.plan_check import checked_plan
 
 _BOLD = re.compile(r"\x1b\[1m(.*?)\x1b\[0m", re.DOTALL)
 _LONGEST = 500
+#: Of 32-bit floats.
+_SUM_TOLERANCE = 1e-3
 
 
 def load_recipe(file: RecipeFile, *, time_s: float = limits.RECIPE_TIME.total_seconds()) -> Recipe:
@@ -42,17 +49,33 @@ def load_recipe(file: RecipeFile, *, time_s: float = limits.RECIPE_TIME.total_se
     with blaming(file), _quiet(), _for(time_s):
         exec(compile(file.source, str(file.path), "exec", dont_inherit=True), module.__dict__)  # noqa: S102 - its purpose
 
+    def call(name: str, *arguments: Any) -> Any:
+        function = getattr(module, name)
+        try:
+            inspect.signature(function).bind(*arguments)
+        except TypeError as error:
+            _refuse(file, name, f"it is called with {len(arguments)} arguments: {error}")
+        with blaming(file), _quiet(), _for(time_s):
+            return function(*arguments)
+
     def plan(schema: Schema, rows: Any, targets: Any, options: Any) -> Plan:
         refuse_unknown(options, file.options, recipe=file.name, schema=schema)
-        with blaming(file), _quiet(), _for(time_s):
-            made = module.plan(schema, rows, targets, options)
-        checked = _plan(made, schema, lambda wrong: _refuse(file, module.plan, wrong))
+        made = call("plan", schema, rows, targets, options)
+        try:
+            checked = checked_plan(made, schema)
+        except ConfigError as error:
+            _refuse(file, "plan", str(error))
         return replace(checked, recipe=file.name, source=file.digest)
 
     def network(tf: Any, input_shape: tuple[int, ...], head: Head, seed: int, batch: int | None) -> Any:
-        with blaming(file), _quiet(), _for(time_s):
-            made = module.network(tf, input_shape, head, seed, batch)
-        _require_network(tf, made, (batch, *input_shape), head, lambda wrong: _refuse(file, module.network, wrong))
+        made = call("network", tf, input_shape, head, seed, batch)
+        _require_network(tf, made, (batch, *input_shape), head, lambda wrong: _refuse(file, "network", wrong))
+        if head.task is Task.CLASSIFICATION:
+            trial = np.linspace(-1.0, 1.0, math.prod(input_shape), dtype=np.float32).reshape(1, *input_shape)
+            with blaming(file), _quiet(), _for(time_s):
+                answer = np.asarray(made(trial, training=False)[0])[0]
+            if not (answer.min() >= 0 and abs(answer.sum() - 1) <= _SUM_TOLERANCE):
+                _refuse(file, "network", f"it answers {answer[:8]}, no probabilities; let it end in head.layer")
         return made
 
     return Recipe(plan, network, file.tasks, file.options)
@@ -63,10 +86,12 @@ def blaming(file: RecipeFile) -> Iterator[None]:
     """What a line of the file has caused is told with that line.
 
     Raises:
-        ConfigError: something failed that a line of the file was under way in.
+        ConfigError: something failed that a line of the file was under way in, or no file can be made of its network.
     """
     try:
         yield
+    except ArtifactError as error:
+        raise ConfigError(f"{file.path.name}: {error}") from error
     except InputError:
         raise
     except (Exception, SystemExit, _TookTooLongError) as error:
@@ -91,11 +116,18 @@ class _TookTooLongError(BaseException):
 
 @contextmanager
 def _for(seconds: float) -> Iterator[None]:
+    is_told = False
+
     def end(_signal: int, _frame: object) -> Never:
+        nonlocal is_told
+        if is_told:
+            # It caught what told it so. The last words of this process say in which line it is.
+            os.abort()
+        is_told = True
         raise _TookTooLongError(f"not done after {seconds:g} seconds")
 
     before = signal.signal(signal.SIGALRM, end)
-    signal.setitimer(signal.ITIMER_REAL, seconds)
+    signal.setitimer(signal.ITIMER_REAL, seconds, seconds)
     try:
         yield
     finally:
@@ -109,33 +141,24 @@ def _quiet() -> Iterator[None]:
         yield
 
 
-def _refuse(file: RecipeFile, function: Any, wrong: str) -> Never:
-    raise ConfigError(f"{file.path.name}, line {function.__code__.co_firstlineno}, in {function.__name__}: {wrong}")
-
-
-def _plan(made: object, schema: Schema, refuse: Callable[[str], Never]) -> Plan:
-    if not isinstance(made, Plan):
-        refuse(f"it gives {_shown(made)}, not a Plan")
-    values = (1 if made.window is None else made.window.rows) * len(schema.columns)
-    if math.prod(made.input_shape) != values:
-        refuse(f"input_shape {made.input_shape} holds {math.prod(made.input_shape)} values, an input has {values}")
-    if min(made.epochs, made.batch_rows, made.patience) < 1:
-        refuse(f"epochs {made.epochs}, batch_rows {made.batch_rows} and patience {made.patience} must be 1 or more")
-    return made
+def _refuse(file: RecipeFile, function: str, wrong: str) -> Never:
+    raise ConfigError(f"{file.path.name}, line {file.lines[function]}, in {function}: {wrong}")
 
 
 def _require_network(
     tf: Any, made: Any, shape: tuple[int | None, ...], head: Head, refuse: Callable[[str], Never]
 ) -> None:
     if not isinstance(made, tf.keras.Model):
-        refuse(f"it gives {_shown(made)}, not a Keras model")
+        refuse(f"it gives {repr(made)[:80]}, not a Keras model")
     inputs, outputs = [[tuple(one.shape) for one in tensors] for tensors in (made.inputs, made.outputs)]
     if inputs != [shape]:
         refuse(f"the model reads {inputs}, not one input of shape {shape}")
     answer = (shape[0], head.values)
     if len(outputs) != 2 or outputs[0] != answer or len(outputs[1]) != 2:
         refuse(f"the model gives {outputs}, not [answer, embedding] of shapes {answer} and ({shape[0]}, any)")
-
-
-def _shown(made: object) -> str:
-    return repr(made)[:80]
+    if not made.trainable_variables:
+        refuse("nothing of the model can be trained")
+    if head.task is Task.REGRESSION and not any(
+        layer.name == ANSWER and layer.output is made.outputs[0] for layer in made.layers
+    ):
+        refuse("its last layer is to answer in units; let it end in head.layer")
