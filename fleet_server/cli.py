@@ -183,6 +183,8 @@ def _restore(config: ServerConfig, options: argparse.Namespace) -> None:
         _say("its certificate authority is new: devices learn it by themselves, people's EDGEOPS_CA does not")
     _say(f"what was withdrawn or revoked since {taken_at} is back: models, devices, tokens; look at each of them")
     _say("devices that were enrolled since are unknown here and have to enrol again")
+    if config.restored_recipes.is_dir():
+        _say(f"recipes of your own are in {config.restored_recipes}: read them, for they are code, and name it recipes")
     _say("no model changes on any device until you roll one out")
 
 

@@ -151,6 +151,11 @@ class ServerConfig:
         return self.data / "recipes"
 
     @property
+    def restored_recipes(self) -> Path:
+        """Recipes that came out of a backup. They are code that others may have touched: a person lets them run."""
+        return self.data / "recipes.restored"
+
+    @property
     def webhook_hosts(self) -> Path:
         """The hosts that webhooks may go to; written by the owner of this folder alone."""
         return self.data / "webhooks.allow"

@@ -181,8 +181,9 @@ def from_samples(
     if as_json:
         print_json(job)
         return
-    _print_dataset(client.dataset(chosen))
-    say(f"next: edgeops train {chosen} --model NAME --recipe dense")
+    dataset = client.dataset(chosen)
+    _print_dataset(dataset)
+    say(f"next: edgeops train {chosen} --model NAME --recipe {_fitting_recipe(dataset)}")
 
 
 @app.command()
@@ -362,6 +363,8 @@ def forget(
 def _fitting_recipe(dataset: Dataset) -> str:
     """The recipe to begin with."""
     details = {} if dataset.head is None else dataset.head.details
+    if details.get("task") == Task.ANOMALY:
+        return "distance"
     if details.get("clip"):
         return "spectrogram"
     return "cnn" if len(details.get("shape", ())) > 1 else "dense"

@@ -23,11 +23,13 @@ _ID_DIGITS = 12
 KEYS_FOLDER = "online-keys"
 #: The tables of a server that keeps them in PostgreSQL.
 DUMP_FILE = "db/postgresql.dump"
+#: Recipes of the owner's own, which are code.
+RECIPES_FOLDER = "recipes"
 #: A path below one of the folders of a backup, without tricks.
 _Path = Annotated[
     str,
     msgspec.Meta(
-        pattern=rf"^(db|blobs|repository|{KEYS_FOLDER})(/[a-zA-Z0-9_-][a-zA-Z0-9._-]*)+\Z",
+        pattern=rf"^(db|blobs|repository|{KEYS_FOLDER}|{RECIPES_FOLDER})(/[a-zA-Z0-9_-][a-zA-Z0-9._-]*)+\Z",
         max_length=400,
     ),
 ]

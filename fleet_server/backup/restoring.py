@@ -23,7 +23,7 @@ from edgeops.trust.reissue import Reissue
 from edgeops.trust.repository import Repository
 from fleet_server import trail
 from fleet_server.backup import places, private_keys
-from fleet_server.backup.manifest import DUMP_FILE, KEYS_FOLDER, Manifest, id_of, read_manifest
+from fleet_server.backup.manifest import DUMP_FILE, KEYS_FOLDER, RECIPES_FOLDER, Manifest, id_of, read_manifest
 from fleet_server.backup.places import Made
 from fleet_server.backup.settling import settle
 from fleet_server.config import ServerConfig
@@ -155,7 +155,8 @@ def _copy(made: Made, manifest: Manifest, config: ServerConfig, say: Say) -> Non
 
 def _place_of(config: ServerConfig, path: str) -> Path:
     first, _, rest = path.partition("/")
-    return config.keys / rest if first == KEYS_FOLDER else config.data / path
+    places_by_folder = {KEYS_FOLDER: config.keys, RECIPES_FOLDER: config.restored_recipes}
+    return places_by_folder.get(first, config.data / first) / rest
 
 
 def _mode(path: str) -> int:

@@ -26,6 +26,7 @@ from fleet_server.backup.manifest import (
     DUMP_FILE,
     FORMAT,
     KEYS_FOLDER,
+    RECIPES_FOLDER,
     Entry,
     Manifest,
     blob_file,
@@ -39,6 +40,7 @@ from fleet_server.db import backups
 from fleet_server.db.copying import CHAINS, copy_online, known_schemas, schemas_of
 from fleet_server.db.database import Database
 from fleet_server.db.dumping import dump
+from fleet_server.ml.recipes.folder import recipe_files
 
 Say = Callable[[str], None]
 
@@ -136,6 +138,8 @@ def _copy(config: ServerConfig, files: _Files, scratch: Path, *, with_online_key
     if with_online_keys:
         for file in private_keys.online_keys(config.repository, config.keys):
             files.put(f"{KEYS_FOLDER}/{file.name}", file)
+    for file in recipe_files(config.recipes):
+        files.put(f"{RECIPES_FOLDER}/{file.name}", file)
     _copy_blobs(config, files, say=say)
     lost = sorted(digest for digest in rows.needed if blob_file(digest) not in files.entries)
     if lost:

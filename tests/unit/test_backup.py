@@ -116,6 +116,20 @@ def test_a_backup_brings_everything_back(server, place, safe, tmp_path):
         assert [row.model for row in connection.execute(select(tables.artifacts))] == ["starter"]
 
 
+def test_recipes_of_ones_own_come_back_and_run_only_when_a_person_lets_them(server, place, safe, tmp_path, capsys):
+    server.recipes.mkdir()
+    (server.recipes / "narrow.py").write_text("# a recipe\n")
+    (server.recipes / "Not a recipe.py").write_text("# notes\n")
+    back_up(server, place)
+    target = tmp_path / "new"
+    main(["restore", str(place), "--data", str(target), "--keys", str(safe)])
+    new = ServerConfig(target)
+    assert not new.recipes.exists()
+    assert [one.name for one in new.restored_recipes.iterdir()] == ["narrow.py"]
+    assert (new.restored_recipes / "narrow.py").read_text() == "# a recipe\n"
+    assert f"recipes of your own are in {new.restored_recipes}" in capsys.readouterr().err
+
+
 def test_no_private_key_is_in_a_backup(server, place):
     back_up(server, place)
     assert private_halves(place) == {}

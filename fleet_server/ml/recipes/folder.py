@@ -46,6 +46,11 @@ def recipe_names(folder: Path) -> list[str]:
     return sorted(one.stem for one in folder.glob(f"[!._]*{_SUFFIX}") if one.is_file())
 
 
+def recipe_files(folder: Path) -> list[Path]:
+    """Those of them that a training could name, sound or not."""
+    return [recipe_file(folder, name) for name in recipe_names(folder) if _NAME.fullmatch(name)]
+
+
 def read_recipe(folder: Path, name: str) -> RecipeFile:
     """The file of a name.
 
