@@ -14,14 +14,20 @@ COLOURS = ("#0072B2", "#E69F00", "#009E73", "#CC79A7", "#56B4E9", "#D55E00", "#9
 _WIDTH, _HEIGHT = 640, 360
 _LEFT, _RIGHT, _TOP, _BOTTOM = 70, 20, 40, 50
 _TICKS = 5
+#: Points of a line.
+_POINTS = 640
 #: Of bars: how high each is, and the room for its name.
 _BAR, _NAMES, _NAME_LETTERS = 22, 190, 28
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Series:
-    """Points that belong together; a point that is no number is left out, and a line is broken there."""
+    """Points that belong together; a point that is no number is left out, and a line is broken there.
 
+    Of a line of very many points some are left out, never the last.
+    """
+
+    #: Told beside the chart where there are several; empty = not told.
     name: str
     xs: Sequence[float]
     ys: Sequence[float]
@@ -29,6 +35,9 @@ class Series:
     is_line: bool = True
     #: Beside each dot.
     notes: Sequence[str] = ()
+    is_dashed: bool = False
+    #: Place among the colours; None = its place among the series.
+    colour: int | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -63,11 +72,13 @@ def draw(chart: Chart) -> str:
     """The SVG of a chart."""
     frame = _Frame.around(chart)
     parts = [*_paper(chart.title, _HEIGHT), *frame.axes(chart)]
+    told = 0
     for number, series in enumerate(chart.series):
-        colour = COLOURS[number % len(COLOURS)]
+        colour = COLOURS[(number if series.colour is None else series.colour) % len(COLOURS)]
         parts += frame.line(series, colour) if series.is_line else frame.dots(series, colour)
-        if len(chart.series) > 1:
-            parts.append(_text(_WIDTH - _RIGHT, _TOP + 14 * number, series.name, colour=colour, anchor="end"))
+        if len(chart.series) > 1 and series.name:
+            parts.append(_text(_WIDTH - _RIGHT, _TOP + 14 * told, series.name, colour=colour, anchor="end"))
+            told += 1
     return "\n".join([*parts, "</svg>"]) + "\n"
 
 
@@ -149,15 +160,17 @@ class _Frame:
 
     def line(self, series: Series, colour: str) -> Iterator[str]:
         pieces, piece = list[list[str]](), list[str]()
-        for x, y in zip(series.xs, series.ys, strict=True):
-            if math.isfinite(x) and math.isfinite(y):
-                piece.append(f"{_short(self.x(x))},{_short(self.y(y))}")
-            elif piece:
+        every, last = math.ceil(len(series.xs) / _POINTS), len(series.xs) - 1
+        for place, (x, y) in enumerate(zip(series.xs, series.ys, strict=True)):
+            if not (math.isfinite(x) and math.isfinite(y)):
                 pieces.append(piece)
                 piece = []
+            elif place % every == 0 or place == last:
+                piece.append(f"{_short(self.x(x))},{_short(self.y(y))}")
+        dashes = ' stroke-dasharray="5 4" stroke-opacity="0.7"' if series.is_dashed else ""
         for points in (*pieces, piece):
             if len(points) > 1:
-                yield f'<polyline points="{" ".join(points)}" fill="none" stroke="{colour}" stroke-width="2"/>'
+                yield f'<polyline points="{" ".join(points)}" fill="none" stroke="{colour}" stroke-width="2"{dashes}/>'
             elif points:
                 alone_x, alone_y = points[0].split(",")
                 yield f'<circle cx="{alone_x}" cy="{alone_y}" r="3" fill="{colour}"/>'
@@ -175,11 +188,13 @@ class _Frame:
 
 
 def _ticks(values: Sequence[float]) -> tuple[float, ...]:
-    """Round numbers from below the lowest to above the highest; two at least."""
+    """Round numbers from below the lowest to above the highest, whole ones of whole ones; two at least."""
     low, high = (min(values), max(values)) if values else (0.0, 1.0)
     if low == high:
         low, high = low - (abs(low) or 1.0) * 0.5, high + (abs(high) or 1.0) * 0.5
     rough = (high - low) / _TICKS
+    if all(isinstance(value, int) for value in values):
+        rough = max(rough, 1.0)
     power = 10.0 ** math.floor(math.log10(rough))
     step = next(factor * power for factor in (1, 2, 5, 10) if factor * power >= rough)
     first, last = math.floor(low / step), math.ceil(high / step)

@@ -35,6 +35,27 @@ def test_a_line_is_broken_where_a_value_is_missing():
     assert svg.count("<polyline") == 2
 
 
+def test_a_long_line_has_few_points_and_its_last_one():
+    ys = [1 / (one + 1) for one in range(10_000)]
+    svg = draw(chart_of(Series(name="a", xs=range(1, 10_001), ys=ys)))
+    assert len(svg) < 20_000
+    (line,) = ET.fromstring(svg).iter(f"{SVG}polyline")
+    assert line.get("points").split()[-1] == "620.0,310.0"
+
+
+def test_a_higher_value_is_drawn_higher_up():
+    (line,) = ET.fromstring(draw(chart_of(Series(name="a", xs=[1, 2, 3], ys=[1.0, 0.5, 0.25])))).iter(f"{SVG}polyline")
+    heights = [float(point.split(",")[1]) for point in line.get("points").split()]
+    assert heights == sorted(heights)
+
+
+def test_whole_numbers_have_whole_ticks():
+    texts = [
+        one.text for one in ET.fromstring(draw(chart_of(Series(name="a", xs=[1, 2], ys=[7.0, 8.0])))).iter(f"{SVG}text")
+    ]
+    assert [one for one in texts if one in {"0.5", "1", "1.5", "2"}] == ["1", "2"]
+
+
 @pytest.mark.parametrize("text", ["a < b & c", '"quoted"'])
 def test_words_cannot_break_out_of_the_picture(text):
     tree = ET.fromstring(draw(chart_of(Series(name=text, xs=[1], ys=[1]), title=text)))
