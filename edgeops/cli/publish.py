@@ -23,6 +23,16 @@ from edgeops.written import read_written
 _FILE = "A model of your own"
 
 
+def _something(what: str) -> str:
+    """Asked before a server is looked for, so that a typing error is told as one."""
+    if Path(what).exists():
+        return what
+    try:
+        return str(parse_model_version(what))
+    except typer.BadParameter as error:
+        raise typer.BadParameter(f"there is no file {what!r}, and {error}") from error
+
+
 @connected
 def publish(
     client: Client,
@@ -31,6 +41,7 @@ def publish(
         typer.Argument(
             metavar="MODEL@VERSION|FILE",
             autocompletion=completion.versions,
+            callback=_something,
             help="For example digits@1; or a .tflite, a .keras or a SavedModel folder.",
         ),
     ],

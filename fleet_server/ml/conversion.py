@@ -22,6 +22,7 @@ from edgeops.model.runtime import load_interpreter, tensors_of
 
 #: Order of the outputs of every network, as `recipes` builds them.
 _ANSWER, _EMBEDDING = "output_0", "output_1"
+_LOOPS = frozenset({"While", "StatelessWhile"})
 #: How the converter tells which operations no runtime has.
 _WITHOUT_KERNEL = re.compile(r"^(?:TF Select|Custom) ops: (.+)$", re.MULTILINE)
 
@@ -65,6 +66,7 @@ def convert(tf: Any, network: Any, variant: Variant, *, calibration: NDArray[np.
             converter.optimizations = [tf.lite.Optimize.DEFAULT]
             converter._experimental_disable_per_channel_quantization_for_dense_layers = True  # noqa: SLF001 - its only door
         case Variant.INT8:
+            _refuse_loops(tf, network)
             converter.optimizations = [tf.lite.Optimize.DEFAULT]
             converter.representative_dataset = lambda: _one_by_one(calibration)
             converter.target_spec.supported_ops = [tf.lite.OpsSet.TFLITE_BUILTINS_INT8]
@@ -77,6 +79,18 @@ def convert(tf: Any, network: Any, variant: Variant, *, calibration: NDArray[np.
     except (ConverterError, RuntimeError, ValueError) as error:
         raise ArtifactError(f"the network cannot be a {variant} file: {_words(error)}") from error
     return _inspect(data)
+
+
+def _refuse_loops(tf: Any, network: Any) -> None:
+    """The converter runs a network to see its ranges, and the process dies in a loop (TensorFlow 2.21)."""
+    spec = tf.TensorSpec(network.inputs[0].shape, tf.float32)
+    graph = tf.function(network).get_concrete_function(spec).graph.as_graph_def()
+    nodes = [*graph.node, *(node for function in graph.library.function for node in function.node_def)]
+    if any(node.op in _LOOPS for node in nodes):
+        raise ArtifactError(
+            "the network cannot be an int8 file: nobody can measure ranges within its loop (operation WHILE); give "
+            "layers such as LSTM and GRU unroll=True, or take other variants than int8"
+        )
 
 
 def _words(error: Exception) -> str:

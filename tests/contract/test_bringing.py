@@ -94,6 +94,7 @@ def test_a_draft_is_published_later_by_its_version(rig, command, model, tmp_path
 @pytest.mark.parametrize(
     ("arguments", "words"),
     [
+        (("publish", "nothere.tflite"), "there is no file 'nothere.tflite', and 'nothere.tflite' is not MODEL@VERSION"),
         (("publish", "own@1", "--labels", "a,b"), "--labels are for a file"),
         (("publish", "{model}", "--name", "own"), "say --name, and --calibrate DATASET"),
         (("publish", "{folder}", "--name", "own", "--calibrate", DATASET), "it has no saved_model.pb"),

@@ -5,6 +5,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import numpy as np
 import pytest
 
@@ -15,6 +16,7 @@ from edgeops.errors import ArtifactError, DatasetError
 from edgeops.model.golden import check_golden
 from edgeops.model.model import Model
 from fleet_server.datasets.snapshot import write_snapshot
+from fleet_server.ml.bring import bring
 from fleet_server.ml.frames import Built
 from fleet_server.ml.framework import load_tensorflow
 from tests.golden.tiny import CENTRES, LABELS, tiny_rows
@@ -326,6 +328,20 @@ def test_a_saved_model_that_reaches_for_files_is_refused_before_it_is_opened(
 def test_operations_without_a_kernel_are_named(tf: Any, place: Place, tmp_path: Path) -> None:
     words = bring_function(tf, place, tmp_path, lambda x: tf.math.erfinv(x / 10) @ tf.ones((4, 3)))
     assert "devices have no operation Erfinv; build the model of others" in words
+
+
+def test_a_loop_has_no_int8_file_and_others(tf: Any, place: Place, tmp_path: Path) -> None:
+    layers = tf.keras.layers
+    inputs = tf.keras.Input((4,))
+    steps = layers.LSTM(2)(layers.Reshape((4, 1))(inputs))
+    file = tmp_path / "lstm.keras"
+    tf.keras.Model(inputs, layers.Dense(3, activation="softmax")(steps)).save(file)
+    with pytest.raises(
+        ArtifactError, match=r"within its loop \(operation WHILE\); give layers such as LSTM and GRU unroll=True"
+    ):
+        place.bring(file)
+    floats = msgspec.structs.replace(place.task(file), variants=(Variant.FLOAT32,))
+    assert [one.variant for one in bring(floats, lambda *_: None).variants] == [Variant.FLOAT32]
 
 
 def probabilities(tf: Any) -> Callable[[Any], Any]:
