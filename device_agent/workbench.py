@@ -110,7 +110,7 @@ def bench(artifact: Path, *, inferences: int, as_json: bool) -> int:
 
 
 def _worth(summary: Summary, task: Task) -> dict[str, float]:
-    """What labels say; of a detector which shares of anomalous and of normal rows were alarms, if there are any."""
+    """What labels say; of a detector what can be told of those anomalous and normal rows that there are."""
     match task:
         case Task.CLASSIFICATION:
             return {"accuracy": summary.correct / summary.labelled}
@@ -118,7 +118,13 @@ def _worth(summary: Summary, task: Task) -> dict[str, float]:
             return {"mean_absolute_error": summary.absolute_error / summary.labelled}
         case Task.ANOMALY:
             normal = summary.labelled - summary.anomalies
-            shares = {"recall": (summary.hits, summary.anomalies), "false_alarm_rate": (summary.false_alarms, normal)}
+            alarms = summary.hits + summary.false_alarms
+            shares = {
+                "f1": (2 * summary.hits, summary.anomalies + alarms),
+                "precision": (summary.hits, alarms),
+                "recall": (summary.hits, summary.anomalies),
+                "false_alarm_rate": (summary.false_alarms, normal),
+            }
             return {name: part / whole for name, (part, whole) in shares.items() if whole}
         case _:
             assert_never(task)

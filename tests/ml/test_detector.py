@@ -95,6 +95,8 @@ def test_a_device_says_of_every_score_whether_it_is_an_alarm(
     assert main(["batch", artifact, str(file), "--labels", str(labels), "--json"]) == 0
     judged = json.loads(capsys.readouterr().out)
     assert judged["alarms"] == words.count("alarm")
+    assert judged["f1"] == pytest.approx(manifest.metrics["f1"], abs=1e-6)
+    assert judged["f1"] == pytest.approx(2 / (1 / judged["precision"] + 1 / judged["recall"]), abs=1e-6)
     assert judged["recall"] == pytest.approx(manifest.metrics["recall"], abs=1e-6)
     assert judged["false_alarm_rate"] == pytest.approx(manifest.metrics["false-alarm-rate"], abs=1e-6)
 
