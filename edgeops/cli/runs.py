@@ -13,6 +13,7 @@ import typer
 from edgeops.api.client import Client
 from edgeops.api.shapes import Epoch, MeasuredTwice, Run
 from edgeops.cli import completion
+from edgeops.cli.benchmark import print_benchmarks
 from edgeops.cli.connection import connected
 from edgeops.cli.live import say
 from edgeops.cli.options import AsJson, Limit, Timeout
@@ -202,6 +203,7 @@ def _print(run: Run, epochs: Sequence[Epoch]) -> None:
         [(variant, name, value) for variant, figures in run.metrics.items() for name, value in figures.items()],
         empty="no figures",
     )
+    print_benchmarks(run.benchmarks)
     for warning in run.warnings:
         print(printable(f"warning: {warning}"))
 

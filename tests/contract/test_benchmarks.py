@@ -108,10 +108,11 @@ def test_nothing_is_asked_of_a_device_in_quarantine(rig):
 
 def test_the_command_prints_what_was_measured(rig, capsys):
     answer(rig, ask(rig))
-    assert edgeops(rig, "model", "show", f"{MODEL}@1") == Exit.OK
-    table = capsys.readouterr().out
-    assert "Raspberry Pi 4 Model B" in table
-    assert "blessed" in table
+    for noun in ("model", "run"):
+        assert edgeops(rig, noun, "show", f"{MODEL}@1") == Exit.OK
+        table = capsys.readouterr().out
+        assert "Raspberry Pi 4 Model B" in table
+        assert "blessed" in table
     assert edgeops(rig, "benchmark", f"{MODEL}@1", "--device", "pi-1", "--no-wait", "--json") == Exit.OK
     assert json.loads(capsys.readouterr().out)["outcome"] is None
 
