@@ -20,12 +20,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from device_agent.facts import resident_bytes
+from device_agent.first_answers import Unfit, load_tried
 from device_agent.heat import read_heat, was_throttled
 from device_agent.pairing import percentiles_us
 from device_agent.verdict_child import NoVerdict, verdict_of
 from edgeops import limits
-from edgeops.errors import ArtifactError, InputError, PlatformError
-from edgeops.model.golden import check_golden, golden_windows
+from edgeops.errors import PlatformError
+from edgeops.model.golden import golden_windows
 from edgeops.model.model import Model
 from edgeops.model.runtime import runtime_facts
 from edgeops.protocol.messages import Millicelsius, Reason
@@ -72,23 +73,21 @@ def measure(artifact: Path) -> Measured:
     try:
         # Loaded before the first look: the runtime is there for every model.
         runtime_facts()
-        before_bytes = resident_bytes()
-        model = Model.load(artifact)
-        golden = check_golden(model, model.golden)
-        windows = golden_windows(model)
-    except (ArtifactError, InputError) as error:
-        return Measured(reason=Reason.GOLDEN, detail=str(error)[: limits.MAX_DETAIL_LENGTH])
     except PlatformError as error:
         return Measured(reason=Reason.INCOMPATIBLE, detail=str(error)[: limits.MAX_DETAIL_LENGTH])
-    if not golden.ok:
-        return Measured(reason=Reason.GOLDEN, detail=golden.detail)
+    before_bytes = resident_bytes()
+    tried = load_tried(artifact)
+    if isinstance(tried, Unfit):
+        return Measured(reason=tried.reason, detail=tried.detail)
+    model, detail = tried
+    windows = golden_windows(model)
     before = read_heat()
     timed = time_windows(model, windows)
     after = read_heat()
     p50, p95, p99 = percentiles_us(timed.latencies_ns, (0.50, 0.95, 0.99))
     return Measured(
         reason=Reason.NONE,
-        detail=golden.detail,
+        detail=detail,
         inferences=len(timed.latencies_ns),
         latency_p50_us=p50,
         latency_p95_us=p95,

@@ -13,11 +13,11 @@ from pathlib import Path
 import msgspec
 import numpy as np
 
+from device_agent.first_answers import Unfit, load_tried
 from device_agent.verdict_child import NoVerdict, verdict_of
 from edgeops import limits
 from edgeops.artifact.acceptance import check_acceptance, decode_acceptance
-from edgeops.errors import ArtifactError, InputError, PlatformError
-from edgeops.model.golden import check_golden
+from edgeops.errors import ArtifactError
 from edgeops.model.model import Model
 from edgeops.protocol.messages import Reason
 
@@ -51,15 +51,10 @@ def run_probe(artifact: Path, acceptance: Path | None) -> ProbeVerdict:
 
 def probe(artifact: Path, acceptance: Path | None) -> ProbeVerdict:
     """Load, compare with the golden vectors, run the acceptance set, measure; in this process."""
-    try:
-        model = Model.load(artifact)
-        golden = check_golden(model, model.golden)
-    except (ArtifactError, InputError) as error:
-        return ProbeVerdict(reason=Reason.GOLDEN, detail=str(error))
-    except PlatformError as error:
-        return ProbeVerdict(reason=Reason.INCOMPATIBLE, detail=str(error))
-    if not golden.ok:
-        return ProbeVerdict(reason=Reason.GOLDEN, detail=golden.detail)
+    tried = load_tried(artifact)
+    if isinstance(tried, Unfit):
+        return ProbeVerdict(reason=tried.reason, detail=tried.detail)
+    model, _ = tried
     refused = None if acceptance is None else _judge_acceptance(model, acceptance)
     return refused or _judge_latency(model, _measure_us(model))
 
