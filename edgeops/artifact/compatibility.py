@@ -43,6 +43,15 @@ def incompatibilities(descriptor: Descriptor, facts: DeviceFacts, *, deployment:
     )
 
 
+def lacking_operators(ops: Mapping[str, int]) -> tuple[str, ...]:
+    """What of these tflite-runtime 2.14 lacks, for people; empty = nothing."""
+    return tuple(
+        f"operator {name} version {version}, tflite-runtime 2.14 has {_highest(_TFLITE_RUNTIME_2_14, name)}"
+        for name, version in sorted(ops.items())
+        if version > _highest(_TFLITE_RUNTIME_2_14, name)
+    )
+
+
 def disk_shortage(descriptor: Descriptor, facts: DeviceFacts, *, reserve_bytes: int) -> str | None:
     """Why the artifact does not fit the disk now, `reserve_bytes` of which stay free, for people; None = it fits."""
     needed = descriptor.size_bytes + reserve_bytes
@@ -67,14 +76,9 @@ def _platform(descriptor: Descriptor, facts: DeviceFacts) -> list[str]:
 def _operators(descriptor: Descriptor, facts: DeviceFacts) -> list[str]:
     if facts.runtime != "tflite-runtime":
         return []
-    wanted = descriptor.manifest.requirements.ops
     if not facts.runtime_version.startswith("2.14."):
         return [f"tflite-runtime {facts.runtime_version}, only 2.14 is supported"]
-    return [
-        f"operator {name} version {version}, tflite-runtime 2.14 has {_highest(_TFLITE_RUNTIME_2_14, name)}"
-        for name, version in sorted(wanted.items())
-        if version > _highest(_TFLITE_RUNTIME_2_14, name)
-    ]
+    return list(lacking_operators(descriptor.manifest.requirements.ops))
 
 
 def _highest(versions: Mapping[str, int], name: str) -> int:

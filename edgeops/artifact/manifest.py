@@ -249,6 +249,8 @@ class Requirements(Value, frozen=True, kw_only=True):
     """What a device must offer, read from the file: operator name -> version."""
 
     ops: dict[str, int]
+    #: The first version of TensorFlow Lite that has them all, as the file says; None = it says nothing.
+    minimal_runtime: str | None = None
     #: Machine architectures on which its golden vectors hold.
     architectures: tuple[str, ...] = ("x86_64", "aarch64", "armv7l")
 

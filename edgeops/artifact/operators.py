@@ -1,15 +1,23 @@
-"""Which operators a `.tflite` file uses, in which versions: read from the flatbuffer, no TensorFlow needed.
+"""Which operators a `.tflite` file uses, and which runtime knows them: read from the flatbuffer, without TensorFlow.
 
-Only `Model.operator_codes` of TFLite's schema is read (schema.fbs, version 3; flatbuffer layout:
-https://flatbuffers.dev/internals). Every offset is checked, for the bytes may come from anywhere.
+Of TFLite's schema (schema.fbs, version 3; flatbuffer layout: https://flatbuffers.dev/internals) only operator codes,
+metadata and what that names of buffers are read. Every offset is checked, for the bytes may come from anywhere.
 """
 
+import re
 import struct
+from collections.abc import Iterator
 
 from edgeops.errors import ArtifactError
 
 #: Fields of the schema's tables, in order of declaration.
-_MODEL_OPERATOR_CODES = 1
+_MODEL_OPERATOR_CODES, _MODEL_BUFFERS, _MODEL_METADATA = 1, 4, 6
+_METADATA_NAME, _METADATA_BUFFER = 0, 1
+_BUFFER_DATA = 0
+#: What the converter of TensorFlow writes: the first version whose runtime knows all operators, padded with zeros.
+_MINIMAL_RUNTIME = b"min_runtime_version"
+_VERSION = re.compile(rb"([0-9]{1,4}(?:\.[0-9]{1,4}){1,2})\0*")
+_MAX_METADATA, _MAX_VERSION_BYTES = 100, 32
 _CODE_DEPRECATED, _CODE_CUSTOM, _CODE_VERSION, _CODE_BUILTIN = 0, 1, 2, 3
 _CUSTOM = 32
 _MAX_OPERATORS = 1_000
@@ -44,9 +52,55 @@ def operators(tflite: bytes) -> dict[str, int]:
         raise ArtifactError(f"not a TFLite model: an offset points outside its {len(tflite)} bytes") from error
 
 
+def minimal_runtime(tflite: bytes) -> str | None:
+    """The first version of TensorFlow Lite that knows all operators, as the converter wrote it; None = it did not.
+
+    Raises:
+        ArtifactError: the bytes are no TFLite flatbuffer.
+    """
+    try:
+        return _minimal_runtime(tflite)
+    except (struct.error, IndexError) as error:
+        raise ArtifactError(f"not a TFLite model: an offset points outside its {len(tflite)} bytes") from error
+
+
+def _minimal_runtime(data: bytes) -> str | None:
+    _require_tflite(data)
+    model = _unsigned(data, 0)
+    for table in _tables(data, model, _MODEL_METADATA, most=_MAX_METADATA):
+        name = _bytes(data, table, _METADATA_NAME, most=len(_MINIMAL_RUNTIME))
+        if name != _MINIMAL_RUNTIME:
+            continue
+        place = _scalar(data, table, _METADATA_BUFFER, "<I", default=0)
+        buffers = _reference(data, model, _MODEL_BUFFERS)
+        if buffers is None or place >= _unsigned(data, buffers):
+            return None
+        buffer = buffers + 4 + 4 * place
+        content = _bytes(data, buffer + _unsigned(data, buffer), _BUFFER_DATA, most=_MAX_VERSION_BYTES)
+        found = _VERSION.fullmatch(content)
+        return None if found is None else found[1].decode()
+    return None
+
+
+def _tables(data: bytes, owner: int, field: int, *, most: int) -> Iterator[int]:
+    """Where the tables of a vector stand, the first `most` of them."""
+    vector = _reference(data, owner, field)
+    count = 0 if vector is None else min(_unsigned(data, vector), most)
+    for position in range(count):
+        assert vector is not None
+        at = vector + 4 + 4 * position
+        yield at + _unsigned(data, at)
+
+
+def _bytes(data: bytes, table: int, field: int, *, most: int) -> bytes:
+    """A text or a vector of bytes; empty where it is absent or longer than `most`."""
+    at = _reference(data, table, field)
+    length = 0 if at is None else _unsigned(data, at)
+    return data[at + 4 : at + 4 + length] if at is not None and length <= most else b""
+
+
 def _operators(data: bytes) -> dict[str, int]:
-    if data[4:8] != b"TFL3":
-        raise ArtifactError(f"not a TFLite model: expected 'TFL3' at byte 4, got {data[4:8]!r}")
+    _require_tflite(data)
     vector = _reference(data, _unsigned(data, 0), _MODEL_OPERATOR_CODES)
     count = 0 if vector is None else _unsigned(data, vector)
     if vector is None or count > _MAX_OPERATORS:
@@ -59,6 +113,11 @@ def _operators(data: bytes) -> dict[str, int]:
         name = _name(data, table)
         found[name] = max(version, found.get(name, 0))
     return dict(sorted(found.items()))
+
+
+def _require_tflite(data: bytes) -> None:
+    if data[4:8] != b"TFL3":
+        raise ArtifactError(f"not a TFLite model: expected 'TFL3' at byte 4, got {data[4:8]!r}")
 
 
 def _name(data: bytes, table: int) -> str:

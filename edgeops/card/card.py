@@ -9,12 +9,16 @@ from dataclasses import dataclass
 from datetime import UTC
 from enum import StrEnum
 
+import numpy as np
+
+from edgeops.artifact.compatibility import lacking_operators
 from edgeops.artifact.manifest import Descriptor, Task, Variant
 from edgeops.card.facts import Facts
 from edgeops.card.figures import figures_of
 from edgeops.card.markdown import bullets, plain, read_sections, table
 from edgeops.chart import Bar, Bars
 from edgeops.learning.slices import Slice
+from edgeops.model.tolerance import LITERT, TFLITE_RUNTIME, tolerance
 from edgeops.rollout.blessing import Outcome
 
 #: Of many columns, groups or classes, so many are told of.
@@ -71,6 +75,7 @@ def make_card(facts: Facts, variant: Variant, *, inside: str) -> Card:
         _parts(facts, variant, said),
         _attributions(facts, variant),
         _gate(facts),
+        _needs(facts),
         _devices(facts),
         Section(title="Limits", text=said.get("Limits", "")),
         _warnings(facts),
@@ -100,7 +105,16 @@ def _files(facts: Facts) -> Section:
         for one in facts.files
     ]
     head = ("variant", f"{words}{plain(units)}", "file, KiB", "p95 where it was judged, ms", "promotion gate")
-    return Section(title="Files", text=table(head, rows))
+    return Section(title="Files", text=_joined(table(head, rows), _classes(facts)))
+
+
+def _classes(facts: Facts) -> str:
+    """How often each file finds each class: what quantizing costs may fall on one of them."""
+    every = [one.manifest for one in facts.files]
+    if len(every) < 2 or not facts.schema.classes:
+        return ""
+    rows = [(name, *(one.metrics.get(f"recall.{name}") for one in every)) for name in facts.schema.classes[:_ROWS]]
+    return table(("recall of class", *(one.variant for one in every)), rows)
 
 
 def _headline(metrics: Mapping[str, float], name: str) -> str | None:
@@ -222,6 +236,35 @@ def _gate(facts: Facts) -> Section:
         if (override := one.promotion.override) is not None
     ]
     return Section(title="Promotion gate", text=_joined(text, bullets(overridden)))
+
+
+def _needs(facts: Facts) -> Section:
+    """What a device must offer, and how far its golden answers may be off, by runtime."""
+    rows = []
+    for one in facts.files:
+        manifest = one.manifest
+        needed, is_float = manifest.requirements, manifest.outputs[manifest.output.answer].dtype == "float32"
+        lacking = "; ".join(lacking_operators(needed.ops))
+        rows.append(
+            (
+                manifest.variant,
+                ", ".join(f"{name} {version}" for name, version in needed.ops.items()),
+                needed.minimal_runtime or "unknown",
+                lacking or "yes",
+                *(_tolerance(name, is_float=is_float) for name in (LITERT, TFLITE_RUNTIME)),
+            )
+        )
+    golden = (f"golden, {LITERT}", f"golden, {TFLITE_RUNTIME}")
+    head = ("variant", "operations", "TensorFlow Lite from", "tflite-runtime 2.14", *golden)
+    text = f"""Golden answers may be off by steps of an integer output, or by a share of a float output's largest value.
+
+{table(head, rows)}"""
+    return Section(title="What devices need", text=text)
+
+
+def _tolerance(runtime: str, *, is_float: bool) -> str:
+    most = tolerance(np.dtype(np.float32 if is_float else np.int8), runtime)
+    return f"{most:g}" if is_float else f"{most:g} step{'' if most == 1 else 's'}"
 
 
 def _devices(facts: Facts) -> Section:

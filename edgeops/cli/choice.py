@@ -6,7 +6,7 @@ from typing import Annotated
 import typer
 
 from edgeops.api.client import Client
-from edgeops.api.shapes import Choice
+from edgeops.api.shapes import Choice, VariantCost
 from edgeops.cli.connection import connected
 from edgeops.cli.live import say
 from edgeops.cli.options import AsJson, Reference
@@ -91,13 +91,15 @@ def conclude(choice: Choice, model: ModelVersion) -> None:
 
 def print_choice(choice: Choice) -> None:
     """What each variant costs, and which one is taken."""
+    has_classes = any(one.class_losses for one in choice.costs)
     print_table(
-        ("variant", "file>", "lost, points>", "p95 ms>", "front", "taken"),
+        ("variant", "file>", "lost, points>", *(("worst class",) if has_classes else ()), "p95 ms>", "front", "taken"),
         [
             (
                 one.variant,
                 size(one.size_bytes),
                 f"{one.loss_points:.2f}",
+                *((_worst_class(one),) if has_classes else ()),
                 one.p95_latency_ms,
                 "yes" if one.is_efficient else "",
                 "yes" if one.variant == choice.chosen else "; ".join(one.hindrances),
@@ -105,3 +107,11 @@ def print_choice(choice: Choice) -> None:
             for one in choice.costs
         ],
     )
+
+
+def _worst_class(cost: VariantCost) -> str | None:
+    """The class that is found less often than by float32 by most, and by how many points."""
+    if not cost.class_losses:
+        return None
+    name = max(cost.class_losses, key=lambda one: cost.class_losses[one])
+    return f"{name} {cost.class_losses[name]:.2f}"

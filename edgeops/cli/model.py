@@ -63,6 +63,7 @@ def show(
             print_json(version)
         else:
             print_version(version)
+            print_needs(version)
         return
     model = client.model(name)
     if as_json:
@@ -297,6 +298,15 @@ def print_version(version: Version) -> None:
     print_benchmarks(version.benchmarks or ())
     for warning in version.warnings or ():
         print(printable(f"warning: {warning}"))
+
+
+def print_needs(version: Version) -> None:
+    """What devices must offer to run its files."""
+    for one in version.artifacts:
+        needed = one.requirements
+        operations = ", ".join(f"{name} {number}" for name, number in needed.ops.items())
+        least = f"TensorFlow Lite from {needed.minimal_runtime} on" if needed.minimal_runtime else "a runtime that has"
+        print(printable(f"{one.variant} needs {least}: {operations}"))
 
 
 def _headline(task: str | None, artifacts: Sequence[Artifact]) -> str:

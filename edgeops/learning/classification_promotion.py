@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 from edgeops.artifact.manifest import Budgets, Promotion
 from edgeops.learning.calibration import CalibrationError
-from edgeops.learning.classification import Answers, compare, fisher_p, loss_bound
+from edgeops.learning.classification import Answers, Paired, compare, fisher_p, loss_bound
 from edgeops.learning.fragility import LostColumn, bears_a_lost_column
 from edgeops.learning.intervals import cost_bounds
 from edgeops.learning.promotion import (
@@ -277,16 +277,29 @@ def bears_each_loss(candidate: Candidate) -> Ruling:
 
 
 def survives_quantizing(candidate: Candidate) -> Ruling:
-    """The file answers as its float sibling does."""
+    """The file answers as its float sibling does, on the whole and class by class."""
     pair, policy = compare(candidate.float32, candidate.evaluation), candidate.policy
     bound = loss_bound(pair)
+    by_class = {name: _of_class(candidate, place) for place, name in enumerate(candidate.classes)}
+    lost = [name for name, one in by_class.items() if one.loss > policy.slice_loss and one.p_worse < ALPHA]
+    worst = max(by_class, key=lambda name: by_class[name].loss)
+    told = (
+        f"classes that are certainly found less often by more than {points(policy.slice_loss)}: {', '.join(lost)}"
+        if lost
+        else f"of the classes {worst} loses most: {100 * by_class[worst].loss:.2f} points of recall, in "
+        f"{by_class[worst].rows} rows"
+    )
     return Ruling(
-        pair.loss <= policy.quantization_loss or bound <= policy.quantization_bound,
+        (pair.loss <= policy.quantization_loss or bound <= policy.quantization_bound) and not lost,
         f"accuracy lost against float32: {100 * pair.loss:.2f} points, with 95 % certainty at most "
         f"{100 * bound:.2f} ({points(policy.quantization_loss)}, or certainly {points(policy.quantization_bound)}, may "
-        "be lost)",
-        measured={"loss": pair.loss, "bound": bound},
-        limits={"quantization-loss": policy.quantization_loss, "quantization-bound": policy.quantization_bound},
+        f"be lost); {told}",
+        measured={"loss": pair.loss, "bound": bound, "class-loss": by_class[worst].loss},
+        limits={
+            "quantization-loss": policy.quantization_loss,
+            "quantization-bound": policy.quantization_bound,
+            "slice-loss": policy.slice_loss,
+        },
     )
 
 
@@ -328,6 +341,12 @@ RULES: Mapping[str, Callable[[Candidate], Ruling]] = MappingProxyType(
         "owes-nothing-to-a-liar": owes_nothing_to_a_liar,
     }
 )
+
+
+def _of_class(candidate: Candidate, place: int) -> Paired:
+    """The rows of one class as the file answers them beside its float sibling."""
+    rows = candidate.evaluation.truths == place
+    return compare(candidate.float32.only(rows), candidate.evaluation.only(rows))
 
 
 def _collapse(candidate: Candidate, index: int, name: str) -> str | None:

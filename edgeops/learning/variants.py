@@ -48,6 +48,8 @@ class VariantCost:
     p95_latency_ms: float
     #: Against float32; below 0 = it does better.
     loss_points: float
+    #: The same of the recall of each class; empty = the task has none.
+    class_losses: dict[str, float]
     #: Whether no sibling is at most as large and loses at most as much, and less of one.
     is_efficient: bool
     #: Why it is not taken, in words; empty = it could be.
@@ -79,6 +81,7 @@ def choose(descriptors: Sequence[Descriptor], budgets: VariantBudgets) -> Choice
             size_bytes=one.size_bytes,
             p95_latency_ms=one.latency_p95_ms,
             loss_points=_loss(one, float32),
+            class_losses=_class_losses(one, float32),
             is_efficient=not any(_dominates(other, one, float32) for other in descriptors),
             hindrances=_hindrances(one, _loss(one, float32), budgets),
         )
@@ -99,6 +102,12 @@ def _loss(one: Descriptor, float32: Descriptor) -> float:
         case Task.ANOMALY:
             lost = old["f1"] - new["f1"] if "f1" in old else abs(new["alarm-rate"] - old["alarm-rate"])
     return round(100 * lost, 2)
+
+
+def _class_losses(one: Descriptor, float32: Descriptor) -> dict[str, float]:
+    new, old = one.manifest.metrics, float32.manifest.metrics
+    recalls = {name: f"recall.{name}" for name in one.manifest.output.labels}
+    return {name: round(100 * (old[key] - new[key]), 2) for name, key in recalls.items() if key in old and key in new}
 
 
 def _dominates(other: Descriptor, one: Descriptor, float32: Descriptor) -> bool:

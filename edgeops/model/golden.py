@@ -1,9 +1,8 @@
 """Golden vectors: raw input windows and the outputs they must give, inside the artifact.
 
-They are the only thing that catches a runtime which loads a file and answers garbage. Within one runtime family
-integer outputs may differ by 1 step and floats by 1e-5 of the tensor's largest value; tflite-runtime rounds
-differently (up to 43 steps were measured), so it gets 48 steps. Whatever the runtime, the highest output of the answer
-must be the same one, unless the stored two highest are within 2 steps. This says nothing about accuracy.
+They are the only thing that catches a runtime which loads a file and answers garbage. How far outputs may be off, says
+`edgeops.model.tolerance`; whatever the runtime, the highest output of the answer must be the same one, unless the
+stored two highest are within 2 steps. This says nothing about accuracy.
 """
 
 from collections.abc import Sequence
@@ -15,7 +14,8 @@ from numpy.typing import NDArray
 
 from edgeops.artifact.manifest import Manifest, Task
 from edgeops.errors import ArtifactError
-from edgeops.model.runtime import TFLITE_RUNTIME, runtime_facts
+from edgeops.model.runtime import runtime_facts
+from edgeops.model.tolerance import FLOAT_SHARE, tolerance
 
 if TYPE_CHECKING:
     from edgeops.model.model import Model
@@ -23,10 +23,6 @@ if TYPE_CHECKING:
 #: At most this many vectors are stored and checked.
 MAX_VECTORS = 32
 
-_INTEGER_STEPS = 1
-_TFLITE_RUNTIME_STEPS = 48
-_FLOAT_SHARE = 1e-5
-_TFLITE_RUNTIME_FLOAT_SHARE = 1e-4
 #: Two highest outputs closer than this are a tie: no runtime must prefer the same one.
 _TIE_STEPS = 2
 
@@ -98,15 +94,6 @@ def golden_windows(model: "Model") -> NDArray[np.float32]:
     return _decode(model.golden, model.manifest)[0]
 
 
-def tolerance(dtype: np.dtype[Any], runtime: str) -> float:
-    """How far an output of this type may be off under this runtime: in steps of an integer output, or as a share of a
-    float tensor's largest value.
-    """  # noqa: D205 - one sentence
-    if dtype.kind == "f":
-        return _TFLITE_RUNTIME_FLOAT_SHARE if runtime == TFLITE_RUNTIME else _FLOAT_SHARE
-    return _TFLITE_RUNTIME_STEPS if runtime == TFLITE_RUNTIME else _INTEGER_STEPS
-
-
 def _decode(golden: bytes, manifest: Manifest) -> tuple[NDArray[np.float32], list[NDArray[Any]]]:
     try:
         stored = msgspec.msgpack.decode(golden, type=_Golden)
@@ -147,5 +134,5 @@ def _is_class(manifest: Manifest, position: int) -> bool:
 def _same_class(got: NDArray[Any], want: NDArray[Any]) -> bool:
     values = want.reshape(-1).astype(np.float64)
     second, first = np.partition(values, -2)[-2:]
-    tie = _TIE_STEPS if want.dtype.kind != "f" else 2 * _FLOAT_SHARE * abs(first)
+    tie = _TIE_STEPS if want.dtype.kind != "f" else 2 * FLOAT_SHARE * abs(first)
     return bool(first - second <= tie) or int(got.argmax()) == int(want.argmax())

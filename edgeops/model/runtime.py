@@ -15,9 +15,7 @@ from numpy.typing import NDArray
 
 from edgeops.artifact.manifest import Tensor
 from edgeops.errors import ArtifactError, PlatformError
-
-LITERT = "litert"
-TFLITE_RUNTIME = "tflite-runtime"
+from edgeops.model.tolerance import LITERT, TFLITE_RUNTIME
 
 
 class Interpreter(Protocol):

@@ -25,6 +25,7 @@ from edgeops.artifact.manifest import (
     Variant,
     encode_value,
 )
+from edgeops.artifact.operators import minimal_runtime
 from edgeops.artifact.package import describe, package
 from edgeops.data.splits import Split
 from edgeops.digest import digest_bytes
@@ -190,7 +191,7 @@ def _manifest(trained: Trained, variant: Variant, converted: Converted, *, metri
         channels=trained.channels,
         output=output,
         budgets=plan.budgets,
-        requirements=Requirements(ops=converted.ops),
+        requirements=Requirements(ops=converted.ops, minimal_runtime=minimal_runtime(converted.data)),
         metrics=metrics,
         lineage=Lineage(
             snapshot=task.snapshot_digest,

@@ -5,6 +5,7 @@ from datetime import UTC, datetime
 from html import unescape
 from html.parser import HTMLParser
 
+import msgspec
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -166,3 +167,23 @@ def test_cells_are_read_back_as_they_were_written(cells):
 def test_sections_are_read_by_their_headings():
     assert list(read_sections(INSIDE)) == ["tiny 3 (int8)", "Data", "What it is worth", "Limits"]
     assert read_sections("no heading") == {}
+
+
+def test_a_card_tells_what_devices_need_and_how_far_golden_answers_may_be_off():
+    text = str(card_of())
+    (line,) = (one for one in text.splitlines() if one.startswith("| int8 | FULLY_CONNECTED 4, SOFTMAX 2 |"))
+    assert line == "| int8 | FULLY_CONNECTED 4, SOFTMAX 2 | unknown | yes | 1 step | 48 steps |"
+
+
+def test_a_card_puts_the_recall_of_each_class_beside_that_of_float32():
+    described = facts_of().files[0]
+    files = [
+        msgspec.structs.replace(
+            described,
+            manifest=msgspec.structs.replace(described.manifest, variant=variant, metrics={"recall.red": recall}),
+        )
+        for variant, recall in ((Variant.FLOAT32, 0.97), (Variant.INT8, 0.91))
+    ]
+    text = str(card_of(files=tuple(files)))
+    assert "| recall of class | float32 | int8 |" in text
+    assert "| red | 0.97 | 0.91 |" in text

@@ -4,8 +4,8 @@ from datetime import UTC, datetime
 
 import pytest
 
-from edgeops.api.shapes import Artifact, Promotion, Version
-from edgeops.cli.model import print_version
+from edgeops.api.shapes import Artifact, Promotion, Requirements, Version
+from edgeops.cli.model import print_needs, print_version
 
 NOW = datetime(2026, 11, 28, tzinfo=UTC)
 
@@ -18,6 +18,7 @@ def version(metrics, **values):
         tflite_bytes=1,
         target="models/gas/1-int8.json",
         metrics=metrics,
+        requirements=Requirements(ops={"CONV_2D": 3}, minimal_runtime="1.14.0", architectures=("x86_64",)),
         promotion=Promotion(passed=True),
         latency_p50_ms=0.1,
         latency_p95_ms=0.2,
@@ -25,6 +26,11 @@ def version(metrics, **values):
         created_at=NOW,
     )
     return Version(model="gas", version=1, run_id="run-1", created_at=NOW, artifacts=(artifact,), **values)
+
+
+def test_what_a_file_needs_of_a_runtime_is_shown(capsys):
+    print_needs(version({}))
+    assert "int8 needs TensorFlow Lite from 1.14.0 on: CONV_2D 3" in capsys.readouterr().out
 
 
 @pytest.mark.parametrize(

@@ -193,6 +193,25 @@ def test_a_file_that_quantizing_harmed_fails():
     assert failed[0].startswith("accuracy lost against float32: 2.00 points")
 
 
+def test_a_file_that_lost_one_rare_class_fails_though_the_whole_hardly_suffers():
+    """Ten of 3,000 rows are of the rare class; float32 finds all of them, the file two."""
+    truths = np.where(np.arange(3_000) < 10, 2, np.arange(3_000) % 2)
+    whole = Answers(truths=truths, answers=truths.copy(), classes=3)
+    given = truths.copy()
+    given[:8] = 0
+    lossy = replace(FIRST, evaluation=Answers(truths=truths, answers=given, classes=3), float32=whole)
+    (failed,) = failures(lossy)
+    assert "accuracy lost against float32: 0.27 points" in failed
+    assert failed.endswith("certainly found less often by more than 10 points: worn")
+
+
+def test_the_class_that_quantizing_costs_most_is_told():
+    reason = ruling(
+        replace(FIRST, evaluation=answers([0, 1, 2, 5]), float32=answers([0])), "survives-quantizing"
+    ).reason
+    assert reason.endswith("of the classes worn loses most: 2.00 points of recall, in 100 rows")
+
+
 def test_a_loss_that_is_certainly_small_passes():
     rows = 20_000
     lossy = answers(range(240), rows=rows)

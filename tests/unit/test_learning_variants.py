@@ -43,6 +43,15 @@ def test_the_smallest_that_keeps_the_budgets_is_taken(budgets, chosen):
     assert [one.variant for one in choice.costs] == ["int8", "dynamic", "float16", "float32"]
 
 
+def test_what_each_class_loses_against_float32_is_told():
+    told = [
+        described(variant, size, 0.9, metrics={"accuracy": 0.9, "recall.red": red, "recall.blue": 0.8})
+        for variant, size, red in (("float32", 400, 0.95), ("int8", 120, 0.9))
+    ]
+    costs = {one.variant: one.class_losses for one in choose(told, VariantBudgets()).costs}
+    assert costs == {Variant.INT8: {"red": 5.0, "blue": 0.0}, Variant.FLOAT32: {"red": 0.0, "blue": 0.0}}
+
+
 def test_a_variant_that_its_gate_refused_is_not_taken():
     refused = described("int8", 120, 0.944, passed=False)
     choice = choose((*FOUR[:3], refused), VariantBudgets(loss_points=5))

@@ -9,9 +9,10 @@ import pytest
 from edgeops.artifact.manifest import MissingPolicy, Preprocess
 from edgeops.artifact.package import package
 from edgeops.errors import ArtifactError, InputError, PlatformError
-from edgeops.model.golden import MAX_VECTORS, check_golden, make_golden, tolerance
+from edgeops.model.golden import MAX_VECTORS, check_golden, make_golden
 from edgeops.model.model import Model
 from edgeops.model.runtime import load_interpreter, runtime_facts
+from edgeops.model.tolerance import tolerance
 from tests.golden.tiny import tiny_artifact, tiny_manifest, tiny_rows, tiny_tflite
 
 VARIANTS = [("int8", False), ("int8", True), ("float32", False), ("float32", True)]

@@ -4,7 +4,7 @@ from datetime import UTC, datetime
 
 import pytest
 
-from edgeops.api.shapes import Artifact, Job, JobState, Override, Promotion, Rule
+from edgeops.api.shapes import Artifact, Job, JobState, Override, Promotion, Requirements, Rule
 from edgeops.artifact.manifest import Variant
 from edgeops.pipeline.document import Data, Pipeline, Training
 from edgeops.pipeline.steps import Kind, Standing, Step, stand_of_publishing, stand_of_work, steps_of
@@ -21,7 +21,7 @@ def job(state, **values):
 def artifact(variant, standing, promotion=PASSED):
     return Artifact(
         digest="sha256:" + "0" * 64, variant=variant, size_bytes=1, tflite_bytes=1, target="t", standing=standing,
-        metrics={}, latency_p50_ms=1, latency_p95_ms=1, memory_bytes=1, promotion=promotion, created_at=NOW,
+        metrics={}, requirements=Requirements(ops={}, architectures=()), latency_p50_ms=1, latency_p95_ms=1, memory_bytes=1, promotion=promotion, created_at=NOW,
     )  # fmt: skip
 
 

@@ -107,6 +107,16 @@ class Run(Answer):
     benchmarks: tuple[Benchmark, ...] = ()
 
 
+class Requirements(Answer):
+    """What a device must offer, read from the file."""
+
+    #: Versions of its operations, by name.
+    ops: dict[str, int]
+    #: The first version of TensorFlow Lite that has them all; null: the file does not say.
+    minimal_runtime: str | None = None
+    architectures: tuple[str, ...]
+
+
 class Artifact(Answer):
     """One variant of one version: an immutable file."""
 
@@ -121,6 +131,7 @@ class Artifact(Answer):
     standing: str = "not-published"
     #: Shares of the rows held back, or of a regression errors in its units (`mae` is the mean one).
     metrics: dict[str, float] = {}
+    requirements: Requirements
     promotion: Promotion
     latency_p50_ms: float
     latency_p95_ms: float
@@ -149,6 +160,8 @@ class VariantCost(Answer):
     p95_latency_ms: float
     #: Against float32, in points of a hundred: of accuracy, skill, F1 or alarms; below 0 = it does better.
     loss_points: float
+    #: The same of the recall of each class, by its name; empty: the task has no classes.
+    class_losses: dict[str, float] = {}
     #: Whether no sibling is at most as large and loses at most as much, and less of one.
     is_efficient: bool
     #: Why it is not taken; none = it could be.
