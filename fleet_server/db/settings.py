@@ -3,7 +3,7 @@
 Knows no meaning beyond the counters below; configuration that a person writes lives elsewhere.
 """
 
-from sqlalchemy import Connection, select
+from sqlalchemy import Connection, bindparam, select
 
 from fleet_server.db.tables import settings
 from fleet_server.db.upsert import insert
@@ -21,11 +21,13 @@ FLEET = "fleet"
 EVENTS_DROPPED = "events.dropped"
 
 _FIRST_EPOCH = 1
+# Made once: the engine reads several at each turn, and making it took longer than asking the database.
+_VALUE = select(settings.c.value).where(settings.c.key == bindparam("key"))
 
 
 def read(connection: Connection, key: str) -> str | None:
     """The text under `key`, or None."""
-    return connection.execute(select(settings.c.value).where(settings.c.key == key)).scalar_one_or_none()
+    return connection.execute(_VALUE, {"key": key}).scalar_one_or_none()
 
 
 def write(connection: Connection, key: str, value: str) -> None:
