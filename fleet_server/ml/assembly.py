@@ -142,12 +142,12 @@ def assemble_all(
         report(f"judging {variant}", share + 0.2 / len(variants))
         float32 = assembled[0].judgement if assembled else None
         assembled.append(assemble(trained, examiner, variant, converted, float32=float32))
-    return Built(
-        variants=tuple(one.built for one in assembled),
-        warnings=tuple(
-            dict.fromkeys((*trained.windows.words[1:], *(warning for one in assembled for warning in one.warnings)))
-        ),
-    )
+    told = [
+        *trained.windows.words[1:],
+        *(trained.calibration_warnings if Variant.INT8 in variants else ()),
+        *(warning for one in assembled for warning in one.warnings),
+    ]
+    return Built(variants=tuple(one.built for one in assembled), warnings=tuple(dict.fromkeys(told)))
 
 
 def bare_model(trained: Trained, variant: Variant, converted: Converted) -> Model:

@@ -118,18 +118,22 @@ def _converted(
     shape = concrete_shape(network.input_shape, schema.columns, schema.shape, said)
     rows = rows_for(snapshot, shape, labels, said)
     answer = _answer(network.output_shapes(shape), labels, said, schema, pairs=True)
-    calibration = rows.calibration(shape)
+    representative = rows.representative(shape, seed=task.seed)
 
     def ended(ending: Ending) -> Any:
         return network.build(shape, answer=answer, embedding=said.embedding, ending=ending)
 
     report("converting it for first answers", 0.3)
-    plain = convert(tf, ended(Ending.NONE), Variant.FLOAT32, calibration=calibration)
+    plain = convert(tf, ended(Ending.NONE), Variant.FLOAT32, calibration=representative.inputs)
     _refuse_custom(plain.ops)
     report("asking for first answers", 0.5)
     first = first_answers(plain, rows, patience_s=task.patience_s)
     ending = _ending(first) if schema.task is Task.CLASSIFICATION else Ending.NONE
-    trained = _trained(task, rows, plain, calibration=calibration)
+    trained = replace(
+        _trained(task, rows, plain, calibration=representative.inputs),
+        calibration_words=(representative.words,),
+        calibration_warnings=representative.warnings,
+    )
     examiner = _examiner(trained, is_alone=False)
     built = assemble_all(trained, examiner, tf, lambda: ended(ending), report=report)
     words = (*rows.words, *_told(ending), *built.warnings)

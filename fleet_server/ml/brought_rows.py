@@ -18,7 +18,7 @@ from edgeops.model.brought import Instructions, input_window
 from edgeops.model.preprocess import transform_rows
 from fleet_server.datasets.snapshot import SnapshotFile
 from fleet_server.ml.recipes.scaling import standardizing
-from fleet_server.ml.representative import INPUTS
+from fleet_server.ml.representative import Representative, choose
 from fleet_server.ml.watching import image_channels, table_channels, window_channels
 from fleet_server.ml.windows import WindowedSnapshot, Windows, cut_windows, paced
 
@@ -39,11 +39,10 @@ class BroughtRows:
     #: What a person should know of the labels, in words.
     words: tuple[str, ...]
 
-    def calibration(self, shape: tuple[int, ...]) -> Floats:
-        """Inputs (n, *shape without the batch) that int8 takes its ranges from, spread over all that is learnt."""
-        order = np.argsort(self.whole.targets, kind="stable")
-        places = np.linspace(0, len(order) - 1, num=min(INPUTS, len(order)), dtype=np.int64)
-        return np.ascontiguousarray(self._prepared(self.whole.only(order[places])).reshape(-1, *shape[1:]))
+    def representative(self, shape: tuple[int, ...], *, seed: int) -> Representative:
+        """Inputs (n, *shape without the batch) that int8 takes its ranges from, as for what is trained here."""
+        inputs = self._prepared(self.whole).reshape(-1, *shape[1:])
+        return choose(inputs, self.whole.targets, np.zeros(len(inputs), dtype=np.bool_), seed=seed)
 
     def channels(self, *, has_embedding: bool) -> tuple[Channel, ...]:
         """What is watched; without an embedding nothing is projected from it."""

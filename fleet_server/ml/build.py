@@ -144,6 +144,7 @@ def _build_by(recipe: Recipe, task: Build, snapshot: SnapshotFile, report: Repor
         channels=channels,
         calibration=representative.inputs,
         calibration_words=(representative.words,),
+        calibration_warnings=representative.warnings,
         libraries=library_versions(),
     )
     network = functools.partial(lesson.trainer.network, fitted)

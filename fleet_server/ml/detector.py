@@ -27,6 +27,7 @@ from fleet_server.ml.recipes.catalog import Recipe
 from fleet_server.ml.recipes.plan import Plan
 from fleet_server.ml.recipes.rounding import rounded
 from fleet_server.ml.report import Report
+from fleet_server.ml.representative import representative_of
 from fleet_server.ml.trained import Trained
 from fleet_server.ml.training import Learned
 from fleet_server.ml.watching import window_channels
@@ -97,13 +98,16 @@ def build_detector(task: Build, recipe: Recipe, snapshot: SnapshotFile, report: 
             report=lambda one: report("training", 0.15 + 0.5 * one.number / plan.epochs, one),
         )
     threshold = rounded(float(np.quantile(detector.scores(held_back), QUANTILE)) * margin)
+    representative = representative_of(_calibration(detector, normal, threshold, seed=task.seed), normal)
     trained = Trained(
         task=task,
         windows=windows,
         plan=plan,
         learned=detector.learned,
         channels=_channels(snapshot.schema, normal),
-        calibration=_calibration(detector, normal, threshold, seed=task.seed),
+        calibration=representative.inputs,
+        calibration_words=(representative.words,),
+        calibration_warnings=representative.warnings,
         libraries=library_versions(),
         threshold=threshold,
     )

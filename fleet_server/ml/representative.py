@@ -37,6 +37,24 @@ class Representative:
             "values of every column lie"
         )
 
+    @property
+    def warnings(self) -> tuple[str, ...]:
+        """What a person should know where they cover too little."""
+        if self.coverage >= LEAST_COVERAGE:
+            return ()
+        told = (
+            f"int8 took its ranges from {len(self.inputs)} inputs, between which {self.coverage:.1%} of the values of "
+            "the column lie that is covered least; what is beyond is cut off: import rows without outliers, or take "
+            "float16"
+        )
+        return (told,)
+
+
+def representative_of(inputs: Floats, every: Floats) -> Representative:
+    """Inputs that were chosen otherwise, with how much they cover of all that is learnt from (n, *input shape)."""
+    rows, chosen = every.reshape(len(every), -1), inputs.reshape(len(inputs), -1)
+    return Representative(inputs=inputs, coverage=float(_within(rows, chosen).min()))
+
 
 def choose(inputs: Floats, targets: NDArray[np.generic], is_bought: Booleans, *, seed: int) -> Representative:
     """Choose among preprocessed training inputs.
@@ -65,7 +83,11 @@ def choose(inputs: Floats, targets: NDArray[np.generic], is_bought: Booleans, *,
 
 def _coverage(rows: Floats, chosen: NDArray[np.int64]) -> NDArray[np.float64]:
     """(columns,) the share of all values within the range of the chosen ones."""
-    low, high = rows[chosen].min(axis=0), rows[chosen].max(axis=0)
+    return _within(rows, rows[chosen])
+
+
+def _within(rows: Floats, chosen: Floats) -> NDArray[np.float64]:
+    low, high = chosen.min(axis=0), chosen.max(axis=0)
     return np.asarray(((rows >= low) & (rows <= high)).mean(axis=0))
 
 

@@ -28,6 +28,8 @@ class Trained:
     libraries: dict[str, str]
     #: What a person should know of how they were chosen.
     calibration_words: tuple[str, ...] = ()
+    #: Where they cover too little, in words.
+    calibration_warnings: tuple[str, ...] = ()
     #: A score above it is an alarm; None = the task has none.
     threshold: float | None = None
 

@@ -100,6 +100,7 @@ def test_a_keras_model_becomes_its_variants_with_all_that_belongs_to_them(
         assert model.reference is not None
         assert "a person brought the file" in artifact.card
         assert (artifact.manifest.lineage.calibration is not None) == (one.variant is Variant.INT8)
+        assert ("int8 took its ranges from" in artifact.card) == (one.variant is Variant.INT8)
 
 
 def test_the_same_file_gives_the_same_bytes(tf: Any, place: Place, tmp_path: Path) -> None:

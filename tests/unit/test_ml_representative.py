@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from fleet_server.ml.representative import INPUTS, LEAST_COVERAGE, choose
+from fleet_server.ml.representative import INPUTS, LEAST_COVERAGE, choose, representative_of
 
 
 def rows_of(count, *, seed=1):
@@ -64,6 +64,14 @@ def test_a_column_that_stays_outside_is_told_and_added():
     representative = chosen(inputs, numbers)
     assert len(representative.inputs) > INPUTS
     assert representative.coverage > 0.98
+
+
+def test_inputs_that_cover_too_little_are_warned_of():
+    inputs, _ = rows_of(1_000)
+    narrow = representative_of(inputs[np.abs(inputs).max(axis=1) < 1], inputs)
+    (warning,) = narrow.warnings
+    assert f"between which {narrow.coverage:.1%} of the values" in warning
+    assert representative_of(inputs[:500], inputs).warnings == ()
 
 
 def test_images_are_chosen_as_they_are():
