@@ -11,7 +11,7 @@ from typing import Any
 
 import msgspec
 
-from edgeops.artifact.manifest import Task, Variant
+from edgeops.artifact.manifest import Variant
 from edgeops.data.schema import Schema
 from edgeops.errors import ConflictError, NotFoundError
 from edgeops.learning.environment import Environment
@@ -256,7 +256,7 @@ def champion_of(connection: Connection, name: str, schema: Schema) -> tuple[mode
             f"{name} does {model.task}, the dataset is for {schema.task}; give its model another name with --model"
         )
     version = aliases.holders(connection, [name]).get(name, {}).get(Alias.CHAMPION)
-    if version is None or schema.task is Task.ANOMALY:
+    if version is None:
         return ()
     artifacts = models.list_artifacts(connection, name, version)
     manifests = [one.describe().manifest for one in artifacts]

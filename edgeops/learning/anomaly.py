@@ -44,6 +44,15 @@ class Alarms:
         return np.where(self.normal, self.alarms, (self.truths == ANOMALY) & ~self.alarms).astype(np.float64)
 
     @property
+    def is_known(self) -> Booleans:
+        """Rows (n) that are normal or known to be anomalous, so that an alarm is right or wrong."""
+        return np.asarray(self.normal | (self.truths == ANOMALY))
+
+    def only(self, rows: Booleans) -> "Alarms":
+        """The scores of some of the rows."""
+        return Alarms(truths=self.truths[rows], scores=self.scores[rows], threshold=self.threshold)
+
+    @property
     def refused(self) -> int:
         """Rows that the model refused."""
         return int(np.isnan(self.scores).sum())

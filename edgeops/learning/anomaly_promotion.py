@@ -10,13 +10,16 @@ from types import MappingProxyType
 
 from edgeops.artifact.manifest import Budgets, Promotion
 from edgeops.learning.anomaly import Alarms
+from edgeops.learning.classification import Paired
 from edgeops.learning.fragility import LostColumn, bears_a_lost_column
-from edgeops.learning.promotion import Measured, Ruling, judge, points, within_budgets
+from edgeops.learning.promotion import Champion, Measured, Ruling, judge, points, seen_words, within_budgets
 from edgeops.learning.promotion_policy import PromotionPolicy
 from edgeops.learning.slices import Slice, serves_every_group
 
 #: What detectors that tell nothing apart score.
 _CHANCE = 0.5
+#: A difference with a smaller chance than this is not put down to luck.
+_ALPHA = 0.05
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -26,6 +29,8 @@ class Candidate:
     #: The frozen evaluation set, scored by this file and by its unquantized sibling.
     evaluation: Alarms
     float32: Alarms
+    #: None = there is none, or it reads other columns or windows.
+    champion: Champion[Alarms] | None
     #: What groups of rows cost, and the loss of each input column; empty = there are none.
     slices: tuple[Slice, ...]
     columns: tuple[LostColumn, ...]
@@ -70,6 +75,24 @@ def is_quiet(candidate: Candidate) -> Ruling:
     )
 
 
+def is_not_inferior(candidate: Candidate) -> Ruling:
+    """Alarms are as often right as the champion's, on the same rows, within a margin."""
+    champion, policy = candidate.champion, candidate.policy
+    if champion is None:
+        return Ruling(passed=True, reason="no champion reads windows of the same columns, so none to be beaten")
+    known = champion.answers.is_known
+    old, new = champion.answers.costs[known], champion.challenger.costs[known]
+    pair = Paired(rows=len(old), lost=int((new > old).sum()), won=int((old > new).sum()))
+    return Ruling(
+        not (pair.loss > policy.tolerated_loss and pair.p_worse < _ALPHA) and pair.loss <= policy.hard_loss,
+        f"of the same {pair.rows} rows{seen_words(champion)} the champion raises a false alarm or misses an anomaly in "
+        f"{int(old.sum())}, it in {int(new.sum())} (lost {pair.lost}, won {pair.won}, p {pair.p_worse:.3f}; "
+        f"{points(policy.tolerated_loss)} may be lost, {points(policy.hard_loss)} if that may be luck)",
+        measured={"loss": pair.loss, "p": pair.p_worse},
+        limits={"tolerated-loss": policy.tolerated_loss, "hard-loss": policy.hard_loss, "p": _ALPHA},
+    )
+
+
 def serves_each_group(candidate: Candidate) -> Ruling:
     """No device, person or site is served much worse than all."""
     cost, most = float(candidate.evaluation.costs.mean()), candidate.policy.group_loss
@@ -103,6 +126,7 @@ RULES: Mapping[str, Callable[[Candidate], Ruling]] = MappingProxyType(
     {
         "beats-chance": beats_chance,
         "is-quiet": is_quiet,
+        "is-not-inferior": is_not_inferior,
         "serves-every-group": serves_each_group,
         "bears-a-lost-column": bears_each_loss,
         "survives-quantizing": survives_quantizing,

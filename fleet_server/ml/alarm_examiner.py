@@ -13,6 +13,7 @@ from edgeops.learning.scrutiny import Scrutiny
 from edgeops.model.model import Model
 from edgeops.sketch.reference import ReferenceProfile
 from fleet_server.ml.card_worth import worth_of_alarms
+from fleet_server.ml.champion import Champions
 from fleet_server.ml.judging import Judgement, judge_alarms
 from fleet_server.ml.scrutiny import clusters_of
 from fleet_server.ml.trained import Trained
@@ -23,9 +24,9 @@ from fleet_server.ml.windows import Windows
 class AlarmExaminer:
     """An examiner of anomaly detectors."""
 
-    def __init__(self, trained: Trained) -> None:
+    def __init__(self, trained: Trained, champions: Champions) -> None:
         assert trained.threshold is not None, "a detector has one"
-        self._trained, self._threshold = trained, trained.threshold
+        self._trained, self._champions, self._threshold = trained, champions, trained.threshold
         self._windows = trained.windows.only(Split.EVALUATION)
 
     def judge(self, model: Model) -> Judgement[Alarms]:
@@ -58,7 +59,7 @@ class AlarmExaminer:
     def promote(
         self,
         _model: Model,
-        _variant: Variant,
+        variant: Variant,
         judgement: Judgement[Alarms],
         *,
         scrutiny: Scrutiny,
@@ -71,8 +72,15 @@ class AlarmExaminer:
             columns=scrutiny.columns,
             evaluation=judgement.answers,
             float32=float32.answers,
+            champion=self._champions.beside(variant, judgement.answers, judge=self._scored),
             measured=measured,
             budgets=self._trained.plan.budgets,
             policy=self._trained.task.policy,
         )
         return promote(candidate)
+
+    def _scored(self, champion: Model) -> Alarms:
+        """What a champion scores, and calls an alarm by its own threshold."""
+        threshold = champion.manifest.output.threshold
+        assert threshold is not None, "a detector has one"
+        return judge_alarms(champion, self._windows, threshold=threshold).answers

@@ -260,6 +260,6 @@ def _examiner(trained: Trained, *, is_alone: bool) -> Examiner[Any]:
         case Task.REGRESSION:
             return BroughtExaminer(NumberExaminer(trained, champions), is_alone=is_alone)
         case Task.ANOMALY:
-            return BroughtExaminer(AlarmExaminer(trained), is_alone=is_alone)
+            return BroughtExaminer(AlarmExaminer(trained, champions), is_alone=is_alone)
         case _:
             assert_never(trained.schema.task)

@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 from edgeops.artifact.manifest import Variant
 from edgeops.data.seen import Fingerprints, fingerprints
 from edgeops.data.splits import Split
+from edgeops.learning.anomaly import Alarms
 from edgeops.learning.classification import Answers
 from edgeops.learning.promotion import Champion
 from edgeops.learning.regression import Estimates
@@ -27,7 +28,7 @@ from fleet_server.ml.windows import WindowedSnapshot
 #: Fewer rows that the champion never saw say too little on their own.
 _FEWEST_ROWS = 50
 #: What is compared row by row.
-AnswersT = TypeVar("AnswersT", Answers, Estimates)
+AnswersT = TypeVar("AnswersT", Answers, Estimates, Alarms)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)

@@ -19,6 +19,7 @@ from edgeops.model.preprocess import transform_rows
 from fleet_server.datasets.snapshot import SnapshotFile
 from fleet_server.ml.alarm_examiner import AlarmExaminer
 from fleet_server.ml.assembly import assemble_all
+from fleet_server.ml.champion import load_champions
 from fleet_server.ml.distance_detector import DistanceDetector
 from fleet_server.ml.frames import Build, Built
 from fleet_server.ml.framework import library_versions, load_tensorflow
@@ -111,7 +112,10 @@ def build_detector(task: Build, recipe: Recipe, snapshot: SnapshotFile, report: 
         libraries=library_versions(),
         threshold=threshold,
     )
-    return assemble_all(trained, AlarmExaminer(trained), tf, detector.network, report=report)
+    champions = load_champions(task, windows)
+    built = assemble_all(trained, AlarmExaminer(trained, champions), tf, detector.network, report=report)
+    champions.close()
+    return built
 
 
 def _channels(schema: Schema, normal: Floats) -> tuple[Channel, ...]:

@@ -1,6 +1,7 @@
 """Anomaly detectors, from a snapshot to artifacts whose score raises an alarm."""
 
 import json
+from datetime import UTC, datetime
 from pathlib import Path
 
 import numpy as np
@@ -16,6 +17,8 @@ from edgeops.model.distance import learn_from_windows
 from edgeops.model.golden import check_golden
 from edgeops.model.model import Model
 from edgeops.model.preprocess import transform_rows
+from fleet_server.db import aliases
+from fleet_server.db.aliases import Alias
 from fleet_server.ml.recipes.names import RecipeName
 from fleet_server.ml.windows import cut_windows
 from tests.ml.desk import Desk
@@ -152,8 +155,15 @@ def test_a_file_of_readings_becomes_a_published_detector_by_jobs_alone(tmp_path:
         desk.load(file, "pumps", **options, columns={"second": {"type": "moment"}})
         job = desk.train("pumps", RecipeName.DISTANCE, window=20.0, stride=5.0)
         manifest = desk.artifacts(job)["int8"].describe().manifest
+        with desk.database.write() as connection:
+            aliases.assign(connection, "pumps", Alias.CHAMPION, 1, datetime.now(UTC), actor="me", reason="rolled out")
+        deaf = desk.artifacts(desk.train("pumps", RecipeName.DISTANCE, window=20.0, stride=5.0, margin=1000.0))
+        rules = {one.name: one for one in deaf["int8"].describe().promotion.rules}
     finally:
         desk.close()
     assert manifest.task is Task.ANOMALY
     assert (manifest.window.rate_hz, manifest.window.max_gap_s) == (1.0, 3.0)
     assert manifest.metrics["auc"] > 0.9
+    # The next version hears nothing, which the champion did.
+    assert not rules["is-not-inferior"].passed, rules["is-not-inferior"].reason
+    assert "the champion raises a false alarm or misses an anomaly in" in rules["is-not-inferior"].reason

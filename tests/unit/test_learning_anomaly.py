@@ -6,7 +6,7 @@ import pytest
 from edgeops.artifact.manifest import Budgets
 from edgeops.learning.anomaly import Alarms
 from edgeops.learning.anomaly_promotion import Candidate, promote
-from edgeops.learning.promotion import Measured
+from edgeops.learning.promotion import Champion, Measured
 from edgeops.learning.promotion_policy import PromotionPolicy
 
 COST = Measured(size_bytes=1, memory_bytes=1, p95_latency_ms=0.1)
@@ -17,10 +17,11 @@ def scored(truths, scores, threshold=0.5):
     return Alarms(truths=np.array(truths), scores=np.array(scores, float), threshold=threshold)
 
 
-def candidate(alarms, float32=None):
+def candidate(alarms, float32=None, champion=None):
     return Candidate(
         evaluation=alarms,
         float32=float32 or alarms,
+        champion=champion,
         slices=(),
         columns=(),
         measured=COST,
@@ -30,6 +31,29 @@ def candidate(alarms, float32=None):
 
 
 GOOD = scored([0] * 90 + [1] * 10, np.linspace(0, 0.49, 90).tolist() + [0.9] * 10)
+
+
+def against_champion(*, missed, learnt=0):
+    """A detector that misses so many of the ten anomalies, all of which the champion finds."""
+    scores = GOOD.scores.copy()
+    scores[90 : 90 + missed] = 0.1
+    worse = scored(GOOD.truths, scores)
+    held = Champion(answers=GOOD, challenger=worse, seen=learnt)
+    return next(one for one in promote(candidate(worse, champion=held)).rules if one.name == "is-not-inferior")
+
+
+def test_a_detector_that_certainly_misses_more_than_the_champion_fails():
+    rule = against_champion(missed=5)
+    assert not rule.passed
+    assert "misses an anomaly in 0, it in 5 (lost 5, won 0, p 0.031" in rule.reason
+    assert not against_champion(missed=6).passed  # more than may be lost in any case
+    assert against_champion(missed=2, learnt=40).passed
+    assert "the champion may have learnt from 40 of them" in against_champion(missed=2, learnt=40).reason
+
+
+def test_a_first_detector_has_no_champion_to_be_beaten():
+    rules = promote(candidate(GOOD)).rules
+    assert "no champion" in next(one.reason for one in rules if one.name == "is-not-inferior")
 
 
 def test_figures_count_alarms_over_normal_and_anomalous_rows():
