@@ -9,7 +9,7 @@ import typer
 
 from edgeops import limits
 from edgeops.api.client import Client
-from edgeops.api.shapes import Device
+from edgeops.api.shapes import Device, TelemetryWindow
 from edgeops.cli import pin as pinning
 from edgeops.cli.connection import connected
 from edgeops.cli.live import confirm, say
@@ -106,6 +106,7 @@ def telemetry(
     if as_json:
         print_json(windows)
         return
+    raises_alarms = any(one.alarms is not None for one in windows)
     print_table(
         (
             "closed",
@@ -117,6 +118,7 @@ def telemetry(
             "dropped>",
             "p50 us>",
             "p95 us>",
+            *(("alarms>", "in alarm>") if raises_alarms else ()),
             "bytes>",
             "channels>",
         ),
@@ -131,6 +133,7 @@ def telemetry(
                 one.dropped,
                 one.latency_p50_us,
                 one.latency_p95_us,
+                *(_alarms(one) if raises_alarms else ()),
                 one.record_bytes,
                 len(one.channels),
             )
@@ -147,6 +150,11 @@ def telemetry(
                 for each in one.channels
             ],
         )
+
+
+def _alarms(window: TelemetryWindow) -> tuple[int | None, str | None]:
+    """How many, and for how long; of a model that raises some."""
+    return window.alarms, None if window.alarm_ms is None else f"{window.alarm_ms / 1000:.1f} s"
 
 
 @app.command()

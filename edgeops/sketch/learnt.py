@@ -1,6 +1,6 @@
 """Makes a model's reference profile from the rows it was trained on, as the file that ships shows them."""
 
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
 
 import msgspec
 import numpy as np
@@ -8,6 +8,7 @@ from numpy.typing import NDArray
 
 from edgeops import limits
 from edgeops.errors import ArtifactError
+from edgeops.sketch.alarms import cut_at
 from edgeops.sketch.by_class import ClassSketches, owners
 from edgeops.sketch.calibration import Calibration, fit_calibration
 from edgeops.sketch.histogram import bin_counts, class_edges, quantile_edges
@@ -35,12 +36,13 @@ def build_reference(
     ordered: bool = False,
     answer: str | None = None,
     calibration: Calibration | None = None,
+    borders: Mapping[str, np.float32] | None = None,
 ) -> ReferenceProfile:
     """The profile of rows (n, channels); NaN = missing.
 
     `discrete` names the channels that hold whole numbers (the class). `ordered` says that the rows are consecutive
     rows of one source in time order; only then autocorrelation and wandering can be told from them. `answer` names
-    the channel that holds the answered class.
+    the channel that holds the answered class. `borders` are values at which a channel's bins are cut.
 
     Raises:
         ArtifactError: no rows, names and columns differ in number, or a named channel does not exist.
@@ -55,7 +57,9 @@ def build_reference(
         format=FORMAT,
         ordered=ordered,
         channels=tuple(
-            profile_channel(name, column, discrete=name in discrete, effective_rows=float(rows))
+            profile_channel(
+                name, column, discrete=name in discrete, effective_rows=float(rows), border=(borders or {}).get(name)
+            )
             for name, column, rows in zip(names, values.T, present, strict=True)
         ),
         sketch=b"",
@@ -71,7 +75,12 @@ def build_reference(
 
 
 def profile_channel(
-    name: str, column: NDArray[np.float32], *, discrete: bool, effective_rows: float
+    name: str,
+    column: NDArray[np.float32],
+    *,
+    discrete: bool,
+    effective_rows: float,
+    border: np.float32 | None = None,
 ) -> ReferenceChannel:
     """Edges and grid of a channel from its values (n,), NaN = missing; nothing yet of order in time."""
     present = column[np.isfinite(column)]
@@ -79,6 +88,7 @@ def profile_channel(
         edges, centre, step = class_edges(present), 0.0, 1.0
     else:
         edges = quantile_edges(present)
+        edges = edges if border is None else cut_at(edges, border)
         wide = present.astype(np.float64)
         centre = float(wide.mean()) if len(wide) else 0.0
         step = _grid_step(wide, centre)

@@ -3,7 +3,9 @@
 from collections.abc import Callable
 
 from edgeops.api.shapes import ChannelSummary, FieldProblem, Page, TelemetryHour, TelemetryWindow, shape_of
+from edgeops.artifact.manifest import ChannelKind
 from edgeops.errors import MessageError
+from edgeops.sketch.alarms import alarms_in
 from edgeops.sketch.packing import unpack
 from edgeops.sketch.summary import summarize
 from fleet_server.api.problems import FieldError
@@ -21,6 +23,27 @@ def summaries(digest: str, sketch: bytes, artifacts: Artifacts) -> tuple[Channel
         # It came before its artifact was known here, with other channels; it must not hide the others.
         return ()
     return tuple(shape_of(ChannelSummary, one) for one in found)
+
+
+def alarms(digest: str, sketch: bytes, artifacts: Artifacts) -> int | None:
+    """How many scores were alarms; None where the artifact raises none, or this server does not hold it."""
+    artifact = artifacts.get(digest) if sketch else None
+    if artifact is None or artifact.reference is None or artifact.manifest.output.threshold is None:
+        return None
+    kinds = [one.kind for one in artifact.manifest.channels]
+    if ChannelKind.ANSWER not in kinds:
+        return None
+    threshold = artifact.manifest.output.threshold
+    try:
+        return alarms_in(unpack(sketch), artifact.reference, kinds.index(ChannelKind.ANSWER), threshold)
+    except (MessageError, IndexError):
+        # As for summaries.
+        return None
+
+
+def alarm_time_ms(duration_ms: int, rows: int, alarms: int | None) -> int | None:
+    """The share of the time that alarms are of the answers."""
+    return None if alarms is None else round(duration_ms * alarms / max(rows, 1))
 
 
 def chosen(

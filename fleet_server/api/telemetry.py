@@ -46,6 +46,7 @@ def list_telemetry(
 
 def window_shape(row: telemetry.Window, artifacts: Artifacts) -> TelemetryWindow:
     """A window with its channels."""
+    alarms = channels.alarms(row.digest, row.sketch, artifacts)
     return TelemetryWindow(
         id=f"{row.spool.hex()}-{row.seq}",
         device_id=row.device_id,
@@ -62,6 +63,8 @@ def window_shape(row: telemetry.Window, artifacts: Artifacts) -> TelemetryWindow
         latency_p50_us=row.latency_p50_us,
         latency_p95_us=row.latency_p95_us,
         record_bytes=row.record_bytes,
+        alarms=alarms,
+        alarm_ms=channels.alarm_time_ms(row.duration_ms, row.rows, alarms),
         channels=channels.summaries(row.digest, row.sketch, artifacts),
         paired=_paired(row, artifacts) if row.paired else None,
     )
@@ -124,4 +127,6 @@ def _hours(
 
 def _hour(row: RollupRow, artifacts: Artifacts) -> TelemetryHour:
     shown = channels.summaries(row["digest"], row["sketch"], artifacts)
-    return TelemetryHour.model_validate({**row, "channels": shown})
+    alarms = channels.alarms(row["digest"], row["sketch"], artifacts)
+    alarm_ms = channels.alarm_time_ms(row["duration_ms"], row["rows"], alarms)
+    return TelemetryHour.model_validate({**row, "channels": shown, "alarms": alarms, "alarm_ms": alarm_ms})

@@ -3,7 +3,7 @@
 import numpy as np
 from numpy.typing import NDArray
 
-from edgeops.artifact.manifest import Promotion, Variant
+from edgeops.artifact.manifest import ChannelKind, Promotion, Variant
 from edgeops.data.splits import Split
 from edgeops.learning.anomaly import Alarms
 from edgeops.learning.anomaly_promotion import Candidate, promote
@@ -11,6 +11,7 @@ from edgeops.learning.intervals import cost_bounds
 from edgeops.learning.promotion import Measured
 from edgeops.learning.scrutiny import Scrutiny
 from edgeops.model.model import Model
+from edgeops.sketch.alarms import lowest_alarm
 from edgeops.sketch.reference import ReferenceProfile
 from fleet_server.ml.card_worth import worth_of_alarms
 from fleet_server.ml.champion import Champions
@@ -36,8 +37,10 @@ class AlarmExaminer:
     def reference(
         self, model: Model, _variant: Variant, _judgement: Judgement[Alarms]
     ) -> tuple[ReferenceProfile, tuple[str, ...]]:
-        """Of the rows it learnt from."""
-        return learnt_profile(model, self._trained.windows, self._trained.channel_names), ()
+        """Of the rows it learnt from; its bins tell alarms from other scores."""
+        score = next(one.name for one in model.manifest.channels if one.kind is ChannelKind.ANSWER)
+        borders = {score: lowest_alarm(self._threshold)}
+        return learnt_profile(model, self._trained.windows, self._trained.channel_names, borders=borders), ()
 
     def costs(self, model: Model, windows: Windows) -> NDArray[np.float64]:
         """1 of each false alarm and each missed anomaly (n,)."""

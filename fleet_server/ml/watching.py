@@ -7,7 +7,7 @@ watched: in the hours of a telemetry window it never looks as it did over weeks,
 a clock that is wrong is told by other means. What a channel's value is, `edgeops.model.channels` computes.
 """
 
-from collections.abc import Collection, Iterable
+from collections.abc import Collection, Iterable, Mapping
 from typing import Any
 
 import numpy as np
@@ -102,6 +102,7 @@ def learnt_profile(
     discrete: Collection[str] = (),
     answer: str | None = None,
     calibration: Calibration | None = None,
+    borders: Mapping[str, np.float32] | None = None,
 ) -> ReferenceProfile:
     """What a model's channels are over the windows that it learnt from; `build_reference` says what else there is."""
     return build_reference(
@@ -111,6 +112,7 @@ def learnt_profile(
         ordered=windows.is_ordered,
         answer=answer,
         calibration=calibration,
+        borders=borders,
     )
 
 

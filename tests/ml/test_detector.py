@@ -17,8 +17,13 @@ from edgeops.model.distance import learn_from_windows
 from edgeops.model.golden import check_golden
 from edgeops.model.model import Model
 from edgeops.model.preprocess import transform_rows
+from edgeops.sketch.packing import pack
+from edgeops.sketch.window import Sketcher
+from fleet_server.api import channels
+from fleet_server.artifacts import KnownArtifact
 from fleet_server.db import aliases
 from fleet_server.db.aliases import Alias
+from fleet_server.ml.judging import channels_of
 from fleet_server.ml.recipes.names import RecipeName
 from fleet_server.ml.windows import cut_windows
 from tests.ml.desk import Desk
@@ -102,6 +107,25 @@ def test_a_device_says_of_every_score_whether_it_is_an_alarm(
     assert judged["f1"] == pytest.approx(2 / (1 / judged["precision"] + 1 / judged["recall"]), abs=1e-6)
     assert judged["recall"] == pytest.approx(manifest.metrics["recall"], abs=1e-6)
     assert judged["false_alarm_rate"] == pytest.approx(manifest.metrics["false-alarm-rate"], abs=1e-6)
+
+
+def test_a_server_counts_the_alarms_of_a_window_from_its_sketch(pumps: Built) -> None:
+    model = Model.load(pumps.files[Variant.INT8])
+    assert model.reference is not None
+    assert model.manifest.output.threshold is not None
+    cut = cut_windows(pumps.snapshot, model.manifest.window)
+    values, _ = channels_of(model, cut.at(cut.of(Split.EVALUATION)).values)
+    sketcher = Sketcher(model.reference)
+    sketcher.add(values)
+    place = model.reference.names.index("answer")
+    raised = int((values[:, place] > model.manifest.output.threshold).sum())
+    assert raised
+
+    class Held:
+        def get(self, _digest: str) -> KnownArtifact:
+            return KnownArtifact(model.manifest, model.reference)
+
+    assert channels.alarms("sha256:0", pack(sketcher.sketch()), Held()) == raised  # type: ignore[arg-type]  # a blob
 
 
 def test_the_reference_holds_no_fault(pumps: Built) -> None:

@@ -66,6 +66,9 @@ class TelemetryWindow(Answer):
     latency_p95_us: int
     #: Bytes of the record on the wire.
     record_bytes: int
+    #: Scores that were alarms, and the time that they are of `duration_ms`; null where the artifact raises none.
+    alarms: int | None = None
+    alarm_ms: int | None = None
     channels: tuple[ChannelSummary, ...] = ()
     #: Null when no shadow answered.
     paired: PairedAnswers | None = None
@@ -98,6 +101,9 @@ class TelemetryHour(Answer):
     latency_p50_us: int
     latency_p95_us: int
     record_bytes: int
+    #: Scores that were alarms, and the time that they are of `duration_ms`; null where the artifact raises none.
+    alarms: int | None = None
+    alarm_ms: int | None = None
     #: Windows whose sketch is not in `channels`: of other channels, or one too many.
     unsketched: int = 0
     channels: tuple[ChannelSummary, ...] = ()
