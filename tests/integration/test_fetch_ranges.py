@@ -392,6 +392,7 @@ def test_when_the_api_is_killed_in_mid_range_the_rest_comes_over_mqtt(rig, tmp_p
 
 
 @pytest.mark.slow
+@pytest.mark.long  # what devices take a second is held in test_fetch_stress, in every run
 def test_from_the_real_api_large_artifacts_come_at_the_devices_rate_and_small_ones_below_a_brokers_limit(rig, tmp_path):
     rate = 4 * 1024 * KIB
     url = start_api(rig, device_rate=rate)

@@ -254,6 +254,7 @@ def quarantines(rig):
     return rig.control_rows("SELECT count(*) FROM events WHERE kind = 'device.quarantined'")[0][0]
 
 
+@pytest.mark.long  # a second speaker is met in every run, below
 @pytest.mark.parametrize("boot", [1, 2], ids=["the-same-start", "a-copied-folder"])
 def test_a_clone_that_takes_a_session_over_in_mid_download_is_seen_once_and_neither_is_served(rig, tmp_path, boot):
     _slow(rig)

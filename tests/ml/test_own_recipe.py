@@ -93,6 +93,7 @@ def loud(tf):
         learnt(tmp_path, snapshot, source)
 
 
+@pytest.mark.long  # four trainings, each in a process of its own
 def test_a_job_learns_by_a_file_and_the_next_one_gets_a_child_of_its_own(tmp_path: Path) -> None:
     desk = Desk(tmp_path / "data")
     try:

@@ -84,6 +84,7 @@ def test_the_agent_answers_bit_for_bit_as_the_server_judged(decades: Built, tmp_
     assert on_device[0].label.endswith(" ppm")
 
 
+@pytest.mark.long  # of tables of classes it is shown in every run
 def test_the_same_seed_repeats_every_byte_and_another_does_not(plain: Built, tmp_path: Path) -> None:
     again, other = Built(tmp_path / "again", plain.snapshot), Built(tmp_path / "other", plain.snapshot, seed=1)
     for variant, file in plain.files.items():

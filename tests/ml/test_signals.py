@@ -81,6 +81,7 @@ def test_the_card_speaks_of_windows(waves: Built) -> None:
         assert part in card, card
 
 
+@pytest.mark.long  # of tables of classes it is shown in every run
 def test_the_same_seed_repeats_every_byte_of_a_model_of_windows(waves: Built, tmp_path: Path) -> None:
     again = Built(tmp_path, waves.snapshot, recipe=RecipeName.SIGNALS, options=ASKED)
     for variant, file in waves.files.items():
