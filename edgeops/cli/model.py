@@ -300,6 +300,19 @@ def print_version(version: Version) -> None:
         print(printable(f"warning: {warning}"))
 
 
+def how_to_publish(version: Version) -> str:
+    """What to do with a version that is new: publish what its promotion gates let pass."""
+    name = f"{version.model}@{version.version}"
+    refused = [one.variant for one in version.artifacts if not one.promotion.may_be_listed]
+    passed = [one.variant for one in version.artifacts if one.promotion.may_be_listed]
+    if not refused:
+        return f"next: edgeops publish {name}"
+    see = f"see why: edgeops model gate {name}"
+    if not passed:
+        return f"no variant passed its promotion gate, so none can be published; {see}"
+    return f"next: edgeops publish {name} --variant {' or '.join(passed)}; {', '.join(refused)} did not pass, {see}"
+
+
 def print_needs(version: Version) -> None:
     """What devices must offer to run its files."""
     for one in version.artifacts:

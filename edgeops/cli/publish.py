@@ -12,7 +12,7 @@ from edgeops.artifact.manifest import Variant
 from edgeops.cli import completion
 from edgeops.cli.connection import connected
 from edgeops.cli.live import follow, say
-from edgeops.cli.model import print_version
+from edgeops.cli.model import how_to_publish, print_version
 from edgeops.cli.options import AsJson, Timeout
 from edgeops.cli.output import print_json
 from edgeops.cli.reference import ModelVersion, parse_model_version
@@ -181,8 +181,9 @@ def _print_draft(client: Client, model: ModelVersion, job: Any, *, as_json: bool
     if as_json:
         print_json(job)
         return
-    print_version(client.version(model.model, model.version))
-    say(f"next: edgeops publish {model}")
+    version = client.version(model.model, model.version)
+    print_version(version)
+    say(how_to_publish(version))
 
 
 def _lines(labels: str | None) -> str | None:

@@ -10,7 +10,7 @@ from edgeops.artifact.manifest import Resampling, Variant
 from edgeops.cli import choice, completion
 from edgeops.cli.connection import connected
 from edgeops.cli.live import follow, say
-from edgeops.cli.model import print_version
+from edgeops.cli.model import how_to_publish, print_version
 from edgeops.cli.options import AsJson, Timeout
 from edgeops.cli.output import print_json
 from edgeops.cli.reference import ModelVersion
@@ -97,13 +97,14 @@ def train(
     if as_json:
         print_json(job if chosen is None else {"job": job, "choice": chosen})
     else:
-        print_version(client.version(name, made.version))
-        if chosen is not None:
+        version = client.version(name, made.version)
+        print_version(version)
+        if chosen is None:
+            say(how_to_publish(version))
+        else:
             choice.print_choice(chosen)
     if chosen is not None:
         choice.conclude(chosen, made)
-    elif not as_json:
-        say(f"next: edgeops publish {made}")
 
 
 def _variants(text: str) -> list[Variant]:

@@ -5,7 +5,7 @@ from datetime import UTC, datetime
 import pytest
 
 from edgeops.api.shapes import Artifact, Promotion, Requirements, Version
-from edgeops.cli.model import print_needs, print_version
+from edgeops.cli.model import how_to_publish, print_needs, print_version
 
 NOW = datetime(2026, 11, 28, tzinfo=UTC)
 
@@ -46,3 +46,26 @@ def test_a_classifier_shows_its_accuracy_and_a_regression_its_error_in_units(sho
     printed = capsys.readouterr().out
     assert all(word in printed for word in words), printed
     assert absent not in printed
+
+
+@pytest.mark.parametrize(
+    ("passed", "told"),
+    [
+        ({"float32": True, "int8": True}, "next: edgeops publish gas@1"),
+        (
+            {"float32": True, "float16": True, "int8": False},
+            "next: edgeops publish gas@1 --variant float32 or float16; int8 did not pass, see why: edgeops model gate gas@1",
+        ),
+        (
+            {"float32": False, "int8": False},
+            "no variant passed its promotion gate, so none can be published; see why: edgeops model gate gas@1",
+        ),
+    ],
+)
+def test_what_its_gate_refused_is_not_said_to_be_published_next(passed, told):
+    made = version({})
+    artifacts = [
+        made.artifacts[0].model_copy(update={"variant": variant, "promotion": Promotion(passed=has_passed)})
+        for variant, has_passed in passed.items()
+    ]
+    assert how_to_publish(made.model_copy(update={"artifacts": tuple(artifacts)})) == told
