@@ -20,6 +20,7 @@ from itertools import groupby
 from edgeops import limits
 from edgeops.artifact.manifest import Manifest
 from edgeops.drift.finding import Finding, FleetFinding
+from edgeops.drift.performance import mean_error_of
 from edgeops.drift.policy import DriftPolicy
 from edgeops.drift.rounds import Round, align, per_device
 from edgeops.drift.spells import Spell, Step, next_step
@@ -203,6 +204,7 @@ class _Group:
         self._windows = windows
         self._reference = reference
         self._channels = manifest.channels
+        self._mean_error = mean_error_of(manifest)
         self._policy = policy
         self._judged_until = judged_until
         #: What was judged last, and when.
@@ -247,7 +249,9 @@ class _Group:
     def _judge_to(self, rounds: Sequence[Round]) -> _Judgement:
         heard = {device_id for round_ in rounds for device_id in round_.windows}
         sketches = per_device(rounds, heard, channels=len(self._reference.channels))
-        found = judge_fleet(self._reference, sketches, self._policy, channels=self._channels)
+        found = judge_fleet(
+            self._reference, sketches, self._policy, channels=self._channels, mean_error=self._mean_error
+        )
         return _Judgement(found, max(map(_closed_at, rounds)))
 
     def _fresh(self, rounds: Sequence[Round]) -> int:

@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from edgeops.api.client import Client
-from edgeops.api.shapes import ChannelDrift, Drift, DriftFinding
+from edgeops.api.shapes import ChannelDrift, Drift, DriftFinding, EstimatedError
 from edgeops.cli import completion
 from edgeops.cli.connection import connected
 from edgeops.cli.options import AsJson, Limit
@@ -162,6 +162,8 @@ def _print_finding(finding: DriftFinding, *, every_channel: bool) -> None:
     _say(finding.reason)
     if finding.estimated_accuracy is not None:
         _say(f"expected accuracy now: {finding.estimated_accuracy:.1%} (an estimate from the model's own certainty)")
+    if finding.estimated_error is not None:
+        _say(_expected_error(finding.estimated_error))
     for issue in finding.quality:
         _say(f"channel {issue.channel}: {issue.fault}: {issue.detail}")
     _print_channels(finding.channels or (), verdict, local=finding.device_id is not None, every_channel=every_channel)
@@ -170,6 +172,14 @@ def _print_finding(finding: DriftFinding, *, every_channel: bool) -> None:
         print()
     for line in steps:
         _say(line)
+
+
+def _expected_error(error: EstimatedError) -> str:
+    units = f" {error.units}" if error.units else ""
+    before = f"{error.evaluation_mae:.4g}{units} on the evaluation set"
+    if error.mae is None:
+        return f"expected mean error now: unknown, for {error.unknown_because}; {before}"
+    return f"expected mean error now: {error.mae:.4g}{units}, {before} (an estimate from the mix of answers alone)"
 
 
 def _headline(finding: DriftFinding, verdict: Verdict) -> str:

@@ -11,9 +11,9 @@ from edgeops.artifact.manifest import Channel, ChannelKind
 from edgeops.drift import words
 from edgeops.drift.baseline import Baseline, baseline_of
 from edgeops.drift.evidence import Evidence, Spans, Worth
-from edgeops.drift.finding import ChannelFinding, Finding, Kind, QualityIssue, Verdict
+from edgeops.drift.finding import ChannelFinding, EstimatedError, Finding, Kind, QualityIssue, Verdict
 from edgeops.drift.mix import explaining_mix
-from edgeops.drift.performance import Estimate, estimate
+from edgeops.drift.performance import Estimate, MeanError, estimate, estimate_mae
 from edgeops.drift.policy import DriftPolicy
 from edgeops.sketch.reference import ReferenceProfile
 
@@ -24,16 +24,25 @@ _OF_THE_MODEL = (ChannelKind.ANSWER, ChannelKind.CONFIDENCE, ChannelKind.MARGIN,
 
 
 class Watched:
-    """What a model is held against: its reference, the kinds of its channels, and the policy."""
+    """What a model is held against: its reference, the kinds of its channels, the policy, and what it errs by."""
 
-    def __init__(self, reference: ReferenceProfile, channels: Sequence[Channel], policy: DriftPolicy) -> None:
+    def __init__(
+        self,
+        reference: ReferenceProfile,
+        channels: Sequence[Channel],
+        policy: DriftPolicy,
+        *,
+        mean_error: MeanError | None = None,
+    ) -> None:
         self.reference = reference
         self.baseline: Baseline = baseline_of(reference)
         self.policy = policy
         self.kinds = [Kind.PREDICTION if one.kind in _OF_THE_MODEL else Kind.DATA for one in channels]
         self.is_input: Flags = np.array([kind is Kind.DATA for kind in self.kinds])
-        places = (place for place, one in enumerate(channels) if one.kind is ChannelKind.CONFIDENCE)
-        self.confidence = next(places, None)
+        self.mean_error = mean_error
+        kinds = [one.kind for one in channels]
+        self.confidence = kinds.index(ChannelKind.CONFIDENCE) if ChannelKind.CONFIDENCE in kinds else None
+        self.answer = kinds.index(ChannelKind.ANSWER) if ChannelKind.ANSWER in kinds else None
 
     @cached_property
     def histograms(self) -> list[tuple[int, ...]]:
@@ -100,6 +109,7 @@ def conclude(watched: Watched, stream: Stream) -> Finding:
         windows=stream.windows,
         rows_needed=lack.rows if lack else None,
         estimated_accuracy=estimated.accuracy if estimated else None,
+        estimated_error=_estimate_error(watched, stream, judged=judged, drifted=drifted),
         quality=stream.issues,
     )
 
@@ -197,6 +207,31 @@ def _estimate(watched: Watched, stream: Stream) -> Estimate | None:
         np.diff(evidence.seen.cumulative[newest, stream.place, channel], prepend=0),
         watched.baseline.shares[channel],
         effective_rows=float(evidence.seen.effective[newest, stream.place, channel]),
+    )
+
+
+def _estimate_error(watched: Watched, stream: Stream, *, judged: Flags, drifted: Flags) -> EstimatedError | None:
+    """Of a fleet: one device can be as its siblings are while all of them have moved."""
+    error, widths, answer = watched.mean_error, watched.reference.half_widths(), watched.answer
+    if error is None or widths is None or answer is None or stream.is_local:
+        return None
+    # What the model sees in the inputs, its projections, must be as it was, too.
+    others = np.arange(len(drifted)) != answer
+    needed, newest, mae = watched.baseline.is_watchable & others, 0, None
+    if stream.issues:
+        reason = words.ERROR_OF_BAD_READINGS
+    elif (drifted & others).any():
+        reason = words.ERROR_OF_MOVED_INPUTS
+    elif not needed.any() or 2 * (judged & needed).sum() < needed.sum():
+        reason = words.ERROR_OF_FEW_INPUTS
+    elif not stream.evidence.exists[newest, stream.place, answer]:
+        reason = words.ERROR_OF_FEW_ANSWERS
+    else:
+        shares = np.diff(stream.evidence.seen.cumulative[newest, stream.place, answer], prepend=0)
+        mae = estimate_mae(error.mae, widths, shares, watched.baseline.shares[answer])
+        reason = words.ERROR_OF_NO_WIDTH
+    return EstimatedError(
+        mae=mae, unknown_because=reason if mae is None else None, evaluation_mae=error.mae, units=error.units
     )
 
 

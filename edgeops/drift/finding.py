@@ -51,6 +51,23 @@ class QualityIssue:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class EstimatedError:
+    """Of a regression: what its answers are off by on average, estimated without labels, in its units.
+
+    It supports a verdict and never makes one.
+    """
+
+    #: Mean absolute error on the latest judged window; None where it cannot be told.
+    mae: float | None
+    #: Why it cannot be told, in words; None where it is.
+    unknown_because: str | None
+    #: Mean absolute error on the evaluation set.
+    evaluation_mae: float
+    #: Empty = nobody named them.
+    units: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class ChannelFinding:
     """The evidence on one channel, of the window that shows most."""
 
@@ -91,6 +108,8 @@ class Finding:
     rows_needed: int | None
     #: Expected accuracy on the latest judged window (CBPE); None without calibration.
     estimated_accuracy: float | None
+    #: None but of fleets that run a regression which knows its half-widths.
+    estimated_error: EstimatedError | None
     quality: tuple[QualityIssue, ...]
 
 

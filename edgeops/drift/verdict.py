@@ -25,6 +25,7 @@ from edgeops.drift.evidence import (
 )
 from edgeops.drift.finding import Finding, FleetFinding
 from edgeops.drift.history import History
+from edgeops.drift.performance import MeanError
 from edgeops.drift.policy import DriftPolicy
 from edgeops.drift.quality import find_faults, issues
 from edgeops.drift.siblings import differ_from_siblings, do_some_stand_out
@@ -37,7 +38,12 @@ _OUTVOTING = 3
 
 
 def judge(
-    reference: ReferenceProfile, windows: Sequence[Sketch], policy: DriftPolicy, *, channels: Sequence[Channel]
+    reference: ReferenceProfile,
+    windows: Sequence[Sketch],
+    policy: DriftPolicy,
+    *,
+    channels: Sequence[Channel],
+    mean_error: MeanError | None = None,
 ) -> Finding:
     """Judge one stream, a device or anything else that came from one source.
 
@@ -46,12 +52,13 @@ def judge(
         windows: oldest first; at most the last `policy.horizon_windows` are looked at.
         policy: when a difference counts.
         channels: of the model's manifest.
+        mean_error: of the same manifest; None of what is no regression.
 
     Raises:
         ArtifactError: reference and manifest have other channels.
         MessageError: a window has other channels than the reference.
     """
-    return judge_fleet(reference, {"": windows}, policy, channels=channels).fleet
+    return judge_fleet(reference, {"": windows}, policy, channels=channels, mean_error=mean_error).fleet
 
 
 def judge_fleet(
@@ -60,6 +67,7 @@ def judge_fleet(
     policy: DriftPolicy,
     *,
     channels: Sequence[Channel],
+    mean_error: MeanError | None = None,
 ) -> FleetFinding:
     """Judge a group of devices, and each device against its siblings.
 
@@ -68,6 +76,7 @@ def judge_fleet(
         per_device: windows of each device, oldest first; the last ones of all devices belong together, and so on.
         policy: when a difference counts.
         channels: of the model's manifest.
+        mean_error: of the same manifest; None of what is no regression.
 
     Raises:
         ArtifactError: reference and manifest have other channels.
@@ -76,10 +85,11 @@ def judge_fleet(
     if tuple(channel.name for channel in channels) != reference.names:
         raise ArtifactError("the manifest's channels are not those of the reference; use the two of one artifact")
     if not per_device:
-        return FleetFinding(fleet=judge(reference, [], policy, channels=channels), local={})
+        nothing = judge(reference, [], policy, channels=channels, mean_error=mean_error)
+        return FleetFinding(fleet=nothing, local={})
     devices = sorted(per_device)
     history = History([per_device[device] for device in devices], channels=len(channels), most=policy.horizon_windows)
-    watched = Watched(reference, channels, policy)
+    watched = Watched(reference, channels, policy, mean_error=mean_error)
     spans, evidence = _each_alone(watched, history)
     group_spans, group_evidence = (spans, evidence) if len(devices) == 1 else _together(watched, history, evidence)
     apart = differ_from_siblings(evidence, group_evidence, policy)

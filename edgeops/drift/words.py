@@ -9,6 +9,13 @@ from edgeops.drift.performance import Estimate
 
 _NAMED = 3
 
+#: Why a mean error cannot be estimated.
+ERROR_OF_BAD_READINGS = "readings cannot be trusted"
+ERROR_OF_MOVED_INPUTS = "inputs have moved, so answers may err in other ways than on the evaluation set"
+ERROR_OF_FEW_INPUTS = "too little was seen of the inputs to say that they are stable"
+ERROR_OF_FEW_ANSWERS = "too few answers were seen"
+ERROR_OF_NO_WIDTH = "its intervals have no width"
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Lack:

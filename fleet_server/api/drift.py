@@ -7,7 +7,7 @@ from typing import Annotated
 from fastapi import APIRouter, Query
 
 from edgeops import limits
-from edgeops.api.shapes import ChannelDrift, Drift, DriftFinding, Page, QualityIssue, shape_of
+from edgeops.api.shapes import ChannelDrift, Drift, DriftFinding, EstimatedError, Page, QualityIssue, shape_of
 from edgeops.drift import finding as judged
 from edgeops.drift.finding import Verdict
 from edgeops.drift.movement import movement
@@ -164,6 +164,7 @@ def _why_unjudged(place: _Place, artifacts: Artifacts) -> str:
 
 def _abridged(row: findings.Finding) -> DriftFinding:
     judgement = row.judgement
+    error = judgement.estimated_error
     return DriftFinding(
         id=row.id,
         model=row.stream.model,
@@ -179,6 +180,7 @@ def _abridged(row: findings.Finding) -> DriftFinding:
         windows=judgement.windows,
         rows_needed=judgement.rows_needed,
         estimated_accuracy=judgement.estimated_accuracy,
+        estimated_error=None if error is None else shape_of(EstimatedError, error),
         drifted=tuple(channel.name for channel in judgement.channels if channel.drifted),
         quality=tuple(shape_of(QualityIssue, one) for one in judgement.quality),
         first_at=row.first_at,

@@ -1,16 +1,23 @@
 """What people ask about drift, through the API and the command line."""
 
 import json
+from dataclasses import replace
 from datetime import timedelta
 
+import msgspec
+import numpy as np
 import pytest
 
 from edgeops.api.roles import Role
 from edgeops.api.shapes import ChannelDrift
+from edgeops.artifact.manifest import Output, Task
 from edgeops.cli.app import run
 from edgeops.cli.drift import _says
 from edgeops.drift.finding import Verdict
 from edgeops.errors import InputError, NotFoundError
+from fleet_server.artifacts import Artifacts
+from fleet_server.blobs import Blobs
+from fleet_server.monitoring import Monitoring
 from tests.contract.rig import ApiRig
 from tests.unit.drift_rig import CHANNELS, START, DriftRig, digest
 
@@ -37,6 +44,22 @@ def edgeops(rig, capsys):
         return code, capsys.readouterr()
 
     return command
+
+
+class Estimating(Artifacts):
+    """Takes every model for a regression whose answers may be 4 bar off."""
+
+    def get(self, digest):
+        known = super().get(digest)
+        manifest = msgspec.structs.replace(
+            known.manifest, task=Task.REGRESSION, metrics={"mae": 2.0}, output=Output(units="bar")
+        )
+        reference = msgspec.structs.replace(known.reference, intervals=np.full(32, 4, "<f4").tobytes())
+        return replace(known, manifest=manifest, reference=reference)
+
+
+def estimating(rig):
+    rig.fleet.monitoring = Monitoring(rig.database, Estimating(Blobs(rig.config)))
 
 
 def drifted(rig):
@@ -73,6 +96,35 @@ def test_a_finding_has_everything_a_person_needs(rig, client):
     assert moved.p_value < 0.05
     answer = finding.channels[4]
     assert (answer.name, answer.kind) == ("answer", "prediction")
+
+
+def test_of_a_regression_the_mean_error_is_estimated_while_its_inputs_are_stable(rig, client, edgeops):
+    estimating(rig)
+    rig.fleet.round(200)
+    (finding,) = client.drift("tiny").findings
+    assert finding.verdict == "stable"
+    error = finding.estimated_error
+    assert error.mae == pytest.approx(2.0)
+    assert (error.unknown_because, error.evaluation_mae, error.units) == (None, 2.0, "bar")
+    shown = edgeops("show", "tiny")[1].out
+    assert "expected mean error now: 2 bar, 2 bar on the evaluation set (an estimate" in shown
+
+
+def test_of_a_regression_whose_inputs_have_moved_it_is_said_why_the_mean_error_is_unknown(rig, client, edgeops):
+    estimating(rig)
+    drifted(rig)
+    (finding,) = client.drift("tiny").findings
+    assert finding.estimated_error.mae is None
+    assert finding.estimated_error.evaluation_mae == 2.0
+    shown = edgeops("show", "tiny")[1].out
+    assert "expected mean error now: unknown, for inputs have moved" in shown
+    assert "; 2 bar on the evaluation set" in shown
+
+
+def test_of_classes_no_mean_error_is_told(rig, client, edgeops):
+    rig.fleet.round(200)
+    assert client.drift("tiny").findings[0].estimated_error is None
+    assert "mean error" not in edgeops("show", "tiny")[1].out
 
 
 def test_the_device_that_differs_comes_after_the_fleet(rig, client):

@@ -68,6 +68,7 @@ def said(verdict: Verdict = Verdict.DRIFT, kinds=(Kind.DATA,), *, class_mix_only
         windows=3,
         rows_needed=None,
         estimated_accuracy=None,
+        estimated_error=None,
         quality=(),
     )
 

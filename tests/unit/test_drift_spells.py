@@ -25,7 +25,7 @@ def finding(verdict=Verdict.STABLE, *kinds, drifted=(), class_mix_only=False):
     )  # fmt: skip
     return Finding(
         verdict=verdict, kinds=kinds, reason="", channels=channels, class_mix_only=class_mix_only, rows=1, windows=1,
-        rows_needed=None, estimated_accuracy=None, quality=(),
+        rows_needed=None, estimated_accuracy=None, estimated_error=None, quality=(),
     )  # fmt: skip
 
 

@@ -20,7 +20,7 @@ from edgeops.api.shapes.datasets import (
     Split,
 )
 from edgeops.api.shapes.devices import DeploymentReport, DesiredDeployment, Device, DeviceFacts
-from edgeops.api.shapes.drift import ChannelDrift, Drift, DriftFinding, QualityIssue
+from edgeops.api.shapes.drift import ChannelDrift, Drift, DriftFinding, EstimatedError, QualityIssue
 from edgeops.api.shapes.enrolment import (
     BrokerAccess,
     Enrolment,
@@ -189,6 +189,7 @@ __all__ = [
     "EnrolmentTokensRequest",
     "EnvironmentChange",
     "Epoch",
+    "EstimatedError",
     "Event",
     "Evidence",
     "EvidenceFinding",

@@ -39,6 +39,18 @@ class QualityIssue(Answer):
     detail: str
 
 
+class EstimatedError(Answer):
+    """Of a regression: what its answers are off by on average, estimated without labels, in its units."""
+
+    #: Mean absolute error on the latest judged window; null where it cannot be told, because of what is said there.
+    mae: float | None
+    unknown_because: str | None
+    #: Mean absolute error on the evaluation set.
+    evaluation_mae: float
+    #: Empty = nobody named them.
+    units: str
+
+
 class DriftFinding(Answer):
     """What one judgement of drift said, of a fleet or of one device against its siblings."""
 
@@ -63,6 +75,8 @@ class DriftFinding(Answer):
     rows_needed: int | None = None
     #: Expected accuracy on the latest judged window; null = unknown.
     estimated_accuracy: float | None = None
+    #: Null but of fleets that run a regression which knows how far off its answers may be.
+    estimated_error: EstimatedError | None = None
     #: Names of the channels that drifted.
     drifted: tuple[str, ...] = ()
     quality: tuple[QualityIssue, ...] = ()
