@@ -60,6 +60,7 @@ def test_a_listed_model_is_measured_beside_the_one_that_goes_on_running(rig):
     assert not rig.state.benchmark.exists()
 
 
+@pytest.mark.long
 def test_a_benchmark_that_was_killed_in_the_middle_is_repeated(rig):
     digest = at_work(rig)
     other, target = rig.server.publish_artifact(bad_artifact(Bad.SLOW, version=2))

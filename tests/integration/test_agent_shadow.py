@@ -102,6 +102,7 @@ def test_a_trial_and_a_bake_send_pairs_until_the_server_wants_no_more(rig):
     assert rig.committed(site.new)
 
 
+@pytest.mark.long
 def test_a_killed_agent_goes_on_with_its_bake_which_ends_by_itself(rig):
     site = Site(rig)
     site.bake(Shadowing(share=0.5, cpu=0.5, for_ms=8_000, window_ms=1_000))

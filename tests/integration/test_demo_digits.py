@@ -140,6 +140,7 @@ def test_an_agent_killed_in_mid_rollout_loses_and_repeats_nothing(site, report, 
     assert rows == {device: len(share) for device, share in replayed.shares.items()}
 
 
+@pytest.mark.long
 def test_each_process_killed_comes_back_and_the_site_works_on(site, report):
     """After each kill the agents report a new deployment; the last one then gets its model."""
 

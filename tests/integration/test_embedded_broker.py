@@ -60,6 +60,7 @@ def log(site):
     return (site.data / "broker/mosquitto.log").read_text()
 
 
+@pytest.mark.long
 def test_a_flood_waits_behind_itself(tmp_path):
     rig = Rig(tmp_path, embedded=True)
     try:

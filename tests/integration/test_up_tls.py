@@ -88,6 +88,7 @@ def test_the_command_line_refuses_a_server_of_another_ca(site, tmp_path, monkeyp
         Client(site.endpoints.url, admin_token_file(site.data).read_text().strip()).health()
 
 
+@pytest.mark.long
 def test_the_ca_is_replaced_while_one_device_is_there_and_one_is_away(site, capsys):
     here, away = site.agents
     site.stop_agent(away)

@@ -39,6 +39,7 @@ def trained(desk: Desk, dataset: str) -> dict[str, dict[str, Any]]:
     return gate(desk.succeed(Train(dataset=dataset, model="table", recipe=RecipeName.DENSE, seed=1, epochs=15)))
 
 
+@pytest.mark.long
 def test_another_training_on_the_same_rows_is_no_worse(desk: Desk) -> None:
     rule = trained(desk, "table")["keeps-what-it-knew"]
     assert rule["passed"], rule["reason"]

@@ -161,6 +161,7 @@ def test_without_a_delegation_a_model_that_passed_awaits_its_signature(loop: Loo
         assert loop.artifact(result(job)["version"]).standing is models.Standing.AWAITING_SIGNATURE
 
 
+@pytest.mark.long
 def test_a_liar_is_named_nothing_is_signed_and_without_it_the_fleet_heals(loop: Loop) -> None:
     delegate(Repository.open(loop.desk.config.repository, loop.desk.config.keys), loop.model, datetime.now(UTC))
     refused = loop.heal(age(loop, liar="edge-2"), sign=True)
@@ -202,6 +203,7 @@ def test_feedback_alone_is_not_learnt_from(loop: Loop) -> None:
     assert "there is nothing to learn" in (job.error or "")
 
 
+@pytest.mark.long
 def test_without_windows_a_model_is_healed_and_says_what_that_means(loop: Loop) -> None:
     seen = []
     for number, device in enumerate(loop.devices):

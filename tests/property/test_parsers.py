@@ -39,7 +39,7 @@ def test_a_parser_ends_in_a_value_or_in_an_error_that_it_declares(name):
     parser = PARSERS[name]
     seeds = list(parser.seeds())
 
-    @settings(deadline=None, max_examples=60, suppress_health_check=list(HealthCheck))
+    @settings(deadline=None, max_examples=20, suppress_health_check=list(HealthCheck))
     @given(damaged(seeds))
     def property_of_it(data):
         check(parser, data)

@@ -482,8 +482,9 @@ class Commands(Promised):
         self.fleet.report(device, state, facts=TINY if device in self.unfit else FACTS)
 
 
-def test_whatever_happens_the_commands_keep_their_promises_and_every_rollout_ends_or_waits_for_a_person():
-    run(Commands, examples=20, steps=20)
+@pytest.mark.parametrize("courses", [10, pytest.param(40, marks=[pytest.mark.long, pytest.mark.timeout(1_200)])])
+def test_whatever_happens_the_commands_keep_their_promises_and_every_rollout_ends_or_waits_for_a_person(courses):
+    run(Commands, examples=courses, steps=20)
 
 
 class ManyDevices(Commands):
