@@ -6,6 +6,7 @@ Only what a rebuild repeats is in it: no times, hosts or latencies.
 from edgeops.artifact.manifest import Manifest, Preprocess, Task, Transform
 from edgeops.card.cautions import cautions
 from edgeops.card.markdown import bullets, plain
+from edgeops.data.rules import SplitBy
 from edgeops.data.schema import Schema
 from fleet_server.ml.training import Learned
 
@@ -73,7 +74,18 @@ def _data(manifest: Manifest, schema: Schema, windows: tuple[str, ...]) -> str:
 
 
 def _drawn(schema: Schema) -> str:
-    return f"{'stratified, ' if schema.classes else ''}seed {schema.seed}"
+    """What decided which rows judge. Groups may be persons, so none is named."""
+    rules = schema.rules
+    split = rules.split if rules else SplitBy.ROW
+    if split is SplitBy.ROW:
+        return f"{'stratified, ' if schema.classes else ''}seed {schema.seed}"
+    if rules and rules.held_out:
+        return f"whole groups by name, of {schema.groups}"
+    return (
+        f"whole groups by chance, of {schema.groups}, seed {schema.seed}"
+        if split is SplitBy.GROUP
+        else "the latest rows"
+    )
 
 
 def _class_rows(schema: Schema) -> str:
