@@ -13,7 +13,7 @@ from edgeops.learning.slices import Slice
 class Scrutiny(msgspec.Struct, frozen=True, kw_only=True):
     """Of one variant, on the evaluation set."""
 
-    #: Column by column, those that cost most first; empty = the rows are of no groups.
+    #: Column by column, those that cost most first; empty = the rows are not of several groups.
     slices: tuple[Slice, ...] = ()
     #: Those whose loss costs most first; empty = the inputs are pixels.
     columns: tuple[LostColumn, ...] = ()

@@ -78,7 +78,9 @@ def serves_every_group(slices: Sequence[Slice], *, cost: float, scale: float = 1
     """
     judged = [one for one in slices if one.is_judged]
     if not judged:
-        why = f"no group of the evaluation set has {FEWEST_ROWS} rows" if slices else "the rows are of no groups"
+        why = (
+            f"no group of the evaluation set has {FEWEST_ROWS} rows" if slices else "the rows are not of several groups"
+        )
         return Ruling(passed=True, reason=f"{why}, so none is judged by itself")
     worst = max(judged, key=lambda one: one.low)
     loss = (worst.low - cost) / scale if scale > 0 else 0.0

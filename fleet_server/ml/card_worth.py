@@ -98,7 +98,7 @@ def worth_of_parts(slices: tuple[Slice, ...], columns: tuple[LostColumn, ...]) -
 
 def _groups(slices: tuple[Slice, ...]) -> str:
     if not slices:
-        return "The rows that judge are of no groups, so nothing is known of single devices, persons or sites."
+        return "The rows that judge are not of several groups, so nothing is known of single devices, persons or sites."
     judged = [one for one in slices if one.is_judged]
     small = len(slices) - len(judged)
     unknown = f" {small} of fewer than {FEWEST_ROWS} rows are too small to be judged." if small else ""
