@@ -413,6 +413,7 @@ class Feed:
     def _source_failed(self, error: Exception) -> None:
         self.source_errors += 1
         self.source_state = f"failed: {error}"
+        self._updates.trial_starves(str(error))
         pause_s = self._retry.failed()
         _log.warning(
             "source.failed",

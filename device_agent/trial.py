@@ -39,10 +39,17 @@ class Trial:
             if not self._waits:
                 self.since = now
             if ok:
+                self.detail = ""
                 self._latencies_us.append(latency_us)
             else:
                 self._errors += 1
                 self.detail = detail
+
+    def starve(self, why: str) -> None:
+        """No input comes, and its source says why; what failed to be answered says more."""
+        with self._lock:
+            if not self._errors:
+                self.detail = why
 
     def wait(self, now: float) -> None:
         """From now on it is not inputs that the trial waits for."""

@@ -215,6 +215,11 @@ class Updates:
             self._running = Running(active=running.active, candidate=None)
             self._on_change()
 
+    def trial_starves(self, why: str) -> None:
+        """The source of a candidate's inputs failed: if none come, the trial ends with the reason."""
+        if self._running.candidate is not None:
+            self._trial.starve(why)
+
     def acknowledged(self) -> None:
         """Call after `Spool.acknowledge`: commits when the ack covers the trial's evidence."""
         with self._changing():

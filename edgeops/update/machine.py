@@ -264,7 +264,7 @@ def trial_verdict(
     """Judge a running trial; None = not decided yet.
 
     `evidence` is what this process saw, `quiet` how long ago the last input came or, once the evidence is
-    spooled, how long it has waited for its ack; `detail` says which error came last.
+    spooled, how long it has waited for its ack; `detail` says which error came last, of an answer or of the source.
     """
     if evidence.errors:
         return TrialFailed(Reason.INFERENCE, detail, evidence)
@@ -272,8 +272,11 @@ def trial_verdict(
         return TrialPassed(evidence)
     if quiet >= limits.TRIAL_TIMEOUT:
         minutes = int(limits.TRIAL_TIMEOUT.total_seconds() // 60)
-        missing = "input" if update.evidence is None else "contact to the server"
-        return TrialFailed(Reason.INCONCLUSIVE, f"no {missing} for {minutes} minutes", update.evidence or evidence)
+        if update.evidence is not None:
+            words = f"no contact to the server for {minutes} minutes"
+        else:
+            words = f"no input for {minutes} minutes{f': {detail}' if detail else ''}"
+        return TrialFailed(Reason.INCONCLUSIVE, words, update.evidence or evidence)
     return None
 
 

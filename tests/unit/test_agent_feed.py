@@ -33,6 +33,7 @@ class Shelf:
     def __init__(self) -> None:
         self.now = Running(active=None, candidate=None)
         self.told: list[tuple[bool, str]] = []
+        self.starved: list[str] = []
         #: At this call it raises, as a broken disk would.
         self.breaks_at = 0
 
@@ -43,6 +44,9 @@ class Shelf:
         self.told.append((ok, detail))
         if len(self.told) == self.breaks_at:
             raise OSError("the state cannot be read")
+
+    def trial_starves(self, why: str) -> None:
+        self.starved.append(why)
 
 
 class Fragile(ReplaySource):
@@ -190,6 +194,7 @@ def test_a_source_that_fails_is_counted_and_tried_again(house):
     feed = house.start()
     until(lambda: feed.source_errors == 1)
     assert "the sensor is away" in feed.source_state
+    assert house.shelf.starved == ["the sensor is away"], "a trial that gets no input says why"
     until(lambda: feed.source_state == "ended")
     assert feed.core.source_rows == 10
 

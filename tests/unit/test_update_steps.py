@@ -395,14 +395,17 @@ def test_a_trial_passes_once_it_has_answered_as_often_as_was_asked():
 
 @pytest.mark.parametrize(
     ("kept", "missing", "told"),
-    [(None, "input", Evidence(inferences=3, errors=0)), (EVIDENCE, "contact to the server", EVIDENCE)],
+    [
+        (None, "input for 10 minutes: it broke", Evidence(inferences=3, errors=0)),
+        (EVIDENCE, "contact to the server for 10 minutes", EVIDENCE),
+    ],
 )
 def test_a_silent_trial_ends_inconclusive_and_says_what_was_missing(kept, missing, told):
     seen = Evidence(inferences=3, errors=0)
     almost = limits.TRIAL_TIMEOUT - timedelta(microseconds=1)
     assert judged(seen, quiet=almost, evidence=kept) is None
     assert judged(seen, quiet=limits.TRIAL_TIMEOUT, evidence=kept) == events.TrialFailed(
-        Reason.INCONCLUSIVE, f"no {missing} for 10 minutes", told
+        Reason.INCONCLUSIVE, f"no {missing}", told
     )
 
 
