@@ -151,10 +151,10 @@ def _artifact(
         known = ", ".join(one.variant for one in variants)
         words = f"{reference} has no variant {variant[:40]!r}; there are: {known}"
         return None, (Objection("#/variant", words, Fault.UNKNOWN),)
-    return artifact, _unpublished(artifact, reference)
+    return artifact, _unpublished(artifact, reference, variants)
 
 
-def _unpublished(artifact: Artifact, reference: str) -> tuple[Objection, ...]:
+def _unpublished(artifact: Artifact, reference: str, variants: Sequence[Artifact]) -> tuple[Objection, ...]:
     if artifact.is_published:
         return ()
     if artifact.standing is Standing.AWAITING_SIGNATURE:
@@ -165,4 +165,6 @@ def _unpublished(artifact: Artifact, reference: str) -> tuple[Objection, ...]:
             f"{reference} {artifact.variant} {what}, so no device would run it; publish it with:"
             f" edgeops publish {reference}"
         )
+        if published := [one.variant for one in variants if one.is_published]:
+            words += f"; or roll out what is: --variant {' or '.join(published)}"
     return (Objection("#/version", words, Fault.STATE),)

@@ -179,7 +179,7 @@ def sign(
         made = (one for one in client.retrainings(model.model) if one.version == model.version)
         waits = next((one for one in made if one.state in _GOES_ON), None)
     if waits is None:
-        say(f"next: edgeops rollout create {model} --deployment NAME --to all --watch")
+        say(f"next: {rollout_of(client.version(model.model, model.version))}")
     else:
         say(f"the retraining that made it rolls it out by itself: edgeops retrain show {waits.id} --follow")
 
@@ -256,6 +256,13 @@ def aliases(
         [(one.alias, one.version, one.at, one.actor, one.reason) for one in changes],
         empty="no version was ever champion or challenger; a finished rollout makes it so",
     )
+
+
+def rollout_of(version: Version) -> str:
+    """The command that brings devices what is published of a version; it takes int8 unless told otherwise."""
+    published = [one.variant for one in version.artifacts if one.is_listed]
+    chosen = "" if Variant.INT8 in published or not published else f" --variant {published[0]}"
+    return f"edgeops rollout create {version.model}@{version.version}{chosen} --deployment NAME --to all --watch"
 
 
 def print_version(version: Version) -> None:

@@ -12,7 +12,7 @@ from edgeops.artifact.manifest import Variant
 from edgeops.cli import completion
 from edgeops.cli.connection import connected
 from edgeops.cli.live import follow, say
-from edgeops.cli.model import how_to_publish, print_version
+from edgeops.cli.model import how_to_publish, print_version, rollout_of
 from edgeops.cli.options import AsJson, Timeout
 from edgeops.cli.output import print_json
 from edgeops.cli.reference import ModelVersion, parse_model_version
@@ -174,7 +174,7 @@ def publish(
     if any(one.awaiting_signature_at for one in version.artifacts):
         say(f"the targets key is not on the server; sign it: edgeops model sign {model} --keys DIR")
         return
-    say(f"next: edgeops rollout create {model} --deployment NAME --to all --watch")
+    say(f"next: {rollout_of(version)}")
 
 
 def _print_draft(client: Client, model: ModelVersion, job: Any, *, as_json: bool) -> None:

@@ -5,7 +5,7 @@ from datetime import UTC, datetime
 import pytest
 
 from edgeops.api.shapes import Artifact, Promotion, Requirements, Version
-from edgeops.cli.model import how_to_publish, print_needs, print_version
+from edgeops.cli.model import how_to_publish, print_needs, print_version, rollout_of
 
 NOW = datetime(2026, 11, 28, tzinfo=UTC)
 
@@ -69,3 +69,14 @@ def test_what_its_gate_refused_is_not_said_to_be_published_next(passed, told):
         for variant, has_passed in passed.items()
     ]
     assert how_to_publish(made.model_copy(update={"artifacts": tuple(artifacts)})) == told
+
+
+@pytest.mark.parametrize(("published", "option"), [("dynamic", " --variant dynamic"), ("int8", ""), (None, "")])
+def test_the_rollout_that_is_offered_next_is_of_a_variant_that_was_published(published, option):
+    shown = version({})
+    artifacts = [
+        shown.artifacts[0].model_copy(update={"variant": one, "published_at": NOW if one == published else None})
+        for one in ("dynamic", "int8")
+    ]
+    command = rollout_of(shown.model_copy(update={"artifacts": tuple(artifacts)}))
+    assert command == f"edgeops rollout create gas@1{option} --deployment NAME --to all --watch"

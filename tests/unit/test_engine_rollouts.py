@@ -1,5 +1,6 @@
 """Rollouts from creation to their end, with a clock that only the test moves."""
 
+import dataclasses
 from datetime import timedelta
 
 import pytest
@@ -11,7 +12,7 @@ from edgeops.errors import ConflictError, InputError, NotFoundError
 from edgeops.protocol.messages import DeploymentState, Reason, UpdateState
 from edgeops.rollout.installation import InstallationState
 from edgeops.rollout.rollout import RolloutState
-from fleet_server.db import aliases, audit, candidates, devices, events
+from fleet_server.db import aliases, audit, candidates, devices, events, models
 from fleet_server.db.aliases import Alias
 from fleet_server.db.events import EventKind
 from fleet_server.rollout_orders import pause_rollout
@@ -587,6 +588,17 @@ def test_a_rollout_that_cannot_be_is_refused_and_leaves_nothing_behind(fleet, ch
     assert fleet.events(EventKind.ROLLOUT_CREATED) == []
     with fleet.database.read() as connection:
         assert audit.verify(connection).entries == 0
+
+
+def test_of_a_variant_that_is_not_published_those_that_are_are_named(fleet):
+    with fleet.database.write() as connection:
+        artifact = dataclasses.replace(
+            models.get_artifact(connection, "gas", 3, "int8"), variant="dynamic", digest=digest_of(33)
+        )
+        models.add_artifact(connection, artifact)
+        models.mark_published(connection, artifact, fleet.now, target="models/gas/3-dynamic.json")
+    with pytest.raises(ConflictError, match=r"gas@3 int8 is not published.*; or roll out what is: --variant dynamic$"):
+        fleet.roll_out(version=3)
 
 
 def test_a_refused_rollout_leaves_the_older_one_running(fleet):
