@@ -169,7 +169,9 @@ class Rules(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
     def __post_init__(self) -> None:
         """Refuse what contradicts itself."""
         if not self.label and self.task is not Task.ANOMALY:
-            raise ValueError(f"{self.task} needs a label: name the column that is to be learnt")
+            raise ValueError(
+                f"{self.task} needs a label: name the column that is to be learnt, as --label or in the rules"
+            )
         if self.split is SplitBy.GROUP and not self.group:
             raise ValueError("a split by group needs a group column")
         if self.split is SplitBy.TIME and not self.time:
@@ -220,7 +222,18 @@ def read_rules(text: str, *, otherwise: str = "", **given: Any) -> Rules:
     try:
         return msgspec.convert(said, Rules)
     except msgspec.ValidationError as error:
-        raise DatasetError(f"the rules are not understood: {error}") from error
+        raise DatasetError(f"the rules are not understood: {_where(said, error)}") from error
+
+
+def _where(said: dict[str, Any], error: msgspec.ValidationError) -> str:
+    """What is wrong, and in which column: msgspec does not tell the key of a table."""
+    columns = said.get("columns")
+    for column, rule in columns.items() if isinstance(columns, dict) else ():
+        try:
+            msgspec.convert(rule, ColumnRule)
+        except msgspec.ValidationError as own:
+            return f"column {column!r}: {own}"
+    return str(error)
 
 
 def write_rules(rules: Rules) -> str:

@@ -254,8 +254,9 @@ def _learnt(rules: Rules, cleaner: Cleaner, targets: NDArray[Any], file_name: st
     rarest = int(np.argmin(counts))
     if counts[rarest] < limits.MIN_ROWS_PER_CLASS:
         raise DatasetError(
-            f"{file_name}: class {names[rarest]!r} of label {rules.label!r} has {counts[rarest]} rows, at least "
-            f"{limits.MIN_ROWS_PER_CLASS} are needed; add rows or leave the class out with a filter"
+            f"{file_name}: class {names[rarest]!r} of label {rules.label!r} has "
+            f"{counts[rarest]} row{'s' if counts[rarest] > 1 else ''}, at least {limits.MIN_ROWS_PER_CLASS} are "
+            f"needed; add rows, or name the classes that shall be learnt: --where {rules.label}=A,B"
         )
     return _Learnt(targets=classes, names=names, class_rows=tuple(counts.tolist()), strata=classes)
 
@@ -267,7 +268,7 @@ def _refuse_unlearnt(learnt: _Learnt, splits: NDArray[np.uint8], file_name: str)
         if place not in met:
             raise DatasetError(
                 f"{file_name}: no training row is of class {name!r}, which is in the rows that judge or stop the "
-                "training; hold out other groups or fewer rows, or leave the class out with a filter"
+                "training; hold out other groups or fewer rows, or leave the class out with --where"
             )
 
 

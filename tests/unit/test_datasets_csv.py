@@ -164,7 +164,7 @@ def test_one_class_only_is_refused(tmp_path: Path) -> None:
 
 def test_a_class_with_too_few_rows_is_named(tmp_path: Path) -> None:
     message = refusal(tmp_path, changed(2, "1,2,rare"))
-    assert f"class 'rare' of label 'kind' has 1 rows, at least {limits.MIN_ROWS_PER_CLASS} are needed" in message
+    assert f"class 'rare' of label 'kind' has 1 row, at least {limits.MIN_ROWS_PER_CLASS} are needed" in message
 
 
 def test_a_measurement_as_label_is_suspected(tmp_path: Path) -> None:
