@@ -51,6 +51,10 @@ def write_rows(url: str, query: str, file: Path, *, on_progress: Progress = lamb
         raise InputError(f"this is no address of a database: {_first_line(error)}") from error
     except ModuleNotFoundError as error:
         raise PlatformError(f"the driver of this database is not installed ({error}); install it with pip") from error
+    database = engine.url.database
+    if engine.name == "sqlite" and database and not database.startswith((":", "file:")) and not Path(database).exists():
+        # SQLite would make one that is empty.
+        raise InputError(f"there is no database file {database!r}; after sqlite:/// comes its path")
     try:
         with engine.connect() as connection:
             answer = connection.execution_options(yield_per=_AT_ONCE).execute(sqlalchemy.text(query))

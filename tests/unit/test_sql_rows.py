@@ -65,3 +65,9 @@ def test_a_password_is_never_told(tmp_path):
     with pytest.raises((InputError, PlatformError)) as told:
         write_rows("postgresql+psycopg://me:secret@127.0.0.1:1/plant", "SELECT 1", tmp_path / "rows.jsonl")
     assert "secret" not in str(told.value)
+
+
+def test_a_database_file_that_is_not_there_is_named_and_not_made(tmp_path):
+    with pytest.raises(InputError, match=r"there is no database file '.*plan\.db'"):
+        write_rows(f"sqlite:///{tmp_path}/plan.db", "SELECT 1", tmp_path / "rows.jsonl")
+    assert not (tmp_path / "plan.db").exists()
