@@ -18,7 +18,7 @@ from edgeops.cli.forgetting import told_of_group
 from edgeops.cli.inspection import commented_rules
 from edgeops.cli.live import confirm, follow, say, upload_progress
 from edgeops.cli.options import AsJson, DatasetName, ModelName, Timeout
-from edgeops.cli.output import abridged, print_facts, print_json, print_table, short_digest, size, write_file
+from edgeops.cli.output import abridged, print_facts, print_json, print_table, short_digest, size, turned, write_file
 from edgeops.data.inspection import Inspection
 from edgeops.data.rules import BadRows, Duplicates, SplitBy
 from edgeops.errors import InputError
@@ -284,7 +284,7 @@ def diff(
             "columns added": ", ".join(found.columns_added) or None,
             "columns removed": ", ".join(found.columns_removed) or None,
             **{f"class {name}": f"{before} -> {after} rows" for name, (before, after) in found.classes.items()},
-            **{f"rule {name}": f"{before} -> {after}" for name, (before, after) in found.rules.items()},
+            **{f"rule {name}": turned(before, after) for name, (before, after) in found.rules.items()},
         }
     )
     print_table(

@@ -10,7 +10,7 @@ from edgeops.api.shapes import Answered, Lineage, Stay
 from edgeops.cli import completion
 from edgeops.cli.connection import connected
 from edgeops.cli.options import AsJson, Limit, ModelOrVersion, Reference
-from edgeops.cli.output import print_facts, print_json, print_table, short_digest, size
+from edgeops.cli.output import print_facts, print_json, print_table, short_digest, size, turned
 from edgeops.cli.reference import ModelVersion, parse_model_version
 from edgeops.errors import NotFoundError
 
@@ -83,9 +83,9 @@ def diff(client: Client, old: Reference, new: Reference, as_json: AsJson = False
             "columns removed": ", ".join(data.columns_removed) or None,
             "columns that moved": ", ".join(one.column for one in data.moved) or None,
             **{f"class {name}": f"{before} -> {after} rows" for name, (before, after) in data.classes.items()},
-            **{f"rule {name}": f"{before} -> {after}" for name, (before, after) in data.rules.items()},
-            **{name: f"{before} -> {after}" for name, (before, after) in trained.parameters.items()},
-            **{one.name or one.cause: f"{one.before} -> {one.after}" for one in trained.environment},
+            **{f"rule {name}": turned(before, after) for name, (before, after) in data.rules.items()},
+            **{name: turned(before, after) for name, (before, after) in trained.parameters.items()},
+            **{one.name or one.cause: turned(one.before, one.after) for one in trained.environment},
         }
     )
     print_table(

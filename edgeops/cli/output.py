@@ -52,6 +52,21 @@ def print_facts(facts: Mapping[str, object]) -> None:
     _print(table)
 
 
+def turned(before: object, after: object) -> str:
+    """What a value was and what it is, for people."""
+    return f"{_in_words(before)} -> {_in_words(after)}"
+
+
+def _in_words(value: object) -> str:
+    if value is None:
+        return "-"
+    if isinstance(value, (list, tuple)):
+        return ", ".join(map(_in_words, value)) or "-"
+    if isinstance(value, Mapping):
+        return ", ".join(f"{name} {_in_words(one)}" for name, one in value.items()) or "-"
+    return str(value)
+
+
 def write_file(file: Path, data: bytes) -> None:
     """Write what a person asked for.
 

@@ -17,7 +17,7 @@ from edgeops.cli.benchmark import print_benchmarks
 from edgeops.cli.connection import connected
 from edgeops.cli.live import say
 from edgeops.cli.options import AsJson, Limit, Timeout
-from edgeops.cli.output import print_facts, print_json, print_json_line, print_table, printable, write_file
+from edgeops.cli.output import print_facts, print_json, print_json_line, print_table, printable, turned, write_file
 from edgeops.cli.reference import parse_model_version
 from edgeops.cli.sparkline import sparkline
 from edgeops.errors import NotFoundError, ServerError, WaitTimeoutError
@@ -104,8 +104,8 @@ def compare(client: Client, old: RunName, new: RunName, *, picture: Picture = No
     print_facts(
         {
             "runs": f"{found.old} -> {found.new}",
-            **{name: f"{before} -> {after}" for name, (before, after) in found.parameters.items()},
-            **{one.name or one.cause: f"{one.before} -> {one.after}" for one in found.environment},
+            **{name: turned(before, after) for name, (before, after) in found.parameters.items()},
+            **{one.name or one.cause: turned(one.before, one.after) for one in found.environment},
         }
     )
     print_table(

@@ -7,7 +7,7 @@ from datetime import UTC, datetime
 import pytest
 
 from edgeops.api.shapes import Job, JobState
-from edgeops.cli.output import print_facts, print_json, print_json_line, print_table, size
+from edgeops.cli.output import print_facts, print_json, print_json_line, print_table, size, turned
 
 JOB = Job(id="job-1", kind="train", state=JobState.RUNNING, created_at=datetime(2026, 11, 23, tzinfo=UTC))
 
@@ -78,3 +78,8 @@ def test_a_moment_that_has_no_date_here_is_shown_as_it_was_told(monkeypatch, cap
         monkeypatch.undo()
         time.tzset()
     assert shown in capsys.readouterr().out
+
+
+def test_what_changed_is_told_in_words():
+    assert turned(None, ["site", "line"]) == "- -> site, line"
+    assert turned({"type": "category", "allowed": ["idle", "on"]}, None) == "type category, allowed idle, on -> -"
