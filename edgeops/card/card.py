@@ -224,12 +224,18 @@ columns that tell the same, one may be used and the other not.
 
 
 def _gate(facts: Facts) -> Section:
+    # What a rule said of several variants alike is told once.
+    said: dict[tuple[str, str, str], list[str]] = {}
+    for one in facts.files:
+        for rule in one.promotion.rules:
+            passed = "yes" if rule.passed else "NO"
+            said.setdefault((rule.name, passed, rule.reason), []).append(one.manifest.variant)
+    rules = list(dict.fromkeys(name for name, _, _ in said))
     rows = [
-        (one.manifest.variant, rule.name, "yes" if rule.passed else "NO", rule.reason)
-        for one in facts.files
-        for rule in one.promotion.rules
+        (name, ", ".join(variants), passed, reason)
+        for (name, passed, reason), variants in sorted(said.items(), key=lambda one: rules.index(one[0][0]))
     ]
-    text = table(("variant", "rule", "passed", "why"), rows) if rows else "Nothing is told of its promotion gate."
+    text = table(("rule", "variants", "passed", "why"), rows) if rows else "Nothing is told of its promotion gate."
     overridden = [
         f"{one.manifest.variant}: overridden by {plain(override.by)} at {override.at}: {plain(override.remark)}"
         for one in facts.files

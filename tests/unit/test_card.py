@@ -20,7 +20,7 @@ from edgeops.learning.fragility import LostColumn
 from edgeops.learning.scrutiny import Scrutiny
 from edgeops.learning.slices import Slice
 from edgeops.rollout.blessing import Outcome
-from tests.unit.card_facts import facts_of
+from tests.unit.card_facts import descriptor_of, facts_of
 
 INSIDE = """# tiny 3 (int8)
 
@@ -98,7 +98,7 @@ def test_a_gate_that_failed_and_who_went_past_it_are_told():
     rule = Rule(name="is-quiet", passed=False, reason="too loud")
     override = Override(by="carol", at="2026-03-01T12:00:00Z", remark="for the rehearsal | only")
     text = str(card_of(promotion=Promotion(passed=False, rules=(rule,), override=override)))
-    assert "| int8 | is-quiet | NO | too loud |" in text
+    assert "| is-quiet | int8 | NO | too loud |" in text
     assert "overridden by carol at 2026-03-01T12:00:00Z: for the rehearsal \\| only" in text
 
 
@@ -187,3 +187,17 @@ def test_a_card_puts_the_recall_of_each_class_beside_that_of_float32():
     text = str(card_of(files=tuple(files)))
     assert "| recall of class | float32 | int8 |" in text
     assert "| red | 0.97 | 0.91 |" in text
+
+
+def test_what_a_rule_says_of_several_variants_alike_is_told_once():
+    rules = (Rule(name="is-quiet", passed=True, reason="silent"), Rule(name="heals", passed=True, reason="nothing"))
+    quiet = descriptor_of(promotion=Promotion(passed=True, rules=rules))
+    manifest = msgspec.structs.replace(quiet.manifest, variant=Variant.FLOAT32)
+    loud = (Rule(name="is-quiet", passed=False, reason="loud"), rules[1])
+    other = msgspec.structs.replace(quiet, manifest=manifest, promotion=Promotion(passed=False, rules=loud))
+    (gate,) = (one for one in card_of(files=(quiet, other)).sections if one.title == "Promotion gate")
+    assert gate.text.splitlines()[2:] == [
+        "| is-quiet | int8 | yes | silent |",
+        "| is-quiet | float32 | NO | loud |",
+        "| heals | int8, float32 | yes | nothing |",
+    ]
