@@ -42,7 +42,7 @@ def read_choice_picture(server: ServerOf, name: str, version: VersionNumber, bud
 
 
 def chart_of(choice: variants.Choice, *, title: str) -> Chart:
-    """Size across, loss upwards: what nothing else beats lies on the line, and the chosen one is named so."""
+    """Size across, loss upwards: what nothing else beats is joined by a line; the chosen one is named so."""
     efficient = [one for one in choice.costs if one.is_efficient]
     front = Series(
         name="not beaten in size and loss at once",
@@ -56,7 +56,8 @@ def chart_of(choice: variants.Choice, *, title: str) -> Chart:
         is_line=False,
         notes=[f"{one.variant} (taken)" if one.variant is choice.chosen else one.variant for one in choice.costs],
     )
-    return Chart(title=title, x="size, KiB", y="lost against float32, points", series=(front, every))
+    series = (front, every) if len(efficient) > 1 else (every,)
+    return Chart(title=title, x="size, KiB", y="lost against float32, points", series=series)
 
 
 def _choice(server: Server, name: str, version: int, budgets: VariantBudgets) -> variants.Choice:

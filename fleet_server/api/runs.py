@@ -117,9 +117,10 @@ def read_picture(
             (run, epochs.page(connection, run.id, 0, limits.MAX_EPOCHS))
             for run in (_known(connection, one) for one in (run_id, *beside))
         ]
+        became = models.versions_of_runs(connection, [run.id for run, _ in told])
     curves = [
         Curve(
-            name=f"{run.model} {run.id}",
+            name=f"{run.model}@{became[run.id]}" if run.id in became else f"{run.model} {run.id}",
             numbers=[one.number for one in passed],
             training=[one.training_loss for one in passed],
             validation=[one.validation_loss for one in passed],

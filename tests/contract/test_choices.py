@@ -33,7 +33,9 @@ def test_a_viewer_is_told_which_variant_to_take(choose, tmp_path):
     assert code == 0
     assert "taken" in out.splitlines()[0]
     assert "edgeops publish tiny@1 --variant int8" in err
-    assert (tmp_path / "front.svg").read_text().startswith("<svg")
+    picture = (tmp_path / "front.svg").read_text()
+    assert picture.startswith("<svg")
+    assert "not beaten" not in picture, "one point makes no line, so none is told of"
 
 
 def test_budgets_that_none_keeps_end_with_the_exit_code_of_a_gate(choose):

@@ -81,7 +81,7 @@ def test_a_picture_of_two_runs_is_an_svg_file(edgeops, tmp_path):
     file = tmp_path / "losses.svg"
     assert edgeops("run", "compare", FIRST, SECOND, "--picture", str(file)) == 0
     texts = [one.text for one in ET.fromstring(file.read_text()).iter("{http://www.w3.org/2000/svg}text")]
-    assert {f"{MODEL} {FIRST}", f"{MODEL} {SECOND}"} <= set(texts)
+    assert {f"{MODEL}@1", f"{MODEL}@2"} <= set(texts)
     assert edgeops("run", "show", FIRST, "--picture", str(tmp_path / "no" / "losses.svg")) == 1
 
 
