@@ -103,8 +103,11 @@ def headline(rollout: Rollout) -> str:
 def conclusion(rollout: Rollout, installations: Sequence[Installation]) -> str:
     """How it ended."""
     if rollout.state == FINISHED and not unproven(rollout):
-        committed = sum(one.state in HOLDING for one in installations)
-        return f"finished: proof: {PROOF} on {committed} of {_devices(len(installations))}"
+        # A device that was asked twice is one device.
+        committed = {one.device_id for one in installations if one.state in HOLDING}
+        return (
+            f"finished: proof: {PROOF} on {len(committed)} of {_devices(len({one.device_id for one in installations}))}"
+        )
     return f"{rollout.state}: {printable(unproven(rollout)) or standing(rollout)}"
 
 

@@ -71,6 +71,13 @@ def test_a_finished_rollout_claims_what_it_has_proof_of_and_no_more():
     ]
 
 
+def test_a_device_that_was_asked_twice_is_counted_once():
+    first = installation("camera-1", "inconclusive").model_copy(update={"id": "installation-0"})
+    done = rollout("finished", waves=(first_wave(finished=True),))
+    told = changes(None, done, [first, installation("camera-1", "committed")])
+    assert told[-1] == "finished: proof: installed and healthy on 1 of 1 device"
+
+
 def test_a_rollout_that_a_person_let_pass_claims_no_proof_and_says_who_did():
     words = "passed without proof, advanced by me: I saw it"
     advanced = first_wave(finished=True).model_copy(
