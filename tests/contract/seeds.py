@@ -28,7 +28,7 @@ from fleet_server.db import devices, incidents, models, rollouts
 from fleet_server.db.identifiers import new_id
 from fleet_server.db.tables import installations
 from tests.contract.loop_rig import DEVICES, LoopRig
-from tests.contract.trained import DATASET, GROUPED, add_dataset, add_grouped, add_version
+from tests.contract.trained import DATASET, GROUPED, REFUSED, add_dataset, add_grouped, add_refused, add_version
 from tests.golden.tiny import tiny_descriptor
 from tests.integration.fetch_rig import stock
 from tests.unit.drift_rig import DEPLOYMENT, artifact, digest
@@ -45,6 +45,7 @@ class SeededRig(LoopRig):
         super().__init__(folder, proxied=True)
         self.snapshot = add_dataset(self.config, self.database, self.now)
         add_grouped(self.config, self.database, self.now)
+        add_refused(self.config, self.database, self.now)
         self.fleet.round()
         self.sample = self.add_samples(count=6)
         self.retraining = self.operator.retrain("tiny", labels=3).id
@@ -160,10 +161,9 @@ class SeededRig(LoopRig):
             ("POST", "/benchmarks"): lambda: {"body": {"model": "tiny", "version": 1, "device": DEVICES[0]}},
             ("GET", "/benchmarks/{benchmark_id}"): lambda: {"path": {"benchmark_id": self._benchmark()}},
             ("GET", "/runs/{run_id}/difference"): lambda: {"path": {"run_id": "run-1"}, "query": {"to": "run-1"}},
-            **{
-                ("GET", f"/runs/{{run_id}}{of_it}"): lambda: {"path": {"run_id": "run-1"}}
-                for of_it in ("", "/epochs", "/picture")
-            },
+            **{("GET", f"/runs/{{run_id}}{of_it}"): lambda: {"path": {"run_id": "run-1"}} for of_it in ("", "/epochs")},
+            ("GET", "/runs/{run_id}/picture"): lambda: {"path": {"run_id": "run-1"}, "query": {"beside": ["run-1"]}},
+            ("GET", "/datasets/{name}/quarantine"): lambda: {"path": {"name": REFUSED}},
             ("GET", "/datasets/{name}/rows"): lambda: {"path": {"name": DATASET}, "query": {}},
             ("GET", "/datasets/{name}/difference"): lambda: {"path": {"name": DATASET}, "query": {"to": DATASET}},
             ("GET", "/datasets/{name}"): lambda: {"path": {"name": DATASET}},

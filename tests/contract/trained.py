@@ -1,6 +1,7 @@
 """A tiny dataset and a version trained on it, put into a data folder without training anything."""
 
 import csv
+import gzip
 from datetime import datetime
 from pathlib import Path
 
@@ -10,7 +11,7 @@ from edgeops.artifact.manifest import Descriptor, Promotion, Task, Variant, enco
 from edgeops.artifact.package import tflite_part
 from fleet_server.blobs import Blobs
 from fleet_server.config import ServerConfig
-from fleet_server.datasets.snapshot import encode_snapshot
+from fleet_server.datasets.snapshot import SnapshotFile, encode_snapshot
 from fleet_server.db import datasets, models, runs
 from fleet_server.db.database import Database
 from tests.golden.tiny import COLUMNS, LABELS, tiny_artifact, tiny_descriptor, tiny_rows
@@ -19,6 +20,7 @@ from tests.imported import import_file
 MODEL = "tiny"
 DATASET = "tiny-rows"
 GROUPED = "grouped-rows"
+REFUSED = "refused-rows"
 PASSED = Promotion(passed=True)
 
 
@@ -31,27 +33,33 @@ def add_dataset(config: ServerConfig, database: Database, now: datetime, *, rows
         lines = csv.writer(content)
         lines.writerow((*COLUMNS, "label"))
         lines.writerows((*row, LABELS[one]) for row, one in zip(values.tolist(), classes, strict=True))
-    snapshot = import_file(file, file_name=file.name, label="label")
-    data = encode_snapshot(snapshot)
-    digest = Blobs(config).put(data)
-    with database.write() as connection:
-        datasets.add_snapshot(
-            connection, DATASET, digest, size_bytes=len(data), schema=snapshot.schema, created_by="test", now=now
-        )
-    return digest
+    return _keep(config, database, now, DATASET, import_file(file, file_name=file.name, label="label"))
 
 
 def add_grouped(config: ServerConfig, database: Database, now: datetime) -> str:
     """A dataset of five groups, g1 to g5; its snapshot's digest."""
+    return _keep(config, database, now, GROUPED, _grouped(config))
+
+
+def add_refused(config: ServerConfig, database: Database, now: datetime) -> str:
+    """A dataset of whose file rows were refused; its snapshot's digest."""
+    quarantine = Blobs(config).put(gzip.compress(b"{}"))
+    return _keep(config, database, now, REFUSED, _grouped(config).with_schema(quarantine=quarantine))
+
+
+def _grouped(config: ServerConfig) -> SnapshotFile:
     file = Path(config.run) / "grouped.csv"
     rows = [f"{row % 11},{'ab'[row // 5 % 2]},g{1 + row % 5}" for row in range(100)]
     file.write_text("\n".join(["x,label,who", *rows]))
-    snapshot = import_file(file, file_name=file.name, label="label", group="who")
+    return import_file(file, file_name=file.name, label="label", group="who")
+
+
+def _keep(config: ServerConfig, database: Database, now: datetime, name: str, snapshot: SnapshotFile) -> str:
     data = encode_snapshot(snapshot)
     digest = Blobs(config).put(data)
     with database.write() as connection:
         datasets.add_snapshot(
-            connection, GROUPED, digest, size_bytes=len(data), schema=snapshot.schema, created_by="test", now=now
+            connection, name, digest, size_bytes=len(data), schema=snapshot.schema, created_by="test", now=now
         )
     return digest
 
