@@ -3,8 +3,9 @@ SHELL := /bin/bash
 export PATH := $(CURDIR)/.venv/bin:$(CURDIR)/.tools/bin:$(PATH)
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 SEED ?= 7
+IN_TWO = -q -n 2 --dist loadfile --no-loadscope-reorder
 
-.PHONY: demo up test test-data test-all conformance chaos fuzz mutants check bench starter-model docs clean
+.PHONY: demo up test test-processes test-data test-all conformance chaos fuzz mutants check bench starter-model docs clean
 
 demo: ## one model from data to three devices and back, ends with a table
 	@.ci/setup demo
@@ -15,10 +16,15 @@ up: ## server, broker and three agents, until Ctrl-C
 	@edgeops up
 
 # Compiled first, as by pip in an installed package: else each of the many processes of the tests compiles our modules again.
-test: ## everything but what needs ../shared/data or takes minutes
+test: ## everything but what needs ../shared/data, takes minutes or starts many processes
 	@.ci/setup check
 	@python -m compileall -q edgeops device_agent fleet_server
-	@python -m pytest -q -n 2 --dist loadfile --no-loadscope-reorder -m "not data and not long"
+	@python -m pytest $(IN_TWO) -m "not data and not long and not processes"
+
+test-processes: ## agents, brokers and servers that are started, killed and started again; CI runs it, too
+	@.ci/setup check
+	@python -m compileall -q edgeops device_agent fleet_server
+	@python -m pytest $(IN_TWO) -m "processes and not data and not long"
 
 test-data: ## what needs the public research data (EDGEOPS_TEST_DATA or ../shared/data)
 	@.ci/setup check

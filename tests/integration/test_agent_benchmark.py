@@ -11,7 +11,7 @@ from edgeops.protocol.topics import DownKind, UpKind
 from tests.integration.agent_rig import DEPLOYMENT, Rig, eventually
 from tests.models.bad import Bad, bad_artifact
 
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.slow, pytest.mark.processes]
 
 
 @pytest.fixture

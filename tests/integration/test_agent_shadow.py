@@ -13,7 +13,7 @@ from edgeops.protocol.messages import Phase, Shadowing
 from edgeops.protocol.topics import DownKind
 from tests.integration.agent_rig import DEPLOYMENT, Rig, eventually
 
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.slow, pytest.mark.processes]
 
 LONG = Shadowing(share=0.5, cpu=0.5, for_ms=600_000, window_ms=1_000)
 #: Shifted so far that it answers some rows otherwise.

@@ -9,7 +9,7 @@ from edgeops.protocol.messages import UpdateState
 from tests.integration.agent_rig import DEPLOYMENT, DEVICE, Broker, Rig, eventually
 from tests.integration.test_sink_mqtt import TOPIC, Listener
 
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.slow, pytest.mark.processes]
 
 SAFE = -1.0
 

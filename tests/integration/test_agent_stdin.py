@@ -13,7 +13,7 @@ from edgeops.protocol.messages import UpdateState
 from tests.golden.tiny import COLUMNS, tiny_rows
 from tests.integration.agent_rig import DEADLINE_S, DEPLOYMENT, Rig, eventually
 
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.slow, pytest.mark.processes]
 
 
 class Feeder:

@@ -9,7 +9,7 @@ from edgeops.local.up import Site
 from tests.integration.hostile_rig import Flood, ack_latencies
 from tests.integration.link_rig import Rig, eventually
 
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.slow, pytest.mark.processes]
 
 
 @pytest.fixture(scope="module")

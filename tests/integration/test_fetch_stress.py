@@ -34,7 +34,7 @@ from fleet_server import broker as accounts
 from tests.integration.fetch_rig import Fetcher, enrol, fetch_all, stock
 from tests.integration.link_rig import Rig, eventually
 
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.slow, pytest.mark.processes]
 
 KIB = 1024
 BLOCKS = 24

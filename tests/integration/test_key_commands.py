@@ -13,6 +13,8 @@ from tests.delegating import delegate
 from tests.golden.tiny import LABELS
 from tests.integration.key_rig import AUTO, SIGNED, Site
 
+pytestmark = pytest.mark.processes
+
 
 @pytest.fixture
 def site(tmp_path, capsys):

@@ -39,7 +39,7 @@ from fleet_server.blobs import Blobs
 from fleet_server.db import devices, models, outbox, settings
 from tests.integration.link_rig import eventually, linked_rig, reported
 
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.slow, pytest.mark.processes]
 
 ONLINE = messages.Status(presence=messages.Presence.ONLINE, agent_version="1")
 DIGEST = digest_bytes(b"model")

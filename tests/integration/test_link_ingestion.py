@@ -16,7 +16,7 @@ from tests.integration.link_rig import eventually, linked_rig, predictions, reco
 from tests.unit.loop_rows import ask
 from tests.unit.sketches import packed
 
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.slow, pytest.mark.processes]
 
 
 @pytest.fixture

@@ -21,7 +21,7 @@ from tests.docs.console import Command, commands_in
 from tests.integration.key_rig import AUTO, SIGNED, Listener, Site
 from tests.integration.trust_rig import kind_of
 
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.slow, pytest.mark.processes]
 
 PAGE = Path(__file__).resolve().parents[2] / "docs/runbooks.md"
 RUNBOOKS = {

@@ -6,7 +6,7 @@ from edgeops.local.up import Site
 from tests.integration.scene_rig import MODEL, POLICY, VARIANT, Scene
 from tests.models.bad import Bad
 
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.slow, pytest.mark.processes]
 
 AUTO = POLICY | {"require_blessing": "auto", "bake": 0, "health": {"min_rows": 20, "max_error_rise": 0.2}}
 

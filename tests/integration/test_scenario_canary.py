@@ -8,7 +8,7 @@ from edgeops.local.up import Site
 from tests.integration.scene_rig import POLICY, Scene, eventually, good_rows, striking_rows
 from tests.models.bad import Bad
 
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.slow, pytest.mark.processes]
 
 
 @pytest.fixture(scope="module")

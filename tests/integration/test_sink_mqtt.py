@@ -22,7 +22,7 @@ from tests.integration.agent_rig import DEVICE, SERVER_USER, Broker, eventually
 from tests.integration.test_agent_mqtt_client import SlowBroker
 from tests.integration.tls_rig import NOW, certificate
 
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.slow, pytest.mark.processes]
 
 DIGEST = digest_bytes(b"model")
 #: What the rig's access rules let this account write.

@@ -20,7 +20,7 @@ from edgeops.local.endpoints import Endpoints, free_port, read_endpoints, write_
 from edgeops.local.up import Site
 from tests.integration.waiting import ask_until
 
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.slow, pytest.mark.processes]
 
 START_TIMEOUT_S = 90.0
 

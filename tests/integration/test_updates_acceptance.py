@@ -17,6 +17,8 @@ from tests.delegating import delegate, undelegate
 from tests.golden.tiny import tiny_artifact, tiny_descriptor, tiny_manifest, tiny_rows
 from tests.integration.updates_rig import NOW, Device, Server
 
+pytestmark = pytest.mark.processes
+
 MODEL = "tiny"
 ROWS, CLASSES = tiny_rows(60, seed=9)
 

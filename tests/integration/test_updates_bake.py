@@ -9,6 +9,8 @@ from edgeops.protocol.messages import Reason, Shadowing, UpdateState
 from tests.golden.tiny import tiny_artifact
 from tests.integration.updates_rig import Device, Server
 
+pytestmark = pytest.mark.processes
+
 SHADOWING = Shadowing(share=0.2, cpu=0.1, for_ms=600_000, window_ms=5_000)
 
 

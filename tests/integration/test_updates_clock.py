@@ -13,7 +13,7 @@ from edgeops.trust.signers import by_id
 from tests.golden.tiny import tiny_artifact
 from tests.integration.updates_rig import NOW, Device, Server
 
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.slow, pytest.mark.processes]
 
 IN_1970 = datetime(1970, 1, 1, 0, 1, tzinfo=UTC)
 IN_2038 = datetime(2038, 1, 20, tzinfo=UTC)

@@ -11,7 +11,7 @@ from edgeops.protocol.messages import Reason, UpdateState
 from tests.golden.tiny import tiny_artifact
 from tests.integration.updates_rig import DEPLOYMENT, Device, Server
 
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.slow, pytest.mark.processes]
 
 
 def passes(_path, _set) -> ProbeVerdict:

@@ -28,7 +28,7 @@ from fleet_server.link.voice import Voice
 from tests.golden.tiny import tiny_artifact
 from tests.integration.updates_rig import Device, Server
 
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.slow, pytest.mark.processes]
 
 DEVICE = "meter-1a2b"
 

@@ -10,6 +10,8 @@ from edgeops.update.leave import Hold
 from tests.golden.tiny import tiny_artifact
 from tests.integration.updates_rig import DEPLOYMENT, NOW, Device, Server
 
+pytestmark = pytest.mark.processes
+
 _S = UpdateState
 #: Opens tomorrow, lasts two hours.
 _OPENS = (NOW + timedelta(days=1)).replace(minute=0, second=0, microsecond=0)

@@ -22,6 +22,8 @@ from fleet_server.db.events import EventKind
 from fleet_server.db.retention import drop_old
 from tests.contract.rig import ApiRig
 
+pytestmark = pytest.mark.processes
+
 
 class Receiver:
     """Keeps what it gets, and answers what `answers` says, 204 when that is used up."""
