@@ -175,11 +175,12 @@ def sign(
             key_changes.tell(outcome, as_json=as_json)
             if as_json or isinstance(outcome, ceremony.Waiting):
                 return
-        print_version(client.version(model.model, model.version))
+        version = client.version(model.model, model.version)
+        print_version(version)
         made = (one for one in client.retrainings(model.model) if one.version == model.version)
         waits = next((one for one in made if one.state in _GOES_ON), None)
     if waits is None:
-        say(f"next: {rollout_of(client.version(model.model, model.version))}")
+        say(f"next: {rollout_of(version)}")
     else:
         say(f"the retraining that made it rolls it out by itself: edgeops retrain show {waits.id} --follow")
 
