@@ -4,6 +4,7 @@ import threading
 
 import pytest
 from msgspec.structs import replace
+from sqlalchemy import update
 
 from edgeops.api.roles import Role
 from edgeops.api.shapes import JobState
@@ -81,7 +82,7 @@ def test_a_label_that_no_device_has_is_named(rig, labelled):
 
 def test_samples_of_other_columns_are_left_out_and_counted(rig, labelled):
     with rig.database.write_telemetry() as connection:
-        connection.exec_driver_sql("UPDATE samples SET readings = x'00000000' WHERE id = ?", (labelled[0],))
+        connection.execute(update(tables.samples).where(tables.samples.c.id == labelled[0]).values(readings=bytes(4)))
     rows = labelled_rows(rig.database, "tiny")
     assert (len(rows.labelled), rows.left_out) == (len(labelled) - 1, 1)
 
