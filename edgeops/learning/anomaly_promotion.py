@@ -10,7 +10,7 @@ from types import MappingProxyType
 
 from edgeops.artifact.manifest import Budgets, Promotion
 from edgeops.learning.anomaly import Alarms
-from edgeops.learning.classification import Paired
+from edgeops.learning.classification import ALPHA, Paired
 from edgeops.learning.fragility import LostColumn, bears_a_lost_column
 from edgeops.learning.promotion import Champion, Measured, Ruling, judge, points, seen_words, within_budgets
 from edgeops.learning.promotion_policy import PromotionPolicy
@@ -18,8 +18,6 @@ from edgeops.learning.slices import Slice, serves_every_group
 
 #: What detectors that tell nothing apart score.
 _CHANCE = 0.5
-#: A difference with a smaller chance than this is not put down to luck.
-_ALPHA = 0.05
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -84,12 +82,12 @@ def is_not_inferior(candidate: Candidate) -> Ruling:
     old, new = champion.answers.costs[known], champion.challenger.costs[known]
     pair = Paired(rows=len(old), lost=int((new > old).sum()), won=int((old > new).sum()))
     return Ruling(
-        not (pair.loss > policy.tolerated_loss and pair.p_worse < _ALPHA) and pair.loss <= policy.hard_loss,
+        not pair.loses_for_certain(policy.tolerated_loss) and pair.loss <= policy.hard_loss,
         f"of the same {pair.rows} rows{seen_words(champion)} the champion raises a false alarm or misses an anomaly in "
         f"{int(old.sum())}, it in {int(new.sum())} (lost {pair.lost}, won {pair.won}, p {pair.p_worse:.3f}; "
         f"{points(policy.tolerated_loss)} may be lost, {points(policy.hard_loss)} if that may be luck)",
         measured={"loss": pair.loss, "p": pair.p_worse},
-        limits={"tolerated-loss": policy.tolerated_loss, "hard-loss": policy.hard_loss, "p": _ALPHA},
+        limits={"tolerated-loss": policy.tolerated_loss, "hard-loss": policy.hard_loss, "p": ALPHA},
     )
 
 

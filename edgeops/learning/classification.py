@@ -15,6 +15,8 @@ Booleans = NDArray[np.bool_]
 
 #: The answer to a row that the model refused; it counts as wrong.
 REFUSED = -1
+#: A difference with a smaller chance than this is not put down to luck.
+ALPHA = 0.05
 #: Of the normal distribution: one-sided 95 %.
 _Z_95 = 1.6448536269514722
 
@@ -125,6 +127,10 @@ class Paired:
     def p_better(self) -> float:
         """Chance of winning at least so many rows if the new model were only as good."""
         return mcnemar_p(self.won, self.lost)
+
+    def loses_for_certain(self, most: float) -> bool:
+        """More than a share `most` of the rows is lost, and that is not put down to luck."""
+        return self.loss > most and self.p_worse < ALPHA
 
 
 def compare(old: Answers, new: Answers) -> Paired:

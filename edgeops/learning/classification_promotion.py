@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 from edgeops.artifact.manifest import Budgets, Promotion
 from edgeops.learning.calibration import CalibrationError
-from edgeops.learning.classification import Answers, Paired, compare, fisher_p, loss_bound
+from edgeops.learning.classification import ALPHA, Answers, Paired, compare, fisher_p, loss_bound
 from edgeops.learning.fragility import LostColumn, bears_a_lost_column
 from edgeops.learning.intervals import cost_bounds
 from edgeops.learning.promotion import (
@@ -32,8 +32,6 @@ from edgeops.learning.promotion import (
 from edgeops.learning.promotion_policy import PromotionPolicy
 from edgeops.learning.slices import Slice, serves_every_group
 
-#: A difference with a smaller chance than this is not put down to luck.
-ALPHA = 0.05
 #: A class has collapsed when it significantly loses more than its policy tolerates, or more than half of what the
 #: champion found, if that were at least so many rows.
 SLICE_ROWS = 3
@@ -150,9 +148,8 @@ def keeps_what_it_knew(candidate: Candidate) -> Ruling:
             limits={"majority": evaluation.majority},
         )
     pair = compare(champion.answers, champion.challenger)
-    is_worse = pair.loss > policy.tolerated_loss and pair.p_worse < ALPHA
     return Ruling(
-        not is_worse and pair.loss <= policy.hard_loss,
+        not pair.loses_for_certain(policy.tolerated_loss) and pair.loss <= policy.hard_loss,
         f"accuracy {champion.challenger.accuracy:.4f} against the champion's {champion.answers.accuracy:.4f} on the "
         f"same {pair.rows} rows of the evaluation set, {unseen}{seen_words(champion)} "
         f"(lost {pair.lost}, won {pair.won}, p {pair.p_worse:.3f}; {points(policy.tolerated_loss)} may be lost, "
@@ -228,7 +225,7 @@ def answers_recent_labels(candidate: Candidate) -> Ruling:
         else "which may have learnt from all of them"
     )
     return Ruling(
-        pair.loss <= most or pair.p_worse >= ALPHA,
+        not pair.loses_for_certain(most),
         f"{told}; the champion {samples.champion.accuracy:.4f} ({1 - high:.4f} to {1 - low:.4f}), {compared}",
         measured=measured,
         limits={"tolerated-loss": most, "p": ALPHA},
@@ -281,7 +278,7 @@ def survives_quantizing(candidate: Candidate) -> Ruling:
     pair, policy = compare(candidate.float32, candidate.evaluation), candidate.policy
     bound = loss_bound(pair)
     by_class = {name: _of_class(candidate, place) for place, name in enumerate(candidate.classes)}
-    lost = [name for name, one in by_class.items() if one.loss > policy.slice_loss and one.p_worse < ALPHA]
+    lost = [name for name, one in by_class.items() if one.loses_for_certain(policy.slice_loss)]
     worst = max(by_class, key=lambda name: by_class[name].loss)
     told = (
         f"classes that are certainly found less often by more than {points(policy.slice_loss)}: {', '.join(lost)}"
@@ -360,7 +357,7 @@ def _collapse(candidate: Candidate, index: int, name: str) -> str | None:
     old = champion.answers.only(rows)
     pair, found = compare(old, own), int(old.right.sum())
     is_halved = pair.lost - pair.won >= SLICE_ROWS and pair.lost - pair.won > found / 2
-    if is_halved or (pair.loss > candidate.policy.slice_loss and pair.p_worse < ALPHA):
+    if is_halved or pair.loses_for_certain(candidate.policy.slice_loss):
         return f"{name} ({int(own.right.sum())} of {len(own)} rows found, the champion {found})"
     return None
 
