@@ -4,7 +4,7 @@ Whether work was done before is known to the server (`fleet_server.known_work`).
 begun again: what ended stays, and a job that still runs is followed.
 """
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any, assert_never
 
@@ -56,13 +56,17 @@ class Course:
         """
         for step in steps_of(self._pipeline):
             stand = self._stand(step)
+            jobs: Iterable[Job] = ()
             if stand.standing is Standing.TO_DO:
-                for job in self._begin(step):
-                    follow(job, str(step))
-                stand = self._stand(step)
+                jobs = self._begin(step)
             elif stand.job is not None and stand.standing is Standing.RUNNING:
-                follow(stand.job, str(step))
+                jobs = (stand.job,)
+            ended = [follow(job, str(step)) for job in jobs]
+            if ended and step.kind is Kind.PUBLISH:
                 stand = self._stand(step)
+            elif ended:
+                # Its job tells it: a file, which may be large, is not read for its digest once more.
+                stand = stand_of_work(step, ended[-1])
             yield stand
 
     def _needed(self, step: Step) -> Step | None:
